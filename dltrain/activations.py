@@ -1,0 +1,114 @@
+"""Activations: functions of one array, element by element (but for the softmaxes), chosen in YAML by name.
+
+Options are keyword arguments: `{_target_: dltrain.activations.leaky_relu, alpha: 0.2}`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.types import Array
+
+__all__ = [
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "identity",
+    "leaky_relu",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "softmax",
+    "softplus",
+    "step",
+    "tanh",
+]
+
+
+def identity(x: Array) -> Array:
+    """Return x as it is: a layer without a non-linearity."""
+    return x
+
+
+def sigmoid(x: Array) -> Array:
+    """`1 / (1 + exp(-x))`; its slope is at most σ'(0) = 1/4."""
+    return jax.nn.sigmoid(x)
+
+
+def tanh(x: Array) -> Array:
+    """`tanh(x)`."""
+    return jnp.tanh(x)
+
+
+def relu(x: Array) -> Array:
+    """`max(0, x)`, with slope 0 at 0."""
+    return jax.nn.relu(x)
+
+
+def relu6(x: Array) -> Array:
+    """`min(max(0, x), 6)`."""
+    return jax.nn.relu6(x)
+
+
+def leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
+    """`x` above zero, `alpha·x` below."""
+    return jax.nn.leaky_relu(x, alpha)
+
+
+def elu(x: Array, *, alpha: float = 1.0) -> Array:
+    """`x` above zero, `alpha·(exp(x) - 1)` below. Clevert et al., arXiv:1511.07289."""
+    return jax.nn.elu(x, alpha)
+
+
+def selu(x: Array) -> Array:
+    """`λ·elu(x, alpha)` with the self-normalising constants. Klambauer et al., arXiv:1706.02515."""
+    return jax.nn.selu(x)
+
+
+def gelu(x: Array, *, approximate: bool = False) -> Array:
+    """`x Φ(x)`, exactly or by tanh (faster). Hendrycks, Gimpel, arXiv:1606.08415."""
+    return jax.nn.gelu(x, approximate=approximate)
+
+
+def silu(x: Array) -> Array:
+    """`x σ(x)`, also called swish."""
+    return jax.nn.silu(x)
+
+
+def mish(x: Array) -> Array:
+    """`x tanh(softplus(x))`. Misra, arXiv:1908.08681."""
+    return jax.nn.mish(x)
+
+
+def softplus(x: Array) -> Array:
+    """`log(1 + exp(x))`, without overflow."""
+    return jax.nn.softplus(x)
+
+
+def hard_sigmoid(x: Array) -> Array:
+    """`min(max(0, x/6 + 1/2), 1)`: the sigmoid in straight pieces."""
+    return jax.nn.hard_sigmoid(x)
+
+
+def softmax(x: Array) -> Array:
+    """`exp(x_k) / Σ exp(x_j)` over the last axis: for an output that is read as probabilities (loss `nll`)."""
+    return jax.nn.softmax(x)
+
+
+def log_softmax(x: Array) -> Array:
+    """`x_k - log Σ exp(x_j)` over the last axis."""
+    return jax.nn.log_softmax(x)
+
+
+def step(x: Array) -> Array:
+    """1 where x > 0, else 0. Its gradient is zero: for prediction, not for training."""
+    return (x > 0).astype(x.dtype)
+
+
+def sign(x: Array) -> Array:
+    """-1, 0 or 1. Its gradient is zero: for prediction, not for training."""
+    return jnp.sign(x)

@@ -1,0 +1,185 @@
+"""Config -> Parts: the one place where the parts meet. Below it there are only values, arrays and functions."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from dltrain.config import schema
+from dltrain.config.build import accepts, bind, build, is_function
+from dltrain.data.check import check_rows
+from dltrain.data.pipeline import Pipeline
+from dltrain.data.preprocess import Preprocess, Scale, fit
+from dltrain.data.split import NAMES, Splits, make_splits
+from dltrain.durations import Duration
+from dltrain.engine.callbacks import Callback
+from dltrain.engine.rules import Rule, apply_rules, decayed
+from dltrain.engine.state import OptimizerFactory
+from dltrain.engine.step import Objective
+from dltrain.errors import ConfigError
+from dltrain.metrics import Average
+from dltrain.types import Array, Batch, Spec, Task
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of, built and checked."""
+
+    spec: Spec
+    arrays: dict[str, np.ndarray]  # the whole data set
+    splits: Splits
+    fingerprint: str
+    pipeline: Pipeline
+    preprocess: Preprocess
+    make_model: Callable[[nnx.Rngs], nnx.Module]
+    objective: Objective
+    optimizer: OptimizerFactory
+    hparams: dict[str, float]  # numbers of the optimizer that may differ between runs of one program
+    rules: tuple[Rule, ...]
+    schedule: Callable[[Array, Array], Array]
+    augment: Callable[[Batch, Array], Batch]
+    metrics: dict[str, Any]
+    better: dict[str, str]  # metric -> "higher" or "lower"
+    callbacks: list[tuple[Duration, Callback]]
+
+    def described(self) -> dict[str, Any]:
+        """Say what the data is: what a later start must find again."""
+        splits = {name: self.splits[name] for name in NAMES}
+        return {
+            "fingerprint": self.fingerprint,
+            "rows": {name: len(rows) for name, rows in splits.items()},
+            "splits": {name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in splits.items()},
+            "classes": list(self.spec.classes),
+            "features": list(self.spec.features),
+            "scaling": self.preprocess.describe(),
+        }
+
+
+def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
+    """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
+    spec, arrays, splits, fingerprint, pipeline, preprocess = _data(config, trust)
+    rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
+    optimizer, hparams = _optimizer(config["optim"], rules, trust)
+    loss, own = _without_engine_keys(config, "loss")
+    metrics, better = _metrics(config["metrics"], spec, trust)
+    return Parts(
+        spec=spec,
+        arrays=arrays,
+        splits=splits,
+        fingerprint=fingerprint,
+        pipeline=pipeline,
+        preprocess=preprocess,
+        make_model=lambda rngs: build(config["model"], path="model", trust=trust, spec=spec, rngs=rngs),
+        objective=Objective(bind(loss, path="loss", trust=trust), **own),
+        optimizer=optimizer,
+        hparams=hparams,
+        rules=rules,
+        schedule=bind(_without_engine_keys(config, "schedule")[0], path="schedule", trust=trust),
+        augment=_chain([bind(n, path=f"augment.{k}", trust=trust) for k, n in config["augment"].items()]),
+        metrics=metrics,
+        better=better,
+        callbacks=_callbacks(config, trust),
+    )
+
+
+def _without_engine_keys(config: Config, group: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a group's node into what its target takes, and the keys that are the engine's own."""
+    own = schema.engine_keys(group)
+    node = config[group]
+    return {k: v for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
+
+
+def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
+    node, own = _without_engine_keys(config, "data")
+    task = {"task": Task(own["task"])} if own.get("task") else {}
+    source = build(node, path="data", trust=trust, **task)
+    arrays = source.read(np.arange(len(source)))
+    spec = source.spec
+    check_rows(arrays, spec)
+    labels = arrays["targets"] if spec.classes else None
+    held = {name: own[name] for name in ("validation", "test")}
+    splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **held)
+    batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
+    if limit := config["limit_batches"]:
+        few = {n: _some(splits[n], limit * batch_size, own["split_seed"]) for n in ("validation", "test")}
+        splits = replace(splits, **few)
+    if labels is not None:
+        counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
+        spec = replace(spec, counts=counts)
+    pipeline = Pipeline(
+        splits.train,
+        batch_size,
+        config["seed"],
+        shuffle=own["shuffle"],
+        limit=limit,
+        overfit=config["overfit_batches"],
+    )
+    train = splits.train
+    preprocess = fit(arrays["inputs"][train], arrays["targets"][train], spec=spec, scale=Scale(own["scale"]))
+    return spec, arrays, splits, source.fingerprint, pipeline, preprocess
+
+
+def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Pick at most so many rows, from all over the split: files are often sorted by class."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+
+
+def _optimizer(
+    node: Mapping[str, Any], rules: tuple[Rule, ...], trust: tuple[str, ...]
+) -> tuple[OptimizerFactory, dict[str, float]]:
+    clip = node["clip"]
+    node = {k: v for k, v in node.items() if k not in schema.engine_keys("optim")}
+    hparams = {n: float(node.pop(n)) for n in ("learning_rate", "weight_decay") if node.get(n) is not None}
+    takes = accepts(node, path="optim", trust=trust)
+    rule = bind(node, path="optim", trust=trust)
+    masked = "mask" in takes and "mask" not in node
+    before = {"norm": optax.clip_by_global_norm, "value": optax.clip}
+    clips = [before[kind](size) for kind, size in (clip or {}).items()]
+
+    def make(values: Mapping[str, Array]) -> optax.GradientTransformation:
+        mask = {"mask": decayed} if masked else {}
+        after = [apply_rules(rules)] if rules else []
+        return optax.chain(*clips, rule(**{n: values[n] for n in hparams}, **mask), *after)
+
+    return make, hparams
+
+
+def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    metrics, better = {}, {"loss": "lower"}
+    for name, full in nodes.items():
+        path, node = f"metrics.{name}", {k: v for k, v in full.items() if k not in schema.engine_keys("metrics")}
+        plain = is_function(node, path=path, trust=trust)
+        metrics[name] = Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)
+        if full.get("better"):
+            better[name] = full["better"]
+    return metrics, better
+
+
+def _chain(augmentations: list[Callable[[Batch, Array], Batch]]) -> Callable[[Batch, Array], Batch]:
+    def augment(batch: Batch, key: Array) -> Batch:
+        for i, one in enumerate(augmentations):
+            batch = one(batch, jax.random.fold_in(key, i))
+        return batch
+
+    return augment
+
+
+def _callbacks(config: Config, trust: tuple[str, ...]) -> list[tuple[Duration, Callback]]:
+    found = []
+    for name, full in config["callbacks"].items():
+        node = {k: v for k, v in full.items() if k != "every"}
+        path = f"callbacks.{name}"
+        plain = is_function(node, path=path, trust=trust)
+        callback = bind(node, path=path, trust=trust) if plain else build(node, path=path, trust=trust)
+        try:
+            found.append((Duration.parse(full.get("every", config["eval_every"])), callback))
+        except ValueError as error:
+            raise ConfigError(f"{path}.every={full['every']}: {error}") from error
+    return found

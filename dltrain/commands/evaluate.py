@@ -1,0 +1,52 @@
+"""Measure a run's model on one of its splits: dltrain evaluate RUN split=test.
+
+Options are split (train, validation, test, all) and checkpoint (best, last, or a step). Any other key changes the
+run's own config for this evaluation, such as metrics=[accuracy,auroc].
+"""
+
+from dltrain.assemble import assemble
+from dltrain.config.call import Call
+from dltrain.config.tree import read_yaml
+from dltrain.data.split import NAMES
+from dltrain.engine import checkpoint, runtime
+from dltrain.engine.folder import RunFolder, existing
+from dltrain.engine.state import from_named
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.plan import make_plan
+from dltrain.program import Program
+from dltrain.report.console import Screen, complain, shown
+from dltrain.training import best_checkpoint
+
+
+def run(call: Call) -> int:
+    """Load the weights, evaluate, and print one line a split."""
+    if len(call.words) != 1:
+        raise ConfigError("evaluate: name one run folder: dltrain evaluate outputs/DATE/TIME-NAME")
+    options = call.compose("evaluate").config
+    folder = existing(call.words[0])
+    composed = call.amend(read_yaml(folder.config))
+    runtime.start(**composed.config["runtime"])
+    parts = assemble(composed.config, composed.trust)
+    folder.check_data(parts.described())
+    program = Program(parts, make_plan(composed.config, parts))
+    found = _checkpoint(folder, options["checkpoint"])
+    state = from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
+    screen = Screen(quiet=composed.config["quiet"])
+    screen.say(f"{folder.path}, checkpoint of step {found.step}")
+    for split in NAMES if options["split"] == "all" else (options["split"],):
+        if not len(parts.splits[split]):
+            raise ConfigError(f"split={split}: this run has no {split} rows")
+        result = program.evaluate(state, split)
+        numbers = "  ".join(f"{n} {shown(v)}" for n, v in result.scalars.items())
+        screen.say(f"{split:<10}  {len(result.rows)} rows  {numbers}")
+    return 0
+
+
+def _checkpoint(folder: RunFolder, wanted: str | int) -> checkpoint.Checkpoint:
+    if wanted == "best":
+        return best_checkpoint(folder, say=complain)
+    if wanted == "last":
+        return checkpoint.load_last(folder.checkpoints, say=complain)
+    if wanted not in (there := checkpoint.steps(folder.checkpoints)):
+        raise CheckpointError(f"checkpoint={wanted}: there are checkpoints of steps {', '.join(map(str, there))}")
+    return checkpoint.load(folder.checkpoints, int(wanted))

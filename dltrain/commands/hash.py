@@ -1,0 +1,20 @@
+"""Print the hash of a run's last checkpoint: two runs are the same when it is.
+
+SHA-256 over parameters, other state, optimizer state, random key and step.
+"""
+
+from dltrain.config.call import Call
+from dltrain.engine import checkpoint
+from dltrain.engine.folder import existing
+from dltrain.engine.state import state_hash
+from dltrain.errors import ConfigError
+from dltrain.report.console import complain
+
+
+def run(call: Call) -> int:
+    """Verify the newest checkpoint and print its state's hash and step."""
+    if len(call.words) != 1 or call.overrides:
+        raise ConfigError("hash: name one run folder: dltrain hash outputs/DATE/TIME-NAME")
+    last = checkpoint.load_last(existing(call.words[0]).checkpoints, say=complain)
+    print(f"{state_hash(last.leaves)}  step {last.step}")
+    return 0

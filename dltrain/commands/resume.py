@@ -1,0 +1,108 @@
+"""Go on with a run where it stopped, or extend it: dltrain resume RUN epochs=20.
+
+RUN is a run folder. What trains may not change (data, model, seed, batch size); how long, what is logged and what else
+happens may. A schedule keeps the length it started with, unless schedule.stretch=true plans it anew.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dltrain.assemble import assemble
+from dltrain.config.call import Call, Composed
+from dltrain.config.checks import flat
+from dltrain.config.tree import read_yaml
+from dltrain.engine import checkpoint, runtime
+from dltrain.engine.folder import existing
+from dltrain.errors import ConfigError
+from dltrain.plan import make_plan
+from dltrain.program import Program
+from dltrain.report.console import Screen, complain
+from dltrain.report.finish import finish
+from dltrain.report.start import introduce
+from dltrain.training import train
+
+MAY_CHANGE = (
+    "epochs",
+    "steps",
+    "log_every",
+    "eval_every",
+    "eval_batch_size",
+    "checkpoint_every",
+    "monitor",
+    "early_stopping",
+    "name",
+    "tags",
+    "trust",
+    "quiet",
+    "profile",
+    "on_nonfinite",
+    "metrics",
+    "callbacks",
+    "runtime",
+    "schedule.stretch",
+    "optim.learning_rate",
+    "optim.weight_decay",
+)
+
+
+def run(call: Call) -> int:
+    """Check that the run is the same, then train on from its last checkpoint."""
+    if len(call.words) != 1:
+        raise ConfigError("resume: name one run folder: dltrain resume outputs/DATE/TIME-NAME")
+    folder = existing(call.words[0])
+    folder.lock()
+    with folder.kept_log():
+        before, started = read_yaml(folder.config), read_yaml(folder.overrides)
+        composed = call.amend(before)
+        config = composed.config
+        changed = _changes(before, composed)
+        runtime.start(**config["runtime"])
+        screen = Screen(quiet=config["quiet"])
+        parts = assemble(config, composed.trust)
+        folder.check_data(parts.described())
+        program = Program(parts, make_plan(config, parts))
+        start = checkpoint.load_last(folder.checkpoints, say=complain)
+        ended = folder.read_summary().get("stop_reason")
+        if start.step >= program.plan.total or (ended and ended != "all steps done" and not changed):
+            screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended or 'all done'})")
+            screen.say(f"train it longer with: dltrain resume {folder.path} epochs={2 * _epochs(program)}")
+            return 0
+        for line in changed:
+            screen.say(f"changed {line}")
+        introduce(screen, program, choices=started.get("choices", {}), automatic={})
+        resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(call.overrides)}]
+        folder.write_config(composed.text, {**started, "resumed": resumed})
+        folder.summary.unlink(missing_ok=True)
+        _say_schedule(screen, program, start)
+        screen.say(f"resumed {folder.path} at step {start.step}\n")
+        finish(program, folder, screen, train(program, folder, screen, start=start))
+    return 0
+
+
+def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
+    """List what differs from the saved config, or raise ConfigError if it may not."""
+    import yaml
+
+    old, new = flat(before, {}), flat(yaml.safe_load(composed.text), {})
+    different = [key for key in new if key in old and old[key] != new[key]]
+    different += [key for key in new if key not in old and key.split(".")[0] in before]  # an argument first set now
+    if refused := [key for key in different if not key.startswith(MAY_CHANGE)]:
+        key = refused[0]
+        raise ConfigError(
+            f"{key}={new[key]}: a run keeps its {key.split('.')[0]} (was {old.get(key, 'not set')}); start a new run, "
+            "with init_from=RUN if it shall begin with these weights"
+        )
+    return [f"{key}: {old.get(key, 'not set')} -> {new[key]}" for key in different]
+
+
+def _epochs(program: Program) -> int:
+    return max(1, program.plan.total // program.parts.pipeline.steps_per_epoch)
+
+
+def _say_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint) -> None:
+    planned = int(start.leaves["hparams.total_steps"])
+    if planned != program.plan.total:
+        if program.plan.stretch:
+            screen.say(f"schedule planned anew for {program.plan.total} steps (was {planned})")
+        else:
+            screen.say(f"schedule keeps its {planned} steps and holds its last value beyond; or schedule.stretch=true")

@@ -1,0 +1,70 @@
+"""Train a model; this is what `dltrain` does when no command is named.
+
+Every part is chosen by name (model=cnn) and every number by key (optim.learning_rate=3e-4). The run leaves a folder
+with its config, curves, checkpoints and TensorBoard files, from which it can be resumed bit for bit.
+"""
+
+from pathlib import Path
+
+from dltrain.assemble import assemble
+from dltrain.config.call import Call, Composed
+from dltrain.engine import runtime
+from dltrain.engine.files import replace_json
+from dltrain.engine.folder import RunFolder, claim, existing
+from dltrain.engine.recorder import Recorder
+from dltrain.engine.state import TrainState, with_weights
+from dltrain.errors import CheckpointError
+from dltrain.plan import make_plan
+from dltrain.program import Program
+from dltrain.report.console import Screen, complain
+from dltrain.report.describe import describe
+from dltrain.report.finish import finish
+from dltrain.report.start import introduce, preview
+from dltrain.training import best_checkpoint, train
+
+
+def run(call: Call) -> int:
+    """Compose, check, train and report."""
+    composed = call.compose("train")
+    config = composed.config
+    runtime.start(**config["runtime"])
+    screen = Screen(quiet=config["quiet"])
+    parts = assemble(config, composed.trust)
+    name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
+    program = Program(parts, make_plan(config, parts))
+    weights = existing(config["init_from"]) if config["init_from"] else None
+    introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
+    if config["dry_run"]:
+        preview(screen, program)
+        return 0
+    wanted = call.folder or (Path(config["output_dir"]) if config["output_dir"] else None)
+    folder = claim(wanted, name=name, overwrite=config["overwrite"])
+    with folder.kept_log():
+        screen.say(f"folder  {folder.path}\n")
+        _write_down(call, composed, program, folder)
+        state = _from_weights(weights, program, screen) if weights else None
+
+        def at_start(recorder: Recorder) -> None:
+            describe(recorder, program, config=config, choices=composed.choices, text=composed.text)
+
+        finish(program, folder, screen, train(program, folder, screen, state=state, at_start=at_start))
+    return 0
+
+
+def _write_down(call: Call, composed: Composed, program: Program, folder: RunFolder) -> None:
+    """Keep everything about the run that is known before it trains."""
+    folder.write_config(composed.text, {"overrides": list(call.overrides), "choices": dict(composed.choices)})
+    replace_json(folder.environment, runtime.environment(seed=composed.config["seed"]))
+    replace_json(folder.data, program.parts.described())
+
+
+def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
+    """Start from the best weights of another run, wherever name and shape agree."""
+    found = best_checkpoint(source, say=complain)
+    state, taken, left = with_weights(program.start(), found.leaves)
+    if not taken:
+        raise CheckpointError(f"init_from={source.path}: no parameter there has the name and shape of one here")
+    screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
+    if left:
+        screen.say(f"        {len(left)} start anew: {', '.join(left)}")
+    return state

@@ -1,0 +1,34 @@
+"""What a command is given: the words that were typed, and ways to turn them into a checked config."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A config that has been checked."""
+
+    config: dict[str, Any]  # plain nested values, resolved
+    text: str  # YAML to be saved: `auto` decided, but oc.env and the like kept as written
+    choices: dict[str, str] = field(default_factory=dict)  # group -> choice taken
+    automatic: dict[str, str] = field(default_factory=dict)  # what `auto` became and why
+    trust: tuple[str, ...] = ()  # from this process's own command line only
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command.
+
+    `compose(name)` composes configs/<name>.yaml with the overrides. `amend(saved)` lays them over the config of a
+    run folder (untrusted: its `trust` does not count); a choice such as model=cnn replaces the whole node.
+    """
+
+    words: tuple[str, ...]  # after the command: RUN
+    overrides: tuple[str, ...]  # key=value words as typed
+    compose: Callable[[str], Composed]
+    amend: Callable[[Mapping[str, Any]], Composed]
+    folders: tuple[Path, ...] = ()  # of YAML: dltrain's own, then --config-dir
+    folder: Path | None = None  # in a sweep: where this job must write
+    job: int | None = None  # in a sweep: its number

@@ -1,0 +1,223 @@
+"""The checks on a composed config: keys that nothing takes, values outside their range, arguments of targets."""
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dltrain.config.hints import show, unknown
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, node_keys, parse
+from dltrain.config.tree import Tree, read_yaml
+from dltrain.errors import ConfigError
+
+SINGLE = ("data", "model", "loss", "optim", "schedule")
+AWAITING = {
+    "loss": ("outputs", "batch"),
+    "metrics": ("outputs", "batch"),
+    "schedule": ("step", "total"),
+    "augment": ("batch", "key"),
+    "callbacks": ("moment",),
+}
+"""Group -> the arguments that its functions get at run time."""
+
+ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
+OFFERED = {"data": ("task",), "model": ("spec", "rngs"), "metrics": ("spec",), "optim": ("mask",)}
+"""Group -> the arguments that the engine offers."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the keys of a config came from."""
+
+    typed: tuple[str, ...]  # keys on the command line
+    chosen: Mapping[str, Sequence[str]]
+    tree: Tree
+    folders: tuple[Path, ...]
+
+    def named(self, path: str) -> str:
+        """Return ` (in FILE)` for a key that stands in a file which was chosen, nothing for a typed one."""
+        if any(path == key or path.startswith(key + ".") for key in self.typed):
+            return ""
+        group, _, inside = path.partition(".")
+        places = [(self.tree["experiment"][name], path) for name in self.chosen.get("experiment", ())]
+        places += [
+            (self.tree[group][n], inside) for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})
+        ]
+        for file, key in places:
+            if key and _has(read_yaml(file), key.split(".")):
+                return f" (in {file})"
+        return ""
+
+    def lists(self, group: str, path: str) -> bool:
+        """Tell whether dltrain's own YAML of the chosen part lists that key, which its tests have checked."""
+        inside = path.split(".")[1:]
+        files = [self.tree[group][n] for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})]
+        return any(f.is_relative_to(self.folders[0]) and _has(read_yaml(f), inside) for f in files)
+
+
+def flat(node: Mapping[str, Any], chosen: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """List every key of a config with its value, and every group with its choice."""
+    found: dict[str, Any] = {group: ",".join(chosen.get(group, ())) or None for group in GROUPS}
+    for key, value in node.items():
+        found |= dict(_leaves(value, key))
+    return found
+
+
+def unknown_keys(
+    config: Mapping[str, Any], written: Mapping[str, Any], origin: Origin, trust: Collection[str]
+) -> list[str]:
+    """Find the keys that nothing takes, each with the nearest right ones and their values as written."""
+    tops = {key.split(".")[0] for key in ENGINE}
+    wrong = [key for key in config if key not in tops and key not in GROUPS]
+    for path in [key for key in ENGINE if "." in key]:
+        parent = config.get(path.split(".")[0])
+        inside = [f"{path.split('.')[0]}.{name}" for name in parent] if isinstance(parent, Mapping) else []
+        wrong += [key for key in inside if key not in ENGINE and key not in wrong]
+    known = flat(written, origin.chosen)
+    wrong += [f"runtime.{key}" for key in config.get("runtime") or {} if key not in node_keys("runtime")]
+    for group, path, node in _nodes(config):
+        own = [key for key in node if key != "_target_" and key not in node_keys(group)]
+        if not [key for key in own if not origin.lists(group, f"{path}.{key}")] or "_target_" not in node:
+            strange = [path] if group in MULTIPLE else [f"{path}.{key}" for key in own]
+            wrong += strange if "_target_" not in node else []
+            continue
+        takes, takes_any = _arguments(group, path, node, trust)
+        known |= {f"{path}.{name}": value for name, value in takes.items() if f"{path}.{name}" not in known}
+        wrong += [f"{path}.{key}" for key in own if key not in takes and (not takes_any or key.startswith("_"))]
+    for path in [k for k in known if any(k == w or k.startswith(w + ".") for w in wrong)]:
+        del known[path]
+    for path in (k for k in known if k.count(".") == 0 and k in MULTIPLE):
+        known = known | {
+            f"{path}.{name}": node.get("_target_")
+            for name, node in written[path].items()
+            if f"{path}.{name}" not in wrong
+        }
+    return [_unchosen(path, origin) or unknown(path, known) + origin.named(path) for path in wrong]
+
+
+def _unchosen(path: str, origin: Origin) -> str:
+    """Say that metrics.f1 is there to be chosen but was not."""
+    group, _, name = path.partition(".")
+    if group not in MULTIPLE or name not in origin.tree.get(group, {}):
+        return ""
+    names = ",".join([*(n for n in origin.chosen.get(group, ()) if n != "none"), name])
+    return f"{path}: is not chosen; choose it with {group}=[{names}]"
+
+
+def check_keys(config: Mapping[str, Any], keys: Mapping[str, Key], written: Mapping[str, Any]) -> list[str]:
+    """Put the values of these keys as the engine wants them into `config`, and say which are wrong."""
+    return [message for _, message in _check(config, keys, written, "")]
+
+
+def check_alone(path: str, value: Any) -> list[str]:
+    """Check one value of one key, where that key is dltrain's own."""
+    group, _, rest = path.partition(".")
+    key = ENGINE.get(path) or node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
+    if key is None:
+        return []
+    try:
+        parse(path, key, value)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: Origin) -> list[str]:
+    """Do that for every key that is dltrain's own, files named."""
+    found = list(_check(config, ENGINE, written, ""))
+    for group, path, node in (*_nodes(config), ("runtime", "runtime", config["runtime"])):
+        plain: Any = written
+        for part in path.split("."):
+            plain = plain[part]
+        found += _check(
+            node, {name: key for name, key in node_keys(group).items() if name in node}, plain, f"{path}."
+        )
+    return [message + origin.named(path) for path, message in found]
+
+
+def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str]) -> None:
+    """Import every target and check its arguments, or raise ConfigError."""
+    from dltrain.config.build import check
+
+    for group, path, node in _nodes(config):
+        if "_target_" not in node:
+            raise ConfigError(f"{path}._target_: missing; it names what to build{origin.named(path)}")
+        plain = {key: value for key, value in node.items() if key not in engine_keys(group)}
+        check(plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), offered=OFFERED.get(group, ()))
+
+
+def _check(
+    config: Mapping[str, Any], keys: Mapping[str, Key], written: Mapping[str, Any], prefix: str
+) -> Iterator[tuple[str, str]]:
+    scalars: set[str] = set()
+    for path, key in keys.items():
+        *parents, last = path.split(".")
+        node: Any = config
+        plain: Any = written
+        for name in parents:
+            node = node.get(name) if isinstance(node, Mapping) else None
+            plain = plain.get(name, {}) if isinstance(plain, Mapping) else {}
+        if not isinstance(node, Mapping):
+            if parents[0] not in scalars:
+                yield parents[0], f"{parents[0]}={show(node)}: has keys of its own, such as {path}"
+            scalars.add(parents[0])
+            continue
+        if last not in node:
+            yield prefix + path, f"{prefix}{path}: missing"
+            continue
+        text = plain.get(last) if isinstance(plain, Mapping) else None
+        shown = show(text) if "${" in str(text) else None  # what it came to may be a secret
+        try:
+            node[last] = parse(prefix + path, key, node[last], shown)
+        except ValueError as error:
+            yield prefix + path, str(error)
+
+
+def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Go through the nodes that name a target: (group, path, node)."""
+    for group in (*SINGLE, *MULTIPLE):
+        node = config.get(group)
+        if not isinstance(node, Mapping):
+            raise ConfigError(
+                f"{group}={show(node)}: must be one of dltrain list {group}, or keys with their values"
+            )
+        inside = node.items() if group in MULTIPLE else [("", node)]
+        for name, one in inside:
+            path = f"{group}.{name}" if name else group
+            if not isinstance(one, Mapping):
+                raise ConfigError(
+                    f"{path}={show(one)}: unknown; {group} holds {', '.join(node)}, each with keys of its own"
+                )
+            yield group, path, one
+
+
+def _arguments(
+    group: str, path: str, node: Mapping[str, Any], trust: Collection[str]
+) -> tuple[dict[str, Any], bool]:
+    """Name what the node's target takes from a config, and whether it takes any name at all."""
+    from dltrain.config.build import accepts, locate
+
+    given = (*AWAITING.get(group, ()), *OFFERED.get(group, ()))
+    takes = {name: value for name, value in accepts(node, path=path, trust=trust).items() if name not in given}
+    target = locate(node["_target_"], path=path, trust=trust)
+    function = target.__init__ if inspect.isclass(target) else target  # a metaclass may hide a class's signature
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    return takes, inspect.Parameter.VAR_KEYWORD in kinds and kinds != ANYTHING
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping) or (not value and path not in GROUPS):
+        yield path, value
+        return
+    for key, inner in value.items():
+        if key != "_target_":
+            yield from _leaves(inner, f"{path}.{key}")
+
+
+def _has(node: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(node, Mapping) or key not in node:
+            return False
+        node = node[key]
+    return True

@@ -1,0 +1,267 @@
+"""The keys that dltrain itself reads: what each may hold, its unit, one line about it. Defaults stand in YAML."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dltrain.config.hints import show
+from dltrain.durations import Duration
+
+GROUPS = {
+    "data": "what to learn from",
+    "model": "the network",
+    "loss": "what is made small",
+    "metrics": "what is measured (one, or several: metrics=[accuracy,f1])",
+    "optim": "how the weights move",
+    "schedule": "how the learning rate moves",
+    "augment": "how training examples are varied (one, or several)",
+    "runtime": "where it runs",
+    "callbacks": "what else happens on the way (one, or several)",
+    "experiment": "a whole recipe: sets several of the above",
+}
+MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A set of values: in words, and as a function that returns one as the engine wants it or raises ValueError."""
+
+    words: str
+    parse: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: its kind, one line about it, its unit, and whether the node's target gets it as an argument too."""
+
+    kind: Kind
+    line: str
+    unit: str = ""
+    argument: bool = False
+
+
+def whole(low: int, high: int | None = None) -> Kind:
+    """Whole numbers from `low`; 1e3 counts as one."""
+
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+            raise ValueError
+        if value < low or (high is not None and value > high):
+            raise ValueError
+        return int(value)
+
+    return Kind(f"a whole number ≥ {low}" if high is None else f"a whole number from {low} to {high}", parse)
+
+
+def number(*, above: float | None = None, low: float | None = None, below: float | None = None) -> Kind:
+    """Finite numbers within the bounds."""
+    bounds = [f"{sign} {edge:g}" for sign, edge in ((">", above), ("≥", low), ("<", below)) if edge is not None]
+
+    def parse(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError
+        outside = (above is not None and value <= above) or (low is not None and value < low)
+        if outside or (below is not None and value >= below):
+            raise ValueError
+        return float(value)
+
+    return Kind(f"a finite number {' and '.join(bounds)}".rstrip(), parse)
+
+
+def one_of(*words: str) -> Kind:
+    """One of these words."""
+
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError
+        return value
+
+    return Kind(f"one of {', '.join(words)}", parse)
+
+
+def optional(kind: Kind) -> Kind:
+    """That, or null."""
+    return Kind(f"{kind.words}, or null", lambda value: None if value is None else kind.parse(value))
+
+
+def either(word: str, kind: Kind) -> Kind:
+    """That, or one special word."""
+    return Kind(f"{word}, or {kind.words}", lambda value: value if value == word else kind.parse(value))
+
+
+def listing(kind: Kind) -> Kind:
+    """A list of those; a single one counts as a list of one."""
+
+    def parse(value: Any) -> list[Any]:
+        if isinstance(value, Mapping) or value is None:
+            raise ValueError
+        return [kind.parse(item) for item in (value if isinstance(value, list | tuple) else [value])]
+
+    return Kind(f"a list, each {kind.words}", parse)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool | Mapping | list) or not str(value):
+        raise ValueError
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if re.search(r"[/\\\0\n]", _text(value)) or str(value).startswith(".") or len(str(value)) > 100:
+        raise ValueError
+    return str(value)
+
+
+def _package(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*(\.\w+)*", value):
+        raise ValueError
+    return value
+
+
+def _duration(value: Any) -> Any:
+    Duration.parse(value)
+    return value
+
+
+def _clip(value: Any) -> dict[str, float]:
+    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= {"norm", "value"}:
+        raise ValueError
+    return {name: number(above=0).parse(bound) for name, bound in value.items()}
+
+
+def _rule(value: Any) -> dict[str, Any]:
+    kinds = {"match": _text, "learning_rate": number(low=0).parse, "freeze": _flag, "decay": _flag}
+    if not isinstance(value, Mapping) or "match" not in value or len(value) < 2 or not set(value) <= set(kinds):
+        raise ValueError
+    try:
+        re.compile(_text(value["match"]))
+    except re.error as error:
+        raise ValueError from error
+    return {name: kinds[name](v) for name, v in value.items()}
+
+
+FLAG = Kind("true or false", _flag)
+TEXT = Kind("text", _text)
+NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
+DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
+CLIP = Kind("{norm: x} or {value: x} with x > 0", _clip)
+RULE = Kind(
+    "{match: regular expression of names, and one or more of freeze: true, learning_rate: factor, decay: false}",
+    _rule,
+)
+PACKAGE = Kind("the dotted name of a Python package", _package)
+
+ENGINE = {
+    "seed": Key(whole(0, 2**32 - 1), "decides everything random but the split (data.split_seed)"),
+    "epochs": Key(optional(whole(1)), "how long to train; steps takes its place", "passes over the data"),
+    "steps": Key(optional(whole(1)), "how long to train, counted in updates", "updates"),
+    "batch_size": Key(
+        either("all", whole(1)), "examples in one update; all: every training row at once", "examples"
+    ),
+    "eval_batch_size": Key(optional(whole(1)), "examples at once when evaluating; null: chosen", "examples"),
+    "log_every": Key(whole(1), "how often a step is logged", "steps"),
+    "eval_every": Key(DURATION, "how often validation is measured", "steps, or 1ep, 5min"),
+    "checkpoint_every": Key(
+        either("auto", DURATION),
+        "when state is saved; auto: each epoch, at most 5 min apart",
+        "steps, or 1ep, 5min",
+    ),
+    "monitor": Key(optional(TEXT), "says which checkpoint is best: auto, or such as validation/loss"),
+    "early_stopping.patience": Key(optional(whole(1)), "stop after so many without a better one", "evaluations"),
+    "early_stopping.min_delta": Key(number(low=0), "what counts as better", "the metric's"),
+    "output_dir": Key(optional(TEXT), "the run folder, exactly; null: outputs/<date>/<time>-<name>", "path"),
+    "overwrite": Key(FLAG, "train into a folder that holds a run already"),
+    "name": Key(optional(NAME), "ends the run folder's name; null: data-model"),
+    "tags": Key(listing(TEXT), "words kept with the run"),
+    "trust": Key(listing(PACKAGE), "packages of yours that YAML may name; counts on the command line only"),
+    "quiet": Key(FLAG, "print the result only"),
+    "profile": Key(FLAG, "write a trace of some steps for the profiler"),
+    "dry_run": Key(FLAG, "compose, check shapes, compile, print memory, leave"),
+    "limit_batches": Key(optional(whole(1)), "shorten every epoch and split to so many batches", "batches"),
+    "overfit_batches": Key(whole(0), "train on so many batches again and again; 0: off", "batches"),
+    "init_from": Key(
+        optional(TEXT), "start from the weights of that run, where names and shapes match", "run folder"
+    ),
+    "on_nonfinite": Key(one_of("stop", "skip", "rollback"), "what a NaN or infinite loss or gradient does"),
+}
+"""The engine's own keys at the top of a config; a dot leads into a node."""
+
+NODES = {
+    "data": {
+        "validation": Key(number(low=0, below=1), "slice of the training rows kept for validation", "fraction"),
+        "test": Key(number(low=0, below=1), "slice kept for testing where nothing is published", "fraction"),
+        "split_seed": Key(whole(0, 2**32 - 1), "decides which rows are train, validation and test"),
+        "shuffle": Key(FLAG, "a new order in each epoch"),
+        "scale": Key(
+            one_of("standard", "unit", "symmetric", "none"),
+            "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows",
+        ),
+        "task": Key(optional(one_of("classification", "binary", "regression")), "what the targets are"),
+    },
+    "loss": {
+        "reduction": Key(one_of("mean", "sum"), "how the examples of a batch are put together"),
+        "l1": Key(number(low=0), "weight of the sum of absolute weights"),
+        "l2": Key(number(low=0), "weight of half the sum of squared weights"),
+    },
+    "metrics.*": {
+        "better": Key(optional(one_of("higher", "lower")), "which way is better; null: not to be monitored")
+    },
+    "callbacks.*": {
+        "every": Key(optional(DURATION), "how often it is called; absent: eval_every", "steps, or 1ep, 5min")
+    },
+    "optim": {
+        "learning_rate": Key(number(above=0), "size of an update; the schedule is a factor of it", argument=True),
+        "weight_decay": Key(optional(number(low=0)), "pull of kernels towards 0", argument=True),
+        "clip": Key(optional(CLIP), "bound of the gradient: {norm: 1.0} or {value: 0.5}"),
+        "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate of their own"),
+    },
+    "schedule": {"stretch": Key(FLAG, "when a run is extended: plan anew instead of holding the last value")},
+    "runtime": {
+        "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "where it runs; auto: the best that is there"),
+        "threads": Key(optional(whole(1)), "processor threads; null: all", "threads"),
+        "deterministic": Key(FLAG, "the same bits each time, where threads or kernels would reorder sums"),
+    },
+}
+"""The keys that dltrain reads inside a group's node, beside the arguments of its target."""
+
+COMMANDS: dict[str, dict[str, Key]] = {
+    "resume": {},
+    "evaluate": {
+        "split": Key(one_of("train", "validation", "test", "all"), "which rows to measure"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
+    },
+}
+"""The commands that lay typed keys over a run's config, each with options of its own: configs/<command>.yaml."""
+
+
+def node_keys(group: str) -> Mapping[str, Key]:
+    """Name the keys that dltrain reads in each node of a group."""
+    return NODES.get(f"{group}.*" if group in MULTIPLE else group, {})
+
+
+def engine_keys(group: str) -> tuple[str, ...]:
+    """Name the keys of a group's nodes that its target does not get."""
+    return tuple(name for name, key in node_keys(group).items() if not key.argument)
+
+
+def parse(path: str, key: Key, value: Any, shown: Any = None) -> Any:
+    """Return the value as the engine wants it; ValueError says in full what would be right.
+
+    Args:
+        path: where it stands, for the message.
+        key: what it may hold.
+        value: the value.
+        shown: what to print in its place, where the value itself may be a secret.
+    """
+    try:
+        return key.kind.parse(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{path}={shown or show(value)}: must be {key.kind.words}") from None

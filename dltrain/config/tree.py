@@ -1,0 +1,167 @@
+"""The folders of YAML: where they are, which choices they hold, and reading files of others within limits."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dltrain.config.hints import nearest
+from dltrain.config.schema import GROUPS
+from dltrain.errors import ConfigError
+
+MAX_BYTES, MAX_NODES, MAX_DEPTH, MAX_FILES = 1_000_000, 20_000, 32, 2_000
+
+Tree = Mapping[str, Mapping[str, Path]]
+"""Group -> choice -> file."""
+
+
+def packaged() -> Path:
+    """Return dltrain's own configs: inside the installed wheel, else at the top of the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    return next(p for p in (package / "configs", package.parent / "configs") if (p / "train.yaml").is_file())
+
+
+def roots(config_dir: str | None) -> tuple[Path, ...]:
+    """Return the folders to look in, dltrain's own and then the user's, or raise ConfigError."""
+    if config_dir is None:
+        return (packaged(),)
+    own = Path(config_dir).expanduser().resolve()
+    if not own.is_dir():
+        raise ConfigError(f"--config-dir {config_dir}: is no folder")
+    _check_folder(own)
+    return (packaged(), own)
+
+
+def read_tree(folders: tuple[Path, ...]) -> Tree:
+    """Find the choices of every group."""
+    found: dict[str, dict[str, Path]] = {group: {} for group in GROUPS}
+    for folder in folders:
+        for group in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))):
+            for path in sorted(group.rglob("*.yaml")):
+                found.setdefault(group.name, {})[path.relative_to(group).with_suffix("").as_posix()] = path
+    return {group: dict(sorted(choices.items())) for group, choices in found.items() if choices}
+
+
+def first_comment(path: Path) -> str:
+    """Return the first comment of a YAML file that is no Hydra directive: when to pick it."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            text = line.strip()
+            if text.startswith("#") and not re.match(r"#\s*@", text):
+                return text.lstrip("# ").rstrip()
+            if text and not text.startswith("#"):
+                return ""
+    return ""
+
+
+def no_choice(tree: Tree, group: str, word: object) -> str:
+    """Say that a group has no such choice, and what would be right."""
+    others = [g for g, choices in tree.items() if g != group and str(word) in choices]
+    near = nearest(str(word).removesuffix(".yaml"), tree[group])
+    if not near and others:
+        near = f"; did you mean {others[0]}={word}?"
+    return f"{group}={word}: no such choice{near} (choices: {', '.join(tree[group])})"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file within limits of size, depth and nodes, or raise ConfigError."""
+    import yaml
+
+    text = _read_limited(path)
+    try:
+        _check_events(path, yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        found = yaml.load(text, Loader=_loader(yaml))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(yaml_fault(path, error)) from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise ConfigError(f"{path}: must be a mapping of keys to values")
+    return found
+
+
+def yaml_fault(path: Path | str, error: Exception) -> str:
+    """Say in one line where a YAML file cannot be read."""
+    mark = getattr(error, "problem_mark", None)
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+    return f"{path}{where}: is no valid YAML: {problem}"
+
+
+def _check_folder(folder: Path) -> None:
+    """Check every YAML file before Hydra reads it; `hydra` is refused there, since it could name code to run."""
+    count, ours = 0, packaged()
+    for path in _walk(folder):
+        name = path.relative_to(folder)
+        if (ours / name).exists() and folder != ours:
+            raise ConfigError(f"{path}: dltrain has a {name} of its own; give yours another name")
+        count += 1
+        if count > MAX_FILES:
+            raise ConfigError(
+                f"--config-dir {folder}: holds more than {MAX_FILES} YAML files; name the folder of yours"
+            )
+        if "hydra" in read_yaml(path):
+            raise ConfigError(f"{path}: hydra: may only be set on the command line, with -m")
+        if match := re.search(r"^#\s*@package\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            if match[1] not in ("_global_", "_group_"):
+                raise ConfigError(f"{path}: # @package {match[1]}: must be _global_ or _group_")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        yield from (Path(place) / f for f in sorted(files) if f.endswith((".yaml", ".yml")))
+
+
+def _read_limited(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{path}: is larger than {MAX_BYTES:,} bytes")
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def _check_events(path: Path, events: Iterator[Any]) -> None:
+    """Count nodes as they would be with every alias written out, without building them."""
+    import yaml
+
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, nodes counted before it
+    count = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            count += sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, count))
+            count += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = count - before
+        elif isinstance(event, yaml.ScalarEvent):
+            count += 1
+        if count > MAX_NODES or len(open_nodes) > MAX_DEPTH:
+            raise ConfigError(f"{path}: more than {MAX_NODES} values or {MAX_DEPTH} levels, aliases written out")
+
+
+def _loader(yaml: Any) -> Any:
+    """Make a safe loader that reads numbers as OmegaConf does: 1e-3 is a number, a date is text."""
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name for it
+            first: [(tag, form) for tag, form in pairs if not tag.endswith(("timestamp", "float"))]
+            for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    number = r"[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*(?:[eE][-+]?\d+)?)"
+    special = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(f"^(?:{number}|{special})$"), list("-+0123456789.")
+    )
+    return Loader

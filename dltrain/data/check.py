@@ -1,0 +1,99 @@
+"""What rows must be before training starts: of the promised shapes and dtypes, finite, labels in range.
+
+JAX does not tell: a gather clips, a label of -1 trains the last class, and `one_hot` makes zeros of one too large.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dltrain.errors import ConfigError, DataError
+from dltrain.types import Spec, Task
+
+
+def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "data") -> None:
+    """Raise DataError, naming row and column, unless every row is what `spec` promises.
+
+    Args:
+        arrays: `inputs [N, ...]`, `targets [N, ...]` and whatever else a source delivers by rows.
+        spec: what the source says about them.
+        name: what to call the data in messages.
+    """
+    for part, promised in (("inputs", spec.inputs), ("targets", spec.targets)):
+        if part not in arrays:
+            raise DataError(f"{name}: the source delivers no {part}, only {', '.join(sorted(arrays)) or 'nothing'}")
+        shape, dtype = arrays[part].shape[1:], arrays[part].dtype
+        if shape != promised.shape or dtype != promised.dtype:
+            raise DataError(
+                f"{name}: {part} are {dtype} {list(shape)} a row, but the source's spec says "
+                f"{promised.dtype} {list(promised.shape)}"
+            )
+    sizes = {part: len(array) for part, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"{name}: as many rows of each are needed, found {_listed(sizes)}")
+    if not sizes["inputs"]:
+        raise DataError(f"{name}: there are no rows")
+    columns = {"inputs": spec.features, "targets": spec.target_names}
+    for part, array in arrays.items():
+        _check_finite(array, f"{name}: {part}", columns.get(part, ()))
+    if spec.task is Task.REGRESSION:
+        if not np.issubdtype(arrays["targets"].dtype, np.floating):
+            raise DataError(f"{name}: targets of a regression must be floats, found {arrays['targets'].dtype}")
+    else:
+        check_labels(arrays["targets"], _classes(spec, name), name=name)
+
+
+def check_labels(labels: np.ndarray, classes: int, *, name: str) -> None:
+    """Raise DataError, naming the first bad row, unless `labels` are whole numbers in 0..classes-1, int [N]."""
+    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+        raise DataError(
+            f"{name}: labels must be one whole number a row, found {labels.dtype} {list(labels.shape[1:])}"
+        )
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(bad):
+        raise DataError(
+            f"{name}: the label of row {bad[0]} is {labels[bad[0]]}, expected 0..{classes - 1} ({classes} classes)"
+            f"; {len(bad)} of {len(labels)} rows are out of range"
+        )
+
+
+def fitting_task(task: Task | None, classes: int, *, name: str) -> Task:
+    """Return `task`, or the usual one of so many classes (0: a regression); ConfigError if it doesn't fit them."""
+    match classes:
+        case 0:
+            fitting = [Task.REGRESSION]
+        case 2:
+            fitting = [Task.BINARY, Task.CLASSIFICATION]
+        case _:
+            fitting = [Task.CLASSIFICATION]
+    if task is not None and task not in fitting:
+        raise ConfigError(f"data.task={task}: the targets of {name} are for {' or '.join(fitting)}")
+    return fitting[0] if task is None else Task(task)
+
+
+def _check_finite(array: np.ndarray, where: str, columns: Sequence[str]) -> None:
+    if not np.issubdtype(array.dtype, np.floating):
+        return
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    row, *place = (int(i) for i in np.unravel_index(np.argmin(finite), array.shape))
+    column = columns[place[0]] if len(place) == 1 and place[0] < len(columns) else ", ".join(map(str, place))
+    bad = len(array) - int(finite.reshape(len(array), -1).all(1).sum())
+    raise DataError(
+        f"{where} of row {row}{f', column {column}' if place else ''}: {array[row, *place]} is no finite number; "
+        f"{bad} of {len(array)} rows have one; fill them or leave these rows out"
+    )
+
+
+def _classes(spec: Spec, name: str) -> int:
+    count = len(spec.classes)
+    if spec.task is Task.BINARY and count != 2:
+        raise DataError(f"{name}: task=binary needs two classes, the source names {count}")
+    if count < 2:
+        raise DataError(f"{name}: task={spec.task} needs at least two classes, the source names {count}")
+    return count
+
+
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{size} of {part}" for part, size in sizes.items())

@@ -1,0 +1,1 @@
+"""One file a source of rows; see `dltrain.types.Source`."""

@@ -1,0 +1,190 @@
+"""Pictures in the idx format of MNIST and its followers: strict about every byte, downloaded where missing."""
+
+import math
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from dltrain.data.check import check_labels, fitting_task
+from dltrain.data.fetch import fetch
+from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.errors import ConfigError, DataError
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+FILES = ("train_images", "train_labels", "test_images", "test_labels")
+UNSIGNED_BYTE = 8  # the format's code for the type of the elements
+LARGEST = 1 << 32  # bytes in one file; more could not be resident either
+DEFLATE = 1032  # deflate packs at most so many bytes into one (https://zlib.net/zlib_tech.html)
+CHUNK = 1 << 18
+
+
+class Idx:
+    """Grey pictures uint8 [H, W, 1] with labels; the published test set keeps its place at the end of the rows.
+
+    Args:
+        name: of the data set, and of its folder below `$DLTRAIN_DATA` or the cache.
+        classes: their names, in the order of the labels.
+        files: `train_images`, `train_labels`, `test_images`, `test_labels`, each `{name, sha256}`. The sum is
+            checked when a file is downloaded, not in a folder of the user's own.
+        root: the folder that holds the files, as they are or unpacked (without `.gz`); else `$DLTRAIN_DATA/<name>`
+            if there is one, else the files are downloaded to the cache.
+        mirrors: addresses of folders to download from, tried in turn.
+        task: `classification`; two classes may be `binary`.
+
+    Raises:
+        DataError: a folder or file is missing, a file is damaged, or the files don't fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        classes: Sequence[str],
+        files: Mapping[str, Mapping[str, str]],
+        root: str | None = None,
+        mirrors: Sequence[str] = (),
+        task: Task | None = None,
+    ) -> None:
+        task = fitting_task(task, len(classes), name=name)
+        for part in FILES:
+            if set(files.get(part, ())) != {"name", "sha256"}:
+                raise ConfigError(f"data.files.{part}: must give name and sha256")
+        paths = _find(name, {files[part]["name"]: files[part]["sha256"] for part in FILES}, root, mirrors)
+        train, test = _read_pair(*paths[:2], len(classes)), _read_pair(*paths[2:], len(classes))
+        if train[0].shape[1:] != test[0].shape[1:]:
+            raise DataError(
+                f"{paths[2]}: pictures of {_by(test[0].shape[1:])}, "
+                f"but {paths[0].name} has {_by(train[0].shape[1:])}"
+            )
+        self._arrays = {
+            "inputs": np.concatenate([train[0], test[0]])[..., None],
+            "targets": np.concatenate([train[1], test[1]]).astype(np.int32),
+        }
+        self.spec = Spec(
+            inputs=ArraySpec(self._arrays["inputs"].shape[1:], "uint8"),
+            targets=ArraySpec((), "int32"),
+            task=task,
+            kind=Kind.IMAGE,
+            classes=tuple(classes),
+        )
+        self.fingerprint = fingerprint(self._arrays)
+        self.published: Mapping[str, np.ndarray] = {"test": np.arange(len(train[0]), len(self))}
+
+    def __len__(self) -> int:
+        """Return the number of rows, train and test together."""
+        return len(self._arrays["targets"])
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Read these rows, int [B]."""
+        return {part: array[indices] for part, array in self._arrays.items()}
+
+
+def read_idx(path: Path, *, axes: int) -> np.ndarray:
+    """Read an idx file of unsigned bytes, packed (`.gz`) or not, uint8 with so many axes.
+
+    The format (http://yann.lecun.com/exdb/mnist): two zero bytes, the type, the number of axes, the size of
+    each axis (32 bits, high byte first), the elements. Sizes are checked against the file before memory is taken.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _read_packed(stream, path, axes) if path.suffix == ".gz" else _read_plain(stream, path, axes)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except zlib.error as error:
+        raise DataError(f"{path}: the gzip data is damaged ({error}); fetch the file again") from error
+
+
+def _read_plain(stream: BinaryIO, path: Path, axes: int) -> np.ndarray:
+    shape = _shape(stream.read(4 + 4 * axes), path, axes)
+    found, wanted = os.fstat(stream.fileno()).st_size - (4 + 4 * axes), math.prod(shape)
+    if found != wanted:
+        raise DataError(f"{path}: {found} bytes follow the header, which promises {wanted} ({_by(shape)})")
+    return np.fromfile(stream, np.uint8, wanted).reshape(shape)
+
+
+def _read_packed(stream: BinaryIO, path: Path, axes: int) -> np.ndarray:
+    unpack = zlib.decompressobj(wbits=31)  # 31: gzip with its own header, checksum and length
+    header = unpack.decompress(stream.read(CHUNK), 4 + 4 * axes)
+    shape = _shape(header, path, axes)
+    wanted, packed = math.prod(shape), os.fstat(stream.fileno()).st_size
+    if wanted > packed * DEFLATE:
+        raise DataError(
+            f"{path}: {packed} packed bytes cannot hold the {wanted} the header promises ({_by(shape)})"
+        )
+    elements, done = np.empty(wanted, np.uint8), 0
+    data = unpack.unconsumed_tail
+    while not unpack.eof:
+        piece = unpack.decompress(data, wanted - done + 1)  # one more, to notice a file that is too long
+        if done + len(piece) > wanted:
+            raise DataError(f"{path}: holds more than the {wanted} bytes that its header promises ({_by(shape)})")
+        elements[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+        done += len(piece)
+        data = unpack.unconsumed_tail or stream.read(CHUNK)
+        if not data and not unpack.eof:
+            raise DataError(
+                f"{path}: ends early: {done} of {wanted} bytes unpacked, "
+                f"record {min(done // math.prod(shape[1:]), shape[0])} of {shape[0]} is not whole"
+            )
+    if done != wanted:
+        raise DataError(f"{path}: {done} bytes follow the header, which promises {wanted} ({_by(shape)})")
+    if unpack.unused_data or stream.read(1):
+        raise DataError(f"{path}: something follows the end of the gzip data")
+    return elements.reshape(shape)
+
+
+def _shape(header: bytes, path: Path, axes: int) -> tuple[int, ...]:
+    if len(header) < 4 + 4 * axes:
+        raise DataError(f"{path}: ends within the header: {len(header)} bytes, expected {4 + 4 * axes}")
+    zeros, kind, found = header[:2], header[2], header[3]
+    if zeros != b"\0\0" or not found:
+        raise DataError(
+            f"{path}: is no idx file: it starts with {header[:4].hex(' ')}, expected 00 00 08 {axes:02x}"
+        )
+    if kind != UNSIGNED_BYTE or found != axes:
+        raise DataError(
+            f"{path}: elements of type {kind:#04x} on {found} axes, expected 0x08 (unsigned bytes) on {axes}"
+        )
+    shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
+    if not 0 < math.prod(shape) <= LARGEST:
+        raise DataError(f"{path}: the header promises {_by(shape)} elements, expected 1 to {LARGEST}")
+    return shape
+
+
+def _read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read pictures uint8 [N, H, W] and labels uint8 [N]; the labels first, they are the smaller file."""
+    y = read_idx(labels, axes=1)
+    check_labels(y, classes, name=str(labels))
+    x = read_idx(images, axes=3)
+    if len(x) != len(y):
+        raise DataError(f"{images}: {len(x)} pictures, but {labels.name} has {len(y)} labels")
+    return x, y
+
+
+def _find(name: str, sums: Mapping[str, str], root: str | None, mirrors: Sequence[str]) -> list[Path]:
+    """Return the path of each file, from the folder that is the user's, else from the cache."""
+    parent = os.environ.get("DLTRAIN_DATA")
+    if root is not None:
+        folder, source = Path(root).expanduser().absolute(), "data.root"
+    elif parent and (Path(parent).expanduser() / name).is_dir():
+        folder, source = Path(parent).expanduser().absolute() / name, "$DLTRAIN_DATA"
+    else:
+        folder, source = fetch(name, sums, mirrors), "cache"
+    if not folder.is_dir():
+        raise DataError(f"{folder} ({source}): is no folder; expected one that holds {', '.join(sums)}")
+    paths = [next((p for p in _variants(folder / file) if p.is_file()), None) for file in sums]
+    missing = [file for file, path in zip(sums, paths, strict=True) if path is None]
+    if missing:
+        raise DataError(f"{folder} ({source}): lacks {', '.join(missing)} (or the same without .gz)")
+    return [path for path in paths if path is not None]
+
+
+def _variants(path: Path) -> list[Path]:
+    return [path, path.with_suffix("")] if path.suffix == ".gz" else [path]
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

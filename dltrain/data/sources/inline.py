@@ -1,0 +1,94 @@
+"""Numbers typed into the YAML: small enough to check an update rule by hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.errors import DataError
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class Inline:
+    """A table of a few rows, float32; no published split.
+
+    Args:
+        inputs: a list of rows, or of numbers (one column).
+        targets: for a regression a list of rows or of numbers, else a list of labels 0, 1, 2, ...
+        task: what the targets are. The classes are 0 to the largest label, named by their numbers.
+
+    Raises:
+        DataError: rows of different lengths, something that is no finite number, other labels; the row is named.
+    """
+
+    def __init__(self, inputs: Sequence[Any], targets: Sequence[Any], *, task: Task = Task.REGRESSION) -> None:
+        x, y = _table(inputs, "data.inputs"), _table(targets, "data.targets")
+        if len(x) != len(y):
+            raise DataError(f"data.inputs has {len(x)} rows, data.targets has {len(y)}; as many are needed")
+        task, classes = Task(task), ()
+        if task is not Task.REGRESSION:
+            y = _labels(y, task)
+            classes = ("0", "1") if task is Task.BINARY else tuple(map(str, range(max(2, y.max() + 1))))
+        self._arrays = {"inputs": x, "targets": y}
+        self.spec = Spec(
+            inputs=ArraySpec(x.shape[1:], str(x.dtype)),
+            targets=ArraySpec(y.shape[1:], str(y.dtype)),
+            task=task,
+            kind=Kind.TABLE,
+            classes=classes,
+            features=_names("x", x.shape[1]),
+            target_names=() if classes else _names("y", y.shape[1]),
+        )
+        self.fingerprint = fingerprint(self._arrays)
+        self.published: Mapping[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._arrays["inputs"])
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Read these rows, int [B]."""
+        return {part: array[indices] for part, array in self._arrays.items()}
+
+
+def _table(rows: Sequence[Any], key: str) -> np.ndarray:
+    """Make float32 [N, F] of rows or of single numbers."""
+    if not len(rows):
+        raise DataError(f"{key}: is empty")
+    width = len(rows[0]) if _is_row(rows[0]) else None
+    table = []
+    for number, row in enumerate(rows):
+        found = len(row) if _is_row(row) else None
+        if found != width or found == 0:
+            wanted = "a number" if width is None else f"{width or 'some'} numbers"
+            raise DataError(f"{key}: row {number} is {row!r}, expected {wanted} as in row 0")
+        table.append(list(row) if _is_row(row) else [row])
+        for value in table[-1]:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise DataError(f"{key}: row {number} holds {value!r}, expected a number")
+            if not abs(value) <= LARGEST:  # false for nan too
+                raise DataError(f"{key}: row {number} holds {value!r}, expected a finite number that fits float32")
+    return np.asarray(table, np.float32)
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, Sequence) and not isinstance(row, str)
+
+
+def _labels(table: np.ndarray, task: Task) -> np.ndarray:
+    """Make int32 [N] of a column of labels."""
+    most = 1 if task is Task.BINARY else 9999  # a slip of the keyboard must not make a million classes
+    if table.shape[1] != 1:
+        raise DataError(f"data.targets: task={task} needs one label a row, found {table.shape[1]} numbers")
+    values = table[:, 0]
+    bad = np.flatnonzero((values != np.floor(values)) | (values < 0) | (values > most))
+    if len(bad):
+        raise DataError(f"data.targets: row {bad[0]} is {values[bad[0]]:g}, expected a label, 0..{most}")
+    return values.astype(np.int32)
+
+
+def _names(letter: str, columns: int) -> tuple[str, ...]:
+    return (letter,) if columns == 1 else tuple(f"{letter}{i}" for i in range(1, columns + 1))

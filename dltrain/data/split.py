@@ -1,0 +1,82 @@
+"""Which rows are train, validation and test: a function of the labels and the split seed alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dltrain.errors import DataError
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Row numbers of each split, int32, sorted; `validation` or `test` may be empty."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return the rows of the split of that name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+NAMES = ("train", "validation", "test")
+
+
+def make_splits(
+    labels: np.ndarray | None,
+    rows: int,
+    *,
+    published: Mapping[str, np.ndarray],
+    validation: float,
+    test: float,
+    seed: int,
+) -> Splits:
+    """Split `rows` rows; what the data set's authors published stays as it is.
+
+    Args:
+        labels: int [rows], to be stratified by; None for a regression.
+        rows: how many rows there are.
+        published: row numbers of the splits that are fixed (`test`, `validation`).
+        validation: fraction of the rows left for training that become validation, 0 for none.
+        test: fraction of all rows that become test where none is published, 0 for none.
+        seed: `data.split_seed`; not the seed of the run, so that a sweep over seeds compares the same rows.
+    """
+    left = np.ones(rows, bool)
+    for taken in published.values():
+        left[taken] = False
+    rest = np.flatnonzero(left)
+    held: dict[str, np.ndarray] = {name: np.sort(np.asarray(i)) for name, i in published.items()}
+    for number, (name, fraction) in enumerate((("test", test), ("validation", validation))):
+        if name in held:
+            continue
+        rng = np.random.default_rng([seed, number])
+        taken = _draw(None if labels is None else labels[rest], len(rest), fraction, rng)
+        held[name] = rest[taken]
+        if fraction > 0 and not len(held[name]):
+            raise DataError(
+                f"data.{name}={fraction}: leaves no row for {name} ({len(rest)} rows to take from); "
+                f"try a larger fraction, or 0 for no {name} split"
+            )
+        rest = np.delete(rest, taken)
+    if not len(rest):
+        raise DataError(f"no row is left for training ({rows} rows); try a smaller data.validation or data.test")
+    return Splits(*(i.astype(np.int32) for i in (rest, held["validation"], held["test"])))
+
+
+def _draw(labels: np.ndarray | None, rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a fraction of the rows, of each class in proportion (largest remainders), sorted."""
+    total = round(rows * fraction)
+    if labels is None:
+        return np.sort(rng.permutation(rows)[:total])
+    counts = np.bincount(labels)
+    exact = counts * fraction
+    quota = np.floor(exact).astype(int)
+    quota[np.argsort(quota - exact, kind="stable")[: total - quota.sum()]] += 1
+    order = rng.permutation(rows)
+    rank = np.empty(rows, int)  # rank of each row among those of its class, in random order
+    for label in range(len(counts)):
+        mine = order[labels[order] == label]
+        rank[mine] = np.arange(len(mine))
+    return np.flatnonzero(rank < quota[labels])

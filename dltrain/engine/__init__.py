@@ -1,0 +1,1 @@
+"""The training program: state, step, chunk, feed, loop, and what watches it."""

@@ -1,0 +1,134 @@
+"""Checkpoints: Orbax writes and reads the arrays; commit, manifest and pruning are done here.
+
+The order on disk is: the arrays into a folder of ours beside the final name, every file synced, the manifest (size
+and SHA-256 of each file) last, then the rename, then the parent. A folder without a manifest that fits is none.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dltrain.engine.files import replace_json, sync, writing
+from dltrain.errors import CheckpointError
+
+NAME = re.compile(r"step_(\d{8,})")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint that was read: the named arrays of a state, and what was saved with them."""
+
+    step: int
+    leaves: Mapping[str, np.ndarray]
+    meta: Mapping[str, Any]
+
+
+def save(folder: Path, step: int, leaves: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
+    """Write a checkpoint of these named arrays under `folder` and return where it stands."""
+    import orbax.checkpoint as ocp  # 0.4 s that a run without a checkpoint need not pay
+
+    final = folder / f"step_{step:08d}"
+    if final.exists() and not problems(final):
+        return final
+    with writing(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f".writing_{step:08d}"
+        for leftover in (draft, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        draft.mkdir()
+        arrays = {name: np.asarray(value) for name, value in jax.device_get(dict(leaves)).items()}
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
+            writer.save((draft / "arrays").resolve(), args=ocp.args.PyTreeSave(arrays))
+        files = sorted(p for p in draft.rglob("*") if p.is_file())
+        listed = {str(p.relative_to(draft)): {"size": p.stat().st_size, "sha256": _digest(p)} for p in files}
+        for path in (*files, *(p for p in draft.rglob("*") if p.is_dir())):
+            sync(path)
+        shapes = {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}
+        replace_json(draft / MANIFEST, {"step": step, "meta": dict(meta), "arrays": shapes, "files": listed})
+        draft.rename(final)
+        sync(folder)
+    return final
+
+
+def steps(folder: Path) -> list[int]:
+    """List the steps of the checkpoints under `folder`, oldest first; nothing is verified."""
+    if not folder.is_dir():
+        return []
+    names = (NAME.fullmatch(p.name) for p in folder.iterdir() if (p / MANIFEST).is_file())
+    return sorted(int(m[1]) for m in names if m)
+
+
+def problems(path: Path) -> list[str]:
+    """Say what is wrong with a checkpoint: nothing, if every file is what the manifest says."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        listed = {name: (f["size"], f["sha256"]) for name, f in manifest["files"].items()}
+        step = int(manifest["step"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{MANIFEST} cannot be read ({error})"]
+    found = []
+    if path.name != f"step_{step:08d}":
+        found.append(f"{MANIFEST} is of step {step}")
+    root = path.resolve()
+    for name, (size, digest) in listed.items():
+        file = (path / name).resolve()
+        if not file.is_relative_to(root):
+            found.append(f"{name} leaves the folder")
+        elif not file.is_file():
+            found.append(f"{name} is missing")
+        elif file.stat().st_size != size:
+            found.append(f"{name} has {file.stat().st_size} bytes, expected {size}")
+        elif _digest(file) != digest:
+            found.append(f"{name} was altered (SHA-256 differs)")
+    return found
+
+
+def load(folder: Path, step: int) -> Checkpoint:
+    """Verify and read one checkpoint."""
+    import orbax.checkpoint as ocp
+
+    path = folder / f"step_{step:08d}"
+    if wrong := problems(path):
+        raise CheckpointError(f"checkpoint {path} is damaged: {'; '.join(wrong[:3])}")
+    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in manifest["arrays"]}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        leaves = reader.restore((path / "arrays").resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    return Checkpoint(step, leaves, manifest["meta"])
+
+
+def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
+    """Read the newest checkpoint that is whole; damaged ones are set aside, aloud."""
+    for step in reversed(steps(folder)):
+        path = folder / f"step_{step:08d}"
+        wrong = problems(path)
+        if not wrong:
+            return load(folder, step)
+        aside = path.with_name(f"damaged_{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        say(f"checkpoint {path.name} is damaged ({wrong[0]}): set aside as {aside.name}, trying the one before")
+    raise CheckpointError(f"no checkpoint in {folder} can be used; nothing was started from zero")
+
+
+def prune(folder: Path, keep: Collection[int]) -> None:
+    """Delete the checkpoints of other steps, once those to keep are verified."""
+    if any(problems(folder / f"step_{step:08d}") for step in keep):
+        return
+    for step in steps(folder):
+        if step not in keep:
+            shutil.rmtree(folder / f"step_{step:08d}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,53 @@
+"""Writing so that what is there stays there: sync, rename, and errors that say which disk is full."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dltrain.errors import DiskError
+
+
+@contextlib.contextmanager
+def writing(what: Path) -> Iterator[None]:
+    """Turn an OSError inside into a DiskError that names `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"cannot write {what}: {error.strerror or error}; free some space or choose output_dir") from error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a whole file so that a reader, or a crash, sees the old one or the new one and nothing between."""
+    with writing(path):
+        new = path.with_name(f".{path.name}.new")
+        new.write_text(text, encoding="utf-8")
+        sync(new)
+        new.replace(path)
+        sync(path.parent)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Write a value as JSON; NaN and infinities become null, which JSON has no word for."""
+    replace_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

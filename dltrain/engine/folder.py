@@ -1,0 +1,131 @@
+"""The run folder: claiming it, locking it, and the names of what is in it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from dltrain.engine.files import replace_json, replace_text, writing
+from dltrain.errors import CheckpointError, ConfigError, DataError, LockedError
+
+
+class RunFolder:
+    """Everything about a run, and nothing else, in one place."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is made or read yet."""
+        self.path = path
+        self.config = path / "config.yaml"
+        self.overrides = path / "overrides.yaml"
+        self.environment = path / "environment.json"
+        self.data = path / "data.json"
+        self.metrics = path / "metrics.jsonl"
+        self.results = path / "results.csv"
+        self.summary = path / "summary.json"
+        self.report = path / "report"
+        self.checkpoints = path / "checkpoints"
+        self.tensorboard = path / "tensorboard"
+        self.log = path / "train.log"
+        self._lock: IO[str] | None = None
+
+    def lock(self) -> None:
+        """Take the folder for this process, or raise LockedError naming the holder; a dead holder's lock is free."""
+        with writing(self.path / "lock"):
+            handle = (self.path / "lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            handle.close()
+            raise LockedError(f"{self.path} is in use by process {holder}; wait for it, or choose another output_dir") from None
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        self._lock = handle  # held until the process ends
+
+    def release(self) -> None:
+        """Give the folder back."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return the summary of a finished run, empty if there is none."""
+        try:
+            return json.loads(self.summary.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
+
+    def check_data(self, described: Mapping[str, Any]) -> None:
+        """Raise DataError if the data is not what it was when the run started."""
+        before = json.loads(self.data.read_text(encoding="utf-8"))
+        if changed := [k for k in ("fingerprint", "rows", "splits") if before.get(k) != described.get(k)]:
+            raise DataError(
+                f"the data is not what {self.path} was trained on ({', '.join(changed)} changed); "
+                "restore the data, or start a new run"
+            )
+
+    def write_config(self, text: str, started: Mapping[str, Any]) -> None:
+        """Keep the config as composed, and how the run was started (the words typed, the choices)."""
+        replace_text(self.config, text)
+        replace_text(self.overrides, json.dumps(dict(started), indent=2) + "\n")  # JSON is YAML
+
+    @contextlib.contextmanager
+    def kept_log(self) -> Iterator[None]:
+        """Write the traceback of a failure to train.log: the terminal shows the message only."""
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{traceback.format_exc()}\n")
+            raise
+        finally:
+            self.release()
+
+
+def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | None = None) -> RunFolder:
+    """Make the folder of a new run: exactly `wanted`, else `outputs/<date>/<time>-<name>`, never one in use."""
+    if wanted is not None:
+        folder = RunFolder(wanted)
+        with writing(wanted):
+            wanted.mkdir(parents=True, exist_ok=True)
+        folder.lock()
+        if folder.config.exists() and not overwrite:
+            folder.release()
+            raise ConfigError(
+                f"output_dir={wanted}: holds a run already; continue it with `dltrain resume {wanted}`, "
+                "choose another folder, or replace it with overwrite=true"
+            )
+        return folder
+    now = now or datetime.now()
+    day = Path("outputs") / f"{now:%Y-%m-%d}"
+    for number in range(1000):  # two starts in one second never share a folder: mkdir decides
+        path = day / (f"{now:%H-%M-%S}-{name}" + (f"-{number + 1}" if number else ""))
+        with writing(day):
+            day.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+        folder = RunFolder(path)
+        folder.lock()
+        return folder
+    raise ConfigError(f"no free name for a run in {day}; set output_dir")
+
+
+def existing(path: str) -> RunFolder:
+    """Name the folder of a run that was started before, or raise ConfigError."""
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        raise ConfigError(f"{path}: no such folder; RUN is the folder that a training run printed (outputs/...)")
+    if not folder.config.is_file():
+        raise ConfigError(f"{path}: is no run folder (config.yaml is missing)")
+    return folder

@@ -1,0 +1,108 @@
+"""The modules of an nnx model as a GraphDef, which TensorBoard's graph tab draws."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from flax import nnx
+from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.node_def_pb2 import NodeDef
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT
+from tensorboard.compat.proto.versions_pb2 import VersionDef
+
+
+def graph_def(
+    model: nnx.Module, inputs: tuple[int, ...] | None = None, outputs: tuple[int, ...] | None = None
+) -> GraphDef:
+    """Draw `model` as a chain of its modules in the order in which its constructor set them.
+
+    A module without modules inside is a node; one with modules inside is a box around theirs, with a node of
+    its own if it holds variables itself. Nodes carry class, shapes of the variables and number of parameters.
+    Only attributes are looked at, not what `__call__` does: branches are drawn in a row, and a module that
+    is used twice once. flax sorts the attributes in `nnx.merge` and `nnx.eval_shape`, so give the model that
+    the constructor returned; its values are not read, and may be tracers.
+
+    Args:
+      model: the model, as its constructor left it.
+      inputs: shape of one row of the inputs, for a node in front.
+      outputs: shape of one row of the outputs, for a node behind.
+    """
+    nodes = []
+    if inputs is not None:
+        nodes.append(NodeDef(name="inputs", op="Placeholder", attr=_shape_attributes(inputs)))
+    seen: set[int] = set()
+    for path, module in _modules((), model, seen):
+        name = "/".join(path) or type(model).__name__
+        nodes.append(NodeDef(name=name, op=type(module).__name__, attr=_attributes(module)))
+    if outputs is not None:
+        nodes.append(NodeDef(name="outputs", op="Output", attr=_shape_attributes(outputs)))
+    for before, node in pairwise(nodes):
+        node.input.append(before.name)
+    return GraphDef(node=nodes, versions=VersionDef(producer=22))
+
+
+def _modules(
+    path: tuple[str, ...], module: nnx.Module, seen: set[int]
+) -> Iterator[tuple[tuple[str, ...], nnx.Module]]:
+    """Walk in the order of the attributes over the modules that get a node; `seen` holds those met, by identity."""
+    seen.add(id(module))
+    children = [(name, child) for name, child in _children(module) if id(child) not in seen]
+    if not children or _variables(module):
+        yield path, module
+    for name, child in children:
+        if id(child) not in seen:  # an earlier sibling may hold it too
+            yield from _modules((*path, name), child, seen)
+
+
+def _children(node: object) -> Iterator[tuple[str, nnx.Module]]:
+    """List the modules right below, also those in plain lists and dicts, by name."""
+    match node:
+        case nnx.Module():
+            items = vars(node).items()
+        case list() | tuple():
+            items = enumerate(node)
+        case dict():
+            items = node.items()
+        case _:
+            return
+    for key, value in items:
+        name = str(key).replace("/", ".")
+        if name.startswith("_pytree__"):  # flax's own notes
+            continue
+        if isinstance(value, nnx.Module):
+            yield name, value
+        else:
+            yield from ((f"{name}/{below}", child) for below, child in _children(value))
+
+
+def _variables(module: nnx.Module) -> dict[str, nnx.Variable]:
+    """The variables that the module holds itself."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, nnx.Variable)}
+
+
+def _attributes(module: nnx.Module) -> dict[str, AttrValue]:
+    """What the graph tab lists for a selected node."""
+    cls = type(module)
+    attributes = {"class": AttrValue(s=f"{cls.__module__}.{cls.__qualname__}".encode())}
+    parameters = 0
+    for name, variable in _variables(module).items():
+        shape = getattr(variable.get_raw_value(), "shape", None)
+        if shape is None:
+            continue
+        attributes[name] = AttrValue(s=f"{type(variable).__name__} {tuple(shape)}".encode())
+        if isinstance(variable, nnx.Param):
+            parameters += int(np.prod(shape, dtype=np.int64))
+    attributes["parameters"] = AttrValue(i=parameters)
+    return attributes
+
+
+def _shape_attributes(shape: tuple[int, ...]) -> dict[str, AttrValue]:
+    """Describe an end of the chain; the graph tab writes `_output_shapes` on the edge."""
+    sizes = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in (-1, *shape)])
+    return {
+        "dtype": AttrValue(type=DT_FLOAT),
+        "shape": AttrValue(shape=sizes),
+        "_output_shapes": AttrValue(list=AttrValue.ListValue(shape=[sizes])),
+    }

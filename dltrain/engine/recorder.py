@@ -1,0 +1,131 @@
+"""Writes down what a run finds: metrics.jsonl, results.csv and TensorBoard, each step once however often resumed."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.engine.callbacks import After, Moment
+from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.files import replace_text, writing
+from dltrain.engine.folder import RunFolder
+from dltrain.engine.state import named_leaves
+from dltrain.engine.tensorboard import EventWriter
+
+HIDDEN = ("finite",)  # logs that are no news
+
+
+class Recorder:
+    """A callback: the training numbers of every `log_every`-th step, and each evaluation.
+
+    `history` holds what was written, by split, for the pictures.
+    """
+
+    def __init__(self, folder: RunFolder, *, log_every: int, batch_size: int, start_step: int = 0) -> None:
+        """Open the files; what a dead run wrote beyond `start_step` is dropped."""
+        self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
+        self.history: dict[str, list[dict[str, float]]] = {}
+        for row in _keep_until(folder.metrics, start_step):
+            self.history.setdefault(row["split"], []).append(row)
+        self._start_step = start_step
+        self._writers: dict[str, EventWriter] = {}
+        self._clock, self._clock_step = time.monotonic(), start_step
+        self.speed = 0.0  # examples per second since the last look
+        with writing(folder.metrics):
+            self._file = folder.metrics.open("a", encoding="utf-8")
+
+    def writer(self, split: str = "") -> EventWriter:
+        """Return the TensorBoard writer of a split, or of the run itself."""
+        if split not in self._writers:
+            self._writers[split] = EventWriter(self.folder.tensorboard / split, start_step=self._start_step)
+        return self._writers[split]
+
+    def __call__(self, moment: Moment) -> After | None:
+        """Write the training numbers when they are there: at once, where an evaluation has waited for them."""
+        if not moment.results:
+            return After(lambda: self._training(moment))
+        self._training(moment)
+        for split, found in moment.results.items():
+            self.evaluation(moment.step, split, found)
+        self.histograms(moment.step, moment.state.params)
+        return None
+
+    def _training(self, moment: Moment) -> None:
+        logs, values = moment.logs, moment.logs.values
+        now = time.monotonic()
+        self.speed = (moment.step - self._clock_step) * self.batch_size / max(now - self._clock, 1e-9)
+        self._clock, self._clock_step = now, moment.step
+        for i in range(logs.count):
+            step = logs.first + i
+            if step % self.log_every == 0:
+                row = {name: float(value[i]) for name, value in values.items() if name not in HIDDEN}
+                self._write(step, "train", row | {"examples_per_second": self.speed})
+        self.flush()
+
+    def evaluation(self, step: int, split: str, found: Evaluation) -> None:
+        """Write one evaluation."""
+        self._write(step, split, found.scalars)
+        self.flush()
+        replace_text(self.folder.results, _table(self.history))
+
+    def histograms(self, step: int, params: Any) -> None:
+        """Write how each parameter's values are distributed."""
+        self.writer().histograms(step, {name: np.asarray(leaf) for name, leaf in named_leaves(params).items()})
+
+    def close(self) -> None:
+        """Flush and close all files; a write that failed is raised here."""
+        with writing(self.folder.path):
+            self._file.close()
+            for writer in self._writers.values():
+                writer.close()
+
+    def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
+        row = {"step": step, "split": split, **scalars}
+        self.history.setdefault(split, []).append(row)
+        with writing(self.folder.metrics):
+            self._file.write(json.dumps({k: _number(v) for k, v in row.items()}) + "\n")
+            self.writer(split).scalars(step, dict(scalars))
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        with writing(self.folder.metrics):
+            self._file.flush()
+            for writer in self._writers.values():
+                writer.flush()
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
+    """Read the rows up to `step` and drop the rest from the file, a line cut short by a crash included."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["step"] <= step:
+            rows.append(row)
+    replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def _table(history: Mapping[str, list[dict[str, Any]]]) -> str:
+    """A CSV row per evaluation: step, split, and each number."""
+    rows = [row for split, found in history.items() if split != "train" for row in found]
+    rows.sort(key=lambda row: row["step"])
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

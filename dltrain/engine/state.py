@@ -1,0 +1,159 @@
+"""The state of a training run: one pytree whose leaves are all arrays, its names, and its hash."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from dltrain.errors import CheckpointError
+from dltrain.types import Array
+
+Tree = Any
+"""A nested dict of arrays."""
+
+OptimizerFactory = Callable[[Mapping[str, Array]], optax.GradientTransformation]
+"""hparams -> transformation; called inside the trace, so that hparams may be traced."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """Everything that training changes or depends on.
+
+    `step` counts updates done. `rest` is what else the module carries (batch statistics). `hparams` are the numbers
+    that a sweep may vary, and the number of steps that schedules were planned for. On a state that is not `active`
+    a step is the identity.
+    """
+
+    step: Array  # int32 []
+    key: Array  # PRNG key []
+    params: Tree
+    rest: Tree
+    opt_state: Tree
+    hparams: dict[str, Array]
+    active: Array  # bool []
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The static half of a module, in both modes; both fit the same params and rest."""
+
+    train: nnx.GraphDef
+    eval: nnx.GraphDef
+
+
+def split_module(model: nnx.Module) -> tuple[nnx.GraphDef, Tree, Tree]:
+    """Take a module apart: (graphdef, params, rest), the latter two as plain nested dicts of arrays."""
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def trace_module(make_model: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.Module, Graphs]:
+    """Return the module with shapes in place of arrays, and its static halves; nothing is computed."""
+    model = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
+    model.eval()
+    evaluating = split_module(model)[0]
+    model.train()
+    return model, Graphs(train=split_module(model)[0], eval=evaluating)
+
+
+def create(
+    make_model: Callable[[nnx.Rngs], nnx.Module],
+    make_optimizer: OptimizerFactory,
+    *,
+    seed: int,
+    hparams: Mapping[str, Any],
+) -> TrainState:
+    """Initialise model and optimizer in one compiled call."""
+
+    @jax.jit
+    def start(root: Array, hparams: dict[str, Array]) -> TrainState:
+        model_key, run_key = jax.random.split(root)
+        _, params, rest = split_module(make_model(nnx.Rngs(params=model_key)))
+        opt_state = make_optimizer(hparams).init(params)
+        return TrainState(
+            step=jnp.int32(0),
+            key=run_key,
+            params=params,
+            rest=rest,
+            opt_state=opt_state,
+            hparams=hparams,
+            active=jnp.bool_(True),
+        )
+
+    return start(jax.random.key(seed), {name: jnp.asarray(value) for name, value in hparams.items()})
+
+
+def named_leaves(tree: Tree) -> dict[str, Array]:
+    """Flatten to `{"params.hidden.0.kernel": array}`, keys as raw uint32, in a fixed order."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {path_name(path): _raw(leaf) for path, leaf in leaves}
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Write a pytree path with dots: `hidden.0.kernel`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tree:
+    """Rebuild a tree shaped as `like` from named leaves, or raise CheckpointError naming what does not fit."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    names = [path_name(path) for path, _ in paths]
+    if missing := [n for n in names if n not in leaves]:
+        raise CheckpointError(f"{what} lacks {', '.join(missing[:5])}: it belongs to another model or optimizer")
+    values = []
+    for name, (_, leaf) in zip(names, paths, strict=True):
+        expected, found = _raw(leaf), leaves[name]
+        if expected.shape != found.shape or expected.dtype != found.dtype:
+            raise CheckpointError(
+                f"{what}: {name} is {found.dtype}{list(found.shape)}, expected {expected.dtype}{list(expected.shape)}"
+            )
+        values.append(_like(leaf, found))
+    return jax.tree_util.tree_unflatten(structure, values)
+
+
+def with_weights(state: TrainState, leaves: Mapping[str, np.ndarray]) -> tuple[TrainState, list[str], list[str]]:
+    """Take params and rest over from named leaves wherever name and shape agree: (state, names taken, names left)."""
+    own = {"params": state.params, "rest": state.rest}
+    named = named_leaves(own)
+    taken = {n: leaves[n] for n, leaf in named.items() if n in leaves and leaves[n].shape == leaf.shape}
+    both = from_named(own, {**jax.device_get(named), **taken}, what="the weights to start from")
+    return replace(state, **both), list(taken), [n for n in named if n not in taken]
+
+
+def state_hash(leaves: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over params, rest, optimizer state, key and step: two runs are the same when it is."""
+    digest = hashlib.sha256()
+    for name in sorted(leaves):
+        if name.split(".")[0] in ("params", "rest", "opt_state", "key", "step"):
+            value = np.ascontiguousarray(leaves[name])
+            digest.update(f"{name} {value.dtype} {value.shape}\n".encode())
+            digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def count(tree: Tree) -> int:
+    """Count the numbers in a tree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _raw(leaf: Any) -> Any:
+    if not _is_key(leaf):
+        return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.eval_shape(jax.random.key_data, leaf)
+    return jax.random.key_data(leaf)
+
+
+def _like(leaf: Any, value: np.ndarray) -> Array:
+    return jax.random.wrap_key_data(jnp.asarray(value)) if _is_key(leaf) else jnp.asarray(value)

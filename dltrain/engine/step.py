@@ -1,0 +1,135 @@
+"""One update: a pure function (state, batch) -> (state, logs)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from dltrain.data.preprocess import Preprocess
+from dltrain.engine.rules import decayed
+from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, Tree, split_module
+from dltrain.types import Array, Batch
+
+Logs = dict[str, Array]
+"""Scalars of one step, float32 []; always the same names."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: the loss over the valid rows, and penalties on the kernels."""
+
+    loss: Callable[[Any, Batch], Any]  # -> [B], [B, L] or a dict of such
+    reduction: str = "mean"
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __call__(self, outputs: Any, batch: Batch, params: Tree) -> dict[str, Array]:
+        """Return the named terms of the loss, each a scalar; their sum is minimised."""
+        terms = {}
+        for name, values in named_values(self.loss(outputs, batch)).items():
+            total, weight = weighted_sum(values, batch)
+            terms[name] = total / jnp.maximum(weight, 1e-12) if self.reduction == "mean" else total
+        if self.l1 or self.l2:
+            chosen = jax.tree.map(lambda w, yes: [w] if yes else [], params, decayed(params))
+            kernels = jax.tree.leaves(chosen)
+            terms |= {"l1": self.l1 * sum(jnp.abs(w).sum() for w in kernels)} if self.l1 else {}
+            terms |= {"l2": 0.5 * self.l2 * sum(jnp.square(w).sum() for w in kernels)} if self.l2 else {}
+        return terms
+
+
+def named_values(values: Any) -> dict[str, Array]:
+    """Give the values of a loss of one part the name `loss`."""
+    return dict(values) if isinstance(values, Mapping) else {"loss": values}
+
+
+def row_weights(values: Array, batch: Batch) -> Array:
+    """Weight of each value, shaped as `values [B]` or `[B, L]`: mask, example weights and loss mask."""
+    weights = batch["mask"].astype(values.dtype)
+    if "weights" in batch:
+        weights = weights * batch["weights"].astype(values.dtype)
+    if values.ndim == 1:
+        return weights
+    if values.ndim != 2:
+        raise ValueError(f"a loss must return one value a row, [B], or a position, [B, L]; found {values.shape}")
+    loss_mask = batch.get("loss_mask", jnp.ones(values.shape, bool))
+    return weights[:, None] * loss_mask.astype(values.dtype)
+
+
+def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
+    """Return (sum of weighted values, sum of weights); a masked row's value is not looked at, be it NaN."""
+    if values.shape[:1] != batch["mask"].shape:
+        raise ValueError(f"a loss must return one value a row, {batch['mask'].shape}; found {values.shape}")
+    weights = row_weights(values, batch)
+    return jnp.where(weights > 0, values * weights, 0).sum(), weights.sum()
+
+
+def make_step(
+    *,
+    graphs: Graphs,
+    objective: Objective,
+    optimizer: OptimizerFactory,
+    schedule: Callable[[Array, Array], Array],
+    preprocess: Preprocess,
+    augment: Callable[[Batch, Array], Batch],
+    metrics: Mapping[str, Callable[[Array, Batch], Array]],
+    log_every: int,
+    skip_nonfinite: bool = False,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
+    """Put the parts together.
+
+    `metrics` are those that are a mean over rows; they and the norm of the parameters are computed only for steps
+    that are logged. The logs also say whether the loss and every gradient were finite: if not, the state comes back
+    as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+        augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        raw, batch = batch, augment(preprocess.scaled(batch), augment_key)
+
+        def minimised(params: Tree) -> tuple[Array, Any]:
+            model = nnx.merge(graphs.train, params, state.rest, copy=True)
+            outputs = model(batch["inputs"], mask=batch["mask"], rngs=nnx.Rngs(dropout=model_key))
+            terms = objective(outputs, batch, params)
+            return sum(terms.values()), (terms, outputs, split_module(model)[2])
+
+        (loss, (terms, outputs, rest)), grads = jax.value_and_grad(minimised, has_aux=True)(state.params)
+        gradient_norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
+        learning_rate = state.hparams["learning_rate"] * schedule(state.step, state.hparams["total_steps"])
+
+        def update(state: TrainState) -> TrainState:
+            transform = optimizer({**state.hparams, "learning_rate": learning_rate})
+            updates, opt_state = transform.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            return replace(state, step=state.step + 1, params=params, rest=rest, opt_state=opt_state)
+
+        logged = (state.step + 1) % log_every == 0
+
+        def looked_at() -> Logs:
+            units = preprocess.outputs(outputs)
+            seen = {**raw, "targets": batch["targets"]} if preprocess.targets is None else raw
+            means = {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
+            return {**means, "parameter_norm": optax.tree.norm(state.params)}
+
+        shapes = jax.eval_shape(looked_at)
+        extra = jax.lax.cond(logged, looked_at, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+        def refuse(state: TrainState) -> TrainState:
+            if skip_nonfinite:
+                return replace(state, step=state.step + state.active)
+            return replace(state, active=jnp.bool_(False))
+
+        new = jax.lax.cond(finite & state.active, update, refuse, state)
+        logs = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": gradient_norm, "finite": finite}
+        parts = {f"loss/{n}": v for n, v in terms.items()} if len(terms) > 1 else {}
+        return new, {n: v.astype(jnp.float32) for n, v in {**logs, **parts, **extra}.items()}
+
+    return step
+
+
+def _mean(values: Array, batch: Batch) -> Array:
+    total, weight = weighted_sum(values.astype(jnp.float32), batch)
+    return total / jnp.maximum(weight, 1e-12)

@@ -1,0 +1,117 @@
+"""Initializers: factories of `(key, shape, dtype) -> array`, chosen in YAML by name; all work without arguments.
+
+Kernels are `[..., inputs, outputs]` (a convolution's: `[height, width, inputs, outputs]`); fan_in and fan_out are
+the numbers of weights into and out of one unit.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.types import Array
+
+__all__ = [
+    "constant",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "truncated_normal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+Init = Callable[..., Array]
+
+
+def zeros() -> Init:
+    """All zero: for biases (a hidden kernel of zeros never leaves its symmetry)."""
+    return jax.nn.initializers.zeros
+
+
+def ones() -> Init:
+    """All one: for the scale of a normalisation."""
+    return jax.nn.initializers.ones
+
+
+def constant(value: float = 0.1) -> Init:
+    """All the same; the default is the slightly positive bias that keeps ReLUs alive at the start."""
+    return jax.nn.initializers.constant(value)
+
+
+def normal(stddev: float = 0.05, mean: float = 0.0) -> Init:
+    """Gaussian."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32, **unused: object) -> Array:
+        del unused
+        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * jax.random.normal(key, shape, dtype)
+
+    return init
+
+
+def uniform(low: float = -0.05, high: float = 0.05) -> Init:
+    """Uniform between `low` and `high`."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32, **unused: object) -> Array:
+        del unused
+        return jax.random.uniform(key, shape, dtype, low, high)
+
+    return init
+
+
+def truncated_normal(stddev: float = 0.1) -> Init:
+    """Gaussian, drawn again beyond two `stddev`; the spread of what is left is 0.88 `stddev`."""
+    return jax.nn.initializers.truncated_normal(stddev)
+
+
+def glorot_uniform() -> Init:
+    """Uniform within ±√(6 / (fan_in + fan_out)): for tanh and sigmoid. Glorot, Bengio 2010."""
+    return jax.nn.initializers.glorot_uniform()
+
+
+def glorot_normal() -> Init:
+    """Variance 2 / (fan_in + fan_out), Gaussian cut at two standard deviations. Glorot, Bengio 2010."""
+    return jax.nn.initializers.glorot_normal()
+
+
+def xavier_uniform() -> Init:
+    """Another name of `glorot_uniform`."""
+    return glorot_uniform()
+
+
+def xavier_normal() -> Init:
+    """Another name of `glorot_normal`."""
+    return glorot_normal()
+
+
+def he_uniform() -> Init:
+    """Uniform within ±√(6 / fan_in): for ReLU. He et al., arXiv:1502.01852."""
+    return jax.nn.initializers.he_uniform()
+
+
+def he_normal() -> Init:
+    """Variance 2 / fan_in, Gaussian cut at two standard deviations: for ReLU. He et al., arXiv:1502.01852."""
+    return jax.nn.initializers.he_normal()
+
+
+def lecun_uniform() -> Init:
+    """Uniform within ±√(3 / fan_in): for SELU and layers without a non-linearity. LeCun et al. 1998."""
+    return jax.nn.initializers.lecun_uniform()
+
+
+def lecun_normal() -> Init:
+    """Variance 1 / fan_in, Gaussian cut at two standard deviations. LeCun et al. 1998."""
+    return jax.nn.initializers.lecun_normal()
+
+
+def orthogonal(scale: float = 1.0) -> Init:
+    """A random matrix with orthonormal rows or columns, times `scale`: for recurrent kernels. arXiv:1312.6120."""
+    return jax.nn.initializers.orthogonal(scale)

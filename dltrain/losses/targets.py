@@ -1,0 +1,104 @@
+"""Whether targets and options fit what a loss expects, and the forms that the losses take them in."""
+
+import jax.numpy as jnp
+
+from dltrain.types import Array, Batch
+
+
+def widened(x: Array) -> Array:
+    """Float32 at least: sums of exponentials are worth little in 16 bits."""
+    x = jnp.asarray(x)
+    wide = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize >= 4
+    return x if wide else x.astype(jnp.float32)
+
+
+def are_labels(targets: Array) -> bool:
+    return not jnp.issubdtype(targets.dtype, jnp.floating)
+
+
+def misfit(loss: str, expected: str, outputs: Array, targets: Array, hint: str = "") -> ValueError:
+    found = f"outputs {outputs.dtype}{list(outputs.shape)} and targets {targets.dtype}{list(targets.shape)}"
+    return ValueError(f"{loss}: expected {expected}; found {found}" + (f"; {hint}" if hint else ""))
+
+
+def with_classes(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]:
+    """Outputs [B, K] with targets int [B] (returned as int32) or probabilities [B, K]."""
+    outputs, targets = widened(outputs), jnp.asarray(batch["targets"])
+    expected = "outputs [B, K] with K > 1, targets int [B] or float [B, K]"
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        hint = "one output a row is a binary task: loss=binary_cross_entropy, or as many outputs as classes"
+        raise misfit(loss, expected, outputs, targets, hint)
+    if are_labels(targets) and targets.shape == outputs.shape[:-1]:
+        return outputs, targets.astype(jnp.int32)
+    if not are_labels(targets) and targets.shape == outputs.shape:
+        return outputs, targets.astype(outputs.dtype)
+    raise misfit(loss, expected, outputs, targets)
+
+
+def where_valid(valid: Array, values: Array) -> Array:
+    """NaN where the row is not valid; by a select, so that a row masked out later has gradient 0, not NaN."""
+    return jnp.where(valid, values, jnp.nan)
+
+
+def is_class(classes: int, labels: Array) -> Array:
+    """Where these numbers are this label: bool [..., K]."""
+    return jnp.arange(classes, dtype=jnp.int32).reshape((1,) * labels.ndim + (-1,)) == labels[..., None]
+
+
+def is_known(classes: int, labels: Array) -> Array:
+    """Where the label is a class at all: bool [...]."""
+    return (labels >= 0) & (labels < classes)
+
+
+def pick(values: Array, labels: Array) -> Array:
+    """The value of each row's label, [..., K] and int [...] -> [...]; NaN where the label is no class.
+
+    A select and a sum, not a gather: its gradient is no scatter, which is slow on a CPU.
+    """
+    picked = jnp.where(is_class(values.shape[-1], labels), values, 0).sum(-1)
+    return where_valid(is_known(values.shape[-1], labels), picked)
+
+
+def paired(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]:
+    """Outputs and targets as float arrays of one shape [B, ...]; classes become one-hot rows."""
+    outputs, targets = widened(outputs), jnp.asarray(batch["targets"])
+    if are_labels(targets) and outputs.ndim == targets.ndim + 1 and outputs.shape[-1] > 1:
+        outputs, targets = with_classes(loss, outputs, batch)
+        classes = outputs.shape[-1]
+        outputs = where_valid(is_known(classes, targets)[..., None], outputs)
+        return outputs, is_class(classes, targets).astype(outputs.dtype)
+    if outputs.shape == (*targets.shape, 1):
+        outputs = outputs[..., 0]
+    if outputs.shape != targets.shape:
+        raise misfit(loss, "outputs and targets of one shape [B, T]", outputs, targets)
+    return outputs, targets.astype(outputs.dtype)
+
+
+def row_mean(values: Array) -> Array:
+    """The mean over all axes but the first."""
+    return values.mean(axis=tuple(range(1, values.ndim)))
+
+
+def margin_of(loss: str, outputs: Array, batch: Batch) -> Array:
+    """How far the right side is ahead, [B]: y·z with y in {-1, 1} for one output, z_y - max z_j for K of them."""
+    targets = jnp.asarray(batch["targets"])
+    expected = "targets int [B] with outputs [B, 1] or [B, K]"
+    if not are_labels(targets):
+        raise misfit(loss, expected, jnp.asarray(outputs), targets)
+    if jnp.ndim(outputs) == targets.ndim + 1 and outputs.shape[-1] > 1:
+        logits, labels = with_classes(loss, outputs, batch)
+        others = jnp.where(is_class(logits.shape[-1], labels), -jnp.inf, logits)
+        return pick(logits, labels) - others.max(-1)
+    logits, labels = paired(loss, outputs, batch)
+    return where_valid((labels == 0) | (labels == 1), (2 * labels - 1) * logits)
+
+
+def check_range(name: str, value: float | Array, low: float, high: float) -> None:
+    """Refuse a number outside low..high; one that is traced has been checked by whoever varies it."""
+    if isinstance(value, int | float) and not low <= value <= high:
+        raise ValueError(f"{name}={value} must lie in {low:g}..{high:g}")
+
+
+def is_zero(value: float | Array) -> bool:
+    """Whether this is known to be zero while tracing, so that its terms need not be computed."""
+    return isinstance(value, int | float) and value == 0

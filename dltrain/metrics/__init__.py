@@ -1,0 +1,36 @@
+"""Metrics: what is reported beside the loss, exact over a whole split, padding masked, undefined results NaN.
+
+A metric is a function like a loss, `(outputs, batch, *, options) -> values [B]`, whose mean is taken (`Average`);
+or, where the result is no mean, a class with `zero() -> state`, `add(state, outputs, batch) -> state` (inside jit)
+and `value(state)` (on the host, in float64). States are sums and counts, so batches may come in any size.
+"""
+
+from dltrain.metrics.average import Average, Perplexity
+from dltrain.metrics.calibration import CalibrationError
+from dltrain.metrics.classification import Confusion, accuracy, bits_per_character, log_loss, top_k, zero_one
+from dltrain.metrics.hits import F1, Averaging, Precision, Recall
+from dltrain.metrics.ranking import AUROC, AveragePrecision
+from dltrain.metrics.regression import R2, RMSE, mae, mape, mse
+
+__all__ = [
+    "AUROC",
+    "F1",
+    "R2",
+    "RMSE",
+    "Average",
+    "AveragePrecision",
+    "Averaging",
+    "CalibrationError",
+    "Confusion",
+    "Perplexity",
+    "Precision",
+    "Recall",
+    "accuracy",
+    "bits_per_character",
+    "log_loss",
+    "mae",
+    "mape",
+    "mse",
+    "top_k",
+    "zero_one",
+]

@@ -1,0 +1,116 @@
+"""Metrics of the order of the scores, exact: every score of a split is kept on the device and sorted at the end."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dltrain.metrics.classification import actual, count_classes
+from dltrain.metrics.sums import kept
+from dltrain.types import Array, Batch, Spec, Task
+
+
+class ScoreState(NamedTuple):
+    """Scores [rows, columns] and classes [rows] in the order of arrival, and how many there are."""
+
+    scores: Array
+    labels: Array
+    count: Array
+
+
+class Scores:
+    """The buffer of all scores: one column for a binary task, else one a class."""
+
+    def __init__(self, spec: Spec, rows: int | None):
+        """Make room for the largest split, or for `rows`."""
+        classes = count_classes(spec)
+        self.columns = 1 if spec.task is Task.BINARY else classes
+        if rows is None and not spec.counts:
+            raise ValueError("the data does not tell how many rows its splits have; say rows=")
+        self.rows = max(sum(counts) for counts in spec.counts.values()) if rows is None else rows
+
+    def zero(self) -> ScoreState:
+        """Return the state of no rows."""
+        return ScoreState(
+            jnp.zeros((self.rows, self.columns), jnp.float32),
+            jnp.zeros(self.rows, jnp.int32),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def add(self, state: ScoreState, outputs: Array, batch: Batch) -> ScoreState:
+        """Append the real rows of a batch."""
+        labels = actual(outputs, batch)
+        keep = kept(labels, batch) & (labels >= 0)
+        # Probabilities in the order of their logarithms, which do not saturate; one logit orders itself.
+        scores = outputs.astype(jnp.float32)
+        scores = scores if self.columns == 1 else jax.nn.log_softmax(scores)
+        place = jnp.where(keep, state.count + jnp.cumsum(keep, dtype=jnp.int32) - 1, self.rows)
+        return ScoreState(
+            state.scores.at[place].set(scores, mode="drop"),
+            state.labels.at[place].set(labels, mode="drop"),
+            state.count + keep.sum(dtype=jnp.int32),
+        )
+
+    def curves(self, state: ScoreState) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each column: true and false positives at every distinct threshold, from the highest score down."""
+        count = int(np.asarray(state.count))
+        if count > self.rows:
+            raise ValueError(f"{count} rows came, but there is room for {self.rows}; say rows={count}")
+        scores, labels = np.asarray(state.scores)[:count], np.asarray(state.labels)[:count]
+        ones = [1] if self.columns == 1 else range(self.columns)
+        return [_counts_above(column, labels == one) for column, one in zip(scores.T, ones, strict=True)]
+
+
+def _counts_above(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, kind="stable")
+    scores, positive = scores[order], positive[order]
+    last_of_equals = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
+    hits = np.cumsum(positive, dtype=np.int64)[last_of_equals]
+    return hits, np.arange(1, len(scores) + 1)[last_of_equals] - hits
+
+
+class AUROC:
+    """The chance that a positive row is scored above a negative one (ties count half).
+
+    For K classes the mean over the classes, each against the rest (as scikit-learn's `multi_class="ovr"`). NaN
+    where a class does not occur. Keeps rows x classes numbers on the device.
+    """
+
+    def __init__(self, rows: int | None = None, *, spec: Spec):
+        """`rows`: room for so many; without it, for the largest split."""
+        self.scores = Scores(spec, rows)
+        self.zero, self.add = self.scores.zero, self.scores.add
+
+    def value(self, state: ScoreState) -> float:
+        """Return the area, 0 to 1."""
+        return float(np.mean([_area(hits, misses) for hits, misses in self.scores.curves(state)]))
+
+
+def _area(hits: np.ndarray, misses: np.ndarray) -> float:
+    if not len(hits) or not hits[-1] or not misses[-1]:
+        return float("nan")
+    return float(np.trapezoid(np.append(0, hits / hits[-1]), np.append(0, misses / misses[-1])))
+
+
+class AveragePrecision:
+    """`Σ (R_n - R_(n-1)) P_n` over the distinct thresholds.
+
+    For K classes the mean over the classes, each against the rest. NaN where a class does not
+    occur. Keeps rows x classes numbers on the device.
+    """
+
+    def __init__(self, rows: int | None = None, *, spec: Spec):
+        """`rows`: room for so many; without it, for the largest split."""
+        self.scores = Scores(spec, rows)
+        self.zero, self.add = self.scores.zero, self.scores.add
+
+    def value(self, state: ScoreState) -> float:
+        """Return the area under the steps of the precision-recall curve, 0 to 1."""
+        return float(np.mean([_steps(hits, misses) for hits, misses in self.scores.curves(state)]))
+
+
+def _steps(hits: np.ndarray, misses: np.ndarray) -> float:
+    if not len(hits) or not hits[-1]:
+        return float("nan")
+    return float(np.sum(np.diff(hits, prepend=0) / hits[-1] * (hits / (hits + misses))))

@@ -1,0 +1,134 @@
+"""Metrics of numbers: outputs and targets [B, T] in the data's own units (or both [B])."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from dltrain.metrics.sums import Sum, host, kept, plus, widened, zero_sum
+from dltrain.types import Array, Batch, Spec, Task
+
+
+def paired(outputs: Array, batch: Batch) -> tuple[Array, Array]:
+    """Outputs and targets as float [B, T], T the product of all axes but the first."""
+    targets = jnp.asarray(batch["targets"])
+    if outputs.shape != targets.shape and outputs.shape != (*targets.shape, 1):
+        raise ValueError(
+            "a metric of numbers expects outputs and targets of one shape [B, T]; found outputs "
+            f"{list(outputs.shape)} and targets {list(targets.shape)}"
+        )
+    outputs = widened(outputs)
+    return outputs.reshape(len(outputs), -1), targets.astype(outputs.dtype).reshape(len(targets), -1)
+
+
+def mse(outputs: Array, batch: Batch) -> Array:
+    """`(ŷ-y)²`, the mean over T -> [B]."""
+    outputs, targets = paired(outputs, batch)
+    return jnp.square(outputs - targets).mean(-1)
+
+
+def mae(outputs: Array, batch: Batch) -> Array:
+    """`|ŷ-y|`, the mean over T -> [B]."""
+    outputs, targets = paired(outputs, batch)
+    return jnp.abs(outputs - targets).mean(-1)
+
+
+def mape(outputs: Array, batch: Batch) -> Array:
+    """`|ŷ-y| / |y|` (0.1 is ten percent), mean over T -> [B]; huge where a target is zero, as in scikit-learn."""
+    outputs, targets = paired(outputs, batch)
+    floor = float(np.finfo(np.float64).eps)
+    return (jnp.abs(outputs - targets) / jnp.maximum(jnp.abs(targets), floor)).mean(-1)
+
+
+def outputs_of(spec: Spec) -> int:
+    """T, the number of outputs of a regression."""
+    if spec.task is not Task.REGRESSION:
+        raise ValueError(f"a metric of numbers cannot judge a {spec.task} task; take accuracy, f1 or log_loss")
+    return spec.outputs
+
+
+class SquareState(NamedTuple):
+    """The sum of squared errors of each output [T], and the number of rows."""
+
+    squares: Sum
+    count: Array
+
+
+class RMSE:
+    """The square root of the mean squared error, the mean over T outputs of each one's own (as scikit-learn)."""
+
+    def __init__(self, *, spec: Spec):
+        """Take the number of outputs from the data."""
+        self.outputs = outputs_of(spec)
+
+    def zero(self) -> SquareState:
+        """Return the state of no rows."""
+        return SquareState(zero_sum((self.outputs,)), jnp.zeros((), jnp.int32))
+
+    def add(self, state: SquareState, outputs: Array, batch: Batch) -> SquareState:
+        """Add a batch."""
+        outputs, targets = paired(outputs, batch)
+        keep = kept(outputs[:, 0], batch)[:, None]
+        squares = jnp.where(keep, jnp.square(outputs - targets), 0).sum(0)
+        return SquareState(plus(state.squares, squares), state.count + keep[:, 0].sum(dtype=jnp.int32))
+
+    def value(self, state: SquareState) -> float:
+        """Return the error in the targets' unit; NaN without rows."""
+        count = np.asarray(state.count)
+        return float(np.sqrt(host(state.squares) / count).mean()) if count else float("nan")
+
+
+class SpreadState(NamedTuple):
+    """Of each output [T]: squared errors, and the targets' mean and squared deviations from it, about `shift`."""
+
+    errors: Sum
+    count: Array
+    shift: Array
+    mean: Array
+    deviations: Sum
+
+
+class R2:
+    """`1 - Σ(y-ŷ)² / Σ(y-ȳ)²`, the mean over T outputs; NaN where an output's targets are all the same.
+
+    Batches are merged by Chan's formula about the first target, so that a mean much larger than the spread
+    (years, prices, temperatures in kelvin) costs no digits.
+    """
+
+    def __init__(self, *, spec: Spec):
+        """Take the number of outputs from the data."""
+        self.outputs = outputs_of(spec)
+
+    def zero(self) -> SpreadState:
+        """Return the state of no rows."""
+        zero = jnp.zeros(self.outputs)
+        return SpreadState(
+            zero_sum((self.outputs,)), jnp.zeros((), jnp.int32), zero, zero, zero_sum((self.outputs,))
+        )
+
+    def add(self, state: SpreadState, outputs: Array, batch: Batch) -> SpreadState:
+        """Add a batch."""
+        outputs, targets = paired(outputs, batch)
+        keep = kept(outputs[:, 0], batch)[:, None]
+        errors = jnp.where(keep, jnp.square(outputs - targets), 0).sum(0)
+        rows = keep[:, 0].sum(dtype=jnp.int32)
+        first = targets[jnp.argmax(keep[:, 0])].astype(state.shift.dtype)
+        shift = jnp.where(state.count > 0, state.shift, first)
+        near = jnp.where(keep, targets.astype(shift.dtype) - shift[None, :], 0)
+        # Counts of the batch, of the past and of both, in floating point; at least 1 where they divide.
+        n, past = rows.astype(shift.dtype), state.count.astype(shift.dtype)
+        mean = near.sum(0) / jnp.maximum(n, 1)
+        apart = jnp.where(keep, near - mean[None, :], 0)
+        within = jnp.square(apart).sum(0) - jnp.square(apart.sum(0)) / jnp.maximum(n, 1)
+        step = mean - state.mean
+        both = jnp.maximum(n + past, 1)
+        deviations = plus(plus(state.deviations, within), jnp.square(step) * (n * past / both))
+        return SpreadState(
+            plus(state.errors, errors), state.count + rows, shift, state.mean + step * (n / both), deviations
+        )
+
+    def value(self, state: SpreadState) -> float:
+        """Return the score: 1 perfect, 0 as good as the mean, negative worse."""
+        deviations = host(state.deviations)
+        ratio = np.divide(host(state.errors), deviations, out=np.full(self.outputs, np.nan), where=deviations > 0)
+        return float((1 - ratio).mean())

@@ -1,0 +1,1 @@
+"""One file a family of models: an `nnx.Module` called as `model(inputs, mask=..., rngs=...)`."""

@@ -1,0 +1,130 @@
+"""Convolutional networks: blocks of convolution, activation and pooling, then dense layers."""
+
+from enum import StrEnum
+
+import jax
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.layers import Norm, make_norm, normalise
+from dltrain.ops.conv import conv_general_dilated
+from dltrain.ops.pool import avg_pool, max_pool
+from dltrain.types import Activation, Array, Initializer, Kind, Spec
+
+
+class Padding(StrEnum):
+    """What a convolution does at the border."""
+
+    SAME = "same"  # zeros around: the size stays (over the stride)
+    VALID = "valid"  # no zeros: the size shrinks by kernel - 1
+
+
+class Pool(StrEnum):
+    """Pooling at the end of a block."""
+
+    MAX = "max"
+    AVERAGE = "average"
+    NONE = "none"
+
+
+class Gather(StrEnum):
+    """How the last feature maps become one vector."""
+
+    FLATTEN = "flatten"
+    MEAN = "mean"
+    MAX = "max"
+
+
+class CNN(nnx.Module):
+    """Pictures [B, H, W, C] -> [B, outputs]."""
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        kernel: int = 3,
+        stride: int = 1,
+        padding: Padding = Padding.SAME,
+        pool: Pool = Pool.MAX,
+        window: int = 2,
+        norm: Norm = Norm.NONE,
+        gather: Gather = Gather.FLATTEN,
+        dense: tuple[int, ...] = (128,),
+        dropout: float = 0.0,
+        activation: Activation = jax.nn.relu,
+        kernel_init: Initializer = initializers.lecun_normal(),  # noqa: B008 - an initializer is a pure function
+        bias_init: Initializer = initializers.zeros(),  # noqa: B008
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            channels: output channels of each block's convolution.
+            spec: what the data delivers; pictures.
+            rngs: for the initial values.
+            kernel: height and width of the convolutions.
+            stride: of the convolutions.
+            padding: of the convolutions.
+            pool: kind of pooling after each block.
+            window: height, width and stride of the pooling.
+            norm: after each convolution, before the activation.
+            gather: how the last feature maps become one vector.
+            dense: units of the hidden dense layers.
+            dropout: the probability to drop a unit of a dense layer's output, not to keep it.
+            activation: after each layer but the last.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+        """
+        if spec.kind is not Kind.IMAGE:
+            raise ValueError(f"needs pictures, and this data is a {spec.kind} of shape {spec.inputs.shape}; try model=mlp")
+        height, width, depth = spec.inputs.shape
+        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.convolutions, self.norms = nnx.List(), nnx.List()
+        for block, out in enumerate(channels):
+            convolution = nnx.Conv(
+                depth,
+                out,
+                (kernel, kernel),
+                stride,
+                padding=padding.value.upper(),
+                conv_general_dilated=conv_general_dilated,
+                **init,
+            )
+            self.convolutions.append(convolution)
+            self.norms.append(make_norm(norm, out, rngs=rngs))
+            height, width = (_size(s, kernel, stride, padding, pool, window) for s in (height, width))
+            depth = out
+            if min(height, width) < 1:
+                raise ValueError(f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks")
+        features = depth * (height * width if gather is Gather.FLATTEN else 1)
+        sizes = (features, *dense)
+        self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in zip(sizes[:-1], sizes[1:], strict=True)])
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
+        self.activation, self.pool, self.window, self.gather = activation, pool, window, gather
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs]."""
+        x = inputs
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = self.activation(normalise(norm, convolution(x), mask=mask))
+            if self.pool is not Pool.NONE:
+                pool = max_pool if self.pool is Pool.MAX else avg_pool
+                x = pool(x, (self.window, self.window), (self.window, self.window))
+        match self.gather:
+            case Gather.FLATTEN:
+                x = x.reshape(len(x), -1)
+            case Gather.MEAN:
+                x = x.mean((1, 2))
+            case Gather.MAX:
+                x = x.max((1, 2))
+        for layer in self.dense:
+            x = self.dropout(self.activation(layer(x)), rngs=rngs)
+        return self.head(x)
+
+
+def _size(size: int, kernel: int, stride: int, padding: Padding, pool: Pool, window: int) -> int:
+    """Height or width after a block."""
+    size = -(-size // stride) if padding is Padding.SAME else (size - kernel) // stride + 1
+    return size if pool is Pool.NONE else (size - window) // window + 1

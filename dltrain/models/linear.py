@@ -1,0 +1,27 @@
+"""No hidden layer: linear, logistic or softmax regression, by the task's loss."""
+
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.types import Array, Initializer, Spec
+
+
+class Linear(nnx.Module):
+    """One affine map of the flattened inputs, [B, ...] -> [B, outputs]."""
+
+    def __init__(
+        self,
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        kernel_init: Initializer = initializers.zeros(),  # noqa: B008 - an initializer is a pure function
+        bias_init: Initializer = initializers.zeros(),  # noqa: B008
+    ) -> None:
+        """Start at zero by default: the problem is convex."""
+        features = spec.inputs.size
+        self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs]."""
+        del mask, rngs
+        return self.head(inputs.reshape(len(inputs), -1))

@@ -1,0 +1,52 @@
+"""The multilayer perceptron: any depth, `a_l = f(W_l a_(l-1) + b_l)`."""
+
+import jax
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.layers import Norm, make_norm, normalise
+from dltrain.types import Activation, Array, Initializer, Spec
+
+
+class MLP(nnx.Module):
+    """Affine maps with an activation between them, [B, ...] -> [B, outputs]."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (128, 128),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        activation: Activation = jax.nn.relu,
+        dropout: float = 0.0,
+        norm: Norm = Norm.NONE,
+        kernel_init: Initializer = initializers.lecun_normal(),  # noqa: B008 - an initializer is a pure function
+        bias_init: Initializer = initializers.zeros(),  # noqa: B008
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            widths: units of each hidden layer; empty for none.
+            spec: what the data delivers.
+            rngs: for the initial values.
+            activation: between the layers.
+            dropout: the probability to drop a hidden unit, not to keep it.
+            norm: of each hidden layer, before the activation.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+        """
+        sizes = (spec.inputs.size, *widths)
+        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in zip(sizes[:-1], sizes[1:], strict=True)])
+        self.norms = nnx.List([make_norm(norm, width, rngs=rngs) for width in widths])
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
+        self.activation = activation
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs]."""
+        x = inputs.reshape(len(inputs), -1)
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            x = self.activation(normalise(norm, layer(x), mask=mask))
+            x = self.dropout(x, rngs=rngs)
+        return self.head(x)

@@ -1,0 +1,152 @@
+"""Pooling over windows with the meaning of `flax.nnx.max_pool` and `avg_pool`, with a cheap gradient on a CPU."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Array = jax.Array
+Padding = str | Sequence[tuple[int, int]]
+
+# A window of more taps than this is left to lax: the comparison is written out once a tap.
+_MOST_TAPS = 16
+
+
+def max_pool(
+    x: Array, window_shape: Sequence[int], strides: Sequence[int] | None = None, padding: Padding = "VALID"
+) -> Array:
+    """Maximum of each window: x [B, *spatial, C] -> [B, *windows, C].
+
+    strides: 1 along every axis if None, as in flax. padding: "SAME", "VALID" or a pair for each axis; padding
+    never wins. The gradient goes to the first maximum of a window in row-major order, as in lax and PyTorch;
+    on a CPU it has no forward mode (`jax.jvp`) where windows do not overlap.
+    """
+    window, strides, pads = _geometry(x, window_shape, strides, padding)
+    if window != strides or prod(window) > _MOST_TAPS or not jnp.issubdtype(x.dtype, jnp.floating):
+        return _stock_max(x, window, strides, pads)
+    return _max(x, window, pads)
+
+
+def avg_pool(
+    x: Array,
+    window_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    padding: Padding = "VALID",
+    count_include_pad: bool = False,
+) -> Array:
+    """Mean of each window: x [B, *spatial, C] -> [B, *windows, C].
+
+    strides: 1 along every axis if None, as in flax. count_include_pad: whether padding counts as zeros in the
+    mean (flax: True) or not at all.
+    """
+    window, strides, pads = _geometry(x, window_shape, strides, padding)
+    stock = partial(_stock_sum, window=window, strides=strides, pads=pads)
+    if window == strides:
+        sums = lax.platform_dependent(x, cpu=partial(_window_sum, window=window, pads=pads), default=stock)
+    else:
+        sums = stock(x)
+    if count_include_pad or not any(low or high for low, high in pads):
+        return sums / prod(window)
+    return sums / stock(jnp.ones((1, *x.shape[1:-1], 1), x.dtype))
+
+
+def _geometry(
+    x: Array, window_shape: Sequence[int], strides: Sequence[int] | None, padding: Padding
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    window = tuple(window_shape)
+    strides = tuple(strides or (1,) * len(window))
+    if not len(window) == len(strides) == x.ndim - 2:
+        raise ValueError(
+            f"window {window} with strides {strides} does not fit {x.shape}, which needs {x.ndim - 2} of each"
+        )
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:-1], window, strides, padding)
+    return window, strides, tuple((int(low), int(high)) for low, high in padding)
+
+
+def _stock_max(x: Array, window: tuple[int, ...], strides: tuple[int, ...], pads: tuple) -> Array:
+    lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    return _reduce_window(x, lowest, lax.max, window, strides, pads)
+
+
+def _stock_sum(x: Array, *, window: tuple[int, ...], strides: tuple[int, ...], pads: tuple) -> Array:
+    return _reduce_window(x, 0, lax.add, window, strides, pads)
+
+
+def _reduce_window(x: Array, start, operation, window, strides, pads) -> Array:
+    edge = ((0, 0),)
+    identity = np.array(start, x.dtype)  # a constant: only then lax finds its differentiable maximum and sum
+    return lax.reduce_window(x, identity, operation, (1, *window, 1), (1, *strides, 1), (*edge, *pads, *edge))
+
+
+def _windows(x: Array, fill: float, window: tuple[int, ...], pads: tuple) -> Array:
+    """Cut into windows that do not overlap: [B, H, W, C] -> [B, H/h, h, W/w, w, C]; a rest is cut off."""
+    counts = [(n + low + high) // k for n, (low, high), k in zip(x.shape[1:-1], pads, window, strict=True)]
+    config = [
+        (low, count * k - low - n, 0)
+        for n, (low, _), k, count in zip(x.shape[1:-1], pads, window, counts, strict=True)
+    ]
+    x = lax.pad(x, jnp.full((), fill, x.dtype), [(0, 0, 0), *config, (0, 0, 0)])
+    pairs = [size for pair in zip(counts, window, strict=True) for size in pair]
+    return x.reshape(x.shape[0], *pairs, x.shape[-1])
+
+
+def _inside(window: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes of `_windows` that run inside a window."""
+    return tuple(range(2, 2 * len(window) + 1, 2))
+
+
+def _window_sum(x: Array, *, window: tuple[int, ...], pads: tuple) -> Array:
+    return _windows(x, 0.0, window, pads).sum(_inside(window))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _max(x: Array, window: tuple[int, ...], pads: tuple) -> Array:
+    # A reduction, not a chain of `maximum`: XLA would fuse the chain into every reader, and the next convolution
+    # reads each value once a tap of its kernel.
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: _windows(x, -jnp.inf, window, pads).max(_inside(window)),
+        default=lambda x: _stock_max(x, window, window, pads),
+    )
+
+
+def _max_forward(x: Array, window: tuple[int, ...], pads: tuple) -> tuple[Array, tuple[Array, Array]]:
+    y = _max(x, window, pads)
+    return y, (x, y)
+
+
+def _max_backward(window: tuple[int, ...], pads: tuple, kept: tuple[Array, Array], dy: Array) -> tuple[Array]:
+    def stock(x: Array, y: Array, dy: Array) -> Array:
+        del y
+        return jax.vjp(lambda x: _stock_max(x, window, window, pads), x)[1](dy)[0]
+
+    dx = lax.platform_dependent(*kept, dy, cpu=partial(_to_first_maximum, window=window, pads=pads), default=stock)
+    return (dx,)
+
+
+_max.defvjp(_max_forward, _max_backward)
+
+
+def _to_first_maximum(x: Array, y: Array, dy: Array, *, window: tuple[int, ...], pads: tuple) -> Array:
+    """Give each window's gradient to its first maximum, in one elementwise pass."""
+    cut = _windows(x, -jnp.inf, window, pads)
+    taps = list(product(*(range(k) for k in window)))
+    first = jnp.full(y.shape, len(taps) - 1, jnp.int32)
+    for number, tap in reversed(list(enumerate(taps[:-1]))):
+        index = (slice(None), *(part for t in tap for part in (slice(None), t)))
+        first = jnp.where(cut[index] == y, jnp.int32(number), first)
+
+    shape = [k if axis in _inside(window) else 1 for axis, k in enumerate(cut.shape)]
+    numbers = jnp.arange(len(taps), dtype=jnp.int32).reshape(shape)
+    wins = jnp.expand_dims(first, _inside(window)) == numbers
+    spread = jnp.where(wins, jnp.expand_dims(dy, _inside(window)), jnp.zeros((), dy.dtype))
+    sizes = [count * k for count, k in zip(y.shape[1:-1], window, strict=True)]
+    spread = spread.reshape(x.shape[0], *sizes, x.shape[-1])
+    back = [(-low, n + low - size, 0) for n, (low, _), size in zip(x.shape[1:-1], pads, sizes, strict=True)]
+    return lax.pad(spread, jnp.zeros((), dy.dtype), [(0, 0, 0), *back, (0, 0, 0)])

@@ -1,0 +1,103 @@
+"""Config -> Plan: how long to train, how often to look, and what number to watch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dltrain.assemble import Parts
+from dltrain.config.hints import nearest
+from dltrain.durations import Duration
+from dltrain.errors import ConfigError
+
+HIGHER_FIRST = ("accuracy", "r2")  # what `monitor=auto` looks for before it takes the loss
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The number that tells which state is best."""
+
+    split: str
+    name: str
+    higher_is_better: bool
+
+    def __str__(self) -> str:
+        """Write it as the config does."""
+        return f"{self.split}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plain values that steer a run."""
+
+    seed: int
+    total: int  # updates
+    eval_batch_size: int
+    log_every: int
+    eval_every: Duration
+    save_every: tuple[Duration, ...]
+    splits: tuple[str, ...]  # evaluated while training
+    monitor: Monitor | None
+    patience: int | None
+    min_delta: float
+    stretch: bool
+    skip_nonfinite: bool
+    overfit: bool
+    profile: bool
+
+
+def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
+    """Turn durations into steps and check what is monitored."""
+    per_epoch = parts.pipeline.steps_per_epoch
+    total = config["steps"] or max(1, round(config["epochs"] * per_epoch))
+    overfit = bool(config["overfit_batches"])
+    splits = ("train",) if overfit else ("validation",) if len(parts.splits.validation) else ()
+    monitor = _monitor("auto" if overfit else config["monitor"], parts, splits)
+    if monitor and monitor.split not in splits:
+        splits = (*splits, monitor.split)
+    stopping = config["early_stopping"]
+    if stopping["patience"] and monitor is None:
+        raise ConfigError("early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1")
+    largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
+    save = config["checkpoint_every"]
+    return Plan(
+        seed=config["seed"],
+        total=total,
+        eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
+        log_every=config["log_every"],
+        eval_every=_duration(config, "eval_every"),
+        save_every=(Duration(1, "ep"), Duration(5, "min")) if save == "auto" else (_duration(config, "checkpoint_every"),),
+        splits=splits,
+        monitor=monitor,
+        patience=stopping["patience"],
+        min_delta=stopping["min_delta"],
+        stretch=config["schedule"]["stretch"],
+        skip_nonfinite=config["on_nonfinite"] == "skip",
+        overfit=overfit,
+        profile=config["profile"],
+    )
+
+
+def _duration(config: Mapping[str, Any], key: str) -> Duration:
+    try:
+        return Duration.parse(config[key])
+    except ValueError as error:
+        raise ConfigError(f"{key}={config[key]}: {error}") from error
+
+
+def _monitor(wanted: str | None, parts: Parts, splits: tuple[str, ...]) -> Monitor | None:
+    if wanted == "auto":
+        if not splits:
+            return None
+        name = next((n for n in HIGHER_FIRST if n in parts.metrics), "loss")
+        return Monitor(splits[0], name, parts.better.get(name) == "higher")
+    if wanted is None:
+        return None
+    split, _, name = wanted.partition("/")
+    known = [f"{s}/{n}" for s in ("validation", "train") for n in ("loss", *parts.metrics)]
+    if wanted not in known:
+        raise ConfigError(f"monitor={wanted}: is not computed{nearest(wanted, known)} (known: {', '.join(known)})")
+    if not len(parts.splits[split]):
+        raise ConfigError(f"monitor={wanted}: there are no {split} rows; set data.{split}=0.1")
+    if name not in parts.better:
+        raise ConfigError(f"monitor={wanted}: say what is better: metrics.{name}.better=higher, or lower")
+    return Monitor(split, name, parts.better[name] == "higher")

@@ -1,0 +1,100 @@
+"""Loss and metrics by step, train and validation side by side."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dltrain.plots.labels import labels
+
+COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
+_LOG_SPAN = 100.0  # the loss is drawn on a log scale when it spans more than two decades
+_MANY = 400  # points from which a curve is drawn pale, with its running mean on top
+
+
+def curves(
+    history: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    best_step: int | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a panel for the loss and one for each metric.
+
+    Args:
+      history: split -> `{"step": [...], "loss": [...], metric: [...]}`, lists of one length each; values that
+        are not finite, or `None`, are left out.
+      best_step: the step whose parameters were kept, marked in each panel.
+      title: a line above all panels.
+    """
+    tags = sorted(
+        {tag for series in history.values() for tag in series} - {"step"}, key=lambda tag: (tag != "loss", tag)
+    )
+    columns = max(1, min(3, len(tags)))
+    rows = max(1, -(-len(tags) // columns))
+    figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.4 * bool(title)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, tag in zip(panels, tags, strict=False):
+        _panel(axes, tag, history, best_step)
+    for axes in panels[len(tags) :]:
+        axes.set_axis_off()
+    if not tags:
+        panels[0].text(0.5, 0.5, "nothing was logged", ha="center", va="center", transform=panels[0].transAxes)
+    if title:
+        figure.suptitle(labels([title], length=120)[0])
+    return figure
+
+
+def _panel(
+    axes: Axes, tag: str, history: Mapping[str, Mapping[str, Sequence[float]]], best_step: int | None
+) -> None:
+    drawn = []
+    for split, series in history.items():
+        if tag not in series:
+            continue
+        step, value = _points(split, tag, series)
+        if step.size:
+            _line(axes, split, step, value)
+            drawn.append(value)
+            if split == "validation" and best_step is not None and best_step in step:
+                axes.plot(
+                    best_step, value[step == best_step][-1], "*", color="black", mfc=COLOURS[split], ms=13, zorder=4
+                )
+    axes.set_title(labels([tag], length=40)[0])
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.grid(alpha=0.3)
+    if not drawn:
+        axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes)
+        return
+    if best_step is not None:
+        axes.axvline(best_step, color="black", ls="--", lw=0.8, alpha=0.6, label=f"best step {best_step:,}")
+    values = np.concatenate(drawn)
+    positive = values[values > 0]
+    if tag == "loss" and values.min() >= 0 and positive.size and positive.max() > _LOG_SPAN * positive.min():
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(positive.min() / 1.5, positive.max() * 1.5)
+    axes.legend(loc="best", fontsize=8, framealpha=0.7)
+
+
+def _points(split: str, tag: str, series: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """The finite points of one curve."""
+    step, value = np.asarray(series["step"], dtype=np.int64), np.asarray(series[tag], dtype=np.float64)
+    if step.shape != value.shape:
+        raise ValueError(f"{split}: {step.size} steps, but {value.size} values of {tag}")
+    finite = np.isfinite(value)
+    return step[finite], value[finite]
+
+
+def _line(axes: Axes, split: str, step: np.ndarray, value: np.ndarray) -> None:
+    colour = COLOURS.get(split, "tab:gray")
+    marker = "o" if step.size <= 30 else None
+    if step.size < _MANY:
+        axes.plot(step, value, color=colour, lw=1.5, marker=marker, ms=4, label=split, zorder=3)
+        return
+    axes.plot(step, value, color=colour, lw=0.6, alpha=0.3, zorder=2)
+    width = step.size // 50
+    means = np.convolve(value, np.full(width, 1 / width), mode="valid")
+    middle = step[(width - 1) // 2 :][: means.size]
+    axes.plot(middle, means, color=colour, lw=1.6, label=f"{split} (mean of {width:,} points)", zorder=3)

@@ -1,0 +1,127 @@
+"""The end of a run: final numbers, pictures, summary.json, and the commands that come next."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dltrain.engine import checkpoint
+from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.files import replace_json, writing
+from dltrain.engine.folder import RunFolder
+from dltrain.engine.state import TrainState, count, from_named, named_leaves, state_hash
+from dltrain.program import Program
+from dltrain.report.console import Screen, shown
+from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
+from dltrain.types import Kind, Task
+
+Found = dict[str, Evaluation]
+
+
+def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained) -> dict[str, Any]:
+    """Evaluate what the run ended with and its best state, draw, write the summary, and say it all.
+
+    An interrupted run raises here instead: it is saved, and will be finished when it is resumed.
+    """
+    raise_if_interrupted(trained, folder)
+    state = trained.outcome.state
+    final = {split: program.evaluate(state, split) for split in evaluated_splits(program)}
+    best_state, best = state, final
+    if trained.best_step not in (None, trained.outcome.step):
+        leaves = checkpoint.load(folder.checkpoints, trained.best_step).leaves
+        best_state = from_named(state, leaves, what=f"checkpoint of step {trained.best_step}")
+        best = {split: program.evaluate(best_state, split) for split in final}
+    for split in final:
+        if split not in program.plan.splits:
+            trained.recorder.evaluation(trained.outcome.step, split, final[split])
+    _draw(program, folder, best_state, best, trained)
+    summary = _summary(program, trained, final, best)
+    replace_json(folder.summary, summary)
+    trained.recorder.writer().session_end(success=True)
+    trained.recorder.close()
+    _say(screen, folder, summary)
+    return summary
+
+
+def _summary(program: Program, trained: Trained, final: Found, best: Found) -> dict[str, Any]:
+    outcome, pipeline = trained.outcome, program.parts.pipeline
+    done = outcome.step - trained.first_step
+    return {
+        **{split: found.scalars for split, found in final.items()},
+        "best": {split: found.scalars for split, found in best.items()},
+        "best_step": trained.best_step or outcome.step,
+        "monitor": str(program.plan.monitor) if program.plan.monitor else None,
+        "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
+        "steps": outcome.step,
+        "epochs": outcome.step / pipeline.steps_per_epoch,
+        "seconds": round(outcome.seconds, 3),
+        "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
+        "parameters": count(outcome.state.params),
+        "stop_reason": outcome.reason,
+        "hash": state_hash({n: np.asarray(v) for n, v in named_leaves(outcome.state).items()}),
+    }
+
+
+def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    screen.say()
+    for split in ("validation", "test"):
+        for title, found in (("final", summary), ("best", summary["best"])):
+            if split in found and (title == "final" or summary["best_step"] != summary["steps"]):
+                step = summary["steps"] if title == "final" else summary["best_step"]
+                numbers = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
+                screen.say(f"{split:<10} {title:<5} (step {step})  {numbers}", style="bold" if split == "test" else None)
+    speed = f"{summary['examples_per_second']:,.0f} examples/s"
+    screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
+    screen.say(f"run folder  {folder.path}")
+    pictures = sorted(p.name for p in folder.report.glob("*.png"))
+    screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
+    screen.say(f"next        dltrain evaluate {folder.path}")
+    screen.say(f"            dltrain resume {folder.path} epochs={2 * max(1, round(summary['epochs']))}")
+    screen.say(f"            tensorboard --logdir {folder.path.parent.parent if folder.path.parent.parent.name else '.'}")
+
+
+def _draw(program: Program, folder: RunFolder, state: TrainState, found: Found, trained: Trained) -> None:
+    """Draw the pictures of the state that was best into `report/` and into TensorBoard."""
+    from dltrain.plots.confusion import confusion  # matplotlib takes a second to import
+    from dltrain.plots.curves import curves
+    from dltrain.plots.png import png_bytes, png_size
+
+    spec, recorder = program.parts.spec, trained.recorder
+    figures = {"curves": curves(_by_column(recorder.history), best_step=trained.best_step)}
+    for split in ("test", "validation"):
+        if split in found:
+            figures["samples"] = _samples(program, state, found[split])
+            if "confusion" in found[split].arrays:
+                figures["confusion_matrix"] = confusion(found[split].arrays["confusion"], spec.classes)
+            break
+    with writing(folder.report):
+        folder.report.mkdir(exist_ok=True)
+        for name, figure in figures.items():
+            png = png_bytes(figure)
+            (folder.report / f"{name}.png").write_bytes(png)
+            recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
+
+
+def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw the rows with the largest errors and some others."""
+    from dltrain.plots.samples import choose, samples
+
+    spec, arrays = program.parts.spec, program.parts.arrays
+    outputs = program.outputs(state, found.rows)
+    prediction = outputs
+    if spec.task is Task.CLASSIFICATION:
+        prediction = outputs.argmax(-1)
+    elif spec.task is Task.BINARY:
+        prediction = (outputs[:, 0] > 0).astype(np.int32)
+    truth = arrays["targets"][found.rows]
+    drawn = choose(truth, prediction, found.losses) if spec.kind is Kind.IMAGE else np.arange(len(truth))
+    inputs = arrays["inputs"][found.rows[drawn]]
+    picked = (truth[drawn], prediction[drawn], found.losses[drawn])
+    return samples(inputs, spec.kind, *picked, spec.classes, names=spec.target_names)
+
+
+def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:
+    """Turn rows into columns: the loss, and what is measured on both splits."""
+    names = {n for split, rows in history.items() if split != "train" for row in rows for n in row}
+    names = (names or {"loss", "step"}) - {"split"}
+    return {s: {n: [r.get(n) for r in rows] for n in names} for s, rows in history.items() if s != "test"}

@@ -1,0 +1,99 @@
+"""The layers of a model: shapes, parameters, and FLOPs counted by formula from the traced program."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import jax
+from flax import nnx
+
+from dltrain.types import Spec
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module that computes something itself, as it was called."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]  # shape without the batch axis
+    parameters: int
+    flops: int  # for one row, forward
+
+
+def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Layer]:
+    """Call the model with shapes only, in eval mode, and list its layers in the order of the calls."""
+    found: list[Layer] = []
+
+    def call(inputs: Any) -> Any:
+        model = make_model(nnx.Rngs(0))
+        model.eval()
+        modules = list(nnx.iter_modules(model))
+        for path, module in modules:
+            if path and not any(p[: len(path)] == path and p != path for p, _ in modules):
+                _record(module, ".".join(map(str, path)), found)
+        return model(inputs, mask=None, rngs=None)
+
+    inputs = jax.ShapeDtypeStruct((1, *spec.inputs.shape), "float32")
+    whole = jax.make_jaxpr(call)(inputs)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param))))
+    left = parameters - sum(layer.parameters for layer in found), flops(whole.jaxpr) - sum(l.flops for l in found)
+    if any(left):  # what the model does outside its modules
+        found.append(Layer("(itself)", "", tuple(whole.out_avals[0].shape[1:]), *left))
+    return found
+
+
+def _record(module: nnx.Module, name: str, found: list[Layer]) -> None:
+    """Let this one instance note how it is called: it gets a class of its own, the shared one is left alone."""
+    kind = type(module)
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        arrays, rest = args[:1], args[1:]
+        graphdef, state = nnx.split(self)
+
+        def plain(x: Any) -> Any:
+            copy = nnx.merge(graphdef, state, copy=True)
+            return kind.__call__(copy, x, *rest, **kwargs)
+
+        closed = jax.make_jaxpr(plain)(*arrays)
+        output = jax.tree.leaves(closed.out_avals)[0].shape[1:]
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Param)))
+        if parameters or flops(closed.jaxpr):
+            found.append(Layer(name, kind.__name__, tuple(output), parameters, flops(closed.jaxpr)))
+        return kind.__call__(self, *args, **kwargs)
+
+    module.__class__ = type(kind.__name__, (kind,), {"__call__": __call__})
+
+
+def flops(jaxpr: Any) -> int:
+    """Count FLOPs of a jaxpr by formula: 2mnk a product, loops times their length, one branch of each choice."""
+    total = 0
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        if name == "dot_general":
+            (contracted, _), _ = params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2 * prod(equation.outvars[0].aval.shape) * prod(left[d] for d in contracted)
+        elif name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            outputs = params["dimension_numbers"].rhs_spec[0]
+            per_output = prod(s for d, s in enumerate(kernel) if d != outputs)
+            total += 2 * prod(equation.outvars[0].aval.shape) * per_output
+        elif name == "cond":
+            total += max(flops(branch.jaxpr) for branch in params["branches"])
+        else:
+            times = params.get("length", 1) if name == "scan" else 1
+            total += times * sum(flops(inner) for inner in _inner(params))
+    return total
+
+
+def _inner(params: dict[str, Any]) -> list[Any]:
+    found = []
+    for value in params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(item, "eqns"):
+                found.append(item)
+            elif hasattr(item, "jaxpr") and hasattr(item.jaxpr, "eqns"):
+                found.append(item.jaxpr)
+    return found

@@ -1,0 +1,71 @@
+"""The words at the start of a run: data, model, and what was chosen automatically."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from dltrain.data.split import NAMES
+from dltrain.program import Program
+from dltrain.report.console import Screen
+from dltrain.report.layers import layers
+from dltrain.types import Task
+
+
+def introduce(screen: Screen, program: Program, *, choices: Mapping[str, str], automatic: Mapping[str, str]) -> None:
+    """Say what the run is about to do."""
+    parts, plan = program.parts, program.plan
+    spec, pipeline = parts.spec, parts.pipeline
+    rows = ", ".join(f"{len(parts.splits[n])} {n}" for n in NAMES if len(parts.splits[n]))
+    shape = "×".join(map(str, spec.inputs.shape))
+    goal = f"{len(spec.classes)} classes" if spec.classes else f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
+    screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.inputs.dtype}; {spec.task}, {goal}")
+    if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
+        counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
+        screen.say(f"        classes are not balanced in train: {counts}")
+    if parts.preprocess.targets is not None:
+        shift, size = parts.preprocess.targets.shift, parts.preprocess.targets.scale
+        screen.say(f"        targets are standardised (mean {shift[0]:.4g}, deviation {size[0]:.4g}): the loss is in")
+        screen.say("        those units, the metrics in the data's own")
+    screen.draw(_layer_table(program, choices.get("model", "model")))
+    for key, why in automatic.items():
+        screen.say(f"{key:<7} {why}; choose with {key}=...")
+    if plan.monitor:
+        screen.say(f"watched {plan.monitor}, {'higher' if plan.monitor.higher_is_better else 'lower'} is better")
+    for rule in parts.rules:
+        screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
+    size = sum(a.nbytes for a in parts.arrays.values()) / 2**20
+    steps = f"{plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch"
+    screen.say(f"run     {steps}; the data ({size:.1f} MiB) stays on the device")
+    if spec.task is not Task.REGRESSION and not all(spec.counts.get("train", (1,))):
+        missing = [c for c, n in zip(spec.classes, spec.counts["train"], strict=True) if not n]
+        screen.say(f"warning: no training row of class {', '.join(missing)}", style="yellow")
+
+
+def _layer_table(program: Program, title: str) -> Table:
+    table = Table(title=f"model {title}", title_justify="left", box=None, pad_edge=False, title_style="bold")
+    for column, side in (("layer", "left"), ("kind", "left"), ("output", "left"), ("parameters", "right"), ("FLOPs", "right")):
+        table.add_column(column, justify=side)
+    found = layers(program.parts.make_model, program.parts.spec)
+    for layer in found:
+        table.add_row(layer.name, layer.kind, "×".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
+    parameters, flops = (int(np.sum([getattr(layer, n) for layer in found])) for n in ("parameters", "flops"))
+    table.add_row("total", "", "", f"{parameters:,}", f"{flops:,}", style="bold")
+    return table
+
+
+def preview(screen: Screen, program: Program) -> None:
+    """Compile the training step without running it, and say what memory it will take."""
+    import time
+
+    began = time.monotonic()
+    shape = jax.ShapeDtypeStruct((program.capacity, program.parts.pipeline.batch_size), np.int32)
+    shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in program.parts.arrays.items()}
+    compiled = program.chunk.lower(program.shapes, shapes, shape, jax.ShapeDtypeStruct((), np.int32)).compile()
+    screen.say(f"compiled in {time.monotonic() - began:.1f} s")
+    if memory := compiled.memory_analysis():
+        sizes = {"data": sum(a.nbytes for a in program.parts.arrays.values()), "temporary": memory.temp_size_in_bytes}
+        sizes["state"] = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(program.shapes.params))
+        screen.say("memory  " + ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in sizes.items()))
+    screen.say("dry run: nothing was trained or written")

@@ -1,0 +1,112 @@
+"""The table that closes a sweep: its runs sorted by the monitored number, seeds put together."""
+
+import csv
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dltrain.config.tree import read_yaml
+from dltrain.engine.files import writing
+from dltrain.engine.folder import RunFolder
+from dltrain.errors import DltrainError
+from dltrain.report.console import Screen, shown
+
+COLUMNS = ("runs", "failed", "overrides", "monitor", "mean", "deviation", "test_mean", "test_deviation", "folders")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, finished or not."""
+
+    folder: Path
+    overrides: tuple[str, ...]
+    summary: dict[str, Any]  # empty if it failed
+
+    @property
+    def score(self) -> float | None:
+        """The monitored number at the best step, None if there is none."""
+        split, _, name = (self.summary.get("monitor") or "").partition("/")
+        return self.summary.get("best", {}).get(split, {}).get(name)
+
+    @property
+    def test(self) -> float | None:
+        """The same number on the test split."""
+        _, _, name = (self.summary.get("monitor") or "").partition("/")
+        return self.summary.get("best", {}).get("test", {}).get(name)
+
+
+def summarise(folder: Path) -> None:
+    """Print the table of the sweep in `folder` and write it to `sweep.csv` there."""
+    numbered = sorted((p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()), key=lambda p: int(p.name))
+    jobs = [_read(path) for path in numbered]
+    if not jobs:
+        return
+    rows = _rows(jobs)
+    with writing(folder / "sweep.csv"), (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    screen = Screen()
+    screen.say()
+    screen.draw(_table(rows, jobs))
+    screen.say(f"sweep   {folder}  (sweep.csv; compare runs with: tensorboard --logdir {folder}, HPARAMS)")
+
+
+def _read(path: Path) -> Job:
+    run, overrides = RunFolder(path), ()
+    try:
+        overrides = tuple(read_yaml(run.overrides)["overrides"]) if run.overrides.exists() else ()
+        return Job(path, overrides, run.read_summary())
+    except (DltrainError, KeyError, TypeError):  # a run that died while it wrote
+        return Job(path, overrides, {})
+
+
+def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
+    """Put runs together that differ only in their seed, and sort by the monitored number, failures last."""
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    started = [set(job.overrides) for job in jobs if job.overrides]
+    common = set.intersection(*started) if len(started) > 1 else set()
+    for job in jobs:
+        varied = tuple(o for o in job.overrides if not o.startswith("seed=") and o not in common)
+        groups.setdefault(varied if job.overrides else (f"job {job.folder.name} failed at its start",), []).append(job)
+    rows = []
+    for overrides, group in groups.items():
+        scores = [job.score for job in group if job.score is not None]
+        tests = [job.test for job in group if job.test is not None]
+        monitor = next((job.summary["monitor"] for job in group if job.summary.get("monitor")), "")
+        rows.append({
+            "runs": len(group),
+            "failed": sum(not job.summary for job in group),
+            "overrides": " ".join(overrides),
+            "monitor": monitor,
+            "mean": statistics.fmean(scores) if scores else None,
+            "deviation": statistics.stdev(scores) if len(scores) > 1 else None,
+            "test_mean": statistics.fmean(tests) if tests else None,
+            "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
+            "folders": " ".join(job.folder.name for job in group),
+        })  # fmt: skip
+    higher = next((job.summary["higher_is_better"] for job in jobs if job.summary), True)
+    return sorted(rows, key=lambda r: (r["mean"] is None, (r["mean"] or 0.0) * (-1 if higher else 1)))
+
+
+def _table(rows: list[dict[str, Any]], jobs: list[Job]) -> Table:
+    monitor = next((row["monitor"] for row in rows if row["monitor"]), "the monitored number")
+    failed = sum(not job.summary for job in jobs)
+    title = f"{len(jobs)} runs" + (f", {failed} failed" if failed else "")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold")
+    for column, side in (("jobs", "left"), ("changed", "left"), (monitor, "right"), ("test", "right")):
+        table.add_column(column, justify=side)
+    for row in rows:
+        score = _spread(row["mean"], row["deviation"]) if row["mean"] is not None else "failed" * bool(row["failed"])
+        table.add_row(row["folders"], row["overrides"], score, _spread(row["test_mean"], row["test_deviation"]))
+    return table
+
+
+def _spread(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return ""
+    return shown(mean) + (f" ± {shown(deviation)}" if deviation is not None else "")

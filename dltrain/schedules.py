@@ -1,0 +1,167 @@
+"""Schedules: factors of the learning rate, `(step, total, *, warmup_steps, ...) -> float32 scalar`.
+
+`step` is the number of the update, from 0; `total` the planned number of updates, both possibly traced. The
+factor times `optim.learning_rate` is what update `step` uses. Beyond `total` a schedule holds its last value.
+
+Warm-up: update `step < warmup_steps` is multiplied by `(step + 1) / warmup_steps` (so the first one is not lost at
+a rate of zero), and the schedule itself begins after it and fills the `total - warmup_steps` updates that are left.
+Boundaries that are given in updates (`piecewise`) or in parts of the run (`step`) count from update 0.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from dltrain.types import Array
+
+__all__ = [
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "exponential",
+    "inverse_time",
+    "linear",
+    "one_cycle",
+    "piecewise",
+    "polynomial",
+    "step",
+]
+
+Count = int | Array
+
+
+def _warmed(step: Count, total: Count, warmup_steps: Count) -> tuple[Array, Array, Array]:
+    """The update's number after the warm-up (0 or more), how many there are (1 or more), and the ramp's factor."""
+    if isinstance(warmup_steps, int) and warmup_steps < 0:
+        raise ValueError(f"warmup_steps={warmup_steps} must be 0 or more")
+    step, total, warmup = (jnp.asarray(x, jnp.float32) for x in (step, total, warmup_steps))
+    ramp = jnp.minimum((step + 1) / jnp.maximum(warmup, 1), 1)
+    length = jnp.maximum(total - warmup, 1)
+    return jnp.clip(step - warmup, 0, length), length, ramp
+
+
+def _period(every: Count | None, length: Array) -> Array:
+    """Return `every` updates, or the whole length."""
+    return length if every is None else jnp.asarray(every, jnp.float32)
+
+
+def constant(step: Count, total: Count, *, warmup_steps: int = 0) -> Array:
+    """1."""
+    return _warmed(step, total, warmup_steps)[2]
+
+
+def linear(step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0.0) -> Array:
+    """A straight line from 1 to `final`."""
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp * (1 + (final - 1) * t / length)
+
+
+def polynomial(
+    step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0.0, power: float = 2.0
+) -> Array:
+    """`final + (1 - final)(1 - t/total)^power`."""
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp * (final + (1 - final) * (1 - t / length) ** power)
+
+
+def cosine(step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0.0) -> Array:
+    """Half a cosine from 1 to `final`. Loshchilov, Hutter, arXiv:1608.03983."""
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp * _half_cosine(1.0, final, t / length)
+
+
+def cosine_restarts(
+    step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0.0, cycles: int = 4, growth: float = 1.0
+) -> Array:
+    """`cycles` half cosines from 1 to `final`, each `growth` times as long as the one before.
+
+    Together they fill the run; they begin at whole updates. SGDR: Loshchilov, Hutter, arXiv:1608.03983.
+    """
+    if cycles < 1:
+        raise ValueError(f"cycles={cycles} must be 1 or more")
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    lengths = [growth**i for i in range(cycles)]
+    edges = [jnp.round(length * (sum(lengths[:i]) / sum(lengths))) for i in range(cycles + 1)]
+    starts, ends = jnp.stack(edges[:-1]), jnp.stack(edges[1:])
+    now = jnp.sum(t >= starts[1:])
+    return ramp * _half_cosine(1.0, final, (t - starts[now]) / jnp.maximum(ends[now] - starts[now], 1))
+
+
+def one_cycle(
+    step: Count,
+    total: Count,
+    *,
+    warmup_steps: int = 0,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Array:
+    """Up from `1/div_factor` to 1 over `pct_start` of the run, then down to `1/div_factor/final_div_factor`.
+
+    `optim.learning_rate` is the peak. Both ways are half cosines, as in PyTorch's OneCycleLR. Smith, Topin,
+    arXiv:1708.07120.
+    """
+    if not 0 <= pct_start <= 1:
+        raise ValueError(f"pct_start={pct_start} must lie in 0..1")
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    t = jnp.minimum(t, length - 1)
+    first, last = 1 / div_factor, 1 / div_factor / final_div_factor
+    peak = pct_start * length - 1
+    up = _half_cosine(first, 1.0, t / jnp.maximum(peak, 1))
+    down = _half_cosine(1.0, last, (t - peak) / jnp.maximum(length - 1 - peak, 1e-6))
+    return ramp * jnp.where(t <= peak, up, down)
+
+
+def _half_cosine(first: float, last: float, progress: Array) -> Array:
+    """From `first` to `last` as `progress` goes from 0 to 1."""
+    return last + (first - last) * (1 + jnp.cos(jnp.pi * progress)) / 2
+
+
+def exponential(
+    step: Count, total: Count, *, warmup_steps: int = 0, rate: float = 0.01, every: int | None = None
+) -> Array:
+    """`rate^(t/every)`; without `every` (in updates) the run ends at `rate`."""
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp * jnp.asarray(rate, jnp.float32) ** (t / _period(every, length))
+
+
+def inverse_time(
+    step: Count, total: Count, *, warmup_steps: int = 0, rate: float = 9.0, every: int | None = None
+) -> Array:
+    """`1 / (1 + rate·t/every)`; without `every` (in updates) the run ends at `1 / (1 + rate)`."""
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp / (1 + rate * t / _period(every, length))
+
+
+def step(
+    step: Count,
+    total: Count,
+    *,
+    warmup_steps: int = 0,
+    fractions: Sequence[float] = (0.5, 0.75),
+    factor: float = 0.1,
+) -> Array:
+    """Multiply by `factor` when each of these `fractions` of the run is over (at the nearest whole update)."""
+    ramp = _warmed(step, total, warmup_steps)[2]
+    edges = jnp.round(jnp.asarray(fractions, jnp.float32) * jnp.asarray(total, jnp.float32))
+    passed = jnp.sum(jnp.asarray(step, jnp.float32) >= edges).astype(jnp.float32)
+    return ramp * jnp.asarray(factor, jnp.float32) ** passed
+
+
+def piecewise(
+    step: Count,
+    total: Count,
+    *,
+    warmup_steps: int = 0,
+    boundaries: Sequence[int] = (),
+    factors: Sequence[float] = (),
+) -> Array:
+    """1, then `factors[i]` (of the learning rate, not of the factor before) from update `boundaries[i]` on."""
+    if len(boundaries) != len(factors):
+        raise ValueError(f"{len(boundaries)} boundaries and {len(factors)} factors: give as many of each")
+    if list(boundaries) != sorted(boundaries):
+        raise ValueError(f"boundaries={list(boundaries)} must ascend")
+    ramp = _warmed(step, total, warmup_steps)[2]
+    t = jnp.minimum(jnp.asarray(step, jnp.float32), jnp.asarray(total, jnp.float32))
+    passed = jnp.sum(t >= jnp.asarray(boundaries, jnp.float32))
+    return ramp * jnp.asarray((1.0, *factors), jnp.float32)[passed]

@@ -1,0 +1,52 @@
+"""Did you mean: which words are found for which mistake."""
+
+from dltrain.config import hints, schema
+
+KNOWN = {
+    "optim": "adam",
+    "optim.learning_rate": 0.001,
+    "optim.b1": 0.9,
+    "model": "mlp",
+    "model.dropout": 0.0,
+    "model.widths": [128, 128],
+    "epochs": 20,
+    "batch_size": 64,
+}
+
+
+def test_a_slip_inside_a_node_is_looked_up_in_that_node_first() -> None:
+    assert hints.nearest_keys("optim.leraning_rate", KNOWN) == ["optim.learning_rate"]
+    assert hints.nearest_keys("model.dropuot", KNOWN) == ["model.dropout"]
+
+
+def test_a_key_without_its_node_is_found() -> None:
+    assert hints.nearest_keys("dropout", KNOWN) == ["model.dropout"]
+    assert hints.nearest_keys("model.learning_rate", KNOWN) == ["optim.learning_rate"]
+
+
+def test_names_of_other_tools_are_understood_also_inside_a_node() -> None:
+    assert hints.nearest_keys("optim.lr", KNOWN) == ["optim.learning_rate"]
+    assert hints.nearest_keys("Max-Epochs", KNOWN) == ["epochs"]
+
+
+def test_every_other_name_leads_to_a_key_or_group_and_is_none_itself() -> None:
+    first = {key.split(".")[0] for key in schema.ENGINE} | set(schema.GROUPS)
+    for other, ours in hints.OTHER_NAMES.items():
+        assert ours.split(".")[0] in first
+        assert other not in schema.ENGINE and other not in schema.GROUPS
+
+
+def test_nothing_near_is_no_hint() -> None:
+    assert hints.nearest_keys("zzz", KNOWN) == []
+    assert hints.unknown("zzz", KNOWN) == "zzz: unknown; see dltrain train --help"
+    assert "model has dropout, widths" in hints.unknown("model.zzz", KNOWN).replace("model.", "")
+
+
+def test_values_are_shown_as_they_are_typed() -> None:
+    assert [hints.show(v) for v in (None, True, [1, None], {"norm": 1.0}, 1e-3)] == [
+        "null",
+        "true",
+        "[1, null]",
+        "{norm: 1.0}",
+        "0.001",
+    ]

@@ -1,0 +1,111 @@
+"""What all tests share: strict jax settings, and small parts to put an engine together from."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from dltrain import losses
+from dltrain.assemble import Parts
+from dltrain.data.pipeline import Pipeline
+from dltrain.data.preprocess import Scale, fit
+from dltrain.data.split import make_splits
+from dltrain.durations import Duration
+from dltrain.engine.step import Objective
+from dltrain.metrics import Average, Confusion, accuracy
+from dltrain.models.layers import Norm
+from dltrain.models.mlp import MLP
+from dltrain.plan import Plan
+from dltrain.program import Program
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_platforms", "cpu")
+
+
+@pytest.fixture
+def x64():
+    """Compute in float64 for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def spec() -> Spec:
+    """Pictures of 4x4, three classes."""
+    return Spec(ArraySpec((4, 4, 1), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, ("a", "b", "c"))
+
+
+@pytest.fixture(scope="session")
+def arrays() -> dict[str, np.ndarray]:
+    """Sixty rows whose class can be learnt."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60, dtype=np.int32) % 3
+    inputs = rng.normal(size=(60, 4, 4, 1)).astype(np.float32)
+    inputs[np.arange(60), labels, 0, 0] += 3
+    return {"inputs": inputs, "targets": labels}
+
+
+@pytest.fixture(scope="session")
+def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts]:
+    """Build parts by hand: an MLP with batch norm and dropout, Adam, one row a column of `arrays`."""
+
+    def make(*, batch_size: int = 8, seed: int = 0, dropout: float = 0.5, callbacks: tuple = (), **changes) -> Parts:
+        splits = make_splits(arrays["targets"], 60, published={}, validation=0.1, test=0.2, seed=0)
+        train = splits.train
+        parts = {
+            "spec": spec,
+            "arrays": arrays,
+            "splits": splits,
+            "fingerprint": "none",
+            "pipeline": Pipeline(train, batch_size, seed),
+            "preprocess": fit(arrays["inputs"][train], arrays["targets"][train], spec=spec, scale=Scale.STANDARD),
+            "make_model": lambda rngs: MLP((6,), spec=spec, rngs=rngs, dropout=dropout, norm=Norm.BATCH),
+            "objective": Objective(losses.cross_entropy),
+            "optimizer": lambda hparams: optax.adam(hparams["learning_rate"]),
+            "hparams": {"learning_rate": 0.01},
+            "rules": (),
+            "schedule": lambda step, total: 1.0 - 0.5 * step / total,
+            "augment": lambda batch, key: batch,
+            "metrics": {"accuracy": Average(accuracy), "confusion": Confusion(spec=spec)},
+            "better": {"loss": "lower", "accuracy": "higher"},
+            "callbacks": list(callbacks),
+        }
+        return Parts(**{**parts, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_program(make_parts: Callable[..., Parts]) -> Callable[..., Program]:
+    """Build a program of such parts."""
+
+    def make(*, total: int = 18, log_every: int = 1, skip_nonfinite: bool = False, **changes) -> Program:
+        plan = Plan(
+            seed=0,
+            total=total,
+            eval_batch_size=5,
+            log_every=log_every,
+            eval_every=Duration(1, "ep"),
+            save_every=(Duration(1, "ep"),),
+            splits=("validation",),
+            monitor=None,
+            patience=None,
+            min_delta=0.0,
+            stretch=False,
+            skip_nonfinite=skip_nonfinite,
+            overfit=False,
+            profile=False,
+        )
+        return Program(make_parts(**changes), plan)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def program(make_program: Callable[..., Program]) -> Program:
+    """One program that many tests share, so that it is compiled once."""
+    return make_program()

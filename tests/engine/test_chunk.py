@@ -1,0 +1,48 @@
+"""Chunks of any length compute the same, in one executable."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from dltrain.engine.chunk import FEED_BYTES, MOST_STEPS, capacity
+from dltrain.engine.state import named_leaves, state_hash
+
+
+def trained(program, cuts):
+    """Train 18 steps in chunks that end at `cuts`; return the hash of the state and the losses."""
+    state, losses, step = program.start(), [], 0
+    for end in (*cuts, 18):
+        state, logs = program.chunk(state, program.data, program.feed(step, end - step), np.int32(end - step))
+        losses += np.asarray(logs["loss"])[: end - step].tolist()
+        step = end
+    return state_hash({n: np.asarray(v) for n, v in named_leaves(state).items()}), losses
+
+
+def test_cutting_a_run_anywhere_changes_no_bit_and_compiles_once(program):
+    whole = trained(program, ())
+    for cuts in (range(1, 18), (7, 14), (16,), (1, 17)):
+        assert trained(program, tuple(cuts)) == whole
+    assert program.chunk._cache_size() == 1
+
+
+def test_training_changes_the_state_and_lowers_the_loss(program):
+    _, losses = trained(program, ())
+    assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
+
+
+def test_an_inactive_state_comes_back_as_it_was(program):
+    state = program.start()
+    before = jax.device_get(named_leaves(state))
+    state, _ = program.chunk(replace(state, active=jax.numpy.bool_(False)), program.data, program.feed(0, 5), np.int32(5))
+    after = jax.device_get(named_leaves(state))
+    for name, value in before.items():
+        if name != "active":
+            np.testing.assert_array_equal(value, after[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("batch", "most"), [(1, MOST_STEPS), (128, MOST_STEPS), (60_000, FEED_BYTES // 240_000)])
+def test_the_feed_is_bounded_by_bytes_and_steps(batch, most):
+    assert capacity(batch) == most
+    assert capacity(batch) * batch * 4 <= FEED_BYTES

@@ -1,0 +1,195 @@
+"""The convolution means what lax means, in values and gradients, and is lowered as the platform needs."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from dltrain.ops.conv import conv_general_dilated
+
+NUMBERS = {1: ("NHC", "HIO", "NHC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
+SWEEP = dict(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """No silent promotion in these operations."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+def arrays(*shapes, dtype="float32", seed=0):
+    rng = np.random.default_rng(seed)
+    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+
+
+def values_and_gradients(x, kernel, strides, padding, dilation):
+    """Return (y, dx, dkernel) of ours and of lax, from one program."""
+
+    def apply(convolution, x, kernel):
+        return convolution(
+            x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=NUMBERS[len(strides)]
+        )
+
+    def run(convolution, x, kernel):
+        y, pull = jax.vjp(partial(apply, convolution), x, kernel)
+        return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+    def both(x, kernel):
+        return [run(convolution, x, kernel) for convolution in (conv_general_dilated, lax.conv_general_dilated)]
+
+    return jax.jit(both, compiler_options=QUICK)(x, kernel)
+
+
+def assert_like_lax(x, kernel, strides, padding, dilation):
+    ours, theirs = values_and_gradients(x, kernel, strides, padding, dilation)
+    for name, a, b in zip(("value", "dx", "dkernel"), ours, theirs, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        scale = max(1.0, float(jnp.abs(b).max(initial=0)))
+        np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=TOLERANCE[str(x.dtype)], err_msg=name)
+
+
+def check_case(case):
+    shape, kernel_shape, strides, padding, dilation, dtype = case
+    with jax.enable_x64(dtype == "float64"):
+        x, kernel = arrays(shape, kernel_shape, dtype=dtype)
+        assert_like_lax(x, kernel, strides, padding, dilation)
+
+
+@st.composite
+def cases(draw):
+    n = draw(st.sampled_from((1, 2, 2, 2)))
+
+    def each(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(n))
+
+    size, window, strides, dilation = each(1, 9), each(1, 4), each(1, 3), each(1, 2)
+    pairs = tuple((draw(st.integers(-1, 3)), draw(st.integers(-1, 3))) for _ in range(n))
+    padding = draw(st.sampled_from(("SAME", "VALID", "SAME_LOWER", pairs)))
+    reached = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
+    if padding == "VALID":
+        assume(all(s >= r for s, r in zip(size, reached, strict=True)))
+    if padding is pairs:
+        assume(all(s + min(p, 0) + min(q, 0) > 0 for s, (p, q) in zip(size, pairs, strict=True)))
+        assume(all(s + p + q >= r for s, (p, q), r in zip(size, pairs, reached, strict=True)))
+    channels, features = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    shape = (draw(st.integers(1, 3)), *size, channels)
+    return shape, (*window, channels, features), strides, padding, dilation, draw(st.sampled_from(list(TOLERANCE)))
+
+
+@settings(max_examples=8, **SWEEP)
+@given(cases())
+def test_values_and_gradients_are_those_of_lax(case):
+    check_case(case)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=200, **SWEEP)
+@given(cases())
+def test_values_and_gradients_are_those_of_lax_in_hundreds_of_shapes(case):
+    check_case(case)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((4, 14, 14, 1), (5, 5, 1, 6), (1, 1), "VALID", None, "float32"),
+        ((2, 8, 8, 3), (3, 3, 3, 4), (1, 1), "SAME", None, "float64"),
+        ((2, 9, 7, 2), (3, 2, 2, 4), (2, 3), ((2, 1), (0, 3)), (2, 1), "float64"),
+        ((2, 5, 4, 6, 2), (2, 3, 2, 2, 3), (1, 2, 1), "SAME", (1, 1, 2), "float64"),
+    ],
+)
+def test_chosen_cases_agree_with_lax(case):
+    check_case(case)
+
+
+def test_an_nnx_layer_takes_it_and_gives_the_same_result():
+    (x,) = arrays((2, 10, 3))
+    kwargs = dict(strides=2, kernel_dilation=2, padding="SAME")
+    ours = nnx.Conv(3, 5, (3,), **kwargs, conv_general_dilated=conv_general_dilated, rngs=nnx.Rngs(0))
+    stock = nnx.Conv(3, 5, (3,), **kwargs, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(ours(x), stock(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "options"),
+    [
+        ((3, 3, 1, 8), dict(feature_group_count=4, dimension_numbers=NUMBERS[2])),
+        ((3, 3, 4, 8), dict(padding=((1, 1), (0, 2)), lhs_dilation=(2, 1), dimension_numbers=NUMBERS[2])),
+        ((3, 3, 4, 8), dict(preferred_element_type=jnp.float32, dimension_numbers=NUMBERS[2])),
+        ((8, 6, 2, 2), dict()),
+    ],
+)
+def test_what_the_patches_do_not_cover_is_left_to_lax(kernel_shape, options):
+    x, kernel = arrays((2, 6, 6, 4), kernel_shape)
+    options = dict(window_strides=(1, 1), padding="SAME") | options
+    ours = jax.make_jaxpr(lambda x, k: conv_general_dilated(x, k, **options))(x, kernel)
+    theirs = jax.make_jaxpr(lambda x, k: lax.conv_general_dilated(x, k, **options))(x, kernel)
+    assert str(ours) == str(theirs)
+
+
+def loss(x, kernel):
+    y = conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS[2])
+    return jnp.sum(y**2)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_other_platforms_get_the_stock_convolution(platform):
+    x, kernel = arrays((2, 6, 6, 3), (3, 3, 3, 4))
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert text.count("stablehlo.convolution") == 3  # forward, dx, dkernel
+    assert "stablehlo.concatenate" not in text
+    assert "stablehlo.convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+
+
+def compiled_text(argnums, *shapes):
+    return jax.jit(jax.grad(loss, argnums=argnums)).lower(*arrays(*shapes)).compile().as_text()
+
+
+def products(text):
+    return len(re.findall(r"= \S+ dot\(", text))
+
+
+def test_an_unused_input_gradient_costs_nothing():
+    shapes = (4, 8, 8, 6), (3, 3, 6, 5)
+    assert products(compiled_text(1, *shapes)) == 2  # forward and kernel gradient
+    assert products(compiled_text((0, 1), *shapes)) == 2 + 3  # and one for each column of the kernel
+
+
+def test_patches_are_built_once_for_forward_and_backward():
+    text = compiled_text(1, (4, 8, 8, 6), (3, 3, 6, 5))
+    assert len(re.findall(r"= \S+ concatenate\(", text)) == 1
+
+
+def test_the_gradient_can_be_differentiated_again():
+    x, kernel = arrays((2, 5, 5, 2), (3, 3, 2, 2))
+
+    def penalty(convolution):
+        def inner(x, kernel):
+            return jnp.sum(jnp.tanh(convolution(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS[2])))
+
+        return jax.jit(jax.grad(lambda kernel: jnp.sum(jax.grad(inner)(x, kernel) ** 2)))(kernel)
+
+    ours, theirs = penalty(conv_general_dilated), penalty(lax.conv_general_dilated)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * float(jnp.abs(theirs).max()))
+
+
+def test_vmap_over_kernels_gives_each_lane_its_own_result():
+    x, kernels = arrays((2, 5, 5, 2), (3, 3, 3, 2, 4))
+    gradient = jax.grad(loss, argnums=1)
+    gradients = jax.jit(jax.vmap(gradient, in_axes=(None, 0)))(x, kernels)
+    for lane in range(3):
+        np.testing.assert_allclose(
+            gradients[lane], jax.grad(loss, argnums=1)(x, kernels[lane]), rtol=1e-4, atol=1e-4
+        )

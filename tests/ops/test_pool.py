@@ -1,0 +1,122 @@
+"""Pooling means what flax and lax mean, ties and edges included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from dltrain.ops.pool import avg_pool, max_pool
+
+SWEEP = dict(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """No silent promotion in these operations."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+def values_and_gradients(pools, x, *args):
+    """Return (y, dx) of each pool, from one program."""
+
+    def run(pool, x):
+        y, pull = jax.vjp(lambda x: pool(x, *args), x)
+        return y, pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))[0]
+
+    with jax.numpy_dtype_promotion("standard"):  # flax divides by an integer
+        return jax.jit(lambda x: [run(pool, x) for pool in pools], compiler_options=QUICK)(x)
+
+
+@st.composite
+def cases(draw):
+    n = draw(st.sampled_from((1, 2, 2)))
+
+    def each(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(n))
+
+    size, window = each(1, 9), each(1, 4)
+    strides = draw(st.sampled_from((window, window, window, each(1, 3), None)))
+    pairs = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in window)
+    padding = draw(st.sampled_from(("VALID", "SAME", pairs)))
+    if padding != "SAME":
+        total = (0,) * n if padding == "VALID" else [low + high for low, high in pairs]
+        assume(all(s + p >= k for s, p, k in zip(size, total, window, strict=True)))
+    shape = (draw(st.integers(1, 3)), *size, draw(st.integers(1, 3)))
+    return shape, window, strides, padding, draw(st.booleans()), draw(st.sampled_from(list(TOLERANCE)))
+
+
+def check_case(case):
+    shape, window, strides, padding, count, dtype = case
+    with jax.enable_x64(dtype == "float64"):
+        # Few distinct numbers, so that most windows hold a tie: the gradient must then take the first.
+        x = jnp.asarray(np.random.default_rng(0).integers(-2, 3, shape), dtype)
+        ours, theirs = values_and_gradients((max_pool, nnx.max_pool), x, window, strides, padding)
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        ours, theirs = values_and_gradients((avg_pool, nnx.avg_pool), x, window, strides, padding, count)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.shape == b.shape and a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype])
+
+
+@settings(max_examples=8, **SWEEP)
+@given(cases())
+def test_pools_agree_with_flax(case):
+    check_case(case)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=200, **SWEEP)
+@given(cases())
+def test_pools_agree_with_flax_in_hundreds_of_shapes(case):
+    check_case(case)
+
+
+def test_a_tie_gives_the_gradient_to_the_first_maximum_in_row_major_order():
+    window = jnp.array([[[0.0, 7.0], [7.0, 7.0]], [[3.0, 3.0], [3.0, 3.0]]])[..., None]
+    gradient = jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum())(window)
+    np.testing.assert_array_equal(gradient[..., 0], [[[0, 1], [0, 0]], [[1, 0], [0, 0]]])
+
+
+def test_ties_fall_as_in_torch():
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(1).integers(0, 2, (2, 9, 6, 3)).astype("float32")
+    theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+    torch.nn.functional.max_pool2d(theirs, (3, 2)).pow(2).sum().backward()
+    ours = jax.grad(lambda x: (max_pool(x, (3, 2), (3, 2)) ** 2).sum())(x)
+    np.testing.assert_array_equal(ours, theirs.grad.numpy().transpose(0, 2, 3, 1))
+
+
+def test_padding_never_wins_over_negative_numbers():
+    x = -jnp.ones((1, 3, 3, 1))
+    np.testing.assert_array_equal(max_pool(x, (2, 2), (2, 2), "SAME"), -jnp.ones((1, 2, 2, 1)))
+
+
+def test_a_nan_is_not_lost():
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 3, 2, 0].set(jnp.nan)
+    assert np.isnan(max_pool(x, (2, 2), (2, 2))).tolist() == [[[[False], [False]], [[False], [True]]]]
+
+
+def test_integers_are_pooled_too():
+    x = jnp.arange(16, dtype=jnp.uint8).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(max_pool(x, (2, 2), (2, 2)).ravel(), [5, 7, 13, 15])
+
+
+def test_a_window_of_the_wrong_rank_is_refused():
+    with pytest.raises(ValueError, match="needs 2 of each"):
+        max_pool(jnp.zeros((1, 4, 4, 1)), (2,))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_other_platforms_get_the_stock_pooling(platform):
+    x = jnp.zeros((1, 4, 4, 1))
+    traced = jax.jit(jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum() ** 2)).trace(x)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert "select_and_scatter" in text and "reduce_window" in text
+    assert "select_and_scatter" not in traced.lower(lowering_platforms=("cpu",)).as_text()

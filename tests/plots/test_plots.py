@@ -1,0 +1,200 @@
+"""The pictures of the report: drawn without warnings (which are errors here), not blank, with their marks."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dltrain.plots.confusion import confusion
+from dltrain.plots.curves import curves
+from dltrain.plots.labels import label_of, labels
+from dltrain.plots.png import png_bytes, png_size, save_png
+from dltrain.plots.samples import WRONG, choose, samples, scatter
+from dltrain.types import Kind
+
+DIGITS = [str(k) for k in range(10)]
+RED = tuple(int(WRONG[k : k + 2], 16) for k in (1, 3, 5))
+
+
+def pixels(figure) -> np.ndarray:
+    """The drawn picture, uint8 [H, W, 3]; checks what holds for every picture."""
+    data = png_bytes(figure)
+    picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert png_size(data) == (picture.shape[1], picture.shape[0])
+    assert 200 <= picture.shape[0] <= 2000 and 200 <= picture.shape[1] <= 2000
+    assert picture.std() > 3  # not blank
+    return picture
+
+
+def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """How many pixels are of this colour, give or take antialiasing."""
+    return int((np.abs(picture.astype(int) - np.asarray(colour)[None, None, :]).max(axis=-1) < 12).sum())
+
+
+def history(points: int, validations: int) -> dict:
+    """A run whose loss falls over three decades."""
+    step = np.arange(1, points + 1) * 10
+    seen = np.linspace(step[-1] // validations, step[-1], validations).astype(int)
+    loss = 2.3 * np.exp(-7 * step / step[-1])
+    return {
+        "train": {"step": step.tolist(), "loss": loss.tolist()},
+        "validation": {
+            "step": seen.tolist(),
+            "loss": (2.5 * np.exp(-6 * seen / step[-1])).tolist(),
+            "accuracy": (1 - np.exp(-3 * seen / step[-1])).tolist(),
+        },
+    }
+
+
+@pytest.mark.parametrize(("points", "validations"), [(1, 1), (200, 20), (10_000, 500)])
+def test_curves_draw_both_splits_from_one_point_to_ten_thousand(points, validations):
+    figure = curves(history(points, validations), best_step=points * 10, title="cnn on $mnist")
+    picture = pixels(figure)
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    assert has_colour(picture, (31, 119, 180)) and has_colour(picture, (255, 127, 14))
+    for axes in figure.axes:
+        assert f"best step {points * 10:,}" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_curves_use_a_log_scale_only_for_a_loss_over_two_decades():
+    wide, narrow = curves(history(200, 20)).axes, curves({"train": {"step": [1, 2], "loss": [2.0, 0.5]}}).axes
+    assert [axes.get_yscale() for axes in wide] == ["log", "linear"]
+    assert narrow[0].get_yscale() == "linear"
+    below_zero = curves({"train": {"step": [1, 2, 3], "loss": [200.0, 0.5, -3.0]}}).axes
+    assert below_zero[0].get_yscale() == "linear"
+
+
+def test_curves_leave_out_what_is_not_finite():
+    figure = curves({"train": {"step": [1, 2, 3, 4], "loss": [1.0, float("nan"), float("inf"), None]}})
+    (line,) = figure.axes[0].get_lines()
+    assert line.get_xydata().tolist() == [[1.0, 1.0]]
+    pixels(curves({"train": {"step": [1], "loss": [float("nan")]}}))
+    pixels(curves({}))
+
+
+def test_curves_refuse_series_of_different_lengths():
+    with pytest.raises(ValueError, match="train: 2 steps, but 1 values of loss"):
+        curves({"train": {"step": [1, 2], "loss": [1.0]}})
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 100])
+def test_confusion_draws_numbers_only_for_few_classes(k):
+    matrix = np.eye(k, dtype=int) * 50 + np.random.default_rng(0).integers(0, 3, (k, k))
+    figure = confusion(matrix, [f"class_{i}" for i in range(k)])
+    pixels(figure)
+    counts, shares = figure.axes[:2]
+    if k == 100:
+        assert not counts.texts and len(counts.get_xticks()) <= 34
+    else:
+        assert [int(text.get_text()) for text in counts.texts] == matrix.ravel().tolist()
+        assert len(shares.texts) == k * k
+
+
+def test_confusion_normalises_rows_and_greys_a_class_that_never_occurs():
+    figure = confusion(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
+    counts, shares = figure.axes[:2]
+    assert [text.get_text() for text in shares.texts] == ["0.75", "0.25"]
+    assert (counts.get_xlabel(), counts.get_ylabel()) == ("predicted", "true")
+    assert figure.get_suptitle() == "accuracy 75.00% of 4 examples"
+    assert has_colour(pixels(figure), (230, 230, 230)) > 1000
+
+
+def test_confusion_refuses_names_that_do_not_fit():
+    with pytest.raises(ValueError, match="K class names"):
+        confusion(np.eye(3, dtype=int), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "low", "high", "dtype"),
+    [
+        ((8, 8, 1), 0, 16, np.uint8),
+        ((28, 28), 0, 255, np.float32),
+        ((20, 30, 3), -2.5, 3.5, np.float64),
+        ((8, 8, 4), 0, 255, np.uint8),
+        ((8, 8, 2), 5, 5, np.float16),
+    ],
+)
+def test_samples_frame_the_wrong_pictures_in_red(shape, low, high, dtype):
+    inputs = np.broadcast_to(np.linspace(low, high, 5).reshape(5, *[1] * len(shape)), (5, *shape)).astype(dtype)
+    truth, losses = np.arange(5), np.linspace(0, 1, 5)
+    right = pixels(samples(inputs, Kind.IMAGE, truth, truth, losses, DIGITS))
+    wrong = pixels(samples(inputs, Kind.IMAGE, truth, np.array([0, 1, 2, 7, 4]), losses, DIGITS))
+    assert has_colour(right, RED) == 0
+    assert has_colour(wrong, RED) > 300
+
+
+def test_samples_stretch_the_range_of_all_pictures_together():
+    inputs = np.stack([np.full((4, 4, 1), value, np.float32) for value in (-1.0, 0.0, 3.0)])
+    figure = samples(inputs, Kind.IMAGE, np.arange(3), np.arange(3), np.zeros(3), DIGITS)
+    shown = [axes.images[0].get_array()[0, 0].tolist() for axes in figure.axes]
+    assert shown == [[0.0] * 3, [0.25] * 3, [1.0] * 3]
+
+
+def test_samples_survive_pictures_with_nan():
+    inputs = np.full((2, 4, 4, 1), np.nan, np.float32)
+    pixels(samples(inputs, Kind.IMAGE, np.arange(2), np.arange(2), np.full(2, np.nan), DIGITS))
+
+
+def test_samples_say_prediction_and_truth():
+    figure = samples(np.zeros((2, 4, 4, 1)), Kind.IMAGE, np.array([3, 4]), np.array([3, 5]), np.zeros(2), DIGITS)
+    assert [axes.get_title() for axes in figure.axes] == ["3", "5\ntrue: 4"]
+
+
+def test_samples_draw_what_is_no_picture():
+    rng = np.random.default_rng(0)
+    truth, prediction, losses = rng.integers(0, 2, 12), rng.integers(0, 2, 12), rng.random(12)
+    classes = ["up", "down"]
+    sequences = samples(rng.normal(size=(12, 30, 2)), Kind.SEQUENCE, truth, prediction, losses, classes)
+    assert len(sequences.axes[0].get_lines()) == 2 and has_colour(pixels(sequences), RED) > 300
+    table = samples(rng.normal(size=(12, 4)), Kind.TABLE, truth, prediction, losses, classes)
+    assert table.axes[0].get_title() == f"{(truth != prediction).sum()} of 12 rows are wrong"
+    pixels(table)
+    numbers = samples(rng.normal(size=(12, 4)), Kind.TABLE, losses, losses + 0.1, losses, names=["price"])
+    assert numbers.axes[0].get_title() == "price"
+    pictures = samples(rng.random((12, 8, 8, 1)), Kind.IMAGE, losses, losses + 0.1, losses)
+    assert has_colour(pixels(pictures), RED) > 300
+
+
+def test_scatter_draws_the_diagonal_and_rings_the_worst():
+    truth = np.arange(40.0)
+    prediction = truth.copy()
+    prediction[7] = 30.0
+    figure = scatter(truth, prediction, "progression")
+    axes = figure.axes[0]
+    assert axes.get_lines()[0].get_xydata().tolist() == [[0.0, 0.0], [39.0, 39.0]]
+    assert [7.0, 30.0] in axes.collections[-1].get_offsets().tolist()
+    assert has_colour(pixels(figure), RED) > 20
+    both = scatter(np.stack([truth, truth], 1), np.stack([prediction, np.full(40, np.nan)], 1))
+    assert [panel.get_title() for panel in both.axes] == ["target 0", "target 1 (40 not finite)"]
+    pixels(both)
+
+
+def test_choose_takes_the_worst_errors_first_then_the_first_others():
+    truth = np.zeros(100, int)
+    prediction = truth.copy()
+    prediction[[10, 50, 60, 70]] = 1
+    losses = np.linspace(0, 1, 100)
+    losses[10] = np.nan
+    assert choose(truth, prediction, losses, 6).tolist() == [10, 70, 60, 0, 1, 2]
+    assert choose(truth, truth, losses, 3).tolist() == [0, 1, 2]
+    assert sorted(choose(truth, prediction, losses, 500).tolist()) == list(range(100))
+    numbers = np.linspace(0, 1, 4)
+    assert choose(numbers, numbers, np.array([0.0, 3.0, 1.0, 2.0]), 2).tolist() == [1, 0]
+
+
+def test_names_without_glyphs_become_numbers_and_formulas_are_escaped():
+    names = ["cat 🧪", "猫", "日本", "price in $", r"$\frac", "naïve Ω", "", "a class name that is far too long"]
+    shown = labels(names)
+    assert shown[:4] == ["cat", "#1", "#2", r"price in \$"] and shown[5:7] == ["naïve Ω", "#6"]
+    assert len(shown[7]) == 16
+    assert labels(["dog 🧪", "dog 🧬"]) == ["#0", "#1"]
+    assert (label_of(1, shown), label_of(99, shown), label_of(-1, shown)) == ("#1", "#99", "#-1")
+    pixels(confusion(np.eye(8, dtype=int), names))
+
+
+def test_equal_figures_are_equal_files(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        save_png(curves(history(20, 5)), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
