@@ -82,7 +82,9 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         hparams=hparams,
         rules=rules,
         schedule=bind(_without_engine_keys(config, "schedule")[0], path="schedule", trust=trust),
-        augment=_chain([bind(n, path=f"augment.{k}", trust=trust) for k, n in config["augment"].items()]),
+        augment=_chain(
+            [bind(n, path=f"augment.{k}", trust=trust, spec=spec) for k, n in config["augment"].items()]
+        ),
         metrics=metrics,
         better=better,
         callbacks=_callbacks(config, trust),
@@ -156,7 +158,9 @@ def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tu
     for name, full in nodes.items():
         path, node = f"metrics.{name}", {k: v for k, v in full.items() if k not in schema.engine_keys("metrics")}
         plain = is_function(node, path=path, trust=trust)
-        metrics[name] = Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)
+        metrics[name] = (
+            Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)
+        )
         if full.get("better"):
             better[name] = full["better"]
     return metrics, better

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from dltrain import __version__
 from dltrain.config import help as texts
-from dltrain.config.call import Call
+from dltrain.config.call import Call, Composed
 from dltrain.config.schema import COMMANDS
 from dltrain.config.tree import Tree, read_tree, roots, yaml_fault
 from dltrain.config.words import Words, commands, no_command, take_apart
@@ -122,6 +122,12 @@ def _call(typed: Any, words: tuple[str, ...] = ()) -> Call:
         amend=lambda saved: composing.amend(typed, saved),
         folders=typed.folders,
     )
+
+
+def compose_words(*words: str) -> Composed:
+    """Compose a training config from group=choice and key=value words, as the command line would."""
+    folders = roots(None)
+    return _call(_typed("train", words, folders, read_tree(folders))).compose("train")
 
 
 def _single(word: str, tree: Tree) -> Any:

@@ -22,7 +22,9 @@ class Duration:
         value = float(match[1]) if match else 0.0
         unit = (match[2] or "") if match else ""
         if isinstance(text, bool) or value <= 0 or (not unit and not value.is_integer()):
-            raise ValueError("must be a number of steps (100), epochs (1ep), or a time (2h, 5min, 30s), more than 0")
+            raise ValueError(
+                "must be a number of steps (100), epochs (1ep), or a time (2h, 5min, 30s), more than 0"
+            )
         return cls(value, unit)
 
     def steps(self, per_epoch: int) -> int | None:

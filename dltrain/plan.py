@@ -56,7 +56,9 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         splits = (*splits, monitor.split)
     stopping = config["early_stopping"]
     if stopping["patience"] and monitor is None:
-        raise ConfigError("early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1")
+        raise ConfigError(
+            "early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1"
+        )
     largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
     save = config["checkpoint_every"]
     return Plan(
@@ -65,7 +67,9 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
         log_every=config["log_every"],
         eval_every=_duration(config, "eval_every"),
-        save_every=(Duration(1, "ep"), Duration(5, "min")) if save == "auto" else (_duration(config, "checkpoint_every"),),
+        save_every=(Duration(1, "ep"), Duration(5, "min"))
+        if save == "auto"
+        else (_duration(config, "checkpoint_every"),),
         splits=splits,
         monitor=monitor,
         patience=stopping["patience"],

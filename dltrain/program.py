@@ -45,7 +45,7 @@ class Program:
         return place(self.parts.arrays)
 
     @cached_property
-    def chunk(self):  # noqa: ANN201 - a jitted function has no type one could name
+    def chunk(self):
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
         parts = self.parts
         means = {n: m.function for n, m in parts.metrics.items() if isinstance(m, Average)}

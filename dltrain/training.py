@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Signals:
             raise StopTraining(f"interrupted by {self.received.name}")
 
     @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
+    def caught(self) -> Generator[None]:
         """Catch the two signals while training; other threads than the main one cannot."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -71,14 +71,14 @@ class Saver:
 
     folder: Path
     best: Best | None
-    remembering: dict[str, Callback]  # callbacks whose memory is saved, by a name that is the same at the next start
-    seconds: float = 0.0
+    remembering: dict[str, Any]  # callbacks whose memory is saved, by a name that is the same at each start
 
     def save(self, step: int, state: TrainState) -> None:
         """Save this state and delete what is neither last nor best."""
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         checkpoint.save(self.folder, step, named_leaves(state), {"callbacks": memory, "best": self.best_step})
-        checkpoint.prune(self.folder, {step, self.best_step} & set(checkpoint.steps(self.folder)))
+        kept = {step, self.best_step}
+        checkpoint.prune(self.folder, [s for s in checkpoint.steps(self.folder) if s in kept])
 
     def __call__(self, moment: Moment) -> None:
         """Save."""
@@ -159,7 +159,7 @@ def _callbacks(
     plan, per_epoch = program.plan, program.parts.pipeline.steps_per_epoch
     own = [Every(every, callback, per_epoch=per_epoch) for every, callback in program.parts.callbacks]
     stopping = EarlyStopping(best, plan.patience) if best and plan.patience else None
-    named: dict[str, Callback] = {f"own.{i}": callback for i, callback in enumerate(own)}
+    named: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(own)}
     named |= {"best": best} if best else {}
     named |= {"early_stopping": stopping} if stopping else {}
     saver = Saver(folder.checkpoints, best, named)
@@ -174,7 +174,10 @@ def _callbacks(
     if plan.splits:
         callbacks.append(Every(plan.eval_every, Evaluate(program.evaluate, plan.splits), per_epoch=per_epoch))
     callbacks += [best] if best else []
-    callbacks += [recorder, Progress(screen, recorder, metric=plan.monitor and plan.monitor.name, start=first)]
+    callbacks += [
+        recorder,
+        Progress(screen, recorder, metric=plan.monitor.name if plan.monitor else None, start=first),
+    ]
     callbacks += own
     callbacks += [stopping] if stopping else []
     callbacks += [StopBelow(LEARNT, "train")] if plan.overfit else []

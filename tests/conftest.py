@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 
 from dltrain import losses
 from dltrain.assemble import Parts
@@ -36,7 +35,9 @@ def x64():
 @pytest.fixture(scope="session")
 def spec() -> Spec:
     """Pictures of 4x4, three classes."""
-    return Spec(ArraySpec((4, 4, 1), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, ("a", "b", "c"))
+    return Spec(
+        ArraySpec((4, 4, 1), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, ("a", "b", "c")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,9 @@ def arrays() -> dict[str, np.ndarray]:
 def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts]:
     """Build parts by hand: an MLP with batch norm and dropout, Adam, one row a column of `arrays`."""
 
-    def make(*, batch_size: int = 8, seed: int = 0, dropout: float = 0.5, callbacks: tuple = (), **changes) -> Parts:
+    def make(
+        *, batch_size: int = 8, seed: int = 0, dropout: float = 0.5, callbacks: tuple = (), **changes
+    ) -> Parts:
         splits = make_splits(arrays["targets"], 60, published={}, validation=0.1, test=0.2, seed=0)
         train = splits.train
         parts = {

@@ -11,7 +11,7 @@ import pytest
 
 from dltrain import __version__, cli
 from dltrain.config import words
-from dltrain.errors import DataError, DltrainError, Interrupted
+from dltrain.errors import DataError, Interrupted
 
 MISTAKES = {
     # groups and choices
@@ -121,7 +121,7 @@ def test_several_mistakes_are_told_at_once(capsys: pytest.CaptureFixture[str]) -
 def test_a_secret_from_the_environment_is_in_no_message_and_no_saved_config(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOKEN_OF_MINE", "hunter2hunter2")
+    monkeypatch.setenv("TOKEN_OF_MINE", "hunter2" * 12)  # longer than what a message shows of a value
     for line in (
         "epochs=${oc.env:TOKEN_OF_MINE}",
         "optim.clip={norm:${oc.env:TOKEN_OF_MINE}}",
@@ -276,14 +276,8 @@ def test_a_word_typed_twice_counts_the_last_time(monkeypatch: pytest.MonkeyPatch
     assert config["seed"] == 7 and config["model"]["_target_"].endswith("Linear")  # ty: ignore[not-subscriptable]
 
 
-@pytest.mark.parametrize("name", ["größe", "a run (2)", "it's", "100%", "1,5!x", "a=b", "日本"])
+@pytest.mark.parametrize("name", ["größe", "a run (2)", "it's", "100%", "1,5!", "a=b", "日本"])
 def test_names_outside_hydras_grammar_are_taken_as_typed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = _Fake(monkeypatch)
-    assert cli.main([f"name={name}"]) == (2 if "," in name else 0)
-    assert [c["name"] for *_, c in fake.calls] == ([] if "," in name else [name])
-
-
-def test_errors_carry_their_code_through_a_job() -> None:
-    error = DltrainError("x")
-    error.code = 5
-    assert cli._report(error) == 5
+    assert cli.main([f"name={name}"]) == 0
+    assert [c["name"] for *_, c in fake.calls] == [name]

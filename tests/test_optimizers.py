@@ -218,17 +218,22 @@ def test_every_number_of_a_yaml_may_be_traced(name):
 
 @pytest.mark.parametrize("name", ["adamw", "lion", "lamb", "lars", "muon"])
 def test_the_mask_spares_biases_from_weight_decay(name):
-    zero = jax.tree.map(jnp.zeros_like, PARAMS)
-    rule = from_yaml(name)(learning_rate=0.1, weight_decay=0.5, mask=MASK)
-    updates, _ = rule.update(zero, rule.init(PARAMS), PARAMS)
+    @jax.jit
+    def step(params):
+        rule = from_yaml(name)(learning_rate=0.1, weight_decay=0.5, mask=MASK)
+        return rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)[0]
+
+    updates = step(PARAMS)
     assert np.abs(updates["kernel"]).min() > 0 and np.abs(updates["bias"]).max() == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"form": "ema"}, {"form": "scaled"}])
 def test_momentum_keeps_sixteen_bit_parameters_as_they_are(options):
-    params = {"w": jnp.ones(3, jnp.bfloat16)}
-    rule = optimizers.momentum(jnp.float32(0.1), jnp.float32(0.9), **options)
-    updates, state = rule.update(params, rule.init(params), params)
+    def step(params):
+        rule = optimizers.momentum(jnp.float32(0.1), jnp.float32(0.9), **options)
+        return rule.update(params, rule.init(params), params)
+
+    updates, state = jax.eval_shape(step, {"w": jax.ShapeDtypeStruct((3,), jnp.bfloat16)})
     assert updates["w"].dtype == state.velocity["w"].dtype == jnp.bfloat16
 
 

@@ -1,5 +1,6 @@
 """Schedules against PyTorch and optax, at both ends, with warm-up, and inside the trace."""
 
+import functools
 import inspect
 from pathlib import Path
 
@@ -16,12 +17,22 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "schedule"
 TOTAL = 70
 
 
-def factors(schedule, total=TOTAL, upto=None, **options):
-    """The factor of each update, float64 [upto], by one program with step and total traced."""
-    run = jax.jit(jax.vmap(lambda step, total: schedule(step, total, **options), (0, None)))
-    found = run(jnp.arange(total if upto is None else upto), jnp.int32(total))
+def factors(schedule, total=TOTAL, upto=None, warmup_steps=0, **options):
+    """The factor of each update, float64 [upto], with step, total and warm-up traced."""
+    hashable = tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in options.items())
+    found = program(schedule, hashable)(jnp.arange(3 * TOTAL), jnp.int32(total), jnp.int32(warmup_steps))
     assert found.dtype == jnp.float32
-    return np.asarray(found, np.float64)
+    return np.asarray(found, np.float64)[: total if upto is None else upto]
+
+
+@functools.cache
+def program(schedule, options):
+    """One compilation for each choice of options."""
+
+    def one(step, total, warmup):
+        return schedule(step, total, warmup_steps=warmup, **dict(options))
+
+    return jax.jit(jax.vmap(one, (0, None, None)))
 
 
 def from_yaml(name):

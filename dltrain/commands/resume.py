@@ -1,7 +1,7 @@
 """Go on with a run where it stopped, or extend it: dltrain resume RUN epochs=20.
 
-RUN is a run folder. What trains may not change (data, model, seed, batch size); how long, what is logged and what else
-happens may. A schedule keeps the length it started with, unless schedule.stretch=true plans it anew.
+RUN is a run folder. What trains may not change (data, model, seed, batch size); how long, what is logged and what
+else happens may. A schedule keeps the length it started with, unless schedule.stretch=true plans it anew.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,9 @@ def run(call: Call) -> int:
         start = checkpoint.load_last(folder.checkpoints, say=complain)
         ended = folder.read_summary().get("stop_reason")
         if start.step >= program.plan.total or (ended and ended != "all steps done" and not changed):
-            screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended or 'all done'})")
+            screen.say(
+                f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended or 'all done'})"
+            )
             screen.say(f"train it longer with: dltrain resume {folder.path} epochs={2 * _epochs(program)}")
             return 0
         for line in changed:
@@ -89,8 +91,8 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
     if refused := [key for key in different if not key.startswith(MAY_CHANGE)]:
         key = refused[0]
         raise ConfigError(
-            f"{key}={new[key]}: a run keeps its {key.split('.')[0]} (was {old.get(key, 'not set')}); start a new run, "
-            "with init_from=RUN if it shall begin with these weights"
+            f"{key}={new[key]}: a run keeps its {key.split('.')[0]} (was {old.get(key, 'not set')}); start a new "
+            "run, with init_from=RUN if it shall begin with these weights"
         )
     return [f"{key}: {old.get(key, 'not set')} -> {new[key]}" for key in different]
 
@@ -105,4 +107,6 @@ def _say_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint
         if program.plan.stretch:
             screen.say(f"schedule planned anew for {program.plan.total} steps (was {planned})")
         else:
-            screen.say(f"schedule keeps its {planned} steps and holds its last value beyond; or schedule.stretch=true")
+            screen.say(
+                f"schedule keeps its {planned} steps and holds its last value beyond; or schedule.stretch=true"
+            )

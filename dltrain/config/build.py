@@ -46,10 +46,7 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
         **offers: values passed only to a target that has a parameter of that name, never over what was typed.
     """
     target, arguments = _bound(node, path=path, trust=trust, offered=offers)
-    wanted = _parameters(target)
-    for name, value in offers.items():
-        if name in wanted and name not in arguments:
-            arguments[name] = value
+    _offer(target, arguments, offers)
     try:
         return target(**arguments)
     except DltrainError:
@@ -58,10 +55,21 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
         raise ConfigError(f"{path}: {error}") from error
 
 
-def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> Callable[..., Any]:
-    """Give the function that `node` names its options and leave it waiting for its run-time arguments."""
-    target, arguments = _bound(node, path=path, trust=trust, offered=(), partial=True)
+def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **offers: Any) -> Callable[..., Any]:
+    """Give the function that `node` names its options and leave it waiting for its run-time arguments.
+
+    Offers are made as by `build`.
+    """
+    target, arguments = _bound(node, path=path, trust=trust, offered=offers, partial=True)
+    _offer(target, arguments, offers)
     return functools.partial(target, **arguments) if arguments else target
+
+
+def _offer(target: Callable[..., Any], arguments: dict[str, Any], offers: Mapping[str, Any]) -> None:
+    wanted = _parameters(target)
+    for name, value in offers.items():
+        if name in wanted and name not in arguments:
+            arguments[name] = value
 
 
 def is_function(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> bool:
@@ -90,7 +98,7 @@ def check(
 
 
 def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> dict[str, Any]:
-    """Name the arguments that the node's target takes, each with its current value (the node's, else the default)."""
+    """Name the arguments that the node's target takes, each with its value now (the node's, else the default)."""
     target = locate(node["_target_"], path=path, trust=trust)
     return {
         name: node.get(name, None if p.default is p.empty else p.default)
@@ -109,8 +117,8 @@ def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[.
     if root is None:
         package = target.split(".")[0]
         raise ConfigError(
-            f"{where}: a config may name parts of dltrain, optax, flax.nnx and jax.nn. If {package} is a package of "
-            f"yours, allow it on the command line: trust=[{package}]"
+            f"{where}: a config may name parts of dltrain, optax, flax.nnx and jax.nn. If {package} is a package "
+            f"of yours, allow it on the command line: trust=[{package}]"
         )
     found: Any = _module(root, where)
     for name in target[len(root) + 1 :].split("."):
@@ -133,6 +141,8 @@ def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[.
 
 def _refuse_stranger(found: Any, root: str, roots: Collection[str], where: str) -> None:
     """Check where an object really lives: an allowed module may have imported anything under any name."""
+    while isinstance(found, functools.partial):  # optax.nadam is one, over optax.adam
+        found = found.func
     home = getattr(found, "__module__", None) or ""
     homes = (*roots, "flax", "jax._src") if root in LIBRARIES else (*roots, "flax", "jax._src.nn")
     if isinstance(found, types.ModuleType) or not callable(found):

@@ -22,7 +22,13 @@ AWAITING = {
 """Group -> the arguments that its functions get at run time."""
 
 ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
-OFFERED = {"data": ("task",), "model": ("spec", "rngs"), "metrics": ("spec",), "optim": ("mask",)}
+OFFERED = {
+    "data": ("task",),
+    "model": ("spec", "rngs"),
+    "metrics": ("spec",),
+    "augment": ("spec",),
+    "optim": ("mask",),
+}
 """Group -> the arguments that the engine offers."""
 
 
@@ -49,11 +55,15 @@ class Origin:
                 return f" (in {file})"
         return ""
 
-    def lists(self, group: str, path: str) -> bool:
-        """Tell whether dltrain's own YAML of the chosen part lists that key, which its tests have checked."""
-        inside = path.split(".")[1:]
-        files = [self.tree[group][n] for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})]
-        return any(f.is_relative_to(self.folders[0]) and _has(read_yaml(f), inside) for f in files)
+    def listed(self, group: str, path: str) -> set[str]:
+        """Return the keys of a node that the chosen part's YAML lists, where that is dltrain's own and tested."""
+        found: set[str] = set()
+        for file in (self.tree[group][n] for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})):
+            node: Any = read_yaml(file) if file.is_relative_to(self.folders[0]) else {}
+            for part in path.split(".")[1:]:
+                node = node.get(part, {})
+            found |= set(node)
+        return found
 
 
 def flat(node: Mapping[str, Any], chosen: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -78,7 +88,7 @@ def unknown_keys(
     wrong += [f"runtime.{key}" for key in config.get("runtime") or {} if key not in node_keys("runtime")]
     for group, path, node in _nodes(config):
         own = [key for key in node if key != "_target_" and key not in node_keys(group)]
-        if not [key for key in own if not origin.lists(group, f"{path}.{key}")] or "_target_" not in node:
+        if not set(own) - origin.listed(group, path) or "_target_" not in node:
             strange = [path] if group in MULTIPLE else [f"{path}.{key}" for key in own]
             wrong += strange if "_target_" not in node else []
             continue

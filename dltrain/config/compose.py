@@ -186,9 +186,7 @@ def _finish(typed: Typed, raw: Any, chosen: dict[str, list[str]], automatic: dic
 
     OmegaConf.set_struct(raw, False)
     if raw.get("trust"):
-        raise ConfigError(
-            f"trust: {list(raw.trust)} in YAML does not count; type it: trust=[{','.join(raw.trust)}]"
-        )
+        raise ConfigError(f"trust: {show(list(raw.trust))}: does not count in YAML; type it if it is code of yours")
     _one_length(raw, {o.key for o in typed.values()})
     config, plain = resolve(raw), written(raw)
     origin = Origin(tuple(o.key for o in typed.values()), chosen, typed.tree, typed.folders)

@@ -86,6 +86,8 @@ def nearest(word: str, words: Iterable[str], *, prefix: str = "") -> str:
 def close(word: str, words: Iterable[str], *, cutoff: float = 0.55) -> list[str]:
     """Return at most two of `words` that look like `word`, capitals and dashes aside, the closest first."""
     plain = {_plain(w): w for w in reversed(list(words))}
+    if _plain(word) in plain:
+        return [plain[_plain(word)]]
     return [plain[f] for f in difflib.get_close_matches(_plain(word), plain, n=2, cutoff=cutoff)]
 
 

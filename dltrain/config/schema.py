@@ -190,7 +190,7 @@ ENGINE = {
     "init_from": Key(
         optional(TEXT), "start from the weights of that run, where names and shapes match", "run folder"
     ),
-    "on_nonfinite": Key(one_of("stop", "skip", "rollback"), "what a NaN or infinite loss or gradient does"),
+    "on_nonfinite": Key(one_of("stop", "skip"), "what a NaN or infinite loss does; skip: at most 10 in a row"),
 }
 """The engine's own keys at the top of a config; a dot leads into a node."""
 

@@ -13,8 +13,8 @@ PADDING = -1
 class Pipeline:
     """Batches of row numbers.
 
-    `rows` are the rows of the training split; `limit` cuts every epoch to that many batches; with `overfit` the first
-    epoch's first so many batches come again and again.
+    `rows` are the rows of the training split; `limit` cuts every epoch to that many batches; with `overfit` the
+    first epoch's first so many batches come again and again.
     """
 
     rows: np.ndarray

@@ -65,7 +65,7 @@ class Replace:
     state: TrainState
 
 
-class StopTraining(Exception):  # noqa: N818 - no error: the word that ends a loop
+class StopTraining(Exception):
     """Raised by a callback to end training; the reason is kept in the run folder."""
 
     def __init__(self, reason: str) -> None:
@@ -87,7 +87,7 @@ class Every:
 
     def __init__(self, interval: Duration, callback: Callback, *, per_epoch: int, at_end: bool = True) -> None:
         """Count from step 0; a time counts from now."""
-        self.callback = callback
+        self.callback: Any = callback
         self.steps, self.seconds = interval.steps(per_epoch), interval.seconds
         self._at_end, self._since = at_end, time.monotonic()
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from dltrain.engine.feed import gather
-from dltrain.engine.step import Logs
 from dltrain.engine.state import TrainState
+from dltrain.engine.step import Logs
 from dltrain.types import Array, Batch
 
 FEED_BYTES = 64 * 2**20

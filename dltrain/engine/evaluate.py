@@ -1,5 +1,7 @@
 """Evaluation over every row of a split exactly once, in one executable for all splits."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +97,7 @@ def _compile(graphs: Graphs, loss: Callable[..., Any], metrics: Mapping[str, Any
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, params, rest, copy=True)
         outputs = model(batch["inputs"], mask=batch["mask"], rngs=None)
-        values = sum(named_values(loss(outputs, batch)).values())
+        values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = row_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ from dltrain.errors import DiskError
 
 
 @contextlib.contextmanager
-def writing(what: Path) -> Iterator[None]:
+def writing(what: Path) -> Generator[None]:
     """Turn an OSError inside into a DiskError that names `what`."""
     try:
         yield
     except OSError as error:
-        raise DiskError(f"cannot write {what}: {error.strerror or error}; free some space or choose output_dir") from error
+        raise DiskError(
+            f"cannot write {what}: {error.strerror or error}; free some space or choose output_dir"
+        ) from error
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -5,12 +5,12 @@ import fcntl
 import json
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dltrain.engine.files import replace_json, replace_text, writing
+from dltrain.engine.files import replace_text, writing
 from dltrain.errors import CheckpointError, ConfigError, DataError, LockedError
 
 
@@ -34,7 +34,7 @@ class RunFolder:
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
-        """Take the folder for this process, or raise LockedError naming the holder; a dead holder's lock is free."""
+        """Take the folder for this process, or raise LockedError naming the holder; the dead hold no lock."""
         with writing(self.path / "lock"):
             handle = (self.path / "lock").open("a+", encoding="utf-8")
         try:
@@ -43,7 +43,9 @@ class RunFolder:
             handle.seek(0)
             holder = handle.read().strip() or "unknown"
             handle.close()
-            raise LockedError(f"{self.path} is in use by process {holder}; wait for it, or choose another output_dir") from None
+            raise LockedError(
+                f"{self.path} is in use by process {holder}; wait for it, or choose another output_dir"
+            ) from None
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()
@@ -79,7 +81,7 @@ class RunFolder:
         replace_text(self.overrides, json.dumps(dict(started), indent=2) + "\n")  # JSON is YAML
 
     @contextlib.contextmanager
-    def kept_log(self) -> Iterator[None]:
+    def kept_log(self) -> Generator[None]:
         """Write the traceback of a failure to train.log: the terminal shows the message only."""
         try:
             yield

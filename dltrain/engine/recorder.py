@@ -1,4 +1,4 @@
-"""Writes down what a run finds: metrics.jsonl, results.csv and TensorBoard, each step once however often resumed."""
+"""Writes down what a run finds: metrics.jsonl, results.csv, TensorBoard; each step once however often resumed."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ class Recorder:
     def __init__(self, folder: RunFolder, *, log_every: int, batch_size: int, start_step: int = 0) -> None:
         """Open the files; what a dead run wrote beyond `start_step` is dropped."""
         self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
-        self.history: dict[str, list[dict[str, float]]] = {}
+        self.history: dict[str, list[dict[str, Any]]] = {}
         for row in _keep_until(folder.metrics, start_step):
             self.history.setdefault(row["split"], []).append(row)
         self._start_step = start_step
@@ -42,7 +42,8 @@ class Recorder:
     def writer(self, split: str = "") -> EventWriter:
         """Return the TensorBoard writer of a split, or of the run itself."""
         if split not in self._writers:
-            self._writers[split] = EventWriter(self.folder.tensorboard / split, start_step=self._start_step)
+            first = self._start_step + 1 if self._start_step else 0  # from where on a dead run's points are dropped
+            self._writers[split] = EventWriter(self.folder.tensorboard / split, start_step=first)
         return self._writers[split]
 
     def __call__(self, moment: Moment) -> After | None:

@@ -1,4 +1,4 @@
-"""Which parameters are frozen, decayed, or trained at a rate of their own: by regular expression over their names."""
+"""Which parameters are frozen, decayed, or trained at a rate of their own, by regular expression over names."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Rule:
 
 
 def decayed(params: Tree) -> Tree:
-    """Return a tree of bools, True where weight decay and penalties apply: kernels, not biases and scales of norms."""
+    """Return a tree of bools, True where weight decay and penalties apply: not to biases and scales of norms."""
 
     def one(path: tuple[Any, ...], leaf: Any) -> bool:
         return leaf.ndim >= 2 and path_name(path).rsplit(".", 1)[-1] not in ("bias", "scale")

@@ -29,7 +29,9 @@ def start(*, platform: str, threads: int | None, deterministic: bool) -> None:
         found = jax.devices()[0].platform
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"runtime.platform={platform}: jax sees none here ({reason}); try runtime=auto") from error
+        raise ConfigError(
+            f"runtime.platform={platform}: jax sees none here ({reason}); try runtime=auto"
+        ) from error
     if platform not in ("auto", found):
         raise ConfigError(f"runtime.platform={platform}: this process already computes on {found}")
 

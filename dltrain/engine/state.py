@@ -112,14 +112,15 @@ def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tr
         expected, found = _raw(leaf), leaves[name]
         if expected.shape != found.shape or expected.dtype != found.dtype:
             raise CheckpointError(
-                f"{what}: {name} is {found.dtype}{list(found.shape)}, expected {expected.dtype}{list(expected.shape)}"
+                f"{what}: {name} is {found.dtype}{list(found.shape)}, "
+                f"expected {expected.dtype}{list(expected.shape)}"
             )
         values.append(_like(leaf, found))
     return jax.tree_util.tree_unflatten(structure, values)
 
 
 def with_weights(state: TrainState, leaves: Mapping[str, np.ndarray]) -> tuple[TrainState, list[str], list[str]]:
-    """Take params and rest over from named leaves wherever name and shape agree: (state, names taken, names left)."""
+    """Take params and rest over from named leaves wherever name and shape agree: (state, taken, left)."""
     own = {"params": state.params, "rest": state.rest}
     named = named_leaves(own)
     taken = {n: leaves[n] for n, leaf in named.items() if n in leaves and leaves[n].shape == leaf.shape}

@@ -1,5 +1,7 @@
 """One update: a pure function (state, batch) -> (state, logs)."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,15 +31,17 @@ class Objective:
 
     def __call__(self, outputs: Any, batch: Batch, params: Tree) -> dict[str, Array]:
         """Return the named terms of the loss, each a scalar; their sum is minimised."""
-        terms = {}
+        terms: dict[str, Array] = {}
         for name, values in named_values(self.loss(outputs, batch)).items():
             total, weight = weighted_sum(values, batch)
             terms[name] = total / jnp.maximum(weight, 1e-12) if self.reduction == "mean" else total
         if self.l1 or self.l2:
             chosen = jax.tree.map(lambda w, yes: [w] if yes else [], params, decayed(params))
             kernels = jax.tree.leaves(chosen)
-            terms |= {"l1": self.l1 * sum(jnp.abs(w).sum() for w in kernels)} if self.l1 else {}
-            terms |= {"l2": 0.5 * self.l2 * sum(jnp.square(w).sum() for w in kernels)} if self.l2 else {}
+            if self.l1:
+                terms["l1"] = self.l1 * optax.tree.norm(kernels, ord=1)
+            if self.l2:
+                terms["l2"] = 0.5 * self.l2 * optax.tree.norm(kernels, squared=True)
         return terms
 
 
@@ -94,7 +98,7 @@ def make_step(
             model = nnx.merge(graphs.train, params, state.rest, copy=True)
             outputs = model(batch["inputs"], mask=batch["mask"], rngs=nnx.Rngs(dropout=model_key))
             terms = objective(outputs, batch, params)
-            return sum(terms.values()), (terms, outputs, split_module(model)[2])
+            return functools.reduce(operator.add, terms.values()), (terms, outputs, split_module(model)[2])
 
         (loss, (terms, outputs, rest)), grads = jax.value_and_grad(minimised, has_aux=True)(state.params)
         gradient_norm = optax.tree.norm(grads)
@@ -117,6 +121,7 @@ def make_step(
 
         shapes = jax.eval_shape(looked_at)
         extra = jax.lax.cond(logged, looked_at, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+
         def refuse(state: TrainState) -> TrainState:
             if skip_nonfinite:
                 return replace(state, step=state.step + state.active)

@@ -1,6 +1,8 @@
 """Convolutional networks: blocks of convolution, activation and pooling, then dense layers."""
 
+import itertools
 from enum import StrEnum
+from typing import Any
 
 import jax
 from flax import nnx
@@ -54,8 +56,8 @@ class CNN(nnx.Module):
         dense: tuple[int, ...] = (128,),
         dropout: float = 0.0,
         activation: Activation = jax.nn.relu,
-        kernel_init: Initializer = initializers.lecun_normal(),  # noqa: B008 - an initializer is a pure function
-        bias_init: Initializer = initializers.zeros(),  # noqa: B008
+        kernel_init: Initializer = initializers.lecun_normal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -77,9 +79,11 @@ class CNN(nnx.Module):
             bias_init: initial biases.
         """
         if spec.kind is not Kind.IMAGE:
-            raise ValueError(f"needs pictures, and this data is a {spec.kind} of shape {spec.inputs.shape}; try model=mlp")
+            raise ValueError(
+                f"needs pictures, and this data is a {spec.kind} of shape {spec.inputs.shape}; try model=mlp"
+            )
         height, width, depth = spec.inputs.shape
-        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.convolutions, self.norms = nnx.List(), nnx.List()
         for block, out in enumerate(channels):
             convolution = nnx.Conv(
@@ -96,10 +100,12 @@ class CNN(nnx.Module):
             height, width = (_size(s, kernel, stride, padding, pool, window) for s in (height, width))
             depth = out
             if min(height, width) < 1:
-                raise ValueError(f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks")
+                raise ValueError(
+                    f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks"
+                )
         features = depth * (height * width if gather is Gather.FLATTEN else 1)
         sizes = (features, *dense)
-        self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in zip(sizes[:-1], sizes[1:], strict=True)])
+        self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
         self.activation, self.pool, self.window, self.gather = activation, pool, window, gather

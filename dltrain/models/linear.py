@@ -14,8 +14,8 @@ class Linear(nnx.Module):
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        kernel_init: Initializer = initializers.zeros(),  # noqa: B008 - an initializer is a pure function
-        bias_init: Initializer = initializers.zeros(),  # noqa: B008
+        kernel_init: Initializer = initializers.zeros(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Start at zero by default: the problem is convex."""
         features = spec.inputs.size

@@ -1,5 +1,8 @@
 """The multilayer perceptron: any depth, `a_l = f(W_l a_(l-1) + b_l)`."""
 
+import itertools
+from typing import Any
+
 import jax
 from flax import nnx
 
@@ -20,8 +23,8 @@ class MLP(nnx.Module):
         activation: Activation = jax.nn.relu,
         dropout: float = 0.0,
         norm: Norm = Norm.NONE,
-        kernel_init: Initializer = initializers.lecun_normal(),  # noqa: B008 - an initializer is a pure function
-        bias_init: Initializer = initializers.zeros(),  # noqa: B008
+        kernel_init: Initializer = initializers.lecun_normal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -36,8 +39,8 @@ class MLP(nnx.Module):
             bias_init: initial biases.
         """
         sizes = (spec.inputs.size, *widths)
-        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
-        self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in zip(sizes[:-1], sizes[1:], strict=True)])
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.norms = nnx.List([make_norm(norm, width, rngs=rngs) for width in widths])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)

@@ -1,6 +1,7 @@
 """Recurrent networks over a sequence, or over the rows of a picture."""
 
 from enum import StrEnum
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -62,8 +63,8 @@ class LSTM(nnx.Module):
         pool: Pooling = Pooling.LAST,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
-        kernel_init: Initializer = initializers.glorot_uniform(),  # noqa: B008 - an initializer is a pure function
-        recurrent_init: Initializer = initializers.orthogonal(),  # noqa: B008
+        kernel_init: Initializer = initializers.glorot_uniform(),
+        recurrent_init: Initializer = initializers.orthogonal(),
     ) -> None:
         """Build the layers.
 
@@ -80,11 +81,17 @@ class LSTM(nnx.Module):
             recurrent_init: initial weights of the hidden states, for each gate a square of its own.
         """
         if spec.kind is Kind.TABLE:
-            raise ValueError(f"needs a sequence or a picture, and this data is a table of {spec.inputs.size} columns")
+            raise ValueError(
+                f"needs a sequence or a picture, and this data is a table of {spec.inputs.size} columns"
+            )
         directions = 2 if bidirectional else 1
         _, *step = spec.inputs.shape
         features = [step[0] * (step[1] if len(step) > 1 else 1)] + [directions * hidden] * layers
-        options = {"forget_bias": forget_bias, "kernel_init": kernel_init, "recurrent_init": recurrent_init}
+        options: dict[str, Any] = {
+            "forget_bias": forget_bias,
+            "kernel_init": kernel_init,
+            "recurrent_init": recurrent_init,
+        }
         self.forward = nnx.List([LSTMLayer(f, hidden, rngs=rngs, **options) for f in features[:-1]])
         backward = features[:-1] if bidirectional else []
         self.backward = nnx.List([LSTMLayer(f, hidden, rngs=rngs, **options) for f in backward])

@@ -18,9 +18,9 @@ from jax import lax
 
 Array = jax.Array
 
-# Patches are kept for the backward pass up to this size; a larger matrix is built again there. The copy costs a
-# few percent of a step, while kept patches take kernel-area times the memory of the layer's input.
-_KEEP_BYTES = 128 * 2**20
+# Patches are kept for the backward pass up to this size. Beyond it they are built for one piece of the batch at a
+# time, in both passes, and not kept: they take kernel-area times the memory of the layer's input.
+_MOST_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _conv(x: Array, kernel: Array, window: _Window) -> Array:
 
 def _conv_forward(x: Array, kernel: Array, window: _Window) -> tuple[Array, tuple[Array, Array]]:
     # The backward pass asks for the same patches again, and XLA's common-subexpression elimination makes the two
-    # one: so they are kept on the CPU, and other platforms keep nothing but the input.
+    # one: so on the CPU they are kept, and other platforms keep nothing but the input.
     return _conv(x, kernel, window), (x, kernel)
 
 
@@ -164,8 +164,40 @@ def _stock_dkernel(x: Array, dy: Array, *, window: _Window) -> Array:
 
 
 def _product(x: Array, kernel: Array, *, window: _Window) -> Array:
-    y = jnp.matmul(_patches(x, window), kernel.reshape(-1, kernel.shape[-1]), precision=window.precision)
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+
+    def convolve(x: Array) -> Array:
+        return jnp.matmul(_patches(x, window), matrix, precision=window.precision)
+
+    pieces = _pieces(x.shape, x.dtype, window)
+    y = convolve(x) if pieces == 1 else lax.map(convolve, _split(x, pieces))
     return y.reshape(x.shape[0], *window.outputs, kernel.shape[-1])
+
+
+def _kernel_gradient(x: Array, dy: Array, *, window: _Window) -> Array:
+    def contract(x: Array, dy: Array) -> Array:
+        return jnp.matmul(_patches(x, window).T, dy.reshape(-1, dy.shape[-1]), precision=window.precision)
+
+    pieces = _pieces(x.shape, x.dtype, window)
+    if pieces == 1:
+        dkernel = contract(x, dy)
+    else:
+        zeros = jnp.zeros((prod(window.size) * x.shape[-1], dy.shape[-1]), dy.dtype)
+        parts = (_split(x, pieces), _split(dy, pieces))
+        dkernel, _ = lax.scan(lambda total, part: (total + contract(*part), None), zeros, parts)
+    return dkernel.reshape(*window.size, x.shape[-1], dy.shape[-1])
+
+
+def _pieces(shape: tuple[int, ...], dtype: jnp.dtype, window: _Window) -> int:
+    """Count the equal pieces into which a batch [B, *spatial, C] is cut so that a piece's patches stay small."""
+    batch, channels = shape[0], shape[-1]
+    row = prod((*window.outputs, *window.size, channels, dtype.itemsize))
+    divisors = (n for n in range(1, batch) if batch % n == 0)
+    return next((n for n in divisors if batch // n * row <= _MOST_BYTES), batch)
+
+
+def _split(x: Array, pieces: int) -> Array:
+    return x.reshape(pieces, -1, *x.shape[1:])
 
 
 def _patches(x: Array, window: _Window) -> Array:
@@ -192,13 +224,6 @@ def _tap(x: Array, window: _Window, taps: dict[int, int]) -> Array:
     return x[tuple(index)]
 
 
-def _kernel_gradient(x: Array, dy: Array, *, window: _Window) -> Array:
-    if prod((dy[..., 0].size, *window.size, x.shape[-1], x.dtype.itemsize)) > _KEEP_BYTES:
-        x, dy = lax.optimization_barrier((x, dy))  # keeps XLA from finding the patches of the forward pass
-    dkernel = jnp.matmul(_patches(x, window).T, dy.reshape(-1, dy.shape[-1]), precision=window.precision)
-    return dkernel.reshape(*window.size, x.shape[-1], dy.shape[-1])
-
-
 def _input_gradient(dy: Array, kernel: Array, *, window: _Window) -> Array:
     """Multiply with the transposed kernel and add what each tap gives at the place where that tap had read.
 
@@ -206,14 +231,22 @@ def _input_gradient(dy: Array, kernel: Array, *, window: _Window) -> Array:
     other axes. A LeNet step took 28.2 ms so, 30.8 with one product and one addition a tap, 40 and more with all
     taps in one fused sum of padded arrays, and 52 with a convolution of the padded `dy`.
     """
+    pieces = _pieces((dy.shape[0], kernel.shape[-2]), dy.dtype, window)
+    if pieces > 1:
+        dx = lax.map(partial(_shifted_sums, kernel=kernel, window=window), _split(dy, pieces))
+        return dx.reshape(-1, *dx.shape[2:])
+    return _shifted_sums(dy, kernel, window)
+
+
+def _shifted_sums(dy: Array, kernel: Array, window: _Window) -> Array:
     rows, n = dy.reshape(-1, dy.shape[-1]), len(window.size)
     shape = (*dy.shape[:-1], *window.size[:-1], kernel.shape[-2])
 
-    def partial_sum(tap: int) -> Array:
-        part = kernel[..., tap, :, :].reshape(-1, kernel.shape[-1])
-        return jnp.matmul(rows, part.T, precision=window.precision).reshape(shape)
+    def column(tap: int) -> Array:
+        matrix = kernel[..., tap, :, :].reshape(-1, kernel.shape[-1])
+        return jnp.matmul(rows, matrix.T, precision=window.precision).reshape(shape)
 
-    dx = _place([partial_sum(tap) for tap in range(window.size[-1])], n - 1, window)
+    dx = _place([column(tap) for tap in range(window.size[-1])], n - 1, window)
     for axis in reversed(range(n - 1)):
         dx = _place([dx[..., tap, :] for tap in range(window.size[axis])], axis, window)
     crop = [(0, 0, 0), *((-low, -high, 0) for low, high in window.padding), (0, 0, 0)]

@@ -63,7 +63,7 @@ def _panel(
                 )
     axes.set_title(labels([tag], length=40)[0])
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     if not drawn:
         axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes)

@@ -11,6 +11,7 @@ from dltrain.types import Kind
 
 WRONG = "#d62728"
 _RIGHT = "0.6"
+_MANY = 64  # drawings beyond which a grid cannot be read
 
 
 def choose(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, count: int = 32) -> np.ndarray:
@@ -43,6 +44,8 @@ def samples(
 ) -> Figure:
     """Draw these rows in this order: pictures and sequences in a grid, tables by their losses or values.
 
+    Of more than 64 pictures or sequences, those that `choose` takes are drawn.
+
     Args:
       inputs: [N, H, W, C], [N, H, W] or [N, L, F], any range; a table [N, F] is not looked at.
       kind: what one row is.
@@ -60,6 +63,9 @@ def samples(
         return scatter(truth, prediction, names)
     if kind == Kind.TABLE:
         return _losses(truth, prediction, losses, classes)
+    if len(truth) > _MANY:
+        rows = choose(truth, prediction, losses)
+        inputs, truth, prediction, losses = inputs[rows], truth[rows], prediction[rows], losses[rows]
     if classes:
         short = labels(classes)
         wrong = truth != prediction

@@ -69,7 +69,9 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
             if split in found and (title == "final" or summary["best_step"] != summary["steps"]):
                 step = summary["steps"] if title == "final" else summary["best_step"]
                 numbers = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
-                screen.say(f"{split:<10} {title:<5} (step {step})  {numbers}", style="bold" if split == "test" else None)
+                screen.say(
+                    f"{split:<10} {title:<5} (step {step})  {numbers}", style="bold" if split == "test" else None
+                )
     speed = f"{summary['examples_per_second']:,.0f} examples/s"
     screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
     screen.say(f"run folder  {folder.path}")
@@ -77,7 +79,9 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
     screen.say(f"next        dltrain evaluate {folder.path}")
     screen.say(f"            dltrain resume {folder.path} epochs={2 * max(1, round(summary['epochs']))}")
-    screen.say(f"            tensorboard --logdir {folder.path.parent.parent if folder.path.parent.parent.name else '.'}")
+    screen.say(
+        f"            tensorboard --logdir {folder.path.parent.parent if folder.path.parent.parent.name else '.'}"
+    )
 
 
 def _draw(program: Program, folder: RunFolder, state: TrainState, found: Found, trained: Trained) -> None:
@@ -120,7 +124,7 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
     return samples(inputs, spec.kind, *picked, spec.classes, names=spec.target_names)
 
 
-def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:
+def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
     """Turn rows into columns: the loss, and what is measured on both splits."""
     names = {n for split, rows in history.items() if split != "train" for row in rows for n in row}
     names = (names or {"loss", "step"}) - {"split"}

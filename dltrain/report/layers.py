@@ -37,8 +37,13 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
 
     inputs = jax.ShapeDtypeStruct((1, *spec.inputs.shape), "float32")
     whole = jax.make_jaxpr(call)(inputs)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param))))
-    left = parameters - sum(layer.parameters for layer in found), flops(whole.jaxpr) - sum(l.flops for l in found)
+    parameters = sum(
+        leaf.size for leaf in jax.tree.leaves(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param)))
+    )
+    left = (
+        parameters - sum(layer.parameters for layer in found),
+        flops(whole.jaxpr) - sum(layer.flops for layer in found),
+    )
     if any(left):  # what the model does outside its modules
         found.append(Layer("(itself)", "", tuple(whole.out_avals[0].shape[1:]), *left))
     return found
@@ -48,7 +53,7 @@ def _record(module: nnx.Module, name: str, found: list[Layer]) -> None:
     """Let this one instance note how it is called: it gets a class of its own, the shared one is left alone."""
     kind = type(module)
 
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         arrays, rest = args[:1], args[1:]
         graphdef, state = nnx.split(self)
 

@@ -13,7 +13,9 @@ from dltrain.report.layers import layers
 from dltrain.types import Task
 
 
-def introduce(screen: Screen, program: Program, *, choices: Mapping[str, str], automatic: Mapping[str, str]) -> None:
+def introduce(
+    screen: Screen, program: Program, *, choices: Mapping[str, str], automatic: Mapping[str, str]
+) -> None:
     """Say what the run is about to do."""
     parts, plan = program.parts, program.plan
     spec, pipeline = parts.spec, parts.pipeline
@@ -26,7 +28,9 @@ def introduce(screen: Screen, program: Program, *, choices: Mapping[str, str], a
         screen.say(f"        classes are not balanced in train: {counts}")
     if parts.preprocess.targets is not None:
         shift, size = parts.preprocess.targets.shift, parts.preprocess.targets.scale
-        screen.say(f"        targets are standardised (mean {shift[0]:.4g}, deviation {size[0]:.4g}): the loss is in")
+        screen.say(
+            f"        targets are standardised (mean {shift[0]:.4g}, deviation {size[0]:.4g}): the loss is in"
+        )
         screen.say("        those units, the metrics in the data's own")
     screen.draw(_layer_table(program, choices.get("model", "model")))
     for key, why in automatic.items():
@@ -45,11 +49,19 @@ def introduce(screen: Screen, program: Program, *, choices: Mapping[str, str], a
 
 def _layer_table(program: Program, title: str) -> Table:
     table = Table(title=f"model {title}", title_justify="left", box=None, pad_edge=False, title_style="bold")
-    for column, side in (("layer", "left"), ("kind", "left"), ("output", "left"), ("parameters", "right"), ("FLOPs", "right")):
+    for column, side in (
+        ("layer", "left"),
+        ("kind", "left"),
+        ("output", "left"),
+        ("parameters", "right"),
+        ("FLOPs", "right"),
+    ):
         table.add_column(column, justify=side)
     found = layers(program.parts.make_model, program.parts.spec)
     for layer in found:
-        table.add_row(layer.name, layer.kind, "×".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}")
+        table.add_row(
+            layer.name, layer.kind, "×".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}"
+        )
     parameters, flops = (int(np.sum([getattr(layer, n) for layer in found])) for n in ("parameters", "flops"))
     table.add_row("total", "", "", f"{parameters:,}", f"{flops:,}", style="bold")
     return table
@@ -65,7 +77,10 @@ def preview(screen: Screen, program: Program) -> None:
     compiled = program.chunk.lower(program.shapes, shapes, shape, jax.ShapeDtypeStruct((), np.int32)).compile()
     screen.say(f"compiled in {time.monotonic() - began:.1f} s")
     if memory := compiled.memory_analysis():
-        sizes = {"data": sum(a.nbytes for a in program.parts.arrays.values()), "temporary": memory.temp_size_in_bytes}
+        sizes = {
+            "data": sum(a.nbytes for a in program.parts.arrays.values()),
+            "temporary": memory.temp_size_in_bytes,
+        }
         sizes["state"] = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(program.shapes.params))
         screen.say("memory  " + ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in sizes.items()))
     screen.say("dry run: nothing was trained or written")

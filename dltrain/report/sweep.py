@@ -1,7 +1,6 @@
 """The table that closes a sweep: its runs sorted by the monitored number, seeds put together."""
 
 import csv
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,9 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
     common = set.intersection(*started) if len(started) > 1 else set()
     for job in jobs:
         varied = tuple(o for o in job.overrides if not o.startswith("seed=") and o not in common)
-        groups.setdefault(varied if job.overrides else (f"job {job.folder.name} failed at its start",), []).append(job)
+        groups.setdefault(varied if job.overrides else (f"job {job.folder.name} failed at its start",), []).append(
+            job
+        )
     rows = []
     for overrides, group in groups.items():
         scores = [job.score for job in group if job.score is not None]
@@ -101,7 +102,9 @@ def _table(rows: list[dict[str, Any]], jobs: list[Job]) -> Table:
     for column, side in (("jobs", "left"), ("changed", "left"), (monitor, "right"), ("test", "right")):
         table.add_column(column, justify=side)
     for row in rows:
-        score = _spread(row["mean"], row["deviation"]) if row["mean"] is not None else "failed" * bool(row["failed"])
+        score = (
+            _spread(row["mean"], row["deviation"]) if row["mean"] is not None else "failed" * bool(row["failed"])
+        )
         table.add_row(row["folders"], row["overrides"], score, _spread(row["test_mean"], row["test_deviation"]))
     return table
 

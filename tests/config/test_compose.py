@@ -205,6 +205,6 @@ def test_options_of_a_command_are_kept_apart_from_the_runs_keys(tmp_path: Path) 
         _call("split=some", command="evaluate").compose("evaluate")
 
 
-def test_every_shipped_choice_composes_with_checked_arguments() -> None:
+def test_what_is_trained_by_default_passes_the_check_of_its_arguments() -> None:
     found = _compose(imports=True)
     assert found.choices["augment"] == "none" and found.config["augment"] == {}

@@ -81,7 +81,7 @@ def test_values_are_brought_into_the_engines_form(path: str, value: object, resu
     ],
 )
 def test_values_outside_are_refused_with_the_key_and_what_would_be_right(path: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"^{path}=.*: must be "):
+    with pytest.raises(ValueError, match=rf"(?s)^{path}=.*: must be "):
         schema.parse(path, schema.ENGINE[path], value)
 
 

@@ -42,7 +42,7 @@ def test_own_choices_are_added_to_dltrains(tmp_path: Path) -> None:
         ("model/mlp.yaml", "a: 1", "give yours another name"),
         ("model/a.yaml", "hydra: {callbacks: {x: {_target_: os.system}}}", "hydra: may only be set"),
         ("model/a.yaml", "# @package hydra.callbacks\na: {_target_: os.system}", "must be _global_ or _group_"),
-        ("model/a.yaml", "a: [1, 2", "line 1.*no valid YAML"),
+        ("model/a.yaml", "a: [1, 2", r"line \d, column \d: is no valid YAML"),
         ("model/a.yaml", "- 1", "must be a mapping"),
         ("model/a.yaml", "1: 2", "must be a mapping"),
         ("model/a.yaml", "a: !!python/object/apply:os.system [ls]", "no valid YAML"),
@@ -81,6 +81,6 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_numbers_are_read_as_omegaconf_reads_them(tmp_path: Path) -> None:
     from omegaconf import OmegaConf
 
-    values = ("1e-3", "2026-01-01", "1_000", ".5", "1.", "-1.5E+3", ".inf", "1ep", "5", "on_", "'1e-3'", "1e5", "off")
+    values = ("1e-3", "2026-01-01", "1_000", ".5", "1.", "-1.5E+3", ".inf", "1ep", "5", "on_", "'1e-3'", "1e5")
     path = _write(tmp_path / "a.yaml", "".join(f"k{i}: {value}\n" for i, value in enumerate(values)))
     assert tree.read_yaml(path) == OmegaConf.to_container(OmegaConf.load(path))

@@ -27,6 +27,13 @@ SPECS = {
         (Task.REGRESSION, (2,), ()),
     ]
 }
+OPTIONS = {
+    "shift": {"pixels": 2},
+    "noise": {"stddev": 0.3},
+    "brightness": {"delta": 0.5},
+    "contrast": {"delta": 0.5},
+    "cutout": {"size": 4, "fill": 9.0},
+}
 MIXING = ("mixup", "cutmix")
 NAMES = sorted(set(augment.__all__) - {"Border"})
 
@@ -42,6 +49,7 @@ def batch_of(inputs=IMAGES, targets=LABELS, mask=MASK):
 
 
 def augmented(name, batch=None, key=KEY, **options):
+    options = OPTIONS.get(name, {}) | options
     if name in MIXING:
         options["spec"] = Task.CLASSIFICATION
     return jax.device_get(program(name, tuple(options.items()))(batch or batch_of(), key))
@@ -108,12 +116,11 @@ def test_flips_mirror_about_half_of_the_rows(results, name, axis):
     flipped = (after == mirrored).all((1, 2, 3))
     assert (flipped | (after == IMAGES).all((1, 2, 3))).all()
     assert 15 < flipped.sum() < 49
-    np.testing.assert_array_equal(augmented(name, probability=1.0)["inputs"], mirrored)
 
 
 @pytest.mark.parametrize("border", ["constant", "edge", "reflect"])
-def test_shift_cuts_a_window_out_of_the_padded_picture(border):
-    after = augmented("shift", pixels=2, border=border)["inputs"]
+def test_shift_cuts_a_window_out_of_the_padded_picture(results, border):
+    after = (results["shift"] if border == "constant" else augmented("shift", border=border))["inputs"]
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=border)
     windows = np.stack([padded[:, i : i + H, j : j + W] for i in range(5) for j in range(5)])
     found = (windows == after[None]).all((2, 3, 4))
@@ -121,20 +128,20 @@ def test_shift_cuts_a_window_out_of_the_padded_picture(border):
     assert len(np.unique(found.argmax(0))) > 15
 
 
-def test_noise_and_light_have_the_size_that_was_asked_for():
-    assert (augmented("noise", stddev=0.3)["inputs"] - IMAGES).std() == pytest.approx(0.3, rel=0.05)
-    added = augmented("brightness", delta=0.5)["inputs"] - IMAGES
+def test_noise_and_light_have_the_size_that_was_asked_for(results):
+    assert (results["noise"]["inputs"] - IMAGES).std() == pytest.approx(0.3, rel=0.05)
+    added = results["brightness"]["inputs"] - IMAGES
     np.testing.assert_allclose(added, np.broadcast_to(added[:, :1, :1, :1], added.shape), atol=1e-6)
     assert 0.4 < np.abs(added).max() <= 0.5
-    after, mean = augmented("contrast", delta=0.5)["inputs"], IMAGES.mean((1, 2, 3), keepdims=True)
+    after, mean = results["contrast"]["inputs"], IMAGES.mean((1, 2, 3), keepdims=True)
     factor = (after - mean) / (IMAGES - mean)
     middle = np.median(factor, (1, 2, 3), keepdims=True)
     np.testing.assert_allclose(factor, np.broadcast_to(middle, factor.shape), rtol=0.02)
     assert 0.5 <= middle.min() < 0.6 and 1.4 < middle.max() <= 1.5
 
 
-def test_cutout_covers_one_square_that_may_hang_over_the_border():
-    after = augmented("cutout", size=4, fill=9.0)["inputs"]
+def test_cutout_covers_one_square_that_may_hang_over_the_border(results):
+    after = results["cutout"]["inputs"]
     covered = (after == 9).all(-1)
     assert (after[~covered] == IMAGES[~covered]).all()
     for row in covered:
@@ -144,8 +151,8 @@ def test_cutout_covers_one_square_that_may_hang_over_the_border():
     assert covered.sum((1, 2)).max() == 16
 
 
-def test_mixup_mixes_inputs_and_targets_with_one_partner_in_one_proportion():
-    after = augmented("mixup")
+def test_mixup_mixes_inputs_and_targets_with_one_partner_in_one_proportion(results):
+    after = results["mixup"]
     shares, inputs = after["targets"], after["inputs"]
     np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
     np.testing.assert_array_equal(inputs[~MASK], IMAGES[~MASK])
@@ -160,8 +167,8 @@ def test_mixup_mixes_inputs_and_targets_with_one_partner_in_one_proportion():
         assert (same & (np.abs(targets - shares[row]).max(1) < 1e-4)).any()
 
 
-def test_cutmix_pastes_a_box_and_counts_its_area():
-    after = augmented("cutmix")
+def test_cutmix_pastes_a_box_and_counts_its_area(results):
+    after = results["cutmix"]
     pasted = (after["inputs"] != IMAGES).any(-1)
     kept = 1 - pasted.mean((1, 2))
     own = after["targets"][np.arange(B), LABELS]

@@ -35,7 +35,9 @@ def test_training_changes_the_state_and_lowers_the_loss(program):
 def test_an_inactive_state_comes_back_as_it_was(program):
     state = program.start()
     before = jax.device_get(named_leaves(state))
-    state, _ = program.chunk(replace(state, active=jax.numpy.bool_(False)), program.data, program.feed(0, 5), np.int32(5))
+    state, _ = program.chunk(
+        replace(state, active=jax.numpy.bool_(False)), program.data, program.feed(0, 5), np.int32(5)
+    )
     after = jax.device_get(named_leaves(state))
     for name, value in before.items():
         if name != "active":

@@ -14,7 +14,9 @@ def state(program):
     return program.start()
 
 
-def test_loss_accuracy_and_confusion_equal_scikit_learn_on_every_split_and_one_executable_serves_all(program, state):
+def test_loss_accuracy_and_confusion_equal_scikit_learn_on_every_split_and_one_executable_serves_all(
+    program, state
+):
     for split in NAMES:
         rows = program.rows(split)
         found = program.evaluate(state, split)

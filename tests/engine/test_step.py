@@ -38,7 +38,9 @@ def one_step(spec):
             log_every=log_every,
             skip_nonfinite=skip,
         )
-        return create(model, optimizer, seed=0, hparams={"learning_rate": rate, "total_steps": np.int32(10)}), jax.jit(step)
+        return create(
+            model, optimizer, seed=0, hparams={"learning_rate": rate, "total_steps": np.int32(10)}
+        ), jax.jit(step)
 
     return make
 
@@ -94,7 +96,9 @@ def test_reduction_sum_is_the_mean_times_the_number_of_valid_rows(one_step, arra
     batch = batch_of(arrays, range(6), [True] * 4 + [False] * 2)
     state, mean = one_step()
     _, total = one_step(Objective(losses.cross_entropy, reduction="sum"))
-    assert float(total(state, batch)[1]["loss"]) == pytest.approx(4 * float(mean(state, batch)[1]["loss"]), rel=1e-6)
+    assert float(total(state, batch)[1]["loss"]) == pytest.approx(
+        4 * float(mean(state, batch)[1]["loss"]), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("skip", [False, True])

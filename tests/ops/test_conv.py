@@ -172,6 +172,21 @@ def test_patches_are_built_once_for_forward_and_backward():
     assert len(re.findall(r"= \S+ concatenate\(", text)) == 1
 
 
+def test_large_patches_are_built_in_pieces_and_not_kept(monkeypatch):
+    x, kernel = arrays((6, 16, 16, 4), (3, 3, 4, 2))
+    patches = x.size * 9 * 4
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    whole, expected = gradient.lower(x, kernel).compile(), gradient(x, kernel)
+    monkeypatch.setattr("dltrain.ops.conv._MOST_BYTES", patches // 3)
+    jax.clear_caches()
+    pieces = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(x, kernel).compile()
+    saved = whole.memory_analysis().temp_size_in_bytes - pieces.memory_analysis().temp_size_in_bytes
+    assert saved > patches // 3
+    for a, b in zip(pieces(x, kernel), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
+    jax.clear_caches()
+
+
 def test_the_gradient_can_be_differentiated_again():
     x, kernel = arrays((2, 5, 5, 2), (3, 3, 2, 2))
 

@@ -141,6 +141,13 @@ def test_samples_say_prediction_and_truth():
     assert [axes.get_title() for axes in figure.axes] == ["3", "5\ntrue: 4"]
 
 
+def test_samples_draw_some_of_many():
+    truth, prediction = np.zeros(500, int), np.zeros(500, int)
+    prediction[444] = 9
+    figure = samples(np.zeros((500, 5, 2)), Kind.SEQUENCE, truth, prediction, np.zeros(500), DIGITS)
+    assert [axes.get_title() for axes in figure.axes] == ["9\ntrue: 0", *["0"] * 31]
+
+
 def test_samples_draw_what_is_no_picture():
     rng = np.random.default_rng(0)
     truth, prediction, losses = rng.integers(0, 2, 12), rng.integers(0, 2, 12), rng.random(12)

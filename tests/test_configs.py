@@ -1,0 +1,53 @@
+"""Every YAML composes and builds, and begins with the line that says when to pick it."""
+
+import jax
+import numpy as np
+import pytest
+
+from dltrain.assemble import assemble
+from dltrain.cli import compose_words
+from dltrain.config.tree import first_comment, packaged, read_tree
+from dltrain.plan import make_plan
+from dltrain.program import Program
+
+TREE = read_tree((packaged(),))
+CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
+NEEDS = {  # what a choice needs beside itself to fit together
+    **{f"loss={name}": ("data=diabetes",) for name in ("mse", "mae", "huber", "log_cosh", "quantile")},
+    **{f"loss={name}": ("data=breast_cancer",) for name in ("binary_cross_entropy", "hinge", "perceptron")},
+    **{f"metrics={name}": ("data=diabetes",) for name in ("mse", "mae", "rmse", "r2", "mape", "regression")},
+    **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc", "average_precision")},
+    "model=lenet": ("model.padding=same",),  # 8x8 digits are too small for two 5x5 blocks
+}
+
+
+BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics")]
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c not in BUILT], ids=str)
+def test_every_choice_composes_with_checked_arguments(group, choice):
+    composed = compose_words(f"{group}={choice}", *NEEDS.get(f"{group}={choice}", ()))
+    assert composed.config["epochs"]
+    assert composed.text
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=str)
+def test_every_yaml_says_when_to_pick_it_in_one_line(group, choice):
+    line = first_comment(TREE[group][choice])
+    assert 10 < len(line) < 116, line
+    assert len(TREE[group][choice].read_text(encoding="utf-8").splitlines()) <= 25
+
+
+@pytest.mark.parametrize(("group", "choice"), BUILT, ids=str)
+def test_every_part_fits_into_a_program(group, choice):
+    """Shapes only: the step is traced, not compiled."""
+    config = compose_words(f"{group}={choice}", *NEEDS.get(f"{group}={choice}", ()), "batch_size=4").config
+    parts = assemble(config)
+    program = Program(parts, make_plan(config, parts))
+    data = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in parts.arrays.items()}
+    feed = jax.ShapeDtypeStruct((program.capacity, 4), np.int32)
+    state, logs = jax.eval_shape(program.chunk, program.shapes, data, feed, jax.ShapeDtypeStruct((), np.int32))
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), state) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), program.shapes
+    )
+    assert "loss" in logs
