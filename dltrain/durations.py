@@ -21,7 +21,7 @@ class Duration:
         match = FORM.fullmatch(str(text).strip())
         value = float(match[1]) if match else 0.0
         unit = (match[2] or "") if match else ""
-        if isinstance(text, bool) or value <= 0 or (not unit and not value.is_integer()):
+        if isinstance(text, bool) or not 0 < value < float("inf") or (not unit and not value.is_integer()):
             raise ValueError(
                 "must be a number of steps (100), epochs (1ep), or a time (2h, 5min, 30s), more than 0"
             )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from dltrain.data.split import NAMES
 from dltrain.engine import checkpoint
 from dltrain.engine.callbacks import (
@@ -63,6 +65,24 @@ class Signals:
         del frame
         self.received = signal.Signals(number)
         signal.signal(number, signal.SIG_DFL)
+
+
+@dataclass
+class Profile:
+    """A callback that records a few chunks for the profiler: TensorBoard's profile tab, or Perfetto."""
+
+    folder: Path
+    chunks: int = 3
+    seen: int = 0
+
+    def __call__(self, moment: Moment) -> None:
+        """Begin after the first chunk, which compiles, and end after so many more."""
+        self.seen += 1
+        if self.seen == 1 and not moment.is_last:
+            jax.profiler.start_trace(self.folder)
+        elif self.seen > 1 and (self.seen == 1 + self.chunks or (moment.is_last and self.seen <= self.chunks)):
+            jax.block_until_ready(moment.state)
+            jax.profiler.stop_trace()
 
 
 @dataclass
@@ -181,6 +201,7 @@ def _callbacks(
     callbacks += own
     callbacks += [stopping] if stopping else []
     callbacks += [StopBelow(LEARNT, "train")] if plan.overfit else []
+    callbacks += [Profile(folder.tensorboard)] if plan.profile else []
     callbacks += [save_best, *(Every(every, saver, per_epoch=per_epoch) for every in plan.save_every)]
     return callbacks, saver
 
@@ -212,7 +233,7 @@ def raise_if_interrupted(trained: Trained, folder: RunFolder) -> None:
     if trained.interrupted:
         trained.recorder.close()
         kind = Interrupted if trained.interrupted is signal.SIGINT else Terminated
-        where = f"saved at step {trained.outcome.step}; go on with: dltrain resume {folder.path}"
+        where = f"saved at step {trained.outcome.step}; go on with: dltrain resume {folder.word}"
         raise kind(f"{trained.outcome.reason}: {where}")
 
 

@@ -54,12 +54,12 @@ def softmax(z):
     return e / e.sum(-1, keepdims=True)
 
 
-# Several classes: class 4 never occurs, class 3 is never predicted, some rows are tied.
-NAMES = tuple("abcde")
+# Several classes: d is never found, e is never there, f is neither; some rows are tied.
+NAMES = tuple("abcdef")
 CLASSES = spec_of(Task.CLASSIFICATION, NAMES)
 LABELS = RNG.integers(0, 4, N).astype(np.int32)
-LOGITS = (RNG.normal(size=(N, 5)) + 1.5 * np.eye(5)[LABELS]).astype(np.float32)
-LOGITS[:, 3] = -9
+LOGITS = (RNG.normal(size=(N, 6)) + 1.5 * np.eye(6)[LABELS]).astype(np.float32)
+LOGITS[:, [3, 5]] = -9
 LOGITS[:20, 1] = LOGITS[:20, 0]
 FOUND = LOGITS.argmax(1)
 SCORERS = {"Precision": sk.precision_score, "Recall": sk.recall_score, "F1": sk.f1_score}
@@ -88,20 +88,20 @@ def test_accuracy_and_its_kin_equal_scikit_learn(several):
     assert several["accuracy"] == pytest.approx(sk.accuracy_score(LABELS, FOUND), rel=1e-12)
     assert several["zero_one"] == pytest.approx(sk.zero_one_loss(LABELS, FOUND), rel=1e-12)
     assert several["top_1"] == several["accuracy"]
-    untied = LOGITS - 1e-4 * np.arange(5, dtype=np.float32)  # the rule for ties, written out
-    expected = sk.top_k_accuracy_score(LABELS, untied, k=2, labels=range(5))
+    untied = LOGITS - 1e-4 * np.arange(6, dtype=np.float32)  # the rule for ties, written out
+    expected = sk.top_k_accuracy_score(LABELS, untied, k=2, labels=range(6))
     assert several["top_2"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_log_loss_and_what_follows_from_it(several):
-    expected = sk.log_loss(LABELS, softmax(LOGITS), labels=range(5))
+    expected = sk.log_loss(LABELS, softmax(LOGITS), labels=range(6))
     assert several["log_loss"] == pytest.approx(expected, rel=1e-6)
     assert several["bits"] == pytest.approx(expected / np.log(2), rel=1e-6)
     assert several["perplexity"] == pytest.approx(np.exp(expected), rel=1e-6)
 
 
 def test_confusion_equals_scikit_learn(several):
-    np.testing.assert_array_equal(several["confusion"], sk.confusion_matrix(LABELS, FOUND, labels=range(5)))
+    np.testing.assert_array_equal(several["confusion"], sk.confusion_matrix(LABELS, FOUND, labels=range(6)))
     assert several["confusion"].dtype == np.int64
 
 
@@ -116,7 +116,7 @@ def test_averages_over_classes_equal_scikit_learn(several, name, average):
 
 @pytest.mark.parametrize("name", SCORERS)
 def test_scores_of_each_class_equal_scikit_learn_and_are_nan_where_undefined(several, name):
-    expected = SCORERS[name](LABELS, FOUND, average=None, labels=range(5), zero_division=np.nan)
+    expected = SCORERS[name](LABELS, FOUND, average=None, labels=range(6), zero_division=np.nan)
     assert list(several[f"{name} none"]) == list(NAMES)
     np.testing.assert_allclose(list(several[f"{name} none"].values()), expected, rtol=1e-12)
     assert np.isnan(several["Precision none"]["d"]) and np.isnan(several["Recall none"]["e"])
@@ -274,7 +274,7 @@ def test_one_class_only_leaves_what_cannot_be_said_undefined():
 
 
 def test_targets_may_be_probabilities_of_which_the_largest_counts():
-    shares = np.float32(0.8) * np.eye(5, dtype=np.float32)[LABELS] + np.float32(0.04)
+    shares = np.float32(0.8) * np.eye(6, dtype=np.float32)[LABELS] + np.float32(0.03)
     chosen = {"accuracy": metrics.accuracy, "confusion": metrics.Confusion(spec=CLASSES)}
     mixed, plain = measured(chosen, LOGITS, shares), measured(chosen, LOGITS, LABELS)
     assert mixed["accuracy"] == plain["accuracy"]
@@ -325,7 +325,7 @@ def test_average_counts_positions_and_weights():
     [
         (lambda: metrics.F1(spec=PAIR), "cannot judge a regression"),
         (lambda: metrics.R2(spec=TWO), "cannot judge a binary task"),
-        (lambda: metrics.F1("binary", spec=CLASSES), "average=binary needs two classes, the data has 5"),
+        (lambda: metrics.F1("binary", spec=CLASSES), "average=binary needs two classes, the data has 6"),
         (lambda: metrics.F1("median", spec=CLASSES), "'median' is not a valid Averaging"),
         (lambda: metrics.CalibrationError(bins=0), "bins=0 must be 1 or more"),
         (

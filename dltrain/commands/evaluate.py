@@ -31,7 +31,7 @@ def run(call: Call) -> int:
     program = Program(parts, make_plan(composed.config, parts))
     found = _checkpoint(folder, options["checkpoint"])
     state = from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
-    screen = Screen(quiet=composed.config["quiet"])
+    screen = Screen()  # the run may have been quiet; what is asked for now is the result
     screen.say(f"{folder.path}, checkpoint of step {found.step}")
     for split in NAMES if options["split"] == "all" else (options["split"],):
         if not len(parts.splits[split]):

@@ -63,11 +63,11 @@ def run(call: Call) -> int:
         program = Program(parts, make_plan(config, parts))
         start = checkpoint.load_last(folder.checkpoints, say=complain)
         ended = folder.read_summary().get("stop_reason")
-        if start.step >= program.plan.total or (ended and ended != "all steps done" and not changed):
+        if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
             screen.say(
-                f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended or 'all done'})"
+                f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})"
             )
-            screen.say(f"train it longer with: dltrain resume {folder.path} epochs={2 * _epochs(program)}")
+            screen.say(f"train it longer with: dltrain resume {folder.word} epochs={2 * _epochs(program)}")
             return 0
         for line in changed:
             screen.say(f"changed {line}")

@@ -138,7 +138,7 @@ def _clip(value: Any) -> dict[str, float]:
 
 
 def _rule(value: Any) -> dict[str, Any]:
-    kinds = {"match": _text, "learning_rate": number(low=0).parse, "freeze": _flag, "decay": _flag}
+    kinds = {"match": _text, "scale": number(low=0).parse, "freeze": _flag}
     if not isinstance(value, Mapping) or "match" not in value or len(value) < 2 or not set(value) <= set(kinds):
         raise ValueError
     try:
@@ -154,7 +154,7 @@ NAME = Kind("a name of at most 100 characters without / and not beginning with a
 DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
 CLIP = Kind("{norm: x} or {value: x} with x > 0", _clip)
 RULE = Kind(
-    "{match: regular expression of names, and one or more of freeze: true, learning_rate: factor, decay: false}",
+    "{match: regular expression of names, and freeze: true or scale: factor of the learning rate}",
     _rule,
 )
 PACKAGE = Kind("the dotted name of a Python package", _package)

@@ -1,7 +1,8 @@
 """Checkpoints: Orbax writes and reads the arrays; commit, manifest and pruning are done here.
 
 The order on disk is: the arrays into a folder of ours beside the final name, every file synced, the manifest (size
-and SHA-256 of each file) last, then the rename, then the parent. A folder without a manifest that fits is none.
+and SHA-256 of each file) and its own SHA-256 last, then the rename, then the parent. A folder without a manifest that
+fits is none.
 """
 
 import hashlib
@@ -16,11 +17,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from dltrain.engine.files import replace_json, sync, writing
+from dltrain.engine.files import replace_json, replace_text, sync, writing
 from dltrain.errors import CheckpointError
 
 NAME = re.compile(r"step_(\d{8,})")
 MANIFEST = "manifest.json"
+SEAL = "manifest.json.sha256"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def save(folder: Path, step: int, leaves: Mapping[str, Any], meta: Mapping[str, 
             sync(path)
         shapes = {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}
         replace_json(draft / MANIFEST, {"step": step, "meta": dict(meta), "arrays": shapes, "files": listed})
+        replace_text(draft / SEAL, _digest(draft / MANIFEST))
         draft.rename(final)
         sync(folder)
     return final
@@ -73,9 +76,12 @@ def problems(path: Path) -> list[str]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         listed = {name: (f["size"], f["sha256"]) for name, f in manifest["files"].items()}
         step = int(manifest["step"])
+        seal = (path / SEAL).read_bytes().decode()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} cannot be read ({error})"]
     found = []
+    if seal != _digest(path / MANIFEST):
+        found.append(f"{MANIFEST} or {SEAL} was altered (SHA-256 differs)")
     if path.name != f"step_{step:08d}":
         found.append(f"{MANIFEST} is of step {step}")
     root = path.resolve()

@@ -51,10 +51,12 @@ class Evaluator:
         self._metrics, self._data = metrics, data
         self._batch_size, self._batches = batch_size, max(1, batches)
         self._run = _compile(graphs, loss, metrics, preprocess)
+        shapes = jax.eval_shape(lambda: {name: metric.zero() for name, metric in metrics.items()})
+        self._zero = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)  # made here, not by small programs
 
     def __call__(self, params: Tree, rest: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these rows, int32 [N]."""
-        sums = {name: metric.zero() for name, metric in self._metrics.items()}
+        sums = self._zero
         totals, weights = [], []
         batches = in_order(rows, self._batch_size)
         for start in range(0, len(batches), self._batches):
@@ -76,9 +78,8 @@ class Evaluator:
 
     def outputs(self, params: Tree, rest: Tree, rows: np.ndarray) -> np.ndarray:
         """Return the model's outputs for these rows, [N, ...], in the units of the data."""
-        sums = {name: metric.zero() for name, metric in self._metrics.items()}
         batches = in_order(rows, self._batch_size)[:, None]
-        found = [self._run(params, rest, self._data, self._padded(batch), 1, sums)[3] for batch in batches]
+        found = [self._run(params, rest, self._data, self._padded(batch), 1, self._zero)[3] for batch in batches]
         return np.concatenate([np.asarray(part) for part in found])[: len(rows)]
 
     @property

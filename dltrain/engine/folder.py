@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
+import shutil
 import traceback
 from collections.abc import Generator, Mapping
 from datetime import datetime
@@ -20,6 +22,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Name the folder; nothing is made or read yet."""
         self.path = path
+        self.word = shlex.quote(str(path))  # as it is typed after a command
         self.config = path / "config.yaml"
         self.overrides = path / "overrides.yaml"
         self.environment = path / "environment.json"
@@ -66,6 +69,17 @@ class RunFolder:
         except ValueError as error:
             raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
 
+    def clear(self) -> None:
+        """Delete what the run that is there left, and nothing else; its config last, so that it is a run until then."""
+        if not self.config.exists():
+            return
+        with writing(self.path):
+            for path in (self.checkpoints, self.tensorboard, self.report):
+                shutil.rmtree(path, ignore_errors=True)
+            for path in (self.overrides, self.environment, self.data, self.metrics, self.results, self.summary, self.log):
+                path.unlink(missing_ok=True)
+            self.config.unlink()
+
     def check_data(self, described: Mapping[str, Any]) -> None:
         """Raise DataError if the data is not what it was when the run started."""
         before = json.loads(self.data.read_text(encoding="utf-8"))
@@ -100,10 +114,12 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
         with writing(wanted):
             wanted.mkdir(parents=True, exist_ok=True)
         folder.lock()
-        if folder.config.exists() and not overwrite:
+        if overwrite:
+            folder.clear()
+        elif folder.config.exists():
             folder.release()
             raise ConfigError(
-                f"output_dir={wanted}: holds a run already; continue it with `dltrain resume {wanted}`, "
+                f"output_dir={wanted}: holds a run already; continue it with `dltrain resume {folder.word}`, "
                 "choose another folder, or replace it with overwrite=true"
             )
         return folder

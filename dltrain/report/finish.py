@@ -1,5 +1,6 @@
 """The end of a run: final numbers, pictures, summary.json, and the commands that come next."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,11 +78,10 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say(f"run folder  {folder.path}")
     pictures = sorted(p.name for p in folder.report.glob("*.png"))
     screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
-    screen.say(f"next        dltrain evaluate {folder.path}")
-    screen.say(f"            dltrain resume {folder.path} epochs={2 * max(1, round(summary['epochs']))}")
-    screen.say(
-        f"            tensorboard --logdir {folder.path.parent.parent if folder.path.parent.parent.name else '.'}"
-    )
+    screen.say(f"next        dltrain evaluate {folder.word}")
+    screen.say(f"            dltrain resume {folder.word} epochs={2 * max(1, round(summary['epochs']))}")
+    several = next((p for p in folder.path.parents if p.name in ("outputs", "multirun")), folder.path)
+    screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}")
 
 
 def _draw(program: Program, folder: RunFolder, state: TrainState, found: Found, trained: Trained) -> None:

@@ -87,7 +87,7 @@ def test_values_outside_are_refused_with_the_key_and_what_would_be_right(path: s
 
 def test_rules_need_a_valid_expression_and_something_to_do() -> None:
     key = schema.NODES["optim"]["rules"]
-    good = [{"match": "kernel$", "freeze": True}, {"match": "^hidden", "learning_rate": 0.1}]
+    good = [{"match": "kernel$", "freeze": True}, {"match": "^hidden", "scale": 0.1}]
     assert schema.parse("optim.rules", key, good) == good
     for bad in ([{"match": "("}], [{"match": "x"}], [{"freeze": True}], [{"match": "x", "frez": True}], None):
         with pytest.raises(ValueError, match=r"optim\.rules="):

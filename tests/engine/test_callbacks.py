@@ -1,0 +1,215 @@
+"""What callbacks decide: when they are due, which state is best, when training ends."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dltrain.durations import Duration
+from dltrain.engine import callbacks
+from dltrain.engine.callbacks import (
+    After,
+    Best,
+    EarlyStopping,
+    Evaluate,
+    Every,
+    Moment,
+    StepLogs,
+    StopBelow,
+    StopTraining,
+    Watch,
+)
+from dltrain.engine.evaluate import Evaluation
+from dltrain.errors import NonFiniteError
+from dltrain.training import SKIPS
+
+
+def moment(step=10, *, found=None, logs=None, total=100, per_epoch=10):
+    """A moment; `found` are the scalars of an evaluation of the validation split."""
+    results = {} if found is None else {"validation": Evaluation(found, {}, np.zeros(0, int), np.zeros(0))}
+    return Moment(step, total, per_epoch, "state", logs, results)
+
+
+def accuracies(best, *values, loss=1.0):
+    """Show these accuracies one after the other at steps 10, 20, ...; return which improved."""
+    improved = []
+    for number, value in enumerate(values, 1):
+        best(moment(10 * number, found={"accuracy": value, "loss": loss}))
+        improved.append(best.improved)
+    return improved
+
+
+def test_best_follows_the_wanted_direction():
+    higher, lower = Best("validation", "accuracy", True), Best("validation", "accuracy", False)
+    assert accuracies(higher, 0.5, 0.4, 0.6, 0.6) == [True, False, True, False]
+    assert accuracies(lower, 0.5, 0.4, 0.6, 0.4) == [True, True, False, False]
+    assert (higher.value, higher.step, lower.value, lower.step) == (0.6, 30, 0.4, 20)
+
+
+def test_the_first_finite_value_is_best_however_bad_and_nan_never_is():
+    best = Best("validation", "accuracy", True)
+    assert accuracies(best, np.nan, -7.0, np.nan, np.inf) == [False, True, False, False]
+    assert (best.value, best.step) == (-7.0, 20)
+
+
+def test_among_equal_values_the_smaller_loss_replaces_but_is_no_improvement():
+    best = Best("validation", "accuracy", True)
+    seen = []
+    for step, loss in ((1, 0.5), (2, 0.6), (3, 0.4), (4, 0.4)):
+        best(moment(step, found={"accuracy": 0.9, "loss": loss}))
+        seen.append((best.improved, best.replaced))
+    assert seen == [(True, True), (False, False), (False, True), (False, False)]
+    assert (best.step, best.loss) == (3, 0.4)
+
+
+def test_an_improvement_must_exceed_min_delta_in_either_direction():
+    assert accuracies(Best("validation", "accuracy", True, 0.25), 1.0, 1.25, 1.5, 1.75) == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert accuracies(Best("validation", "accuracy", False, 0.25), 1.0, 0.75, 0.5, 0.25) == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_moment_without_the_evaluation_is_no_improvement():
+    best = Best("validation", "accuracy", True)
+    accuracies(best, 0.5)
+    best(moment())
+    assert (best.improved, best.replaced, best.step) == (False, False, 10)
+
+
+def test_best_and_early_stopping_continue_from_their_json():
+    best = Best("validation", "accuracy", True)
+    stopping = EarlyStopping(best, patience=3)
+    for value in (0.8, 0.7):
+        accuracies(best, value)
+        stopping(moment(found={}))
+    again = Best("validation", "accuracy", True)
+    stopping_again = EarlyStopping(again, patience=3)
+    again.restore(json.loads(json.dumps(best.state(), allow_nan=False)))
+    stopping_again.restore(json.loads(json.dumps(stopping.state())))
+    assert again == best
+    assert stopping_again.waited == 1
+    assert accuracies(again, 0.75) == [False]
+    json.dumps(Best("validation", "accuracy", True).state(), allow_nan=False)  # before the first evaluation, too
+
+
+def test_early_stopping_counts_evaluations_without_improvement_and_only_those():
+    best = Best("validation", "accuracy", True)
+    stopping = EarlyStopping(best, patience=2)
+
+    def look(value, loss=1.0):
+        here = moment(found=None if value is None else {"accuracy": value, "loss": loss})
+        best(here)
+        stopping(here)
+
+    for value in (0.5, 0.4, 0.6, 0.6, None, None):  # worse, better, equal, and two moments without an evaluation
+        look(value)
+    assert stopping.waited == 1
+    with pytest.raises(StopTraining, match="no better validation accuracy in 2 evaluations"):
+        look(0.6, loss=0.1)  # the better state of two equal ones, but no improvement
+
+
+def every(interval, per_epoch=10, **options):
+    return Every(Duration.parse(interval), lambda moment: "called", per_epoch=per_epoch, **options)
+
+
+@pytest.mark.parametrize(
+    ("interval", "per_epoch", "due"),
+    [
+        (7, 10, [7, 14, 21]),
+        ("1ep", 10, [10, 20]),
+        ("0.5ep", 9, [4, 8, 12, 16, 20, 24]),
+        ("0.01ep", 10, range(1, 25)),
+    ],
+)
+def test_every_is_due_by_steps_and_epochs_and_knows_when_next(interval, per_epoch, due):
+    timed = every(interval, per_epoch)
+    assert [s for s in range(1, 25) if timed.is_due(moment(s))] == list(due)
+    assert [timed.next(s) for s in range(24) if s + 1 in due] == list(due)
+    assert timed.next(due[0]) == due[1]
+
+
+def test_every_is_due_at_the_end_unless_told_otherwise():
+    assert every(7).is_due(moment(100))
+    assert every("2h").is_due(moment(100))
+    assert not every(7, at_end=False).is_due(moment(100))
+
+
+def test_every_by_time_counts_from_its_last_call(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now))
+    timed = every("2min")
+    due = []
+    for now in (1000.0, 1119.0, 1121.0, 1200.0, 1240.0, 1242.0):  # noqa: B007 - the clock reads it
+        due.append(timed.is_due(moment()))
+        if due[-1]:
+            assert timed(moment()) == "called"
+    assert due == [False, False, True, False, False, True]
+    assert timed.next(5) is None
+
+
+def test_every_passes_memory_through():
+    best = Best("validation", "accuracy", True)
+    accuracies(best, 0.5)
+    other = Best("validation", "accuracy", True)
+    Every(Duration(1, ""), other, per_epoch=1).restore(Every(Duration(1, ""), best, per_epoch=1).state())
+    assert other.value == 0.5
+    assert every(3).state() is None
+
+
+def chunk_logs(first, finite):
+    """Logs of a chunk with room for 16 steps, as far as `finite` says something."""
+    count = len(finite)
+    arrays = {name: np.zeros(16, np.float32) for name in ("finite", "loss", "gradient_norm")}
+    arrays["finite"][:count] = finite
+    arrays["loss"][:count] = np.where(finite, 0.5, np.nan)
+    return moment(first + count - 1, logs=StepLogs(first, count, arrays))
+
+
+def test_logs_are_cut_to_the_steps_that_were_done():
+    assert {len(v) for v in chunk_logs(5, [1, 1, 1]).logs.values.values()} == {3}
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_naming_its_step_but_only_once_it_is_read():
+    watch = Watch()
+    watch(chunk_logs(1, [1, 1])).read()
+    seen = watch(chunk_logs(3, [1, 0, 1]))
+    assert isinstance(seen, After)
+    with pytest.raises(NonFiniteError, match="loss nan, gradient norm 0 at step 4") as raised:
+        seen.read()
+    assert raised.value.step == 4
+
+
+def test_skipped_steps_are_recorded_and_end_the_run_when_ten_follow_each_other():
+    watch = Watch(limit=SKIPS)
+    watch(chunk_logs(1, [0] * 9 + [1] + [0] * 4)).read()  # nine, and four more after a good one
+    watch(chunk_logs(15, [0] * 5)).read()  # nine again, across two chunks
+    assert watch.skipped == [*range(1, 10), *range(11, 20)]
+    resumed = Watch(limit=SKIPS)
+    resumed.restore(json.loads(json.dumps(watch.state())))
+    with pytest.raises(NonFiniteError, match="step 20, the 10th in a row"):
+        resumed(chunk_logs(20, [0])).read()
+    watch(chunk_logs(20, [1, 0])).read()
+
+
+def test_evaluate_leaves_what_it_found_to_those_after_it():
+    here = moment()
+    Evaluate(lambda state, split: f"{split} of {state}", ("validation", "train"))(here)
+    assert here.results == {"validation": "validation of state", "train": "train of state"}
+    assert here.epoch == 1.0
+
+
+def test_stop_below_ends_training_at_the_loss():
+    stop = StopBelow(0.5)
+    stop(moment())
+    stop(moment(found={"loss": 0.5}))
+    with pytest.raises(StopTraining, match=r"validation loss is below 0\.5"):
+        stop(moment(found={"loss": 0.49}))

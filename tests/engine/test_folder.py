@@ -1,0 +1,116 @@
+"""The run folder: one run, one process; what another run left is neither used nor lost by accident."""
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+
+from dltrain.engine.folder import RunFolder, claim, existing
+from dltrain.errors import CheckpointError, ConfigError, DataError, LockedError
+
+NOON = datetime(2024, 5, 6, 12, 0, 0)
+
+
+def test_two_starts_in_one_second_get_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    claimed = [claim(None, name="digits-mlp", overwrite=False, now=NOON) for _ in range(3)]
+    names = [str(folder.path) for folder in claimed]
+    assert names[0] == "outputs/2024-05-06/12-00-00-digits-mlp"
+    assert len(set(names)) == 3
+    for folder in claimed:
+        folder.release()
+
+
+def test_a_lock_is_refused_with_the_pid_of_its_holder_and_free_when_that_dies(tmp_path):
+    hold = "import sys; from pathlib import Path; from dltrain.engine.folder import RunFolder\n"
+    hold += "RunFolder(Path(sys.argv[1])).lock(); print('locked', flush=True); sys.stdin.read()"
+    (tmp_path / "lock").write_text("1234567\n")  # of a process that died long ago
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(LockedError, match=f"in use by process {holder.pid};"):
+            RunFolder(tmp_path).lock()
+        assert (tmp_path / "lock").read_text() == f"{holder.pid}\n"
+        holder.kill()
+    folder = RunFolder(tmp_path)
+    folder.lock()
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    with pytest.raises(LockedError):
+        RunFolder(tmp_path).lock()
+    folder.release()
+    RunFolder(tmp_path).lock()
+
+
+def make_run(path):
+    """A folder that looks like a finished run."""
+    folder = RunFolder(path)
+    for inside in (folder.checkpoints / "step_00000004", folder.tensorboard, folder.report):
+        inside.mkdir(parents=True)
+        (inside / "file").write_text("old")
+    for file in (folder.config, folder.overrides, folder.metrics, folder.results, folder.summary, folder.log):
+        file.write_text("{}")
+    return folder
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
+    make_run(tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"holds a run already.*dltrain resume .*overwrite=true"):
+        claim(tmp_path / "run", name="x", overwrite=False)
+    assert [p for p in sorted(tmp_path.rglob("*")) if p.name != "lock"] == before
+    claim(tmp_path / "run", name="x", overwrite=True).release()  # the refused claim left no lock behind
+
+
+def test_overwrite_takes_away_what_the_old_run_left_and_nothing_else(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    claim(tmp_path, name="x", overwrite=True).release()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lock", "notes.txt"]
+
+
+def test_overwrite_takes_nothing_away_from_a_folder_that_is_no_run(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "thesis.tex").write_text("mine")
+    claim(tmp_path, name="x", overwrite=True).release()
+    assert (tmp_path / "report" / "thesis.tex").exists()
+
+
+def test_a_place_without_a_run_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such folder"):
+        existing(str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"config\.yaml is missing"):
+        existing(str(tmp_path))
+    make_run(tmp_path / "run")
+    assert existing(str(tmp_path / "run")).path == tmp_path / "run"
+
+
+def test_data_that_changed_since_the_run_started_is_refused(tmp_path):
+    folder = RunFolder(tmp_path)
+    described = {"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}, "classes": ["0"]}
+    folder.data.write_text('{"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}}')
+    folder.check_data(described)
+    for key in ("fingerprint", "rows", "splits"):
+        with pytest.raises(DataError, match=rf"\({key} changed\)"):
+            folder.check_data({**described, key: "other"})
+
+
+def test_a_run_without_a_summary_is_unfinished_and_a_damaged_one_is_said(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_summary() == {}
+    folder.summary.write_text('{"steps": 3}')
+    assert folder.read_summary() == {"steps": 3}
+    folder.summary.write_text('{"steps"')
+    with pytest.raises(CheckpointError, match=r"summary\.json cannot be read"):
+        folder.read_summary()
+
+
+def test_a_failure_is_kept_in_the_log_and_gives_the_folder_back(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.lock()
+    with pytest.raises(ConfigError), folder.kept_log():
+        raise ConfigError("the reason")
+    assert "Traceback" in folder.log.read_text()
+    assert "the reason" in folder.log.read_text()
+    RunFolder(tmp_path).lock()

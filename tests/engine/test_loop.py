@@ -1,0 +1,153 @@
+"""The loop: chunks end where somebody is due, reading waits for the next dispatch, callbacks may end or change it."""
+
+import numpy as np
+import pytest
+
+from dltrain.durations import Duration
+from dltrain.engine.callbacks import After, Every, Replace, StopTraining
+from dltrain.engine.loop import Loop, Pace
+
+
+class Story:
+    """A loop over a state that is a number: a chunk adds its steps. `events` tells what happened in which order."""
+
+    def __init__(self, *callbacks, pace=None):
+        self.events, self.feeds = [], []
+        self.loop = Loop(
+            chunk=self.chunk,
+            feed=lambda step, count: (step, count),
+            data="data",
+            callbacks=[callback(self.events) for callback in callbacks],
+            per_epoch=6,
+            pace=pace or Pace(most=4, steps=4, target=1e9),
+        )
+
+    def chunk(self, state, data, feed, n):
+        assert (data, n) == ("data", feed[1])
+        self.feeds.append(feed)
+        self.events.append(f"chunk to {feed[0] + n}")
+        return state + int(n), {}
+
+    def run(self, total, start=0):
+        return self.loop.run(start, start=start, total=total)
+
+
+def reader(events):
+    return lambda moment: After(lambda: events.append(f"read {moment.step}"))
+
+
+def looker(events, name="look"):
+    return lambda moment: events.append(f"{name} {moment.step}")
+
+
+def test_after_is_read_when_the_next_chunk_is_under_way_and_at_the_end():
+    story = Story(reader, looker)
+    outcome = story.run(10)
+    assert story.events == [
+        *("chunk to 4", "look 4"),
+        *("chunk to 8", "read 4", "look 8"),
+        *("chunk to 10", "read 8", "look 10", "read 10"),
+    ]
+    assert (outcome.state, outcome.step, outcome.reason) == (10, 10, "all steps done")
+
+
+def test_a_callback_that_is_due_by_its_interval_sees_everything_read():
+    def saver(events):
+        return Every(Duration(4, ""), looker(events, "save"), per_epoch=6)
+
+    story = Story(reader, saver, pace=Pace(most=2, steps=2, target=1e9))
+    story.run(6)
+    assert story.events == [
+        *("chunk to 2",),
+        *("chunk to 4", "read 2", "read 4", "save 4"),
+        *("chunk to 6", "read 6", "save 6"),
+    ]
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_chunks_follow_each_other_without_a_gap_and_end_where_somebody_is_due(start):
+    def every(interval):
+        return lambda events: Every(Duration.parse(interval), looker(events, interval), per_epoch=6)
+
+    story = Story(every("5"), every("1ep"), every("7"), every("1h"), pace=Pace(most=100, steps=100, target=1e9))
+    story.run(18, start=start)
+    ends = [end for end in (5, 6, 7, 10, 12, 14, 15, 18) if end > start]
+    assert [step + n for step, n in story.feeds] == ends
+    assert [step for step, _ in story.feeds] == [start, *ends[:-1]]
+    called = [event for event in story.events if not event.startswith("chunk")]
+    expected = [(end, k) for end in ends for k in ("5", "1ep", "7") if end % {"5": 5, "1ep": 6, "7": 7}[k] == 0]
+    assert called == [f"{k} {end}" for end, k in expected] + ["5 18", "7 18", "1h 18"] or called == [
+        *(f"{k} {end}" for end, k in expected if end != 18),
+        *("5 18", "1ep 18", "7 18", "1h 18"),
+    ]
+
+
+def test_callbacks_run_in_the_order_of_the_list():
+    story = Story(lambda e: looker(e, "first"), lambda e: looker(e, "second"))
+    story.run(4)
+    assert story.events == ["chunk to 4", "first 4", "second 4"]
+
+
+def test_replace_goes_on_with_the_new_state_which_later_callbacks_see():
+    seen = []
+    story = Story(lambda e: lambda moment: Replace(1000), lambda e: lambda moment: seen.append(moment.state))
+    outcome = story.run(6)
+    assert seen == [1000, 1000]
+    assert outcome.state == 1000
+    story = Story(lambda e: lambda moment: Replace(moment.state * 10) if moment.step == 4 else None)
+    assert story.run(6).state == 42
+
+
+def test_stop_training_ends_it_there_with_the_reason_and_what_was_put_off_is_read():
+    def stopper(events):
+        def stop(moment):
+            if moment.step == 8:
+                raise StopTraining("enough")
+
+        return stop
+
+    story = Story(reader, stopper, looker)
+    outcome = story.run(100)
+    assert (outcome.state, outcome.step, outcome.reason) == (8, 8, "enough")
+    assert story.events == ["chunk to 4", "look 4", "chunk to 8", "read 4", "read 8"]
+
+
+def test_an_error_found_while_reading_ends_training():
+    def failing(events):
+        def fail():
+            raise RuntimeError("found late")
+
+        return lambda moment: After(fail)
+
+    story = Story(failing)
+    with pytest.raises(RuntimeError, match="found late"):
+        story.run(100)
+    assert story.events == ["chunk to 4", "chunk to 8"]
+
+
+def test_nothing_is_dispatched_when_all_steps_are_done():
+    story = Story(reader, looker)
+    outcome = story.run(5, start=5)
+    assert (story.events, outcome.state, outcome.step) == ([], 5, 5)
+
+
+def test_the_pace_aims_at_its_target_grows_fourfold_at_most_and_stays_in_bounds():
+    pace = Pace(most=100, target=1.0, steps=8)
+    pace.measured(8, 0.5)
+    assert pace.steps == 16
+    pace.measured(16, 0.001)
+    assert pace.steps == 64
+    pace.measured(64, 0.001)
+    assert pace.steps == 100
+    pace.measured(100, 1e6)
+    assert pace.steps == 1
+    pace.measured(1, 0.0)
+    assert pace.steps == 4
+
+
+def test_the_number_of_steps_of_a_dispatch_is_an_int32_scalar():
+    story = Story()
+    kinds = []
+    story.loop.chunk = lambda state, data, feed, n: (kinds.append((n.dtype, n.shape)), (state, {}))[1]
+    story.run(4)
+    assert kinds == [(np.int32, ())]  # another type would compile a second executable

@@ -1,0 +1,105 @@
+"""What a person sees: lines without a terminal, one live line with one, nothing when quiet."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from dltrain.engine.callbacks import Moment, StepLogs
+from dltrain.engine.evaluate import Evaluation
+from dltrain.report import console
+from dltrain.report.console import Progress, Screen, clock, complain, shown
+
+
+def moment(step, *, found=None):
+    logs = StepLogs(step - 1, 2, {"loss": np.array([9.0, 0.25, 7.0]), "finite": np.ones(3)})
+    results = {} if found is None else {"validation": Evaluation(found, {}, np.zeros(0), np.zeros(0))}
+    return Moment(step, 100, 10, None, logs, results)
+
+
+@pytest.fixture
+def recorder():
+    return SimpleNamespace(speed=1234.0, history={"validation": [{"step": 10, "loss": 1.0, "accuracy": 0.75}]})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5000"), (0.0, "0.0000"), (-0.25, "-0.2500"), (1e-5, "1e-05"), (123456.0, "1.235e+05"), (None, "undefined"),
+     (float("nan"), "nan")],
+)  # fmt: skip
+def test_numbers_can_be_read(value, text):
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0s"), (59.4, "59s"), (59.6, "1:00"), (65, "1:05"), (7384, "2:03:04"), (-3, "0s")]
+)
+def test_times_can_be_read(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_an_evaluation_is_told_at_once_and_in_one_line_however_long(recorder, capsys):
+    found = {"loss": 0.5, "accuracy": 0.9, "f1/a": 0.1} | {f"metric_{i}": 0.1 for i in range(20)}
+    Progress(Screen(), recorder, metric="accuracy", start=0)(moment(20, found=found))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "epoch      2  step      20  validation  loss 0.5000  accuracy 0.9000  metric_0 0.1000"
+    )
+    assert "f1/a" not in lines[0]
+
+
+def test_without_a_terminal_there_is_a_sign_of_life_every_ten_seconds(recorder, capsys, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now))
+    progress = Progress(Screen(), recorder, metric="accuracy", start=0)
+    spoken = []
+    for now, step in ((1005.0, 20), (1011.0, 40), (1020.0, 50), (1021.5, 60)):  # noqa: B007 - the clock reads it
+        progress(moment(step)).read()
+        spoken.append(capsys.readouterr().out)
+    assert [bool(text) for text in spoken] == [False, True, False, True]
+    assert (
+        spoken[1]
+        == (
+            "step 40/100  epoch 4.00  loss 0.2500  accuracy 0.7500  1,234 examples/s  16s left\n"  # 60 steps at 11 s for 40
+        )
+    )
+
+
+def test_time_left_counts_the_steps_of_this_start_only(recorder, capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now))
+    progress = Progress(Screen(), recorder, metric=None, start=90)
+    now = 10.0
+    progress(moment(95)).read()
+    assert "10s left" in capsys.readouterr().out
+
+
+def test_quiet_says_nothing_but_warnings(recorder, capsys):
+    screen = Screen(quiet=True)
+    screen.say("something")
+    Progress(screen, recorder, metric=None, start=0)(moment(20, found={"loss": 1.0})).read()
+    complain("careful")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "dltrain: careful\n")
+
+
+def test_on_a_terminal_one_line_is_replaced_and_taken_away_at_the_end(recorder):
+    screen, out = Screen(), io.StringIO()
+    screen.console = Console(file=out, force_terminal=True, width=60, highlight=False, legacy_windows=False)
+    progress = Progress(screen, recorder, metric="accuracy", start=0)
+    progress(moment(20)).read()
+    progress(moment(40)).read()
+    screen.end_live()
+    screen.end_live()
+    assert "step 20/100" in out.getvalue()
+    assert "step 40/100" in out.getvalue()
+    assert out.getvalue().count("\n") <= 1  # cut to the width, never a second line
+    assert "\x1b[2K" in out.getvalue()
+
+
+def test_brackets_in_a_text_are_not_markup(capsys):
+    Screen().say("optim.clip={norm: 1.0} [bold] [/nothing]")
+    assert capsys.readouterr().out == "optim.clip={norm: 1.0} [bold] [/nothing]\n"

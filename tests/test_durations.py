@@ -1,0 +1,37 @@
+"""Lengths of training as people write them."""
+
+import pytest
+
+from dltrain.durations import Duration
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "seconds"),
+    [
+        (100, 100, None),
+        ("100", 100, None),
+        (" 7 ", 7, None),
+        (3.0, 3, None),
+        ("1e3", 1000, None),
+        ("1ep", 40, None),
+        ("2 ep", 80, None),
+        ("0.5ep", 20, None),
+        ("0.001ep", 1, None),  # never nothing
+        ("2h", None, 7200.0),
+        ("5min", None, 300.0),
+        ("1.5min", None, 90.0),
+        ("30s", None, 30.0),
+    ],
+)
+def test_steps_epochs_and_times_are_read(text, steps, seconds):
+    found = Duration.parse(text)
+    assert (found.steps(per_epoch=40), found.seconds) == (steps, seconds)
+
+
+@pytest.mark.parametrize(
+    "text", [0, -1, "-1ep", "0ep", "1.5", 2.5, "1e", "ep", "1 epoch", "1day", "1h30min", True, None, "", "nan", "inf", "1e999",
+             "1e999ep", "1e999h", [1]]
+)  # fmt: skip
+def test_anything_else_says_what_would_be_right(text):
+    with pytest.raises(ValueError, match=r"number of steps \(100\), epochs \(1ep\), or a time"):
+        Duration.parse(text)
