@@ -97,6 +97,8 @@ def _typed(command: str, overrides: tuple[str, ...], folders: tuple[Path, ...], 
     from dltrain.config.compose import Typed
 
     read = {o.key: o for o in (_single(word, tree) for word in overrides)}
+    if "trust" in read and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a package of the user's own often stands where dltrain is started
     return Typed(command, tuple(read.values()), folders, tree, _loader(folders))
 
 

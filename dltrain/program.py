@@ -10,7 +10,7 @@ from dltrain.data.pipeline import PADDING
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import place
-from dltrain.engine.state import TrainState, create, trace_module
+from dltrain.engine.state import TrainState, create, initial, trace_module
 from dltrain.engine.step import make_step
 from dltrain.metrics import Average
 from dltrain.plan import Plan
@@ -32,12 +32,13 @@ class Program:
     @cached_property
     def shapes(self) -> TrainState:
         """The state of a run with shapes in place of arrays."""
-        make = partial(create, self.parts.make_model, self.parts.optimizer, seed=self.plan.seed)
-        return jax.eval_shape(lambda: make(hparams=self._hparams))
+        make = partial(initial, self.parts.make_model, self.parts.optimizer)
+        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams))
 
     @property
-    def _hparams(self) -> dict[str, float | np.int32]:
-        return {**self.parts.hparams, "total_steps": np.int32(self.plan.total)}
+    def _hparams(self) -> dict[str, np.generic]:
+        numbers = {name: np.float32(value) for name, value in self.parts.hparams.items()}
+        return {**numbers, "total_steps": np.int32(self.plan.total)}
 
     @cached_property
     def data(self) -> dict[str, jax.Array]:

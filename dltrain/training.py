@@ -125,6 +125,7 @@ class Trained:
     recorder: Recorder
     interrupted: signal.Signals | None
     first_step: int
+    skipped: list[int]  # steps that were not finite and changed nothing
 
 
 def train(
@@ -160,16 +161,19 @@ def train(
         pace=Pace(most=program.capacity),
     )
     try:
-        with signals.caught():
-            outcome = loop.run(state, start=first, total=plan.total)
-            screen.end_live()
-            saver.save(outcome.step, outcome.state)
+        with contextlib.ExitStack() as failed:
+            failed.callback(recorder.close)
+            with signals.caught():
+                outcome = loop.run(state, start=first, total=plan.total)
+                screen.end_live()
+                saver.save(outcome.step, outcome.state)
+            failed.pop_all()
     except NonFiniteError as error:
-        recorder.close()
         raise NonFiniteError(error.step, _explained(error, program, folder)) from error
     finally:
         screen.end_live()
-    return Trained(outcome, saver.best_step, recorder, signals.received, first)
+    skipped = list(saver.remembering["watch"].skipped)
+    return Trained(outcome, saver.best_step, recorder, signals.received, first, skipped)
 
 
 def _callbacks(
@@ -231,7 +235,6 @@ def best_checkpoint(folder: RunFolder, *, say: Callable[[str], None]) -> checkpo
 def raise_if_interrupted(trained: Trained, folder: RunFolder) -> None:
     """Raise what ends the process with 130 or 143, saying how to go on."""
     if trained.interrupted:
-        trained.recorder.close()
         kind = Interrupted if trained.interrupted is signal.SIGINT else Terminated
         where = f"saved at step {trained.outcome.step}; go on with: dltrain resume {folder.word}"
         raise kind(f"{trained.outcome.reason}: {where}")

@@ -1,14 +1,22 @@
 """What all tests share: strict jax settings, and small parts to put an engine together from."""
 
+import contextlib
+import io
+import json
+import os
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from dltrain import losses
+from dltrain import cli, losses
 from dltrain.assemble import Parts
+from dltrain.commands import train
 from dltrain.data.pipeline import Pipeline
 from dltrain.data.preprocess import Scale, fit
 from dltrain.data.split import make_splits
@@ -23,6 +31,11 @@ from dltrain.types import ArraySpec, Kind, Spec, Task
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
+
+CACHE = tempfile.TemporaryDirectory(prefix="dltrain-tests-")
+"""What one test has compiled, the next and the processes that tests start need not; nothing is left behind."""
+
+os.environ["DLTRAIN_CACHE"] = CACHE.name
 
 
 @pytest.fixture
@@ -112,3 +125,53 @@ def make_program(make_parts: Callable[..., Parts]) -> Callable[..., Program]:
 def program(make_program: Callable[..., Program]) -> Program:
     """One program that many tests share, so that it is compiled once."""
     return make_program()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command line ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def dltrain() -> Callable[..., Said]:
+    """Run command lines in this process: `dltrain("epochs=3", cwd=folder)`."""
+
+    def run(*words: str, cwd: Path | None = None) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
+        with here, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(list(words))
+        return Said(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that tests may read but not change."""
+
+    folder: Path
+    cwd: Path
+    said: Said
+    program: Program  # as it was when the run ended
+
+    @property
+    def summary(self) -> dict:
+        return json.loads((self.folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def digits_run(dltrain: Callable[..., Said], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Two epochs of a small MLP on the digits, in a folder with spaces and letters outside ASCII."""
+    cwd = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        made = []
+        patch.setattr(train, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+        words = ("model.widths=[16]", "epochs=2", "batch_size=100", "optim.learning_rate=0.02", "log_every=5")
+        said = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
+    assert said.code == 0, said.err
+    return Trained(cwd / "größe/mein lauf", cwd, said, made[0])

@@ -28,7 +28,7 @@ FLOORS = (
         "dltrain.plots",
     ),
     ("dltrain.ops", "dltrain.initializers", "dltrain.activations"),
-    ("dltrain.types", "dltrain.durations"),
+    ("dltrain.types", "dltrain.durations", "dltrain.cache"),
     ("dltrain.errors",),
 )
 """From the roof down; modules on one floor may import each other, within one package only."""

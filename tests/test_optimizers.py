@@ -263,13 +263,13 @@ def test_an_unknown_form_is_refused():
 
 
 def test_centred_rmsprop_stays_finite_where_rounding_makes_the_variance_negative():
-    rule = optimizers.rmsprop(jnp.float32(1e-3), centered=True)
+    rule = optimizers.rmsprop(jnp.float32(1e-3), decay=0.5, centered=True)
 
     def step(state, g):
         updates, state = rule.update(g, state)
         return state, updates
 
     sizes = np.random.default_rng(0).normal(size=1000) * np.logspace(-3, 4, 1000)
-    g = jnp.broadcast_to(jnp.asarray(sizes, jnp.float32), (300, 1000))  # with optax.rmsprop: NaN after 131 steps
+    g = jnp.broadcast_to(jnp.asarray(sizes, jnp.float32), (100, 1000))  # with optax.rmsprop: NaN after 22 steps
     _, updates = jax.lax.scan(step, rule.init(g[0]), g)
     assert np.isfinite(updates).all()

@@ -4,12 +4,12 @@ RUN is a run folder. What trains may not change (data, model, seed, batch size);
 else happens may. A schedule keeps the length it started with, unless schedule.stretch=true plans it anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dltrain.assemble import assemble
 from dltrain.config.call import Call, Composed
-from dltrain.config.checks import flat
+from dltrain.config.hints import show
 from dltrain.config.tree import read_yaml
 from dltrain.engine import checkpoint, runtime
 from dltrain.engine.folder import existing
@@ -64,9 +64,7 @@ def run(call: Call) -> int:
         start = checkpoint.load_last(folder.checkpoints, say=complain)
         ended = folder.read_summary().get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
-            screen.say(
-                f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})"
-            )
+            screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})")
             screen.say(f"train it longer with: dltrain resume {folder.word} epochs={2 * _epochs(program)}")
             return 0
         for line in changed:
@@ -85,16 +83,35 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
     """List what differs from the saved config, or raise ConfigError if it may not."""
     import yaml
 
-    old, new = flat(before, {}), flat(yaml.safe_load(composed.text), {})
-    different = [key for key in new if key in old and old[key] != new[key]]
-    different += [key for key in new if key not in old and key.split(".")[0] in before]  # an argument first set now
-    if refused := [key for key in different if not key.startswith(MAY_CHANGE)]:
-        key = refused[0]
-        raise ConfigError(
-            f"{key}={new[key]}: a run keeps its {key.split('.')[0]} (was {old.get(key, 'not set')}); start a new "
-            "run, with init_from=RUN if it shall begin with these weights"
-        )
-    return [f"{key}: {old.get(key, 'not set')} -> {new[key]}" for key in different]
+    old, new = dict(_leaves(before)), dict(_leaves(yaml.safe_load(composed.text)))
+    keys = [
+        key for key in {**old, **new} if key.split(".")[0] in before
+    ]  # an older run lacks newer keys of dltrain
+    different = {key: _change(key, old, new) for key in keys if old.get(key, ...) != new.get(key, ...)}
+    for key, change in different.items():
+        if not any(key == may or key.startswith(f"{may}.") for may in MAY_CHANGE):
+            change = different.get(
+                f"{key.split('.')[0]}._target_", change
+            )  # another part says more than its numbers
+            raise ConfigError(
+                f"{change}: a run keeps its {key.split('.')[0]}; start a new run, with init_from=RUN if it shall "
+                "begin with these weights"
+            )
+    return list(different.values())
+
+
+def _change(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    values = (show(side[key]) if key in side else "not set" for side in (old, new))
+    return f"{key}: {' -> '.join(values)}"
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Go through every key with its value, `_target_` too."""
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _epochs(program: Program) -> int:

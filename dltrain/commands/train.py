@@ -29,20 +29,22 @@ def run(call: Call) -> int:
     config = composed.config
     runtime.start(**config["runtime"])
     screen = Screen(quiet=config["quiet"])
+    wanted = call.folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
+    if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
+        claim(wanted, name="", overwrite=False)  # is refused before any data is read
+    weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
     program = Program(parts, make_plan(config, parts))
-    weights = existing(config["init_from"]) if config["init_from"] else None
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
     if config["dry_run"]:
         preview(screen, program)
         return 0
-    wanted = call.folder or (Path(config["output_dir"]) if config["output_dir"] else None)
+    state = _from_weights(weights, program, screen) if weights else None  # it may be what is overwritten
     folder = claim(wanted, name=name, overwrite=config["overwrite"])
     with folder.kept_log():
         screen.say(f"folder  {folder.path}\n")
         _write_down(call, composed, program, folder)
-        state = _from_weights(weights, program, screen) if weights else None
 
         def at_start(recorder: Recorder) -> None:
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text)

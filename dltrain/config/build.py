@@ -4,6 +4,7 @@ A node is a mapping: `_target_` names a class or function, the other keys are it
 bound against the signature before anything is called, so that a mistyped one is answered with the right names.
 """
 
+import collections.abc
 import enum
 import functools
 import importlib
@@ -12,7 +13,11 @@ import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import jax
+import numpy as np
 
 from dltrain.config.hints import nearest
 from dltrain.errors import ConfigError, DltrainError
@@ -159,7 +164,9 @@ def _module(name: str, where: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError(f"{where}: importing {name} failed: {error}") from error
+        lost = f"; {name} is looked for here, in {Path.cwd()}, and where Python is installed"
+        missing = isinstance(error, ModuleNotFoundError) and name.startswith(error.name or ".")
+        raise ConfigError(f"{where}: importing {name} failed: {error}{lost * missing}") from error
 
 
 @functools.cache
@@ -239,7 +246,8 @@ def _fit(value: Any, annotation: Any, path: str, trust: Collection[str]) -> tupl
         return number, float(value) if number else None
     if origin in (tuple, list, Sequence):
         return _fit_items(value, options, path, trust)
-    return True, value
+    no_text = annotation in (jax.Array, np.ndarray) or origin is collections.abc.Callable
+    return not (no_text and isinstance(value, str)), value
 
 
 def _fit_items(value: Any, options: tuple[Any, ...], path: str, trust: Collection[str]) -> tuple[bool, Any]:

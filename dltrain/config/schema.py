@@ -228,6 +228,7 @@ NODES = {
         "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "where it runs; auto: the best that is there"),
         "threads": Key(optional(whole(1)), "processor threads; null: all", "threads"),
         "deterministic": Key(FLAG, "the same bits each time, where threads or kernels would reorder sums"),
+        "cache": Key(FLAG, "keep compiled programs for the next start"),
     },
 }
 """The keys that dltrain reads inside a group's node, beside the arguments of its target."""

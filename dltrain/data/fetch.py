@@ -1,6 +1,6 @@
 """Download published files to a cache folder: several mirrors, resumed part-files, SHA-256 before anything is used.
 
-pooch gives the cache's place and the sums; its own downloader starts every file anew, so the transfer is ours.
+pooch gives the sums; its own downloader starts every file anew, so the transfer is ours.
 """
 
 import contextlib
@@ -17,18 +17,13 @@ import urllib3
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from dltrain.cache import cache_folder
 from dltrain.errors import ConfigError, DataError, DiskError
 
 TIMEOUT = (10.0, 30.0)  # seconds to connect, seconds without a byte
 ATTEMPTS = 5  # at one mirror, as long as each brings some bytes
 CHUNK = 1 << 16
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
-
-
-def cache_folder() -> Path:
-    """Return `$DLTRAIN_CACHE`, else the platform's place for caches."""
-    chosen = os.environ.get("DLTRAIN_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("dltrain"))
 
 
 def fetch(name: str, files: Mapping[str, str], mirrors: Sequence[str]) -> Path:

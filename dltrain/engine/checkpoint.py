@@ -1,8 +1,8 @@
 """Checkpoints: Orbax writes and reads the arrays; commit, manifest and pruning are done here.
 
 The order on disk is: the arrays into a folder of ours beside the final name, every file synced, the manifest (size
-and SHA-256 of each file) and its own SHA-256 last, then the rename, then the parent. A folder without a manifest that
-fits is none.
+and SHA-256 of each file) and the manifest's own SHA-256 last, then the rename, then the parent. A folder without a
+manifest that fits is none.
 """
 
 import hashlib

@@ -52,7 +52,8 @@ class Evaluator:
         self._batch_size, self._batches = batch_size, max(1, batches)
         self._run = _compile(graphs, loss, metrics, preprocess)
         shapes = jax.eval_shape(lambda: {name: metric.zero() for name, metric in metrics.items()})
-        self._zero = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)  # made here, not by small programs
+        # Made on the host, not by a small program each, and put on the device, where later sums will be.
+        self._zero = jax.device_put(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
 
     def __call__(self, params: Tree, rest: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these rows, int32 [N]."""

@@ -70,15 +70,15 @@ class RunFolder:
             raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
 
     def clear(self) -> None:
-        """Delete what the run that is there left, and nothing else; its config last, so that it is a run until then."""
+        """Delete what the run in the folder left, and nothing else; its config last: it is a run until then."""
         if not self.config.exists():
             return
         with writing(self.path):
             for path in (self.checkpoints, self.tensorboard, self.report):
                 shutil.rmtree(path, ignore_errors=True)
-            for path in (self.overrides, self.environment, self.data, self.metrics, self.results, self.summary, self.log):
+            written = (self.overrides, self.environment, self.data, self.metrics, self.results, self.summary)
+            for path in (*written, self.log, self.config):
                 path.unlink(missing_ok=True)
-            self.config.unlink()
 
     def check_data(self, described: Mapping[str, Any]) -> None:
         """Raise DataError if the data is not what it was when the run started."""
@@ -141,7 +141,7 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
 
 def existing(path: str) -> RunFolder:
     """Name the folder of a run that was started before, or raise ConfigError."""
-    folder = RunFolder(Path(path))
+    folder = RunFolder(Path(path).expanduser())
     if not folder.path.is_dir():
         raise ConfigError(f"{path}: no such folder; RUN is the folder that a training run printed (outputs/...)")
     if not folder.config.is_file():

@@ -69,7 +69,13 @@ class Recorder:
         self.flush()
 
     def evaluation(self, step: int, split: str, found: Evaluation) -> None:
-        """Write one evaluation."""
+        """Write one evaluation, unless it is there: a run may have died between it and its summary.
+
+        Of `train` there are the numbers of training itself already, each of one batch: hence another name.
+        """
+        split = "train_evaluated" if split == "train" else split
+        if self.history.get(split, [{}])[-1].get("step") == step:
+            return
         self._write(step, split, found.scalars)
         self.flush()
         replace_text(self.folder.results, _table(self.history))

@@ -46,8 +46,8 @@ def apply_rules(rules: Sequence[Rule]) -> optax.GradientTransformation:
         del params
 
         def one(path: tuple[Any, ...], u: Any) -> Any:
-            by = factor(path_name(path))
-            return jnp.zeros_like(u) if by == 0 else u if by == 1 else u * by
+            by = factor(path_name(path))  # adding -0.0 changes no bit, not even of a -0.0
+            return jnp.full_like(u, -0.0) if by == 0 else u if by == 1 else u * by
 
         return jax.tree_util.tree_map_with_path(one, updates), state
 

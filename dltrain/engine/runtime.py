@@ -1,23 +1,31 @@
 """Where a run computes: platform and threads, set before jax starts its backend."""
 
+import hashlib
 import os
 import platform as host
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
 
 from dltrain import __version__
+from dltrain.cache import cache_folder
 from dltrain.errors import ConfigError
 
+CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used go first
+WORTH_KEEPING = 0.1  # seconds of compiling
 
-def start(*, platform: str, threads: int | None, deterministic: bool) -> None:
+
+def start(*, platform: str, threads: int | None, deterministic: bool, cache: bool) -> None:
     """Choose the platform and start it, or raise ConfigError if it is not there.
 
     Args:
         platform: `auto` (the best that jax sees), `cpu`, `gpu` or `tpu`.
         threads: processor threads that the CPU backend uses; None for all.
-        deterministic: let GPU kernels sum in a fixed order.
+        deterministic: let GPU kernels sum in a fixed order, and compile anew.
+        cache: keep compiled programs for the next start.
     """
     if threads is not None:
         os.environ["PJRT_NPROC"] = str(threads)
@@ -34,6 +42,33 @@ def start(*, platform: str, threads: int | None, deterministic: bool) -> None:
         ) from error
     if platform not in ("auto", found):
         raise ConfigError(f"runtime.platform={platform}: this process already computes on {found}")
+    _keep_compiled(found if cache and not deterministic else None)
+
+
+def _keep_compiled(platform: str | None) -> None:
+    """Keep compiled programs in the cache folder, apart by version and machine; None for not at all.
+
+    Several runs may write at once: jax locks the folder, which is also kept under a size.
+    """
+    if platform is None:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    machine = hashlib.sha256(_processor().encode()).hexdigest()[:12]
+    folder = cache_folder() / "compiled" / f"jax-{jax.__version__}-{jaxlib.__version__}-{platform}-{machine}"
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
+
+
+def _processor() -> str:
+    """Describe the processor: code compiled for one may not run on another of the same kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{host.machine()} {host.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
 
 
 def environment(*, seed: int) -> dict[str, Any]:

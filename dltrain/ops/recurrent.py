@@ -35,8 +35,8 @@ def lstm(
     scale = _scales(("half", "half", "one", "half"), size, x.dtype)
     zeros = jnp.zeros((x.shape[0], size), x.dtype)
     cell, hidden = initial if initial is not None else (zeros, zeros)
-    projected = _project(x, kernel * scale, bias * scale[0])
-    states, last = _lstm(projected, recurrent_kernel * scale, cell, hidden, _steps(mask))
+    projected = _project(x, kernel * scale)
+    states, last = _lstm(projected, recurrent_kernel * scale, bias * scale[0], cell, hidden, _steps(mask))
     return states.swapaxes(0, 1), last
 
 
@@ -62,8 +62,8 @@ def gru(
     _check(x, kernel, recurrent_kernel, (bias, 3 * size), mask, gates=3)
     scale = _scales(("half", "half", "one"), size, x.dtype)
     hidden = initial if initial is not None else jnp.zeros((x.shape[0], size), x.dtype)
-    projected = _project(x, kernel * scale, bias * scale[0])
-    states, last = _gru(projected, recurrent_kernel * scale, recurrent_bias, hidden, _steps(mask))
+    projected = _project(x, kernel * scale)
+    states, last = _gru(projected, recurrent_kernel * scale, bias * scale[0], recurrent_bias, hidden, _steps(mask))
     return states.swapaxes(0, 1), last
 
 
@@ -82,10 +82,14 @@ def _scales(kinds: tuple[str, ...], size: int, dtype: jnp.dtype) -> Array:
     return jnp.repeat(jnp.array(values, dtype), size)[None, :]
 
 
-def _project(x: Array, kernel: Array, bias: Array) -> Array:
-    """Multiply all steps at once, with the time in front: [B, L, F] -> [L, B, gates]."""
+def _project(x: Array, kernel: Array) -> Array:
+    """Multiply all steps at once, with the time in front: [B, L, F] -> [L, B, gates].
+
+    The bias is left to the loop, where adding it costs nothing: here it would be one more pass over the largest
+    array there is (13 % of a step of LSTM 128, batch 128, 28 steps of 28).
+    """
     x = x.swapaxes(0, 1)
-    return (x.reshape(-1, x.shape[-1]) @ kernel + bias[None, :]).reshape(*x.shape[:2], -1)
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:2], -1)
 
 
 def _steps(mask: Array | None) -> Array | None:
@@ -97,15 +101,15 @@ def _before(first: Array, states: Array) -> Array:
 
 
 @jax.custom_vjp
-def _lstm(z: Array, weight: Array, cell: Array, hidden: Array, mask: Array | None):
-    return _lstm_forward(z, weight, cell, hidden, mask)[0]
+def _lstm(z: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None):
+    return _lstm_forward(z, weight, bias, cell, hidden, mask)[0]
 
 
-def _lstm_forward(z: Array, weight: Array, cell: Array, hidden: Array, mask: Array | None):
+def _lstm_forward(z: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None):
     def step(state, inputs):
         cell, hidden = state
         z, keep = inputs
-        gates = jnp.tanh(z + hidden @ weight)
+        gates = jnp.tanh(z + hidden @ weight + bias[None, :])
         i, f, g, o = jnp.split(gates, 4, -1)
         new_cell = (0.5 * f + 0.5) * cell + (0.5 * i + 0.5) * g
         new_hidden = (0.5 * o + 0.5) * jnp.tanh(new_cell)
@@ -150,7 +154,7 @@ def _lstm_backward(kept, cotangents):
         return (dcell * forget, before), dz
 
     (dcell, dhidden), dz = lax.scan(step, (dcell, dhidden), (dstates, local, through, forget, mask), reverse=True)
-    return dz, _outer(_before(hidden, states), dz), dcell, dhidden, None
+    return dz, _outer(_before(hidden, states), dz), dz.sum((0, 1)), dcell, dhidden, None
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)
@@ -162,19 +166,20 @@ def _outer(left: Array, right: Array) -> Array:
 
 
 @jax.custom_vjp
-def _gru(z: Array, weight: Array, bias: Array, hidden: Array, mask: Array | None):
-    return _gru_forward(z, weight, bias, hidden, mask)[0]
+def _gru(z: Array, weight: Array, bias: Array, inner_bias: Array, hidden: Array, mask: Array | None):
+    return _gru_forward(z, weight, bias, inner_bias, hidden, mask)[0]
 
 
-def _gru_forward(z: Array, weight: Array, bias: Array, hidden: Array, mask: Array | None):
+def _gru_forward(z: Array, weight: Array, bias: Array, inner_bias: Array, hidden: Array, mask: Array | None):
     size = hidden.shape[-1]
 
     def step(hidden, inputs):
         z, keep = inputs
+        z = z + bias[None, :]
         product = hidden @ weight
         gates = jnp.tanh(z[:, : 2 * size] + product[:, : 2 * size])
         r, u = jnp.split(0.5 * gates + 0.5, 2, -1)
-        inner = product[:, 2 * size :] + bias[None, :]
+        inner = product[:, 2 * size :] + inner_bias[None, :]
         n = jnp.tanh(z[:, 2 * size :] + r * inner)
         new = n + u * (hidden - n)
         if keep is not None:
@@ -209,7 +214,8 @@ def _gru_backward(kept, cotangents):
     dhidden, (dproduct, dstates) = lax.scan(step, dhidden, (dstates, local, update), reverse=True)
     size = hidden.shape[-1]
     dz = jnp.concatenate([dproduct[..., : 2 * size], dstates * candidate], -1)
-    return dz, _outer(before, dproduct), dproduct[..., 2 * size :].sum((0, 1)), dhidden, None
+    dinner_bias = dproduct[..., 2 * size :].sum((0, 1))
+    return dz, _outer(before, dproduct), dz.sum((0, 1)), dinner_bias, dhidden, None
 
 
 _gru.defvjp(_gru_forward, _gru_backward)

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: lines, one live line on a terminal, nothing when quiet."""
+"""What a person sees while a run works: lines, one live line on a terminal, only the result when quiet."""
 
 import sys
 import time
@@ -14,16 +14,17 @@ SIGN_OF_LIFE = 10.0  # seconds between lines where there is no terminal
 
 
 class Screen:
-    """Writes to the terminal and to `train.log`; rich honours NO_COLOR and knows whether there is a terminal."""
+    """Writes to the terminal; rich honours NO_COLOR and knows whether there is a terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Start without a live line."""
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+        self._result = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
 
-    def say(self, text: str = "", *, style: str | None = None) -> None:
-        """Write a line above the live one."""
-        self.console.print(Text(text, style=style or ""))
+    def say(self, text: str = "", *, style: str | None = None, result: bool = False) -> None:
+        """Write a line above the live one; a `result` is written when quiet, too."""
+        (self._result if result else self.console).print(Text(text, style=style or ""))
 
     def draw(self, drawing: object) -> None:
         """Write something of rich's (a table)."""

@@ -1,5 +1,6 @@
 """The end of a run: final numbers, pictures, summary.json, and the commands that come next."""
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -24,22 +25,22 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained
 
     An interrupted run raises here instead: it is saved, and will be finished when it is resumed.
     """
-    raise_if_interrupted(trained, folder)
-    state = trained.outcome.state
-    final = {split: program.evaluate(state, split) for split in evaluated_splits(program)}
-    best_state, best = state, final
-    if trained.best_step not in (None, trained.outcome.step):
-        leaves = checkpoint.load(folder.checkpoints, trained.best_step).leaves
-        best_state = from_named(state, leaves, what=f"checkpoint of step {trained.best_step}")
-        best = {split: program.evaluate(best_state, split) for split in final}
-    for split in final:
-        if split not in program.plan.splits:
-            trained.recorder.evaluation(trained.outcome.step, split, final[split])
-    _draw(program, folder, best_state, best, trained)
-    summary = _summary(program, trained, final, best)
-    replace_json(folder.summary, summary)
-    trained.recorder.writer().session_end(success=True)
-    trained.recorder.close()
+    with contextlib.closing(trained.recorder):
+        raise_if_interrupted(trained, folder)
+        state = trained.outcome.state
+        final = {split: program.evaluate(state, split) for split in evaluated_splits(program)}
+        best_state, best = state, final
+        if trained.best_step not in (None, trained.outcome.step):
+            leaves = checkpoint.load(folder.checkpoints, trained.best_step).leaves
+            best_state = from_named(state, leaves, what=f"checkpoint of step {trained.best_step}")
+            best = {split: program.evaluate(best_state, split) for split in final}
+        for split in final:
+            if split not in program.plan.splits:
+                trained.recorder.evaluation(trained.outcome.step, split, final[split])
+        _draw(program, folder, best_state, best, trained)
+        summary = _summary(program, trained, final, best)
+        replace_json(folder.summary, summary)
+        trained.recorder.writer().session_end(success=True)
     _say(screen, folder, summary)
     return summary
 
@@ -59,6 +60,7 @@ def _summary(program: Program, trained: Trained, final: Found, best: Found) -> d
         "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
         "parameters": count(outcome.state.params),
         "stop_reason": outcome.reason,
+        "skipped": trained.skipped,
         "hash": state_hash({n: np.asarray(v) for n, v in named_leaves(outcome.state).items()}),
     }
 
@@ -70,12 +72,14 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
             if split in found and (title == "final" or summary["best_step"] != summary["steps"]):
                 step = summary["steps"] if title == "final" else summary["best_step"]
                 numbers = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
-                screen.say(
-                    f"{split:<10} {title:<5} (step {step})  {numbers}", style="bold" if split == "test" else None
-                )
+                style = "bold" if split == "test" else None
+                screen.say(f"{split:<10} {title:<5} (step {step})  {numbers}", style=style, result=True)
     speed = f"{summary['examples_per_second']:,.0f} examples/s"
     screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
-    screen.say(f"run folder  {folder.path}")
+    if skipped := summary["skipped"]:
+        few = ", ".join(map(str, skipped[:8])) + ", ..." * (len(skipped) > 8)
+        screen.say(f"{len(skipped)} steps were skipped, their loss or gradient being NaN or infinite: {few}")
+    screen.say(f"run folder  {folder.path}", result=True)
     pictures = sorted(p.name for p in folder.report.glob("*.png"))
     screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
     screen.say(f"next        dltrain evaluate {folder.word}")

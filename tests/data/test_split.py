@@ -43,7 +43,7 @@ def test_the_split_seed_and_the_labels_decide_and_nothing_else():
     for name in NAMES:
         np.testing.assert_array_equal(one[name], same[name])
         assert not np.array_equal(one[name], other[name])
-    np.random.seed(0)  # noqa: NPY002 - the global generator has no say
+    np.random.seed(0)  # the global generator has no say
     np.testing.assert_array_equal(split(seed=3).test, one.test)
 
 

@@ -25,7 +25,7 @@ def test_two_starts_in_one_second_get_two_folders(tmp_path, monkeypatch):
 
 def test_a_lock_is_refused_with_the_pid_of_its_holder_and_free_when_that_dies(tmp_path):
     hold = "import sys; from pathlib import Path; from dltrain.engine.folder import RunFolder\n"
-    hold += "RunFolder(Path(sys.argv[1])).lock(); print('locked', flush=True); sys.stdin.read()"
+    hold += "folder = RunFolder(Path(sys.argv[1])); folder.lock(); print('locked', flush=True); sys.stdin.read()"
     (tmp_path / "lock").write_text("1234567\n")  # of a process that died long ago
     command = [sys.executable, "-c", hold, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -40,7 +40,8 @@ def test_a_lock_is_refused_with_the_pid_of_its_holder_and_free_when_that_dies(tm
     with pytest.raises(LockedError):
         RunFolder(tmp_path).lock()
     folder.release()
-    RunFolder(tmp_path).lock()
+    folder.lock()
+    folder.release()
 
 
 def make_run(path):
@@ -113,4 +114,5 @@ def test_a_failure_is_kept_in_the_log_and_gives_the_folder_back(tmp_path):
         raise ConfigError("the reason")
     assert "Traceback" in folder.log.read_text()
     assert "the reason" in folder.log.read_text()
-    RunFolder(tmp_path).lock()
+    folder.lock()  # it was given back
+    folder.release()

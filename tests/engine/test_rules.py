@@ -62,12 +62,12 @@ def test_a_rule_lists_the_names_it_applies_to(match, names):
 
 def test_weight_decay_is_for_kernels_not_for_biases_and_norms():
     params = {
-        "norm": {"scale": jnp.ones(3), "bias": jnp.ones(3)},
+        "norm": {"scale": jnp.ones(3), "bias": jnp.ones(3), "gain": jnp.ones(3)},
         "conv": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones((1, 1, 2))},
         "lstm": {"recurrent": jnp.ones((2, 8)), "bias": jnp.ones(8)},
     }
     assert decayed(params) == {
-        "norm": {"scale": False, "bias": False},
+        "norm": {"scale": False, "bias": False, "gain": False},
         "conv": {"kernel": True, "bias": False},
         "lstm": {"recurrent": True, "bias": False},
     }

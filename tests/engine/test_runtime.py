@@ -1,8 +1,10 @@
 """The platform is what was asked for, or a clear error; the record of it holds no secret."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -12,41 +14,55 @@ from dltrain.errors import ConfigError
 
 FRESH = """
 import json, os
+from pathlib import Path
 from dltrain.engine import runtime
 from dltrain.errors import ConfigError
 try:
-    runtime.start(platform="tpu", threads=None, deterministic=False)
+    runtime.start(platform="tpu", threads=None, deterministic=False, cache=False)
 except ConfigError as error:
-    print(json.dumps(str(error)))
-runtime.start(platform="cpu", threads=1, deterministic=True)
+    refusal = str(error)
+runtime.start(platform="cpu", threads=3, deterministic=True, cache=True)
 import jax, jax.numpy as jnp
+cached = [jax.config.jax_enable_compilation_cache]
+runtime.start(platform="cpu", threads=3, deterministic=False, cache=True)
+cached.append(jax.config.jax_enable_compilation_cache)
 (jnp.ones((512, 512)) @ jnp.ones((512, 512))).block_until_ready()
-print(json.dumps(os.environ["XLA_FLAGS"]))
-print(json.dumps(len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else None))
-print(json.dumps(runtime.environment(seed=7)))
+tasks = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
+print(json.dumps({
+    "refusal": refusal,
+    "flags": os.environ["XLA_FLAGS"],
+    "cached": cached,
+    "folder": jax.config.jax_compilation_cache_dir,
+    "threads": sum("XLAEigen" in task for task in tasks) if tasks else 3,
+    "environment": runtime.environment(seed=7),
+}))
 """
 
 
 def test_a_fresh_process_starts_what_was_asked_for(tmp_path):
     flags = "--xla_cpu_enable_fast_math=false"
-    env = {"PATH": "/usr/bin", "HOME": str(tmp_path), "XLA_FLAGS": flags, "TOKEN": "do-not-tell"}
+    env = {"PATH": os.defpath, "HOME": str(tmp_path), "XLA_FLAGS": flags, "TOKEN": "do-not-tell"}
+    env["DLTRAIN_CACHE"] = str(tmp_path / "cache")
     done = subprocess.run([sys.executable, "-c", FRESH], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    refusal, seen, _, found = map(json.loads, done.stdout.splitlines())
-    assert refusal.startswith("runtime.platform=tpu: jax sees none here")
-    assert refusal.endswith("try runtime=auto")
-    assert seen == f"{flags} --xla_gpu_deterministic_ops=true"
-    assert found["seed"] == 7
-    assert found["devices"] == ["cpu cpu"]
-    assert found["versions"]["jax"] == jax.__version__
     assert "do-not-tell" not in done.stdout
+    found = json.loads(done.stdout)
+    assert found["refusal"].startswith("runtime.platform=tpu: jax sees none here")
+    assert found["refusal"].endswith("try runtime=auto")
+    assert found["flags"] == f"{flags} --xla_gpu_deterministic_ops=true"  # once, and what was there stays
+    assert found["cached"] == [False, True]  # a deterministic run compiles anew
+    assert Path(found["folder"]).is_relative_to(tmp_path / "cache")
+    assert found["threads"] == 3  # of XLA's pool; where the system does not tell, nothing is claimed
+    assert found["environment"]["seed"] == 7
+    assert found["environment"]["devices"] == ["cpu cpu"]
+    assert found["environment"]["versions"]["jax"] == jax.__version__
 
 
-def test_a_process_that_computes_already_says_where(monkeypatch):
+def test_a_process_that_computes_already_says_where():
     before = jax.config.jax_platforms
     try:
+        assert jax.devices()[0].platform == "cpu"
         with pytest.raises(ConfigError, match=r"runtime\.platform=gpu: this process already computes on cpu"):
-            jax.devices()
-            runtime.start(platform="gpu", threads=None, deterministic=False)
+            runtime.start(platform="gpu", threads=None, deterministic=False, cache=False)
     finally:
         jax.config.update("jax_platforms", before)

@@ -14,7 +14,7 @@ from dltrain.models.mlp import MLP
 
 @pytest.fixture(scope="module")
 def saved(program):
-    """The named leaves of a fresh state, NumPy; `from_named(program.shapes, saved, what="")` makes a state of them."""
+    """The named leaves of a fresh state, NumPy; `from_named(program.shapes, saved, ...)` makes a state of them."""
     return on_host(program.start())
 
 

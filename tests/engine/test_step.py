@@ -39,7 +39,7 @@ def one_step(spec):
             skip_nonfinite=skip,
         )
         return create(
-            model, optimizer, seed=0, hparams={"learning_rate": rate, "total_steps": np.int32(10)}
+            model, optimizer, seed=0, hparams={"learning_rate": np.float32(rate), "total_steps": np.int32(10)}
         ), jax.jit(step)
 
     return make

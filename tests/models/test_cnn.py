@@ -1,10 +1,10 @@
 """The convolutional network equals PyTorch's with the same weights, and refuses what does not fit."""
 
+import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain import initializers
 from dltrain.models.cnn import CNN, Gather, Padding, Pool
 from dltrain.models.layers import Norm
 from dltrain.types import ArraySpec, Kind, Spec, Task
@@ -51,33 +51,44 @@ def in_torch(torch, model, options, x):
     "options",
     [
         {"channels": (3, 4)},
-        {"channels": (3,), "padding": Padding.VALID, "kernel": 4, "pool": Pool.AVERAGE, "norm": Norm.BATCH},
-        {"channels": (3, 4), "stride": 2, "pool": Pool.NONE, "gather": Gather.MAX, "dense": ()},
+        {
+            "channels": (3,),
+            "padding": Padding.VALID,
+            "kernel": 4,
+            "pool": Pool.AVERAGE,
+            "norm": Norm.BATCH,
+            "gather": Gather.MAX,
+        },
+        {"channels": (3, 4), "stride": 2, "pool": Pool.NONE, "dense": ()},
         {"channels": (3,), "window": 3, "gather": Gather.MEAN, "dense": (5, 6)},
     ],
 )
-def test_it_equals_torch(options):
+def test_it_equals_torch(options, filled, called):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
     options = {"dense": (5,), **options}
-    model = CNN(spec=PICTURES, rngs=nnx.Rngs(0), bias_init=initializers.normal(), **options)
+    model = filled(lambda rngs: CNN(spec=PICTURES, rngs=rngs, **options))
     model.train()
-    found = nnx.jit(lambda model, x: model(x, mask=None, rngs=None))(model, X)
-    np.testing.assert_allclose(found, in_torch(torch, model, options, X), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(called(model, X)[0], in_torch(torch, model, options, X), rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_is_in_the_dense_layers_and_only_while_training():
-    model = CNN((2,), spec=PICTURES, rngs=nnx.Rngs(0), dense=(50,), dropout=0.5)
-    model.eval()
-    plain = model(X, mask=None, rngs=None)
-    model.train()
-    assert not np.allclose(plain, model(X, mask=None, rngs=nnx.Rngs(dropout=0)))
+def test_dropout_stands_after_each_dense_layer(filled):
+    model = filled(lambda rngs: CNN((2,), spec=PICTURES, rngs=rngs, dense=(7, 5), dropout=0.5))
+    assert model.dropout.rate == 0.5
+    calls = []
+    model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
+    jax.eval_shape(lambda: model(X, mask=None, rngs=None))
+    assert calls == [(4, 7), (4, 5)]
 
 
 def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():
     table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
+
+    def build(*channels, spec=PICTURES, **options):
+        nnx.eval_shape(lambda: CNN(channels, spec=spec, rngs=nnx.Rngs(0), **options))
+
     with pytest.raises(ValueError, match=r"needs pictures, and this data is a table of shape \(3,\)"):
-        CNN(spec=table, rngs=nnx.Rngs(0))
+        build(2, spec=table)
     with pytest.raises(ValueError, match=r"block 3 shrinks pictures of \(9, 8\) to nothing"):
-        CNN((2, 2, 2, 2), spec=PICTURES, rngs=nnx.Rngs(0))
+        build(2, 2, 2, 2)
     with pytest.raises(ValueError, match="block 1 shrinks"):
-        CNN((2, 2), spec=PICTURES, rngs=nnx.Rngs(0), padding=Padding.VALID, kernel=5)
+        build(2, 2, padding=Padding.VALID, kernel=5)

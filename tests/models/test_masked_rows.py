@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
@@ -21,20 +20,13 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_masked_row_is_an_absent_row(name, spec, arrays):
-    model = MODELS[name](spec=spec, rngs=nnx.Rngs(0))
+def test_a_masked_row_is_an_absent_row(name, spec, arrays, filled, called):
+    model = filled(lambda rngs: MODELS[name](spec=spec, rngs=rngs))
     model.train()
-    graphdef, state = nnx.split(model)
-
-    @jax.jit
-    def run(state, inputs, mask):
-        copy = nnx.merge(graphdef, state, copy=True)
-        return copy(inputs, mask=mask, rngs=nnx.Rngs(dropout=1)), nnx.split(copy)[1]
-
-    alone, alone_state = run(state, arrays["inputs"][:5], np.ones(5, bool))
+    alone, alone_state = called(model, arrays["inputs"][:5], mask=np.ones(5, bool))
     padded = np.concatenate([arrays["inputs"][:2], np.full((2, 4, 4, 1), 1e6, np.float32), arrays["inputs"][2:5]])
     mask = np.array([True, True, False, False, True, True, True])
-    among, among_state = run(state, padded, mask)
+    among, among_state = called(model, padded, mask=mask)
     np.testing.assert_allclose(np.asarray(among)[mask], alone, rtol=1e-5, atol=1e-6)
     for found, expected in zip(jax.tree.leaves(among_state), jax.tree.leaves(alone_state), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from dltrain.report.sweep import summarise
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Make the folders of a sweep: one tuple a job of overrides and the accuracy at the best step (None: failed)."""
+    """Make the folders of a sweep: a tuple a job, overrides and the accuracy at the best step (None: failed)."""
 
     def make(*jobs, monitor="validation/accuracy", higher=True):
         for number, (overrides, score) in enumerate(jobs):

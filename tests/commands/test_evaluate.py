@@ -1,0 +1,93 @@
+"""Evaluating a run prints what its summary holds, of whichever checkpoint and split is asked for."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from dltrain.engine import checkpoint
+from dltrain.report import finish
+
+
+@pytest.fixture(scope="module")
+def run(dltrain, tmp_path_factory):
+    """A quiet run whose best checkpoint is its first: low accuracy is made out to be good."""
+    cwd = tmp_path_factory.mktemp("evaluated")
+    words = ("data=iris", "model=linear", "epochs=6", "eval_every=3ep", "optim.learning_rate=0.5", "quiet=true")
+    watched = ("monitor=validation/loss", "metrics.accuracy.better=lower", "monitor=validation/accuracy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "_draw", lambda *args: None)
+        said = dltrain(*words, *watched, "optim=sgd", "optim.learning_rate=1e-9", "output_dir=run", cwd=cwd)
+    assert said.code == 0, said.err
+    return cwd / "run"
+
+
+def numbers(text: str, split: str) -> dict[str, float]:
+    line = re.search(rf"^{split} +(\d+) rows  (.*)$", text, re.MULTILINE)
+    return dict(zip(line[2].split()[::2], map(float, line[2].split()[1::2]), strict=True))
+
+
+def test_it_prints_the_numbers_of_the_summary(dltrain, digits_run):
+    said = dltrain("evaluate", str(digits_run.folder), "split=all")
+    assert said.code == 0 and said.err == ""
+    assert said.out.startswith(f"{digits_run.folder}, checkpoint of step {digits_run.summary['best_step']}\n")
+    for split in ("validation", "test"):
+        best = {n: v for n, v in digits_run.summary["best"][split].items()}
+        assert numbers(said.out, split) == pytest.approx(best, abs=5e-5)
+    assert re.search(r"^train +1294 rows", said.out, re.MULTILINE)
+
+
+def test_the_test_split_is_what_is_measured_unless_told(dltrain, run):
+    said = dltrain("evaluate", str(run))
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["test"]  # although the run was quiet
+
+
+def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
+    summary = json.loads((run / "summary.json").read_text())
+    steps = checkpoint.steps(run / "checkpoints")
+    assert (summary["best_step"], summary["steps"]) == (steps[0], 12) and len(steps) == 2
+    losses = {}
+    for wanted in ("best", "last", steps[0], 12):
+        said = dltrain("evaluate", str(run), f"checkpoint={wanted}", "split=validation")
+        assert said.code == 0, said.err
+        losses[wanted] = (said.out.splitlines()[0].split()[-1], numbers(said.out, "validation")["loss"])
+    assert losses["best"] == losses[steps[0]] and losses["last"] == losses[12] != losses["best"]
+    assert losses["last"][1] == pytest.approx(summary["validation"]["loss"], abs=5e-5)
+    assert losses["best"][1] == pytest.approx(summary["best"]["validation"]["loss"], abs=5e-5)
+    said = dltrain("evaluate", str(run), "checkpoint=7")
+    assert said.code == 4
+    assert f"checkpoint=7: there are checkpoints of steps {steps[0]}, 12" in said.err
+
+
+def test_other_metrics_may_be_asked_for(dltrain, run):
+    said = dltrain("evaluate", str(run), "metrics=[accuracy,log_loss]", "split=validation")
+    assert said.code == 0, said.err
+    assert set(numbers(said.out, "validation")) == {"loss", "accuracy", "log_loss"}
+
+
+def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltrain, run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    first, last = checkpoint.steps(folder / "checkpoints")
+    file = max((folder / f"checkpoints/step_{last:08d}").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
+    file.write_bytes(file.read_bytes()[:-1])
+    said = dltrain("evaluate", str(folder), "checkpoint=last")
+    assert said.code == 0
+    assert f"checkpoint step_{last:08d} is damaged" in said.err and f"damaged_step_{last:08d}" in said.err
+    assert said.out.splitlines()[0].endswith(f"checkpoint of step {first}")
+    (folder / f"checkpoints/step_{first:08d}/manifest.json").write_text("{}")
+    said = dltrain("evaluate", str(folder))
+    assert said.code == 4 and "can be used" in said.err
+
+
+def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
+    for words, message in (
+        ((), "evaluate: name one run folder"),
+        (("nowhere",), "nowhere: no such folder; RUN is the folder that a training run printed"),
+        ((str(tmp_path),), "is no run folder"),
+        ((str(run), "split=tets"), "split=tets: must be one of train, validation, test, all"),
+        ((str(run), "model=cnn"), ""),
+    ):
+        said = dltrain("evaluate", *words)
+        assert said.code in (2, 4) and message in said.err and "Traceback" not in said.err, words
+        assert "internal error" not in said.err

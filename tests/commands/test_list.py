@@ -1,0 +1,34 @@
+"""What there is to choose, one line each, from the YAML files' first comments."""
+
+import pytest
+
+from dltrain.config.tree import first_comment, packaged, read_tree
+
+
+def test_every_choice_of_every_group_is_listed_with_its_line(dltrain):
+    said = dltrain("list")
+    assert (said.code, said.err) == (0, "")
+    for group, choices in read_tree((packaged(),)).items():
+        assert f"\n{group}: " in f"\n{said.out}"
+        for name, path in choices.items():
+            assert first_comment(path), path
+            assert any(line.split()[:1] == [name] and first_comment(path) in line for line in said.out.splitlines())
+
+
+def test_one_group_is_listed_alone_and_several_with_headings(dltrain):
+    one = dltrain("list", "schedule").out
+    assert "cosine" in one and "schedule:" not in one and "mlp" not in one
+    two = dltrain("list", "schedule", "model").out
+    assert "schedule: " in two and "model: " in two and one.splitlines()[0] in two
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("list", "schedules"), "schedules: no such group; did you mean schedule? (groups: "),
+        (("list", "model=cnn"), "model=cnn: dltrain list takes the names of groups: dltrain list model"),
+    ],
+)
+def test_what_is_no_group_is_answered_with_the_groups(dltrain, words, message):
+    said = dltrain(*words)
+    assert said.code == 2 and message in said.err

@@ -1,0 +1,296 @@
+"""The law of resuming: cut anywhere and continued is the straight run, in its bits, its curves and its memory."""
+
+import json
+import re
+import shutil
+import signal
+import zipfile
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dltrain import training
+from dltrain.data.sources import embedded
+from dltrain.engine import checkpoint
+from dltrain.report import finish
+
+HARD = ("data=iris", "model.widths=[8]", "model.dropout=0.3", "model.norm=batch", "schedule=one_cycle")
+STRAIGHT = (*HARD, "batch_size=16", "epochs=4", "eval_every=5", "log_every=1", "output_dir=run")  # 7 steps an epoch
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+
+
+@pytest.fixture(scope="module")
+def straight(dltrain, tmp_path_factory):
+    """The run that was never cut."""
+    cwd = tmp_path_factory.mktemp("straight")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "_draw", lambda *args: None)
+        said = dltrain(*STRAIGHT, cwd=cwd)
+    assert said.code == 0, said.err
+    return cwd / "run"
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """`cut(step)` makes the next training end as by SIGINT at the first chunk's end from that step on."""
+
+    def at(step: int) -> None:
+        look = training.Signals.__call__
+
+        def stop(self: training.Signals, moment: object) -> None:
+            if moment.step >= step:
+                monkeypatch.setattr(training.Signals, "__call__", look)
+                self.received = signal.SIGINT
+            look(self, moment)
+
+        monkeypatch.setattr(training.Signals, "__call__", stop)
+
+    return at
+
+
+def rows(folder) -> list[dict]:
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "examples_per_second"} for row in found]
+
+
+def curves(folder) -> dict:
+    """What TensorBoard shows: (split, tag) -> its points."""
+    found = {}
+    for split in ("train", "validation"):
+        events = EventAccumulator(str(folder / "tensorboard" / split), size_guidance={"scalars": 0}).Reload()
+        for tag in set(events.Tags()["scalars"]) - {"examples_per_second"}:
+            found[split, tag] = [(p.step, p.value) for p in events.Scalars(tag)]
+    return found
+
+
+def hash_of(dltrain, folder) -> str:
+    said = dltrain("hash", str(folder))
+    assert said.code == 0, said.err
+    return said.out
+
+
+def assert_same(dltrain, folder, straight) -> None:
+    assert hash_of(dltrain, folder) == hash_of(dltrain, straight)
+    both = [json.loads((f / "summary.json").read_text()) for f in (folder, straight)]
+    for key in ("hash", "test", "validation", "best", "best_step", "steps", "epochs", "stop_reason"):
+        assert both[0][key] == both[1][key], key
+    assert rows(folder) == rows(straight)
+    assert curves(folder) == curves(straight)
+
+
+def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, straight, cut, tmp_path):
+    cut(10)
+    said = dltrain(*STRAIGHT, cwd=tmp_path)
+    assert said.code == 130
+    assert said.err == "dltrain: interrupted by SIGINT: saved at step 10; go on with: dltrain resume run\n"
+    assert not (tmp_path / "run" / "summary.json").exists()
+    cut(15)
+    assert dltrain("resume", "run", cwd=tmp_path).code == 130  # again, at the end of a chunk
+    said = dltrain("resume", "run", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "resumed run at step 15\n" in said.out
+    assert_same(dltrain, tmp_path / "run", straight)
+
+
+def test_died_behind_its_last_checkpoint_and_resumed_is_the_straight_run(dltrain, straight, tmp_path, monkeypatch):
+    save = checkpoint.save
+
+    def fail(folder, step, *content):
+        if step >= 20:
+            raise RuntimeError("the power went")
+        return save(folder, step, *content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", fail)
+        said = dltrain(*STRAIGHT, cwd=tmp_path)
+    assert said.code == 1 and "internal error: RuntimeError: the power went" in said.err
+    assert "Traceback" in (tmp_path / "run" / "train.log").read_text() and "Traceback" not in said.err
+    kept = checkpoint.steps(tmp_path / "run" / "checkpoints")[-1]
+    assert kept < 20 <= max(row["step"] for row in rows(tmp_path / "run"))
+    said = dltrain("resume", "run", cwd=tmp_path)
+    assert said.code == 0 and f"resumed run at step {kept}\n" in said.out
+    assert_same(dltrain, tmp_path / "run", straight)
+
+
+def test_died_between_its_last_step_and_its_summary_is_finished_by_resuming(
+    dltrain, straight, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, "_draw", lambda *args: 1 / 0)
+        assert dltrain(*STRAIGHT, cwd=tmp_path).code == 1
+    said = dltrain("resume", "run", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert_same(dltrain, tmp_path / "run", straight)
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(dltrain, straight):
+    before = {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name != "lock"}
+    said = dltrain("resume", str(straight))
+    assert said.code == 0
+    assert "is finished: 28 of 28 steps (all steps done)\n" in said.out
+    assert f"dltrain resume {straight} epochs=8\n" in said.out
+    assert {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name != "lock"} == before
+
+
+def test_a_longer_run_keeps_its_schedule_and_says_what_changed(dltrain, straight, tmp_path):
+    folder = shutil.copytree(straight, tmp_path / "run")
+    said = dltrain("resume", "run", "epochs=6", "optim.learning_rate=0.004", "log_every=2", cwd=tmp_path)
+    assert said.code == 0, said.err
+    for line in ("epochs: 4 -> 6", "optim.learning_rate: 0.001 -> 0.004", "log_every: 1 -> 2"):
+        assert f"changed {line}\n" in said.out
+    assert "schedule keeps its 28 steps and holds its last value beyond" in said.out
+    rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
+    assert list(rates) == [*range(1, 29), *range(30, 43, 2)]
+    last = rates[28]
+    assert 0 < last < 1e-7
+    assert [rates[step] for step in range(30, 43, 2)] == pytest.approx([4 * last] * 7, rel=1e-6)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["steps"], summary["epochs"]) == (42, 6.0)
+    assert [row["step"] for row in rows(folder) if row["split"] == "test"] == [28, 42]
+    started = json.loads((folder / "overrides.yaml").read_text())
+    assert started["resumed"] == [
+        {"step": 28, "overrides": ["epochs=6", "optim.learning_rate=0.004", "log_every=2"]}
+    ]
+
+
+def test_a_schedule_may_be_stretched(dltrain, straight, tmp_path):
+    folder = shutil.copytree(straight, tmp_path / "run")
+    said = dltrain("resume", "run", "epochs=6", "schedule.stretch=true", cwd=tmp_path)
+    assert said.code == 0 and "schedule planned anew for 42 steps (was 28)" in said.out
+    rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
+    assert rates[29] > 1e4 * rates[28] and 0 < rates[42] < 1e-7
+
+
+def test_a_run_extended_is_the_longer_run(dltrain, tmp_path):
+    words = ("data=iris", "model=linear", "batch_size=16", "eval_every=5", "log_every=1")
+    assert dltrain(*words, "epochs=2", "output_dir=short", cwd=tmp_path).code == 0
+    assert dltrain("resume", "short", "epochs=4", cwd=tmp_path).code == 0
+    assert dltrain(*words, "epochs=4", "output_dir=long", cwd=tmp_path).code == 0
+    assert hash_of(dltrain, tmp_path / "short") == hash_of(dltrain, tmp_path / "long")
+    train = [[row for row in rows(tmp_path / name) if row["split"] == "train"] for name in ("short", "long")]
+    assert train[0] == train[1]
+
+
+REFUSED = {
+    "data=wine": "data.name: iris -> wine: a run keeps its data",
+    "data.scale=none": "data.scale: standard -> none",
+    "data.validation=0.2": "data.validation: 0.1 -> 0.2",
+    "data.split_seed=1": "data.split_seed: 0 -> 1",
+    "model=linear": "model._target_: dltrain.models.mlp.MLP -> dltrain.models.linear.Linear: a run keeps its model",
+    "model.widths=[4]": "model.widths: [8] -> [4]",
+    "model.dropout=0": "model.dropout: 0.3 -> 0",
+    "seed=1": "seed: 0 -> 1: a run keeps its seed",
+    "batch_size=8": "batch_size: 16 -> 8: a run keeps its batch_size",
+    "optim=sgd": "optim._target_: dltrain.optimizers.adam -> : a run keeps its optim",
+    "optim.b1=0.5": "optim.b1: 0.9 -> 0.5",
+    "optim.rules=[{match: head, freeze: true}]": "optim.rules: ",
+    "loss=focal": "loss._target_: dltrain.losses.cross_entropy -> dltrain.losses.focal: a run keeps its loss",
+    "loss.l2=0.1": "loss.l2: ",
+    "schedule=linear": "schedule._target_: ",
+    "augment=noise": "a run keeps its augment",
+    "limit_batches=2": "limit_batches: null -> 2",
+    "init_from=elsewhere": "init_from: null -> elsewhere",
+    "experiment=mnist_lenet": "experiment: is chosen when a run starts",
+    "lr=1": "did you mean optim.learning_rate",
+}
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_what_trains_may_not_change(dltrain, straight, word):
+    before = {
+        p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name not in ("lock", "train.log")
+    }
+    said = dltrain("resume", str(straight), "epochs=9", word)
+    assert said.code == 2
+    assert REFUSED[word] in said.err
+    assert said.out == "" and said.err.count("\n") == 1
+    after = {
+        p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name not in ("lock", "train.log")
+    }
+    assert before == after
+
+
+def test_other_data_is_refused_with_3(dltrain, straight, tmp_path, monkeypatch):
+    with np.load(embedded.FOLDER / "iris.npz") as stored:
+        arrays = dict(stored)
+    arrays["inputs"] = arrays["inputs"].copy()
+    arrays["inputs"].reshape(-1)[0] += 0.125
+    np.savez(tmp_path / "iris.npz", **arrays)
+    assert zipfile.is_zipfile(tmp_path / "iris.npz")
+    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    for command in ("resume", "evaluate"):
+        said = dltrain(command, str(straight), *(["epochs=9"] if command == "resume" else []))
+        assert said.code == 3
+        assert re.search(r"the data is not what .* was trained on \(fingerprint changed\)", said.err)
+
+
+def test_early_stopping_goes_on_counting_where_it_was(dltrain, cut, tmp_path):
+    words = (
+        "data=iris",
+        "model=linear",
+        "batch_size=16",
+        "optim.learning_rate=1e-30",
+        "early_stopping.patience=4",
+        "output_dir=run",
+    )
+    cut(14)
+    assert dltrain(*words, cwd=tmp_path).code == 130
+    said = dltrain("resume", "run", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "early stopping: no better validation accuracy in 4 evaluations: " in said.out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] == 5 * 7  # the first evaluation is the best; four more were waited for
+    said = dltrain("resume", "run", cwd=tmp_path)
+    assert said.code == 0 and "is finished: 35 of 140 steps (early stopping: no better" in said.out
+
+
+def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltrain, straight, tmp_path):
+    folder = shutil.copytree(straight, tmp_path / "run")
+    steps = checkpoint.steps(folder / "checkpoints")
+    assert steps[-1] == 28
+    flip(folder / "checkpoints" / "step_00000028")
+    said = dltrain("resume", "run", cwd=tmp_path)
+    if len(steps) == 1:
+        assert said.code == 4 and "nothing was started from zero" in said.err
+    else:
+        assert said.code == 0 and f"resumed run at step {steps[-2]}" in said.out
+        assert hash_of(dltrain, folder) == hash_of(dltrain, straight)
+    assert "checkpoint step_00000028 is damaged" in said.err and "set aside as damaged_step_00000028" in said.err
+
+
+def flip(path) -> None:
+    """Change one bit of the largest file."""
+    file = max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("words", [(), ("a", "b"), ("nowhere",), (".",)])
+def test_a_run_folder_must_be_named(dltrain, words, tmp_path):
+    said = dltrain("resume", *words, cwd=tmp_path)
+    assert said.code == 2
+    assert re.search(r"dltrain resume outputs/DATE/TIME-NAME|no such folder; RUN is|is no run folder", said.err)
+
+
+def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_path):
+    folder = shutil.copytree(straight, tmp_path / "run")
+    sentinel = tmp_path / "sentinel"
+    text = (folder / "config.yaml").read_text()
+    evil = text.replace(
+        "_target_: dltrain.schedules.one_cycle", f"_target_: os.system\n  command: touch {sentinel}"
+    )
+    (folder / "config.yaml").write_text(evil.replace("trust: []", "trust: [os]"))
+    for command in ("resume", "evaluate"):
+        said = dltrain(command, "run", cwd=tmp_path)
+        assert said.code == 2
+        assert (
+            "a config may name parts of dltrain" in said.err
+            and "trust in the run's config.yaml does not count" in said.err
+        )
+    assert not sentinel.exists()
