@@ -12,18 +12,19 @@ from flax import nnx
 
 from dltrain.config import schema
 from dltrain.config.build import accepts, bind, build, is_function
-from dltrain.data.check import check_rows
 from dltrain.data.pipeline import Pipeline
-from dltrain.data.preprocess import Preprocess, Scale, fit
+from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
 from dltrain.data.split import NAMES, Splits, make_splits
+from dltrain.data.survey import blocks, read_targets, read_whole, size_of
 from dltrain.durations import Duration
 from dltrain.engine.callbacks import Callback
+from dltrain.engine.memory import room_for_data
 from dltrain.engine.rules import Rule, apply_rules, decayed
 from dltrain.engine.state import OptimizerFactory
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
 from dltrain.metrics import Average
-from dltrain.types import Array, Batch, Spec, Task
+from dltrain.types import Array, Batch, Source, Spec, Task
 
 Config = Mapping[str, Any]
 
@@ -33,9 +34,9 @@ class Parts:
     """Everything a run is made of, built and checked."""
 
     spec: Spec
-    arrays: dict[str, np.ndarray]  # the whole data set
+    source: Source
+    arrays: dict[str, np.ndarray] | None  # the whole data set, unless it is streamed
     splits: Splits
-    fingerprint: str
     pipeline: Pipeline
     preprocess: Preprocess
     make_model: Callable[[nnx.Rngs], nnx.Module]
@@ -53,7 +54,7 @@ class Parts:
         """Say what the data is: what a later start must find again."""
         splits = {name: self.splits[name] for name in NAMES}
         return {
-            "fingerprint": self.fingerprint,
+            "fingerprint": self.source.fingerprint,
             "rows": {name: len(rows) for name, rows in splits.items()},
             "splits": {name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in splits.items()},
             "classes": list(self.spec.classes),
@@ -64,16 +65,16 @@ class Parts:
 
 def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
-    spec, arrays, splits, fingerprint, pipeline, preprocess = _data(config, trust)
+    spec, source, arrays, splits, pipeline, preprocess = _data(config, trust)
     rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
     optimizer, hparams = _optimizer(config["optim"], rules, trust)
     loss, own = _without_engine_keys(config, "loss")
     metrics, better = _metrics(config["metrics"], spec, trust)
     return Parts(
         spec=spec,
+        source=source,
         arrays=arrays,
         splits=splits,
-        fingerprint=fingerprint,
         pipeline=pipeline,
         preprocess=preprocess,
         make_model=lambda rngs: build(config["model"], path="model", trust=trust, spec=spec, rngs=rngs),
@@ -102,10 +103,11 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
     node, own = _without_engine_keys(config, "data")
     task = {"task": Task(own["task"])} if own.get("task") else {}
     source = build(node, path="data", trust=trust, **task)
-    arrays = source.read(np.arange(len(source)))
     spec = source.spec
-    check_rows(arrays, spec)
-    labels = arrays["targets"] if spec.classes else None
+    stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= room_for_data())
+    arrays = read_whole(source) if stays else None
+    targets = read_targets(source) if arrays is None else arrays["targets"]
+    labels = targets if spec.classes else None
     held = {name: own[name] for name in ("validation", "test")}
     splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **held)
     batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
@@ -123,9 +125,8 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
         limit=limit,
         overfit=config["overfit_batches"],
     )
-    train = splits.train
-    preprocess = fit(arrays["inputs"][train], arrays["targets"][train], spec=spec, scale=Scale(own["scale"]))
-    return spec, arrays, splits, source.fingerprint, pipeline, preprocess
+    preprocess = fit_blocks(blocks(source, splits.train), spec=spec, scale=Scale(own["scale"]))
+    return spec, source, arrays, splits, pipeline, preprocess
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:

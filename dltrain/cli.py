@@ -286,6 +286,7 @@ def _sweep(words: tuple[str, ...], folders: tuple[Path, ...], tree: Tree) -> int
         code = stopped.code
     except KeyboardInterrupt:  # between two jobs
         code = 130
+    (folder / "multirun.yaml").unlink(missing_ok=True)  # Hydra's own; each job's folder says what it was
     importlib.import_module("dltrain.report.sweep").summarise(folder)
     return code
 
@@ -347,6 +348,8 @@ def _claim(place: str | None, *, overwrite: bool) -> Path:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
             raise ConfigError(f"output_dir={place}: is not empty; choose another, or overwrite=true")
         folder.mkdir(parents=True, exist_ok=True)
+        for job in [p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()]:
+            _clear(job)
         return folder
     now = datetime.now()
     day = Path("multirun", now.strftime("%Y-%m-%d")).resolve()
@@ -357,6 +360,17 @@ def _claim(place: str | None, *, overwrite: bool) -> Path:
             folder.mkdir()
             return folder
     raise ConfigError(f"{day}: too many sweeps started in one second")
+
+
+def _clear(job: Path) -> None:
+    """Delete the run of an earlier sweep; a folder that holds anything else is left."""
+    run = importlib.import_module("dltrain.engine.folder").RunFolder(job)
+    run.lock()
+    run.clear()
+    run.release()
+    (job / "lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        job.rmdir()
 
 
 def _complete(wanted: str, known: dict[str, str]) -> int:
@@ -406,7 +420,7 @@ def _fault(error: Exception) -> DltrainError:
     first = (str(error).splitlines() or [""])[0]
     wrapped = DltrainError(
         f"internal error: {type(error).__name__}: {first} "
-        "(please report it; the traceback is in train.log, or shown with DLTRAIN_TRACEBACK=1)"
+        "(please report it; the traceback is in the train.log of the run, or shown with DLTRAIN_TRACEBACK=1)"
     )
     wrapped.__cause__ = error
     return wrapped

@@ -43,6 +43,9 @@ class Plan:
     skip_nonfinite: bool
     overfit: bool
     profile: bool
+    intervals: tuple[int, ...] = ()  # steps between evaluations and the like, where they are counted in steps
+    read_threads: int = 2  # that read a streamed data set ahead
+    patience_of_reading: float = 60.0  # seconds to wait for one batch of it
 
 
 def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
@@ -60,16 +63,16 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
             "early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1"
         )
     largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
-    save = config["checkpoint_every"]
+    evaluate = _duration(config, "eval_every")
+    auto = config["checkpoint_every"] == "auto"
+    save = (Duration(1, "ep"), Duration(5, "min")) if auto else (_duration(config, "checkpoint_every"),)
     return Plan(
         seed=config["seed"],
         total=total,
         eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
         log_every=config["log_every"],
-        eval_every=_duration(config, "eval_every"),
-        save_every=(Duration(1, "ep"), Duration(5, "min"))
-        if save == "auto"
-        else (_duration(config, "checkpoint_every"),),
+        eval_every=evaluate,
+        save_every=save,
         splits=splits,
         monitor=monitor,
         patience=stopping["patience"],
@@ -78,6 +81,9 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         skip_nonfinite=config["on_nonfinite"] == "skip",
         overfit=overfit,
         profile=config["profile"],
+        intervals=tuple(n for every in (evaluate, *save) if (n := every.steps(per_epoch))),
+        read_threads=config["data"]["threads"],
+        patience_of_reading=config["data"]["timeout"],
     )
 
 

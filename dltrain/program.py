@@ -1,6 +1,8 @@
 """Parts -> Program: the compiled functions of a run and the data on its device."""
 
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +11,7 @@ from dltrain.assemble import Parts
 from dltrain.data.pipeline import PADDING
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Evaluation, Evaluator
-from dltrain.engine.feed import place
+from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.state import TrainState, create, initial, trace_module
 from dltrain.engine.step import make_step
 from dltrain.metrics import Average
@@ -23,7 +25,6 @@ class Program:
         """Trace the model; shapes that do not fit are found here."""
         self.parts, self.plan = parts, plan
         self.module, self.graphs = trace_module(parts.make_model)
-        self.capacity = min(capacity(parts.pipeline.batch_size), plan.total)
 
     def start(self) -> TrainState:
         """Initialise the state of a new run."""
@@ -41,9 +42,29 @@ class Program:
         return {**numbers, "total_steps": np.int32(self.plan.total)}
 
     @cached_property
-    def data(self) -> dict[str, jax.Array]:
-        """The whole data set on the device."""
-        return place(self.parts.arrays)
+    def supply(self) -> Resident | Streamed:
+        """What chunks and evaluations are fed from."""
+        parts = self.parts
+        return Streamed(parts.source) if parts.arrays is None else Resident(parts.arrays)
+
+    @property
+    def data(self) -> Mapping[str, jax.Array]:
+        """What stays on the device for the whole run."""
+        return self.supply.data
+
+    @cached_property
+    def capacity(self) -> int:
+        """K, the most steps of one chunk; no more than will ever be due at once."""
+        most = capacity(self.supply.batch_bytes(self.parts.pipeline.batch_size))
+        return min(most, self.plan.total, *self.plan.intervals)
+
+    @cached_property
+    def ahead(self) -> ReadAhead | None:
+        """The threads that read a streamed data set."""
+        if isinstance(self.supply, Resident):
+            return None
+        options = {"threads": self.plan.read_threads, "patience": self.plan.patience_of_reading}
+        return read_ahead(self.supply, self.parts.pipeline, ahead=self.capacity, **options)
 
     @cached_property
     def chunk(self):
@@ -61,12 +82,14 @@ class Program:
             log_every=self.plan.log_every,
             skip_nonfinite=self.plan.skip_nonfinite,
         )
-        return make_chunk(step)
+        return make_chunk(step, self.supply.pick)
 
-    def feed(self, step: int, count: int) -> np.ndarray:
-        """Rows of the batches of the next `count` steps, int32 [K, B]."""
-        rows = self.parts.pipeline.indices(step, count)
-        return np.pad(rows, ((0, self.capacity - count), (0, 0)), constant_values=PADDING)
+    def feed(self, step: int, count: int) -> Any:
+        """Make what a chunk of the next `count` steps is given, [K, B] or [K, B, ...]."""
+        pipeline = self.parts.pipeline
+        if isinstance(self.supply, Streamed) and self.ahead:
+            return self.supply.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
+        return self.supply.load(pipeline.indices(step, count), self.capacity)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -78,10 +101,21 @@ class Program:
             loss=parts.objective.loss,
             metrics=parts.metrics,
             preprocess=parts.preprocess,
-            data=self.data,
+            feed=self.supply,
             batch_size=size,
-            batches=-(-largest // size),
+            batches=min(-(-largest // size), capacity(self.supply.batch_bytes(size))),
         )
+
+    @property
+    def waited(self) -> Callable[[], float] | None:
+        """Tell how many seconds training has stood still for data so far, where it is streamed."""
+        ahead = self.ahead
+        return None if ahead is None else lambda: ahead.waited
+
+    def close(self) -> None:
+        """Let the threads that read end."""
+        if self.ahead:
+            self.ahead.close()
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split; with `overfit_batches`, train is those batches."""

@@ -144,10 +144,16 @@ def train(
     plan, parts = program.plan, program.parts
     first = start.step if start else 0
     state = program.start() if state is None else state
-    recorder = Recorder(folder, log_every=plan.log_every, batch_size=parts.pipeline.batch_size, start_step=first)
+    recorder = Recorder(
+        folder,
+        log_every=plan.log_every,
+        batch_size=parts.pipeline.batch_size,
+        start_step=first,
+        waited=program.waited,
+    )
     at_start(recorder)
     signals, monitor = Signals(), plan.monitor
-    best = Best(monitor.split, monitor.name, monitor.higher_is_better, plan.min_delta) if monitor else None
+    best = Best(monitor.split, monitor.name, monitor.higher_is_better) if monitor else None
     callbacks, saver = _callbacks(program, folder, screen, recorder, best, first)
     if start:
         state = _continued(state, start, stretch=plan.stretch)
@@ -172,6 +178,7 @@ def train(
         raise NonFiniteError(error.step, _explained(error, program, folder)) from error
     finally:
         screen.end_live()
+        program.close()
     skipped = list(saver.remembering["watch"].skipped)
     return Trained(outcome, saver.best_step, recorder, signals.received, first, skipped)
 
@@ -182,14 +189,14 @@ def _callbacks(
     """List what happens at a chunk's end, in order: look, remember, write, then whatever may end training."""
     plan, per_epoch = program.plan, program.parts.pipeline.steps_per_epoch
     own = [Every(every, callback, per_epoch=per_epoch) for every, callback in program.parts.callbacks]
-    stopping = EarlyStopping(best, plan.patience) if best and plan.patience else None
+    stopping = EarlyStopping(best, plan.patience, plan.min_delta) if best and plan.patience else None
     named: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(own)}
     named |= {"best": best} if best else {}
     named |= {"early_stopping": stopping} if stopping else {}
     saver = Saver(folder.checkpoints, best, named)
 
     def save_best(moment: Moment) -> None:
-        if best and best.replaced:
+        if best and best.improved:
             saver(moment)
 
     watch = Watch(limit=SKIPS if plan.skip_nonfinite else 1)

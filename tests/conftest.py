@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from typing import ClassVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,22 @@ def arrays() -> dict[str, np.ndarray]:
     return {"inputs": inputs, "targets": labels}
 
 
+class InMemory:
+    """A source of arrays."""
+
+    fingerprint = "none"
+    published: ClassVar = {}
+
+    def __init__(self, spec: Spec, arrays: dict[str, np.ndarray]) -> None:
+        self.spec, self._arrays = spec, arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays["inputs"])
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: value[indices] for name, value in self._arrays.items()}
+
+
 @pytest.fixture(scope="session")
 def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts]:
     """Build parts by hand: an MLP with batch norm and dropout, Adam, one row a column of `arrays`."""
@@ -74,9 +91,9 @@ def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts
         train = splits.train
         parts = {
             "spec": spec,
+            "source": InMemory(spec, arrays),
             "arrays": arrays,
             "splits": splits,
-            "fingerprint": "none",
             "pipeline": Pipeline(train, batch_size, seed),
             "preprocess": fit(arrays["inputs"][train], arrays["targets"][train], spec=spec, scale=Scale.STANDARD),
             "make_model": lambda rngs: MLP((6,), spec=spec, rngs=rngs, dropout=dropout, norm=Norm.BATCH),

@@ -234,8 +234,8 @@ def _fit(value: Any, annotation: Any, path: str, trust: Collection[str]) -> tupl
     if origin is typing.Literal:
         return value in options, value
     if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
-        members = {m.value: m for m in annotation}
-        return value in members, members.get(value)
+        found = next((m for m in annotation if m.value == value), None)
+        return found is not None, found
     if annotation is bool or annotation is str:
         return isinstance(value, annotation), value
     if annotation is int:

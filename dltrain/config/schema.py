@@ -1,6 +1,5 @@
 """The keys that dltrain itself reads: what each may hold, its unit, one line about it. Defaults stand in YAML."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ GROUPS = {
     "callbacks": "what else happens on the way (one, or several)",
     "experiment": "a whole recipe: sets several of the above",
 }
+LARGEST = 3.4e38  # of float32, which is what the numbers become
 MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
 
 
@@ -60,8 +60,8 @@ def number(*, above: float | None = None, low: float | None = None, below: float
     bounds = [f"{sign} {edge:g}" for sign, edge in ((">", above), ("≥", low), ("<", below)) if edge is not None]
 
     def parse(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+            raise ValueError  # nan too
         outside = (above is not None and value <= above) or (low is not None and value < low)
         if outside or (below is not None and value >= below):
             raise ValueError
@@ -204,6 +204,11 @@ NODES = {
             one_of("standard", "unit", "symmetric", "none"),
             "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows",
         ),
+        "feed": Key(
+            one_of("auto", "resident", "streamed"), "on the device, or read ahead by threads; auto: by its size"
+        ),
+        "threads": Key(whole(1, 64), "that read a streamed data set ahead", "threads"),
+        "timeout": Key(number(above=0), "how long to wait for a batch of a streamed data set", "seconds"),
         "task": Key(optional(one_of("classification", "binary", "regression")), "what the targets are"),
     },
     "loss": {

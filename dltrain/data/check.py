@@ -11,13 +11,14 @@ from dltrain.errors import ConfigError, DataError
 from dltrain.types import Spec, Task
 
 
-def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "data") -> None:
+def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "data", first: int = 0) -> None:
     """Raise DataError, naming row and column, unless every row is what `spec` promises.
 
     Args:
         arrays: `inputs [N, ...]`, `targets [N, ...]` and whatever else a source delivers by rows.
         spec: what the source says about them.
         name: what to call the data in messages.
+        first: the number of the first row, where these are some of many.
     """
     for part, promised in (("inputs", spec.inputs), ("targets", spec.targets)):
         if part not in arrays:
@@ -35,15 +36,15 @@ def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "dat
         raise DataError(f"{name}: there are no rows")
     columns = {"inputs": spec.features, "targets": spec.target_names}
     for part, array in arrays.items():
-        _check_finite(array, f"{name}: {part}", columns.get(part, ()))
+        _check_finite(array, f"{name}: {part}", columns.get(part, ()), first)
     if spec.task is Task.REGRESSION:
         if not np.issubdtype(arrays["targets"].dtype, np.floating):
             raise DataError(f"{name}: targets of a regression must be floats, found {arrays['targets'].dtype}")
     else:
-        check_labels(arrays["targets"], _classes(spec, name), name=name)
+        check_labels(arrays["targets"], _classes(spec, name), name=name, first=first)
 
 
-def check_labels(labels: np.ndarray, classes: int, *, name: str) -> None:
+def check_labels(labels: np.ndarray, classes: int, *, name: str, first: int = 0) -> None:
     """Raise DataError, naming the first bad row, unless `labels` are whole numbers in 0..classes-1, int [N]."""
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise DataError(
@@ -52,7 +53,8 @@ def check_labels(labels: np.ndarray, classes: int, *, name: str) -> None:
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(bad):
         raise DataError(
-            f"{name}: the label of row {bad[0]} is {labels[bad[0]]}, expected 0..{classes - 1} ({classes} classes)"
+            f"{name}: the label of row {first + bad[0]} is {labels[bad[0]]}, "
+            f"expected 0..{classes - 1} ({classes} classes)"
             f"; {len(bad)} of {len(labels)} rows are out of range"
         )
 
@@ -71,7 +73,7 @@ def fitting_task(task: Task | None, classes: int, *, name: str) -> Task:
     return fitting[0] if task is None else Task(task)
 
 
-def _check_finite(array: np.ndarray, where: str, columns: Sequence[str]) -> None:
+def _check_finite(array: np.ndarray, where: str, columns: Sequence[str], first: int) -> None:
     if not np.issubdtype(array.dtype, np.floating):
         return
     finite = np.isfinite(array)
@@ -81,7 +83,8 @@ def _check_finite(array: np.ndarray, where: str, columns: Sequence[str]) -> None
     column = columns[place[0]] if len(place) == 1 and place[0] < len(columns) else ", ".join(map(str, place))
     bad = len(array) - int(finite.reshape(len(array), -1).all(1).sum())
     raise DataError(
-        f"{where} of row {row}{f', column {column}' if place else ''}: {array[row, *place]} is no finite number; "
+        f"{where} of row {first + row}{f', column {column}' if place else ''}: "
+        f"{array[row, *place]} is no finite number; "
         f"{bad} of {len(array)} rows have one; fill them or leave these rows out"
     )
 

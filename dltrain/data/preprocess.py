@@ -1,5 +1,6 @@
 """Scaling of inputs and regression targets: fitted on the training rows, applied in the graph."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -59,46 +60,83 @@ class Preprocess:
         return {n: {"shift": a.shift.tolist(), "scale": a.scale.tolist()} for n, a in parts.items() if a}
 
 
+Block = tuple[np.ndarray, np.ndarray]
+"""Some rows: inputs [N, ...] and targets [N, ...]."""
+
+
 def fit(inputs: np.ndarray, targets: np.ndarray, *, spec: Spec, scale: Scale) -> Preprocess:
-    """Fit on the training rows: inputs [N, ...], targets [N, ...].
+    """Fit on the training rows: inputs [N, ...], targets [N, ...]; see `fit_blocks`."""
+    return fit_blocks([(inputs, targets)], spec=spec, scale=scale)
+
+
+def fit_blocks(blocks: Iterable[Block], *, spec: Spec, scale: Scale) -> Preprocess:
+    """Fit on the training rows, some at a time, in one pass.
 
     A table has its own shift and scale for each column, a picture for each channel. A constant column is only
     shifted. Targets of a regression are standardised with `scale=standard`, and left alone otherwise.
     """
-    per_row = spec.kind is Kind.IMAGE and inputs.dtype == np.uint8 and scale in (Scale.UNIT, Scale.SYMMETRIC)
-    axes = tuple(range(inputs.ndim - 1))
-    width = inputs.shape[-1]
-    match scale:
-        case Scale.NONE:
-            shift, size = np.zeros(width), np.ones(width)
-        case Scale.STANDARD:
-            shift, size = _moments(inputs)
-        case _:
-            low, high = inputs.min(axes).astype(float), inputs.max(axes).astype(float)
-            if per_row:  # all channels of a picture keep their proportion
-                low, high = np.full(width, low.min()), np.full(width, high.max())
-            shift, size = low, high - low
-            if scale is Scale.SYMMETRIC:
-                shift, size = (low + high) / 2, (high - low) / 2
-    affine = _affine(shift, size)
-    if spec.task is Task.REGRESSION and scale is Scale.STANDARD:
-        return Preprocess(affine, _affine(*_moments(targets)))
-    return Preprocess(affine)
+    width = spec.inputs.shape[-1]
+    if scale is Scale.NONE:
+        return Preprocess(_affine(np.zeros(width), np.ones(width)))
+    inputs, targets = Moments(), Moments()
+    both = spec.task is Task.REGRESSION and scale is Scale.STANDARD
+    for x, y in blocks:
+        inputs.add(x)
+        if both:
+            targets.add(y)
+    if scale is Scale.STANDARD:
+        affine = _affine(inputs.mean, inputs.deviation)
+        return Preprocess(affine, _affine(targets.mean, targets.deviation) if both else None)
+    low, high = inputs.low, inputs.high
+    if spec.kind is Kind.IMAGE and spec.inputs.dtype == "uint8":  # all channels keep their proportion
+        low, high = np.full(width, low.min()), np.full(width, high.max())
+    if scale is Scale.SYMMETRIC:
+        return Preprocess(_affine((low + high) / 2, (high - low) / 2))
+    return Preprocess(_affine(low, high - low))
+
+
+class Moments:
+    """Count, mean, spread and bounds of columns, over blocks of rows (Chan, Golub and LeVeque 1979), in float64."""
+
+    def __init__(self) -> None:
+        """Begin with no rows."""
+        self.count = 0
+        self.mean = self._squares = np.zeros(1)
+        self.low, self.high = np.full(1, np.inf), np.full(1, -np.inf)
+
+    def add(self, values: np.ndarray) -> None:
+        """Add rows [N, ..., columns]."""
+        flat = values.reshape(-1, values.shape[-1])
+        count = len(flat)
+        mean, squares = _of_bytes(flat) if values.dtype == np.uint8 else _of_floats(flat)
+        total = self.count + count
+        gap = mean - self.mean
+        self._squares = self._squares + squares + gap**2 * (self.count * count / total)
+        self.mean = self.mean + gap * (count / total)
+        self.count = total
+        self.low, self.high = np.minimum(self.low, flat.min(0)), np.maximum(self.high, flat.max(0))
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Population deviation of each column."""
+        return np.sqrt(self._squares / self.count)
+
+
+def _of_bytes(flat: np.ndarray) -> Block:
+    """Mean and sum of squared distances of uint8 columns, from counts: no float64 copy of many pictures."""
+    counts = np.stack([np.bincount(column, minlength=256) for column in flat.T])
+    levels = np.arange(256.0)
+    mean = counts @ levels / len(flat)
+    return mean, (counts * (levels[None, :] - mean[:, None]) ** 2).sum(1)
+
+
+def _of_floats(flat: np.ndarray) -> Block:
+    mean = flat.mean(0, dtype=np.float64)
+    return mean, ((flat - mean[None, :]) ** 2).sum(0)
 
 
 def _affine(shift: np.ndarray, size: np.ndarray) -> Affine:
     return Affine(shift.astype(np.float32), np.where(size > 0, size, 1.0).astype(np.float32))
-
-
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population deviation over all axes but the last, in float64."""
-    flat = values.reshape(-1, values.shape[-1])
-    if values.dtype == np.uint8:  # exact, and without a float64 copy of a large set of pictures
-        counts = np.stack([np.bincount(column, minlength=256) for column in flat.T])
-        levels, total = np.arange(256.0), len(flat)
-        mean = counts @ levels / total
-        return mean, np.sqrt((counts * (levels[None, :] - mean[:, None]) ** 2).sum(1) / total)
-    return flat.mean(0, dtype=np.float64), flat.std(0, dtype=np.float64)
 
 
 def _over(values: np.ndarray, ndim: int) -> np.ndarray:

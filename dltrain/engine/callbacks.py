@@ -164,32 +164,33 @@ class Evaluate:
 class Best:
     """Remembers the best value of the monitored number so far, and the step it was seen at.
 
-    Where values are equal, as accuracies of a small split often are, the smaller loss decides; it is no improvement
-    that early stopping would wait for.
+    Where values are equal, as accuracies of a small split often are, the smaller loss decides.
     """
 
     split: str
     name: str
     higher_is_better: bool
-    min_delta: float = 0.0
     value: float | None = None
     loss: float = np.inf
     step: int = 0
-    improved: bool = False  # just now, by more than min_delta
-    replaced: bool = False  # just now, be it by the loss only
+    improved: bool = False  # just now
 
     def __call__(self, moment: Moment) -> None:
         """Compare, if the monitored number was computed just now."""
-        self.improved = self.replaced = False
+        self.improved = False
         if self.split not in moment.results:
             return
         scalars = moment.results[self.split].scalars
         found, loss = scalars[self.name], scalars["loss"]
-        gain = (found - (self.value or 0.0)) * (1 if self.higher_is_better else -1)
-        self.improved = bool(np.isfinite(found)) and (self.value is None or gain > self.min_delta)
-        self.replaced = self.improved or (found == self.value and loss < self.loss)
-        if self.replaced:
+        self.improved = self.is_better(found, self.value) or (found == self.value and loss < self.loss)
+        if self.improved:
             self.value, self.loss, self.step = found, loss, moment.step
+
+    def is_better(self, found: float, than: float | None, *, by: float = 0.0) -> bool:
+        """Tell whether `found` is finite and better by more than `by`; anything finite is better than None."""
+        if not np.isfinite(found) or than is None:
+            return bool(np.isfinite(found))
+        return (found - than if self.higher_is_better else than - found) > by
 
     def state(self) -> dict[str, Any]:
         """Return value, loss and step."""
@@ -203,29 +204,35 @@ class Best:
 
 @dataclass
 class EarlyStopping:
-    """Ends training when the monitored number has not improved for `patience` evaluations."""
+    """Ends training when the monitored number has not improved by `min_delta` for `patience` evaluations."""
 
     best: Best
     patience: int
+    min_delta: float = 0.0
+    value: float | None = None  # what is to be improved upon
     waited: int = 0
 
     def __call__(self, moment: Moment) -> None:
         """Count evaluations without improvement."""
         if self.best.split not in moment.results:
             return
-        self.waited = 0 if self.best.improved else self.waited + 1
+        found = moment.results[self.best.split].scalars[self.best.name]
+        if self.best.is_better(found, self.value, by=self.min_delta):
+            self.value, self.waited = found, 0
+        else:
+            self.waited += 1
         if self.waited >= self.patience:
             raise StopTraining(
                 f"early stopping: no better {self.best.split} {self.best.name} in {self.patience} evaluations"
             )
 
     def state(self) -> dict[str, Any]:
-        """Return the count."""
-        return {"waited": self.waited}
+        """Return the count, and what is to be improved upon."""
+        return {"value": self.value, "waited": self.waited}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Continue from there."""
-        self.waited = saved["waited"]
+        self.value, self.waited = saved["value"], saved["waited"]
 
 
 @dataclass

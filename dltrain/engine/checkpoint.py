@@ -76,6 +76,7 @@ def problems(path: Path) -> list[str]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         listed = {name: (f["size"], f["sha256"]) for name, f in manifest["files"].items()}
         step = int(manifest["step"])
+        dict(manifest["meta"]), dict(manifest["arrays"])
         seal = (path / SEAL).read_bytes().decode()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} cannot be read ({error})"]
@@ -108,7 +109,10 @@ def load(folder: Path, step: int) -> Checkpoint:
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in manifest["arrays"]}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        leaves = reader.restore((path / "arrays").resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+        try:
+            leaves = reader.restore((path / "arrays").resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+        except (ValueError, KeyError, OSError) as error:  # whole by its sums, yet nothing that was written here
+            raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
     return Checkpoint(step, leaves, manifest["meta"])
 
 

@@ -6,35 +6,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dltrain.engine.feed import gather
 from dltrain.engine.state import TrainState
 from dltrain.engine.step import Logs
 from dltrain.types import Array, Batch
 
 FEED_BYTES = 64 * 2**20
 MOST_STEPS = 1024  # a dispatch is well under 1 % of the time long before this
+Pick = Callable[[Mapping[str, Array], Any, Array], Batch]
+"""(what stays on the device, what one dispatch is given, i) -> the batch i."""
 
 
-def capacity(batch_size: int) -> int:
-    """Return K, the most steps of one chunk: the feed of row numbers stays under 64 MiB."""
-    return max(1, min(MOST_STEPS, FEED_BYTES // (4 * batch_size)))
+def capacity(batch_bytes: int) -> int:
+    """Return K, the most steps of one chunk: what it is given stays under 64 MiB."""
+    return max(1, min(MOST_STEPS, FEED_BYTES // batch_bytes))
 
 
 def make_chunk(
-    step: Callable[[TrainState, Batch], tuple[TrainState, Logs]],
-) -> Callable[[TrainState, Mapping[str, Array], Array, Array], tuple[TrainState, Logs]]:
-    """Compile `(state, data, feed [K, B], n) -> (state, logs [K])`, which does the first n <= K steps of the feed.
+    step: Callable[[TrainState, Batch], tuple[TrainState, Logs]], pick: Pick
+) -> Callable[[TrainState, Mapping[str, Array], Any, Array], tuple[TrainState, Logs]]:
+    """Compile `(state, data, given [K, ...], n) -> (state, logs [K])`, which does the first n <= K steps.
 
     n is an argument of the one executable, so that a chunk of any length runs the same code and cutting a run at
     any step changes no bit. The state is donated: it must not be read again.
     """
 
-    def chunk(state: TrainState, data: Mapping[str, Array], feed: Array, n: Array) -> tuple[TrainState, Logs]:
-        def one(state: TrainState, rows: Array) -> tuple[TrainState, Logs]:
-            return step(state, gather(data, rows))
+    def chunk(state: TrainState, data: Mapping[str, Array], given: Any, n: Array) -> tuple[TrainState, Logs]:
+        def one(state: TrainState, i: Array) -> tuple[TrainState, Logs]:
+            return step(state, pick(data, given, i))
 
-        shapes = jax.eval_shape(one, state, feed[0])[1]
-        logs = {name: jnp.zeros((len(feed),), s.dtype) for name, s in shapes.items()}
+        shapes = jax.eval_shape(one, state, n)[1]
+        room = len(jax.tree.leaves(given)[0])
+        logs = {name: jnp.zeros((room,), s.dtype) for name, s in shapes.items()}
 
         def go_on(carry: Any) -> Array:
             i, state, _ = carry
@@ -42,7 +44,7 @@ def make_chunk(
 
         def body(carry: Any) -> Any:
             i, state, logs = carry
-            state, new = one(state, feed[i])
+            state, new = one(state, i)
             return i + 1, state, {name: logs[name].at[i].set(new[name]) for name in logs}
 
         _, state, logs = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, logs))

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dltrain.data.pipeline import PADDING, in_order
+from dltrain.data.pipeline import in_order
 from dltrain.data.preprocess import Preprocess
-from dltrain.engine.feed import gather
+from dltrain.engine.chunk import Pick
+from dltrain.engine.feed import Feed
 from dltrain.engine.state import Graphs, Tree
 from dltrain.engine.step import named_values, row_weights
-from dltrain.types import Array
+from dltrain.types import Array, Batch
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Evaluator:
     """Runs the model in eval mode over given rows.
 
     `metrics` have `zero, add, value`; they see outputs and targets in the units of the data, the loss sees them
-    scaled. Compiled once: all splits are rows of one array, and the number of batches is a run-time argument.
+    scaled. Compiled once: all splits are rows of one source, and the number of batches is a run-time argument.
     """
 
     def __init__(
@@ -43,15 +44,15 @@ class Evaluator:
         loss: Callable[..., Any],
         metrics: Mapping[str, Any],
         preprocess: Preprocess,
-        data: Mapping[str, Array],
+        feed: Feed,
         batch_size: int,
         batches: int,
     ) -> None:
         """Prepare for up to `batches` batches a dispatch; more rows than that take several."""
-        self._metrics, self._data = metrics, data
+        self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches = batch_size, max(1, batches)
-        self._run = _compile(graphs, loss, metrics, preprocess)
-        shapes = jax.eval_shape(lambda: {name: metric.zero() for name, metric in metrics.items()})
+        self._program = _compile(graphs, loss, metrics, preprocess, feed.pick)
+        zero = jax.jit(lambda: {name: metric.zero() for name, metric in metrics.items()})
         # Made on the host, not by a small program each, and put on the device, where later sums will be.
         self._zero = jax.device_put(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
 
@@ -62,11 +63,13 @@ class Evaluator:
         batches = in_order(rows, self._batch_size)
         for start in range(0, len(batches), self._batches):
             part = batches[start : start + self._batches]
-            sums, total, weight, _ = self._run(params, rest, self._data, self._padded(part), len(part), sums)
-            totals.append(np.asarray(total)[: len(part)])
-            weights.append(np.asarray(weight)[: len(part)])
-        total = np.concatenate(totals).reshape(-1)[: len(rows)].astype(np.float64)
-        weight = np.concatenate(weights).reshape(-1)[: len(rows)].astype(np.float64)
+            sums, total, weight, _ = self._run(params, rest, part, sums)
+            totals.append(total[: len(part)])  # not looked at yet: the next part is read meanwhile
+            weights.append(weight[: len(part)])
+        total, weight = (
+            np.concatenate(jax.device_get(parts)).reshape(-1)[: len(rows)].astype(np.float64)
+            for parts in (totals, weights)
+        )
         values = {name: metric.value(jax.device_get(sums[name])) for name, metric in self._metrics.items()}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         scalars = {"loss": float(total.sum() / max(weight.sum(), 1e-12))}
@@ -80,22 +83,23 @@ class Evaluator:
     def outputs(self, params: Tree, rest: Tree, rows: np.ndarray) -> np.ndarray:
         """Return the model's outputs for these rows, [N, ...], in the units of the data."""
         batches = in_order(rows, self._batch_size)[:, None]
-        found = [self._run(params, rest, self._data, self._padded(batch), 1, self._zero)[3] for batch in batches]
+        found = [self._run(params, rest, batch, self._zero)[3] for batch in batches]
         return np.concatenate([np.asarray(part) for part in found])[: len(rows)]
 
     @property
     def compilations(self) -> int:
         """How many executables were made."""
-        return self._run._cache_size()
+        return self._program._cache_size()
 
-    def _padded(self, batches: np.ndarray) -> np.ndarray:
-        short = self._batches - len(batches)
-        return np.pad(batches, ((0, short), (0, 0)), constant_values=PADDING)
+    def _run(self, params: Tree, rest: Tree, batches: np.ndarray, sums: Any) -> Any:
+        given = self._feed.load(batches, self._batches)
+        return self._program(params, rest, self._feed.data, given, len(batches), sums)
 
 
-def _compile(graphs: Graphs, loss: Callable[..., Any], metrics: Mapping[str, Any], preprocess: Preprocess) -> Any:
-    def one(params: Tree, rest: Tree, data: Mapping[str, Array], rows: Array, sums: Any) -> Any:
-        raw = gather(data, rows)
+def _compile(
+    graphs: Graphs, loss: Callable[..., Any], metrics: Mapping[str, Any], preprocess: Preprocess, pick: Pick
+) -> Any:
+    def one(params: Tree, rest: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, params, rest, copy=True)
         outputs = model(batch["inputs"], mask=batch["mask"], rngs=None)
@@ -104,18 +108,18 @@ def _compile(graphs: Graphs, loss: Callable[..., Any], metrics: Mapping[str, Any
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
         sums = {name: metric.add(sums[name], outputs, raw) for name, metric in metrics.items()}
-        flat = (len(rows), -1)
+        flat = (len(raw["mask"]), -1)
         return sums, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 
     @jax.jit
-    def run(params: Tree, rest: Tree, data: Mapping[str, Array], feed: Array, n: Array, sums: Any) -> Any:
-        shapes = jax.eval_shape(one, params, rest, data, feed[0], sums)
+    def run(params: Tree, rest: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
+        shapes = jax.eval_shape(lambda i: one(params, rest, pick(data, given, i), sums), n)
         outputs = jnp.zeros(shapes[3].shape, shapes[3].dtype)
-        rows = jnp.zeros(feed.shape, jnp.float32)
+        rows = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
             sums, totals, weights, _ = carry
-            sums, total, weight, outputs = one(params, rest, data, feed[i], sums)
+            sums, total, weight, outputs = one(params, rest, pick(data, given, i), sums)
             return sums, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
         return jax.lax.fori_loop(0, n, body, (sums, rows, rows, outputs))

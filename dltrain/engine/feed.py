@@ -1,24 +1,160 @@
-"""What a chunk is given: row numbers of a data set that lives on the device."""
+"""What a chunk is given: row numbers of a data set on the device, or batches that threads have read ahead.
 
-from collections.abc import Mapping
+The step sees the same batch either way. A feed has `data`, which stays on the device; `load(batches, room)`, which
+makes what one dispatch is given of row numbers `[n, B]`; and `pick(data, given, i)`, batch i inside the trace.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.types import Array
+from dltrain.data.pipeline import PADDING, Pipeline
+from dltrain.errors import DataError
+from dltrain.types import Array, Batch, Source
 
 
-def place(arrays: Mapping[str, np.ndarray]) -> dict[str, Array]:
-    """Put a whole data set on the device; uint8 stays uint8 and is cast in the graph."""
-    return {name: jax.device_put(value) for name, value in arrays.items()}
+class Resident:
+    """The whole data set is on the device (uint8 stays uint8, and is cast in the graph); given are row numbers."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put the data there."""
+        self.data = {name: jax.device_put(value) for name, value in arrays.items()}
+
+    def load(self, batches: np.ndarray, room: int) -> np.ndarray:
+        """Pad to the room there is."""
+        return np.pad(batches, ((0, room - len(batches)), (0, 0)), constant_values=PADDING)
+
+    def batch_bytes(self, batch_size: int) -> int:
+        """Count four bytes a row number."""
+        return 4 * batch_size
+
+    @staticmethod
+    def pick(data: Mapping[str, Array], given: Array, i: Array) -> Batch:
+        """Gather the rows; numbers are checked where they are made, since a gather on the device clips silently."""
+        rows = given[i]
+        index = jnp.maximum(rows, 0)
+        picked = {name: jnp.take(value, index, axis=0, mode="clip") for name, value in data.items()}
+        return {**picked, "mask": rows >= 0}
 
 
-def gather(data: Mapping[str, Array], rows: Array) -> dict[str, Array]:
-    """Pick the rows of one batch, int32 [B] -> the batch, with `mask` False where the row number is PADDING (-1).
+class Streamed:
+    """The data set stays where its source has it; given are the batches themselves, `[room, B, ...]`."""
 
-    Row numbers are checked on the host, where they are made: a gather on the device clips without a word.
+    def __init__(self, source: Source) -> None:
+        """Read nothing yet."""
+        self.data: Mapping[str, Array] = {}
+        self._source = source
+        self._one = source.read(np.zeros(1, np.int64))
+
+    def load(self, batches: np.ndarray, room: int) -> dict[str, np.ndarray]:
+        """Read these batches now."""
+        return self.stack([self.read(rows) for rows in batches], room, batches.shape[1])
+
+    def read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Read one batch, int32 [B] -> arrays [B, ...]; a padding row holds row 0, and is masked."""
+        return {**self._source.read(np.maximum(rows, 0)), "mask": rows >= 0}
+
+    def stack(self, batches: list[dict[str, np.ndarray]], room: int, batch_size: int) -> dict[str, np.ndarray]:
+        """Put batches behind one another; what is left of the room is never looked at."""
+        shapes = {name: (value.shape[1:], value.dtype) for name, value in self._one.items()}
+        shapes["mask"] = ((), np.dtype(bool))
+        stacked = {name: np.empty((room, batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        for i, batch in enumerate(batches):
+            for name, value in batch.items():
+                stacked[name][i] = value
+        return stacked
+
+    def batch_bytes(self, batch_size: int) -> int:
+        """Count all arrays of a batch."""
+        return batch_size * (1 + sum(value.nbytes for value in self._one.values()))
+
+    @staticmethod
+    def pick(data: Mapping[str, Array], given: Mapping[str, Array], i: Array) -> Batch:
+        """Take the batch as it was read."""
+        del data
+        return {name: value[i] for name, value in given.items()}
+
+
+Feed = Resident | Streamed
+
+
+class ReadAhead:
+    """Threads that read the batches of coming steps and hand them out in order, at most `ahead` in waiting.
+
+    Threads are daemons: a source that hangs does not keep the process from ending.
     """
-    index = jnp.maximum(rows, 0)
-    picked = {name: jnp.take(value, index, axis=0, mode="clip") for name, value in data.items()}
-    return {**picked, "mask": rows >= 0}
+
+    def __init__(
+        self, read: Callable[[int], dict[str, np.ndarray]], *, ahead: int, threads: int, patience: float
+    ) -> None:
+        """Start the threads; `patience` is how many seconds to wait for one batch."""
+        self.waited = 0.0  # seconds that training stood still for data
+        self._read, self._ahead, self._patience = read, ahead, patience
+        self._wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._ready = threading.Condition()
+        self._done: dict[int, dict[str, np.ndarray] | Exception] = {}
+        self._asked = self._next = 0
+        self._threads = [threading.Thread(target=self._work, daemon=True, name=f"read {i}") for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def take(self, step: int, count: int) -> list[dict[str, np.ndarray]]:
+        """Return the batches of the steps `step .. step + count - 1`, waiting for those that are not read yet."""
+        if step != self._next:  # a resumed run starts anywhere
+            with self._ready:
+                self._done.clear()
+                self._asked = self._next = step
+        batches = []
+        for number in range(step, step + count):
+            for asked in range(self._asked, number + self._ahead):
+                self._wanted.put(asked)
+            self._asked = max(self._asked, number + self._ahead)
+            batches.append(self._wait(number))
+        self._next = step + count
+        return batches
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for _ in self._threads:
+            self._wanted.put(None)
+
+    def _wait(self, number: int) -> dict[str, np.ndarray]:
+        began = time.monotonic()
+        with self._ready:
+            if not self._ready.wait_for(lambda: number in self._done, self._patience):
+                raise DataError(
+                    f"the batch of step {number + 1} was not read within {self._patience:g} s (data.timeout): "
+                    "the source is stalled, or too slow"
+                )
+            found = self._done.pop(number)
+        self.waited += time.monotonic() - began
+        if isinstance(found, DataError):
+            raise found
+        if isinstance(found, Exception):
+            raise DataError(f"reading the batch of step {number + 1} failed: {found}") from found
+        return found
+
+    def _work(self) -> None:
+        while (number := self._wanted.get()) is not None:
+            try:
+                found: dict[str, np.ndarray] | Exception = self._read(number)
+            except Exception as error:  # raised again where the batch is waited for
+                found = error
+            with self._ready:
+                if number >= self._next:
+                    self._done[number] = found
+                self._ready.notify_all()
+
+
+def read_ahead(feed: Streamed, pipeline: Pipeline, *, ahead: int, threads: int, patience: float) -> ReadAhead:
+    """Read ahead along the order of a pipeline."""
+
+    def read(step: int) -> dict[str, np.ndarray]:
+        return feed.read(pipeline.indices(step, 1)[0])
+
+    return ReadAhead(read, ahead=ahead, threads=threads, patience=patience)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,27 @@ class Recorder:
     `history` holds what was written, by split, for the pictures.
     """
 
-    def __init__(self, folder: RunFolder, *, log_every: int, batch_size: int, start_step: int = 0) -> None:
-        """Open the files; what a dead run wrote beyond `start_step` is dropped."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        log_every: int,
+        batch_size: int,
+        start_step: int = 0,
+        waited: Callable[[], float] | None = None,
+    ) -> None:
+        """Open the files; what a dead run wrote beyond `start_step` is dropped.
+
+        `waited` tells how many seconds training has stood still for data so far, where it is streamed.
+        """
+        self._waited, self._waited_before = waited, 0.0
+        self.waiting = 0.0  # share of the time since the last look that training stood still for data
         self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
         self.history: dict[str, list[dict[str, Any]]] = {}
         for row in _keep_until(folder.metrics, start_step):
             self.history.setdefault(row["split"], []).append(row)
+        if start_step:
+            replace_text(folder.results, _table(self.history))
         self._start_step = start_step
         self._writers: dict[str, EventWriter] = {}
         self._clock, self._clock_step = time.monotonic(), start_step
@@ -60,12 +75,17 @@ class Recorder:
         logs, values = moment.logs, moment.logs.values
         now = time.monotonic()
         self.speed = (moment.step - self._clock_step) * self.batch_size / max(now - self._clock, 1e-9)
+        if self._waited:
+            waited = self._waited()
+            self.waiting = (waited - self._waited_before) / max(now - self._clock, 1e-9)
+            self._waited_before = waited
         self._clock, self._clock_step = now, moment.step
+        extra = {"examples_per_second": self.speed} | ({"waiting": self.waiting} if self._waited else {})
         for i in range(logs.count):
             step = logs.first + i
             if step % self.log_every == 0:
                 row = {name: float(value[i]) for name, value in values.items() if name not in HIDDEN}
-                self._write(step, "train", row | {"examples_per_second": self.speed})
+                self._write(step, "train", row | extra)
         self.flush()
 
     def evaluation(self, step: int, split: str, found: Evaluation) -> None:
@@ -92,10 +112,10 @@ class Recorder:
                 writer.close()
 
     def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
-        row = {"step": step, "split": split, **scalars}
+        row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}
         self.history.setdefault(split, []).append(row)
         with writing(self.folder.metrics):
-            self._file.write(json.dumps({k: _number(v) for k, v in row.items()}) + "\n")
+            self._file.write(json.dumps(row) + "\n")
             self.writer(split).scalars(step, dict(scalars))
 
     def flush(self) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from dltrain.engine.callbacks import After, Moment
 from dltrain.engine.recorder import Recorder
 
+WAITING = 0.05  # share of the time from which on waiting for data is said
 SIGN_OF_LIFE = 10.0  # seconds between lines where there is no terminal
 
 
@@ -77,6 +78,8 @@ class Progress:
             f"step {moment.step}/{moment.total}  epoch {moment.epoch:.2f}  loss {shown(last['loss'])}{metric}"
             f"  {self.recorder.speed:,.0f} examples/s  {clock(left)} left"
         )
+        if self.recorder.waiting > WAITING:
+            line += f"  {self.recorder.waiting:.0%} of the time waiting for data"
         self.screen.live(line)
         if not self.screen.console.is_terminal and now - self._spoke >= SIGN_OF_LIFE:
             self.screen.say(line)

@@ -17,6 +17,7 @@ from dltrain.report.console import Screen, shown
 from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
 from dltrain.types import Kind, Task
 
+LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those to draw are chosen
 Found = dict[str, Evaluation]
 
 
@@ -114,18 +115,21 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw the rows with the largest errors and some others."""
     from dltrain.plots.samples import choose, samples
 
-    spec, arrays = program.parts.spec, program.parts.arrays
-    outputs = program.outputs(state, found.rows)
+    spec = program.parts.spec
+    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:LOOKED_AT]
+    among = np.union1d(np.arange(min(LOOKED_AT, len(found.rows))), worst)
+    rows, losses = found.rows[among], found.losses[among]
+    outputs = program.outputs(state, rows)
     prediction = outputs
     if spec.task is Task.CLASSIFICATION:
         prediction = outputs.argmax(-1)
     elif spec.task is Task.BINARY:
         prediction = (outputs[:, 0] > 0).astype(np.int32)
-    truth = arrays["targets"][found.rows]
-    drawn = choose(truth, prediction, found.losses) if spec.kind is Kind.IMAGE else np.arange(len(truth))
-    inputs = arrays["inputs"][found.rows[drawn]]
-    picked = (truth[drawn], prediction[drawn], found.losses[drawn])
-    return samples(inputs, spec.kind, *picked, spec.classes, names=spec.target_names)
+    read = program.parts.source.read(rows)
+    inputs, truth = read["inputs"], read["targets"]
+    drawn = choose(truth, prediction, losses) if spec.kind is Kind.IMAGE else np.arange(len(rows))
+    picked = (truth[drawn], prediction[drawn], losses[drawn])
+    return samples(inputs[drawn], spec.kind, *picked, spec.classes, names=spec.target_names)
 
 
 def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:

@@ -7,6 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from dltrain.data.split import NAMES
+from dltrain.data.survey import size_of
 from dltrain.program import Program
 from dltrain.report.console import Screen
 from dltrain.report.layers import layers
@@ -39,9 +40,9 @@ def introduce(
         screen.say(f"watched {plan.monitor}, {'higher' if plan.monitor.higher_is_better else 'lower'} is better")
     for rule in parts.rules:
         screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
-    size = sum(a.nbytes for a in parts.arrays.values()) / 2**20
-    steps = f"{plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch"
-    screen.say(f"run     {steps}; the data ({size:.1f} MiB) stays on the device")
+    screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")
+    where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
+    screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
     if spec.task is not Task.REGRESSION and not all(spec.counts.get("train", (1,))):
         missing = [c for c, n in zip(spec.classes, spec.counts["train"], strict=True) if not n]
         screen.say(f"warning: no training row of class {', '.join(missing)}", style="yellow")
@@ -72,13 +73,12 @@ def preview(screen: Screen, program: Program) -> None:
     import time
 
     began = time.monotonic()
-    shape = jax.ShapeDtypeStruct((program.capacity, program.parts.pipeline.batch_size), np.int32)
-    shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in program.parts.arrays.items()}
-    compiled = program.chunk.lower(program.shapes, shapes, shape, jax.ShapeDtypeStruct((), np.int32)).compile()
+    given = program.feed(0, 1)
+    compiled = program.chunk.lower(program.shapes, program.data, given, np.int32(1)).compile()
     screen.say(f"compiled in {time.monotonic() - began:.1f} s")
     if memory := compiled.memory_analysis():
         sizes = {
-            "data": sum(a.nbytes for a in program.parts.arrays.values()),
+            "data": sum(a.nbytes for a in program.data.values()),
             "temporary": memory.temp_size_in_bytes,
         }
         sizes["state"] = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(program.shapes.params))

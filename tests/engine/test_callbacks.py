@@ -53,36 +53,38 @@ def test_the_first_finite_value_is_best_however_bad_and_nan_never_is():
     assert (best.value, best.step) == (-7.0, 20)
 
 
-def test_among_equal_values_the_smaller_loss_replaces_but_is_no_improvement():
+def test_among_equal_values_the_smaller_loss_is_best_but_early_stopping_does_not_wait_for_it():
     best = Best("validation", "accuracy", True)
+    stopping = EarlyStopping(best, patience=9)
     seen = []
     for step, loss in ((1, 0.5), (2, 0.6), (3, 0.4), (4, 0.4)):
-        best(moment(step, found={"accuracy": 0.9, "loss": loss}))
-        seen.append((best.improved, best.replaced))
-    assert seen == [(True, True), (False, False), (False, True), (False, False)]
+        here = moment(step, found={"accuracy": 0.9, "loss": loss})
+        best(here)
+        stopping(here)
+        seen.append((best.improved, stopping.waited))
+    assert seen == [(True, 0), (False, 1), (True, 2), (False, 3)]
     assert (best.step, best.loss) == (3, 0.4)
 
 
-def test_an_improvement_must_exceed_min_delta_in_either_direction():
-    assert accuracies(Best("validation", "accuracy", True, 0.25), 1.0, 1.25, 1.5, 1.75) == [
-        True,
-        False,
-        True,
-        False,
-    ]
-    assert accuracies(Best("validation", "accuracy", False, 0.25), 1.0, 0.75, 0.5, 0.25) == [
-        True,
-        False,
-        True,
-        False,
-    ]
+def test_early_stopping_wants_more_than_min_delta_in_either_direction_and_best_does_not():
+    for higher, values in ((True, (1.0, 1.25, 1.5, 1.75)), (False, (1.0, 0.75, 0.5, 0.25))):
+        best = Best("validation", "accuracy", higher)
+        stopping = EarlyStopping(best, patience=9, min_delta=0.25)
+        waited = []
+        for value in values:
+            here = moment(found={"accuracy": value, "loss": 1.0})
+            best(here)
+            stopping(here)
+            waited.append(stopping.waited)
+        assert waited == [0, 1, 0, 1]
+        assert best.value == values[-1]
 
 
 def test_a_moment_without_the_evaluation_is_no_improvement():
     best = Best("validation", "accuracy", True)
     accuracies(best, 0.5)
     best(moment())
-    assert (best.improved, best.replaced, best.step) == (False, False, 10)
+    assert (best.improved, best.step) == (False, 10)
 
 
 def test_best_and_early_stopping_continue_from_their_json():
@@ -90,13 +92,13 @@ def test_best_and_early_stopping_continue_from_their_json():
     stopping = EarlyStopping(best, patience=3)
     for value in (0.8, 0.7):
         accuracies(best, value)
-        stopping(moment(found={}))
+        stopping(moment(found={"accuracy": value}))
     again = Best("validation", "accuracy", True)
     stopping_again = EarlyStopping(again, patience=3)
     again.restore(json.loads(json.dumps(best.state(), allow_nan=False)))
     stopping_again.restore(json.loads(json.dumps(stopping.state())))
     assert again == best
-    assert stopping_again.waited == 1
+    assert (stopping_again.waited, stopping_again.value) == (1, 0.8)
     assert accuracies(again, 0.75) == [False]
     json.dumps(Best("validation", "accuracy", True).state(), allow_nan=False)  # before the first evaluation, too
 

@@ -46,5 +46,5 @@ def test_an_inactive_state_comes_back_as_it_was(program):
 
 @pytest.mark.parametrize(("batch", "most"), [(1, MOST_STEPS), (128, MOST_STEPS), (60_000, FEED_BYTES // 240_000)])
 def test_the_feed_is_bounded_by_bytes_and_steps(batch, most):
-    assert capacity(batch) == most
-    assert capacity(batch) * batch * 4 <= FEED_BYTES
+    assert capacity(4 * batch) == most
+    assert capacity(4 * batch) * batch * 4 <= FEED_BYTES

@@ -1,19 +1,27 @@
-"""A chunk is given row numbers; a padding row is masked, whatever stands in its place."""
+"""A chunk is given row numbers, or batches read ahead: the same batches either way, and never a silent stall."""
+
+import threading
+import time
 
 import numpy as np
+import pytest
 
 from dltrain.data.pipeline import PADDING
-from dltrain.engine.feed import gather, place
+from dltrain.engine.feed import ReadAhead, Resident, Streamed
+from dltrain.engine.state import named_leaves, state_hash
+from dltrain.errors import DataError
 
 
-def test_rows_come_in_the_order_asked_for_and_padding_is_masked():
-    arrays = {"inputs": np.arange(30, dtype=np.uint8).reshape(10, 3), "targets": np.arange(10, dtype=np.int32)}
-    batch = gather(place(arrays), np.array([7, 0, 9, PADDING, 7], np.int32))
-    assert batch["mask"].tolist() == [True, True, True, False, True]
-    valid = np.asarray(batch["mask"])
-    np.testing.assert_array_equal(np.asarray(batch["targets"])[valid], [7, 0, 9, 7])
-    np.testing.assert_array_equal(np.asarray(batch["inputs"])[valid], arrays["inputs"][[7, 0, 9, 7]])
-    assert batch["inputs"].dtype == np.uint8  # cast in the graph: a quarter of the memory
+def test_rows_come_in_the_order_asked_for_and_padding_is_masked(make_parts):
+    source = make_parts().source
+    rows = np.array([[7, 0, 9, PADDING, 7]], np.int32)
+    for feed in (Resident(source.read(np.arange(60))), Streamed(source)):
+        batch = feed.pick(feed.data, feed.load(rows, 3), 0)
+        assert np.asarray(batch["mask"]).tolist() == [True, True, True, False, True]
+        valid = np.asarray(batch["mask"])
+        for name, value in source.read(np.array([7, 0, 9, 7])).items():
+            np.testing.assert_array_equal(np.asarray(batch[name])[valid], value)
+            assert batch[name].dtype == value.dtype
 
 
 def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_count(program):
@@ -22,3 +30,67 @@ def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_coun
     assert feed.dtype == np.int32
     np.testing.assert_array_equal(feed[:3], program.parts.pipeline.indices(4, 3))
     assert (feed[3:] == PADDING).all()
+
+
+def test_streamed_and_resident_training_end_with_one_hash_and_one_evaluation(make_program):
+    found = []
+    for changes in ({}, {"arrays": None}):
+        program = make_program(**changes)
+        state, step = program.start(), 0
+        for end in (5, 6, 12, 18):
+            feed = program.feed(step, end - step)
+            state, _ = program.chunk(state, program.data, feed, np.int32(end - step))
+            step = end
+        leaves = {name: np.asarray(leaf) for name, leaf in named_leaves(state).items()}
+        found.append((state_hash(leaves), program.evaluate(state, "train").scalars))
+        assert program.chunk._cache_size() == program.evaluator.compilations == 1
+        program.close()
+    assert found[0] == found[1]
+
+
+def slow(seconds):
+    """Return a reader that notes how many batches were read beyond those taken."""
+    lock, seen = threading.Lock(), []
+
+    def read(step):
+        time.sleep(seconds * (step % 3))
+        with lock:
+            seen.append(step)
+        return {"step": np.array([step])}
+
+    return read, seen
+
+
+def test_many_threads_hand_out_batches_in_order_and_read_no_further_than_asked():
+    read, seen = slow(0.002)
+    ahead = ReadAhead(read, ahead=5, threads=4, patience=10)
+    taken = []
+    for step, count in ((0, 3), (3, 1), (4, 9), (40, 2)):  # the last as after a resume
+        taken += [int(batch["step"][0]) for batch in ahead.take(step, count)]
+        time.sleep(0.02)
+        assert max(seen) < step + count + 5
+    assert taken == [*range(13), 40, 41]
+    assert ahead.waited > 0
+    ahead.close()
+
+
+def test_a_failing_source_is_named_with_its_step():
+    def read(step):
+        if step == 2:
+            raise OSError("the disk is gone")
+        return {}
+
+    ahead = ReadAhead(read, ahead=4, threads=2, patience=10)
+    assert len(ahead.take(0, 2)) == 2
+    with pytest.raises(DataError, match="batch of step 3 failed: the disk is gone"):
+        ahead.take(2, 1)
+    ahead.close()
+
+
+def test_a_stalled_source_ends_with_an_error_and_does_not_hang():
+    gate = threading.Event()
+    ahead = ReadAhead(lambda step: gate.wait() and {}, ahead=2, threads=1, patience=0.05)
+    with pytest.raises(DataError, match=r"not read within 0.05 s \(data.timeout\)"):
+        ahead.take(0, 1)
+    gate.set()
+    ahead.close()

@@ -1,0 +1,41 @@
+"""Going through a source before training: whole if it shall stay on the device, else some rows at a time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dltrain.data.check import check_rows
+from dltrain.data.preprocess import Block
+from dltrain.types import Source
+
+BLOCK = 8192  # rows at a time; the same either way, so that sums round alike
+
+
+def size_of(source: Source) -> int:
+    """Return the bytes of all inputs and targets."""
+    rows = (source.spec.inputs, source.spec.targets)
+    return len(source) * sum(row.size * np.dtype(row.dtype).itemsize for row in rows)
+
+
+def read_whole(source: Source) -> dict[str, np.ndarray]:
+    """Read and check every row."""
+    arrays = source.read(np.arange(len(source)))
+    check_rows(arrays, source.spec)
+    return arrays
+
+
+def read_targets(source: Source) -> np.ndarray:
+    """Check every row, and return the targets alone, [N, ...]."""
+    found = []
+    for start in range(0, len(source), BLOCK):
+        arrays = source.read(np.arange(start, min(start + BLOCK, len(source))))
+        check_rows(arrays, source.spec, first=start)
+        found.append(arrays["targets"])
+    return np.concatenate(found)
+
+
+def blocks(source: Source, rows: np.ndarray) -> Iterator[Block]:
+    """Read these rows, some at a time."""
+    for start in range(0, len(rows), BLOCK):
+        arrays = source.read(rows[start : start + BLOCK])
+        yield arrays["inputs"], arrays["targets"]

@@ -1,0 +1,66 @@
+"""The command: which sections and programs, how long, and where the numbers go."""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+SECTIONS = {
+    "steps": "training steps a second of four nets, ours beside the others",
+    "share": "all of `dltrain train`, less evaluation, as a share of a bare loop",
+    "parts": "where the time of a step goes",
+    "start": "start to first step, and --help",
+    "whole": "a whole command beside Lightning + Hydra",
+    "gpu": "shares of the matrix and copy rates of a GPU",
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, print, and write the JSON file if asked to."""
+    sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    from benchmarks import gpu, nets, parts, share, start, steps, whole
+    from benchmarks.measure import Setup, Skip, Table, machine, say
+
+    known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
+    asked = _parser(known).parse_args(words)
+    tiny = asked.test_size
+    rounds = asked.rounds or (1 if tiny else 7)
+    setup = Setup(rounds=rounds, seconds=asked.seconds, tiny=tiny, only=tuple(asked.only))
+    table, date = Table(), f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    described = {**machine(), "device": nets.device(), "data": nets.data_name(setup)}
+    say("\n".join([date, *(f"{name:<12} {value}" for name, value in described.items()), ""]))
+    runs = {"steps": steps, "share": share, "parts": parts, "start": start, "whole": whole, "gpu": gpu}
+    for section, module in runs.items():
+        if not setup.wants(section, SECTIONS):
+            continue
+        try:
+            module.run(table, setup)
+        except Skip as reason:
+            table.skip(section, reason)
+    described["load at the end"] = os.getloadavg()[0]
+    say(f"\nload {described['load']:.2f} at the start, {described['load at the end']:.2f} at the end")
+    if asked.json:
+        found = {"date": date, "machine": described, "setup": {"rounds": rounds, "seconds": asked.seconds}}
+        found |= {"test_size": tiny, "rows": [row.as_json() for row in table.rows], "skipped": table.skipped}
+        Path(asked.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
+    sections = "\n".join(f"  {name:<6} {what}" for name, what in SECTIONS.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measure dltrain beside its peers. Sections:\n" + sections,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    only = f"sections, nets or programs to measure, of: {', '.join(known)}"
+    parser.add_argument("--only", nargs="+", default=[], choices=known, metavar="NAME", help=only)
+    parser.add_argument("--rounds", type=int, help="rounds in which the programs take turns (7)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time of one measurement (1)")
+    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+    parser.add_argument("--test-size", action="store_true", help="tiny nets, one round: to see that it works")
+    return parser

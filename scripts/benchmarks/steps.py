@@ -1,0 +1,59 @@
+"""Training steps a second of the four nets, beside every program that is installed; the first losses compared."""
+
+from collections.abc import Callable, Iterator
+
+from benchmarks import jax_peers, keras_peer, torch_peers
+from benchmarks.measure import Peer, Setup, Skip, Table, alternate, ratios
+from benchmarks.nets import batch_size, chosen, make_program
+
+PEERS = ("dltrain", "bare", "eager", "compiled", "keras", "nnx")
+AGREE = 1e-4  # relative difference of the first loss that rounding explains
+
+
+def run(table: Table, setup: Setup) -> None:
+    """Measure each net: all its programs in turn."""
+    for net in chosen(setup):
+        program = make_program(net, setup, "steps=1000000")
+        _compare(table, net, program)
+        size = batch_size(setup)
+        makers: dict[str, Callable[[], Peer]] = {
+            "dltrain": lambda program=program: jax_peers.ours(program),
+            "bare": lambda program=program: jax_peers.bare(program),
+            "eager": lambda net=net, program=program: torch_peers.eager(net, program, size),
+            "compiled": lambda net=net, program=program: torch_peers.compiled(net, program, size),
+            "keras": lambda net=net, program=program: keras_peer.make(net, program, size),
+            "nnx": lambda net=net, program=program: jax_peers.stock(net, program, size),
+        }
+        found = alternate(list(_made(makers, table, setup, net.title)), setup)
+        for name, values in found.items():
+            table.add("steps", net.title, name, "steps/s", values)
+        for name, values in found.items():
+            if name != "dltrain":
+                table.add("ratio", net.title, f"dltrain / {name}", "x", ratios(found["dltrain"], values))
+
+
+def _made(makers: dict[str, Callable[[], Peer]], table: Table, setup: Setup, title: str) -> Iterator[Peer]:
+    for name, make in makers.items():
+        if name != "dltrain" and not setup.wants(name, PEERS):
+            continue
+        try:
+            if setup.tiny and name == "compiled" and name not in setup.only:
+                raise Skip("takes half a minute to compile; ask for it by --only compiled")
+            yield make()
+        except Skip as reason:
+            table.skip(f"steps of {title}, {name}", reason)
+
+
+def _compare(table: Table, net, program) -> None:
+    """Make sure that PyTorch's program does the same work: its first loss is ours."""
+    try:
+        theirs = torch_peers.first_losses(net, program, 2)
+    except Skip as reason:
+        table.skip(f"first losses of {net.title} beside PyTorch", reason)
+        return
+    mine = jax_peers.first_losses(program, 2)
+    apart = abs(mine - theirs) / abs(theirs)
+    if not apart[0] < AGREE:
+        raise AssertionError(f"{net.title}: the first loss is {mine[0]} here and {theirs[0]} in PyTorch")
+    table.add("same", net.title, "first loss, off PyTorch's", "relative", [apart[0]])
+    table.add("same", net.title, "second loss, off PyTorch's", "relative", [apart[1]])

@@ -1,0 +1,105 @@
+"""A sweep: a folder a job, failures that end nothing but themselves, and the table that closes it."""
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from dltrain.report import finish
+
+GRID = ("-m", "data=iris", "optim=sgd", "steps=4", "optim.learning_rate=1e-2,3e38,1e-1", "seed=0,1", "model=linear")
+
+
+@pytest.fixture(scope="module")
+def sweep(dltrain, tmp_path_factory):
+    """Six jobs, of which the two with an absurd learning rate fail."""
+    cwd = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "_draw", lambda *args: None)
+        said = dltrain(*GRID, "quiet=true", cwd=cwd)
+    (folder,) = cwd.glob("multirun/*/*")
+    return folder, said
+
+
+def table(folder) -> list[dict]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_job_has_a_folder_and_a_failing_one_ends_no_other(sweep):
+    folder, said = sweep
+    assert said.code == 5  # the first failing job's
+    assert sorted(p.name for p in folder.iterdir()) == [*"012345", "sweep.csv"]
+    finished = [p.parent.name for p in folder.glob("*/summary.json")]
+    assert sorted(finished) == ["0", "1", "4", "5"]
+    started = {n: json.loads((folder / n / "overrides.yaml").read_text())["overrides"] for n in "012345"}
+    assert "optim.learning_rate=3e+38" in " ".join(started["2"]) and "seed=1" in started["3"]
+    assert not list(folder.rglob(".hydra"))
+
+
+def test_each_failure_is_said_with_its_job_and_no_other_word(sweep):
+    _, said = sweep
+    lines = said.err.splitlines()
+    assert [line[:15] for line in lines] == ["dltrain: job 2:", "dltrain: job 3:"]
+    assert all("step 2" in line and "Try a smaller optim.learning_rate" in line for line in lines)
+    assert said.out.count("\njob ") == 6
+
+
+def test_the_table_is_sorted_and_seeds_are_mean_and_deviation(sweep):
+    folder, said = sweep
+    found = table(folder)
+    assert [row["folders"] for row in found][-1] == "2 3"
+    assert [row["overrides"] for row in found][-1] == "optim.learning_rate=3e+38" and found[-1]["failed"] == "2"
+    means = [float(row["mean"]) for row in found[:2]]
+    assert means == sorted(means, reverse=True) and {row["runs"] for row in found} == {"2"}
+    for row in found[:2]:
+        summaries = [json.loads((folder / n / "summary.json").read_text()) for n in row["folders"].split()]
+        scores = [s["best"]["validation"]["accuracy"] for s in summaries]
+        assert float(row["mean"]) == pytest.approx(statistics.fmean(scores))
+        assert float(row["deviation"]) == pytest.approx(statistics.stdev(scores))
+        assert float(row["test_mean"]) == pytest.approx(
+            statistics.fmean(s["best"]["test"]["accuracy"] for s in summaries)
+        )
+    shown = said.out[said.out.index("6 runs, 2 failed") :]
+    assert "±" in shown and f"sweep   {folder}  (sweep.csv;" in shown
+    assert shown.index(found[0]["overrides"]) < shown.index(found[1]["overrides"])
+
+
+def test_seeds_share_their_test_rows(sweep):
+    folder, _ = sweep
+    splits = [json.loads((folder / n / "data.json").read_text())["splits"] for n in "01"]
+    assert splits[0] == splits[1]
+
+
+def test_a_job_of_a_sweep_is_a_run_like_any_other(sweep, dltrain):
+    folder, _ = sweep
+    summary = json.loads((folder / "4" / "summary.json").read_text())
+    assert dltrain("hash", str(folder / "4")).out == f"{summary['hash']}  step 4\n"
+    assert dltrain("evaluate", str(folder / "4")).code == 0
+    said = dltrain("resume", str(folder / "2"))
+    assert said.code == 4 and "no checkpoint" in said.err
+
+
+def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, monkeypatch):
+    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+    words = ("-m", "data=iris", "model=linear", "steps=2", "quiet=true", "output_dir=grid")
+    (tmp_path / "grid" / "7").mkdir(parents=True)
+    (tmp_path / "grid" / "7" / "thesis.tex").write_text("mine")
+    assert dltrain(*words, "seed=0,1,2", "overwrite=true", cwd=tmp_path).code == 0
+    assert dltrain(*words, "seed=3,4", cwd=tmp_path).code == 2
+    assert dltrain(*words, "seed=3,4", "overwrite=true", cwd=tmp_path).code == 0
+    assert table(tmp_path / "grid")[0]["folders"] == "0 1" and not (tmp_path / "grid" / "2").exists()
+    assert (tmp_path / "grid" / "7" / "thesis.tex").exists()
+
+
+def test_two_sweeps_at_once_share_no_folder(tmp_path):
+    command = [sys.executable, "-m", "dltrain", *GRID[:3], "steps=1", "model=linear", "seed=0,1", "quiet=true"]
+    started = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    folders = list(tmp_path.glob("multirun/*/*"))
+    assert len(folders) == 2
+    for folder in folders:
+        assert [(row["runs"], row["failed"]) for row in table(folder)] == [("2", "0")]

@@ -1,0 +1,228 @@
+"""A user adds a part of every kind in a package and a folder of YAML of their own, and edits nothing of dltrain."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from dltrain.config.tree import read_yaml
+from dltrain.report import finish
+
+PARTS = '''
+    """Parts of the user's own."""
+
+    import json
+    import os
+    from pathlib import Path
+
+    import jax.numpy as jnp
+    import numpy as np
+    from flax import nnx
+
+    from dltrain.engine.callbacks import StopTraining
+    from dltrain.types import Activation, ArraySpec, Kind, Spec, Task
+
+    Path(os.environ["SENTINEL"]).touch()
+
+
+    class Rings:
+        """Two rings of points, told apart by their radius."""
+
+        def __init__(self, rows: int = 200, *, noise: float = 0.1, task: Task = Task.CLASSIFICATION) -> None:
+            rng = np.random.default_rng(0)
+            self.labels = (np.arange(rows) % 2).astype(np.int32)
+            angle, radius = rng.uniform(0, 2 * np.pi, rows), 1 + self.labels + rng.normal(0, noise, rows)
+            self.points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).astype(np.float32)
+            self.spec = Spec(
+                ArraySpec((2,), "float32"), ArraySpec((), "int32"), task, Kind.TABLE, ("inner", "outer"), ("x", "y")
+            )
+            self.fingerprint = f"rings {rows} {noise}"
+            self.published = {"test": np.arange(0, 40)}
+
+        def __len__(self):
+            return len(self.labels)
+
+        def read(self, indices):
+            return {"inputs": self.points[indices], "targets": self.labels[indices]}
+
+
+    class Net(nnx.Module):
+        def __init__(self, units: int = 8, *, spec: Spec, rngs: nnx.Rngs, activation: Activation = jnp.tanh) -> None:
+            self.first = nnx.Linear(spec.inputs.size, units, rngs=rngs)
+            self.last = nnx.Linear(units, spec.outputs, rngs=rngs)
+            self.activation = activation
+
+        def __call__(self, inputs, *, mask, rngs):
+            return self.last(self.activation(self.first(inputs)))
+
+
+    def brier(outputs, batch, *, scale: float = 1.0):
+        """Squared distance of the probabilities from the truth."""
+        truth = nnx.one_hot(batch["targets"], outputs.shape[-1]) if hasattr(nnx, "one_hot") else None
+        truth = jnp.eye(outputs.shape[-1])[batch["targets"]] if truth is None else truth
+        return scale * jnp.square(nnx.softmax(outputs) - truth).sum(-1)
+
+
+    def confidence(outputs, batch):
+        return nnx.softmax(outputs).max(-1)
+
+
+    class Least:
+        """The smallest confidence of any row: its state does not start at zero."""
+
+        def zero(self):
+            return jnp.float32(jnp.inf)
+
+        def add(self, state, outputs, batch):
+            found = jnp.where(batch["mask"], nnx.softmax(outputs).max(-1), jnp.inf)
+            return jnp.minimum(state, found.min())
+
+        def value(self, state):
+            return float(state)
+
+
+    def sawtooth(step, total, *, teeth: int = 2):
+        return 1.0 - (step * teeth % total) / total
+
+
+    class Diary:
+        """Writes down when it was called, and ends training at a step."""
+
+        def __init__(self, path: str, *, last: int = 1000) -> None:
+            self.path, self.last, self.steps = Path(path), last, []
+
+        def __call__(self, moment):
+            self.steps.append(moment.step)
+            self.path.write_text(json.dumps(self.steps))
+            if moment.step >= self.last:
+                raise StopTraining("the diary is full")
+
+        def state(self):
+            return self.steps
+
+        def restore(self, saved):
+            self.steps = list(saved)
+'''
+
+YAML = {
+    "data/rings.yaml": "# Two rings\n_target_: ringlib.parts.Rings\nrows: 160\ntask: classification\n",
+    "model/ringnet.yaml": "# One hidden layer\n_target_: ringlib.parts.Net\nunits: 6\nactivation: relu\n",
+    "loss/brier.yaml": "# Brier score\n_target_: ringlib.parts.brier\nscale: 1.0\n",
+    "metrics/confidence.yaml": "# How sure\nconfidence: {_target_: ringlib.parts.confidence, better: higher}\n",
+    "metrics/least.yaml": "# How sure at least\nleast: {_target_: ringlib.parts.Least, better: higher}\n",
+    "schedule/sawtooth.yaml": "# Teeth\n_target_: ringlib.parts.sawtooth\nteeth: 2\n",
+    "callbacks/diary.yaml": "# A diary\ndiary: {_target_: ringlib.parts.Diary, path: diary.json, every: 2}\n",
+    "experiment/rings.yaml": (
+        "# @package _global_\n# Everything of ours\ndefaults:\n  - override /data: rings\n  - override /model: ringnet\n"
+        "  - override /loss: brier\n  - override /metrics: [accuracy, confidence, least]\n"
+        "  - override /schedule: sawtooth\n  - override /callbacks: [diary]\nbatch_size: 27\n"
+        "optim: {learning_rate: 0.05}\n"
+    ),
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder as a user has it: a package, and YAML beside it."""
+    (tmp_path / "ringlib").mkdir()
+    (tmp_path / "ringlib" / "__init__.py").write_text("")
+    (tmp_path / "ringlib" / "parts.py").write_text(textwrap.dedent(PARTS).lstrip())
+    for name, text in YAML.items():
+        (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / name).write_text(text)
+    monkeypatch.setenv("SENTINEL", str(tmp_path / "imported"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+    yield tmp_path
+    for name in [n for n in sys.modules if n.split(".")[0] == "ringlib"]:
+        del sys.modules[name]
+
+
+OWN = ("--config-dir", "conf", "experiment=rings")
+
+
+def test_a_run_of_parts_of_ones_own_trains_resumes_and_is_evaluated(project, dltrain):
+    said = dltrain(*OWN, "trust=[ringlib]", "epochs=3", "log_every=1", "output_dir=run")
+    assert said.code == 0, said.err
+    assert "data    rings: 108 train, 12 validation, 40 test; 2 float32; classification, 2 classes" in said.out
+    assert "watched validation/accuracy" in said.out
+    summary = json.loads((project / "run" / "summary.json").read_text())
+    assert set(summary["test"]) == {"loss", "accuracy", "confidence", "least"}
+    assert 0.5 <= summary["test"]["least"] <= summary["test"]["confidence"] <= 1
+    found = [json.loads(line) for line in (project / "run" / "metrics.jsonl").read_text().splitlines()]
+    rates = [row["learning_rate"] for row in found if row["split"] == "train"]
+    assert rates == pytest.approx([0.05 * (1 - step * 2 % 12 / 12) for step in range(12)], rel=1e-5)
+    assert json.loads((project / "diary.json").read_text()) == [2, 4, 6, 8, 10, 12]
+    # its memory is in the checkpoint, and what is typed changes its options
+    said = dltrain("resume", "run", "epochs=5", "callbacks.diary.last=16", "trust=[ringlib]")
+    assert said.code == 0, said.err
+    assert "the diary is full: 16 steps" in said.out
+    assert json.loads((project / "diary.json").read_text()) == [2, 4, 6, 8, 10, 12, 14, 16]
+    said = dltrain("evaluate", "run", "trust=[ringlib]", "checkpoint=last")
+    assert said.code == 0 and "least " in said.out
+
+
+def test_without_trust_nothing_is_imported_and_the_message_says_how(project, dltrain):
+    said = dltrain(*OWN)
+    assert said.code == 2
+    assert "_target_=ringlib.parts." in said.err and "allow it on the command line: trust=[ringlib]" in said.err
+    assert not (project / "imported").exists() and "ringlib" not in sys.modules
+    assert dltrain(*OWN, "trust=[ring]").code == 2
+    assert dltrain(*OWN, "trust=[os]").code == 2
+    assert not (project / "imported").exists() and "ringlib" not in sys.modules
+
+
+def test_trust_in_a_file_does_not_count(project, dltrain):
+    with (project / "conf" / "experiment" / "rings.yaml").open("a") as file:
+        file.write("trust: [ringlib]\n")
+    said = dltrain(*OWN)
+    assert said.code == 2 and "trust: [ringlib]: does not count in YAML" in said.err
+    assert not (project / "imported").exists()
+
+
+def test_a_package_that_is_nowhere_is_answered_with_where_it_was_looked_for(project, dltrain):
+    (project / "ringlib").rename(project / "elsewhere")
+    said = dltrain(*OWN, "trust=[ringlib]")
+    assert said.code == 2
+    assert f"No module named 'ringlib'; ringlib is looked for here, in {project}" in said.err
+
+
+def test_own_parts_are_listed_composed_and_checked_like_dltrains(project, dltrain):
+    assert "Brier score" in dltrain("list", "loss", "--config-dir", "conf").out
+    said = dltrain(*OWN, "--cfg", "job", "trust=[ringlib]")
+    assert said.code == 0 and "ringlib.parts.Net" in said.out
+    for word, message in {
+        "model.unit=3": "model.unit: unknown; did you mean model.units (now 6)?",
+        "model.units=some": "model.units=some: must be a whole number",
+        "loss.scale=x": "loss.scale=x: must be a number",
+        "callbacks.diary.every=0": "callbacks.diary.every=0: must be a number of steps",
+        "model._target_=ringlib.parts.Nett": "ringlib.parts has no Nett; did you mean Net?",
+    }.items():
+        said = dltrain(*OWN, "trust=[ringlib]", word)
+        assert said.code == 2 and message in said.err, (word, said.err)
+
+
+def test_a_fault_in_the_users_code_keeps_its_traceback_in_the_log(project, dltrain):
+    parts = project / "ringlib" / "parts.py"
+    parts.write_text(parts.read_text().replace("self.steps.append(moment.step)", "self.steps.append(moment.stepp)"))
+    said = dltrain(*OWN, "trust=[ringlib]", "epochs=1", "output_dir=run")
+    assert said.code == 1
+    assert "AttributeError: 'Moment' object has no attribute 'stepp'" in said.err and "Traceback" not in said.err
+    assert "ringlib/parts.py" in (project / "run" / "train.log").read_text()
+
+
+def test_the_command_itself_finds_a_package_where_it_is_started(project):
+    command = Path(sys.executable).with_name("dltrain")
+    if not command.exists():
+        pytest.skip("dltrain is not installed as a command here")
+    words = [command, *OWN, "trust=[ringlib]", "dry_run=true"]
+    environment = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "dry run: nothing was trained or written" in done.stdout
+    assert read_yaml(project / "conf" / "model" / "ringnet.yaml")["units"] == 6
