@@ -61,7 +61,9 @@ def test_a_signal_saves_and_says_how_to_go_on(stopped, name, word, code):
     out, err, returned = found[name]
     assert returned == code
     typed = "'a run'" if name == "a run" else name
-    match = re.fullmatch(rf"dltrain: interrupted by {word}: saved at step (\d+); go on with: dltrain resume {typed}\n", err)
+    match = re.fullmatch(
+        rf"dltrain: interrupted by {word}: saved at step (\d+); go on with: dltrain resume {typed}\n", err
+    )
     assert match, err
     assert "Traceback" not in out and not (cwd / name / "summary.json").exists()
     assert [p.name for p in (cwd / name / "checkpoints").glob("step_*")][-1] == f"step_{int(match[1]):08d}"

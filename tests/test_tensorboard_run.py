@@ -69,7 +69,9 @@ def test_the_config_is_there_as_text_and_the_modules_as_a_graph(board, digits_ru
 
 
 def test_hyperparameters_and_the_end_are_there(board):
-    content = {t: board[""].SummaryMetadata(t).plugin_data.content for t in board[""].Tags()["tensors"] if "_hparams_" in t}
+    content = {
+        t: board[""].SummaryMetadata(t).plugin_data.content for t in board[""].Tags()["tensors"] if "_hparams_" in t
+    }
     start = start_info(content[SESSION_START_INFO_TAG])
     values = {n: v.number_value or v.string_value or v.bool_value for n, v in start.hparams.items()}
     assert values["optim.learning_rate"] == 0.02 and values["model"] == "mlp" and values["data"] == "digits"

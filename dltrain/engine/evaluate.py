@@ -52,9 +52,8 @@ class Evaluator:
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches = batch_size, max(1, batches)
         self._program = _compile(graphs, loss, metrics, preprocess, feed.pick)
-        zero = jax.jit(lambda: {name: metric.zero() for name, metric in metrics.items()})
-        # Made on the host, not by a small program each, and put on the device, where later sums will be.
-        self._zero = jax.device_put(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
+        # One program for all of them, and on the device, where later sums will be.
+        self._zero = jax.jit(lambda: {name: metric.zero() for name, metric in metrics.items()})()
 
     def __call__(self, params: Tree, rest: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these rows, int32 [N]."""

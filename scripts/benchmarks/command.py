@@ -29,7 +29,9 @@ def main(words: list[str] | None = None) -> int:
     asked = _parser(known).parse_args(words)
     tiny = asked.test_size
     rounds = asked.rounds or (1 if tiny else 7)
-    setup = Setup(rounds=rounds, seconds=asked.seconds, tiny=tiny, only=tuple(asked.only))
+    peers_only = set(asked.only) & set(steps.PEERS) and not set(asked.only) & set(SECTIONS)
+    only = (*asked.only, "steps") if peers_only else tuple(asked.only)  # the one section that has these
+    setup = Setup(rounds=rounds, seconds=asked.seconds, tiny=tiny, only=only)
     table, date = Table(), f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     described = {**machine(), "device": nets.device(), "data": nets.data_name(setup)}
     say("\n".join([date, *(f"{name:<12} {value}" for name, value in described.items()), ""]))

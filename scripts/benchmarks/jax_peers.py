@@ -51,9 +51,9 @@ def bare(program: Any, stage: str = "update") -> Peer:
         return jax.lax.scan(lambda carry, rows: (body(carry, data, rows), None), carry, feed)[0]
 
     compiled = jax.jit(loop, donate_argnums=0)
-    state, feed = program.start(), program.parts.pipeline.indices(0, LENGTH)
+    data, state, feed = program.data, program.start(), program.parts.pipeline.indices(0, LENGTH)
     fixed = (state.params, state.rest, optax.adam(RATE).init(state.params))
-    shapes = jax.eval_shape(lambda: body((*fixed, None), program.data, feed[0])[-1])
+    shapes = jax.eval_shape(lambda: body((*fixed, None), data, feed[0])[-1])
     carry = (*fixed, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
     position = 0
 
@@ -62,7 +62,7 @@ def bare(program: Any, stage: str = "update") -> Peer:
         done = 0
         while done < n:
             rows = program.parts.pipeline.indices(position, len(feed))
-            carry = compiled(carry, program.data, rows)
+            carry = compiled(carry, data, rows)
             done, position = done + len(feed), position + len(feed)
         jax.block_until_ready(carry)
         return done

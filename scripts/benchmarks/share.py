@@ -12,6 +12,7 @@ from benchmarks import jax_peers
 from benchmarks.measure import Setup, Table, per_step, ratios
 from benchmarks.nets import chosen, make_program
 
+ROUNDS = 5  # at most, and each longer than those of other sections
 LONGER = 4  # times --seconds: a run has epochs, at whose ends it evaluates and saves
 
 
@@ -27,7 +28,7 @@ def run(table: Table, setup: Setup) -> None:
         program = make_program(net, setup, f"epochs={epochs}")
         _warm(program)
         ours, theirs, evaluation = [], [], []
-        for _ in range(setup.rounds):
+        for _ in range(min(setup.rounds, ROUNDS)):
             whole, looking = _train(program)
             evaluation.append(looking)
             ours.append(program.plan.total / (whole - looking))

@@ -79,7 +79,9 @@ def test_a_target_that_is_no_text_is_refused(target):
 
 def test_a_payload_is_neither_called_nor_imported_wherever_it_stands(tmp_path, monkeypatch, spec):
     sentinel = tmp_path / "sentinel"
-    (tmp_path / "payload.py").write_text(f"open({str(sentinel)!r}, 'w')\ndef net(**rest): open({str(sentinel)!r}, 'w')\n")
+    (tmp_path / "payload.py").write_text(
+        f"open({str(sentinel)!r}, 'w')\ndef net(**rest): open({str(sentinel)!r}, 'w')\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     touch = {"_target_": "os.system", "command": f"touch {sentinel}"}
     mlp = "dltrain.models.mlp.MLP"
@@ -103,8 +105,12 @@ def test_a_payload_is_neither_called_nor_imported_wherever_it_stands(tmp_path, m
 
 def test_a_trusted_package_may_be_named_and_only_that_one(tmp_path, monkeypatch):
     (tmp_path / "mine_one").mkdir()
-    (tmp_path / "mine_one" / "__init__.py").write_text("import os\nfrom os import system\ndef loss(outputs, batch): ...\n")
-    (tmp_path / "mine_one" / "part.py").write_text("class Net:\n    def __init__(self, width: int = 3): self.width = width\n")
+    (tmp_path / "mine_one" / "__init__.py").write_text(
+        "import os\nfrom os import system\ndef loss(outputs, batch): ...\n"
+    )
+    (tmp_path / "mine_one" / "part.py").write_text(
+        "class Net:\n    def __init__(self, width: int = 3): self.width = width\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert build({"_target_": "mine_one.part.Net", "width": 5}, path="model", trust=["mine_one"]).width == 5
     assert callable(bind({"_target_": "mine_one.loss"}, path="loss", trust=["mine_one"]))
