@@ -9,7 +9,9 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -30,6 +32,8 @@ LAUNCHING = re.compile(r"hydra(/launcher=|/sweeper=|\.launcher\.|\.sweeper\.)")
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    if argv is None:
+        signal.signal(signal.SIGINT, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         sys.stdout.reconfigure(errors="replace")  # our own text has ≥ and ²
     try:
@@ -46,6 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         return _report(_fault(error))
     return code
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Raise KeyboardInterrupt, a moment later where it would be lost: jax runs Python in the garbage collector."""
+    if frame is not None and frame.f_code.co_name == "_xla_gc_callback":
+        threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
+    else:
+        raise KeyboardInterrupt
 
 
 def _run(argv: list[str]) -> int:

@@ -23,6 +23,7 @@ CONFIG = {
     "schedule": {"stretch": False},
     "on_nonfinite": "stop",
     "profile": False,
+    "data": {"threads": 2, "timeout": 60.0},
 }
 
 
@@ -109,3 +110,8 @@ def test_evaluation_takes_large_batches_but_no_larger_than_the_split(parts):
     assert plan(parts, eval_batch_size=5).eval_batch_size == 5
     large = replace(parts, splits=replace(parts.splits, test=np.arange(10_000, dtype=np.int32)))
     assert plan(large).eval_batch_size == 256
+
+
+def test_a_chunk_need_hold_no_more_steps_than_lie_between_two_looks(parts):
+    assert plan(parts, eval_every=4, checkpoint_every="2h").intervals == (4,)
+    assert plan(parts).intervals == (6, 6)

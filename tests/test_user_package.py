@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dltrain.config.tree import read_yaml
 from dltrain.report import finish
 
 PARTS = '''
@@ -51,7 +50,7 @@ PARTS = '''
 
 
     class Net(nnx.Module):
-        def __init__(self, units: int = 8, *, spec: Spec, rngs: nnx.Rngs, activation: Activation = jnp.tanh) -> None:
+        def __init__(self, units: int = 8, *, spec: Spec, rngs: nnx.Rngs, activation: Activation = jnp.tanh):
             self.first = nnx.Linear(spec.inputs.size, units, rngs=rngs)
             self.last = nnx.Linear(units, spec.outputs, rngs=rngs)
             self.activation = activation
@@ -117,7 +116,8 @@ YAML = {
     "schedule/sawtooth.yaml": "# Teeth\n_target_: ringlib.parts.sawtooth\nteeth: 2\n",
     "callbacks/diary.yaml": "# A diary\ndiary: {_target_: ringlib.parts.Diary, path: diary.json, every: 2}\n",
     "experiment/rings.yaml": (
-        "# @package _global_\n# Everything of ours\ndefaults:\n  - override /data: rings\n  - override /model: ringnet\n"
+        "# @package _global_\n# Everything of ours\ndefaults:\n  - override /data: rings\n"
+        "  - override /model: ringnet\n"
         "  - override /loss: brier\n  - override /metrics: [accuracy, confidence, least]\n"
         "  - override /schedule: sawtooth\n  - override /callbacks: [diary]\nbatch_size: 27\n"
         "optim: {learning_rate: 0.05}\n"
@@ -220,9 +220,8 @@ def test_the_command_itself_finds_a_package_where_it_is_started(project):
     command = Path(sys.executable).with_name("dltrain")
     if not command.exists():
         pytest.skip("dltrain is not installed as a command here")
-    words = [command, *OWN, "trust=[ringlib]", "dry_run=true"]
+    words = [command, *OWN, "trust=[ringlib]", "model.units=7", "--cfg", "job"]
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(words, cwd=project, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "dry run: nothing was trained or written" in done.stdout
-    assert read_yaml(project / "conf" / "model" / "ringnet.yaml")["units"] == 6
+    assert "units: 7" in done.stdout and (project / "imported").exists()

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -58,7 +59,7 @@ def _large(setup: Setup, widths: tuple[int, ...], batch: int, precision: str) ->
 def _flops(widths: tuple[int, ...], batch: int) -> int:
     """Count a step's products: one forward, two backward but for the first layer, whose input needs no gradient."""
     sizes = (784, *widths, 10)
-    products = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    products = [a * b for a, b in pairwise(sizes)]
     return 2 * batch * (3 * sum(products) - products[0])
 
 

@@ -1,6 +1,7 @@
 """Training in jax: dltrain's own chunk, a bare loop over the same step cut at each part, and stock Flax NNX."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -138,7 +139,7 @@ class _Stock(nnx.Module):
             depth, side = channels, (side if net.same else side - net.kernel + 1) // 2
         self.cell = nnx.RNN(nnx.OptimizedLSTMCell(28, net.hidden, rngs=rngs)) if net.hidden else None
         sizes = (net.hidden or depth * side * side, *net.dense, 10)
-        self.dense = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(sizes, sizes[1:], strict=False)])
+        self.dense = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
 
     def __call__(self, x: Any) -> Any:
         for convolution in self.convolutions:

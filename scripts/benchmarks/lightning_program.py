@@ -1,4 +1,4 @@
-"""An MLP on MNIST as people write it with Lightning and Hydra: DataLoaders, a logger, the best checkpoint, a test."""
+"""An MLP on MNIST as written with Lightning and Hydra: DataLoaders, a logger, the best checkpoint, a test."""
 
 from itertools import pairwise
 

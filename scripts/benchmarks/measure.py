@@ -1,4 +1,4 @@
-"""How anything is timed: rounds that alternate between programs, medians with their spread, and why one is missing."""
+"""How things are timed: rounds that alternate between programs, medians and spread, and why one is missing."""
 
 import importlib.metadata
 import importlib.util
@@ -97,7 +97,7 @@ def number(value: float) -> str:
 
 
 def per_step(run: Callable[[int], int]) -> float:
-    """Return the seconds of one step now, of a program that is compiled already, looking for a tenth of a second."""
+    """Return the seconds of one step of a program that is compiled, looking on for a tenth of a second."""
     wanted = 1
     while True:
         began = time.perf_counter()

@@ -123,6 +123,7 @@ def make_program_of(*words: str) -> Any:
     return Program(parts, make_plan(config, parts))
 
 
+@functools.lru_cache(maxsize=1)  # several programs of one net train on the same
 def arrays(program: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the training rows as the net sees them, scaled: float32 [N, 28, 28, 1] and labels int32 [N]."""
     parts = program.parts

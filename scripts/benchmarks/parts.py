@@ -24,4 +24,4 @@ def run(table: Table, setup: Setup) -> None:
             before = until
         table.add("parts", net.title, "whole step", "ms a step", before)
         last = 1e3 / statistics.median(rates["update"])
-        table.add("parts", net.title, LOGGING, "of bare", [value / last - 1 for value in before])
+        table.add("parts", net.title, "the last, of bare", "x", [value / last - 1 for value in before])

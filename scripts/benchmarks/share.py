@@ -1,4 +1,4 @@
-"""All of training with logging and checkpoints, without evaluation, as a share of a bare loop over the same steps."""
+"""All of training with logging and checkpoints, less evaluation, as a share of a bare loop over the same steps."""
 
 import tempfile
 import time

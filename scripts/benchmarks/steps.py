@@ -1,12 +1,20 @@
 """Training steps a second of the four nets, beside every program that is installed; the first losses compared."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from benchmarks import jax_peers, keras_peer, torch_peers
 from benchmarks.measure import Peer, Setup, Skip, Table, alternate, ratios
-from benchmarks.nets import batch_size, chosen, make_program
+from benchmarks.nets import Net, batch_size, chosen, make_program
 
-PEERS = ("dltrain", "bare", "eager", "compiled", "keras", "nnx")
+PEERS: dict[str, Callable[[Net, Any, int], Peer]] = {
+    "dltrain": lambda net, program, batch: jax_peers.ours(program),
+    "bare": lambda net, program, batch: jax_peers.bare(program),
+    "eager": torch_peers.eager,
+    "compiled": torch_peers.compiled,
+    "keras": keras_peer.make,
+    "nnx": jax_peers.stock,
+}
 AGREE = 1e-4  # relative difference of the first loss that rounding explains
 
 
@@ -15,16 +23,7 @@ def run(table: Table, setup: Setup) -> None:
     for net in chosen(setup):
         program = make_program(net, setup, "steps=1000000")
         _compare(table, net, program)
-        size = batch_size(setup)
-        makers: dict[str, Callable[[], Peer]] = {
-            "dltrain": lambda program=program: jax_peers.ours(program),
-            "bare": lambda program=program: jax_peers.bare(program),
-            "eager": lambda net=net, program=program: torch_peers.eager(net, program, size),
-            "compiled": lambda net=net, program=program: torch_peers.compiled(net, program, size),
-            "keras": lambda net=net, program=program: keras_peer.make(net, program, size),
-            "nnx": lambda net=net, program=program: jax_peers.stock(net, program, size),
-        }
-        found = alternate(list(_made(makers, table, setup, net.title)), setup)
+        found = alternate(list(_peers(net, program, table, setup)), setup)
         for name, values in found.items():
             table.add("steps", net.title, name, "steps/s", values)
         for name, values in found.items():
@@ -32,19 +31,19 @@ def run(table: Table, setup: Setup) -> None:
                 table.add("ratio", net.title, f"dltrain / {name}", "x", ratios(found["dltrain"], values))
 
 
-def _made(makers: dict[str, Callable[[], Peer]], table: Table, setup: Setup, title: str) -> Iterator[Peer]:
-    for name, make in makers.items():
+def _peers(net: Net, program: Any, table: Table, setup: Setup) -> Iterator[Peer]:
+    for name, make in PEERS.items():
         if name != "dltrain" and not setup.wants(name, PEERS):
             continue
         try:
             if setup.tiny and name == "compiled" and name not in setup.only:
                 raise Skip("takes half a minute to compile; ask for it by --only compiled")
-            yield make()
+            yield make(net, program, batch_size(setup))
         except Skip as reason:
-            table.skip(f"steps of {title}, {name}", reason)
+            table.skip(f"steps of {net.title}, {name}", reason)
 
 
-def _compare(table: Table, net, program) -> None:
+def _compare(table: Table, net: Net, program: Any) -> None:
     """Make sure that PyTorch's program does the same work: its first loss is ours."""
     try:
         theirs = torch_peers.first_losses(net, program, 2)

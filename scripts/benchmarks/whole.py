@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks import commands
 from benchmarks.measure import Setup, Skip, Table, cores, ratios, require
@@ -45,7 +46,7 @@ def run(table: Table, setup: Setup) -> None:
         table.add("ratio", title, "dltrain / Lightning, memory", "x", memory)
 
 
-def _export(path: Path, program) -> None:
+def _export(path: Path, program: Any) -> None:
     """Write pictures as bytes and labels, so that the program beside ours needs no reader of its own."""
     import numpy as np
 

@@ -167,7 +167,7 @@ def test_a_schedule_may_be_stretched(dltrain, straight, tmp_path):
 
 
 def test_a_run_extended_is_the_longer_run(dltrain, tmp_path):
-    words = ("data=iris", "model=linear", "batch_size=16", "eval_every=5", "log_every=1")
+    words = ("data=iris", "model=linear", "batch_size=16", "eval_every=13", "checkpoint_every=1h", "log_every=1")
     assert dltrain(*words, "epochs=2", "output_dir=short", cwd=tmp_path).code == 0
     assert dltrain("resume", "short", "epochs=4", cwd=tmp_path).code == 0
     assert dltrain(*words, "epochs=4", "output_dir=long", cwd=tmp_path).code == 0

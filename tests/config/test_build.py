@@ -1,4 +1,4 @@
-"""YAML becomes an object only by names on the allowlist, with arguments that fit; everything else is refused in words."""
+"""YAML becomes an object by names on the allowlist only, with arguments that fit; all else is refused in words."""
 
 import enum
 import re
@@ -320,7 +320,7 @@ def test_a_fault_of_the_target_is_told_with_its_path_and_ours_pass_unchanged():
     for raised, kind in ((ValueError("width must be even"), ConfigError), (TypeError("no"), ConfigError)):
         with pytest.raises(kind, match=rf"^part: {raised}$"):
             build({"_target_": "ownparts.fails", "value": raised}, path="part", trust=["ownparts"])
-    with pytest.raises(DataError, match="^row 3$"):
+    with pytest.raises(DataError, match=r"^row 3$"):
         build({"_target_": "ownparts.fails", "value": DataError("row 3")}, path="part", trust=["ownparts"])
 
 
@@ -331,5 +331,5 @@ def test_accepts_names_each_argument_with_its_value_now():
 
 @pytest.mark.parametrize("node", [None, 3, "optax.adam", [1], {}, {"learning_rate": 1}])
 def test_what_is_no_node_is_refused(node):
-    with pytest.raises(ConfigError, match="^optim: expected a mapping with _target_, found "):
+    with pytest.raises(ConfigError, match=r"^optim: expected a mapping with _target_, found "):
         check(node, path="optim")

@@ -1,6 +1,7 @@
 """What a person sees: lines without a terminal, one live line with one, nothing when quiet."""
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +22,9 @@ def moment(step, *, found=None):
 
 @pytest.fixture
 def recorder():
-    return SimpleNamespace(speed=1234.0, history={"validation": [{"step": 10, "loss": 1.0, "accuracy": 0.75}]})
+    return SimpleNamespace(
+        speed=1234.0, waiting=0.0, history={"validation": [{"step": 10, "loss": 1.0, "accuracy": 0.75}]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,15 @@ def test_without_a_terminal_there_is_a_sign_of_life_every_ten_seconds(recorder, 
     assert [bool(text) for text in spoken] == [False, True, False, True]
     line = "step 40/100  epoch 4.00  loss 0.2500  accuracy 0.7500  1,234 examples/s  16s left\n"
     assert spoken[1] == line  # 60 steps to go, 11 s for the first 40
+
+
+def test_waiting_for_data_is_said_where_it_takes_more_than_a_twentieth(recorder, capsys, monkeypatch):
+    ticks = itertools.count(0.0, 50.0)
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    for share, said in ((0.04, False), (0.4, True)):
+        recorder.waiting = share
+        Progress(Screen(), recorder, metric=None, start=0)(moment(20)).read()
+        assert ("40% of the time waiting for data" in capsys.readouterr().out) is said
 
 
 def test_time_left_counts_the_steps_of_this_start_only(recorder, capsys, monkeypatch):
