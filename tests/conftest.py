@@ -6,9 +6,9 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from typing import ClassVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import numpy as np
