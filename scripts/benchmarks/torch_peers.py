@@ -16,6 +16,7 @@ def eager(net: Net, program: Any, batch: int) -> Peer:
 
 def compiled(net: Net, program: Any, batch: int) -> Peer:
     """Train with `torch.compile`."""
+    require("torch")
     import torch
 
     module = _built(net, program)
@@ -30,6 +31,7 @@ def compiled(net: Net, program: Any, batch: int) -> Peer:
 
 def first_losses(net: Net, program: Any, steps: int) -> np.ndarray:
     """Return the losses of the first steps on dltrain's own weights and batches."""
+    require("torch")
     import torch
 
     module = _built(net, program)
