@@ -35,6 +35,7 @@ class Plan:
     log_every: int
     eval_every: Duration
     save_every: tuple[Duration, ...]
+    saves_by_itself: bool  # whether that was chosen automatically
     splits: tuple[str, ...]  # evaluated while training
     monitor: Monitor | None
     patience: int | None
@@ -70,9 +71,10 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         seed=config["seed"],
         total=total,
         eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
-        log_every=config["log_every"],
+        log_every=min(config["log_every"], total),  # a short run has a row, too
         eval_every=evaluate,
         save_every=save,
+        saves_by_itself=auto,
         splits=splits,
         monitor=monitor,
         patience=stopping["patience"],

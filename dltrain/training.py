@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from dltrain.errors import Interrupted, NonFiniteError, Terminated
 from dltrain.program import Program
 from dltrain.report.console import Progress, Screen
 
+SAVING = 0.05  # of the time may go into automatic checkpoints
 SKIPS = 10  # with on_nonfinite=skip: so many steps in a row that change nothing end the run
 LEARNT = 0.01  # the loss at which `overfit_batches` calls its batches learnt
 
@@ -87,22 +89,32 @@ class Profile:
 
 @dataclass
 class Saver:
-    """Writes checkpoints, keeping the last and the best."""
+    """Writes checkpoints, keeping the last and the best.
+
+    With `share`, saves that come by an interval are left out while they would take more than that part of the time.
+    """
 
     folder: Path
     best: Best | None
     remembering: dict[str, Any]  # callbacks whose memory is saved, by a name that is the same at each start
+    share: float | None = None
+    took: float = 0.0  # seconds, the last save
+    ended: float = 0.0  # by the clock, the last save
 
     def save(self, step: int, state: TrainState) -> None:
         """Save this state and delete what is neither last nor best."""
+        began = time.monotonic()
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         checkpoint.save(self.folder, step, named_leaves(state), {"callbacks": memory, "best": self.best_step})
         kept = {step, self.best_step}
         checkpoint.prune(self.folder, [s for s in checkpoint.steps(self.folder) if s in kept])
+        self.ended = time.monotonic()
+        self.took = self.ended - began
 
     def __call__(self, moment: Moment) -> None:
-        """Save."""
-        self.save(moment.step, moment.state)
+        """Save, if it is time to."""
+        if self.share is None or time.monotonic() - self.ended >= self.took / self.share:
+            self.save(moment.step, moment.state)
 
     @property
     def best_step(self) -> int | None:
@@ -193,11 +205,11 @@ def _callbacks(
     named: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(own)}
     named |= {"best": best} if best else {}
     named |= {"early_stopping": stopping} if stopping else {}
-    saver = Saver(folder.checkpoints, best, named)
+    saver = Saver(folder.checkpoints, best, named, share=SAVING if plan.saves_by_itself else None)
 
     def save_best(moment: Moment) -> None:
         if best and best.improved:
-            saver(moment)
+            saver.save(moment.step, moment.state)
 
     watch = Watch(limit=SKIPS if plan.skip_nonfinite else 1)
     named["watch"] = watch

@@ -33,10 +33,9 @@ from dltrain.types import ArraySpec, Kind, Spec, Task
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
 
-CACHE = tempfile.TemporaryDirectory(prefix="dltrain-tests-")
-"""What one test has compiled, the next and the processes that tests start need not; nothing is left behind."""
-
-os.environ["DLTRAIN_CACHE"] = CACHE.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share what the process that starts them has made
+    CACHE = tempfile.TemporaryDirectory(prefix="dltrain-tests-")
+    os.environ["DLTRAIN_CACHE"] = CACHE.name  # what one test has compiled, the next need not
 
 
 @pytest.fixture
@@ -124,6 +123,7 @@ def make_program(make_parts: Callable[..., Parts]) -> Callable[..., Program]:
             log_every=log_every,
             eval_every=Duration(1, "ep"),
             save_every=(Duration(1, "ep"),),
+            saves_by_itself=False,
             splits=("validation",),
             monitor=None,
             patience=None,
