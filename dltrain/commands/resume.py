@@ -84,15 +84,13 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
     import yaml
 
     old, new = dict(_leaves(before)), dict(_leaves(yaml.safe_load(composed.text)))
-    keys = [
-        key for key in {**old, **new} if key.split(".")[0] in before
-    ]  # an older run lacks newer keys of dltrain
+    # Only groups that the run knows: an older one lacks newer keys of dltrain.
+    keys = [key for key in {**old, **new} if key.split(".")[0] in before]
     different = {key: _change(key, old, new) for key in keys if old.get(key, ...) != new.get(key, ...)}
     for key, change in different.items():
         if not any(key == may or key.startswith(f"{may}.") for may in MAY_CHANGE):
-            change = different.get(
-                f"{key.split('.')[0]}._target_", change
-            )  # another part says more than its numbers
+            part = f"{key.split('.')[0]}._target_"  # that it is another part says more than its numbers
+            change = different.get(part, change)
             raise ConfigError(
                 f"{change}: a run keeps its {key.split('.')[0]}; start a new run, with init_from=RUN if it shall "
                 "begin with these weights"

@@ -171,7 +171,7 @@ ENGINE = {
     "eval_every": Key(DURATION, "how often validation is measured", "steps, or 1ep, 5min"),
     "checkpoint_every": Key(
         either("auto", DURATION),
-        "when state is saved; auto: each epoch, at most 5 min apart",
+        "when state is saved; auto: each epoch, in at most 5 % of the time",
         "steps, or 1ep, 5min",
     ),
     "monitor": Key(optional(TEXT), "says which checkpoint is best: auto, or such as validation/loss"),

@@ -11,7 +11,7 @@ from dltrain.engine.step import Logs
 from dltrain.types import Array, Batch
 
 FEED_BYTES = 64 * 2**20
-MOST_STEPS = 1024  # a dispatch is well under 1 % of the time long before this
+MOST_STEPS = 1024  # bounds the logs that come back of a chunk
 Pick = Callable[[Mapping[str, Array], Any, Array], Batch]
 """(what stays on the device, what one dispatch is given, i) -> the batch i."""
 
