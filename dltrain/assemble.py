@@ -47,6 +47,7 @@ class Parts:
     schedule: Callable[[Array, Array], Array]
     augment: Callable[[Batch, Array], Batch]
     metrics: dict[str, Any]
+    accumulate: int  # pieces that a batch is worked off in
     better: dict[str, str]  # metric -> "higher" or "lower"
     callbacks: list[tuple[Duration, Callback]]
 
@@ -87,6 +88,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
             [bind(n, path=f"augment.{k}", trust=trust, spec=spec) for k, n in config["augment"].items()]
         ),
         metrics=metrics,
+        accumulate=_pieces(config["optim"]["accumulate"], pipeline.batch_size),
         better=better,
         callbacks=_callbacks(config, trust),
     )
@@ -152,6 +154,16 @@ def _optimizer(
         return optax.chain(*clips, rule(**{n: values[n] for n in hparams}, **mask), *after)
 
     return make, hparams
+
+
+def _pieces(accumulate: int, batch_size: int) -> int:
+    if batch_size % accumulate:
+        near = max(n for n in range(1, accumulate) if batch_size % n == 0)
+        raise ConfigError(
+            f"optim.accumulate={accumulate}: a batch of {batch_size} rows cannot be cut into so many equal pieces; "
+            f"try optim.accumulate={near}"
+        )
+    return accumulate
 
 
 def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -25,7 +25,7 @@ from dltrain.config.call import Call, Composed
 from dltrain.config.schema import COMMANDS
 from dltrain.config.tree import Tree, read_tree, roots, yaml_fault
 from dltrain.config.words import Words, commands, no_command, take_apart
-from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated
+from dltrain.errors import ConfigError, DltrainError, Interrupted, MemoryExhausted, Terminated
 
 LAUNCHING = re.compile(r"hydra(/launcher=|/sweeper=|\.launcher\.|\.sweeper\.)")
 
@@ -430,6 +430,15 @@ def _arguments(*words: str) -> Generator[None]:
 def _fault(error: Exception) -> DltrainError:
     """Wrap what should not have happened."""
     first = (str(error).splitlines() or [""])[0]
+    if (
+        isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first
+    ):  # the latter is jax's, which is not imported
+        full = MemoryExhausted(
+            f"out of memory: {first or 'the system gave none'}; what was saved is whole, and resume goes on. "
+            "Try a smaller batch_size, optim.accumulate=4, data.feed=streamed, or on a GPU model.remat=true"
+        )
+        full.__cause__ = error
+        return full
     wrapped = DltrainError(
         f"internal error: {type(error).__name__}: {first} "
         "(please report it; the traceback is in the train.log of the run, or shown with DLTRAIN_TRACEBACK=1)"

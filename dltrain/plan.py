@@ -47,6 +47,8 @@ class Plan:
     intervals: tuple[int, ...] = ()  # steps between evaluations and the like, where they are counted in steps
     read_threads: int = 2  # that read a streamed data set ahead
     patience_of_reading: float = 60.0  # seconds to wait for one batch of it
+    precision: str = "float32"
+    mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
 
 
 def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
@@ -86,6 +88,8 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         intervals=tuple(n for every in (evaluate, *save) if (n := every.steps(per_epoch))),
         read_threads=config["data"]["threads"],
         patience_of_reading=config["data"]["timeout"],
+        precision=config["runtime"]["precision"],
+        mesh=config["runtime"]["mesh"],
     )
 
 

@@ -1,6 +1,7 @@
 """Parts -> Program: the compiled functions of a run and the data on its device."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -9,13 +10,18 @@ import numpy as np
 
 from dltrain.assemble import Parts
 from dltrain.data.pipeline import PADDING
+from dltrain.engine import memory
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
+from dltrain.engine.mesh import Layout, make_layout
+from dltrain.engine.precision import PRECISIONS
 from dltrain.engine.state import TrainState, create, initial, trace_module
 from dltrain.engine.step import make_step
+from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.metrics import Average
 from dltrain.plan import Plan
+from dltrain.types import Batch
 
 
 class Program:
@@ -24,16 +30,29 @@ class Program:
     def __init__(self, parts: Parts, plan: Plan) -> None:
         """Trace the model; shapes that do not fit are found here."""
         self.parts, self.plan = parts, plan
+        self.precision = PRECISIONS[plan.precision]
+        self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
 
     def start(self) -> TrainState:
         """Initialise the state of a new run."""
-        return create(self.parts.make_model, self.parts.optimizer, seed=self.plan.seed, hparams=self._hparams)
+        return create(
+            self.parts.make_model,
+            self.parts.optimizer,
+            seed=self.plan.seed,
+            hparams=self._hparams,
+            keep=self.precision.keep,
+            where=self.layout.of(self.shapes) if self.layout else None,
+        )
+
+    def place(self, state: TrainState) -> TrainState:
+        """Put a state that was read to where a new one would lie."""
+        return self.layout.place(state) if self.layout else state
 
     @cached_property
     def shapes(self) -> TrainState:
         """The state of a run with shapes in place of arrays."""
-        make = partial(initial, self.parts.make_model, self.parts.optimizer)
+        make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.keep)
         return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams))
 
     @property
@@ -44,8 +63,14 @@ class Program:
     @cached_property
     def supply(self) -> Resident | Streamed:
         """What chunks and evaluations are fed from."""
-        parts = self.parts
-        return Streamed(parts.source) if parts.arrays is None else Resident(parts.arrays)
+        parts, layout = self.parts, self.layout
+        if parts.arrays is None:
+            return Streamed(parts.source, layout.rows(1) if layout else None)
+        return Resident(parts.arrays, layout.everywhere if layout else None)
+
+    def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
+        batch = self.supply.pick(data, given, i)
+        return self.layout.batch(batch) if self.layout else batch
 
     @property
     def data(self) -> Mapping[str, jax.Array]:
@@ -54,9 +79,13 @@ class Program:
 
     @cached_property
     def capacity(self) -> int:
-        """K, the most steps of one chunk; no more than will ever be due at once."""
+        """K, the most steps of one chunk; no more than will ever be due at once.
+
+        Room for two at least: room for one compiles to other code, which rounds otherwise, so that the interval of
+        evaluations would decide what is trained.
+        """
         most = capacity(self.supply.batch_bytes(self.parts.pipeline.batch_size))
-        return min(most, self.plan.total, *self.plan.intervals)
+        return max(2, min(most, self.plan.total, *self.plan.intervals))
 
     @cached_property
     def ahead(self) -> ReadAhead | None:
@@ -81,8 +110,12 @@ class Program:
             metrics=means,
             log_every=self.plan.log_every,
             skip_nonfinite=self.plan.skip_nonfinite,
+            precision=self.precision,
+            accumulate=parts.accumulate,
         )
-        return make_chunk(step, self.supply.pick)
+        layout = self.layout
+        where = (layout.of(self.shapes), layout.everywhere) if layout else None
+        return make_chunk(step, self._pick, where)
 
     def feed(self, step: int, count: int) -> Any:
         """Make what a chunk of the next `count` steps is given, [K, B] or [K, B, ...]."""
@@ -94,7 +127,8 @@ class Program:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Evaluates any rows."""
-        parts, size = self.parts, self.plan.eval_batch_size
+        parts, devices = self.parts, self.layout.devices if self.layout else 1
+        size = -(-self.plan.eval_batch_size // devices) * devices  # more padding rows change nothing
         largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
         return Evaluator(
             graphs=self.graphs,
@@ -104,7 +138,67 @@ class Program:
             feed=self.supply,
             batch_size=size,
             batches=min(-(-largest // size), capacity(self.supply.batch_bytes(size))),
+            pick=self._pick,
+            precision=self.precision,
+            where=self.layout.everywhere if self.layout else None,
         )
+
+    def compile(self) -> int:
+        """Compile training and return the bytes that it will take; nothing is allocated for it yet.
+
+        Raises:
+            MemoryExhausted: there are not so many; the message says which batch would fit.
+        """
+        room, need = memory.device_room(), self._need()
+        host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
+        if memory.on_host():
+            room = replace(room, bytes=room.bytes - copies)
+        elif copies > host.bytes:
+            raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
+        if need > room.bytes:
+            raise MemoryExhausted(
+                f"training needs {memory.shown(need)}: state {memory.shown(memory.size(self.shapes))}, data "
+                f"{memory.shown(memory.size(self.supply.shapes))}, the rest for steps of "
+                f"{self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
+            )
+        size = self.plan.eval_batch_size
+        if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
+            placed = self._placed
+            evaluation = memory.needed(self.evaluator.compile(placed.params, placed.rest))
+            if evaluation > room.bytes:
+                raise MemoryExhausted(
+                    f"evaluation needs {memory.shown(evaluation)} for {size} rows at once; {room} are left; "
+                    f"try eval_batch_size={max(1, size // 4)}"
+                )
+        return need
+
+    def _need(self) -> int:
+        given = self.supply.given(self.capacity, self.parts.pipeline.batch_size)
+        return memory.needed(self.chunk.lower(self._placed, self.supply.shapes, given, np.int32(1)).compile())
+
+    def _remedy(self, room: int) -> str:
+        """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
+        pipeline, accumulate = self.parts.pipeline, self.parts.accumulate
+        size = pipeline.batch_size // 2
+        while size and size % accumulate == 0:
+            parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
+            try:
+                fits = Program(parts, self.plan)._need() <= room
+            except ConfigError:  # cannot be cut among the devices
+                break
+            if fits:
+                times = accumulate * (pipeline.batch_size // size)
+                return f"batch_size={size} would fit; optim.accumulate={times} does the same batch in such pieces"
+            size //= 2
+        return "no smaller batch would fit; try a smaller model"
+
+    @property
+    def _placed(self) -> TrainState:
+        """The shapes of the state, and where they lie."""
+        if not self.layout:
+            return self.shapes
+        where = self.layout.of(self.shapes)
+        return jax.tree.map(lambda s, at: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=at), self.shapes, where)
 
     @property
     def waited(self) -> Callable[[], float] | None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from dltrain.data.split import NAMES
 from dltrain.engine import checkpoint
 from dltrain.engine.callbacks import (
@@ -26,6 +24,7 @@ from dltrain.engine.callbacks import (
 )
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.loop import Loop, Outcome, Pace
+from dltrain.engine.profile import Profile
 from dltrain.engine.recorder import Recorder
 from dltrain.engine.state import TrainState, from_named, named_leaves
 from dltrain.errors import Interrupted, NonFiniteError, Terminated
@@ -67,24 +66,6 @@ class Signals:
         del frame
         self.received = signal.Signals(number)
         signal.signal(number, signal.SIG_DFL)
-
-
-@dataclass
-class Profile:
-    """A callback that records a few chunks for the profiler: TensorBoard's profile tab, or Perfetto."""
-
-    folder: Path
-    chunks: int = 3
-    seen: int = 0
-
-    def __call__(self, moment: Moment) -> None:
-        """Begin after the first chunk, which compiles, and end after so many more."""
-        self.seen += 1
-        if self.seen == 1 and not moment.is_last:
-            jax.profiler.start_trace(self.folder)
-        elif self.seen > 1 and (self.seen == 1 + self.chunks or (moment.is_last and self.seen <= self.chunks)):
-            jax.block_until_ready(moment.state)
-            jax.profiler.stop_trace()
 
 
 @dataclass
@@ -138,6 +119,7 @@ class Trained:
     interrupted: signal.Signals | None
     first_step: int
     skipped: list[int]  # steps that were not finite and changed nothing
+    profile: Profile | None = None  # with `profile=true`
 
 
 def train(
@@ -167,16 +149,18 @@ def train(
     signals, monitor = Signals(), plan.monitor
     best = Best(monitor.split, monitor.name, monitor.higher_is_better) if monitor else None
     callbacks, saver = _callbacks(program, folder, screen, recorder, best, first)
+    pace = Pace(most=program.capacity)
+    profile = Profile(folder.tensorboard, pace, steps=plan.total - first) if plan.profile else None
     if start:
-        state = _continued(state, start, stretch=plan.stretch)
+        state = program.place(_continued(state, start, stretch=plan.stretch))
         saver.restore(dict(start.meta))
     loop = Loop(
         chunk=program.chunk,
         feed=program.feed,
         data=program.data,
-        callbacks=[*callbacks, signals],
+        callbacks=[*([profile] if profile else []), *callbacks, signals],
         per_epoch=parts.pipeline.steps_per_epoch,
-        pace=Pace(most=program.capacity),
+        pace=pace,
     )
     try:
         with contextlib.ExitStack() as failed:
@@ -191,8 +175,10 @@ def train(
     finally:
         screen.end_live()
         program.close()
+        if profile:
+            profile.close()
     skipped = list(saver.remembering["watch"].skipped)
-    return Trained(outcome, saver.best_step, recorder, signals.received, first, skipped)
+    return Trained(outcome, saver.best_step, recorder, signals.received, first, skipped, profile)
 
 
 def _callbacks(
@@ -224,7 +210,6 @@ def _callbacks(
     callbacks += own
     callbacks += [stopping] if stopping else []
     callbacks += [StopBelow(LEARNT, "train")] if plan.overfit else []
-    callbacks += [Profile(folder.tensorboard)] if plan.profile else []
     callbacks += [save_best, *(Every(every, saver, per_epoch=per_epoch) for every in plan.save_every)]
     return callbacks, saver
 

@@ -103,6 +103,7 @@ def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts
             "schedule": lambda step, total: 1.0 - 0.5 * step / total,
             "augment": lambda batch, key: batch,
             "metrics": {"accuracy": Average(accuracy), "confusion": Confusion(spec=spec)},
+            "accumulate": 1,
             "better": {"loss": "lower", "accuracy": "higher"},
             "callbacks": list(callbacks),
         }

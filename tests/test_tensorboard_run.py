@@ -28,6 +28,7 @@ def test_train_and_validation_are_on_the_same_charts(board, digits_run):
     tags = {split: set(board[split].Tags()["scalars"]) for split in ("train", "validation", "test")}
     assert tags["validation"] == tags["test"] == {"loss", "accuracy", "f1"}
     assert {"loss", "accuracy"} <= tags["train"]
+    assert "memory/host_peak_bytes" in board[""].Tags()["scalars"]
     assert [p.step for p in board["train"].Scalars("loss")] == [5, 10, 15, 20, 25]
     assert [p.step for p in board["validation"].Scalars("loss")] == [13, 26]
     (point,) = board["test"].Scalars("accuracy")

@@ -30,7 +30,7 @@ def run(call: Call) -> int:
     folder.check_data(parts.described())
     program = Program(parts, make_plan(composed.config, parts))
     found = _checkpoint(folder, options["checkpoint"])
-    state = from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
+    state = program.place(from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}"))
     screen = Screen()  # the run may have been quiet; what is asked for now is the result
     screen.say(f"{folder.path}, checkpoint of step {found.step}")
     for split in NAMES if options["split"] == "all" else (options["split"],):

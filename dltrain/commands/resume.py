@@ -18,7 +18,7 @@ from dltrain.plan import make_plan
 from dltrain.program import Program
 from dltrain.report.console import Screen, complain
 from dltrain.report.finish import finish
-from dltrain.report.start import introduce
+from dltrain.report.start import introduce, prepare
 from dltrain.training import train
 
 MAY_CHANGE = (
@@ -38,7 +38,14 @@ MAY_CHANGE = (
     "on_nonfinite",
     "metrics",
     "callbacks",
-    "runtime",
+    "runtime.platform",
+    "runtime.threads",
+    "runtime.deterministic",
+    "runtime.cache",
+    "runtime.ops",
+    "runtime.matmul",
+    "runtime.mesh",
+    "model.remat",
     "schedule.stretch",
     "optim.learning_rate",
     "optim.weight_decay",
@@ -70,6 +77,7 @@ def run(call: Call) -> int:
         for line in changed:
             screen.say(f"changed {line}")
         introduce(screen, program, choices=started.get("choices", {}), automatic={})
+        prepare(screen, program)
         resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(call.overrides)}]
         folder.write_config(composed.text, {**started, "resumed": resumed})
         folder.summary.unlink(missing_ok=True)

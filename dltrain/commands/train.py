@@ -19,7 +19,7 @@ from dltrain.program import Program
 from dltrain.report.console import Screen, complain
 from dltrain.report.describe import describe
 from dltrain.report.finish import finish
-from dltrain.report.start import introduce, preview
+from dltrain.report.start import introduce, prepare
 from dltrain.training import best_checkpoint, train
 
 
@@ -37,8 +37,9 @@ def run(call: Call) -> int:
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
     program = Program(parts, make_plan(config, parts))
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
+    prepare(screen, program)
     if config["dry_run"]:
-        preview(screen, program)
+        screen.say("dry run: nothing was trained or written")
         return 0
     state = _from_weights(weights, program, screen) if weights else None  # it may be what is overwritten
     folder = claim(wanted, name=name, overwrite=config["overwrite"])
@@ -69,4 +70,4 @@ def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainS
     screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
     if left:
         screen.say(f"        {len(left)} start anew: {', '.join(left)}")
-    return state
+    return program.place(state)

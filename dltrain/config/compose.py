@@ -13,7 +13,7 @@ from dltrain.config.call import Composed
 from dltrain.config.checks import Origin, check_alone, check_keys, check_nodes, check_values, flat, unknown_keys
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.saved import conceal, resolve, save, written
-from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE
+from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE, node_keys
 from dltrain.config.tree import Tree, no_choice, read_yaml
 from dltrain.errors import ConfigError
 
@@ -99,7 +99,7 @@ def amend(typed: Typed, saved: Mapping[str, Any]) -> Composed:
     if unread := [key for key in saved if key not in base]:
         raise ConfigError(f"{unread[0]}: in the run's config.yaml: unknown{nearest(unread[0], base)}")
     try:
-        raw = OmegaConf.create({**_engine_part(base), **saved, "trust": [], "experiment": None})
+        raw = OmegaConf.create({**_engine_part(base, saved), "trust": [], "experiment": None})
         del raw["experiment"]
         automatic: dict[str, str] = {}
         chosen = {o.key: _listed(o.value) for o in typed.groups()}
@@ -267,9 +267,13 @@ def _known(typed: Typed) -> dict[str, Any]:
     return flat(written(raw), chosen) | own
 
 
-def _engine_part(base: Any) -> dict[str, Any]:
-    """What an older run folder may lack: dltrain's own keys at the top, with their defaults."""
-    return {key: value for key, value in base.items() if key not in GROUPS}
+def _engine_part(base: Any, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a saved config with what an older run folder may lack: dltrain's own keys, with their defaults."""
+    whole = {**{key: value for key, value in base.items() if key not in GROUPS}, **saved}
+    for group in (group for group in GROUPS if group not in MULTIPLE and isinstance(saved.get(group), Mapping)):
+        lacking = {key for key in node_keys(group) if key in base[group] and key not in saved[group]}
+        whole[group] = {**saved[group], **{key: base[group][key] for key in lacking}}
+    return whole
 
 
 def _choice_text(o: Override) -> str:

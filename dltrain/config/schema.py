@@ -137,6 +137,12 @@ def _clip(value: Any) -> dict[str, float]:
     return {name: number(above=0).parse(bound) for name, bound in value.items()}
 
 
+def _mesh(value: Any) -> dict[str, int]:
+    if not isinstance(value, Mapping) or not value or not set(value) <= {"data", "fsdp"}:
+        raise ValueError
+    return {name: whole(1).parse(count) for name, count in value.items()}
+
+
 def _rule(value: Any) -> dict[str, Any]:
     kinds = {"match": _text, "scale": number(low=0).parse, "freeze": _flag}
     if not isinstance(value, Mapping) or "match" not in value or len(value) < 2 or not set(value) <= set(kinds):
@@ -153,6 +159,7 @@ TEXT = Kind("text", _text)
 NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
 DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
 CLIP = Kind("{norm: x} or {value: x} with x > 0", _clip)
+MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
 RULE = Kind(
     "{match: regular expression of names, and freeze: true or scale: factor of the learning rate}",
     _rule,
@@ -225,6 +232,7 @@ NODES = {
     "optim": {
         "learning_rate": Key(number(above=0), "size of an update; the schedule is a factor of it", argument=True),
         "weight_decay": Key(optional(number(low=0)), "pull of kernels towards 0", argument=True),
+        "accumulate": Key(whole(1), "pieces that a batch is worked off in, in so much less memory", "pieces"),
         "clip": Key(optional(CLIP), "bound of the gradient: {norm: 1.0} or {value: 0.5}"),
         "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate of their own"),
     },
@@ -234,6 +242,16 @@ NODES = {
         "threads": Key(optional(whole(1)), "processor threads; null: all", "threads"),
         "deterministic": Key(FLAG, "the same bits each time, where threads or kernels would reorder sums"),
         "cache": Key(FLAG, "keep compiled programs for the next start"),
+        "ops": Key(one_of("auto", "stock"), "convolution, pooling, LSTM: what is fast here, or as jax has them"),
+        "precision": Key(
+            one_of("float32", "mixed", "bfloat16"),
+            "of the arithmetic; mixed: bfloat16 with parameters in float32, bfloat16: these too",
+        ),
+        "matmul": Key(
+            one_of("default", "high", "highest"),
+            "precision of float32 products; default: TF32 on NVIDIA, bfloat16 on TPU; highest: float32 everywhere",
+        ),
+        "mesh": Key(either("auto", MESH), "devices: data parallel, and fsdp: parameters cut; auto: data over all"),
     },
 }
 """The keys that dltrain reads inside a group's node, beside the arguments of its target."""

@@ -8,7 +8,8 @@ from dltrain.data.check import check_rows
 from dltrain.data.preprocess import Block
 from dltrain.types import Source
 
-BLOCK = 8192  # rows at a time; the same either way, so that sums round alike
+MOST_ROWS = 8192  # at a time; the same whether the data is streamed or not, so that sums round alike
+MOST_BYTES = 32 * 2**20  # of them
 
 
 def size_of(source: Source) -> int:
@@ -26,9 +27,9 @@ def read_whole(source: Source) -> dict[str, np.ndarray]:
 
 def read_targets(source: Source) -> np.ndarray:
     """Check every row, and return the targets alone, [N, ...]."""
-    found = []
-    for start in range(0, len(source), BLOCK):
-        arrays = source.read(np.arange(start, min(start + BLOCK, len(source))))
+    found, some = [], _some(source)
+    for start in range(0, len(source), some):
+        arrays = source.read(np.arange(start, min(start + some, len(source))))
         check_rows(arrays, source.spec, first=start)
         found.append(arrays["targets"])
     return np.concatenate(found)
@@ -36,6 +37,11 @@ def read_targets(source: Source) -> np.ndarray:
 
 def blocks(source: Source, rows: np.ndarray) -> Iterator[Block]:
     """Read these rows, some at a time."""
-    for start in range(0, len(rows), BLOCK):
-        arrays = source.read(rows[start : start + BLOCK])
+    some = _some(source)
+    for start in range(0, len(rows), some):
+        arrays = source.read(rows[start : start + some])
         yield arrays["inputs"], arrays["targets"]
+
+
+def _some(source: Source) -> int:
+    return max(1, min(MOST_ROWS, MOST_BYTES * len(source) // max(1, size_of(source))))

@@ -22,17 +22,21 @@ def capacity(batch_bytes: int) -> int:
 
 
 def make_chunk(
-    step: Callable[[TrainState, Batch], tuple[TrainState, Logs]], pick: Pick
+    step: Callable[[TrainState, Batch], tuple[TrainState, Logs]],
+    pick: Pick,
+    where: tuple[Any, Any] | None = None,
 ) -> Callable[[TrainState, Mapping[str, Array], Any, Array], tuple[TrainState, Logs]]:
     """Compile `(state, data, given [K, ...], n) -> (state, logs [K])`, which does the first n <= K steps.
 
     n is an argument of the one executable, so that a chunk of any length runs the same code and cutting a run at
-    any step changes no bit. The state is donated: it must not be read again.
+    any step changes no bit. The state is donated: it must not be read again. On many devices `where` holds the
+    shardings of the state and of the logs.
     """
 
     def chunk(state: TrainState, data: Mapping[str, Array], given: Any, n: Array) -> tuple[TrainState, Logs]:
         def one(state: TrainState, i: Array) -> tuple[TrainState, Logs]:
-            return step(state, pick(data, given, i))
+            state, logs = step(state, pick(data, given, i))
+            return state if where is None else jax.lax.with_sharding_constraint(state, where[0]), logs
 
         shapes = jax.eval_shape(one, state, n)[1]
         room = len(jax.tree.leaves(given)[0])
@@ -50,4 +54,4 @@ def make_chunk(
         _, state, logs = jax.lax.while_loop(go_on, body, (jnp.int32(0), state, logs))
         return state, logs
 
-    return jax.jit(chunk, donate_argnums=0)
+    return jax.jit(chunk, donate_argnums=0, out_shardings=where)

@@ -4,6 +4,7 @@ import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from dltrain.data.pipeline import in_order
 from dltrain.data.preprocess import Preprocess
 from dltrain.engine.chunk import Pick
 from dltrain.engine.feed import Feed
+from dltrain.engine.precision import FLOAT32, Precision
 from dltrain.engine.state import Graphs, Tree
 from dltrain.engine.step import named_values, row_weights
 from dltrain.types import Array, Batch
@@ -47,13 +49,20 @@ class Evaluator:
         feed: Feed,
         batch_size: int,
         batches: int,
+        pick: Pick | None = None,
+        precision: Precision = FLOAT32,
+        where: Any = None,
     ) -> None:
-        """Prepare for up to `batches` batches a dispatch; more rows than that take several."""
+        """Prepare for up to `batches` batches a dispatch; more rows than that take several.
+
+        `pick` takes the place of the feed's own, and `where` is the sharding of what comes back, on many devices.
+        """
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches = batch_size, max(1, batches)
-        self._program = _compile(graphs, loss, metrics, preprocess, feed.pick)
+        self._program = _compile(graphs, loss, metrics, preprocess, pick or feed.pick, precision, where)
         # One program for all of them, and on the device, where later sums will be.
-        self._zero = jax.jit(lambda: {name: metric.zero() for name, metric in metrics.items()})()
+        zero = {name: metric.zero for name, metric in metrics.items()}
+        self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
 
     def __call__(self, params: Tree, rest: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these rows, int32 [N]."""
@@ -90,18 +99,29 @@ class Evaluator:
         """How many executables were made."""
         return self._program._cache_size()
 
+    def compile(self, params: Tree, rest: Tree) -> jax.stages.Compiled:
+        """Compile for parameters of these shapes; a later call finds it compiled."""
+        given = self._feed.given(self._batches, self._batch_size)
+        return self._program.lower(params, rest, self._feed.shapes, given, 1, self._zero).compile()
+
     def _run(self, params: Tree, rest: Tree, batches: np.ndarray, sums: Any) -> Any:
         given = self._feed.load(batches, self._batches)
         return self._program(params, rest, self._feed.data, given, len(batches), sums)
 
 
 def _compile(
-    graphs: Graphs, loss: Callable[..., Any], metrics: Mapping[str, Any], preprocess: Preprocess, pick: Pick
+    graphs: Graphs,
+    loss: Callable[..., Any],
+    metrics: Mapping[str, Any],
+    preprocess: Preprocess,
+    pick: Pick,
+    precision: Precision,
+    where: Any,
 ) -> Any:
     def one(params: Tree, rest: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
-        model = nnx.merge(graphs.eval, params, rest, copy=True)
-        outputs = model(batch["inputs"], mask=batch["mask"], rngs=None)
+        model = nnx.merge(graphs.eval, precision.enter(params), rest, copy=True)
+        outputs = precision.leave(model(precision.enter(batch["inputs"]), mask=batch["mask"], rngs=None))
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = row_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
@@ -110,7 +130,7 @@ def _compile(
         flat = (len(raw["mask"]), -1)
         return sums, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=where)
     def run(params: Tree, rest: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
         shapes = jax.eval_shape(lambda i: one(params, rest, pick(data, given, i), sums), n)
         outputs = jnp.zeros(shapes[3].shape, shapes[3].dtype)

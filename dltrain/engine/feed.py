@@ -8,6 +8,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +23,23 @@ from dltrain.types import Array, Batch, Source
 class Resident:
     """The whole data set is on the device (uint8 stays uint8, and is cast in the graph); given are row numbers."""
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put the data there."""
-        self.data = {name: jax.device_put(value) for name, value in arrays.items()}
+    def __init__(self, arrays: Mapping[str, np.ndarray], where: Any = None) -> None:
+        """Put nothing there yet; `where` is a sharding."""
+        self._arrays, self._where = arrays, where
+
+    @cached_property
+    def data(self) -> dict[str, Array]:
+        """The arrays on the device."""
+        return {name: jax.device_put(value, self._where) for name, value in self._arrays.items()}
+
+    @property
+    def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of `data`."""
+        return {name: _shape(value.shape, value.dtype, self._where) for name, value in self._arrays.items()}
+
+    def given(self, room: int, batch_size: int) -> jax.ShapeDtypeStruct:
+        """Shape and type of what one dispatch is given."""
+        return jax.ShapeDtypeStruct((room, batch_size), np.int32)
 
     def load(self, batches: np.ndarray, room: int) -> np.ndarray:
         """Pad to the room there is."""
@@ -45,13 +61,14 @@ class Resident:
 class Streamed:
     """The data set stays where its source has it; given are the batches themselves, `[room, B, ...]`."""
 
-    def __init__(self, source: Source) -> None:
-        """Read nothing yet."""
+    def __init__(self, source: Source, where: Any = None) -> None:
+        """Read nothing but one row; `where` is the sharding of what is given, `[room, B, ...]`."""
         self.data: Mapping[str, Array] = {}
-        self._source = source
+        self.shapes: Mapping[str, jax.ShapeDtypeStruct] = {}
+        self._source, self._where = source, where
         self._one = source.read(np.zeros(1, np.int64))
 
-    def load(self, batches: np.ndarray, room: int) -> dict[str, np.ndarray]:
+    def load(self, batches: np.ndarray, room: int) -> dict[str, Any]:
         """Read these batches now."""
         return self.stack([self.read(rows) for rows in batches], room, batches.shape[1])
 
@@ -59,15 +76,18 @@ class Streamed:
         """Read one batch, int32 [B] -> arrays [B, ...]; a padding row holds row 0, and is masked."""
         return {**self._source.read(np.maximum(rows, 0)), "mask": rows >= 0}
 
-    def stack(self, batches: list[dict[str, np.ndarray]], room: int, batch_size: int) -> dict[str, np.ndarray]:
+    def stack(self, batches: list[dict[str, np.ndarray]], room: int, batch_size: int) -> dict[str, Any]:
         """Put batches behind one another; what is left of the room is never looked at."""
-        shapes = {name: (value.shape[1:], value.dtype) for name, value in self._one.items()}
-        shapes["mask"] = ((), np.dtype(bool))
-        stacked = {name: np.empty((room, batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        stacked = {name: np.empty(s.shape, s.dtype) for name, s in self.given(room, batch_size).items()}
         for i, batch in enumerate(batches):
             for name, value in batch.items():
                 stacked[name][i] = value
-        return stacked
+        return jax.device_put(stacked, self._where) if self._where else stacked
+
+    def given(self, room: int, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of what one dispatch is given."""
+        one = {**self._one, "mask": np.ones(1, bool)}
+        return {n: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where) for n, v in one.items()}
 
     def batch_bytes(self, batch_size: int) -> int:
         """Count all arrays of a batch."""
@@ -81,6 +101,10 @@ class Streamed:
 
 
 Feed = Resident | Streamed
+
+
+def _shape(shape: tuple[int, ...], dtype: np.dtype, where: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(dtype), sharding=where)
 
 
 class ReadAhead:
@@ -148,6 +172,7 @@ class ReadAhead:
             with self._ready:
                 if number >= self._next:
                     self._done[number] = found
+                del found  # else each thread holds a batch beyond those that are read ahead
                 self._ready.notify_all()
 
 

@@ -18,6 +18,10 @@ class Pace:
     target: float = 1.0
     steps: int = 8
 
+    def __post_init__(self) -> None:
+        """Begin within the bound."""
+        self.steps = min(self.steps, self.most)
+
     def measured(self, steps: int, seconds: float) -> None:
         """Take note of a chunk that took so long; grow at most fourfold, since the first ones are short."""
         wanted = self.target * steps / max(seconds, 1e-6)

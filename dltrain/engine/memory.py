@@ -1,25 +1,137 @@
-"""How much memory there is, on the device and on the host."""
+"""How much memory there is, on the device and on the host, and how much a compiled program will take."""
 
 import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 
 SHARE = 0.4  # of the memory that is there may be the data set; the rest is for the model and its activations
+COPIES = 2  # of the state are on the host while a checkpoint is written (98 MiB of state: 224 MiB were seen)
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Room:
+    """What may still be taken, in bytes, and what sets the limit."""
+
+    bytes: int
+    limit: str
+
+    def __str__(self) -> str:
+        """Write it for a message."""
+        return f"{shown(max(0, self.bytes))} {self.limit}"
 
 
 def room_for_data() -> int:
     """Return how many bytes of data may stay on the device."""
+    return int(SHARE * device_room().bytes)
+
+
+def device_room() -> Room:
+    """Return what a device may still take; where the device is the processor, what this process may."""
+    if on_host():
+        return host_room()
     stats = jax.local_devices()[0].memory_stats() or {}
-    return int(SHARE * stats.get("bytes_limit", host_memory()))
+    return Room(stats["bytes_limit"] - stats.get("bytes_in_use", 0), "of the device's memory")
 
 
-def host_memory() -> int:
-    """Return the bytes that this process may have: of the machine, or of its control group if that is less."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError):  # no control group, or "max"
-            continue
-    return min(limits)
+def on_host() -> bool:
+    """Tell whether the device is the processor, or does not say what it has: then the host's memory counts."""
+    return "bytes_limit" not in (jax.local_devices()[0].memory_stats() or {})
+
+
+def host_room() -> Room:
+    """Return what this process may still take: the least that machine, control groups and rlimits leave."""
+    return min([_of_machine(), *_of_groups(), *_of_rlimits()], key=lambda room: room.bytes)
+
+
+def needed(compiled: jax.stages.Compiled) -> int:
+    """Return the bytes that a call of a compiled program has at once on a device, its arguments included.
+
+    Devices that are processors share the host's memory: there it is the sum over all of them.
+    """
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    taken = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    each = taken + found.temp_size_in_bytes + found.generated_code_size_in_bytes
+    devices = {d for s in jax.tree.leaves(compiled.output_shardings) for d in s.device_set}
+    shared = [d for d in devices if d.platform == "cpu"]
+    return each * max(1, len(shared))
+
+
+def peak() -> dict[str, int]:
+    """Return the most bytes that were taken so far: `host`, and `device` where it keeps count."""
+    found = {}
+    try:
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found["host"] = most if sys.platform == "darwin" else 1024 * most  # macOS counts bytes, Linux KiB
+    except ImportError:  # not a POSIX system
+        pass
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return found | ({"device": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {})
+
+
+def size(tree: Any) -> int:
+    """Count the bytes of a tree of arrays or of their shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def shown(count: int) -> str:
+    """Write bytes for people: 12.3 MiB."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
+
+
+def _of_machine() -> Room:
+    found = _numbers(Path("/proc/meminfo"), ("MemAvailable:",))
+    if found:
+        return Room(1024 * found[0], "of the machine's memory")
+    return Room(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of the machine's memory")
+
+
+def _of_groups() -> Iterable[Room]:
+    """Go through the control groups of this process, own and outer; pages that can be dropped count as free."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    inside = [Path(line.split(":", 2)[2].lstrip("/")) for line in own]
+    folders = {root / place for path in inside for place in (path, *path.parents)}
+    folders |= {root / "memory" / place for path in inside for place in (path, *path.parents)}
+    names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    for folder in folders:
+        for limit, usage in names:
+            try:
+                most, now = (int((folder / name).read_text(encoding="utf-8")) for name in (limit, usage))
+            except (OSError, ValueError):  # no such group, or "max"
+                continue
+            droppable = sum(_numbers(folder / "memory.stat", ("inactive_file",)))
+            yield Room(most - now + droppable, f"of what the control group allows ({folder / limit})")
+
+
+def _of_rlimits() -> Iterable[Room]:
+    try:
+        import resource
+    except ImportError:
+        return
+    for name, used in (("RLIMIT_AS", "VmSize:"), ("RLIMIT_DATA", "VmData:")):
+        most = resource.getrlimit(getattr(resource, name))[0]
+        if most != resource.RLIM_INFINITY:
+            now = sum(_numbers(Path("/proc/self/status"), (used,)))
+            yield Room(most - 1024 * now, f"of what ulimit allows ({name})")
+
+
+def _numbers(path: Path, words: tuple[str, ...]) -> list[int]:
+    """Read the numbers behind these first words of a file's lines; none where there is no such file."""
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return []
+    return [int(line[1]) for line in lines if len(line) > 1 and line[0] in words]

@@ -14,6 +14,7 @@ from dltrain.engine.callbacks import After, Moment
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.files import replace_text, writing
 from dltrain.engine.folder import RunFolder
+from dltrain.engine.memory import peak
 from dltrain.engine.state import named_leaves
 from dltrain.engine.tensorboard import EventWriter
 
@@ -69,6 +70,7 @@ class Recorder:
         for split, found in moment.results.items():
             self.evaluation(moment.step, split, found)
         self.histograms(moment.step, moment.state.params)
+        self.writer().scalars(moment.step, {f"memory/{of}_peak_bytes": float(n) for of, n in peak().items()})
         return None
 
     def _training(self, moment: Moment) -> None:

@@ -13,12 +13,23 @@ import jaxlib
 from dltrain import __version__
 from dltrain.cache import cache_folder
 from dltrain.errors import ConfigError
+from dltrain.ops import lowering
 
 CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used go first
+MATMUL = "jax_default_matmul_precision"
 WORTH_KEEPING = 0.1  # seconds of compiling
 
 
-def start(*, platform: str, threads: int | None, deterministic: bool, cache: bool) -> None:
+def start(
+    *,
+    platform: str,
+    threads: int | None,
+    deterministic: bool,
+    cache: bool,
+    ops: str = "auto",
+    matmul: str = "default",
+    **of_the_program: Any,
+) -> None:
     """Choose the platform and start it, or raise ConfigError if it is not there.
 
     Args:
@@ -26,7 +37,13 @@ def start(*, platform: str, threads: int | None, deterministic: bool, cache: boo
         threads: processor threads that the CPU backend uses; None for all.
         deterministic: let GPU kernels sum in a fixed order, and compile anew.
         cache: keep compiled programs for the next start.
+        ops: `auto`, or `stock` for jax's own forms of the operations in `dltrain.ops`.
+        matmul: precision of float32 matrix products, in jax's words.
+        of_the_program: keys of the same node that decide what is compiled (precision, mesh); not read here.
     """
+    del of_the_program
+    lowering.use(stock=ops == "stock")
+    jax.config.update(MATMUL, None if matmul == "default" else matmul)
     if threads is not None:
         os.environ["PJRT_NPROC"] = str(threads)
     if deterministic and "--xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
@@ -43,6 +60,13 @@ def start(*, platform: str, threads: int | None, deterministic: bool, cache: boo
     if platform not in ("auto", found):
         raise ConfigError(f"runtime.platform={platform}: this process already computes on {found}")
     _keep_compiled(found if cache and not deterministic else None)
+
+
+def arithmetic() -> str:
+    """Say how float32 matrix products are computed, and on what device."""
+    first = jax.devices()[0]
+    kind = first.platform if first.platform == "cpu" else f"{first.platform} ({first.device_kind})"
+    return f"matrix products {getattr(jax.config, MATMUL) or 'default'}; {kind}"
 
 
 def _keep_compiled(platform: str | None) -> None:

@@ -66,12 +66,14 @@ def trace_module(make_model: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.Modu
 def initial(
     make_model: Callable[[nnx.Rngs], nnx.Module],
     make_optimizer: OptimizerFactory,
+    keep: Callable[[Tree], Tree],
     root: Array,
     hparams: dict[str, Any],
 ) -> TrainState:
-    """Initialise model and optimizer from a key and numbers; to be traced."""
+    """Initialise model and optimizer from a key and numbers; to be traced. `keep` sets the parameters' type."""
     model_key, run_key = jax.random.split(root)
     _, params, rest = split_module(make_model(nnx.Rngs(params=model_key)))
+    params = keep(params)
     return TrainState(
         step=jnp.int32(0),
         key=run_key,
@@ -83,12 +85,20 @@ def initial(
     )
 
 
-def create(make_model: Any, make_optimizer: Any, *, seed: int, hparams: Mapping[str, np.generic]) -> TrainState:
-    """Initialise model and optimizer in one compiled call, the same for all seeds."""
+def create(
+    make_model: Any,
+    make_optimizer: Any,
+    *,
+    seed: int,
+    hparams: Mapping[str, np.generic],
+    keep: Callable[[Tree], Tree] = lambda params: params,
+    where: TrainState | None = None,
+) -> TrainState:
+    """Initialise model and optimizer in one compiled call, the same for all seeds; `where` holds shardings."""
     # Drawing random numbers compiles in 0.8 s instead of 2.1 this way, and runs as fast (16 million in 0.4 s).
     options = {"xla_backend_optimization_level": "1"} if jax.default_backend() == "cpu" else None
-    compiled = jax.jit(initial, static_argnums=(0, 1), compiler_options=options)
-    return compiled(make_model, make_optimizer, jax.random.key(seed), dict(hparams))
+    compiled = jax.jit(initial, static_argnums=(0, 1, 2), compiler_options=options, out_shardings=where)
+    return compiled(make_model, make_optimizer, keep, jax.random.key(seed), dict(hparams))
 
 
 def named_leaves(tree: Tree) -> dict[str, Array]:

@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 
 from dltrain.data.preprocess import Preprocess
+from dltrain.engine.precision import FLOAT32, Precision, like, norm, widened
 from dltrain.engine.rules import decayed
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, Tree, split_module
 from dltrain.types import Array, Batch
@@ -29,19 +30,27 @@ class Objective:
     l1: float = 0.0
     l2: float = 0.0
 
-    def __call__(self, outputs: Any, batch: Batch, params: Tree) -> dict[str, Array]:
-        """Return the named terms of the loss, each a scalar; their sum is minimised."""
+    def __call__(self, outputs: Any, batch: Batch, params: Tree, *, of: Batch | None = None) -> dict[str, Array]:
+        """Return the named terms of the loss, each a scalar; their sum is minimised.
+
+        Where `batch` is a piece of the batch `of`, the terms of all its pieces add up to those of the whole.
+        """
+        whole = batch if of is None else of
         terms: dict[str, Array] = {}
         for name, values in named_values(self.loss(outputs, batch)).items():
             total, weight = weighted_sum(values, batch)
+            if of is not None:
+                shape = (len(of["mask"]), *values.shape[1:])
+                weight = row_weights(jax.ShapeDtypeStruct(shape, values.dtype), of).sum()
             terms[name] = total / jnp.maximum(weight, 1e-12) if self.reduction == "mean" else total
         if self.l1 or self.l2:
-            chosen = jax.tree.map(lambda w, yes: [w] if yes else [], params, decayed(params))
+            share = len(batch["mask"]) / len(whole["mask"])
+            chosen = jax.tree.map(lambda w, yes: [w] if yes else [], widened(params), decayed(params))
             kernels = jax.tree.leaves(chosen)
             if self.l1:
-                terms["l1"] = self.l1 * optax.tree.norm(kernels, ord=1)
+                terms["l1"] = share * self.l1 * optax.tree.norm(kernels, ord=1)
             if self.l2:
-                terms["l2"] = 0.5 * self.l2 * optax.tree.norm(kernels, squared=True)
+                terms["l2"] = share * 0.5 * self.l2 * optax.tree.norm(kernels, squared=True)
         return terms
 
 
@@ -50,7 +59,7 @@ def named_values(values: Any) -> dict[str, Array]:
     return dict(values) if isinstance(values, Mapping) else {"loss": values}
 
 
-def row_weights(values: Array, batch: Batch) -> Array:
+def row_weights(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
     """Weight of each value, shaped as `values [B]` or `[B, L]`: mask, example weights and loss mask."""
     weights = batch["mask"].astype(values.dtype)
     if "weights" in batch:
@@ -71,6 +80,68 @@ def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
     return jnp.where(weights > 0, values * weights, 0).sum(), weights.sum()
 
 
+def make_gradients(
+    graphs: Graphs, objective: Objective, precision: Precision, accumulate: int
+) -> Callable[[Tree, Tree, Batch, Array], tuple[dict[str, Array], Any, Tree, Tree]]:
+    """Make `(params, rest, batch, key) -> (terms of the loss, outputs, rest, gradients)`.
+
+    With `accumulate` = n above 1 the batch is worked off in n pieces, one after the other, in less memory.
+    Sums and counts are added, so that loss and gradients are those of the whole batch, wherever its padding lies;
+    batch norm sees the pieces one by one, and dropout has a key for each.
+    """
+
+    def minimised(params: Tree, rest: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
+        model = nnx.merge(graphs.train, precision.enter(params), rest, copy=True)
+        inputs = precision.enter(batch["inputs"])
+        outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
+        terms = objective(outputs, batch, params, of=of)
+        new_rest = like(split_module(model)[2], rest)
+        return functools.reduce(operator.add, terms.values()), (terms, outputs, new_rest)
+
+    differentiated = jax.value_and_grad(minimised, has_aux=True)
+
+    def whole(params: Tree, rest: Tree, batch: Batch, key: Array) -> Any:
+        (_, (terms, outputs, rest)), grads = differentiated(params, rest, batch, key, None)
+        return terms, outputs, rest, grads
+
+    def in_pieces(params: Tree, rest: Tree, batch: Batch, key: Array) -> Any:
+        def present(rest: Tree, piece: Batch, key: Array) -> Any:
+            (_, (terms, outputs, rest)), grads = differentiated(params, rest, piece, key, batch)
+            return terms, outputs, rest, widened(grads)
+
+        pieces = {name: jax.tree.map(lambda x: _dealt(x, accumulate), value) for name, value in batch.items()}
+        shapes = jax.eval_shape(present, rest, jax.tree.map(lambda x: x[0], pieces), key)
+        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        def absent(rest: Tree, piece: Batch, key: Array) -> Any:  # batch norm over no row would be NaN
+            terms, outputs, _, grads = nothing
+            return terms, outputs, rest, grads
+
+        def one(carry: Any, given: Any) -> Any:
+            rest, sums = carry
+            i, piece = given
+            valid = piece["mask"].any()
+            terms, outputs, rest, grads = jax.lax.cond(
+                valid, present, absent, rest, piece, jax.random.fold_in(key, i)
+            )
+            return (rest, jax.tree.map(jnp.add, sums, (terms, grads))), outputs
+
+        begin = (rest, (nothing[0], nothing[3]))
+        (rest, (terms, grads)), outputs = jax.lax.scan(one, begin, (jnp.arange(accumulate), pieces))
+        return terms, jax.tree.map(_collected, outputs), rest, like(grads, params)
+
+    return whole if accumulate == 1 else in_pieces
+
+
+def _dealt(x: Array, pieces: int) -> Array:
+    """Deal rows out, [B, ...] -> [pieces, B / pieces, ...]: each device has a share of every piece."""
+    return x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1)
+
+
+def _collected(x: Array) -> Array:
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
+
+
 def make_step(
     *,
     graphs: Graphs,
@@ -82,26 +153,24 @@ def make_step(
     metrics: Mapping[str, Callable[[Array, Batch], Array]],
     log_every: int,
     skip_nonfinite: bool = False,
+    precision: Precision = FLOAT32,
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """Put the parts together.
 
     `metrics` are those that are a mean over rows; they and the norm of the parameters are computed only for steps
     that are logged. The logs also say whether the loss and every gradient were finite: if not, the state comes back
-    as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted.
+    as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. `accumulate` is the
+    number of pieces that a batch is worked off in.
     """
+    gradients = make_gradients(graphs, objective, precision, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         raw, batch = batch, augment(preprocess.scaled(batch), augment_key)
-
-        def minimised(params: Tree) -> tuple[Array, Any]:
-            model = nnx.merge(graphs.train, params, state.rest, copy=True)
-            outputs = model(batch["inputs"], mask=batch["mask"], rngs=nnx.Rngs(dropout=model_key))
-            terms = objective(outputs, batch, params)
-            return functools.reduce(operator.add, terms.values()), (terms, outputs, split_module(model)[2])
-
-        (loss, (terms, outputs, rest)), grads = jax.value_and_grad(minimised, has_aux=True)(state.params)
-        gradient_norm = optax.tree.norm(grads)
+        terms, outputs, rest, grads = gradients(state.params, state.rest, batch, model_key)
+        loss = functools.reduce(operator.add, terms.values())
+        gradient_norm = norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         learning_rate = state.hparams["learning_rate"] * schedule(state.step, state.hparams["total_steps"])
 
@@ -109,16 +178,16 @@ def make_step(
             transform = optimizer({**state.hparams, "learning_rate": learning_rate})
             updates, opt_state = transform.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            return replace(state, step=state.step + 1, params=params, rest=rest, opt_state=opt_state)
-
-        logged = (state.step + 1) % log_every == 0
+            kept = like((params, opt_state), (state.params, state.opt_state))
+            return replace(state, step=state.step + 1, params=kept[0], rest=rest, opt_state=kept[1])
 
         def looked_at() -> Logs:
             units = preprocess.outputs(outputs)
             seen = {**raw, "targets": batch["targets"]} if preprocess.targets is None else raw
             means = {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
-            return {**means, "parameter_norm": optax.tree.norm(state.params)}
+            return {**means, "parameter_norm": norm(state.params)}
 
+        logged = (state.step + 1) % log_every == 0
         shapes = jax.eval_shape(looked_at)
         extra = jax.lax.cond(logged, looked_at, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 

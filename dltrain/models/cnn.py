@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import avg_pool, max_pool
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
@@ -58,6 +58,7 @@ class CNN(nnx.Module):
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
+        remat: bool = False,
     ) -> None:
         """Build the layers.
 
@@ -77,6 +78,7 @@ class CNN(nnx.Module):
             activation: after each layer but the last.
             kernel_init: initial weights.
             bias_init: initial biases.
+            remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
         if spec.kind is not Kind.IMAGE:
             raise ValueError(
@@ -109,15 +111,14 @@ class CNN(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
         self.activation, self.pool, self.window, self.gather = activation, pool, window, gather
+        self.remat = remat
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
         x = inputs
+        block = rematerialised(self._block, self.remat)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = self.activation(normalise(norm, convolution(x), mask=mask))
-            if self.pool is not Pool.NONE:
-                pool = max_pool if self.pool is Pool.MAX else avg_pool
-                x = pool(x, (self.window, self.window), (self.window, self.window))
+            x = block(convolution, norm, x, mask)
         match self.gather:
             case Gather.FLATTEN:
                 x = x.reshape(len(x), -1)
@@ -128,6 +129,13 @@ class CNN(nnx.Module):
         for layer in self.dense:
             x = self.dropout(self.activation(layer(x)), rngs=rngs)
         return self.head(x)
+
+    def _block(self, convolution: nnx.Conv, norm: Any, x: Array, mask: Array | None) -> Array:
+        x = self.activation(normalise(norm, convolution(x), mask=mask))
+        if self.pool is Pool.NONE:
+            return x
+        pool = max_pool if self.pool is Pool.MAX else avg_pool
+        return pool(x, (self.window, self.window), (self.window, self.window))
 
 
 def _size(size: int, kernel: int, stride: int, padding: Padding, pool: Pool, window: int) -> int:

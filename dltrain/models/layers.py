@@ -1,6 +1,8 @@
 """Pieces that several families of models are made of."""
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from flax import nnx
 
@@ -26,8 +28,17 @@ def make_norm(norm: Norm, width: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm | nnx.
             return None
 
 
+def rematerialised(block: Callable[..., Any], wanted: bool) -> Callable[..., Any]:
+    """Keep of a block only what goes in, to save memory; what lies inside is computed again in the backward pass.
+
+    Modules, arrays and rngs that the block uses must be its arguments (Chen et al. 2016).
+    """
+    return nnx.remat(lambda *given: block(*given)) if wanted else block  # it takes no bound method
+
+
 def normalise(norm: nnx.BatchNorm | nnx.LayerNorm | None, x: Array, *, mask: Array | None) -> Array:
     """Apply it to x [B, ..., F]; rows whose mask [B] is False change nothing for the others."""
-    if isinstance(norm, nnx.BatchNorm):
-        return norm(x, mask=None if mask is None else mask.reshape(len(x), *(1,) * (x.ndim - 1)))
+    if isinstance(norm, nnx.BatchNorm):  # it computes in the type of its statistics, float32, and would stay there
+        valid = None if mask is None else mask.reshape(len(x), *(1,) * (x.ndim - 1))
+        return norm(x, mask=valid).astype(x.dtype)
     return x if norm is None else norm(x)

@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -25,6 +25,7 @@ class MLP(nnx.Module):
         norm: Norm = Norm.NONE,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
+        remat: bool = False,
     ) -> None:
         """Build the layers.
 
@@ -37,6 +38,7 @@ class MLP(nnx.Module):
             norm: of each hidden layer, before the activation.
             kernel_init: initial weights.
             bias_init: initial biases.
+            remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
         """
         sizes = (spec.inputs.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
@@ -44,12 +46,15 @@ class MLP(nnx.Module):
         self.norms = nnx.List([make_norm(norm, width, rngs=rngs) for width in widths])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
-        self.activation = activation
+        self.activation, self.remat = activation, remat
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
         x = inputs.reshape(len(inputs), -1)
+        hidden = rematerialised(self._hidden, self.remat)
         for layer, norm in zip(self.hidden, self.norms, strict=True):
-            x = self.activation(normalise(norm, layer(x), mask=mask))
-            x = self.dropout(x, rngs=rngs)
+            x = hidden(layer, norm, self.dropout, x, mask, rngs)
         return self.head(x)
+
+    def _hidden(self, layer: Any, norm: Any, dropout: Any, x: Array, mask: Any, rngs: Any) -> Array:
+        return dropout(self.activation(normalise(norm, layer(x), mask=mask)), rngs=rngs)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.models.layers import rematerialised
 from dltrain.ops.recurrent import lstm
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -65,6 +66,7 @@ class LSTM(nnx.Module):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        remat: bool = False,
     ) -> None:
         """Build the layers.
 
@@ -79,6 +81,7 @@ class LSTM(nnx.Module):
             forget_bias: initial bias of the forget gate.
             kernel_init: initial weights of the inputs.
             recurrent_init: initial weights of the hidden states, for each gate a square of its own.
+            remat: compute the values inside each layer again in the backward pass, instead of keeping them.
         """
         if spec.kind is Kind.TABLE:
             raise ValueError(
@@ -97,18 +100,19 @@ class LSTM(nnx.Module):
         self.backward = nnx.List([LSTMLayer(f, hidden, rngs=rngs, **options) for f in backward])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(features[-1], spec.outputs, rngs=rngs)
-        self.pool = pool
+        self.pool, self.remat = pool, remat
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
         del mask  # rows do not see each other
         x = inputs.reshape(*inputs.shape[:2], -1)
         last = x[:, -1]
+        read = rematerialised(lambda layer, x: layer(x), self.remat)
         for i, forward in enumerate(self.forward):
             x = x if i == 0 else self.dropout(x, rngs=rngs)
-            states, last = forward(x)
+            states, last = read(forward, x)
             if self.backward:
-                reverse, first = self.backward[i](x[:, ::-1])
+                reverse, first = read(self.backward[i], x[:, ::-1])
                 states, last = jnp.concatenate([states, reverse[:, ::-1]], -1), jnp.concatenate([last, first], -1)
             x = states
         match self.pool:

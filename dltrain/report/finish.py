@@ -7,17 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.engine import checkpoint
+from dltrain.engine import checkpoint, memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.files import replace_json, writing
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import TrainState, count, from_named, named_leaves, state_hash
 from dltrain.program import Program
 from dltrain.report.console import Screen, shown
+from dltrain.report.profile import profiled
 from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
 from dltrain.types import Kind, Task
 
 LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those to draw are chosen
+WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps
+ADVICE = (
+    "read with more threads (data.threads=..., up to the number of cores)",
+    "keep the data on the device, if it fits (data.feed=resident)",
+    "bring the files to a disk of this machine, or make the source's `read` cheaper",
+)
 Found = dict[str, Evaluation]
 
 
@@ -27,13 +34,14 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained
     An interrupted run raises here instead: it is saved, and will be finished when it is resumed.
     """
     with contextlib.closing(trained.recorder):
+        _profile(screen, folder, trained)
         raise_if_interrupted(trained, folder)
         state = trained.outcome.state
         final = {split: program.evaluate(state, split) for split in evaluated_splits(program)}
         best_state, best = state, final
         if trained.best_step not in (None, trained.outcome.step):
             leaves = checkpoint.load(folder.checkpoints, trained.best_step).leaves
-            best_state = from_named(state, leaves, what=f"checkpoint of step {trained.best_step}")
+            best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {trained.best_step}"))
             best = {split: program.evaluate(best_state, split) for split in final}
         for split in final:
             if split not in program.plan.splits:
@@ -61,9 +69,31 @@ def _summary(program: Program, trained: Trained, final: Found, best: Found) -> d
         "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
         "parameters": count(outcome.state.params),
         "stop_reason": outcome.reason,
+        "peak_memory": memory.peak(),  # bytes
+        "waiting": _waiting(program, trained),
         "skipped": trained.skipped,
         "hash": state_hash({n: np.asarray(v) for n, v in named_leaves(outcome.state).items()}),
     }
+
+
+def _waiting(program: Program, trained: Trained) -> float | None:
+    """Return the share of the time that training stood still for data; None where none is streamed."""
+    waited = program.waited
+    return None if waited is None else round(waited() / max(trained.outcome.seconds, 1e-9), 4)
+
+
+def _profile(screen: Screen, folder: RunFolder, trained: Trained) -> None:
+    """Write and say where the time of the recorded steps went."""
+    if not (profile := trained.profile):
+        return
+    if not profile.recorded:
+        screen.say(f"profile     nothing was recorded: {profile.problem}")
+        return
+    lines = profiled(profile.recorded, folder)
+    with writing(folder.report):
+        folder.report.mkdir(exist_ok=True)
+        (folder.report / "profile.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    screen.say("\n".join(["", *lines[:3], f"            more in {folder.report}/profile.txt"]))
 
 
 def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
@@ -77,6 +107,12 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
                 screen.say(f"{split:<10} {title:<5} (step {step})  {numbers}", style=style, result=True)
     speed = f"{summary['examples_per_second']:,.0f} examples/s"
     screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
+    most = ", ".join(f"{memory.shown(count)} of the {of}" for of, count in summary["peak_memory"].items())
+    screen.say(f"peak memory {most}")
+    if (waiting := summary["waiting"]) is not None:
+        screen.say(f"{waiting:.1%} of the time was spent waiting for data")
+        for advice in ADVICE if waiting > WORTH_ADVICE else ():
+            screen.say(f"            {advice}")
     if skipped := summary["skipped"]:
         few = ", ".join(map(str, skipped[:8])) + ", ..." * (len(skipped) > 8)
         screen.say(f"{len(skipped)} steps were skipped, their loss or gradient being NaN or infinite: {few}")

@@ -1,13 +1,15 @@
 """The words at the start of a run: data, model, and what was chosen automatically."""
 
+import time
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 from rich.table import Table
 
 from dltrain.data.split import NAMES
 from dltrain.data.survey import size_of
+from dltrain.engine import memory
+from dltrain.engine.runtime import arithmetic
 from dltrain.program import Program
 from dltrain.report.console import Screen
 from dltrain.report.layers import layers
@@ -41,6 +43,8 @@ def introduce(
     for rule in parts.rules:
         screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
     screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")
+    many = f", {program.layout.devices} devices ({program.layout})" if program.layout else ""
+    screen.say(f"numbers {plan.precision}, {arithmetic()}{many}")
     where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
     screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
     if spec.task is not Task.REGRESSION and not all(spec.counts.get("train", (1,))):
@@ -68,19 +72,13 @@ def _layer_table(program: Program, title: str) -> Table:
     return table
 
 
-def preview(screen: Screen, program: Program) -> None:
-    """Compile the training step without running it, and say what memory it will take."""
-    import time
-
+def prepare(screen: Screen, program: Program) -> None:
+    """Compile the training step, and say what memory it will take; raises MemoryExhausted if that is not there."""
     began = time.monotonic()
-    given = program.feed(0, 1)
-    compiled = program.chunk.lower(program.shapes, program.data, given, np.int32(1)).compile()
-    screen.say(f"compiled in {time.monotonic() - began:.1f} s")
-    if memory := compiled.memory_analysis():
-        sizes = {
-            "data": sum(a.nbytes for a in program.data.values()),
-            "temporary": memory.temp_size_in_bytes,
-        }
-        sizes["state"] = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(program.shapes.params))
-        screen.say("memory  " + ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in sizes.items()))
-    screen.say("dry run: nothing was trained or written")
+    need = program.compile()
+    parts, state = program.parts, memory.size(program.shapes)
+    sizes = {"state": state, "data": memory.size(program.supply.shapes)}
+    listed = ", ".join(f"{name} {memory.shown(count)}" for name, count in sizes.items())
+    pieces = f" in {parts.accumulate} pieces" if parts.accumulate > 1 else ""
+    took = f"compiled in {time.monotonic() - began:.1f} s"
+    screen.say(f"memory  {memory.shown(need)}: {listed}, the rest for the step{pieces}; {took}")

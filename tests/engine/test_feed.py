@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -72,6 +73,32 @@ def test_many_threads_hand_out_batches_in_order_and_read_no_further_than_asked()
     assert taken == [*range(13), 40, 41]
     assert ahead.waited > 0
     ahead.close()
+
+
+class Counted(dict):
+    """A batch that can be watched: how many are there at once."""
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 8])
+def test_no_more_batches_are_alive_than_are_read_ahead(ahead):
+    references, most, lock = [], [], threading.Lock()
+
+    def read(step):
+        batch = Counted(step=step)
+        with lock:
+            references.append(weakref.ref(batch))
+            most.append(sum(reference() is not None for reference in references))
+        return batch
+
+    reader = ReadAhead(read, ahead=ahead, threads=4, patience=10)
+    for step in range(40):
+        (batch,) = reader.take(step, 1)
+        assert batch["step"] == step
+        del batch
+        time.sleep(0.002)  # training: the threads have time to read too much
+    reader.close()
+    assert max(most) <= ahead
+    assert len(references) >= 40
 
 
 def test_a_failing_source_is_named_with_its_step():

@@ -20,9 +20,9 @@ PLAIN = Preprocess(Affine(np.zeros(1, np.float32), np.ones(1, np.float32)))
 def one_step(spec):
     """Make (state, step) for an MLP with batch norm and without dropout, by plain gradient descent."""
 
-    def make(objective=None, *, rate=0.1, log_every=1, skip=False):
+    def make(objective=None, *, rate=0.1, log_every=1, skip=False, accumulate=1, norm=Norm.BATCH):
         def model(rngs):
-            return MLP((5,), spec=spec, rngs=rngs, norm=Norm.BATCH)
+            return MLP((5,), spec=spec, rngs=rngs, norm=norm)
 
         def optimizer(hparams):
             return optax.sgd(hparams["learning_rate"])
@@ -37,6 +37,7 @@ def one_step(spec):
             metrics={},
             log_every=log_every,
             skip_nonfinite=skip,
+            accumulate=accumulate,
         )
         return create(
             model, optimizer, seed=0, hparams={"learning_rate": np.float32(rate), "total_steps": np.int32(10)}
@@ -127,3 +128,28 @@ def test_a_loss_of_the_wrong_shape_is_refused_with_the_shapes(one_step, arrays):
     _, step = one_step(Objective(lambda outputs, batch: losses.cross_entropy(outputs, batch).mean()))
     with pytest.raises(ValueError, match=r"one value a row, \(6,\); found \(\)"):
         step(one_step()[0], batch_of(arrays, range(6)))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_batch_in_pieces_gives_the_update_of_the_whole(one_step, arrays, reduction):
+    """Pieces of 3 and 1 valid rows and example weights: a mean of the pieces' means would be another number."""
+    objective = Objective(losses.cross_entropy, reduction=reduction, l1=0.01, l2=0.1)
+    batch = batch_of(arrays, range(6), [True, True, True, False, True, False])
+    batch["weights"] = np.arange(1.0, 7.0, dtype=np.float32)
+    state, whole = one_step(objective, norm=Norm.NONE)
+    _, pieces = one_step(objective, norm=Norm.NONE, accumulate=2)
+    (expected, logs), (found, found_logs) = whole(state, batch), pieces(state, batch)
+    for name in ("loss", "gradient_norm"):
+        assert float(found_logs[name]) == pytest.approx(float(logs[name]), rel=1e-5)
+    for name, value in leaves(expected).items():
+        np.testing.assert_allclose(leaves(found)[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_a_piece_of_padding_only_leaves_batch_statistics_alone(one_step, arrays):
+    state, step = one_step(accumulate=3)
+    after, logs = step(state, batch_of(arrays, range(6), [True, False, False, True, False, False]))
+    assert logs["finite"] == 1
+    _, alone = one_step()
+    expected, _ = alone(state, batch_of(arrays, [0, 3]))
+    for name, value in leaves(expected).items():
+        np.testing.assert_allclose(leaves(after)[name], value, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -1,0 +1,74 @@
+"""`profile=true` leaves a trace that its readers can open, and says where the time went."""
+
+import gzip
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from jax.profiler import ProfileData
+
+from dltrain.report import finish
+
+
+@pytest.fixture(scope="module")
+def profiled(dltrain, tmp_path_factory):
+    """A short run of an MLP with one hidden layer: all its steps are due at once."""
+    cwd = tmp_path_factory.mktemp("profiled")
+    words = ("data=iris", "model.widths=[32]", "steps=40", "eval_every=40", "checkpoint_every=40", "profile=true")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "_draw", lambda *args: None)
+        said = dltrain(*words, "output_dir=a run", cwd=cwd)
+    assert said.code == 0, said.err
+    text = (cwd / "a run" / "report" / "profile.txt").read_text()
+    return SimpleNamespace(folder=cwd / "a run", out=said.out, text=text)
+
+
+def test_the_trace_is_where_tensorboard_and_perfetto_find_it(profiled):
+    (folder,) = (profiled.folder / "tensorboard" / "plugins" / "profile").iterdir()
+    (planes,) = folder.glob("*.xplane.pb")
+    assert "/host:CPU" in [plane.name for plane in ProfileData.from_file(str(planes)).planes]
+    (events,) = folder.glob("*.trace.json.gz")
+    with gzip.open(events) as file:
+        assert json.load(file)["traceEvents"]
+
+
+def test_where_the_time_went_adds_up_and_names_the_matrix_products(profiled):
+    steps = re.match(
+        r"profile     steps (\d+) to (\d+): (\d+) steps in [\d.]+ s, [\d.]+ ms a step\n", profiled.text
+    )
+    first, last, count = map(int, steps.groups())
+    assert 1 < first < last <= 40 and count == last - first + 1
+    busy = float(re.search(r"device busy ([\d.]+)% of the time", profiled.text)[1])
+    assert 0 < busy <= 100
+    table = profiled.text.split("runs a step\n")[1].split("\n\n")[0].splitlines()
+    rows = [re.fullmatch(r"(.+?) +([\d.]+) s +([\d.]+)% +([\d.]+) +([\d.]+)", line).groups() for line in table]
+    shares = [float(row[2]) for row in rows]
+    assert 99 <= sum(shares) <= 100 + 0.05 * len(rows)  # of rounding
+    assert shares == sorted(shares, reverse=True)
+    assert {"matrix product", "elementwise", "reduction"} <= {row[0] for row in rows}
+    products = next(row for row in rows if row[0] == "matrix product")
+    assert float(products[4]) == 5  # two forward, two for the kernels' gradients, one for the hidden layer's
+
+
+def test_the_most_expensive_operations_name_the_line_that_wrote_them(profiled):
+    ten = profiled.text.split("written in\n")[1].split("\n\n")[0].splitlines()
+    assert len(ten) == 10
+    assert any("matrix product" in line and re.search(r"models/mlp\.py:\d+ (for|back)ward$", line) for line in ten)
+
+
+def test_the_screen_shows_the_first_lines_and_the_file_what_to_open(profiled):
+    shown = "\n".join(profiled.text.splitlines()[:3])
+    assert f"{shown}\n            more in a run/report/profile.txt\n" in profiled.out
+    assert "tensorboard --logdir 'a run/tensorboard'" in profiled.text
+    assert re.search(
+        r"ui\.perfetto\.dev, .* a run/tensorboard/plugins/profile/.*\.trace\.json\.gz\n", profiled.text
+    )
+
+
+def test_a_run_of_one_step_says_that_there_was_nothing_to_record(dltrain, tmp_path, monkeypatch):
+    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+    said = dltrain("data=iris", "model=linear", "steps=1", "profile=true", "output_dir=run", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "profile     nothing was recorded: the run is a single step, and that one compiles\n" in said.out
+    assert not (tmp_path / "run" / "report" / "profile.txt").exists()

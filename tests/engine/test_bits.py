@@ -1,0 +1,57 @@
+"""The law of the engine: however many steps a chunk has room for and however it is fed, the bits are the same."""
+
+import os
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from dltrain.engine import runtime
+from dltrain.engine.state import named_leaves, state_hash
+from dltrain.models.cnn import CNN
+from dltrain.models.layers import Norm
+
+STEPS = 20
+MODELS = {
+    "mlp with dropout": {},  # what `make_parts` makes has batch norm as well
+    "cnn with batch norm": {
+        "make_model": lambda spec: (
+            lambda rngs: CNN((3,), spec=spec, rngs=rngs, norm=Norm.BATCH, dense=(5,), dropout=0.25)
+        )
+    },
+}
+
+
+@pytest.fixture
+def deterministic(monkeypatch):
+    """`runtime.deterministic=true`, for one test."""
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    cached = jax.config.jax_enable_compilation_cache
+    runtime.start(platform="cpu", threads=None, deterministic=True, cache=True)
+    yield
+    jax.config.update("jax_enable_compilation_cache", cached)
+
+
+def trained(program, most: int) -> str:
+    """Train in chunks that have room for `most` steps, and return the hash of the state."""
+    program.plan = replace(program.plan, intervals=(most,))
+    state, step = program.start(), 0
+    while step < STEPS:
+        n = min(most, STEPS - step)
+        state, _ = program.chunk(state, program.data, program.feed(step, n), np.int32(n))
+        step += n
+    program.close()
+    return state_hash({name: np.asarray(leaf) for name, leaf in named_leaves(state).items()})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_chunks_of_1_7_and_64_steps_resident_and_streamed_end_with_one_hash(
+    make_program, spec, model, deterministic
+):
+    changes = {name: make(spec) for name, make in MODELS[model].items()}
+    found = {}
+    for most in (1, 7, 64):
+        for feed, how in (("resident", {}), ("streamed", {"arrays": None})):
+            found[most, feed] = trained(make_program(total=64, **changes, **how), most)
+    assert len(set(found.values())) == 1, found

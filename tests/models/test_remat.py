@@ -1,0 +1,44 @@
+"""Rematerialisation changes no number, and less is kept for the backward pass."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.ad_checkpoint import print_saved_residuals
+
+from dltrain.engine.state import split_module
+from dltrain.models.cnn import CNN
+from dltrain.models.layers import Norm
+from dltrain.models.mlp import MLP
+from dltrain.models.rnn import LSTM
+
+MODELS = {
+    "mlp": lambda **given: MLP((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
+    "cnn": lambda **given: CNN((3, 2), norm=Norm.BATCH, dense=(5,), **given),
+    "lstm": lambda **given: LSTM(3, layers=2, bidirectional=True, **given),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rematerialisation_changes_no_number_and_less_is_kept(name, spec, arrays, filled, capsys):
+    x, mask = arrays["inputs"][:6], np.arange(6) < 5
+
+    def run(remat):
+        model = filled(lambda rngs: MODELS[name](spec=spec, rngs=rngs, remat=remat))
+        model.train()
+        graph, *trees = split_module(model)
+        params, rest = jax.tree.map(jnp.asarray, trees)  # batch norm writes into what it is given
+
+        def loss(params):
+            model = nnx.merge(graph, params, rest, copy=True)
+            outputs = model(x, mask=mask, rngs=nnx.Rngs(dropout=jax.random.key(1)))
+            return (outputs**2).sum(), split_module(model)[2]
+
+        print_saved_residuals(lambda params: loss(params)[0], params)
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(params), capsys.readouterr().out.count("\n")
+
+    (plain, kept), (again, kept_less) = run(False), run(True)
+    for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert kept_less < kept
