@@ -47,6 +47,8 @@ class Plan:
     intervals: tuple[int, ...] = ()  # steps between evaluations and the like, where they are counted in steps
     read_threads: int = 2  # that read a streamed data set ahead
     patience_of_reading: float = 60.0  # seconds to wait for one batch of it
+    rollback: bool = False
+    keep_every: int | None = None  # steps whose checkpoints stay
     precision: str = "float32"
     mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
 
@@ -69,6 +71,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     evaluate = _duration(config, "eval_every")
     auto = config["checkpoint_every"] == "auto"
     save = (Duration(1, "ep"), Duration(5, "min")) if auto else (_duration(config, "checkpoint_every"),)
+    kept = _kept(config, per_epoch)
     return Plan(
         seed=config["seed"],
         total=total,
@@ -85,12 +88,23 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         skip_nonfinite=config["on_nonfinite"] == "skip",
         overfit=overfit,
         profile=config["profile"],
-        intervals=tuple(n for every in (evaluate, *save) if (n := every.steps(per_epoch))),
+        intervals=tuple(n for n in (*(every.steps(per_epoch) for every in (evaluate, *save)), kept) if n),
         read_threads=config["data"]["threads"],
         patience_of_reading=config["data"]["timeout"],
+        rollback=config["on_nonfinite"] == "rollback",
+        keep_every=kept,
         precision=config["runtime"]["precision"],
         mesh=config["runtime"]["mesh"],
     )
+
+
+def _kept(config: Mapping[str, Any], per_epoch: int) -> int | None:
+    if config["keep_every"] is None:
+        return None
+    steps = _duration(config, "keep_every").steps(per_epoch)
+    if steps is None:
+        raise ConfigError(f"keep_every={config['keep_every']}: must be steps or epochs (1000, 5ep), not a time")
+    return steps
 
 
 def _duration(config: Mapping[str, Any], key: str) -> Duration:

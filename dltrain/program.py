@@ -124,6 +124,11 @@ class Program:
             return self.supply.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
         return self.supply.load(pipeline.indices(step, count), self.capacity)
 
+    def batch(self, step: int) -> Batch:
+        """Read the batch of one update again, [B, ...], as the source has it; `step` updates come before."""
+        rows = self.parts.pipeline.indices(step, 1)[0]
+        return {**self.parts.source.read(np.maximum(rows, 0)), "mask": rows >= 0}
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """Evaluates any rows."""
@@ -147,6 +152,7 @@ class Program:
         """Compile training and return the bytes that it will take; nothing is allocated for it yet.
 
         Raises:
+            ConfigError: the parts cannot be traced together.
             MemoryExhausted: there are not so many; the message says which batch would fit.
         """
         room, need = memory.device_room(), self._need()
@@ -174,7 +180,11 @@ class Program:
 
     def _need(self) -> int:
         given = self.supply.given(self.capacity, self.parts.pipeline.batch_size)
-        return memory.needed(self.chunk.lower(self._placed, self.supply.shapes, given, np.int32(1)).compile())
+        try:
+            lowered = self.chunk.lower(self._placed, self.supply.shapes, given, np.int32(1))
+        except (TypeError, ValueError) as error:  # of a loss, a metric, ... that is given what it cannot take
+            raise ConfigError(f"these parts do not go together: {error}") from error
+        return memory.needed(lowered.compile())
 
     def _remedy(self, room: int) -> str:
         """Find the largest half, quarter, ... of the batch that fits, by compiling it."""

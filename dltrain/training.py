@@ -3,13 +3,15 @@
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from dltrain.data.split import NAMES
+from dltrain.durations import Duration
 from dltrain.engine import checkpoint
 from dltrain.engine.callbacks import (
     Best,
@@ -26,10 +28,12 @@ from dltrain.engine.folder import RunFolder
 from dltrain.engine.loop import Loop, Outcome, Pace
 from dltrain.engine.profile import Profile
 from dltrain.engine.recorder import Recorder
-from dltrain.engine.state import TrainState, from_named, named_leaves
+from dltrain.engine.saving import Saver
+from dltrain.engine.state import ROLLBACKS, TrainState, from_named
 from dltrain.errors import Interrupted, NonFiniteError, Terminated
 from dltrain.program import Program
-from dltrain.report.console import Progress, Screen
+from dltrain.report.console import Progress, Screen, complain
+from dltrain.report.nonfinite import explain
 
 SAVING = 0.05  # of the time may go into automatic checkpoints
 SKIPS = 10  # with on_nonfinite=skip: so many steps in a row that change nothing end the run
@@ -69,57 +73,22 @@ class Signals:
 
 
 @dataclass
-class Saver:
-    """Writes checkpoints, keeping the last and the best.
-
-    With `share`, saves that come by an interval are left out while they would take more than that part of the time.
-    """
-
-    folder: Path
-    best: Best | None
-    remembering: dict[str, Any]  # callbacks whose memory is saved, by a name that is the same at each start
-    share: float | None = None
-    took: float = 0.0  # seconds, the last save
-    ended: float = 0.0  # by the clock, the last save
-
-    def save(self, step: int, state: TrainState) -> None:
-        """Save this state and delete what is neither last nor best."""
-        began = time.monotonic()
-        memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
-        checkpoint.save(self.folder, step, named_leaves(state), {"callbacks": memory, "best": self.best_step})
-        kept = {step, self.best_step}
-        checkpoint.prune(self.folder, [s for s in checkpoint.steps(self.folder) if s in kept])
-        self.ended = time.monotonic()
-        self.took = self.ended - began
-
-    def __call__(self, moment: Moment) -> None:
-        """Save, if it is time to."""
-        if self.share is None or time.monotonic() - self.ended >= self.took / self.share:
-            self.save(moment.step, moment.state)
-
-    @property
-    def best_step(self) -> int | None:
-        """Step of the best state so far, if anything is watched."""
-        return self.best.step if self.best and self.best.value is not None else None
-
-    def restore(self, meta: dict[str, Any]) -> None:
-        """Give the callbacks their memory back."""
-        for name, saved in meta["callbacks"].items():
-            if saved is not None and name in self.remembering and hasattr(self.remembering[name], "restore"):
-                self.remembering[name].restore(saved)
-
-
-@dataclass
 class Trained:
     """What a run ended with."""
 
     outcome: Outcome
-    best_step: int | None
+    saver: Saver
     recorder: Recorder
     interrupted: signal.Signals | None
     first_step: int
     skipped: list[int]  # steps that were not finite and changed nothing
+    left_out: list[int]  # steps that a rollback left out
     profile: Profile | None = None  # with `profile=true`
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best state, if anything was watched."""
+        return self.saver.best_step
 
 
 def train(
@@ -133,8 +102,39 @@ def train(
 ) -> Trained:
     """Train from the beginning, from `state`, or on from the checkpoint `start`.
 
-    `at_start` may describe the run to the recorder. The caller closes the recorder of what is returned.
+    With `on_nonfinite=rollback` a step that is not finite sends training back to the last checkpoint, and is left
+    out from there on. `at_start` may describe the run to the recorder, which the caller closes.
     """
+    left_out = _left_out(start)
+    try:
+        while True:
+            try:
+                return _leg(program, folder, screen, start, state, at_start, left_out)
+            except NonFiniteError as error:
+                if not program.plan.rollback or len(left_out) == ROLLBACKS:
+                    raise
+                start = checkpoint.load_last(folder.checkpoints, say=complain)
+                left_out = sorted({*left_out, *_left_out(start), error.step})
+                state, at_start = None, lambda recorder: None
+                screen.say(
+                    f"{error}: back to step {start.step}, leaving out step {error.step} "
+                    f"({len(left_out)} of at most {ROLLBACKS})",
+                    style="yellow",
+                )
+    finally:
+        program.close()
+
+
+def _leg(
+    program: Program,
+    folder: RunFolder,
+    screen: Screen,
+    start: checkpoint.Checkpoint | None,
+    state: TrainState | None,
+    at_start: Callable[[Recorder], None],
+    left_out: list[int],
+) -> Trained:
+    """Train until the end, or until a step is not finite."""
     plan, parts = program.plan, program.parts
     first = start.step if start else 0
     state = program.start() if state is None else state
@@ -152,8 +152,10 @@ def train(
     pace = Pace(most=program.capacity)
     profile = Profile(folder.tensorboard, pace, steps=plan.total - first) if plan.profile else None
     if start:
-        state = program.place(_continued(state, start, stretch=plan.stretch))
-        saver.restore(dict(start.meta))
+        state = program.place(_continued(state, start, left_out, stretch=plan.stretch))
+        saver.restore(start)
+    elif plan.rollback:
+        saver.save(0, state)  # there must be something to go back to
     loop = Loop(
         chunk=program.chunk,
         feed=program.feed,
@@ -169,16 +171,24 @@ def train(
                 outcome = loop.run(state, start=first, total=plan.total)
                 screen.end_live()
                 saver.save(outcome.step, outcome.state)
+                saver.wait()
             failed.pop_all()
     except NonFiniteError as error:
-        raise NonFiniteError(error.step, _explained(error, program, folder)) from error
+        saver.wait()
+        if plan.rollback and len(left_out) < ROLLBACKS:
+            raise
+        raise NonFiniteError(error.step, f"{error}{explain(program, folder, loop.state, error.step)}") from error
     finally:
         screen.end_live()
-        program.close()
         if profile:
             profile.close()
     skipped = list(saver.remembering["watch"].skipped)
-    return Trained(outcome, saver.best_step, recorder, signals.received, first, skipped, profile)
+    return Trained(outcome, saver, recorder, signals.received, first, skipped, left_out, profile)
+
+
+def _left_out(start: checkpoint.Checkpoint | None) -> list[int]:
+    """Return the steps that a checkpoint leaves out."""
+    return [] if start is None else [int(step) for step in start.leaves["left_out"] if step]
 
 
 def _callbacks(
@@ -191,11 +201,21 @@ def _callbacks(
     named: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(own)}
     named |= {"best": best} if best else {}
     named |= {"early_stopping": stopping} if stopping else {}
-    saver = Saver(folder.checkpoints, best, named, share=SAVING if plan.saves_by_itself else None)
+    kept = plan.keep_every
+    saver = Saver(
+        folder.checkpoints,
+        best,
+        named,
+        share=SAVING if plan.saves_by_itself else None,
+        keeps=lambda step: bool(kept) and step % kept == 0,
+    )
+
+    def save(moment: Moment) -> None:
+        saver.save(moment.step, moment.state)
 
     def save_best(moment: Moment) -> None:
         if best and best.improved:
-            saver.save(moment.step, moment.state)
+            save(moment)
 
     watch = Watch(limit=SKIPS if plan.skip_nonfinite else 1)
     named["watch"] = watch
@@ -210,23 +230,20 @@ def _callbacks(
     callbacks += own
     callbacks += [stopping] if stopping else []
     callbacks += [StopBelow(LEARNT, "train")] if plan.overfit else []
-    callbacks += [save_best, *(Every(every, saver, per_epoch=per_epoch) for every in plan.save_every)]
+    callbacks += [saver.check, save_best, *(Every(every, saver, per_epoch=per_epoch) for every in plan.save_every)]
+    callbacks += [Every(Duration(kept, ""), save, per_epoch=per_epoch, at_end=False)] if kept else []
     return callbacks, saver
 
 
-def _explained(error: NonFiniteError, program: Program, folder: RunFolder) -> str:
-    rows = program.parts.pipeline.indices(error.step - 1, 1)[0]
-    few = ", ".join(map(str, rows[rows >= 0][:8].tolist()))
-    saved = checkpoint.steps(folder.checkpoints)
-    kept = f"the last good checkpoint is of step {saved[-1]}" if saved else "no checkpoint was written yet"
-    return f"{error} (rows {few}, ...); {kept}. Try a smaller optim.learning_rate, or optim.clip={{norm: 1.0}}"
-
-
-def _continued(fresh: TrainState, start: checkpoint.Checkpoint, *, stretch: bool) -> TrainState:
+def _continued(
+    fresh: TrainState, start: checkpoint.Checkpoint, left_out: list[int], *, stretch: bool
+) -> TrainState:
     """Return the saved state with the rates of today's config; schedules keep their length unless stretched."""
     state = from_named(fresh, start.leaves, what=f"checkpoint of step {start.step}")
     kept = {} if stretch else {"total_steps": state.hparams["total_steps"]}
-    return replace(state, hparams={**fresh.hparams, **kept})
+    steps = np.zeros(ROLLBACKS, np.int32)
+    steps[: len(left_out)] = left_out
+    return replace(state, hparams={**fresh.hparams, **kept}, left_out=jnp.asarray(steps))
 
 
 def best_checkpoint(folder: RunFolder, *, say: Callable[[str], None]) -> checkpoint.Checkpoint:

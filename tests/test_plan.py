@@ -17,6 +17,7 @@ CONFIG = {
     "monitor": "auto",
     "early_stopping": {"patience": None, "min_delta": 0.0},
     "checkpoint_every": "auto",
+    "keep_every": None,
     "eval_every": "1ep",
     "eval_batch_size": None,
     "log_every": 10,

@@ -12,7 +12,7 @@ from dltrain.config.tree import packaged, read_tree
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", README, flags=re.S))
 LINES = [line for line in BLOCKS.splitlines() if line.startswith("dltrain")]
-TRAINING = [line for line in LINES if not re.match(r"dltrain (evaluate|resume|hash|list|--help)", line)]
+TRAINING = [line for line in LINES if not re.match(r"dltrain (evaluate|resume|hash|verify|doctor|list|--help)", line)]
 SINGLE = [line for line in TRAINING if " -m " not in line]
 SHORT = ["limit_batches=1", "epochs=1", "quiet=true"]
 
@@ -49,12 +49,12 @@ def test_an_example_trains(line, data, capsys):
 def test_the_commands_on_a_run_work_in_their_order(data, capsys):
     assert main([*SHORT, "output_dir=RUN"]) == 0
     commands = [line for line in LINES if " RUN" in line]
-    assert {line.split()[1] for line in commands} == {"evaluate", "resume", "hash"}
+    assert {line.split()[1] for line in commands} == {"evaluate", "resume", "hash", "verify"}
     for line in commands:
         words = words_of(line, data)
         short = ["epochs=2"] if words[0] == "resume" else []
         assert main([*words, *short]) == 0, line
-    assert "step 2" in capsys.readouterr().out.splitlines()[-1]
+    assert re.search(r"^[0-9a-f]{64}  step 2$", capsys.readouterr().out, flags=re.M)
 
 
 def test_the_table_of_choices_names_only_what_there_is():

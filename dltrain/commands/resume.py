@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "eval_every",
     "eval_batch_size",
     "checkpoint_every",
+    "keep_every",
     "monitor",
     "early_stopping",
     "name",

@@ -57,7 +57,7 @@ def run(call: Call) -> int:
 def _write_down(call: Call, composed: Composed, program: Program, folder: RunFolder) -> None:
     """Keep everything about the run that is known before it trains."""
     folder.write_config(composed.text, {"overrides": list(call.overrides), "choices": dict(composed.choices)})
-    replace_json(folder.environment, runtime.environment(seed=composed.config["seed"]))
+    replace_json(folder.environment, {"seed": composed.config["seed"], **runtime.environment()})
     replace_json(folder.data, program.parts.described())
 
 

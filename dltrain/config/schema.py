@@ -181,6 +181,9 @@ ENGINE = {
         "when state is saved; auto: each epoch, in at most 5 % of the time",
         "steps, or 1ep, 5min",
     ),
+    "keep_every": Key(
+        optional(DURATION), "checkpoints of these steps stay, beside the last and the best", "steps, or 1ep"
+    ),
     "monitor": Key(optional(TEXT), "says which checkpoint is best: auto, or such as validation/loss"),
     "early_stopping.patience": Key(optional(whole(1)), "stop after so many without a better one", "evaluations"),
     "early_stopping.min_delta": Key(number(low=0), "what counts as better", "the metric's"),
@@ -197,7 +200,10 @@ ENGINE = {
     "init_from": Key(
         optional(TEXT), "start from the weights of that run, where names and shapes match", "run folder"
     ),
-    "on_nonfinite": Key(one_of("stop", "skip"), "what a NaN or infinite loss does; skip: at most 10 in a row"),
+    "on_nonfinite": Key(
+        one_of("stop", "skip", "rollback"),
+        "what a NaN or infinite loss does; skip: at most 10 in a row; rollback: to the last checkpoint, thrice",
+    ),
 }
 """The engine's own keys at the top of a config; a dot leads into a node."""
 

@@ -38,7 +38,7 @@ def save(folder: Path, step: int, leaves: Mapping[str, Any], meta: Mapping[str, 
     """Write a checkpoint of these named arrays under `folder` and return where it stands."""
     import orbax.checkpoint as ocp  # 0.4 s that a run without a checkpoint need not pay
 
-    final = folder / f"step_{step:08d}"
+    final = folder / name_of(step)
     if final.exists() and not problems(final):
         return final
     with writing(final):
@@ -70,6 +70,19 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(m[1]) for m in names if m)
 
 
+def name_of(step: int) -> str:
+    """Return the name of a checkpoint's folder."""
+    return f"step_{step:08d}"
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """List what lies beside the checkpoints and is none: unfinished, or set aside."""
+    if not folder.is_dir():
+        return []
+    there = {folder / name_of(step) for step in steps(folder)}
+    return sorted(path for path in folder.iterdir() if path not in there)
+
+
 def problems(path: Path) -> list[str]:
     """Say what is wrong with a checkpoint: nothing, if every file is what the manifest says."""
     try:
@@ -83,7 +96,7 @@ def problems(path: Path) -> list[str]:
     found = []
     if seal != _digest(path / MANIFEST):
         found.append(f"{MANIFEST} or {SEAL} was altered (SHA-256 differs)")
-    if path.name != f"step_{step:08d}":
+    if path.name != name_of(step):
         found.append(f"{MANIFEST} is of step {step}")
     root = path.resolve()
     for name, (size, digest) in listed.items():
@@ -103,7 +116,7 @@ def load(folder: Path, step: int) -> Checkpoint:
     """Verify and read one checkpoint."""
     import orbax.checkpoint as ocp
 
-    path = folder / f"step_{step:08d}"
+    path = folder / name_of(step)
     if wrong := problems(path):
         raise CheckpointError(f"checkpoint {path} is damaged: {'; '.join(wrong[:3])}")
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -119,7 +132,7 @@ def load(folder: Path, step: int) -> Checkpoint:
 def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
     """Read the newest checkpoint that is whole; damaged ones are set aside, aloud."""
     for step in reversed(steps(folder)):
-        path = folder / f"step_{step:08d}"
+        path = folder / name_of(step)
         wrong = problems(path)
         if not wrong:
             return load(folder, step)
@@ -130,13 +143,13 @@ def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
     raise CheckpointError(f"no checkpoint in {folder} can be used; nothing was started from zero")
 
 
-def prune(folder: Path, keep: Collection[int]) -> None:
-    """Delete the checkpoints of other steps, once those to keep are verified."""
-    if any(problems(folder / f"step_{step:08d}") for step in keep):
+def prune(folder: Path, keep: Collection[int], *, spared: Callable[[int], bool] = lambda step: False) -> None:
+    """Delete the checkpoints of other steps, but for those spared, once those to keep are verified."""
+    if any(problems(folder / name_of(step)) for step in keep):
         return
     for step in steps(folder):
-        if step not in keep:
-            shutil.rmtree(folder / f"step_{step:08d}")
+        if step not in keep and not spared(step):
+            shutil.rmtree(folder / name_of(step))
 
 
 def _digest(path: Path) -> str:

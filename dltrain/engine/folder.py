@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dltrain.engine.files import replace_text, writing
+from dltrain.engine.files import hide, replace_text, writing
 from dltrain.errors import CheckpointError, ConfigError, DataError, LockedError
 
 
@@ -31,6 +31,7 @@ class RunFolder:
         self.results = path / "results.csv"
         self.summary = path / "summary.json"
         self.report = path / "report"
+        self.nonfinite = path / "nonfinite"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
         self.log = path / "train.log"
@@ -74,7 +75,7 @@ class RunFolder:
         if not self.config.exists():
             return
         with writing(self.path):
-            for path in (self.checkpoints, self.tensorboard, self.report):
+            for path in (self.checkpoints, self.tensorboard, self.report, self.nonfinite):
                 shutil.rmtree(path, ignore_errors=True)
             written = (self.overrides, self.environment, self.data, self.metrics, self.results, self.summary)
             for path in (*written, self.log, self.config):
@@ -82,7 +83,13 @@ class RunFolder:
 
     def check_data(self, described: Mapping[str, Any]) -> None:
         """Raise DataError if the data is not what it was when the run started."""
-        before = json.loads(self.data.read_text(encoding="utf-8"))
+        try:
+            before = json.loads(self.data.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.data} cannot be read ({error}); a run that died before it trained is started again with "
+                "overwrite=true"
+            ) from error
         if changed := [k for k in ("fingerprint", "rows", "splits") if before.get(k) != described.get(k)]:
             raise DataError(
                 f"the data is not what {self.path} was trained on ({', '.join(changed)} changed); "
@@ -101,7 +108,9 @@ class RunFolder:
             yield
         except Exception:
             with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{traceback.format_exc()}\n")
+                config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
+                failure = hide(traceback.format_exc(), [config])
+                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{failure}\n")
             raise
         finally:
             self.release()

@@ -53,6 +53,7 @@ class Loop:
     per_epoch: int
     pace: Pace
     pending: list[Callable[[], None]] = field(default_factory=list)
+    state: TrainState | None = None  # as the last chunk left it, for whoever catches what `run` raises
 
     def run(self, state: TrainState, *, start: int, total: int) -> Outcome:
         """Train, and say how it ended."""
@@ -61,6 +62,7 @@ class Loop:
             n = min(self.pace.steps, self._due(step, total) - step)
             dispatched = time.monotonic()
             state, logs = self.chunk(state, self.data, self.feed(step, n), np.int32(n))
+            self.state = state
             self._settle()  # the numbers of the chunk before, while this one runs
             moment = Moment(step + n, total, self.per_epoch, state, StepLogs(step + 1, n, logs))
             step += n
@@ -68,7 +70,7 @@ class Loop:
                 self._look(moment)
             except StopTraining as stop:
                 total, reason = step, stop.reason
-            state = moment.state
+            self.state = state = moment.state
             self.pace.measured(n, time.monotonic() - dispatched)
         self._settle()
         return Outcome(state, step, reason, time.monotonic() - began)

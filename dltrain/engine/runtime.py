@@ -3,7 +3,10 @@
 import hashlib
 import os
 import platform as host
+import subprocess
 import sys
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +98,36 @@ def _processor() -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
 
 
-def environment(*, seed: int) -> dict[str, Any]:
-    """Describe what a run computed with; values of environment variables are never among it."""
-    import flax
-    import numpy as np
-    import optax
-    import orbax.checkpoint as ocp
-
-    versions = {
-        "dltrain": __version__,
-        "python": sys.version.split()[0],
-        "jax": jax.__version__,
-        "flax": flax.__version__,
-        "optax": optax.__version__,
-        "orbax-checkpoint": ocp.__version__,
-        "numpy": np.__version__,
-    }
+def environment() -> dict[str, Any]:
+    """Describe what a run computes with; values of environment variables are never among it."""
+    names = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "hydra-core",
+        "omegaconf",
+        "tensorboard",
+        "numpy",
+    )
+    versions = {"dltrain": __version__, "python": sys.version.split()[0]}
     devices = [f"{d.platform} {d.device_kind}" for d in jax.devices()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"seed": seed, "versions": versions, "devices": devices, "cores": cores, "host": host.platform()}
+    return {
+        "versions": versions | {name: metadata.version(name) for name in names},
+        "devices": devices,
+        "cores": cores,
+        "host": host.platform(),
+        "git": _commit(),
+    }
+
+
+def _commit() -> str:
+    """Name the commit of the current folder, with `+` where files differ from it; empty outside a repository."""
+    ask = partial(subprocess.run, capture_output=True, text=True, timeout=10, check=True)
+    try:
+        commit = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
+        return commit + "+" * bool(ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout)
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or one too large to look through
+        return ""

@@ -14,6 +14,9 @@ from flax import nnx
 from dltrain.errors import CheckpointError
 from dltrain.types import Array
 
+ROLLBACKS = 3
+"""How often a run may go back to a checkpoint to leave a step out."""
+
 Tree = Any
 """A nested dict of arrays."""
 
@@ -28,7 +31,7 @@ class TrainState:
 
     `step` counts updates done. `rest` is what else the module carries (batch statistics). `hparams` are the numbers
     that a sweep may vary, and the number of steps that schedules were planned for. On a state that is not `active`
-    a step is the identity.
+    a step is the identity. Steps whose number is in `left_out` are only counted.
     """
 
     step: Array  # int32 []
@@ -38,6 +41,7 @@ class TrainState:
     opt_state: Tree
     hparams: dict[str, Array]
     active: Array  # bool []
+    left_out: Array  # int32 [ROLLBACKS], numbers of steps counted from 1; 0 where there is none
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def initial(
         opt_state=make_optimizer(hparams).init(params),
         hparams=hparams,
         active=jnp.bool_(True),
+        left_out=jnp.zeros(ROLLBACKS, jnp.int32),
     )
 
 

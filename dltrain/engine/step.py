@@ -142,6 +142,14 @@ def _collected(x: Array) -> Array:
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
+def prepare(
+    batch: Batch, key: Array, step: Array, preprocess: Preprocess, augment: Callable[[Batch, Array], Batch]
+) -> tuple[Batch, Array]:
+    """Scale and augment the batch of an update (`step` updates were done), and derive the model's key."""
+    augment_key, model_key = jax.random.split(jax.random.fold_in(key, step))
+    return augment(preprocess.scaled(batch), augment_key), model_key
+
+
 def make_step(
     *,
     graphs: Graphs,
@@ -160,14 +168,14 @@ def make_step(
 
     `metrics` are those that are a mean over rows; they and the norm of the parameters are computed only for steps
     that are logged. The logs also say whether the loss and every gradient were finite: if not, the state comes back
-    as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. `accumulate` is the
-    number of pieces that a batch is worked off in.
+    as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps that the
+    state leaves out are counted, and count as finite. `accumulate` is the number of pieces of a batch.
     """
     gradients = make_gradients(graphs, objective, precision, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
-        augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        raw, batch = batch, augment(preprocess.scaled(batch), augment_key)
+        raw = batch
+        batch, model_key = prepare(batch, state.key, state.step, preprocess, augment)
         terms, outputs, rest, grads = gradients(state.params, state.rest, batch, model_key)
         loss = functools.reduce(operator.add, terms.values())
         gradient_norm = norm(grads)
@@ -191,13 +199,15 @@ def make_step(
         shapes = jax.eval_shape(looked_at)
         extra = jax.lax.cond(logged, looked_at, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
-        def refuse(state: TrainState) -> TrainState:
-            if skip_nonfinite:
-                return replace(state, step=state.step + state.active)
-            return replace(state, active=jnp.bool_(False))
+        left_out = (state.left_out == state.step + 1).any()
+        counted = state.active & (left_out | skip_nonfinite)  # although it changes nothing
 
-        new = jax.lax.cond(finite & state.active, update, refuse, state)
-        logs = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": gradient_norm, "finite": finite}
+        def refuse(state: TrainState) -> TrainState:
+            return replace(state, step=state.step + counted, active=counted)
+
+        new = jax.lax.cond(finite & state.active & ~left_out, update, refuse, state)
+        fine = finite | left_out
+        logs = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": gradient_norm, "finite": fine}
         parts = {f"loss/{n}": v for n, v in terms.items()} if len(terms) > 1 else {}
         return new, {n: v.astype(jnp.float32) for n, v in {**logs, **parts, **extra}.items()}
 

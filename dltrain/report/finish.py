@@ -65,10 +65,12 @@ def _summary(program: Program, trained: Trained, final: Found, best: Found) -> d
         "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
         "steps": outcome.step,
         "epochs": outcome.step / pipeline.steps_per_epoch,
-        "seconds": round(outcome.seconds, 3),
+        "seconds": round(trained.saver.before + outcome.seconds, 3),  # all legs of the run together
+        "left_out": trained.left_out,
         "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
         "parameters": count(outcome.state.params),
         "stop_reason": outcome.reason,
+        "saves": {"count": trained.saver.count, "seconds_stalled": round(trained.saver.stalled, 4)},
         "peak_memory": memory.peak(),  # bytes
         "waiting": _waiting(program, trained),
         "skipped": trained.skipped,

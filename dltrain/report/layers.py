@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from dltrain.engine.observe import Wrap, observe
 from dltrain.types import Spec
 
 
@@ -29,10 +30,7 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
     def call(inputs: Any) -> Any:
         model = make_model(nnx.Rngs(0))
         model.eval()
-        modules = list(nnx.iter_modules(model))
-        for path, module in modules:
-            if path and not any(p[: len(path)] == path and p != path for p, _ in modules):
-                _record(module, ".".join(map(str, path)), found)
+        observe(model, _recording(found))
         return model(inputs, mask=None, rngs=None)
 
     inputs = jax.ShapeDtypeStruct((1, *spec.inputs.shape), "float32")
@@ -49,26 +47,29 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
     return found
 
 
-def _record(module: nnx.Module, name: str, found: list[Layer]) -> None:
-    """Let this one instance note how it is called: it gets a class of its own, the shared one is left alone."""
-    kind = type(module)
+def _recording(found: list[Layer]) -> Wrap:
+    """Note of each call the shapes and the work, from a trace of it alone."""
 
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        arrays, rest = args[:1], args[1:]
-        graphdef, state = nnx.split(self)
+    def wrap(name: str, module: nnx.Module, call: Callable[..., Any]) -> Callable[..., Any]:
+        kind = type(module).__mro__[1]  # without the class of its own that being observed takes
 
-        def plain(x: Any) -> Any:
-            copy = nnx.merge(graphdef, state, copy=True)
-            return kind.__call__(copy, x, *rest, **kwargs)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            graphdef, state = nnx.split(module)
 
-        closed = jax.make_jaxpr(plain)(*arrays)
-        output = jax.tree.leaves(closed.out_avals)[0].shape[1:]
-        parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Param)))
-        if parameters or flops(closed.jaxpr):
-            found.append(Layer(name, kind.__name__, tuple(output), parameters, flops(closed.jaxpr)))
-        return kind.__call__(self, *args, **kwargs)
+            def plain(x: Any) -> Any:
+                copy = nnx.merge(graphdef, state, copy=True)
+                return kind.__call__(copy, x, *args[1:], **kwargs)
 
-    module.__class__ = type(kind.__name__, (kind,), {"__call__": __call__})
+            closed = jax.make_jaxpr(plain)(*args[:1])
+            output = jax.tree.leaves(closed.out_avals)[0].shape[1:]
+            parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+            if parameters or flops(closed.jaxpr):
+                found.append(Layer(name, kind.__name__, tuple(output), parameters, flops(closed.jaxpr)))
+            return call(*args, **kwargs)
+
+        return noted
+
+    return wrap
 
 
 def flops(jaxpr: Any) -> int:

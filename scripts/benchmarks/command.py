@@ -12,6 +12,7 @@ SECTIONS = {
     "steps": "training steps a second of four nets, ours beside the others",
     "share": "all of `dltrain train`, less evaluation, as a share of a bare loop",
     "parts": "where the time of a step goes",
+    "safety": "what looking for NaN costs a step, and how long a checkpoint holds training up",
     "start": "start to first step, and --help",
     "whole": "a whole command beside Lightning + Hydra",
     "gpu": "shares of the matrix and copy rates of a GPU",
@@ -22,7 +23,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print, and write the JSON file if asked to."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    from benchmarks import gpu, nets, parts, share, start, steps, whole
+    from benchmarks import gpu, nets, parts, safety, share, start, steps, whole
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
@@ -35,7 +36,15 @@ def main(words: list[str] | None = None) -> int:
     table, date = Table(), f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     described = {**machine(), "device": nets.device(), "data": nets.data_name(setup)}
     say("\n".join([date, *(f"{name:<12} {value}" for name, value in described.items()), ""]))
-    runs = {"steps": steps, "share": share, "parts": parts, "start": start, "whole": whole, "gpu": gpu}
+    runs = {
+        "steps": steps,
+        "share": share,
+        "parts": parts,
+        "safety": safety,
+        "start": start,
+        "whole": whole,
+        "gpu": gpu,
+    }
     for section, module in runs.items():
         if not setup.wants(section, SECTIONS):
             continue

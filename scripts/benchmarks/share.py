@@ -26,10 +26,10 @@ def run(table: Table, setup: Setup) -> None:
         fit = 0 if setup.tiny else LONGER * setup.seconds / (epoch * per_step(bare.run))
         epochs = max(1, round(fit))
         program = make_program(net, setup, f"epochs={epochs}")
-        _warm(program)
+        warm(program)
         ours, theirs, evaluation = [], [], []
         for _ in range(min(setup.rounds, ROUNDS)):
-            whole, looking = _train(program)
+            _, whole, looking = train_once(program)
             evaluation.append(looking)
             ours.append(program.plan.total / (whole - looking))
             began = time.perf_counter()
@@ -41,7 +41,7 @@ def run(table: Table, setup: Setup) -> None:
         table.add("ratio", net.title, "training / bare lax.scan", "x", ratios(ours, theirs))
 
 
-def _warm(program: Any) -> None:
+def warm(program: Any) -> None:
     """Compile all that a run calls, so that only running is timed."""
     state = program.start()
     state, _ = program.chunk(state, program.data, program.feed(0, 1), np.int32(1))
@@ -49,8 +49,8 @@ def _warm(program: Any) -> None:
         program.evaluate(state, split)
 
 
-def _train(program: Any) -> tuple[float, float]:
-    """Train one run into a folder of its own: seconds of all, and of its evaluations."""
+def train_once(program: Any) -> tuple[Any, float, float]:
+    """Train one run into a folder of its own: what it ended with, seconds of all, and of its evaluations."""
     from dltrain.engine.folder import claim
     from dltrain.report.console import Screen
     from dltrain.training import train
@@ -73,4 +73,4 @@ def _train(program: Any) -> tuple[float, float]:
         trained.recorder.close()
         whole = time.perf_counter() - began
         folder.release()
-    return whole, looking
+    return trained, whole, looking

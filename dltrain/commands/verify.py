@@ -1,0 +1,31 @@
+"""Check every checkpoint of a run against the sums written with it: dltrain verify RUN.
+
+Exit code 0 if all are whole, 4 if any is damaged or there is none. Nothing is changed.
+"""
+
+from dltrain.config.call import Call
+from dltrain.engine import checkpoint
+from dltrain.engine.folder import existing
+from dltrain.errors import CheckpointError, ConfigError
+
+
+def run(call: Call) -> int:
+    """Print a line for each checkpoint."""
+    if len(call.words) != 1 or call.overrides:
+        raise ConfigError("verify: name one run folder: dltrain verify outputs/DATE/TIME-NAME")
+    folder = existing(call.words[0])
+    steps = checkpoint.steps(folder.checkpoints)
+    drafts = checkpoint.leftovers(folder.checkpoints)
+    damaged = 0
+    for step in steps:
+        path = folder.checkpoints / checkpoint.name_of(step)
+        wrong = checkpoint.problems(path)
+        damaged += bool(wrong)
+        print(f"{path}  {'; '.join(wrong[:3]) if wrong else 'whole'}")
+    for path in drafts:
+        print(f"{path}  no checkpoint: unfinished, or set aside; it is never read")
+    if not steps:
+        raise CheckpointError(f"{folder.checkpoints}: there is no checkpoint")
+    if damaged:
+        raise CheckpointError(f"{damaged} of {len(steps)} checkpoints are damaged; resume uses the last whole one")
+    return 0

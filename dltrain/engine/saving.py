@@ -1,0 +1,111 @@
+"""Checkpoints while training goes on: copied here, written by a thread."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.engine import checkpoint
+from dltrain.engine.callbacks import Best, Moment
+from dltrain.engine.state import TrainState, named_leaves
+
+
+class Saver:
+    """A callback that writes checkpoints, keeping the last, the best, and those of steps that `keeps` names.
+
+    Training stands still while the state is copied; a thread writes the copy, verifies it, and deletes what is no
+    longer kept. One checkpoint is written at a time. What fails in the thread is raised by the next save or `wait`.
+
+    With `share`, saves that come by an interval are left out while they would take more than that part of the time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        best: Best | None,
+        remembering: dict[str, Any],
+        *,
+        share: float | None = None,
+        keeps: Callable[[int], bool] = lambda step: False,
+    ) -> None:
+        """Write into `folder`; `remembering` are callbacks whose memory is saved, by a name that stays the same."""
+        self.remembering = remembering
+        self.before = 0.0  # seconds that the run had trained when it was resumed
+        self.count = 0  # saves
+        self.stalled = 0.0  # seconds that training stood still for saves
+        self.took = 0.0  # seconds, the last write
+        self.ended = 0.0  # by the clock, the last write
+        self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
+        self._step: int | None = None  # of the last save
+        self._began = time.monotonic()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Save this state; nothing to do where it was saved just now."""
+        if step == self._step:
+            return
+        began = time.monotonic()
+        self.wait()
+        # Copies: the next chunk takes the memory of the state, which on a processor NumPy would otherwise share.
+        leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
+        memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
+        meta = {
+            "callbacks": memory,
+            "best": self.best_step,
+            "seconds": self.before + time.monotonic() - self._began,
+        }
+        self._step = step
+        self._thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
+        self._thread.start()
+        self.count += 1
+        self.stalled += time.monotonic() - began
+
+    def __call__(self, moment: Moment) -> None:
+        """Save, if it is time to."""
+        if self._share is not None:
+            busy = self._thread is not None and self._thread.is_alive()
+            if busy or time.monotonic() - self.ended < self.took / self._share:
+                return
+        self.save(moment.step, moment.state)
+
+    def wait(self) -> None:
+        """Wait for the write under way, and raise what went wrong in it."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best state so far, if anything is watched."""
+        return self._best.step if self._best and self._best.value is not None else None
+
+    def check(self, moment: Moment) -> None:
+        """Raise what went wrong in a write that has ended."""
+        del moment
+        if self._error is not None:
+            self.wait()
+
+    def restore(self, start: checkpoint.Checkpoint) -> None:
+        """Give the callbacks their memory back."""
+        self._step, self.before = start.step, start.meta["seconds"]
+        for name, saved in start.meta["callbacks"].items():
+            if saved is not None and name in self.remembering and hasattr(self.remembering[name], "restore"):
+                self.remembering[name].restore(saved)
+
+    def _write(self, step: int, leaves: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+        began = time.monotonic()
+        try:
+            checkpoint.save(self._folder, step, leaves, meta)
+            there = checkpoint.steps(self._folder)
+            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=self._keeps)
+        except BaseException as error:
+            self._error = error
+        self.ended = time.monotonic()
+        self.took = self.ended - began

@@ -1,0 +1,39 @@
+"""`dltrain doctor` names what is installed, and each known problem with what helps."""
+
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import pytest
+
+from dltrain.commands import doctor
+from dltrain.engine import memory
+
+
+def test_a_sound_machine_has_no_problem(dltrain, tmp_path):
+    said = dltrain("doctor", cwd=tmp_path)
+    assert said.code == 0
+    for text in (f"jax {jax.__version__}", "cpu", "cores", "free", "no git repository", "no problem found"):
+        assert text in said.out
+    assert list(tmp_path.iterdir()) == []
+    assert dltrain("doctor", "everything", cwd=tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("problem", "advice"),
+    [
+        (lambda patch: patch.setenv("JAX_ENABLE_X64", "1"), "unset it"),
+        (lambda patch: patch.setenv("JAX_DISABLE_JIT", "true"), "unset it"),
+        (lambda patch: patch.setattr(memory, "host_room", lambda: memory.Room(2**20, "of a test's")), "jax needs"),
+        (lambda patch: patch.setattr(Path, "exists", lambda path: True), "jax[cuda13]"),
+        (lambda patch: patch.setattr(doctor, "cache_folder", lambda: Path("/proc/none")), "cannot be written"),
+        (
+            lambda patch: patch.setattr(metadata, "version", lambda name: "9.0" if name == "optax" else "0.10.2"),
+            "optax 9.0 is installed",
+        ),
+    ],
+)
+def test_each_problem_is_named_with_what_helps(dltrain, monkeypatch, tmp_path, problem, advice):
+    problem(monkeypatch)
+    said = dltrain("doctor", cwd=tmp_path)
+    assert said.code == 0 and advice in said.out and "no problem found" not in said.out

@@ -1,0 +1,44 @@
+"""`dltrain verify` says which checkpoints are whole: 0 if all are, 4 if one is not or there is none."""
+
+import shutil
+
+import pytest
+
+from dltrain.engine import checkpoint
+
+
+@pytest.fixture
+def run(digits_run, tmp_path):
+    """A copy of a run that may be damaged."""
+    shutil.copytree(digits_run.folder, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_whole_run_verifies(dltrain, run):
+    said = dltrain("verify", "run", cwd=run.parent)
+    assert said.code == 0 and said.err == ""
+    lines = said.out.splitlines()
+    assert len(lines) == len(checkpoint.steps(run / "checkpoints"))
+    assert all(line.endswith("  whole") for line in lines)
+
+
+def test_a_flipped_bit_is_found_and_nothing_is_changed(dltrain, run):
+    last = sorted((run / "checkpoints").iterdir())[-1]
+    file = max((p for p in last.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    (run / "checkpoints" / ".writing_00000099").mkdir()
+    before = sorted(run.rglob("*"))
+    said = dltrain("verify", "run", cwd=run.parent)
+    assert said.code == 4
+    assert f"{last.name}  {file.relative_to(last)} was altered" in said.out
+    assert ".writing_00000099  no checkpoint" in said.out
+    assert "checkpoints are damaged" in said.err
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_run_without_checkpoints_does_not_verify(dltrain, run):
+    shutil.rmtree(run / "checkpoints")
+    assert dltrain("verify", "run", cwd=run.parent).code == 4
+    assert dltrain("verify", cwd=run.parent).code == 2
