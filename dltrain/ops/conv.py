@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dltrain.ops import lowering
+
 Array = jax.Array
 
 # Patches are kept for the backward pass up to this size. Beyond it they are built for one piece of the batch at a
@@ -76,6 +78,7 @@ def conv_general_dilated(
     last = ((0, n + 1, *spatial), (n + 1, n, *range(n)), (0, n + 1, *spatial))
     plain = (
         n > 0
+        and not lowering.is_stock()
         and (layout.lhs_spec, layout.rhs_spec, layout.out_spec) == last
         and all(d == 1 for d in lhs_dilation or ())
         and feature_group_count == 1

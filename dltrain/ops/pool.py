@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dltrain.ops import lowering
+
 Array = jax.Array
 Padding = str | Sequence[tuple[int, int]]
 
@@ -27,7 +29,12 @@ def max_pool(
     on a CPU it has no forward mode (`jax.jvp`) where windows do not overlap.
     """
     window, strides, pads = _geometry(x, window_shape, strides, padding)
-    if window != strides or prod(window) > _MOST_TAPS or not jnp.issubdtype(x.dtype, jnp.floating):
+    if (
+        lowering.is_stock()
+        or window != strides
+        or prod(window) > _MOST_TAPS
+        or not jnp.issubdtype(x.dtype, jnp.floating)
+    ):
         return _stock_max(x, window, strides, pads)
     return _max(x, window, pads)
 
@@ -46,7 +53,7 @@ def avg_pool(
     """
     window, strides, pads = _geometry(x, window_shape, strides, padding)
     stock = partial(_stock_sum, window=window, strides=strides, pads=pads)
-    if window == strides:
+    if window == strides and not lowering.is_stock():
         sums = lax.platform_dependent(x, cpu=partial(_window_sum, window=window, pads=pads), default=stock)
     else:
         sums = stock(x)

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dltrain.ops import lowering
+
 Array = jax.Array
 
 
@@ -32,9 +34,11 @@ def lstm(
     """
     size = recurrent_kernel.shape[0]
     _check(x, kernel, recurrent_kernel, (bias, 4 * size), mask, gates=4)
-    scale = _scales(("half", "half", "one", "half"), size, x.dtype)
     zeros = jnp.zeros((x.shape[0], size), x.dtype)
     cell, hidden = initial if initial is not None else (zeros, zeros)
+    if lowering.is_stock():
+        return _stock_lstm(x, kernel, recurrent_kernel, bias, cell, hidden, mask)
+    scale = _scales(("half", "half", "one", "half"), size, x.dtype)
     projected = _project(x, kernel * scale)
     states, last = _lstm(projected, recurrent_kernel * scale, bias * scale[0], cell, hidden, _steps(mask))
     return states.swapaxes(0, 1), last
@@ -60,8 +64,10 @@ def gru(
     """
     size = recurrent_kernel.shape[0]
     _check(x, kernel, recurrent_kernel, (bias, 3 * size), mask, gates=3)
-    scale = _scales(("half", "half", "one"), size, x.dtype)
     hidden = initial if initial is not None else jnp.zeros((x.shape[0], size), x.dtype)
+    if lowering.is_stock():
+        return _stock_gru(x, kernel, recurrent_kernel, bias, recurrent_bias, hidden, mask)
+    scale = _scales(("half", "half", "one"), size, x.dtype)
     projected = _project(x, kernel * scale)
     states, last = _gru(projected, recurrent_kernel * scale, bias * scale[0], recurrent_bias, hidden, _steps(mask))
     return states.swapaxes(0, 1), last
@@ -219,3 +225,36 @@ def _gru_backward(kept, cotangents):
 
 
 _gru.defvjp(_gru_forward, _gru_backward)
+
+
+def _stock_lstm(x, kernel, recurrent, bias, cell, hidden, mask):
+    """Scan over the formula as it is written, and let jax differentiate it."""
+
+    def step(state, inputs):
+        x, keep = inputs
+        i, f, g, o = jnp.split(x @ kernel + state[1] @ recurrent + bias[None, :], 4, -1)
+        new_cell = jax.nn.sigmoid(f) * state[0] + jax.nn.sigmoid(i) * jnp.tanh(g)
+        new = (new_cell, jax.nn.sigmoid(o) * jnp.tanh(new_cell))
+        if keep is not None:
+            new = tuple(jnp.where(keep, a, b) for a, b in zip(new, state, strict=True))
+        return new, new[1]
+
+    last, states = lax.scan(step, (cell, hidden), (x.swapaxes(0, 1), _steps(mask)))
+    return states.swapaxes(0, 1), last
+
+
+def _stock_gru(x, kernel, recurrent, bias, inner_bias, hidden, mask):
+    """Scan over the formula as it is written, and let jax differentiate it."""
+    size = hidden.shape[-1]
+
+    def step(hidden, inputs):
+        x, keep = inputs
+        z, product = x @ kernel + bias[None, :], hidden @ recurrent
+        r, u = jnp.split(jax.nn.sigmoid(z[:, : 2 * size] + product[:, : 2 * size]), 2, -1)
+        n = jnp.tanh(z[:, 2 * size :] + r * (product[:, 2 * size :] + inner_bias[None, :]))
+        new = (1 - u) * n + u * hidden
+        new = new if keep is None else jnp.where(keep, new, hidden)
+        return new, new
+
+    last, states = lax.scan(step, hidden, (x.swapaxes(0, 1), _steps(mask)))
+    return states.swapaxes(0, 1), last

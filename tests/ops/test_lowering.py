@@ -1,0 +1,83 @@
+"""`runtime.ops=stock` takes jax's own forms, which compute the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dltrain.engine import runtime
+from dltrain.ops import lowering
+from dltrain.ops.conv import conv_general_dilated
+from dltrain.ops.pool import avg_pool, max_pool
+from dltrain.ops.recurrent import gru, lstm
+
+RNG = np.random.default_rng(0)
+MASK = np.arange(5)[None, :] < np.array([[5], [3], [4]])
+
+
+def normal(*shape):
+    return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+CASES = {
+    "conv": (
+        lambda x, k: conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")),
+        (normal(2, 6, 6, 3), normal(3, 3, 3, 4)),
+    ),
+    "max_pool": (lambda x: max_pool(x, (2, 2), (2, 2)), (normal(2, 6, 6, 3),)),
+    "avg_pool": (lambda x: avg_pool(x, (2, 2), (2, 2)), (normal(2, 6, 6, 3),)),
+    "lstm": (
+        lambda *given: lstm(*given, mask=MASK)[0],
+        (normal(3, 5, 2), normal(2, 16), normal(4, 16), normal(16)),
+    ),
+    "gru": (
+        lambda *given: gru(*given, mask=MASK)[0],
+        (normal(3, 5, 2), normal(2, 12), normal(4, 12), normal(12), normal(4)),
+    ),
+}
+
+
+@pytest.fixture
+def stock():
+    lowering.use(stock=True)
+    yield
+    lowering.use(stock=False)
+
+
+def results(name):
+    """Trace anew: what was traced before would be found again."""
+    call, given = CASES[name]
+    traced = jax.make_jaxpr(lambda *given: call(*given))(*given)
+    value, back = jax.vjp(lambda *given: call(*given), *given)
+    return str(traced), [value, *back(jnp.cos(value))]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stock_forms_compute_the_same_value_and_gradient(name, stock):
+    text, found = results(name)
+    assert "platform_index" not in text and "custom_vjp" not in text
+    lowering.use(stock=False)
+    text, expected = results(name)
+    assert "custom_vjp" in text or "platform_index" in text
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_the_key_switches_them(stock):
+    options = {"platform": "cpu", "threads": None, "deterministic": False, "cache": False}
+    before = jax.config.jax_platforms
+    for ops, found in (("auto", False), ("stock", True)):
+        runtime.start(**options, ops=ops)
+        assert lowering.is_stock() is found
+    jax.config.update("jax_platforms", before)
+
+
+def test_the_precision_of_products_is_what_the_key_says():
+    options = {"platform": "cpu", "threads": None, "deterministic": False, "cache": False}
+    x = normal(2, 2)
+    try:
+        for matmul, found in (("default", False), ("highest", True)):
+            runtime.start(**options, matmul=matmul)
+            assert ("HIGHEST" in str(jax.make_jaxpr(lambda x: x @ x)(x))) is found
+    finally:
+        runtime.start(**options)
