@@ -5,6 +5,7 @@ Hydra composes YAML, sweeps and completes words; its messages and its exit codes
 
 import contextlib
 import copy
+import errno
 import importlib
 import io
 import os
@@ -25,8 +26,23 @@ from dltrain.config.call import Call, Composed
 from dltrain.config.schema import COMMANDS
 from dltrain.config.tree import Tree, read_tree, roots, yaml_fault
 from dltrain.config.words import Words, commands, no_command, take_apart
-from dltrain.errors import ConfigError, DltrainError, Interrupted, MemoryExhausted, Terminated
+from dltrain.engine.files import hide
+from dltrain.errors import ConfigError, DiskError, DltrainError, Interrupted, MemoryExhausted, Terminated
 
+OF_THE_SYSTEM = {  # faults of a disk or its rights, never of a program
+    *(
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+    ),
+    *(errno.ELOOP, errno.EMFILE, errno.ENFILE),
+}
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "can't start new thread")  # as jax says it, which is not imported, and Python
 LAUNCHING = re.compile(r"hydra(/launcher=|/sweeper=|\.launcher\.|\.sweeper\.)")
 
 
@@ -36,11 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         sys.stdout.reconfigure(errors="replace")  # our own text has ≥ and ²
+    argv = sys.argv[1:] if argv is None else argv
+    asked = list(argv)  # texts that may ask the environment
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
+        code = _run(argv, asked)
         sys.stdout.flush()
     except DltrainError as error:
-        return _report(error)
+        return _report(error, asked=asked)
     except BrokenPipeError:  # the reader of our output has left (dltrain list | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 6
@@ -48,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         print("dltrain: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        return _report(_fault(error))
+        return _report(_fault(error), asked=asked)
     return code
 
 
@@ -60,7 +78,9 @@ def _interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], asked: list[str]) -> int:
+    if strange := next((word for word in argv if word.encode(errors="ignore") != os.fsencode(word)), None):
+        raise ConfigError(f"{strange!r}: is no UTF-8 text")
     known = commands()
     words = take_apart(argv, known)
     if "--version" in words.flags:
@@ -85,7 +105,7 @@ def _run(argv: list[str]) -> int:
         raise ConfigError(f"--cfg {words.flags['--cfg']}: must be --cfg job")
     typed = _typed(words.command, words.overrides, folders, tree)
     _check_early(typed)
-    call = _call(typed, words.words)
+    call = _call(typed, words.words, asked)
     if "--cfg" in words.flags:
         print(_call(replace(typed, imports=False)).compose("train").text, end="")
         return 0
@@ -125,15 +145,20 @@ def _check_early(typed: Any) -> None:
         composing.check_overrides(calm)
 
 
-def _call(typed: Any, words: tuple[str, ...] = ()) -> Call:
-    """Make a call whose config is composed when the command asks for it."""
+def _call(typed: Any, words: tuple[str, ...] = (), asked: list[str] | None = None) -> Call:
+    """Make a call whose config is composed when the command asks for it; `asked` gets the config's text."""
     from dltrain.config import compose as composing
+
+    def noted(composed: Composed) -> Composed:
+        if asked is not None:
+            asked.append(composed.text)
+        return composed
 
     return Call(
         words=words,
         overrides=tuple(o.word for o in typed.overrides),
-        compose=lambda name: composing.compose(typed, name),
-        amend=lambda saved: composing.amend(typed, saved),
+        compose=lambda name: noted(composing.compose(typed, name)),
+        amend=lambda saved: noted(composing.amend(typed, saved)),
         folders=typed.folders,
     )
 
@@ -270,7 +295,7 @@ def _sweep(words: tuple[str, ...], folders: tuple[Path, ...], tree: Tree) -> int
     from dltrain.config.compose import check_sweep
 
     launching = [w for w in words if LAUNCHING.match(w)]
-    if code := next((w for w in launching if "_target_" in w), None):
+    if code := next((w for w in launching if re.search(r"_target_|\.params\b.*\bhydra\b", w)), None):
         raise ConfigError(f"{code}: a launcher or sweeper is chosen by name: hydra/launcher=joblib")
     read = {o.key: (o, sweep) for o, sweep in (_read(w, tree) for w in words if w not in launching)}
     if wrong := next((o for o, _ in read.values() if o.key.split(".")[0].split("/")[0] == "hydra"), None):
@@ -279,6 +304,7 @@ def _sweep(words: tuple[str, ...], folders: tuple[Path, ...], tree: Tree) -> int
     first = [o if sweep is None else sweep[0] for o, sweep in read.values() if sweep is None or sweep]
     check_sweep([s for _, sweep in read.values() for s in sweep or []], tree)
     _call(_typed("train", tuple(o.word for o in first), folders, tree)).compose("train")
+    _check_hydra([*launching, *(o.word for o in first if o.key in tree)], folders)
     folder = _claim(place, overwrite=any(o.key == "overwrite" and o.value is True for o in first))
     passed = [f"{o.key}={o.text}" if o.key in tree else f"++{o.key}={o.text}" for o, _ in read.values()]
     ours = [f"hydra.sweep.dir={_quoted(str(folder))}", "hydra.sweep.subdir=${hydra.job.num}"]
@@ -301,6 +327,22 @@ def _sweep(words: tuple[str, ...], folders: tuple[Path, ...], tree: Tree) -> int
     (folder / "multirun.yaml").unlink(missing_ok=True)  # Hydra's own; each job's folder says what it was
     importlib.import_module("dltrain.report.sweep").summarise(folder)
     return code
+
+
+def _check_hydra(words: Sequence[str], folders: tuple[Path, ...]) -> None:
+    """Refuse a composed `hydra` node that makes Hydra call code: a second look, whichever way it came in."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    with _worded(), hydra.initialize_config_dir(str(folders[0]), **_version()):
+        node = hydra.compose("train", [*words, *_search(folders)], return_hydra_config=True).hydra
+        plugins: Any = {n: OmegaConf.to_container(node[n], resolve=True) for n in ("launcher", "sweeper")}
+    for name, plugin in plugins.items():
+        home = str(plugin["_target_"]).partition(".")[0]
+        if home not in ("hydra", "hydra_plugins") or str(plugin).count("_target_") > 1:
+            raise ConfigError(f"hydra.{name}: names code of its own; choose one by name: hydra/{name}=...")
+    if node.callbacks:
+        raise ConfigError(f"hydra.callbacks: {', '.join(node.callbacks)}: dltrain lets Hydra call nothing")
 
 
 class _Stopped(BaseException):
@@ -327,20 +369,23 @@ class _WithoutHydra:
 def _job(_: Any) -> None:
     """Train one combination of a sweep, in whatever process the launcher chose, in the folder that Hydra names."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     settings = HydraConfig.get()
+    typed = OmegaConf.to_container(settings.overrides, resolve=False)  # else a secret would stand in the words
     folders = tuple(Path(s.path) for s in settings.runtime.config_sources if s.schema == "file")
     number = int(settings.job.num)
-    words = tuple(word.lstrip("+") for word in settings.overrides.task)
+    words = tuple(word.lstrip("+") for word in typed["task"])
+    asked = list(words)
     print(f"\njob {number}: {' '.join(words)}", flush=True)
     try:
-        call = _call(_typed("train", words, folders, read_tree(folders)))
+        call = _call(_typed("train", words, folders, read_tree(folders)), asked=asked)
         code = _command("train").run(replace(call, folder=Path(settings.runtime.output_dir), job=number))
         failed = DltrainError(f"training ended with code {code}") if code else None
         if failed is not None:
             failed.code = code
     except (Interrupted, Terminated) as error:
-        raise _Stopped(_report(error)) from error
+        raise _Stopped(_report(error, asked=asked)) from error
     except KeyboardInterrupt:
         raise _Stopped(130) from None
     except DltrainError as error:
@@ -349,7 +394,7 @@ def _job(_: Any) -> None:
         failed = _fault(error)
     if failed is not None:
         failed.job = number  # ty: ignore[missing-attribute]
-        _report(failed, f"job {number}: ")
+        _report(failed, f"job {number}: ", asked=asked)
         raise failed
 
 
@@ -430,15 +475,17 @@ def _arguments(*words: str) -> Generator[None]:
 def _fault(error: Exception) -> DltrainError:
     """Wrap what should not have happened."""
     first = (str(error).splitlines() or [""])[0]
-    if (
-        isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first
-    ):  # the latter is jax's, which is not imported
+    if isinstance(error, MemoryError) or any(sign in first for sign in NO_MEMORY):
         full = MemoryExhausted(
-            f"out of memory: {first or 'the system gave none'}; what was saved is whole, and resume goes on. "
+            f"out of memory: {first or 'the system gave none'}; checkpoints written before are whole. "
             "Try a smaller batch_size, optim.accumulate=4, data.feed=streamed, or on a GPU model.remat=true"
         )
         full.__cause__ = error
         return full
+    if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM:
+        failed = DiskError(f"{error.filename or 'input or output'}: {error.strerror}")
+        failed.__cause__ = error
+        return failed
     wrapped = DltrainError(
         f"internal error: {type(error).__name__}: {first} "
         "(please report it; the traceback is in the train.log of the run, or shown with DLTRAIN_TRACEBACK=1)"
@@ -447,10 +494,10 @@ def _fault(error: Exception) -> DltrainError:
     return wrapped
 
 
-def _report(error: DltrainError, prefix: str = "") -> int:
-    """Say on stderr what went wrong, and return the exit code."""
+def _report(error: DltrainError, prefix: str = "", asked: Sequence[str] = ()) -> int:
+    """Say what went wrong, with no value of an environment variable that `asked` names, and return the code."""
     if os.environ.get("DLTRAIN_TRACEBACK") == "1":
-        traceback.print_exception(error)
-    for line in str(error).splitlines() or [type(error).__name__]:
+        print(hide("".join(traceback.format_exception(error)), asked), end="", file=sys.stderr)
+    for line in hide(str(error), asked).splitlines() or [type(error).__name__]:
         print(f"dltrain: {prefix}{line}", file=sys.stderr)
     return error.code

@@ -101,10 +101,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
 def _kept(config: Mapping[str, Any], per_epoch: int) -> int | None:
     if config["keep_every"] is None:
         return None
-    steps = _duration(config, "keep_every").steps(per_epoch)
-    if steps is None:
-        raise ConfigError(f"keep_every={config['keep_every']}: must be steps or epochs (1000, 5ep), not a time")
-    return steps
+    return _duration(config, "keep_every").steps(per_epoch)
 
 
 def _duration(config: Mapping[str, Any], key: str) -> Duration:

@@ -1,5 +1,6 @@
 """Parts -> Program: the compiled functions of a run and the data on its device."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -158,7 +159,10 @@ class Program:
         room, need = memory.device_room(), self._need()
         host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
         if memory.on_host():
-            room = replace(room, bytes=room.bytes - copies)
+            limit = (
+                f"{room.limit} beside {memory.shown(copies)} for two copies of the state, which checkpoints take"
+            )
+            room = memory.Room(room.bytes - copies, limit)
         elif copies > host.bytes:
             raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
         if need > room.bytes:
@@ -189,17 +193,15 @@ class Program:
     def _remedy(self, room: int) -> str:
         """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
         pipeline, accumulate = self.parts.pipeline, self.parts.accumulate
-        size = pipeline.batch_size // 2
-        while size and size % accumulate == 0:
+        rows = pipeline.batch_size
+        size = rows // 2 // accumulate * accumulate
+        while size:
             parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
-            try:
-                fits = Program(parts, self.plan)._need() <= room
-            except ConfigError:  # cannot be cut among the devices
-                break
-            if fits:
-                times = accumulate * (pipeline.batch_size // size)
-                return f"batch_size={size} would fit; optim.accumulate={times} does the same batch in such pieces"
-            size //= 2
+            with contextlib.suppress(ConfigError):  # cannot be cut among the devices
+                if Program(parts, self.plan)._need() <= room:
+                    pieces = next(n for n in range(-(-rows * accumulate // size), rows + 1) if rows % n == 0)
+                    return f"batch_size={size} would fit; optim.accumulate={pieces} does the same batch in pieces"
+            size = size // 2 // accumulate * accumulate
         return "no smaller batch would fit; try a smaller model"
 
     @property

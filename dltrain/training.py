@@ -105,11 +105,11 @@ def train(
     With `on_nonfinite=rollback` a step that is not finite sends training back to the last checkpoint, and is left
     out from there on. `at_start` may describe the run to the recorder, which the caller closes.
     """
-    left_out = _left_out(start)
+    left_out, signals = _left_out(start), Signals()
     try:
         while True:
             try:
-                return _leg(program, folder, screen, start, state, at_start, left_out)
+                return _leg(program, folder, screen, start, state, at_start, left_out, signals)
             except NonFiniteError as error:
                 if not program.plan.rollback or len(left_out) == ROLLBACKS:
                     raise
@@ -133,6 +133,7 @@ def _leg(
     state: TrainState | None,
     at_start: Callable[[Recorder], None],
     left_out: list[int],
+    signals: Signals,
 ) -> Trained:
     """Train until the end, or until a step is not finite."""
     plan, parts = program.plan, program.parts
@@ -146,7 +147,7 @@ def _leg(
         waited=program.waited,
     )
     at_start(recorder)
-    signals, monitor = Signals(), plan.monitor
+    monitor = plan.monitor
     best = Best(monitor.split, monitor.name, monitor.higher_is_better) if monitor else None
     callbacks, saver = _callbacks(program, folder, screen, recorder, best, first)
     pace = Pace(most=program.capacity)
@@ -174,12 +175,13 @@ def _leg(
                 saver.wait()
             failed.pop_all()
     except NonFiniteError as error:
-        saver.wait()
+        saver.join()
         if plan.rollback and len(left_out) < ROLLBACKS:
             raise
         raise NonFiniteError(error.step, f"{error}{explain(program, folder, loop.state, error.step)}") from error
     finally:
         screen.end_live()
+        saver.join()
         if profile:
             profile.close()
     skipped = list(saver.remembering["watch"].skipped)

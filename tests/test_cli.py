@@ -15,7 +15,7 @@ from dltrain.errors import DataError, Interrupted
 
 MISTAKES = {
     # groups and choices
-    "model=cnnn": "model=cnnn: no such choice; did you mean cnn? (choices: cnn,",
+    "model=cnnn": "model=cnnn: no such choice; did you mean cnn or rnn? (choices: cnn,",
     "model=mlp.yaml": "did you mean mlp?",
     "model=CNN": "did you mean cnn?",
     "model=": "no such choice",
@@ -204,7 +204,7 @@ def test_a_failure_ends_with_its_code_and_without_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raised: list[BaseException] = [DataError("row 3 is bad"), KeyboardInterrupt(), ZeroDivisionError("oops")]
-    monkeypatch.setattr(cli, "_run", lambda argv: (_ for _ in ()).throw(raised.pop(0)))
+    monkeypatch.setattr(cli, "_run", lambda *args: (_ for _ in ()).throw(raised.pop(0)))
     assert [cli.main([]) for _ in range(3)] == [3, 130, 1]
     err = capsys.readouterr().err
     assert "dltrain: row 3 is bad\n" in err and "internal error: ZeroDivisionError: oops" in err

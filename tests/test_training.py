@@ -52,6 +52,16 @@ def test_a_save_holds_the_state_of_its_moment_and_training_goes_on(program, tmp_
     np.testing.assert_array_equal(checkpoint.load(tmp_path, 0).leaves["params.head.kernel"], before)
 
 
+def test_a_save_holds_the_memory_of_its_moment(program, tmp_path):
+    """What a callback remembers may grow while the thread still writes."""
+    remembered = [3]
+    saver = Saver(tmp_path, None, {"watch": SimpleNamespace(state=lambda: remembered)})
+    saver.save(0, program.start())
+    remembered.append(9)
+    saver.wait()
+    assert checkpoint.load(tmp_path, 0).meta["callbacks"] == {"watch": [3]}
+
+
 def test_kept_steps_stay_beside_the_last_and_the_best(tmp_path, program):
     best = SimpleNamespace(step=3, value=0.5)
     saver, state = Saver(tmp_path, best, {}, keeps=lambda step: step % 4 == 0), program.start()
@@ -105,7 +115,7 @@ def rows_of(folder) -> list[dict]:
 
 
 def test_a_step_that_is_not_finite_is_named_with_its_layer_and_its_batch_is_kept(dltrain, tmp_path):
-    said = dltrain(*INLINE, HUGE, "steps=12", cwd=tmp_path)
+    said = dltrain(*INLINE, HUGE, "steps=12", "model.remat=true", cwd=tmp_path)
     assert said.code == 5
     step = int(re.search(r"at step (\d+)", said.err)[1])
     assert "first not finite: the output of hidden.0 (Linear)" in said.err

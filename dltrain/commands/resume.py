@@ -39,6 +39,9 @@ MAY_CHANGE = (
     "on_nonfinite",
     "metrics",
     "callbacks",
+    "data.feed",
+    "data.threads",
+    "data.timeout",
     "runtime.platform",
     "runtime.threads",
     "runtime.deterministic",
@@ -69,6 +72,7 @@ def run(call: Call) -> int:
         parts = assemble(config, composed.trust)
         folder.check_data(parts.described())
         program = Program(parts, make_plan(config, parts))
+        checkpoint.clear_drafts(folder.checkpoints)
         start = checkpoint.load_last(folder.checkpoints, say=complain)
         ended = folder.read_summary().get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
@@ -100,8 +104,11 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
         if not any(key == may or key.startswith(f"{may}.") for may in MAY_CHANGE):
             part = f"{key.split('.')[0]}._target_"  # that it is another part says more than its numbers
             change = different.get(part, change)
+            group = key.split(".")[0]
+            whole = key.endswith("._target_") or group in ("data", "model", "loss", "schedule", "augment")
+            kept = group if whole else key
             raise ConfigError(
-                f"{change}: a run keeps its {key.split('.')[0]}; start a new run, with init_from=RUN if it shall "
+                f"{change}: a run keeps its {kept}; start a new run, with init_from=RUN if it shall "
                 "begin with these weights"
             )
     return list(different.values())

@@ -12,7 +12,7 @@ from typing import Any
 from dltrain.config.call import Composed
 from dltrain.config.checks import Origin, check_alone, check_keys, check_nodes, check_values, flat, unknown_keys
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.saved import conceal, resolve, save, written
+from dltrain.config.saved import check_references, conceal, resolve, save, written
 from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE, node_keys
 from dltrain.config.tree import Tree, no_choice, read_yaml
 from dltrain.errors import ConfigError
@@ -101,6 +101,7 @@ def amend(typed: Typed, saved: Mapping[str, Any]) -> Composed:
     try:
         raw = OmegaConf.create({**_engine_part(base, saved), "trust": [], "experiment": None})
         del raw["experiment"]
+        check_references(raw)
         automatic: dict[str, str] = {}
         chosen = {o.key: _listed(o.value) for o in typed.groups()}
         if chosen:
@@ -110,7 +111,9 @@ def amend(typed: Typed, saved: Mapping[str, Any]) -> Composed:
                 raw[group], chosen[group] = fresh[group], taken[group]
             automatic = {group: why for group, why in automatic.items() if group in chosen}
         for o in typed.values():
-            OmegaConf.update(raw, o.key, o.value, merge=True, force_add=True)
+            group, _, inside = o.key.partition(".")
+            whole = o.key in ENGINE or inside in node_keys(group)  # {data: 4} takes the place of {data: 2, fsdp: 2}
+            OmegaConf.update(raw, o.key, o.value, merge=not whole, force_add=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"config.yaml of the run: {str(error).splitlines()[0]}") from error
     return _finish(typed, raw, chosen, automatic)
@@ -169,13 +172,15 @@ def _load_training(
         decided = {g: [AUTOMATIC[g][task] if name == "auto" else name for name in chosen[g]] for g in wanted}
         words = [f"{g}=[{','.join(names)}]" if g in MULTIPLE else f"{g}={names[0]}" for g, names in decided.items()]
         raw = typed.load("train", [*plain, *words, *values])
+        check_references(raw)
         found = (raw.get("data") or {}).get("task")
         if not wanted or found == task:
             return raw, chosen | decided, {g: f"{AUTOMATIC[g][task]} (task={task})" for g in wanted}
         if found not in AUTOMATIC["loss"]:
             options = ", ".join(n for n in typed.tree[wanted[0]] if n != "auto")
+            task = (written(raw).get("data") or {}).get("task")
             raise ConfigError(
-                f"{wanted[0]}=auto: data.task={show(found)} does not decide it; choose one of {options}"
+                f"{wanted[0]}=auto: data.task={show(task)} does not decide it; choose one of {options}"
             )
         task = found
 
@@ -185,6 +190,7 @@ def _finish(typed: Typed, raw: Any, chosen: dict[str, list[str]], automatic: dic
     from omegaconf import OmegaConf
 
     OmegaConf.set_struct(raw, False)
+    check_references(raw)
     if raw.get("trust"):
         raise ConfigError(f"trust: {show(list(raw.trust))}: does not count in YAML; type it if it is code of yours")
     _one_length(raw, {o.key for o in typed.values()})
@@ -232,8 +238,6 @@ def _defaults(path: Path, tree: Tree) -> dict[str, list[str]]:
     for entry in entries:
         for word, value in entry.items() if isinstance(entry, Mapping) else ():
             group = str(word).removeprefix("override ").removeprefix("optional ").strip().lstrip("/")
-            if group.startswith("hydra"):
-                raise ConfigError(f"{path}: {word}: may only be set on the command line, with -m")
             if group not in tree:
                 raise ConfigError(
                     f"{path}: {word}: no such group{nearest(group, tree)} (groups: {', '.join(tree)})"

@@ -2,13 +2,68 @@
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from dltrain.config.tree import MAX_REFERENCES
 from dltrain.errors import ConfigError
 
 RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.]+\s*:")
 """`${oc.env:HOME}` and the like, unlike `${optim.learning_rate}`."""
+
+REFERENCE = re.compile(r"\$\{\s*([\w.\[\]-]+)\s*\}")
+ALLOWED = re.compile(rf"{REFERENCE.pattern}|\$\{{\s*(oc\.decode\s*:\s*\$\{{\s*)?oc\.env\s*:")
+MAX_EXPANDED = 1_000_000  # characters of a config with every reference written out
+
+
+def check_references(raw: Any) -> None:
+    """Raise ConfigError for a ${...} that computes, and for references that grow like 2, 4, 8, ... when followed.
+
+    Called before anything is followed. What may stand there is `${key}`, `${oc.env:NAME}` and
+    `${oc.decode:${oc.env:NAME}}`.
+    """
+    leaves = dict(_leaves(written(raw), ""))
+    sizes: dict[str, int] = {}
+
+    def size(path: str) -> int:
+        if path not in sizes:
+            sizes[path] = 0  # of a reference that leads back: OmegaConf finds those
+            text = str(leaves[path])
+            found = [leaf for name in REFERENCE.findall(text) for leaf in reached(_absolute(name, path))]
+            sizes[path] = max(1, len(text)) + sum(size(leaf) for leaf in found)
+        if sizes[path] > MAX_EXPANDED:
+            raise ConfigError(f"{path}: its references come to more than {MAX_EXPANDED:,} characters when followed")
+        return sizes[path]
+
+    def reached(name: str) -> list[str]:
+        """List the leaves at or under a key, else the one that it leads through."""
+        inside = [leaf for leaf in leaves if leaf == name or leaf.startswith(f"{name}.")]
+        return inside or [leaf for leaf in leaves if name.startswith(f"{leaf}.")]
+
+    for path, value in leaves.items():
+        if len(ALLOWED.sub("", str(value)).split("${")) > 1:
+            raise ConfigError(f"{path}={value}: ${{...}} may hold a key of the config or oc.env:NAME")
+    count = sum(str(value).count("${") for value in leaves.values())
+    if count > MAX_REFERENCES or sum(size(path) for path in leaves) > MAX_EXPANDED:
+        raise ConfigError(
+            f"the config has more than {MAX_REFERENCES} references, or they come to more than "
+            f"{MAX_EXPANDED:,} characters when followed"
+        )
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _absolute(name: str, path: str) -> str:
+    """Write `.key`, `..key` and `list[0]` of the leaf at `path` as a key from the top."""
+    up = len(name) - len(name.lstrip("."))
+    parents = path.split(".")[:-up] if up else []
+    return ".".join([*parents, *re.split(r"[.\[\]]+", name.strip(".]"))])
 
 
 def resolve(raw: Any) -> dict[str, Any]:

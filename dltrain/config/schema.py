@@ -109,7 +109,7 @@ def _flag(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool | Mapping | list) or not str(value):
+    if value is None or isinstance(value, bool | Mapping | list) or not str(value) or "\0" in str(value):
         raise ValueError
     return str(value)
 
@@ -128,6 +128,12 @@ def _package(value: Any) -> str:
 
 def _duration(value: Any) -> Any:
     Duration.parse(value)
+    return value
+
+
+def _interval(value: Any) -> Any:
+    if Duration.parse(value).steps(1) is None:
+        raise ValueError
     return value
 
 
@@ -158,6 +164,7 @@ FLAG = Kind("true or false", _flag)
 TEXT = Kind("text", _text)
 NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
 DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
+INTERVAL = Kind("a number of steps (100) or epochs (1ep), more than 0", _interval)
 CLIP = Kind("{norm: x} or {value: x} with x > 0", _clip)
 MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
 RULE = Kind(
@@ -182,7 +189,7 @@ ENGINE = {
         "steps, or 1ep, 5min",
     ),
     "keep_every": Key(
-        optional(DURATION), "checkpoints of these steps stay, beside the last and the best", "steps, or 1ep"
+        optional(INTERVAL), "checkpoints of these steps stay, beside the last and the best", "steps, or 1ep"
     ),
     "monitor": Key(optional(TEXT), "says which checkpoint is best: auto, or such as validation/loss"),
     "early_stopping.patience": Key(optional(whole(1)), "stop after so many without a better one", "evaluations"),

@@ -83,6 +83,13 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path not in there)
 
 
+def clear_drafts(folder: Path) -> None:
+    """Delete what a dead run left half written; only for the process that holds the run's lock."""
+    for path in leftovers(folder):
+        if path.name.startswith(".writing_"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def problems(path: Path) -> list[str]:
     """Say what is wrong with a checkpoint: nothing, if every file is what the manifest says."""
     try:
@@ -143,12 +150,12 @@ def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
     raise CheckpointError(f"no checkpoint in {folder} can be used; nothing was started from zero")
 
 
-def prune(folder: Path, keep: Collection[int], *, spared: Callable[[int], bool] = lambda step: False) -> None:
+def prune(folder: Path, keep: Collection[int], *, spared: Collection[int] = ()) -> None:
     """Delete the checkpoints of other steps, but for those spared, once those to keep are verified."""
     if any(problems(folder / name_of(step)) for step in keep):
         return
     for step in steps(folder):
-        if step not in keep and not spared(step):
+        if step not in keep and step not in spared:
             shutil.rmtree(folder / name_of(step))
 
 

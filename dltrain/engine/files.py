@@ -13,13 +13,15 @@ from dltrain.errors import DiskError
 
 @contextlib.contextmanager
 def writing(what: Path) -> Generator[None]:
-    """Turn an OSError inside into a DiskError that names `what`."""
+    """Turn an OSError inside, and what TensorStore makes of one, into a DiskError that names `what`."""
     try:
         yield
-    except OSError as error:
-        raise DiskError(
-            f"cannot write {what}: {error.strerror or error}; free some space or choose output_dir"
-        ) from error
+    except (OSError, ValueError) as error:
+        told = re.search(r"\[(?:os_error_code='|OS error )(\d+)", str(error))  # by two versions of TensorStore
+        if isinstance(error, ValueError) and not told:
+            raise
+        reason = os.strerror(int(told[1])) if told else getattr(error, "strerror", None)
+        raise DiskError(f"cannot write {what}: {reason or error}; free some space or choose output_dir") from error
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import traceback
@@ -99,7 +100,7 @@ class RunFolder:
     def write_config(self, text: str, started: Mapping[str, Any]) -> None:
         """Keep the config as composed, and how the run was started (the words typed, the choices)."""
         replace_text(self.config, text)
-        replace_text(self.overrides, json.dumps(dict(started), indent=2) + "\n")  # JSON is YAML
+        replace_text(self.overrides, json.dumps(dict(started), indent=2, ensure_ascii=False) + "\n")  # JSON is YAML
 
     @contextlib.contextmanager
     def kept_log(self) -> Generator[None]:
@@ -118,6 +119,7 @@ class RunFolder:
 
 def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | None = None) -> RunFolder:
     """Make the folder of a new run: exactly `wanted`, else `outputs/<date>/<time>-<name>`, never one in use."""
+    _check_name(wanted or Path("outputs", name), "choose another output_dir or name")
     if wanted is not None:
         folder = RunFolder(wanted)
         with writing(wanted):
@@ -155,4 +157,11 @@ def existing(path: str) -> RunFolder:
         raise ConfigError(f"{path}: no such folder; RUN is the folder that a training run printed (outputs/...)")
     if not folder.config.is_file():
         raise ConfigError(f"{path}: is no run folder (config.yaml is missing)")
+    _check_name(folder.path, "rename it")
     return folder
+
+
+def _check_name(path: Path, remedy: str) -> None:
+    """Refuse signs that Orbax takes for patterns or, on any system, for a slash: arrays would land elsewhere."""
+    if found := re.search(r"[\\\[\]*?]", str(path.absolute())):
+        raise ConfigError(f"{path}: checkpoints cannot be kept in a folder with {found[0]} in its path; {remedy}")

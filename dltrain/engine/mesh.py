@@ -87,7 +87,9 @@ def make_layout(wanted: str | Mapping[str, int], rows: int) -> Layout | None:
         sizes = tuple(wanted.get(axis, 1) for axis in AXES)
         count = sizes[0] * sizes[1]
         if count > len(devices):
-            raise ConfigError(f"runtime.mesh={_words(sizes)}: needs {count} devices, and there are {len(devices)}")
+            raise ConfigError(
+                f"runtime.mesh={_words(sizes)}: needs {count} devices, and there are {len(devices)}; try auto"
+            )
         if rows % count:
             raise ConfigError(
                 f"runtime.mesh={_words(sizes)}: {rows} rows (batch_size over optim.accumulate) cannot be cut "

@@ -1,5 +1,6 @@
 """Checkpoints while training goes on: copied here, written by a thread."""
 
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class Saver:
         self.took = 0.0  # seconds, the last write
         self.ended = 0.0  # by the clock, the last write
         self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
+        self._kept: set[int] = set()  # steps whose checkpoints stay, however the interval changes later
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -53,9 +55,11 @@ class Saver:
         # Copies: the next chunk takes the memory of the state, which on a processor NumPy would otherwise share.
         leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
+        self._kept |= {step} if self._keeps(step) else set()
         meta = {
-            "callbacks": memory,
+            "callbacks": copy.deepcopy(memory),
             "best": self.best_step,
+            "kept": sorted(self._kept),
             "seconds": self.before + time.monotonic() - self._began,
         }
         self._step = step
@@ -72,11 +76,15 @@ class Saver:
                 return
         self.save(moment.step, moment.state)
 
-    def wait(self) -> None:
-        """Wait for the write under way, and raise what went wrong in it."""
+    def join(self) -> None:
+        """Wait for the write under way, however it ends: nobody else may use the folder before."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def wait(self) -> None:
+        """Wait for the write under way, and raise what went wrong in it."""
+        self.join()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -95,6 +103,7 @@ class Saver:
     def restore(self, start: checkpoint.Checkpoint) -> None:
         """Give the callbacks their memory back."""
         self._step, self.before = start.step, start.meta["seconds"]
+        self._kept = set(start.meta["kept"])
         for name, saved in start.meta["callbacks"].items():
             if saved is not None and name in self.remembering and hasattr(self.remembering[name], "restore"):
                 self.remembering[name].restore(saved)
@@ -104,7 +113,7 @@ class Saver:
         try:
             checkpoint.save(self._folder, step, leaves, meta)
             there = checkpoint.steps(self._folder)
-            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=self._keeps)
+            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"])
         except BaseException as error:
             self._error = error
         self.ended = time.monotonic()

@@ -33,9 +33,9 @@ class Objective:
     def __call__(self, outputs: Any, batch: Batch, params: Tree, *, of: Batch | None = None) -> dict[str, Array]:
         """Return the named terms of the loss, each a scalar; their sum is minimised.
 
-        Where `batch` is a piece of the batch `of`, the terms of all its pieces add up to those of the whole.
+        Where `batch` is a piece of the batch `of`, the terms of all its pieces add up to those of the whole, and
+        penalties are left out.
         """
-        whole = batch if of is None else of
         terms: dict[str, Array] = {}
         for name, values in named_values(self.loss(outputs, batch)).items():
             total, weight = weighted_sum(values, batch)
@@ -43,14 +43,18 @@ class Objective:
                 shape = (len(of["mask"]), *values.shape[1:])
                 weight = row_weights(jax.ShapeDtypeStruct(shape, values.dtype), of).sum()
             terms[name] = total / jnp.maximum(weight, 1e-12) if self.reduction == "mean" else total
+        return terms if of is not None else {**terms, **self.penalties(params)}
+
+    def penalties(self, params: Tree) -> dict[str, Array]:
+        """Return the terms that depend on the parameters alone."""
+        terms: dict[str, Array] = {}
         if self.l1 or self.l2:
-            share = len(batch["mask"]) / len(whole["mask"])
             chosen = jax.tree.map(lambda w, yes: [w] if yes else [], widened(params), decayed(params))
             kernels = jax.tree.leaves(chosen)
             if self.l1:
-                terms["l1"] = share * self.l1 * optax.tree.norm(kernels, ord=1)
+                terms["l1"] = self.l1 * optax.tree.norm(kernels, ord=1)
             if self.l2:
-                terms["l2"] = share * 0.5 * self.l2 * optax.tree.norm(kernels, squared=True)
+                terms["l2"] = 0.5 * self.l2 * optax.tree.norm(kernels, squared=True)
         return terms
 
 
@@ -128,6 +132,11 @@ def make_gradients(
 
         begin = (rest, (nothing[0], nothing[3]))
         (rest, (terms, grads)), outputs = jax.lax.scan(one, begin, (jnp.arange(accumulate), pieces))
+        if penalties := objective.penalties(params):
+            own = jax.grad(lambda params: functools.reduce(operator.add, objective.penalties(params).values()))(
+                params
+            )
+            terms, grads = {**terms, **penalties}, jax.tree.map(jnp.add, grads, own)
         return terms, jax.tree.map(_collected, outputs), rest, like(grads, params)
 
     return whole if accumulate == 1 else in_pieces
@@ -205,7 +214,10 @@ def make_step(
         def refuse(state: TrainState) -> TrainState:
             return replace(state, step=state.step + counted, active=counted)
 
-        new = jax.lax.cond(finite & state.active & ~left_out, update, refuse, state)
+        # No norm is below 0: this only makes the update come after what reads the old parameters. Else XLA copies
+        # every kernel in every step before it overwrites it (2 to 6 % of the time of an MLP 784-512-512-10).
+        read = ~(extra["parameter_norm"] < 0)
+        new = jax.lax.cond(finite & state.active & ~left_out & read, update, refuse, state)
         fine = finite | left_out
         logs = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": gradient_norm, "finite": fine}
         parts = {f"loss/{n}": v for n, v in terms.items()} if len(terms) > 1 else {}

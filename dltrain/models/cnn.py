@@ -99,7 +99,7 @@ class CNN(nnx.Module):
             )
             self.convolutions.append(convolution)
             self.norms.append(make_norm(norm, out, rngs=rngs))
-            height, width = (_size(s, kernel, stride, padding, pool, window) for s in (height, width))
+            height, width = (size_after(s, kernel, stride, padding, pool, window) for s in (height, width))
             depth = out
             if min(height, width) < 1:
                 raise ValueError(
@@ -131,14 +131,19 @@ class CNN(nnx.Module):
         return self.head(x)
 
     def _block(self, convolution: nnx.Conv, norm: Any, x: Array, mask: Array | None) -> Array:
-        x = self.activation(normalise(norm, convolution(x), mask=mask))
-        if self.pool is Pool.NONE:
-            return x
-        pool = max_pool if self.pool is Pool.MAX else avg_pool
-        return pool(x, (self.window, self.window), (self.window, self.window))
+        return pooled(self.activation(normalise(norm, convolution(x), mask=mask)), self.pool, self.window)
 
 
-def _size(size: int, kernel: int, stride: int, padding: Padding, pool: Pool, window: int) -> int:
-    """Height or width after a block."""
+def pooled(x: Array, pool: Pool, window: int) -> Array:
+    """Pool [B, H, W, C] over windows that do not overlap."""
+    if pool is Pool.NONE:
+        return x
+    return (max_pool if pool is Pool.MAX else avg_pool)(x, (window, window), (window, window))
+
+
+def size_after(
+    size: int, kernel: int, stride: int, padding: Padding, pool: Pool = Pool.NONE, window: int = 1
+) -> int:
+    """Height or width after a convolution and its pooling."""
     size = -(-size // stride) if padding is Padding.SAME else (size - kernel) // stride + 1
     return size if pool is Pool.NONE else (size - window) // window + 1

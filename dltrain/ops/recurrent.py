@@ -1,10 +1,13 @@
 """Recurrent layers over whole sequences, with gradients written by hand so that the loops stay small.
 
-What both share: the input projection is one product before the loop; every gate of a step comes from one `tanh`
-(a sigmoid is tanh(z/2)/2 + 1/2, so the weights of sigmoid gates are halved beforehand); all local derivatives are
-computed for every step at once before the backward loop, which then holds one product; the gradient of the
-recurrent weight is one product after it. A step that `mask` leaves out keeps the state bit for bit.
+What both share: a loop holds one product; every gate of a step comes from one `tanh` (a sigmoid is
+tanh(z/2)/2 + 1/2, so the weights of sigmoid gates are halved beforehand); all local derivatives are computed for
+every step at once before the backward loop; the gradient of the recurrent weight is one product after it. A step
+that `mask` leaves out keeps the state bit for bit.
 """
+
+from enum import StrEnum
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +42,8 @@ def lstm(
     if lowering.is_stock():
         return _stock_lstm(x, kernel, recurrent_kernel, bias, cell, hidden, mask)
     scale = _scales(("half", "half", "one", "half"), size, x.dtype)
-    projected = _project(x, kernel * scale)
-    states, last = _lstm(projected, recurrent_kernel * scale, bias * scale[0], cell, hidden, _steps(mask))
+    weights = kernel * scale, recurrent_kernel * scale, bias * scale[0]
+    states, last = _lstm(x.swapaxes(0, 1), *weights, cell, hidden, _steps(mask))
     return states.swapaxes(0, 1), last
 
 
@@ -107,28 +110,42 @@ def _before(first: Array, states: Array) -> Array:
 
 
 @jax.custom_vjp
-def _lstm(z: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None):
-    return _lstm_forward(z, weight, bias, cell, hidden, mask)[0]
+def _lstm(x: Array, kernel: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None):
+    return _lstm_forward(x, kernel, weight, bias, cell, hidden, mask)[0]
 
 
-def _lstm_forward(z: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None):
-    def step(state, inputs):
-        cell, hidden = state
-        z, keep = inputs
-        gates = jnp.tanh(z + hidden @ weight + bias[None, :])
-        i, f, g, o = jnp.split(gates, 4, -1)
+def _lstm_forward(
+    x: Array, kernel: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None
+):
+    # A step's hidden state, input and a 1 for the bias stand in one row, so that a step is one product and nothing
+    # is projected before the loop: 15.3 ms a training step instead of 16.9 (LSTM 128, batch 128, 28 steps of 28, 2
+    # cores). The rows also serve the weight gradients, which are then one product too.
+    length, batch, _ = x.shape
+    size = hidden.shape[-1]
+    stacked = jnp.concatenate([weight, kernel, bias[None]])
+    room, one = (jnp.full((length, batch, n), value, x.dtype) for n, value in ((size, 0), (1, 1)))
+    rows = jnp.pad(jnp.concatenate([room, x, one], -1), ((0, 1), (0, 0), (0, 0))).at[0, :, :size].set(hidden)
+
+    def step(t, state):
+        rows, gates, cells, cell = state
+        row = _at(rows, t)
+        z = jnp.tanh(row @ stacked)
+        i, f, g, o = jnp.split(z, 4, -1)
         new_cell = (0.5 * f + 0.5) * cell + (0.5 * i + 0.5) * g
         new_hidden = (0.5 * o + 0.5) * jnp.tanh(new_cell)
-        if keep is not None:
-            new_cell, new_hidden = jnp.where(keep, new_cell, cell), jnp.where(keep, new_hidden, hidden)
-        return (new_cell, new_hidden), (gates, new_cell, new_hidden)
+        if mask is not None:
+            keep = _at(mask, t)
+            new_cell, new_hidden = jnp.where(keep, new_cell, cell), jnp.where(keep, new_hidden, row[:, :size])
+        return _put(rows, t + 1, new_hidden), _put(gates, t, z), _put(cells, t, new_cell), new_cell
 
-    last, (gates, cells, states) = lax.scan(step, (cell, hidden), (z, mask))
-    return (states, last), (gates, cells, states, weight, cell, hidden, mask)
+    gates, cells = (jnp.zeros((length, batch, n), x.dtype) for n in (4 * size, size))
+    rows, gates, cells, last = lax.fori_loop(0, length, step, (rows, gates, cells, cell))
+    states = rows[1:, :, :size]
+    return (states, (last, rows[length, :, :size])), (rows, gates, cells, kernel, weight, cell, mask)
 
 
 def _lstm_backward(kept, cotangents):
-    gates, cells, states, weight, cell, hidden, mask = kept
+    rows, gates, cells, kernel, weight, cell, mask = kept
     dstates, (dcell, dhidden) = cotangents
     i, f, g, o = jnp.split(gates, 4, -1)
     squashed = jnp.tanh(cells)
@@ -147,28 +164,41 @@ def _lstm_backward(kept, cotangents):
         local, through = jnp.where(mask, local, 0), jnp.where(mask, through, 0)
         forget = jnp.where(mask, forget, 1)
     transposed = weight.T  # once, here: a product with a transposed weight in the loop took 2.5 times as long
+    length = len(cells)
 
-    def step(state, inputs):
-        dcell, dhidden = state
-        dstate, local, through, forget, keep = inputs
-        dhidden = dhidden + dstate
-        dcell = dcell + dhidden * through
-        dz = jnp.concatenate([dcell, dcell, dcell, dhidden], -1) * local
-        before = dz @ transposed
-        if keep is not None:
-            before = before + jnp.where(keep, 0, dhidden)
-        return (dcell * forget, before), dz
+    def step(n, state):
+        t = length - 1 - n
+        dz, dcell, dhidden = state  # `dz` takes the place of `local`, step by step: no second array of that size
+        dhidden = dhidden + _at(dstates, t)
+        dcell = dcell + dhidden * _at(through, t)
+        new = jnp.concatenate([dcell, dcell, dcell, dhidden], -1) * _at(dz, t)
+        before = new @ transposed
+        if mask is not None:
+            before = before + jnp.where(_at(mask, t), 0, dhidden)
+        return _put(dz, t, new), dcell * _at(forget, t), before
 
-    (dcell, dhidden), dz = lax.scan(step, (dcell, dhidden), (dstates, local, through, forget, mask), reverse=True)
-    return dz, _outer(_before(hidden, states), dz), dz.sum((0, 1)), dcell, dhidden, None
+    dz, dcell, dhidden = lax.fori_loop(0, length, step, (local, dcell, dhidden))
+    dweight, dkernel, dbias = jnp.split(_outer(rows[:-1], dz), [len(weight), len(weight) + len(kernel)])
+    return dz @ kernel.T, dkernel, dweight, dbias[0], dcell, dhidden, None
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
+def _at(array: Array, t: Array) -> Array:
+    return lax.dynamic_index_in_dim(array, t, keepdims=False)
+
+
+def _put(array: Array, t: Array, value: Array) -> Array:
+    """Replace the first columns of row t."""
+    return lax.dynamic_update_slice(array, value[None], (t, *[0] * value.ndim))
+
+
 def _outer(left: Array, right: Array) -> Array:
     """Sum the outer products over steps and rows: [L, B, M], [L, B, N] -> [M, N]."""
-    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+    # Transposed first, as an array of its own: 3.3 ms with that copy and 6.7 without (M 157, N 512, 3584 rows).
+    left = lax.optimization_barrier(left.reshape(-1, left.shape[-1]).T)
+    return left @ right.reshape(-1, right.shape[-1])
 
 
 @jax.custom_vjp
@@ -258,3 +288,77 @@ def _stock_gru(x, kernel, recurrent, bias, inner_bias, hidden, mask):
 
     last, states = lax.scan(step, hidden, (x.swapaxes(0, 1), _steps(mask)))
     return states.swapaxes(0, 1), last
+
+
+class Squash(StrEnum):
+    """What a plain recurrent layer applies to its sum."""
+
+    TANH = "tanh"
+    RELU = "relu"
+
+
+def rnn(
+    x: Array,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array,
+    *,
+    activation: Squash = Squash.TANH,
+    initial: Array | None = None,
+    mask: Array | None = None,
+) -> tuple[Array, Array]:
+    """Plain recurrence: x [B, L, F] -> hidden states [B, L, H] and the last one [B, H].
+
+    kernel [F, H], recurrent_kernel [H, H] and bias [H]; `initial` and `mask` as for `lstm`.
+
+    h = f(Wx + Uh + b), f tanh or max(0, ·) (Elman 1990; Le et al., arXiv:1504.00941).
+    """
+    size = recurrent_kernel.shape[0]
+    _check(x, kernel, recurrent_kernel, (bias, size), mask, gates=1)
+    hidden = initial if initial is not None else jnp.zeros((x.shape[0], size), x.dtype)
+    projected, steps = _project(x, kernel), _steps(mask)
+    if lowering.is_stock():
+        (states, last), _ = _rnn_forward(activation, projected, recurrent_kernel, bias, hidden, steps)
+    else:
+        states, last = _rnn(activation, projected, recurrent_kernel, bias, hidden, steps)
+    return states.swapaxes(0, 1), last
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _rnn(activation: Squash, z: Array, weight: Array, bias: Array, hidden: Array, mask: Array | None):
+    return _rnn_forward(activation, z, weight, bias, hidden, mask)[0]
+
+
+def _rnn_forward(activation: Squash, z: Array, weight: Array, bias: Array, hidden: Array, mask: Array | None):
+    function = jnp.tanh if activation is Squash.TANH else jax.nn.relu
+
+    def step(hidden, inputs):
+        z, keep = inputs
+        new = function(z + hidden @ weight + bias[None, :])
+        new = new if keep is None else jnp.where(keep, new, hidden)
+        return new, new
+
+    last, states = lax.scan(step, hidden, (z, mask))
+    return (states, last), (states, weight, hidden, mask)
+
+
+def _rnn_backward(activation: Squash, kept, cotangents):
+    states, weight, hidden, mask = kept
+    dstates, dhidden = cotangents
+    local = 1 - states**2 if activation is Squash.TANH else (states > 0).astype(states.dtype)
+    if mask is not None:
+        local = jnp.where(mask, local, 0)
+    transposed = weight.T
+
+    def step(dhidden, inputs):
+        dstate, local, keep = inputs
+        dhidden = dhidden + dstate
+        dz = dhidden * local
+        before = dz @ transposed
+        return before if keep is None else before + jnp.where(keep, 0, dhidden), dz
+
+    dhidden, dz = lax.scan(step, dhidden, (dstates, local, mask), reverse=True)
+    return dz, _outer(_before(hidden, states), dz), dz.sum((0, 1)), dhidden, None
+
+
+_rnn.defvjp(_rnn_forward, _rnn_backward)

@@ -9,6 +9,7 @@ import jax
 from flax import nnx
 
 from dltrain.engine.observe import Wrap, observe
+from dltrain.ops import lowering
 from dltrain.types import Spec
 
 
@@ -34,7 +35,8 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
         return model(inputs, mask=None, rngs=None)
 
     inputs = jax.ShapeDtypeStruct((1, *spec.inputs.shape), "float32")
-    whole = jax.make_jaxpr(call)(inputs)
+    with lowering.stock():  # FLOPs are the model's, not those of the form that is fast here
+        whole = jax.make_jaxpr(call)(inputs)
     parameters = sum(
         leaf.size for leaf in jax.tree.leaves(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param)))
     )

@@ -33,10 +33,10 @@ def explain(program: Program, folder: RunFolder, state: TrainState | None, step:
     kept = f"the last good checkpoint is of step {saved[-1]}" if saved else "no checkpoint was written yet"
     lines = [f" (rows {_few(rows[rows >= 0])}); {kept}"]
     try:
-        if state is not None:
+        if state is not None and int(state.step) == step - 1:  # skipping, it may have gone on to others since
             lines.append(f"first not finite: {_first(program, state, batch, step - 1, rows)}")
     except Exception as error:  # the run ends because of the loss, whatever becomes of the search
-        lines.append(f"doing the step again failed: {error}")
+        lines.append(f"doing the step again failed: {str(error).splitlines()[0]}")
     try:
         lines.append(f"the batch is kept in {_keep(folder, batch, rows, step)}")
     except DiskError as error:
@@ -82,6 +82,8 @@ def _first(program: Program, state: TrainState, raw: Batch, step: int, rows: np.
     if not _finite(batch["inputs"]):
         return f"the inputs, scaled and augmented{_of_rows(batch['inputs'], rows)}"
     model = nnx.merge(program.graphs.train, precision.enter(state.params), state.rest, copy=True)
+    if getattr(model, "remat", False):
+        model.remat = False  # the search looks at values, and rematerialised blocks are traced
     search = _Search()
     observe(model, search)
     inputs = precision.enter(batch["inputs"])

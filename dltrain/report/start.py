@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 from rich.table import Table
 
@@ -45,6 +46,9 @@ def introduce(
     screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")
     many = f", {program.layout.devices} devices ({program.layout})" if program.layout else ""
     screen.say(f"numbers {plan.precision}, {arithmetic()}{many}")
+    used, there = program.layout.devices if program.layout else 1, jax.local_device_count()
+    if plan.mesh == "auto" and used < there:
+        screen.say(f"        {used} of {there} devices are used: a batch does not divide by more")
     where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
     screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
     if spec.task is not Task.REGRESSION and not all(spec.counts.get("train", (1,))):

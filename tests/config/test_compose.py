@@ -25,7 +25,6 @@ OWN = {
     "experiment/key.yaml": "# @package _global_\n# x\nepoch: 3\noptim: {lerning_rate: 3}\n",
     "experiment/value.yaml": "# @package _global_\n# x\nbatch_size: -3\n",
     "experiment/trust.yaml": "# @package _global_\n# x\ntrust: [os]\n",
-    "experiment/launch.yaml": "# @package _global_\n# x\ndefaults:\n  - override /hydra/launcher: joblib\n",
 }
 
 
@@ -113,7 +112,6 @@ def test_an_experiment_sets_choices_and_typed_words_win(own: Path) -> None:
         ("experiment=key", r"optim\.lerning_rate: unknown; did you mean optim\.learning_rate .*key\.yaml"),
         ("experiment=value", r"batch_size=-3: must be .*value\.yaml"),
         ("experiment=trust", r"trust: \[os\]: does not count in YAML"),
-        ("experiment=launch", r"launch\.yaml: override /hydra/launcher: may only be set on the command line"),
         ("data=must", r"data\.inputs: must be given"),
     ],
 )

@@ -42,6 +42,14 @@ def test_own_choices_are_added_to_dltrains(tmp_path: Path) -> None:
         ("model/mlp.yaml", "a: 1", "give yours another name"),
         ("model/a.yaml", "hydra: {callbacks: {x: {_target_: os.system}}}", "hydra: may only be set"),
         ("model/a.yaml", "# @package hydra.callbacks\na: {_target_: os.system}", "must be _global_ or _group_"),
+        ("model/a.yaml", " # @package hydra.callbacks\na: {_target_: os.system}", "must be _global_ or _group_"),
+        ("model/a.yaml", "\u0085# @package hydra.x\na: {_target_: os.system}", "must be _global_ or _group_"),
+        ("model/a.yaml", "defaults: ['/model/b@hydra.callbacks.x']", "may name groups and choices only"),
+        ("model/a.yaml", "defaults: [{override /hydra/launcher: joblib}]", "may name groups and choices only"),
+        ("model/a.yaml", "defaults: [{'/model@x': mlp}]", "may name groups and choices only"),
+        ("model/a.yaml", "defaults: ['../_hidden/b']", "may name groups and choices only"),
+        ("model/a.yaml", "defaults: {optional /model: ['${x}']}", "may name groups and choices only"),
+        ("hydra/callbacks/a.yaml", "x: {_target_: os.system}", "hydra: may only be set"),
         ("model/a.yaml", "a: [1, 2", r"line \d, column \d: is no valid YAML"),
         ("model/a.yaml", "- 1", "must be a mapping"),
         ("model/a.yaml", "1: 2", "must be a mapping"),
@@ -58,6 +66,15 @@ def test_files_that_do_harm_are_refused_with_their_name(tmp_path: Path, name: st
         tree.roots(str(tmp_path))
     assert str(path) in str(caught.value)
     assert time.monotonic() - start < 1
+
+
+def test_what_stands_behind_a_link_is_checked_too(tmp_path: Path) -> None:
+    _write(tmp_path / "elsewhere" / "a.yaml", "hydra: {}")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "own")
+    with pytest.raises(ConfigError, match="hydra: may only be set"):
+        tree.roots(str(tmp_path / "own"))
 
 
 def test_an_alias_bomb_is_refused_before_it_is_built(tmp_path: Path) -> None:

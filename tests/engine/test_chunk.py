@@ -1,5 +1,6 @@
 """Chunks of any length compute the same, in one executable."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -48,3 +49,12 @@ def test_an_inactive_state_comes_back_as_it_was(program):
 def test_the_feed_is_bounded_by_bytes_and_steps(batch, most):
     assert capacity(4 * batch) == most
     assert capacity(4 * batch) * batch * 4 <= FEED_BYTES
+
+
+def test_a_step_copies_no_kernel_before_it_overwrites_it(program):
+    count = np.int32(1)
+    text = program.chunk.lower(program.start(), program.data, program.feed(0, 1), count).compile().as_text()
+    kernels = {name: v.shape for name, v in named_leaves(program.shapes.params).items() if v.ndim == 2}
+    assert kernels
+    for name, (rows, columns) in kernels.items():
+        assert not re.findall(rf"= f32\[{rows},{columns}\]\S* copy\(", text), name

@@ -94,7 +94,7 @@ import sys
 from dltrain.cli import main
 words = ["model.widths=[64]", "batch_size=104", "quiet=true", "log_every=1", "epochs=2"]
 assert main([*words, "output_dir=straight", "runtime.mesh={data: 1}"]) == 0
-assert main([*words, "output_dir=moved", "steps=5", "epochs=null", "runtime.mesh={data: 1}"]) == 0
+assert main([*words, "output_dir=moved", "steps=5", "epochs=null", "runtime.mesh={data: 1, fsdp: 2}"]) == 0
 for steps, mesh in ((10, "{data: 2}"), (15, "{data: 4}"), (20, "{data: 1, fsdp: 4}"), (26, "{data: 1}")):
     assert main(["resume", "moved", f"steps={steps}", "epochs=null", f"runtime.mesh={mesh}"]) == 0
 """

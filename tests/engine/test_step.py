@@ -145,6 +145,16 @@ def test_a_batch_in_pieces_gives_the_update_of_the_whole(one_step, arrays, reduc
         np.testing.assert_allclose(leaves(found)[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
+def test_penalties_count_once_however_many_pieces_are_padding(one_step, arrays):
+    objective = Objective(losses.cross_entropy, l1=0.01, l2=0.1)
+    batch = batch_of(arrays, range(6), [True] + [False] * 5)
+    state, whole = one_step(objective, norm=Norm.NONE)
+    _, pieces = one_step(objective, norm=Norm.NONE, accumulate=3)
+    logs, found = whole(state, batch)[1], pieces(state, batch)[1]
+    for name in ("loss/l1", "loss/l2", "loss", "gradient_norm"):
+        assert float(found[name]) == pytest.approx(float(logs[name]), rel=1e-5), name
+
+
 def test_a_piece_of_padding_only_leaves_batch_statistics_alone(one_step, arrays):
     state, step = one_step(accumulate=3)
     after, logs = step(state, batch_of(arrays, range(6), [True, False, False, True, False, False]))

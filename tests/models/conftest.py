@@ -1,9 +1,14 @@
 """Models without the seconds that drawing their initial values takes to compile."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+
+from dltrain.engine.state import split_module
+
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
 
 
 @pytest.fixture
@@ -35,3 +40,33 @@ def called():
         return run(state, inputs, mask)
 
     return call
+
+
+@pytest.fixture
+def differentiated():
+    """Call a model in the mode it is in: its outputs, and the gradients of the sum of their squares."""
+
+    def run(model, inputs):
+        graphdef, params, rest = split_module(model)
+        rest = jax.tree.map(jnp.asarray, rest)  # batch norm writes into what it is given
+
+        def loss(params):
+            outputs = nnx.merge(graphdef, params, rest, copy=True)(inputs, mask=None, rngs=nnx.Rngs(dropout=0))
+            return (outputs**2).sum(), outputs
+
+        gradients, outputs = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(params)
+        return outputs, gradients
+
+    return run
+
+
+@pytest.fixture
+def close():
+    """Check that arrays agree to 1e-5 of the largest magnitude of what is expected."""
+
+    def check(found, expected, where=""):
+        expected = np.asarray(expected)
+        assert found.shape == expected.shape, where
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=where)
+
+    return check

@@ -7,8 +7,12 @@ import pytest
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
 from dltrain.models.linear import Linear
+from dltrain.models.locally_connected import LocallyConnected
+from dltrain.models.maxout import Maxout
 from dltrain.models.mlp import MLP
-from dltrain.models.rnn import LSTM
+from dltrain.models.perceptron import Perceptron
+from dltrain.models.resnet import ResNet, Shortcut
+from dltrain.models.rnn import GRU, LSTM, RNN
 
 MODELS = {
     "linear": Linear,
@@ -16,6 +20,12 @@ MODELS = {
     "mlp, layer norm": lambda **given: MLP((5,), norm=Norm.LAYER, **given),
     "cnn, batch norm": lambda **given: CNN((3,), norm=Norm.BATCH, dense=(5,), **given),
     "lstm": lambda **given: LSTM(3, **given),
+    "gru": lambda **given: GRU(3, **given),
+    "rnn": lambda **given: RNN(3, **given),
+    "perceptron": Perceptron,
+    "maxout, batch norm": lambda **given: Maxout((5,), norm=Norm.BATCH, **given),
+    "locally connected, batch norm": lambda **given: LocallyConnected((2,), norm=Norm.BATCH, dense=(), **given),
+    "resnet": lambda **given: ResNet((2, 3), (1, 1), shortcut=Shortcut.PROJECT, **given),
 }
 
 

@@ -10,12 +10,18 @@ from jax.ad_checkpoint import print_saved_residuals
 from dltrain.engine.state import split_module
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
+from dltrain.models.locally_connected import LocallyConnected
+from dltrain.models.maxout import Maxout
 from dltrain.models.mlp import MLP
+from dltrain.models.resnet import ResNet
 from dltrain.models.rnn import LSTM
 
 MODELS = {
     "mlp": lambda **given: MLP((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
     "cnn": lambda **given: CNN((3, 2), norm=Norm.BATCH, dense=(5,), **given),
+    "locally connected": lambda **given: LocallyConnected((2,), norm=Norm.BATCH, dense=(), **given),
+    "maxout": lambda **given: Maxout((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
+    "resnet": lambda **given: ResNet((2, 3), (1, 1), **given),
     "lstm": lambda **given: LSTM(3, layers=2, bidirectional=True, **given),
 }
 

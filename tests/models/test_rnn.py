@@ -1,13 +1,17 @@
-"""The LSTM equals PyTorch's with the same weights, in one and both directions, stacked or not."""
+"""The recurrent networks equal PyTorch's with the same weights, in one and both directions, stacked or not."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain.models.rnn import LSTM, Pooling
+from dltrain import initializers
+from dltrain.models.rnn import GRU, LSTM, RNN, GRULayer, LSTMLayer, Pooling, RNNLayer
+from dltrain.ops.recurrent import Squash, rnn
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
 SEQUENCES = Spec(
@@ -16,38 +20,115 @@ SEQUENCES = Spec(
 X = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
 
 
-def in_torch(torch, model, x):
-    """All states of the last layer, and its last state of each direction, by torch.nn.LSTM with these weights."""
-    first, *_ = model.forward
-    hidden, both = first.recurrent.shape[0], len(model.backward) > 0
-    module = torch.nn.LSTM(x.shape[-1], hidden, len(model.forward), batch_first=True, bidirectional=both)
-    weights = {}
+KINDS = {
+    "rnn": RNN,
+    "rnn, relu": partial(RNN, activation=Squash.RELU),
+    "lstm": LSTM,
+    "gru": GRU,
+}
+
+
+def torch_layer(torch, model, features):
+    """PyTorch's layers with the model's weights."""
+    layer, both = model.forward[0], len(model.backward) > 0
+    shape = {"batch_first": True, "num_layers": len(model.forward), "bidirectional": both}
+    kind = {RNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(model)]
+    shape |= {"nonlinearity": layer.activation.value} if isinstance(model, RNN) else {}
+    module, weights = kind(features, layer.recurrent.shape[0], **shape), {}
     for suffix, layers in (("", model.forward), ("_reverse", model.backward)):
         for number, layer in enumerate(layers):
+            inner = np.zeros_like(layer.bias[...])
+            if isinstance(model, GRU):
+                inner[-layer.recurrent_bias.size :] = layer.recurrent_bias[...]
             weights[f"weight_ih_l{number}{suffix}"] = np.asarray(layer.kernel[...]).T
             weights[f"weight_hh_l{number}{suffix}"] = np.asarray(layer.recurrent[...]).T
             weights[f"bias_ih_l{number}{suffix}"] = np.asarray(layer.bias[...])
-            weights[f"bias_hh_l{number}{suffix}"] = np.zeros(4 * hidden, np.float32)
+            weights[f"bias_hh_l{number}{suffix}"] = inner
     module.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
-    with torch.no_grad():
-        states, (last, _) = module(torch.from_numpy(x))
-    return states.numpy(), np.concatenate(last.numpy()[-2:] if both else last.numpy()[-1:], -1)
+    return module
+
+
+def in_torch(torch, model, x, pool):
+    """Outputs, and the layers with the gradients of the sum of the outputs' squares."""
+    module, both = torch_layer(torch, model, x.shape[-1]), len(model.backward) > 0
+    states, last = module(torch.from_numpy(x))
+    last = last[0] if isinstance(model, LSTM) else last
+    last = torch.cat([*last[-2:]], -1) if both else last[-1]
+    vector = {Pooling.LAST: last, Pooling.MEAN: states.mean(1), Pooling.MAX: states.amax(1)}[pool]
+    kernel, bias = (torch.from_numpy(np.array(param[...])) for param in (model.head.kernel, model.head.bias))
+    outputs = vector @ kernel + bias
+    outputs.square().sum().backward()
+    return outputs.detach().numpy(), dict(module.named_parameters())
 
 
 @pytest.mark.parametrize(
-    ("layers", "bidirectional", "pool"),
-    [(1, False, Pooling.LAST), (2, True, Pooling.LAST), (1, True, Pooling.MEAN), (2, False, Pooling.MAX)],
+    ("kind", "layers", "bidirectional", "pool"),
+    [
+        ("lstm", 1, False, Pooling.LAST),
+        ("lstm", 2, True, Pooling.LAST),
+        ("gru", 2, True, Pooling.LAST),
+        ("gru", 1, False, Pooling.MAX),
+        ("rnn", 1, True, Pooling.MEAN),
+        ("rnn, relu", 2, False, Pooling.MAX),
+    ],
 )
-def test_it_equals_torch(layers, bidirectional, pool, filled, called):
+def test_values_and_gradients_equal_torch(kind, layers, bidirectional, pool, filled, differentiated, close):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
     options = {"layers": layers, "bidirectional": bidirectional, "pool": pool}
-    model = filled(lambda rngs: LSTM(4, spec=SEQUENCES, rngs=rngs, **options))
-    states, last = in_torch(torch, model, X)
-    vector = {Pooling.LAST: last, Pooling.MEAN: states.mean(1), Pooling.MAX: states.max(1)}[pool]
-    expected = vector @ np.asarray(model.head.kernel[...]) + np.asarray(model.head.bias[...])[None]
-    found = called(model, X)[0]
-    assert found.shape == (6, 4)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    model = filled(lambda rngs: KINDS[kind](4, spec=SEQUENCES, rngs=rngs, **options))
+    outputs, gradients = differentiated(model, X)
+    expected, theirs = in_torch(torch, model, X, pool)
+    close(outputs, expected)
+    for suffix, direction in (("", "forward"), ("_reverse", "backward")):
+        for number, found in gradients.get(direction, {}).items():
+            close(found["kernel"], theirs[f"weight_ih_l{number}{suffix}"].grad.numpy().T)
+            close(found["recurrent"], theirs[f"weight_hh_l{number}{suffix}"].grad.numpy().T)
+            close(found["bias"], theirs[f"bias_ih_l{number}{suffix}"].grad.numpy())
+            if kind == "gru":
+                close(found["recurrent_bias"], theirs[f"bias_hh_l{number}{suffix}"].grad.numpy()[-4:])
+
+
+def plain(x, kernel, recurrent, bias, initial, *, function, mask):
+    """The textbook's loop: states [B, L, H]; a masked step keeps the state."""
+    hidden, states = initial, []
+    for t in range(x.shape[1]):
+        new = function(x[:, t] @ kernel + hidden @ recurrent + bias[None])
+        hidden = jnp.where(mask[:, t, None], new, hidden)
+        states.append(hidden)
+    return jnp.stack(states, 1)
+
+
+@pytest.mark.parametrize("activation", Squash)
+def test_the_plain_layer_and_its_gradients_equal_autodiff_through_the_loop_with_masked_steps(activation, x64):
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=shape) for shape in ((3, 5, 2), (2, 4), (4, 4), (4,), (3, 4))]
+    mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
+    weights = rng.normal(size=(2, 3, 5, 4))
+
+    def here(*given):
+        *given, initial = given
+        states, last = rnn(*given, activation=activation, initial=initial, mask=mask)
+        return (weights[0] * states).sum() + (weights[1, :, 0] * last).sum(), states
+
+    def there(*given):
+        function = jnp.tanh if activation is Squash.TANH else lambda z: jnp.maximum(z, 0)
+        states = plain(*given, function=function, mask=mask)
+        return (weights[0] * states).sum() + (weights[1, :, 0] * states[:, -1]).sum(), states
+
+    found, expected = (jax.jit(jax.grad(f, range(5), has_aux=True))(*given) for f in (here, there))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), found, expected)
+
+
+@pytest.mark.parametrize("layer", [RNNLayer, LSTMLayer, GRULayer])
+def test_a_layer_reads_past_masked_steps_as_if_they_were_not_there(layer, filled):
+    options = {RNNLayer: {"activation": Squash.TANH}, LSTMLayer: {"forget_bias": 1.0}}.get(layer, {})
+    inits = {"kernel_init": initializers.zeros(), "recurrent_init": initializers.zeros()}
+    model = filled(lambda rngs: layer(3, 4, rngs=rngs, **options, **inits))
+    mask = np.tile(np.array([True, False, True, True, False]), (6, 1))
+    states, last = model(jnp.asarray(X), mask=jnp.asarray(mask))
+    short, end = model(jnp.asarray(X[:, [0, 2, 3]]))
+    np.testing.assert_allclose(states, np.asarray(short)[:, [0, 0, 1, 2, 2]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(last, end, rtol=1e-5, atol=1e-6)
 
 
 def test_a_picture_is_read_as_the_sequence_of_its_rows(filled, called):
@@ -76,7 +157,8 @@ def test_dropout_stands_between_the_layers_and_before_the_output(filled):
     assert calls == [(6, 5, 4), (6, 4)]
 
 
-def test_a_table_is_refused():
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_is_refused(kind):
     table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
     with pytest.raises(ValueError, match="needs a sequence or a picture, and this data is a table of 3 columns"):
-        LSTM(spec=table, rngs=nnx.Rngs(0))
+        KINDS[kind](spec=table, rngs=nnx.Rngs(0))

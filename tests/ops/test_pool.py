@@ -84,18 +84,24 @@ def test_a_tie_gives_the_gradient_to_the_first_maximum_in_row_major_order():
     np.testing.assert_array_equal(gradient[..., 0], [[[0, 1], [0, 0]], [[1, 0], [0, 0]]])
 
 
-def test_ties_fall_as_in_torch():
+@pytest.mark.parametrize("strides", [(3, 2), (2, 1), (1, 3)], ids=["apart", "overlapping", "with gaps"])
+def test_ties_fall_as_in_torch(strides):
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(1).integers(0, 2, (2, 9, 6, 3)).astype("float32")
     theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
-    torch.nn.functional.max_pool2d(theirs, (3, 2)).pow(2).sum().backward()
-    ours = jax.grad(lambda x: (max_pool(x, (3, 2), (3, 2)) ** 2).sum())(x)
+    torch.nn.functional.max_pool2d(theirs, (3, 2), strides).pow(2).sum().backward()
+    ours = jax.grad(lambda x: (max_pool(x, (3, 2), strides) ** 2).sum())(x)
     np.testing.assert_array_equal(ours, theirs.grad.numpy().transpose(0, 2, 3, 1))
 
 
 def test_padding_never_wins_over_negative_numbers():
     x = -jnp.ones((1, 3, 3, 1))
     np.testing.assert_array_equal(max_pool(x, (2, 2), (2, 2), "SAME"), -jnp.ones((1, 2, 2, 1)))
+
+
+def test_padding_takes_no_gradient_where_windows_overlap():
+    gradient = jax.grad(lambda x: max_pool(x, (3, 3), (2, 2), "SAME").sum())(jnp.zeros((1, 5, 5, 1)))
+    assert gradient.sum() == 9  # one for each window; at an edge the first place that meets it is padding
 
 
 def test_a_nan_is_not_lost():
@@ -113,10 +119,31 @@ def test_a_window_of_the_wrong_rank_is_refused():
         max_pool(jnp.zeros((1, 4, 4, 1)), (2,))
 
 
+def test_a_nan_is_not_lost_where_windows_overlap():
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan)
+    expected = [[False, True, True], [False, True, True], [False, False, False]]
+    assert np.isnan(max_pool(x, (2, 2)))[0, :, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+def test_a_window_larger_than_its_input_meets_nothing(pool):
+    x = jnp.ones((1, 3, 8, 2))
+    assert pool(x, (5, 2), (2, 1)).shape == (1, 0, 7, 2)
+    assert not np.any(jax.grad(lambda x: pool(x, (5, 2), (2, 1)).sum())(x))
+
+
+@pytest.mark.parametrize("strides", [(2, 2), (1, 1)], ids=["apart", "overlapping"])
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_other_platforms_get_the_stock_pooling(platform):
+def test_other_platforms_get_the_stock_pooling(platform, strides):
     x = jnp.zeros((1, 4, 4, 1))
-    traced = jax.jit(jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum() ** 2)).trace(x)
+    traced = jax.jit(jax.grad(lambda x: max_pool(x, (2, 2), strides).sum() ** 2)).trace(x)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert "select_and_scatter" in text and "reduce_window" in text
-    assert "select_and_scatter" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+    text = traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "select_and_scatter" not in text and "reduce_window" not in text
+
+
+def test_overlapping_averages_sum_slices_on_a_cpu():
+    traced = jax.jit(jax.grad(lambda x: avg_pool(x, (3, 3), (2, 2)).sum() ** 2)).trace(jnp.zeros((1, 7, 7, 1)))
+    assert "reduce_window" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "reduce_window" in traced.lower(lowering_platforms=("cuda",)).as_text()

@@ -1,0 +1,62 @@
+"""Maxout: a multilayer perceptron whose units take the maximum of several affine maps."""
+
+import itertools
+from typing import Any
+
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.types import Array, Initializer, Spec
+
+
+class Maxout(nnx.Module):
+    """Hidden units `h_i = max_j (x·W_ij + b_ij)`, [B, ...] -> [B, outputs]. Goodfellow et al., arXiv:1302.4389."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (128, 128),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        pieces: int = 2,
+        dropout: float = 0.0,
+        norm: Norm = Norm.NONE,
+        kernel_init: Initializer = initializers.lecun_normal(),
+        bias_init: Initializer = initializers.zeros(),
+        remat: bool = False,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            widths: units of each hidden layer; empty for none.
+            spec: what the data delivers.
+            rngs: for the initial values.
+            pieces: affine maps of each unit (k in the paper).
+            dropout: the probability to drop a hidden unit, not to keep it.
+            norm: of each affine map, before the maximum.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+            remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
+        """
+        if pieces < 1:
+            raise ValueError(f"pieces={pieces}: a unit needs at least one affine map; 2 to 5 are usual")
+        sizes = (spec.inputs.size, *widths)
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.hidden = nnx.List([nnx.Linear(a, pieces * b, **init) for a, b in itertools.pairwise(sizes)])
+        self.norms = nnx.List([make_norm(norm, pieces * width, rngs=rngs) for width in widths])
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
+        self.pieces, self.remat = pieces, remat
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs]."""
+        x = inputs.reshape(len(inputs), -1)
+        hidden = rematerialised(self._hidden, self.remat)
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            x = hidden(layer, norm, self.dropout, x, mask, rngs)
+        return self.head(x)
+
+    def _hidden(self, layer: Any, norm: Any, dropout: Any, x: Array, mask: Any, rngs: Any) -> Array:
+        x = normalise(norm, layer(x), mask=mask)
+        return dropout(x.reshape(len(x), self.pieces, -1).max(1), rngs=rngs)

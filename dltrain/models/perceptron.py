@@ -1,0 +1,33 @@
+"""The perceptron: one unit, or one a class, whose sign or largest score decides."""
+
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.types import Array, Initializer, Spec, Task
+
+
+class Perceptron(nnx.Module):
+    """One affine map of the flattened inputs, [B, ...] -> scores [B, 1] of two classes, or [B, K].
+
+    A score above 0 means the second of two classes, the largest score one of K. With `loss=perceptron optim=sgd
+    batch_size=1` it learns by Rosenblatt's rule (1958): an example on the wrong side moves it by η·y·x, others not.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        kernel_init: Initializer = initializers.zeros(),
+        bias_init: Initializer = initializers.zeros(),
+    ) -> None:
+        """Start at zero by default, as Rosenblatt's rule does."""
+        if spec.task is Task.REGRESSION:
+            raise ValueError("decides between classes, and this data is a regression; try model=linear")
+        features = spec.inputs.size
+        self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the scores, float [B, outputs]."""
+        del mask, rngs
+        return self.head(inputs.reshape(len(inputs), -1))

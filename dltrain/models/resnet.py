@@ -1,0 +1,144 @@
+"""Residual networks for small pictures (He et al., arXiv:1512.03385): ResNet-20, 32, 56 and ResNet-18."""
+
+from enum import StrEnum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.ops.conv import conv_general_dilated
+from dltrain.types import Activation, Array, Initializer, Kind, Spec
+
+
+class Shortcut(StrEnum):
+    """What goes past a block whose output has another shape than its input."""
+
+    PAD = "pad"  # every second place, and zeros for the new channels: no parameters (option A of the paper)
+    PROJECT = "project"  # a convolution 1x1 with the block's stride, and a norm (option B)
+
+
+class Block(nnx.Module):
+    """Two convolutions 3x3 beside a shortcut, [B, H, W, C] -> [B, H/stride, W/stride, channels], rounded up."""
+
+    def __init__(
+        self,
+        depth: int,
+        channels: int,
+        *,
+        stride: int,
+        shortcut: Shortcut,
+        norm: Norm,
+        activation: Activation,
+        kernel_init: Initializer,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layers; `depth` is the channels that come in."""
+        options: dict[str, Any] = {"norm": norm, "kernel_init": kernel_init, "rngs": rngs}
+        self.first, self.first_norm = _convolution(depth, channels, 3, stride, **options)
+        self.second, self.second_norm = _convolution(channels, channels, 3, 1, **options)
+        projects = shortcut is Shortcut.PROJECT and (stride, depth) != (1, channels)
+        self.project, self.project_norm = (
+            _convolution(depth, channels, 1, stride, **options) if projects else (None, None)
+        )
+        self.stride, self.new, self.activation = stride, channels - depth, activation
+
+    def __call__(self, x: Array, mask: Array | None) -> Array:
+        """Return `f(norm(W·f(norm(W·x))) + shortcut(x))`."""
+        y = self.activation(normalise(self.first_norm, self.first(x), mask=mask))
+        y = normalise(self.second_norm, self.second(y), mask=mask)
+        if self.project is not None:
+            x = normalise(self.project_norm, self.project(x), mask=mask)
+        elif self.stride > 1 or self.new:
+            x = jnp.pad(x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), (0, self.new)))
+        return self.activation(x + y)
+
+
+class ResNet(nnx.Module):
+    """A convolution 3x3, stages of blocks, the mean over all places, one dense layer; [B, H, W, C] -> [B, outputs].
+
+    The first block of every stage but the first halves height and width. Depth by the paper's count is
+    2·(number of blocks) + 2.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (16, 32, 64),
+        blocks: tuple[int, ...] = (3, 3, 3),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        shortcut: Shortcut = Shortcut.PAD,
+        norm: Norm = Norm.BATCH,
+        dropout: float = 0.0,
+        activation: Activation = jax.nn.relu,
+        kernel_init: Initializer = initializers.he_normal(),
+        bias_init: Initializer = initializers.zeros(),
+        remat: bool = False,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            channels: of each stage.
+            blocks: how many blocks each stage has.
+            spec: what the data delivers; pictures.
+            rngs: for the initial values.
+            shortcut: what goes past a block whose output has another shape than its input.
+            norm: after each convolution; the convolutions have no biases.
+            dropout: the probability to drop a channel's mean before the output, not to keep it.
+            activation: after the first convolution of a block, and after the sum.
+            kernel_init: initial weights.
+            bias_init: initial biases of the output.
+            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+        """
+        if spec.kind is not Kind.IMAGE:
+            raise ValueError(
+                f"needs pictures, and this data is a {spec.kind} of shape {spec.inputs.shape}; try model=mlp"
+            )
+        if not channels or len(channels) != len(blocks):
+            raise ValueError(f"channels={[*channels]} blocks={[*blocks]}: needs one of each for every stage")
+        if shortcut is Shortcut.PAD and sorted(channels) != list(channels):
+            raise ValueError(
+                f"shortcut=pad takes no channel away, and channels={[*channels]}; try shortcut=project"
+            )
+        options: dict[str, Any] = {"norm": norm, "kernel_init": kernel_init, "rngs": rngs}
+        depth = channels[0]
+        self.stem, self.stem_norm = _convolution(spec.inputs.shape[-1], depth, 3, 1, **options)
+        self.blocks = nnx.List()
+        for stage, (out, count) in enumerate(zip(channels, blocks, strict=True)):
+            for number in range(count):
+                stride = 2 if stage > 0 and number == 0 else 1
+                block = Block(depth, out, stride=stride, shortcut=shortcut, activation=activation, **options)
+                self.blocks.append(block)
+                depth = out
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(depth, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
+        self.activation, self.remat = activation, remat
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs]."""
+        x = self.activation(normalise(self.stem_norm, self.stem(inputs), mask=mask))
+        run = rematerialised(lambda block, x, mask: block(x, mask), self.remat)
+        for block in self.blocks:
+            x = run(block, x, mask)
+        return self.head(self.dropout(x.mean((1, 2)), rngs=rngs))
+
+
+def _convolution(
+    depth: int, channels: int, size: int, stride: int, *, norm: Norm, kernel_init: Initializer, rngs: nnx.Rngs
+) -> tuple[nnx.Conv, Any]:
+    """Build a convolution and its norm; zeros stand on both sides, also where it strides (as in PyTorch)."""
+    convolution = nnx.Conv(
+        depth,
+        channels,
+        (size, size),
+        stride,
+        padding=size // 2,
+        use_bias=False,
+        conv_general_dilated=conv_general_dilated,
+        kernel_init=kernel_init,
+        rngs=rngs,
+    )
+    return convolution, make_norm(norm, channels, rngs=rngs)

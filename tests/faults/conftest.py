@@ -1,0 +1,201 @@
+"""What the tests of planted faults share: real processes, seeds that are printed, and a table of what was tried.
+
+`pytest tests/faults` is the quick set, `pytest -m faults tests/faults` the long one. FAULTS_SEED repeats a run,
+FAULTS_TRIES sets how often a fault is planted.
+"""
+
+import json
+import os
+import random
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+# Dropout, batch norm, a schedule and the order of the rows: whatever a resumed run could get wrong.
+WORDS = (
+    "data=iris",
+    "model.widths=[8]",
+    "model.dropout=0.3",
+    "model.norm=batch",
+    "schedule=one_cycle",
+    "batch_size=16",
+    "eval_every=5",
+    "log_every=1",
+    "checkpoint_every=1",
+    "runtime.platform=cpu",
+)
+TIMED = ("examples_per_second", "waiting")  # what no two runs share
+
+
+@pytest.fixture(scope="session")
+def words() -> tuple[str, ...]:
+    """The words of a small run that saves at every step."""
+    return WORDS
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers of this test; FAULTS_SEED repeats them."""
+    seed = os.environ.get("FAULTS_SEED") or secrets.token_hex(4)
+    print(f"FAULTS_SEED={seed}")
+    request.node.user_properties.append(("seed", seed))
+    return random.Random(f"{seed} {request.node.name}")
+
+
+@pytest.fixture(scope="session")
+def tries() -> Callable[[int], int]:
+    """`tries(100)` is 100 unless FAULTS_TRIES says otherwise."""
+    return lambda usual: int(os.environ.get("FAULTS_TRIES", usual))
+
+
+@dataclass
+class Count:
+    """How often a fault was planted, and how often finished work was lost or something wrong reported as right."""
+
+    fault: str
+    tried: int = 0
+    survived: int = 0
+    more: dict[str, int] = field(default_factory=dict)
+
+    def note(self, **numbers: int) -> None:
+        """Add to further numbers; those that begin with `most` keep the largest."""
+        for name, n in numbers.items():
+            before = self.more.get(name, 0)
+            self.more[name] = max(before, n) if name.startswith("most") else before + n
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Iterator[Count]:
+    """The row of this test in the table that is printed at the end."""
+    row = Count(request.node.name.removeprefix("test_").replace("_", " "))
+    yield row
+    content = {"fault": row.fault, "tried": row.tried, "survived": row.survived, **row.more}
+    request.node.user_properties.append(("faults", json.dumps(content)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table: a row for each test that counted."""
+    reports = [r for kind in ("", "failed", "error") for r in terminalreporter.stats.get(kind, [])]  # "": teardowns
+    found = [dict(r.user_properties) for r in reports if getattr(r, "when", None) == "teardown"]
+    rows = [(json.loads(f["faults"]), f.get("seed", "")) for f in found if "faults" in f]
+    if not rows:
+        return
+    terminalreporter.section("planted faults")
+    terminalreporter.write_line("| fault | tried | survived | lost | seed | |\n|---|---|---|---|---|---|")
+    for row, seed in rows:
+        fault, tried, survived = row.pop("fault"), row.pop("tried"), row.pop("survived")
+        more = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in row.items())
+        terminalreporter.write_line(f"| {fault} | {tried} | {survived} | {tried - survived} | {seed} | {more} |")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
+    """`start("epochs=3", cwd=folder)` is a dltrain process of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen] = []
+
+    def run(*words: str, cwd: Path, before: tuple[str, ...] = (), env: dict | None = None) -> subprocess.Popen:
+        command = [*before, sys.executable, "-m", "dltrain", *words]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, cwd=cwd, text=True, env=os.environ | (env or {}), **streams)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The run that nothing happened to."""
+
+    folder: Path
+    hash: str
+    seconds: float  # of the whole process
+
+
+def make_clean(cwd: Path, *words: str) -> Clean:
+    """Train it in a process of its own."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "dltrain", *words, "output_dir=clean"]
+    subprocess.run(command, cwd=cwd, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - began
+    summary = json.loads((cwd / "clean" / "summary.json").read_text())
+    return Clean(cwd / "clean", summary["hash"], seconds)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """Forty steps with a checkpoint at each."""
+    return make_clean(tmp_path_factory.mktemp("clean"), *WORDS, "steps=40")
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints in a run folder, as their names say."""
+    found = (folder / "checkpoints").glob("step_*/manifest.json")
+    return sorted(int(re.fullmatch(r"step_(\d+)", p.parent.name)[1]) for p in found)
+
+
+def rows(folder: Path) -> list[dict]:
+    """What metrics.jsonl holds, without what no two runs share."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMED} for row in found]
+
+
+def curves(folder: Path) -> dict:
+    """What TensorBoard's own reader finds: (split, tag) -> its points."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for split in ("train", "validation", "test"):
+        events = EventAccumulator(str(folder / "tensorboard" / split), size_guidance={"scalars": 0}).Reload()
+        for tag in set(events.Tags()["scalars"]) - set(TIMED):
+            found[split, tag] = [(p.step, p.value) for p in events.Scalars(tag)]
+    return found
+
+
+@pytest.fixture
+def same(dltrain) -> Callable[[Path, Clean], None]:
+    """Assert that a run is the clean one: its state, its numbers, no step twice, and its curves."""
+
+    def check(folder: Path, clean: Clean) -> None:
+        said = dltrain("hash", str(folder))
+        assert (said.code, said.out.split()[0]) == (0, clean.hash), said.err
+        found = rows(folder)
+        seen = [(row["split"], row["step"]) for row in found]
+        assert len(seen) == len(set(seen))
+        assert found == rows(clean.folder)
+        assert (folder / "results.csv").read_text() == (clean.folder / "results.csv").read_text()
+        both = [json.loads((f / "summary.json").read_text()) for f in (folder, clean.folder)]
+        for key in ("hash", "test", "validation", "best", "best_step", "steps", "epochs", "stop_reason"):
+            assert both[0][key] == both[1][key], key
+        assert curves(folder) == curves(clean.folder)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def saved() -> Callable[[Path], list[int]]:
+    """`saved(run)` lists the steps of its checkpoints."""
+    return saved_steps
+
+
+@pytest.fixture(scope="session")
+def logged() -> Callable[[Path], list[dict]]:
+    """`logged(run)` reads its metrics.jsonl."""
+    return rows
+
+
+@pytest.fixture(scope="session")
+def plotted() -> Callable[[Path], dict]:
+    """`plotted(run)` reads its curves as TensorBoard does."""
+    return curves

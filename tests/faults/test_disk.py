@@ -1,0 +1,261 @@
+"""Saves cut at every system call, the order of what reaches the disk, full disks, folders that are closed.
+
+A fault is planted by strace in a real process: it is killed when it enters the n-th call of a kind.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import pytest
+
+from dltrain.engine import checkpoint
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000)]
+
+# Everything by which a save changes what is on the disk.
+CALLS = (
+    "openat",
+    "write",
+    "pwrite64",
+    "writev",
+    "mkdir",
+    "rename",
+    "fsync",
+    "fdatasync",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "close",
+)
+SAVE = """
+import sys
+from pathlib import Path
+import jax
+jax.config.update("jax_platforms", "cpu")
+import numpy as np, orbax.checkpoint
+from dltrain.engine import checkpoint
+folder, step, seen = Path(sys.argv[1]), int(sys.argv[2]), {}
+leaves = {"params.kernel": np.full((64, 64), step, np.float32), "step": np.array(step, np.int32)}
+(folder / "now").write_text("")
+checkpoint.save(folder / "checkpoints", step, leaves, {"callbacks": {}, "best": None})
+checkpoint.prune(folder / "checkpoints", {step})
+(folder / "done").write_text("")
+"""
+
+
+@pytest.fixture(scope="module")
+def strace() -> str:
+    """The tracer, if it is there and may trace."""
+    if not (found := shutil.which("strace")):
+        pytest.skip("strace is not installed: a save was NOT cut at every system call")
+    if subprocess.run([found, "-f", "true"], capture_output=True).returncode:
+        pytest.skip("ptrace is not allowed here: a save was NOT cut at every system call")
+    return found
+
+
+def trace(strace: str, folder: Path, step: int, *options: str) -> list[str]:
+    """Save step `step` under strace and return the calls made between its beginning and its end."""
+    log = folder / "trace"
+    command = [strace, "-f", "-y", "-o", str(log), *options, sys.executable, "-c", SAVE, str(folder), str(step)]
+    subprocess.run(command, timeout=120, capture_output=True)
+    return log.read_text(errors="replace").splitlines()
+
+
+def counts(lines: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """How often each call was made before the save, and in it."""
+    before, inside, saving = dict.fromkeys(CALLS, 0), dict.fromkeys(CALLS, 0), False
+    for line in lines:
+        match = re.match(r"\d+\s+(\w+)\(", line)
+        saving |= '/now"' in line
+        if saving and '/done"' in line:
+            break
+        if match and match[1] in before:
+            (inside if saving else before)[match[1]] += 1
+    return before, inside
+
+
+def test_a_save_cut_at_every_system_call_leaves_the_one_before(strace, tmp_path, tries, rng, count):
+    """Killed on entering the n-th call of its kind; calls that write are answered with an error of the disk."""
+    base = tmp_path / "base"
+    base.mkdir()
+    trace(strace, base, 4, "-e", "trace=none")
+    assert checkpoint.steps(base / "checkpoints") == [4]
+    for mark in ("now", "done", "trace"):
+        (base / mark).unlink()
+    probe = shutil.copytree(base, tmp_path / "probe")
+    before, inside = counts(trace(strace, probe, 8, "-e", f"trace={','.join(CALLS)}"))
+    assert inside["rename"] >= 1 and inside["fsync"] >= 5
+    plans = [(call, n, "signal=KILL") for call in CALLS for n in range(inside[call])]
+    plans += [(c, n, "error=ENOSPC") for c in ("write", "pwrite64", "mkdir", "rename") for n in range(inside[c])]
+    plans += [(c, n, "error=EIO") for c in ("fsync", "fdatasync") for n in range(inside[c])]
+    rng.shuffle(plans)
+    count.note(calls_of_a_save=sum(inside.values()))
+
+    def cut(numbered: tuple[int, tuple[str, int, str]]) -> None:
+        i, (call, n, what) = numbered
+        folder = shutil.copytree(base, tmp_path / str(i))
+        trace(strace, folder, 8, "-e", "trace=none", "-e", f"inject={call}:{what}:when={before[call] + n + 1}")
+        said: list[str] = []
+        found = checkpoint.load_last(folder / "checkpoints", say=said.append)
+        story = f"{call} {n} {what}: {sorted(p.name for p in (folder / 'checkpoints').iterdir())} {said}"
+        assert said == [], story  # nothing that has the name of a checkpoint is damaged
+        assert found.step in (4, 8) and (found.leaves["params.kernel"] == found.step).all(), story
+        assert found.step == 8 or not (folder / "done").exists(), story
+        inside_it = (folder / "now").exists() and not (folder / "done").exists()
+        count.note(**{f"step_{found.step}_was_read": 1, "cut_inside_the_save": inside_it})
+        shutil.rmtree(folder)
+
+    chosen = plans[: tries(len(plans))]
+    with ThreadPool(len(os.sched_getaffinity(0))) as pool:  # each try is a process of its own
+        for _ in pool.imap_unordered(cut, enumerate(chosen)):
+            count.survived += 1
+    count.tried = len(chosen)
+
+
+def test_the_order_on_disk_is_arrays_manifest_seal_rename_parent(strace, tmp_path):
+    lines = trace(
+        strace, tmp_path, 4, "-e", "trace=openat,write,pwrite64,writev,rename,renameat,renameat2,fsync,fdatasync"
+    )
+    start = next(i for i, line in enumerate(lines) if '/now"' in line)
+    lines = lines[start:]
+    final = next(i for i, line in enumerate(lines) if re.search(r'rename\w*\(.*/step_00000004"', line))
+    place = r"checkpoints/\.writing_00000004"
+
+    def last(pattern: str) -> int:
+        return max(i for i, line in enumerate(lines[:final]) if re.search(pattern, line))
+
+    synced = {m[1] for line in lines[:final] if (m := re.search(r"f(?:data)?sync\(\d+<([^>]*)>", line))}
+    root = tmp_path / "checkpoints/step_00000004"
+    files = [p for p in root.rglob("*") if p.is_file() and p.name not in ("manifest.json", "manifest.json.sha256")]
+    there = str(root).replace("step_00000004", ".writing_00000004")
+    for path in (*files, *(p for p in root.rglob("*") if p.is_dir())):
+        assert str(path).replace(str(root), there) in synced, f"{path} was not synced before the rename"
+    written = last(rf"(write|pwrite64|writev)\(\d+<[^>]*{place}/arrays")
+    manifest = last(rf'rename\w*\(.*{place}/manifest\.json"')
+    seal = last(rf'rename\w*\(.*{place}/manifest\.json\.sha256"')
+    assert written < manifest < seal < final
+    for name in ("manifest.json", "manifest.json.sha256"):
+        sync = last(rf"fsync\(\d+<[^>]*{place}/\.{re.escape(name)}\.new>")
+        assert sync < (manifest if name == "manifest.json" else seal)
+    folder = last(rf"fsync\(\d+<[^>]*{place}>")
+    assert seal < folder < final
+    assert any(re.search(r"fsync\(\d+<[^>]*/checkpoints>", line) for line in lines[final:])
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """`disk(kib)` mounts a file system of that size and returns its folder."""
+    mounted = []
+
+    def mount(kib: int, *options: str) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={kib}k", *options]), "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(
+                f"mounting is not allowed here ({done.stderr.strip()}): NO full or read-only disk was tried"
+            )
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)])
+
+
+def test_a_disk_that_fills_up_ends_with_6_and_is_resumed_when_there_is_room(
+    disk, start, words, clean, rng, tries, count, same, saved, dltrain
+):
+    """Whatever is being written when the space is gone, what was saved stays, and goes on once there is space."""
+    for _ in range(tries(12)):
+        place = disk(int(rng.uniform(60, 900)))
+        process = start(*words, "steps=40", "output_dir=run", "quiet=true", cwd=place)
+        err = process.communicate(timeout=120)[1]
+        count.tried += 1
+        story = f"{process.returncode}: {err}"
+        if process.returncode == 0:
+            count.note(had_room_enough=1)
+        else:
+            assert process.returncode == 6, story
+            assert re.search(r"^dltrain: .*No space left on device", err, re.MULTILINE), story
+            count.note(with_words_of_other_libraries=not err.startswith("dltrain: "))
+        steps = saved(place / "run")
+        subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+        if process.returncode and steps:
+            count.note(with_a_checkpoint=1)
+            assert checkpoint.problems(place / f"run/checkpoints/step_{steps[0]:08d}") == [], story
+            assert dltrain("hash", str(place / "run")).out.endswith(f"step {steps[-1]}\n")
+            line = ("resume", "run")
+        else:
+            line = (*words, "steps=40", "output_dir=run", "overwrite=true")
+        done = start(*line, cwd=place)
+        err = done.communicate(timeout=120)[1]
+        assert done.returncode == 0, f"{story} then {done.returncode}: {err}"
+        same(place / "run", clean)
+        count.survived += 1
+
+
+def test_a_limit_on_the_size_of_files_ends_with_6(words, tmp_path, saved, dltrain):
+    """Where mounting is not allowed this stands in for a full disk: metrics.jsonl grows until the limit."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+        "from dltrain.cli import main; sys.exit(main())"
+    )
+    line = (*words, "steps=1000000", "checkpoint_every=500", "runtime.cache=false", "output_dir=run", "quiet=true")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 6, done.stderr
+    assert "File too large" in done.stderr
+    step = saved(tmp_path / "run")[-1]
+    done = dltrain("resume", "run", f"steps={step + 3}", cwd=tmp_path)
+    assert done.code == 0, done.err
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_step_1(disk, start, words, tmp_path):
+    place = disk(2000)
+    first = start(*words, "steps=4", "output_dir=run", "quiet=true", cwd=place)
+    assert first.wait(timeout=60) == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    lines = (
+        ((*words, "steps=4", "output_dir=new"), 6),
+        (("resume", "run", "steps=8"), 6),
+        ((*words, "steps=4", "output_dir=run", "overwrite=true"), 6),
+        (("evaluate", "run"), 0),
+        (("hash", "run"), 0),
+    )
+    for line, code in lines:
+        process = start(*line, cwd=place)
+        err = process.communicate(timeout=60)[1]
+        assert process.returncode == code, (line, err)
+        assert "Traceback" not in err and (code == 0 or "Read-only file system" in err), err
+    if os.geteuid():
+        (tmp_path / "closed").mkdir(mode=0o500)
+        process = start(*words, "output_dir=closed/run", cwd=tmp_path)
+        assert "Permission denied" in process.communicate(timeout=60)[1] and process.returncode == 6
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS limits no address space: NO memory limit was tried")
+def test_memory_that_is_not_there_is_foreseen_and_the_batch_that_is_named_trains(tmp_path):
+    """With 2.4 GB of address space, as `ulimit -v` sets it: half of which the process takes without any model."""
+    base = ["data=digits", "model=cnn", "model.channels=[1024,1024]", "runtime.platform=cpu", "runtime.cache=false"]
+    base += ["steps=2", "quiet=true", "data.scale=unit"]
+
+    def run(*more: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "dltrain", *base, *more]
+        limited = ["bash", "-c", 'ulimit -v 2400000; exec "$@"', "bash", *command]
+        return subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+
+    big = run("batch_size=all", "output_dir=big")
+    assert big.returncode == 8, (big.returncode, big.stderr)
+    named = re.search(r"batch_size=(\d+)", big.stderr)
+    assert named and not (tmp_path / "big").exists(), big.stderr
+    fits = run(f"batch_size={named[1]}", "output_dir=fits")
+    assert fits.returncode == 0, fits.stderr

@@ -1,0 +1,119 @@
+"""`kill -9` at any instant, in the middle of a save too: resuming ends with the bits of the run left alone."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def killed(start, dltrain, words, clean, rng, count, same, saved):
+    """`killed(cwd, times)` starts a run, kills it that often, and lets it end; returns its folder."""
+
+    def go(cwd: Path, times: int) -> Path:
+        cwd.mkdir()
+        folder, fresh, done = cwd / "run", (*words, "steps=40", "output_dir=run", "quiet=true"), 0
+        command = fresh
+        while done < times:
+            process = start(*command, cwd=cwd)
+            if rng.random() < 0.7:  # while it trains and saves: most of a process's life is its start
+                before = saved(folder)
+                while process.poll() is None and saved(folder) == before:
+                    time.sleep(0.002)
+                time.sleep(rng.uniform(0, 0.35 * clean.seconds))
+            else:
+                time.sleep(rng.uniform(0, 1.2 * clean.seconds))
+            if process.poll() is not None:  # it was faster
+                assert process.returncode == 0, process.stderr.read()
+                same(folder, clean)
+                shutil.rmtree(folder)
+                command = fresh
+                continue
+            process.kill()
+            process.wait()
+            done += 1
+            count.tried += 1
+            steps = saved(folder)
+            last = _last_step(folder)
+            count.note(inside_a_save=bool(list((folder / "checkpoints").glob(".writing*"))))
+            count.note(before_the_first_checkpoint=not steps)
+            if steps:
+                count.note(most_steps_repeated=max(0, last - steps[-1]))
+                command = ("resume", "run")
+            else:  # nothing to go on from is said, never passed over
+                said = dltrain("resume", "run", cwd=cwd)
+                assert said.code in (2, 4) and said.err.startswith("dltrain: "), (said.code, said.err)
+                command = (*fresh, "overwrite=true")
+        process = start(*command, cwd=cwd)
+        err = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, err
+        same(folder, clean)
+        count.survived += times
+        return folder
+
+    return go
+
+
+def _last_step(folder: Path) -> int:
+    """The last step whose numbers were written; a last line cut short counts for nothing."""
+    lines = (folder / "metrics.jsonl").read_text().split("\n")[:-1] if (folder / "metrics.jsonl").exists() else []
+    return max((json.loads(line)["step"] for line in lines), default=0)
+
+
+@pytest.mark.timeout(120)
+def test_three_kills_at_random_instants_lose_nothing(killed, tmp_path):
+    killed(tmp_path / "a", 3)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_kills_at_random_instants_lose_nothing(killed, tries, tmp_path, clean):
+    left = tries(100)
+    while left > 0:
+        folder = killed(tmp_path / str(left), min(5, left))
+        left -= 5
+        if left > 0:
+            shutil.rmtree(folder.parent)
+    assert fast(folder, tmp_path) == fast(clean.folder, tmp_path)  # the last one, in TensorBoard's fast loader
+
+
+def fast(folder: Path, cwd: Path) -> dict:
+    """Ask TensorBoard itself, with its fast loader (a server in Rust), for every point of the run's curves."""
+    pytest.importorskip("tensorboard_data_server", reason="TensorBoard's fast loader is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["tensorboard", "--logdir", str(folder / "tensorboard"), "--port", str(port), "--load_fast=true"]
+    command += ["--samples_per_plugin", "scalars=1000"]
+    base = f"http://127.0.0.1:{port}/data/plugin/scalars"
+
+    def ask(what: str) -> object:
+        with urllib.request.urlopen(f"{base}/{what}", timeout=10) as answer:
+            return json.load(answer)
+
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            found, before = {}, None
+            for _ in range(60):  # until two looks agree: it loads while it answers
+                time.sleep(0.5)
+                try:
+                    tags = ask("tags")
+                except OSError:
+                    continue
+                wanted = [
+                    (run, tag) for run in tags for tag in tags[run] if tag not in ("examples_per_second", "waiting")
+                ]
+                wanted = [(run, tag) for run, tag in wanted if run in ("train", "validation", "test")]
+                found = {(r, t): [p[1:] for p in ask(f"scalars?run={r}&tag={t}")] for r, t in wanted}
+                if found and found == before:
+                    break
+                before = found
+            assert found, "TensorBoard's server showed no curve"
+            return found
+        finally:
+            server.kill()

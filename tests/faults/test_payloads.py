@@ -1,0 +1,310 @@
+"""Configs that name code, YAML that explodes, secrets: nothing is called, nothing grows, nothing leaks."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TARGETS = (
+    "os.system",
+    "builtins.exec",
+    "subprocess.Popen",
+    "pickle.loads",
+    "payload.go",
+    "payload",
+    "dltrain.cli.main",
+    "dltrain.cli.os.system",
+    "dltrain.config.build.importlib.import_module",
+    "dltrain.engine.checkpoint.shutil.rmtree",
+    "dltrain.engine.callbacks.time.sleep",
+    "dltrain.models.mlp.jax.numpy.load",
+    "dltrain.data.sources.embedded.np.load",
+    "dltrain.data.sources.idx.gzip.open",
+    "flax.nnx.Module.mro",
+    "flax.nnx.graph.os.system",
+    "flax.nnx.bridge.module.sys.exit",
+    "optax.losses.np.load",
+    "optax.contrib.jax.numpy.load",
+    "jax.nn.initializers.np.load",
+    "jax.nn.relu.__wrapped__.__globals__",
+    "optax.adam.__globals__",
+    "dltrain.models.mlp.MLP.__init__.__globals__",
+    "${name}",
+    "${oc.env:EVIL}",
+    "${oc.decode:payload.go}",
+)
+GO = "{_target_: payload.go}"
+WORDS = [
+    *[("name=payload.go", f"model._target_='{target}'") for target in TARGETS],
+    (f"model.activation={GO}",),
+    (f"model.widths=[{GO}]",),
+    (f"model.kernel_init={GO}",),
+    (f"model.kernel_init={{_target_: jax.nn.initializers.constant, value: {GO}}}",),
+    (f"loss.x={GO}",),
+    ("optim._target_=payload.go",),
+    (f"optim.learning_rate={GO}",),
+    (f"optim.rules=[{{match: {GO}, freeze: true}}]",),
+    (f"optim.clip={GO}",),
+    ("schedule._target_=payload.go",),
+    (f"metrics.x={GO}",),
+    (f"callbacks.x={GO}",),
+    (f"augment.x={GO}",),
+    (f"runtime.mesh={GO}",),
+    (f"tags=[{GO}]",),
+    (f"trust={GO}",),
+    (f"model={GO}",),
+    (f"model=${{oc.create:{GO}}}",),
+    ("model._partial_=true", "model._target_=payload.go"),
+    ("data._target_=payload.go", "data._args_=[1]"),
+    ("hydra.callbacks.x._target_=payload.go",),
+    ("+hydra.callbacks.x._target_=payload.go",),
+    ("hydra/callbacks=x",),
+    ("hydra.job_logging.formatters.x={'()': payload.go}",),
+    ("hydra.searchpath=[file:///tmp]",),
+    ("-m", "seed=0,1", "hydra.callbacks.x._target_=payload.go"),
+    ("-m", "seed=0,1", "hydra.launcher._target_=payload.go"),
+    ("-m", "seed=0,1", f"hydra.launcher.x={GO}"),
+    ("-m", "seed=0,1", "hydra/launcher=payload"),
+    ("-m", "seed=0,1", "hydra.sweeper._target_=payload.go"),
+    ("-m", "seed=0,1", "hydra.sweeper.params={hydra.job_logging.formatters.x: \"{'()': payload.go}\"}"),
+    ("-m", "model._target_=payload.go,payload.two"),
+    ("--experimental-rerun", "x.pickle"),
+    ("--config-name", "payload"),
+    ("--config-path", "/tmp"),
+]
+AIM = "_target_: payload.go\n"
+SWEEP = ("-m", "seed=0,1", "callbacks=[none,a]")
+FILES = [
+    ({"model/a.yaml": AIM}, ("model=a",)),
+    ({"model/a.yaml": "_target_: dltrain.models.mlp.MLP\nwidths: [{_target_: payload.go}]\n"}, ("model=a",)),
+    ({"callbacks/a.yaml": "x: {_target_: payload.go}\n"}, ("callbacks=a",)),
+    ({"experiment/a.yaml": f"# @package _global_\ntrust: [payload]\nmodel: {GO}\n"}, ("experiment=a",)),
+    ({"experiment/a.yaml": f"# @package _global_\nhydra: {{callbacks: {{x: {GO}}}}}\n"}, ("experiment=a",)),
+    ({"callbacks/a.yaml": f"# @package hydra.callbacks.x\n{AIM}"}, SWEEP),
+    ({"callbacks/a.yaml": f"  # @package hydra.callbacks.x\n{AIM}"}, SWEEP),
+    ({"callbacks/a.yaml": f"\u0085# @package hydra.callbacks.x\n{AIM}"}, SWEEP),
+    ({"callbacks/a.yaml": "defaults: ['b@_global_.hydra.callbacks.x']\n", "callbacks/b.yaml": AIM}, SWEEP),
+    ({"callbacks/a.yaml": "defaults: [/_b/c]\n", "_b/c.yaml": f"hydra: {{callbacks: {{x: {GO}}}}}\n"}, SWEEP),
+    (
+        {
+            "callbacks/a.yaml": "# @package _global_\ndefaults: [{override /hydra/callbacks: b}]\n",
+            "hydra/callbacks/b.yaml": f"x: {GO}\n",
+        },
+        SWEEP,
+    ),
+    ({"hydra/job_logging/none.yaml": "formatters: {x: {(): payload.go}}\n"}, ("-m", "seed=0,1")),
+    ({"train.yaml": AIM}, ()),
+]
+
+
+@pytest.fixture(autouse=True)
+def sentinel(tmp_path, monkeypatch):
+    """A file that is there as soon as the module `payload` is imported or anything in it is called."""
+    mark, home = tmp_path / "sentinel", tmp_path / "importable"
+    home.mkdir()
+    touch = f"open({str(mark)!r}, 'w').close()"
+    (home / "payload.py").write_text(f"{touch}\ndef go(*a, **k): {touch}\ntwo = go\n")
+    monkeypatch.syspath_prepend(home)
+    monkeypatch.setenv("EVIL", "payload.go")
+    yield
+    assert not mark.exists()
+    assert "payload" not in sys.modules
+
+
+def refused(said) -> None:
+    assert said.code == 2, said
+    assert said.err.startswith("dltrain: ") and "internal error" not in said.err and "Traceback" not in said.err
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("line", WORDS, ids=" ".join)
+def test_a_line_that_names_code_is_refused(dltrain, line, tmp_path):
+    refused(dltrain("data=iris", *line, "steps=1", "output_dir=run", cwd=tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("files", "line"), FILES, ids=range(len(FILES)))
+def test_a_file_that_names_code_is_refused(dltrain, files, line, tmp_path):
+    write(tmp_path / "conf", files)
+    refused(dltrain(*line, "--config-dir", "conf", "data=iris", "steps=1", "output_dir=run", cwd=tmp_path))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("files", "line"), FILES[5:11], ids=range(6))
+def test_hydra_calls_nothing_even_if_a_file_was_not_looked_at(dltrain, files, line, tmp_path, monkeypatch):
+    """The look at the composed config refuses by itself what the look at the files would have refused."""
+    monkeypatch.setattr("dltrain.config.tree._check_folder", lambda folder: None)
+    write(tmp_path / "conf", files)
+    refused(dltrain(*line, "--config-dir", "conf", "data=iris", "steps=1", "output_dir=run", cwd=tmp_path))
+
+
+@pytest.fixture(scope="module")
+def run(dltrain, words, tmp_path_factory):
+    """A small run; copy it before it is tampered with."""
+    cwd = tmp_path_factory.mktemp("payloads")
+    said = dltrain(*words, "steps=2", "output_dir=run", "quiet=true", cwd=cwd)
+    assert said.code == 0, said.err
+    return cwd / "run"
+
+
+TAMPERED = {
+    "a target": ("_target_: dltrain.models.mlp.MLP", "_target_: payload.go"),
+    "a nested target": ("activation: relu", "activation: {_target_: payload.go}"),
+    "a callback": ("callbacks: {}", "callbacks: {x: {_target_: payload.go, every: 1}}"),
+    "trust": ("trust: []\n", "trust: [payload]\nlossy: {_target_: payload.go}\n"),
+    "trust and a target": ("trust: []\n", "trust: [payload]\naugment: {x: {_target_: payload.go}}\n"),
+    "hydra": ("trust: []\n", "hydra: {callbacks: {x: {_target_: payload.go}}}\n"),
+    "a tag of YAML": ("trust: []\n", "trust: !!python/object/apply:payload.go []\n"),
+    "by interpolation": ("_target_: dltrain.models.mlp.MLP", "_target_: ${tags.0}\n  x: '${oc.decode:payload.go}'"),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, words):
+    folder = shutil.copytree(run, tmp_path / "run")
+    text = (folder / "config.yaml").read_text()
+    before, after = TAMPERED[what]
+    assert before in text
+    text = text.replace("augment: {}\n", "") if "augment" in after else text
+    (folder / "config.yaml").write_text(text.replace(before, after).replace("tags: []", "tags: [payload.go]"))
+    for line in (("resume", "run", "steps=3"), ("evaluate", "run")):
+        refused(dltrain(*line, cwd=tmp_path))
+    if what == "a target":  # of which weights are taken, but no config is read
+        said = dltrain("init_from=run", *words, "steps=1", "output_dir=new", cwd=tmp_path)
+        assert said.code == 0, said.err
+
+
+def grow(n: int) -> str:
+    """A list in which each value is ten times as long as the one before when it is followed."""
+    return "[xxxxxxxxxx, " + ", ".join("'" + f"${{tags.{i}}}" * 10 + "'" for i in range(n)) + "]"
+
+
+BOMBS = {
+    "aliases": "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)),
+    "merge keys": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12)),
+    "depth": "tags: " + "[" * 100_000 + "]" * 100_000 + "\n",
+    "breadth": "tags: [" + "x, " * 200_000 + "x]\n",
+    "size": "name: " + "x" * 5_000_000 + "\n",
+    "references": f"tags: {grow(10)}\n",
+    "references of nodes": "tags: [[x, x, x], "
+    + ", ".join(f"[{', '.join([f'${{tags.{i}}}'] * 9)}]" for i in range(15))
+    + "]\n",
+    "many references": "tags: [x, " + ", ".join(["'${tags.0}'"] * 15_000) + "]\n",
+    "a circle": "tags: ['${tags.1}${tags.1}', '${tags.0}${tags.0}']\n",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_refused_before_it_grows(dltrain, run, bomb, tmp_path):
+    """In a recipe and in a run folder; less than a second of this process's time for each."""
+    write(tmp_path / "conf", {"experiment/a.yaml": "# @package _global_\n" + BOMBS[bomb]})
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "config.yaml").write_text(
+        (folder / "config.yaml").read_text().replace("tags: []\n", "") + BOMBS[bomb]
+    )
+    for line in (
+        ("--config-dir", "conf", "experiment=a", "data=iris", "dry_run=true"),
+        ("resume", "run", "steps=3"),
+    ):
+        began = time.process_time()
+        refused(dltrain(*line, cwd=tmp_path))
+        assert time.process_time() - began < 1
+
+
+SECRET = "hunter2-correct-horse"
+
+
+@pytest.mark.timeout(120)
+def test_a_secret_of_the_environment_is_never_written_down(dltrain, words, tmp_path, monkeypatch):
+    """Not in a file of a run that ends well or badly, not in a message, however the mistake is found."""
+    monkeypatch.setenv("TOKEN_OF_MINE", SECRET)
+    token = "${oc.env:TOKEN_OF_MINE}"
+    write(tmp_path / "conf", {"data/a.yaml": f"defaults: [iris]\ntask: '{token}'\n"})
+    small = (*words, "steps=2", "quiet=true")
+    good = dltrain(*small, f"tags=['{token}','x-{token}-y']", "output_dir=good", cwd=tmp_path)
+    bad = dltrain(
+        *small,
+        f"tags=['{token}']",
+        "optim=sgd",
+        "optim.learning_rate=3e38",
+        "steps=9",
+        "output_dir=bad",
+        cwd=tmp_path,
+    )
+    swept = dltrain("-m", *small, f"tags=['{token}']", "seed=0", "output_dir=swept", cwd=tmp_path)
+    assert (good.code, bad.code, swept.code) == (0, 5, 0), (good.err, bad.err, swept.err)
+    assert token in (tmp_path / "good/config.yaml").read_text()
+    found = [good, bad, swept]
+    for word in (
+        f"init_from={token}",
+        f"monitor={token}",
+        f"data.task={token}",
+        f"data.name={token}",
+        f"data.scale={token}",
+        f"model._target_={token}",
+        f"model.activation={token}",
+        f"model.widths=[{token}]",
+        f"optim.clip={{{token}: 1}}",
+        f"epochs={token}",
+        f"loss={token}",
+        f"nothing={token}",
+        f"output_dir={token}/${{nothing}}",
+    ):
+        found.append(dltrain(*words, "output_dir=none", word, cwd=tmp_path))
+        assert found[-1].code in (2, 3), (word, found[-1])
+    found.append(dltrain("data=mnist", f"data.root={token}", "output_dir=none", cwd=tmp_path))
+    found.append(dltrain("--config-dir", "conf", "data=a", "loss=auto", cwd=tmp_path))
+    text = (tmp_path / "good/config.yaml").read_text()
+    (tmp_path / "good/config.yaml").write_text(text.replace("name: iris", f"name: {token}"))
+    found.append(dltrain("resume", "good", "steps=3", cwd=tmp_path))
+    assert {said.code for said in found[-3:]} <= {2, 3}
+    assert (tmp_path / "good/train.log").read_text()
+    for said in found:
+        assert SECRET not in said.err + said.out
+    for file in (p for p in tmp_path.rglob("*") if p.is_file()):
+        assert SECRET.encode() not in file.read_bytes(), file
+
+
+LISTEN = """
+import sys
+heard = []
+sys.addaudithook(lambda event, args: heard.append((event, args)) if event == "pickle.find_class" else None)
+import pickle, pathlib
+pickle.loads(pickle.dumps(pathlib.Path()))
+assert heard  # it does hear
+heard.clear()
+from dltrain.cli import main
+for line in %r:
+    code = main(line)
+    assert code == 0, (line, code)
+assert heard == [], heard
+"""
+
+
+@pytest.mark.timeout(120)
+def test_nothing_is_unpickled_by_any_command(words, tmp_path):
+    lines = [
+        [*words, "steps=2", "output_dir=run", "quiet=true"],
+        ["resume", "run", "steps=3"],
+        ["evaluate", "run"],
+        ["hash", "run"],
+        [*words, "steps=1", "output_dir=next", "init_from=run", "quiet=true"],
+    ]
+    command = [sys.executable, "-c", LISTEN % lines]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, env=os.environ)
+    assert done.returncode == 0, done.stderr
