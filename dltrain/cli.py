@@ -372,7 +372,7 @@ def _job(_: Any) -> None:
     from omegaconf import OmegaConf
 
     settings = HydraConfig.get()
-    typed = OmegaConf.to_container(settings.overrides, resolve=False)  # else a secret would stand in the words
+    typed: Any = OmegaConf.to_container(settings.overrides, resolve=False)  # no secret shall stand in the words
     folders = tuple(Path(s.path) for s in settings.runtime.config_sources if s.schema == "file")
     number = int(settings.job.num)
     words = tuple(word.lstrip("+") for word in typed["task"])
