@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
@@ -59,4 +60,8 @@ class Maxout(nnx.Module):
 
     def _hidden(self, layer: Any, norm: Any, dropout: Any, x: Array, mask: Any, rngs: Any) -> Array:
         x = normalise(norm, layer(x), mask=mask)
-        return dropout(x.reshape(len(x), self.pieces, -1).max(1), rngs=rngs)
+        x = x.reshape(len(x), self.pieces, -1)
+        # By place, not by value: the gradient of `max` compares with the maximum, which computed again
+        # (remat, jax 0.12) may round otherwise and then equals no piece, so that the gradient is lost.
+        first = x.argmax(1, keepdims=True)
+        return dropout(jnp.take_along_axis(x, first, 1)[:, 0], rngs=rngs)
