@@ -11,7 +11,7 @@ from dltrain.engine.mesh import make_layout
 from dltrain.errors import ConfigError
 
 LOSSES = """
-import json, sys
+import json, logging, sys
 import jax, numpy as np
 from dltrain.assemble import assemble
 from dltrain.cli import compose_words
@@ -20,6 +20,11 @@ from dltrain.program import Program
 
 cases = json.loads(sys.argv[1])
 found = {}
+compiled = []  # jax's own words; with a mesh some versions list one executable twice in the cache of calls
+jax.config.update("jax_log_compiles", True)
+logger = logging.getLogger("jax._src.interpreters.pxla")
+logger.propagate = False
+logger.addFilter(lambda record: compiled.append(record.getMessage().split(" with ")[0]))
 for name, words in cases.items():
     config = compose_words(*words, "steps=20", "log_every=1", "eval_every=20", "checkpoint_every=20").config
     parts = assemble(config)
@@ -28,16 +33,16 @@ for name, words in cases.items():
     evaluation = program.evaluate(program.start(), "validation")  # of one state: training's rounding is not in it
     state, logs = program.chunk(program.start(), program.data, program.feed(0, 20), np.int32(20))
     after = program.chunk(state, program.data, program.feed(20, 0), np.int32(0))[0]  # one executable for all
-    assert program.chunk._cache_size() == 1
     program.evaluate(after, "test")
-    assert program.evaluator.compilations == 1
     found[name] = {
+        "compilations": [compiled.count(f"Compiling jit({function})") for function in ("chunk", "run")],
         "losses": np.asarray(logs["loss"])[:20].tolist(),
         "validation": evaluation.scalars["loss"],
         "rows": len(evaluation.rows),
         "cut": sum(not leaf.is_fully_replicated for leaf in jax.tree.leaves((after.params, after.opt_state))),
         "devices": len(jax.tree.leaves(after.params)[0].sharding.device_set),
     }
+    compiled.clear()
 print(json.dumps(found))
 """
 
@@ -66,6 +71,7 @@ def check_same(found: dict[str, dict], *, large: int) -> None:
         assert other["losses"] == pytest.approx(one["losses"], rel=1e-5), name
         assert other["validation"] == pytest.approx(one["validation"], rel=1e-5), name
         assert other["rows"] == one["rows"], name
+        assert other["compilations"] == [1, 1], name
     assert [found[name]["devices"] for name in ("1", "2", "4", "2x2")] == [1, 2, 4, 4]
     assert found["1"]["cut"] == found["2"]["cut"] == found["4"]["cut"] == 0
     assert found["2x2"]["cut"] == 3 * large
@@ -94,8 +100,8 @@ import sys
 from dltrain.cli import main
 words = ["model.widths=[64]", "batch_size=104", "quiet=true", "log_every=1", "epochs=2"]
 assert main([*words, "output_dir=straight", "runtime.mesh={data: 1}"]) == 0
-assert main([*words, "output_dir=moved", "steps=5", "epochs=null", "runtime.mesh={data: 1, fsdp: 2}"]) == 0
-for steps, mesh in ((10, "{data: 2}"), (15, "{data: 4}"), (20, "{data: 1, fsdp: 4}"), (26, "{data: 1}")):
+assert main([*words, "output_dir=moved", "steps=6", "epochs=null", "runtime.mesh={data: 1}"]) == 0
+for steps, mesh in ((12, "{data: 1, fsdp: 2}"), (20, "{data: 4}"), (26, "{data: 1}")):
     assert main(["resume", "moved", f"steps={steps}", "epochs=null", f"runtime.mesh={mesh}"]) == 0
 """
 
