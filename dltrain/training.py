@@ -30,7 +30,7 @@ from dltrain.engine.profile import Profile
 from dltrain.engine.recorder import Recorder
 from dltrain.engine.saving import Saver
 from dltrain.engine.state import ROLLBACKS, TrainState, from_named
-from dltrain.errors import Interrupted, NonFiniteError, Terminated
+from dltrain.errors import CheckpointError, Interrupted, NonFiniteError, Terminated
 from dltrain.program import Program
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
@@ -210,6 +210,7 @@ def _callbacks(
         named,
         share=SAVING if plan.saves_by_itself else None,
         keeps=lambda step: bool(kept) and step % kept == 0,
+        say=complain,
     )
 
     def save(moment: Moment) -> None:
@@ -249,10 +250,21 @@ def _continued(
 
 
 def best_checkpoint(folder: RunFolder, *, say: Callable[[str], None]) -> checkpoint.Checkpoint:
-    """Read the checkpoint that was best by the monitored number, else the last."""
+    """Read the checkpoint that was best by the monitored number, else the last.
+
+    Raises:
+        CheckpointError: it is damaged; the last one is another model, so it is not taken in its place.
+    """
     last = checkpoint.load_last(folder.checkpoints, say=say)
     best = last.meta["best"]
-    return last if best in (None, last.step) else checkpoint.load(folder.checkpoints, best)
+    if best in (None, last.step):
+        return last
+    if not checkpoint.is_whole(folder.checkpoints, best, say=say):
+        raise CheckpointError(
+            f"the best state, of step {best}, is lost; the last one, of step {last.step}, is whole: "
+            f"take it with checkpoint=last, or train on with dltrain resume {folder.word}"
+        )
+    return checkpoint.load(folder.checkpoints, best)
 
 
 def raise_if_interrupted(trained: Trained, folder: RunFolder) -> None:

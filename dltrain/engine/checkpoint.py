@@ -66,7 +66,7 @@ def steps(folder: Path) -> list[int]:
     """List the steps of the checkpoints under `folder`, oldest first; nothing is verified."""
     if not folder.is_dir():
         return []
-    names = (NAME.fullmatch(p.name) for p in folder.iterdir() if (p / MANIFEST).is_file())
+    names = (NAME.fullmatch(p.name) for p in folder.iterdir() if p.is_dir())
     return sorted(int(m[1]) for m in names if m)
 
 
@@ -136,24 +136,35 @@ def load(folder: Path, step: int) -> Checkpoint:
     return Checkpoint(step, leaves, manifest["meta"])
 
 
-def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
-    """Read the newest checkpoint that is whole; damaged ones are set aside, aloud."""
-    for step in reversed(steps(folder)):
-        path = folder / name_of(step)
-        wrong = problems(path)
-        if not wrong:
-            return load(folder, step)
+def is_whole(folder: Path, step: int, *, say: Callable[[str], None]) -> bool:
+    """Verify a checkpoint; one that is damaged is set aside, aloud."""
+    path = folder / name_of(step)
+    if not (wrong := problems(path)):
+        return True
+    if path.exists():
         aside = path.with_name(f"damaged_{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-        say(f"checkpoint {path.name} is damaged ({wrong[0]}): set aside as {aside.name}, trying the one before")
+        say(f"checkpoint {path.name} is damaged ({wrong[0]}): set aside as {aside.name}")
+    return False
+
+
+def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
+    """Read the newest checkpoint that is whole; damaged ones are set aside, aloud."""
+    for step in reversed(steps(folder)):
+        if is_whole(folder, step, say=say):
+            return load(folder, step)
     raise CheckpointError(f"no checkpoint in {folder} can be used; nothing was started from zero")
 
 
-def prune(folder: Path, keep: Collection[int], *, spared: Collection[int] = ()) -> None:
-    """Delete the checkpoints of other steps, but for those spared, once those to keep are verified."""
-    if any(problems(folder / name_of(step)) for step in keep):
-        return
+def prune(folder: Path, keep: Collection[int], *, spared: Collection[int] = (), say: Callable[[str], None]) -> None:
+    """Delete the checkpoints of other steps, but for those spared, once the newest of those to keep is verified.
+
+    Another of them that is damaged is set aside, aloud.
+    """
+    whole = {step: is_whole(folder, step, say=say) for step in keep}
+    if not whole[max(keep)]:
+        raise CheckpointError(f"checkpoint {folder / name_of(max(keep))} is damaged, though just written")
     for step in steps(folder):
         if step not in keep and step not in spared:
             shutil.rmtree(folder / name_of(step))

@@ -31,8 +31,12 @@ class Saver:
         *,
         share: float | None = None,
         keeps: Callable[[int], bool] = lambda step: False,
+        say: Callable[[str], None],
     ) -> None:
-        """Write into `folder`; `remembering` are callbacks whose memory is saved, by a name that stays the same."""
+        """Write into `folder`; `remembering` are callbacks whose memory is saved, by a name that stays the same.
+
+        `say` is told of an older checkpoint that was found damaged.
+        """
         self.remembering = remembering
         self.before = 0.0  # seconds that the run had trained when it was resumed
         self.count = 0  # saves
@@ -40,6 +44,7 @@ class Saver:
         self.took = 0.0  # seconds, the last write
         self.ended = 0.0  # by the clock, the last write
         self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
+        self._say = say
         self._kept: set[int] = set()  # steps whose checkpoints stay, however the interval changes later
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
@@ -113,7 +118,7 @@ class Saver:
         try:
             checkpoint.save(self._folder, step, leaves, meta)
             there = checkpoint.steps(self._folder)
-            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"])
+            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], say=self._say)
         except BaseException as error:
             self._error = error
         self.ended = time.monotonic()

@@ -13,7 +13,7 @@ from dltrain.engine.files import replace_json, writing
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import TrainState, count, from_named, named_leaves, state_hash
 from dltrain.program import Program
-from dltrain.report.console import Screen, shown
+from dltrain.report.console import Screen, complain, shown
 from dltrain.report.profile import profiled
 from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
 from dltrain.types import Kind, Task
@@ -38,29 +38,38 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained
         raise_if_interrupted(trained, folder)
         state = trained.outcome.state
         final = {split: program.evaluate(state, split) for split in evaluated_splits(program)}
-        best_state, best = state, final
-        if trained.best_step not in (None, trained.outcome.step):
-            leaves = checkpoint.load(folder.checkpoints, trained.best_step).leaves
-            best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {trained.best_step}"))
+        best_step, best_state, best = _best_step(folder, trained), state, final
+        if best_step != trained.outcome.step:
+            leaves = checkpoint.load(folder.checkpoints, best_step).leaves
+            best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
             best = {split: program.evaluate(best_state, split) for split in final}
         for split in final:
             if split not in program.plan.splits:
                 trained.recorder.evaluation(trained.outcome.step, split, final[split])
-        _draw(program, folder, best_state, best, trained)
-        summary = _summary(program, trained, final, best)
+        _draw(program, folder, best_state, best, best_step, trained)
+        summary = _summary(program, trained, final, best, best_step)
         replace_json(folder.summary, summary)
         trained.recorder.writer().session_end(success=True)
     _say(screen, folder, summary)
     return summary
 
 
-def _summary(program: Program, trained: Trained, final: Found, best: Found) -> dict[str, Any]:
+def _best_step(folder: RunFolder, trained: Trained) -> int:
+    """Return the step of the best state; where its checkpoint is damaged, of the final one, aloud."""
+    last, best = trained.outcome.step, trained.best_step
+    if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, say=complain):
+        return best or last
+    complain(f"the best state, of step {best}, is lost; the final one, of step {last}, is reported in its place")
+    return last
+
+
+def _summary(program: Program, trained: Trained, final: Found, best: Found, best_step: int) -> dict[str, Any]:
     outcome, pipeline = trained.outcome, program.parts.pipeline
     done = outcome.step - trained.first_step
     return {
         **{split: found.scalars for split, found in final.items()},
         "best": {split: found.scalars for split, found in best.items()},
-        "best_step": trained.best_step or outcome.step,
+        "best_step": best_step,
         "monitor": str(program.plan.monitor) if program.plan.monitor else None,
         "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
         "steps": outcome.step,
@@ -127,14 +136,16 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}")
 
 
-def _draw(program: Program, folder: RunFolder, state: TrainState, found: Found, trained: Trained) -> None:
+def _draw(
+    program: Program, folder: RunFolder, state: TrainState, found: Found, best_step: int, trained: Trained
+) -> None:
     """Draw the pictures of the state that was best into `report/` and into TensorBoard."""
     from dltrain.plots.confusion import confusion  # matplotlib takes a second to import
     from dltrain.plots.curves import curves
     from dltrain.plots.png import png_bytes, png_size
 
     spec, recorder = program.parts.spec, trained.recorder
-    figures = {"curves": curves(_by_column(recorder.history), best_step=trained.best_step)}
+    figures = {"curves": curves(_by_column(recorder.history), best_step=best_step if trained.best_step else None)}
     for split in ("test", "validation"):
         if split in found:
             figures["samples"] = _samples(program, state, found[split])

@@ -147,18 +147,30 @@ def test_a_checkpoint_under_another_name_is_refused(folder):
         load(folder, 5)
 
 
-def test_pruning_keeps_what_it_should_and_waits_while_the_kept_one_is_damaged(folder):
+def damage(path):
+    file = files_of(path)[0]
+    file.write_bytes(file.read_bytes() + b"x")
+
+
+def test_pruning_deletes_nothing_when_the_newest_one_is_damaged(folder):
     save(folder, 12, LEAVES, META)
-    file = files_of(folder / "step_00000012")[0]
-    whole = file.read_bytes()
-    file.write_bytes(whole + b"x")
-    prune(folder, {12})
-    assert steps(folder) == [4, 8, 12]
-    prune(folder, {16})  # the one to keep was never written
-    assert steps(folder) == [4, 8, 12]
-    file.write_bytes(whole)
-    prune(folder, {4, 12})
+    damage(folder / "step_00000012")
+    with pytest.raises(CheckpointError, match="step_00000012 is damaged, though just written"):
+        prune(folder, {4, 12}, say=lambda line: None)
+    with pytest.raises(CheckpointError):
+        prune(folder, {16}, say=lambda line: None)  # the one to keep was never written
+    assert steps(folder) == [4, 8]
+
+
+def test_pruning_keeps_what_it_should_and_sets_a_damaged_one_aside(folder):
+    save(folder, 12, LEAVES, META)
+    prune(folder, {4, 12}, say=print)
     assert steps(folder) == [4, 12]
+    damage(folder / "step_00000004")
+    said = []
+    prune(folder, {4, 12}, say=said.append)
+    assert steps(folder) == [12] and (folder / "damaged_step_00000004").is_dir()
+    assert said and "checkpoint step_00000004 is damaged" in said[0]
 
 
 def test_saving_a_step_again_replaces_a_damaged_one_and_leaves_a_whole_one(folder):
@@ -182,7 +194,9 @@ def test_a_save_that_fails_is_no_checkpoint_and_leaves_the_one_before(folder, mo
     assert steps(folder) == [4, 8]
     monkeypatch.undo()
     (folder / "step_00000016").mkdir()  # without a manifest: none
-    assert load_last(folder, say=print).step == 8
+    said = []
+    assert load_last(folder, say=said.append).step == 8
+    assert len(said) == 1 and "step_00000016 is damaged (manifest.json cannot be read" in said[0]
     save(folder, 12, LEAVES, META)  # over what the failed one left behind
     assert steps(folder) == [4, 8, 12]
 

@@ -104,7 +104,6 @@ def mutate(run, dltrain, rng, tmp_path, count):
                 what = DAMAGE[i % len(DAMAGE)]
                 what(file, rng)
             whole = [place.name for place in places if contents(place) == before[place.name]]
-            unsaid = [place.name for place in places if not (place / "manifest.json").exists()]  # another test's
             said = dltrain("hash", str(folder))
             story = f"{what.__name__} {file.relative_to(folder)}, {'both' if both else 'one'}: {said}"
             count.tried += 1
@@ -112,11 +111,11 @@ def mutate(run, dltrain, rng, tmp_path, count):
                 assert (said.code, said.out) == (0, run.lines[max(whole)]), story
             else:
                 assert said.code == 4 and said.out == "" and "nothing was started from zero" in said.err, story
-            if newest not in whole and (folder / "checkpoints" / newest / "manifest.json").exists():
+            if newest not in whole and (folder / "checkpoints" / newest).exists():
                 raise AssertionError(f"not set aside: {story}")
             gone = [n for n in run.lines if n not in whole and (not whole or n > max(whole))]
             for name in gone:
-                assert name in unsaid or f"checkpoint {name} is damaged" in said.err, story
+                assert f"checkpoint {name} is damaged" in said.err, story
             count.note(both_damaged=not whole, unharmed=len(whole) == 2)
             count.survived += 1
             shutil.rmtree(folder)
@@ -136,9 +135,6 @@ def test_thousands_of_mutations_of_checkpoints(mutate, tries):
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.xfail(
-    reason="a folder that has the name of a checkpoint but no manifest is passed over in silence", strict=True
-)
 def test_a_manifest_that_is_gone_is_said(run, dltrain, tmp_path):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "checkpoints" / max(run.lines) / "manifest.json").unlink()
@@ -160,7 +156,6 @@ def test_files_that_do_not_belong_to_a_checkpoint_change_nothing(run, dltrain, t
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.xfail(reason="the end of a run refuses with 4 while a damaged best checkpoint is there", strict=True)
 def test_a_best_checkpoint_that_is_damaged_does_not_keep_a_run_from_its_end(dltrain, words, tmp_path):
     """The last state is whole, so the run can be gone on with and finished."""
     still = ("model.norm=none", "model.dropout=0", "optim.learning_rate=1e-30")  # the first evaluation is the best

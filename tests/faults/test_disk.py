@@ -18,7 +18,9 @@ from dltrain.engine import checkpoint
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000)]
 
 # Everything by which a save changes what is on the disk, or could be cut.
-CALLS = "openat write pwrite64 writev mkdir rename fsync fdatasync unlink unlinkat rmdir close fstat newfstatat lseek".split()
+CALLS = (
+    "openat write pwrite64 writev mkdir rename fsync fdatasync unlink unlinkat rmdir close fstat newfstatat lseek"
+).split()
 SAVE = """
 import sys, time
 from pathlib import Path
@@ -34,7 +36,7 @@ while "TracerPid:\\t0" in Path("/proc/self/status").read_text():
 time.sleep(0.05)
 (folder / "now").write_text("")
 checkpoint.save(folder / "checkpoints", step, leaves, {"callbacks": {}, "best": None})
-checkpoint.prune(folder / "checkpoints", {step})
+checkpoint.prune(folder / "checkpoints", {step}, say=print)
 (folder / "done").write_text("")
 """
 
