@@ -70,6 +70,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
     optimizer, hparams = _optimizer(config["optim"], rules, trust)
     loss, own = _without_engine_keys(config, "loss")
+    model, _ = _without_engine_keys(config, "model")
     metrics, better = _metrics(config["metrics"], spec, trust)
     return Parts(
         spec=spec,
@@ -78,7 +79,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         splits=splits,
         pipeline=pipeline,
         preprocess=preprocess,
-        make_model=lambda rngs: build(config["model"], path="model", trust=trust, spec=spec, rngs=rngs),
+        make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
         objective=Objective(bind(loss, path="loss", trust=trust), **own),
         optimizer=optimizer,
         hparams=hparams,
@@ -106,10 +107,11 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
     task = {"task": Task(own["task"])} if own.get("task") else {}
     source = build(node, path="data", trust=trust, **task)
     spec = source.spec
+    own_task = _without_engine_keys(config, "model")[1]["task"]
     stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= room_for_data())
     arrays = read_whole(source) if stays else None
     targets = read_targets(source) if arrays is None else arrays["targets"]
-    labels = targets if spec.classes else None
+    labels = targets if spec.has_labels else None
     held = {name: own[name] for name in ("validation", "test")}
     splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **held)
     batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
@@ -119,6 +121,7 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
+    spec = replace(spec, task=Task(own_task)) if own_task else spec
     pipeline = Pipeline(
         splits.train,
         batch_size,

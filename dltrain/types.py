@@ -9,11 +9,17 @@ import jax
 import numpy as np
 
 Array = jax.Array
-"""A device array. Shape legend: B batch, H W C image, L length, F features, K classes."""
+"""A device array. Shape legend: B batch, H W C image, L length, F features, K classes, V size of a vocabulary."""
 
 Batch = Mapping[str, Any]
 """`inputs [B, ...]`, `targets [B, ...]`, `mask [B]` (False marks a padding row), and what a source adds
-(`lengths [B]`, `loss_mask [B, L]`, `weights [B]`). Every array has the leading axis B."""
+(`lengths [B]`, `loss_mask [B, L]`, `weights [B]`). Every array has the leading axis B.
+
+Where `Spec.beside` names arrays, the model is given `inputs` as a dict: `main`, which is the source's `inputs`, and
+those beside it. Sources, augmentation and losses see the arrays by their own names."""
+
+OF_THE_LOSS = ("loss_mask", "weights")
+"""What a source may add for the loss alone; everything else it adds is given to the model."""
 
 
 class Task(StrEnum):
@@ -22,6 +28,15 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"  # targets int [B] in 0..K-1; outputs [B, K] logits
     BINARY = "binary"  # targets int [B] in 0..1; outputs [B, 1], one logit
     REGRESSION = "regression"  # targets float [B, T]; outputs [B, T]
+    LANGUAGE = "language"  # targets int [B, L], the next token of each position; outputs [B, L, V] logits
+    SEGMENTATION = "segmentation"  # targets int [B, H, W] in 0..K-1; outputs [B, H, W, K] logits
+    RECONSTRUCTION = "reconstruction"  # targets are the inputs as the model is given them; outputs of their shape
+    ENERGY = "energy"  # no targets; outputs are free energies (restricted Boltzmann machine)
+    ADVERSARIAL = "adversarial"  # no targets; outputs are the judgements of a discriminator
+
+
+SELF_TAUGHT = (Task.RECONSTRUCTION, Task.ENERGY, Task.ADVERSARIAL)
+"""Tasks that need no targets: a model names one of them in its YAML, in place of the data's."""
 
 
 class Kind(StrEnum):
@@ -30,6 +45,7 @@ class Kind(StrEnum):
     TABLE = "table"  # [F]
     IMAGE = "image"  # [H, W, C]
     SEQUENCE = "sequence"  # [L, F]
+    TOKENS = "tokens"  # int [L], numbers of a vocabulary
 
 
 @dataclass(frozen=True)
@@ -57,17 +73,42 @@ class Spec:
     features: tuple[str, ...] = ()  # names of the input columns, where there are any
     target_names: tuple[str, ...] = ()  # names of the target columns of a regression
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # split -> rows of each class
+    vocabulary: tuple[str, ...] = ()  # tokens, in the order of their numbers
+    more: Mapping[str, ArraySpec] = field(default_factory=dict)  # what else a row has (lengths, loss_mask, ...)
 
     @property
     def outputs(self) -> int:
-        """How many numbers a model must return for each row."""
+        """How many numbers a model must return for each row (position, pixel)."""
         match self.task:
-            case Task.CLASSIFICATION:
+            case Task.CLASSIFICATION | Task.SEGMENTATION:
                 return len(self.classes)
             case Task.BINARY:
                 return 1
             case Task.REGRESSION:
                 return self.targets.size
+            case Task.LANGUAGE:
+                return len(self.vocabulary)
+            case Task.RECONSTRUCTION | Task.ENERGY | Task.ADVERSARIAL:
+                return self.inputs.size
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the arrays that the model is given beside its main inputs."""
+        return tuple(name for name in self.more if name not in OF_THE_LOSS)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the targets are one class a row, int [B]."""
+        return self.task in (Task.CLASSIFICATION, Task.BINARY)
+
+    def example(self) -> Any:
+        """Return what a model is given, for one row, as shapes and types with a leading axis 1."""
+        main = jax.ShapeDtypeStruct((1, *self.inputs.shape), "int32" if self.kind is Kind.TOKENS else "float32")
+        if not self.beside:
+            return main
+        return {"main": main} | {
+            n: jax.ShapeDtypeStruct((1, *self.more[n].shape), self.more[n].dtype) for n in self.beside
+        }
 
 
 class Source(Protocol):
@@ -87,6 +128,30 @@ class Source(Protocol):
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Read `inputs` and `targets` of these rows, int [B] -> arrays with leading axis B."""
+        ...
+
+
+class Decoder(Protocol):
+    """A model that writes sequences token by token: what `dltrain generate` asks for."""
+
+    def begin(self, inputs: Any, count: int) -> Any:
+        """Return the cache before the first token, for `count` sequences.
+
+        `inputs` is what the model is given of rows (a picture, a sentence to translate), without the tokens to be
+        written; None for a language model.
+        """
+        ...
+
+    def decode(self, tokens: Array, cache: Any) -> tuple[Array, Any]:
+        """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
+        ...
+
+
+class Sampler(Protocol):
+    """A model that draws examples from noise."""
+
+    def sample(self, key: Array, count: int) -> Array:
+        """Return examples as the model is given them, float [count, ...]."""
         ...
 
 

@@ -15,7 +15,10 @@ CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choi
 NEEDS = {  # what a choice needs beside itself to fit together
     **{f"loss={name}": ("data=diabetes",) for name in ("mse", "mae", "huber", "log_cosh", "quantile")},
     **{f"loss={name}": ("data=breast_cancer",) for name in ("binary_cross_entropy", "hinge", "perceptron")},
-    **{f"metrics={name}": ("data=diabetes",) for name in ("mse", "mae", "rmse", "r2", "mape", "regression")},
+    **{
+        f"metrics={name}": ("data=diabetes",)
+        for name in ("mse", "mae", "rmse", "r2", "mape", "regression", "reconstruction")
+    },
     **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc", "average_precision")},
     "model=lenet": ("model.padding=same",),  # 8x8 digits are too small for two 5x5 blocks
 }

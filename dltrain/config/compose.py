@@ -18,8 +18,22 @@ from dltrain.config.tree import Tree, no_choice, read_yaml
 from dltrain.errors import ConfigError
 
 AUTOMATIC = {
-    "loss": {"classification": "cross_entropy", "binary": "binary_cross_entropy", "regression": "mse"},
-    "metrics": {"classification": "classification", "binary": "binary", "regression": "regression"},
+    "loss": {
+        "classification": "cross_entropy",
+        "binary": "binary_cross_entropy",
+        "regression": "mse",
+        "language": "cross_entropy",
+        "segmentation": "cross_entropy",
+        "reconstruction": "mse",
+    },
+    "metrics": {
+        "classification": "classification",
+        "binary": "binary",
+        "regression": "regression",
+        "language": "language",
+        "segmentation": "segmentation",
+        "reconstruction": "reconstruction",
+    },
 }
 """Group -> task -> what `auto` becomes."""
 
@@ -105,8 +119,9 @@ def amend(typed: Typed, saved: Mapping[str, Any]) -> Composed:
         automatic: dict[str, str] = {}
         chosen = {o.key: _listed(o.value) for o in typed.groups()}
         if chosen:
-            task = [] if "data" in chosen else [f"++data.task={OmegaConf.select(raw, 'data.task') or 'null'}"]
-            fresh, taken, automatic = _load_training(typed, choices(typed), typed.groups(), task)
+            kept = [group for group in ("data", "model") if group not in chosen]
+            tasks = [f"++{group}.task={OmegaConf.select(raw, f'{group}.task') or 'null'}" for group in kept]
+            fresh, taken, automatic = _load_training(typed, choices(typed), typed.groups(), tasks)
             for group in chosen:
                 raw[group], chosen[group] = fresh[group], taken[group]
             automatic = {group: why for group, why in automatic.items() if group in chosen}
@@ -173,14 +188,16 @@ def _load_training(
         words = [f"{g}=[{','.join(names)}]" if g in MULTIPLE else f"{g}={names[0]}" for g, names in decided.items()]
         raw = typed.load("train", [*plain, *words, *values])
         check_references(raw)
-        found = (raw.get("data") or {}).get("task")
+        said = [(raw.get(group) or {}).get("task") for group in ("model", "data")]
+        found = said[0] or said[1]
         if not wanted or found == task:
             return raw, chosen | decided, {g: f"{AUTOMATIC[g][task]} (task={task})" for g in wanted}
         if found not in AUTOMATIC["loss"]:
             options = ", ".join(n for n in typed.tree[wanted[0]] if n != "auto")
-            task = (written(raw).get("data") or {}).get("task")
+            group = "model" if said[0] else "data"
+            task = (written(raw).get(group) or {}).get("task")
             raise ConfigError(
-                f"{wanted[0]}=auto: data.task={show(task)} does not decide it; choose one of {options}"
+                f"{wanted[0]}=auto: {group}.task={show(task)} does not decide it; choose one of {options}"
             )
         task = found
 
@@ -250,14 +267,14 @@ def _defaults(path: Path, tree: Tree) -> dict[str, list[str]]:
 
 
 def _guess_task(typed: Typed, chosen: Mapping[str, list[str]]) -> str | None:
-    files = [("experiment", name) for name in chosen.get("experiment", [])] + [
-        ("data", name) for name in chosen["data"]
-    ]
-    found = [o.value for o in typed.values() if o.key == "data.task"]
-    for group, name in files:
-        node = read_yaml(typed.tree[group][name])
-        node = node.get("data") or {} if group == "experiment" else node
-        found.append(node.get("task") if isinstance(node, Mapping) else None)
+    found = []
+    for group in ("model", "data"):  # a model that names its task is trained for that, whatever the data's is
+        found += [o.value for o in typed.values() if o.key == f"{group}.task"]
+        for where in ("experiment", group):
+            for name in chosen.get(where, []):
+                node = read_yaml(typed.tree[where][name])
+                node = node.get(group) or {} if where == "experiment" else node
+                found.append(node.get("task") if isinstance(node, Mapping) else None)
     return next((task for task in found if isinstance(task, str) and task in AUTOMATIC["loss"]), None)
 
 

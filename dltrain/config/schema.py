@@ -229,7 +229,16 @@ NODES = {
         ),
         "threads": Key(whole(1, 64), "that read a streamed data set ahead", "threads"),
         "timeout": Key(number(above=0), "how long to wait for a batch of a streamed data set", "seconds"),
-        "task": Key(optional(one_of("classification", "binary", "regression")), "what the targets are"),
+        "task": Key(
+            optional(one_of("classification", "binary", "regression", "language", "segmentation")),
+            "what the targets are",
+        ),
+    },
+    "model": {
+        "task": Key(
+            optional(one_of("reconstruction", "energy", "adversarial")),
+            "what a model that needs no targets is trained for; null: for the data's targets",
+        )
     },
     "loss": {
         "reduction": Key(one_of("mean", "sum"), "how the examples of a batch are put together"),

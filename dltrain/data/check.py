@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Spec, Task
+from dltrain.types import Kind, Spec, Task
 
 
 def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "data", first: int = 0) -> None:
@@ -20,7 +20,7 @@ def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "dat
         name: what to call the data in messages.
         first: the number of the first row, where these are some of many.
     """
-    for part, promised in (("inputs", spec.inputs), ("targets", spec.targets)):
+    for part, promised in {"inputs": spec.inputs, "targets": spec.targets, **spec.more}.items():
         if part not in arrays:
             raise DataError(f"{name}: the source delivers no {part}, only {', '.join(sorted(arrays)) or 'nothing'}")
         shape, dtype = arrays[part].shape[1:], arrays[part].dtype
@@ -37,9 +37,17 @@ def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "dat
     columns = {"inputs": spec.features, "targets": spec.target_names}
     for part, array in arrays.items():
         _check_finite(array, f"{name}: {part}", columns.get(part, ()), first)
+    if spec.kind is Kind.TOKENS:
+        _check_range(arrays["inputs"], len(spec.vocabulary), f"{name}: inputs", "tokens of the vocabulary", first)
+    if "lengths" in spec.more:
+        _check_lengths(arrays["lengths"], spec.inputs.shape[0], name, first)
     if spec.task is Task.REGRESSION:
         if not np.issubdtype(arrays["targets"].dtype, np.floating):
             raise DataError(f"{name}: targets of a regression must be floats, found {arrays['targets'].dtype}")
+    elif spec.task is Task.LANGUAGE:
+        _check_range(arrays["targets"], len(spec.vocabulary), f"{name}: targets", "tokens of the vocabulary", first)
+    elif spec.task is Task.SEGMENTATION:
+        _check_range(arrays["targets"], _classes(spec, name), f"{name}: targets", "classes", first)
     else:
         check_labels(arrays["targets"], _classes(spec, name), name=name, first=first)
 
@@ -56,6 +64,28 @@ def check_labels(labels: np.ndarray, classes: int, *, name: str, first: int = 0)
             f"{name}: the label of row {first + bad[0]} is {labels[bad[0]]}, "
             f"expected 0..{classes - 1} ({classes} classes)"
             f"; {len(bad)} of {len(labels)} rows are out of range"
+        )
+
+
+def _check_range(values: np.ndarray, count: int, where: str, what: str, first: int) -> None:
+    """Raise DataError, naming the first bad place, unless `values`, int [N, ...], lie in 0..count-1."""
+    if not np.issubdtype(values.dtype, np.integer):
+        raise DataError(f"{where} must be whole numbers, found {values.dtype}")
+    bad = (values < 0) | (values >= count)
+    if bad.any():
+        row, *place = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
+        raise DataError(
+            f"{where} of row {first + row}, {', '.join(map(str, place))}: {values[row, *place]}, "
+            f"expected 0..{count - 1} ({count} {what})"
+        )
+
+
+def _check_lengths(lengths: np.ndarray, most: int, name: str, first: int) -> None:
+    bad = np.flatnonzero((lengths < 1) | (lengths > most))
+    if len(bad):
+        raise DataError(
+            f"{name}: the length of row {first + bad[0]} is {lengths[bad[0]]}, expected 1..{most}; "
+            f"{len(bad)} of {len(lengths)} rows are out of range"
         )
 
 

@@ -40,19 +40,34 @@ class Affine:
 class Preprocess:
     """What is done to a batch before the model, and undone before the metrics."""
 
-    inputs: Affine
+    inputs: Affine | None  # None for tokens
     targets: Affine | None = None  # regression only
+    reconstructs: bool = False  # whether the targets are the scaled inputs
+    beside: tuple[str, ...] = ()  # what the model is given beside its main inputs
 
     def scaled(self, batch: Batch) -> dict[str, Any]:
-        """Return the batch as model and loss see it."""
-        scaled = {**batch, "inputs": self.inputs.forward(batch["inputs"])}
+        """Return the batch as augmentation and loss see it."""
+        scaled = dict(batch)
+        if self.inputs:
+            scaled["inputs"] = self.inputs.forward(batch["inputs"])
         if self.targets:
             scaled["targets"] = self.targets.forward(batch["targets"])
+        if self.reconstructs:  # before augmentation: noise is to be taken away
+            scaled["targets"] = scaled["inputs"]
         return scaled
 
-    def outputs(self, outputs: Array) -> Array:
+    def given(self, scaled: Batch) -> Any:
+        """Return what the model is given of a scaled batch: an array, or a dict of them."""
+        main = scaled["inputs"]
+        return {"main": main, **{name: scaled[name] for name in self.beside}} if self.beside else main
+
+    def outputs(self, outputs: Any) -> Any:
         """Return the outputs in the units of the data."""
         return self.targets.inverse(outputs) if self.targets else outputs
+
+    def judged(self, raw: Batch, scaled: Batch) -> Batch:
+        """Return the batch that metrics compare `outputs` with: targets in the units of the data, or mixed ones."""
+        return raw if self.targets else {**raw, "targets": scaled["targets"]}
 
     def describe(self) -> dict[str, Any]:
         """List the numbers, to be kept with the run."""
@@ -73,11 +88,17 @@ def fit_blocks(blocks: Iterable[Block], *, spec: Spec, scale: Scale) -> Preproce
     """Fit on the training rows, some at a time, in one pass.
 
     A table has its own shift and scale for each column, a picture for each channel. A constant column is only
-    shifted. Targets of a regression are standardised with `scale=standard`, and left alone otherwise.
+    shifted. Tokens are left as they are. Targets of a regression are standardised with `scale=standard`, and left
+    alone otherwise.
     """
+    inputs, targets = (None, None) if spec.kind is Kind.TOKENS else _fit(blocks, spec, scale)
+    return Preprocess(inputs, targets, reconstructs=spec.task is Task.RECONSTRUCTION, beside=spec.beside)
+
+
+def _fit(blocks: Iterable[Block], spec: Spec, scale: Scale) -> tuple[Affine, Affine | None]:
     width = spec.inputs.shape[-1]
     if scale is Scale.NONE:
-        return Preprocess(_affine(np.zeros(width), np.ones(width)))
+        return _affine(np.zeros(width), np.ones(width)), None
     inputs, targets = Moments(), Moments()
     both = spec.task is Task.REGRESSION and scale is Scale.STANDARD
     for x, y in blocks:
@@ -86,13 +107,13 @@ def fit_blocks(blocks: Iterable[Block], *, spec: Spec, scale: Scale) -> Preproce
             targets.add(y)
     if scale is Scale.STANDARD:
         affine = _affine(inputs.mean, inputs.deviation)
-        return Preprocess(affine, _affine(targets.mean, targets.deviation) if both else None)
+        return affine, _affine(targets.mean, targets.deviation) if both else None
     low, high = inputs.low, inputs.high
     if spec.kind is Kind.IMAGE and spec.inputs.dtype == "uint8":  # all channels keep their proportion
         low, high = np.full(width, low.min()), np.full(width, high.max())
     if scale is Scale.SYMMETRIC:
-        return Preprocess(_affine((low + high) / 2, (high - low) / 2))
-    return Preprocess(_affine(low, high - low))
+        return _affine((low + high) / 2, (high - low) / 2), None
+    return _affine(low, high - low), None
 
 
 class Moments:

@@ -6,15 +6,15 @@ import numpy as np
 
 from dltrain.data.check import check_rows
 from dltrain.data.preprocess import Block
-from dltrain.types import Source
+from dltrain.types import Kind, Source
 
 MOST_ROWS = 8192  # at a time; the same whether the data is streamed or not, so that sums round alike
 MOST_BYTES = 32 * 2**20  # of them
 
 
 def size_of(source: Source) -> int:
-    """Return the bytes of all inputs and targets."""
-    rows = (source.spec.inputs, source.spec.targets)
+    """Return the bytes of all rows."""
+    rows = (source.spec.inputs, source.spec.targets, *source.spec.more.values())
     return len(source) * sum(row.size * np.dtype(row.dtype).itemsize for row in rows)
 
 
@@ -36,11 +36,14 @@ def read_targets(source: Source) -> np.ndarray:
 
 
 def blocks(source: Source, rows: np.ndarray) -> Iterator[Block]:
-    """Read these rows, some at a time."""
+    """Read inputs and targets of these rows, some at a time; of sequences the steps that are there, [N, F]."""
     some = _some(source)
     for start in range(0, len(rows), some):
         arrays = source.read(rows[start : start + some])
-        yield arrays["inputs"], arrays["targets"]
+        inputs = arrays["inputs"]
+        if "lengths" in source.spec.more and source.spec.kind is Kind.SEQUENCE:
+            inputs = inputs[np.arange(inputs.shape[1]) < arrays["lengths"][:, None]]
+        yield inputs, arrays["targets"]
 
 
 def _some(source: Source) -> int:

@@ -88,11 +88,11 @@ class Evaluator:
                 scalars[name] = float(value)
         return Evaluation(scalars, arrays, rows, total / np.maximum(weight, 1e-12))
 
-    def outputs(self, params: Tree, rest: Tree, rows: np.ndarray) -> np.ndarray:
-        """Return the model's outputs for these rows, [N, ...], in the units of the data."""
+    def outputs(self, params: Tree, rest: Tree, rows: np.ndarray) -> Any:
+        """Return the model's outputs for these rows, [N, ...] or a dict of such, in the units of the data."""
         batches = in_order(rows, self._batch_size)[:, None]
         found = [self._run(params, rest, batch, self._zero)[3] for batch in batches]
-        return np.concatenate([np.asarray(part) for part in found])[: len(rows)]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *jax.device_get(found))
 
     @property
     def compilations(self) -> int:
@@ -121,19 +121,21 @@ def _compile(
     def one(params: Tree, rest: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.enter(params), rest, copy=True)
-        outputs = precision.leave(model(precision.enter(batch["inputs"]), mask=batch["mask"], rngs=None))
+        inputs = precision.enter(preprocess.given(batch))
+        outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=None))
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = row_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
-        sums = {name: metric.add(sums[name], outputs, raw) for name, metric in metrics.items()}
+        seen = preprocess.judged(raw, batch)
+        sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
         return sums, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 
     @partial(jax.jit, out_shardings=where)
     def run(params: Tree, rest: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
         shapes = jax.eval_shape(lambda i: one(params, rest, pick(data, given, i), sums), n)
-        outputs = jnp.zeros(shapes[3].shape, shapes[3].dtype)
+        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[3])
         rows = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:

@@ -4,6 +4,7 @@ import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -64,16 +65,18 @@ def named_values(values: Any) -> dict[str, Array]:
 
 
 def row_weights(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
-    """Weight of each value, shaped as `values [B]` or `[B, L]`: mask, example weights and loss mask."""
+    """Weight of each value, shaped as `values [B]`, `[B, L]` or `[B, H, W]`: mask, example weights, loss mask."""
     weights = batch["mask"].astype(values.dtype)
     if "weights" in batch:
         weights = weights * batch["weights"].astype(values.dtype)
     if values.ndim == 1:
         return weights
-    if values.ndim != 2:
-        raise ValueError(f"a loss must return one value a row, [B], or a position, [B, L]; found {values.shape}")
     loss_mask = batch.get("loss_mask", jnp.ones(values.shape, bool))
-    return weights[:, None] * loss_mask.astype(values.dtype)
+    if loss_mask.shape != values.shape:
+        raise ValueError(
+            f"a loss must return one value a row, [B], or one a position, {loss_mask.shape}; found {values.shape}"
+        )
+    return weights.reshape((-1,) + (1,) * (values.ndim - 1)) * loss_mask.astype(values.dtype)
 
 
 def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
@@ -85,18 +88,22 @@ def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
 
 
 def make_gradients(
-    graphs: Graphs, objective: Objective, precision: Precision, accumulate: int
+    graphs: Graphs,
+    objective: Objective,
+    precision: Precision,
+    accumulate: int,
+    given: Callable[[Batch], Any] = itemgetter("inputs"),
 ) -> Callable[[Tree, Tree, Batch, Array], tuple[dict[str, Array], Any, Tree, Tree]]:
     """Make `(params, rest, batch, key) -> (terms of the loss, outputs, rest, gradients)`.
 
     With `accumulate` = n above 1 the batch is worked off in n pieces, one after the other, in less memory.
     Sums and counts are added, so that loss and gradients are those of the whole batch, wherever its padding lies;
-    batch norm sees the pieces one by one, and dropout has a key for each.
+    batch norm sees the pieces one by one, and dropout has a key for each. The model takes `given(batch)`.
     """
 
     def minimised(params: Tree, rest: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
         model = nnx.merge(graphs.train, precision.enter(params), rest, copy=True)
-        inputs = precision.enter(batch["inputs"])
+        inputs = precision.enter(given(batch))
         outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
         terms = objective(outputs, batch, params, of=of)
         new_rest = like(split_module(model)[2], rest)
@@ -180,7 +187,7 @@ def make_step(
     as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps that the
     state leaves out are counted, and count as finite. `accumulate` is the number of pieces of a batch.
     """
-    gradients = make_gradients(graphs, objective, precision, accumulate)
+    gradients = make_gradients(graphs, objective, precision, accumulate, preprocess.given)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         raw = batch
@@ -200,7 +207,7 @@ def make_step(
 
         def looked_at() -> Logs:
             units = preprocess.outputs(outputs)
-            seen = {**raw, "targets": batch["targets"]} if preprocess.targets is None else raw
+            seen = preprocess.judged(raw, batch)
             means = {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
             return {**means, "parameter_norm": norm(state.params)}
 

@@ -14,11 +14,10 @@ from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import TrainState, count, from_named, named_leaves, state_hash
 from dltrain.program import Program
 from dltrain.report.console import Screen, complain, shown
+from dltrain.report.pictures import pictures
 from dltrain.report.profile import profiled
 from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
-from dltrain.types import Kind, Task
 
-LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those to draw are chosen
 WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps
 ADVICE = (
     "read with more threads (data.threads=..., up to the number of cores)",
@@ -140,45 +139,19 @@ def _draw(
     program: Program, folder: RunFolder, state: TrainState, found: Found, best_step: int, trained: Trained
 ) -> None:
     """Draw the pictures of the state that was best into `report/` and into TensorBoard."""
-    from dltrain.plots.confusion import confusion  # matplotlib takes a second to import
-    from dltrain.plots.curves import curves
+    from dltrain.plots.curves import curves  # matplotlib takes a second to import
     from dltrain.plots.png import png_bytes, png_size
 
-    spec, recorder = program.parts.spec, trained.recorder
+    recorder = trained.recorder
     figures = {"curves": curves(_by_column(recorder.history), best_step=best_step if trained.best_step else None)}
-    for split in ("test", "validation"):
-        if split in found:
-            figures["samples"] = _samples(program, state, found[split])
-            if "confusion" in found[split].arrays:
-                figures["confusion_matrix"] = confusion(found[split].arrays["confusion"], spec.classes)
-            break
+    if split := next((split for split in ("test", "validation") if split in found), None):
+        figures |= pictures(program, state, found[split])
     with writing(folder.report):
         folder.report.mkdir(exist_ok=True)
         for name, figure in figures.items():
             png = png_bytes(figure)
             (folder.report / f"{name}.png").write_bytes(png)
             recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
-
-
-def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw the rows with the largest errors and some others."""
-    from dltrain.plots.samples import choose, samples
-
-    spec = program.parts.spec
-    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:LOOKED_AT]
-    among = np.union1d(np.arange(min(LOOKED_AT, len(found.rows))), worst)
-    rows, losses = found.rows[among], found.losses[among]
-    outputs = program.outputs(state, rows)
-    prediction = outputs
-    if spec.task is Task.CLASSIFICATION:
-        prediction = outputs.argmax(-1)
-    elif spec.task is Task.BINARY:
-        prediction = (outputs[:, 0] > 0).astype(np.int32)
-    read = program.parts.source.read(rows)
-    inputs, truth = read["inputs"], read["targets"]
-    drawn = choose(truth, prediction, losses) if spec.kind is Kind.IMAGE else np.arange(len(rows))
-    picked = (truth[drawn], prediction[drawn], losses[drawn])
-    return samples(inputs[drawn], spec.kind, *picked, spec.classes, names=spec.target_names)
 
 
 def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:

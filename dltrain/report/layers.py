@@ -34,9 +34,8 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
         observe(model, _recording(found))
         return model(inputs, mask=None, rngs=None)
 
-    inputs = jax.ShapeDtypeStruct((1, *spec.inputs.shape), "float32")
     with lowering.stock():  # FLOPs are the model's, not those of the form that is fast here
-        whole = jax.make_jaxpr(call)(inputs)
+        whole = jax.make_jaxpr(call)(spec.example())
     parameters = sum(
         leaf.size for leaf in jax.tree.leaves(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param)))
     )

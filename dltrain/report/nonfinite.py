@@ -86,14 +86,14 @@ def _first(program: Program, state: TrainState, raw: Batch, step: int, rows: np.
         model.remat = False  # the search looks at values, and rematerialised blocks are traced
     search = _Search()
     observe(model, search)
-    inputs = precision.enter(batch["inputs"])
+    inputs = precision.enter(parts.preprocess.given(batch))
     outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
     if search.found:
         return search.found
     for name, values in named_values(parts.objective.loss(outputs, batch)).items():
         if not _finite(values):
             return f"the {name}{_of_rows(values, rows)}"
-    gradients = make_gradients(program.graphs, parts.objective, precision, parts.accumulate)
+    gradients = make_gradients(program.graphs, parts.objective, precision, parts.accumulate, parts.preprocess.given)
     terms, _, _, grads = jax.jit(gradients)(state.params, state.rest, batch, key)
     if bad := [name for name, value in terms.items() if not _finite(value)]:
         return f"the {bad[0]}, summed over the batch"

@@ -14,7 +14,6 @@ from dltrain.engine.runtime import arithmetic
 from dltrain.program import Program
 from dltrain.report.console import Screen
 from dltrain.report.layers import layers
-from dltrain.types import Task
 
 
 def introduce(
@@ -25,7 +24,9 @@ def introduce(
     spec, pipeline = parts.spec, parts.pipeline
     rows = ", ".join(f"{len(parts.splits[n])} {n}" for n in NAMES if len(parts.splits[n]))
     shape = "×".join(map(str, spec.inputs.shape))
-    goal = f"{len(spec.classes)} classes" if spec.classes else f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
+    goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
+    goal = f"{len(spec.classes)} classes" if spec.classes else goal
+    goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
     screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.inputs.dtype}; {spec.task}, {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
@@ -51,7 +52,7 @@ def introduce(
         screen.say(f"        {used} of {there} devices are used: a batch does not divide by more")
     where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
     screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
-    if spec.task is not Task.REGRESSION and not all(spec.counts.get("train", (1,))):
+    if spec.has_labels and not all(spec.counts.get("train", (1,))):
         missing = [c for c, n in zip(spec.classes, spec.counts["train"], strict=True) if not n]
         screen.say(f"warning: no training row of class {', '.join(missing)}", style="yellow")
 

@@ -32,9 +32,10 @@ def run(command: Sequence[str], *, cwd: Path, awaited: Path | None = None, **mor
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": path, **more}
     with tempfile.TemporaryFile() as output:
-        began, first = time.perf_counter(), None
+        began, first, memory = time.perf_counter(), None, 0.0
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT)
         while True:
+            memory = max(memory, _resident(process.pid))
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             now = time.perf_counter() - began
             if awaited and first is None and awaited.exists() and awaited.stat().st_size:
@@ -47,7 +48,19 @@ def run(command: Sequence[str], *, cwd: Path, awaited: Path | None = None, **mor
             output.seek(0)
             said = output.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{said}")
-    return Ended(now, _megabytes(usage), first)
+    return Ended(now, memory or _megabytes(usage), first)
+
+
+def _resident(pid: int) -> float:
+    """Return the most MB that were resident so far, where /proc says it; else 0.
+
+    What `wait4` says counts this process too, as it was when the command was forked from it.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _megabytes(usage: resource.struct_rusage) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 from dltrain.config import schema, tree
 from dltrain.config.help import defaults
-from dltrain.types import Task
+from dltrain.types import SELF_TAUGHT, Task
 
 BASE = defaults("train", tree.roots(None))
 
@@ -37,14 +37,15 @@ def test_options_of_commands_are_those_of_their_yaml() -> None:
 
 def test_tasks_are_those_of_types() -> None:
     for task in Task:
-        assert schema.parse("data.task", schema.NODES["data"]["task"], task.value) == task
+        group = "model" if task in SELF_TAUGHT else "data"
+        assert schema.parse(f"{group}.task", schema.NODES[group]["task"], task.value) == task
 
 
 def test_engine_keys_leave_out_what_the_target_gets() -> None:
     assert "learning_rate" not in schema.engine_keys("optim")
     assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "rules"}
     assert schema.engine_keys("metrics") == ("better",)
-    assert schema.engine_keys("model") == ()
+    assert schema.engine_keys("model") == ("task",)
 
 
 @pytest.mark.parametrize(
