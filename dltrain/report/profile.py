@@ -25,7 +25,7 @@ def profiled(recorded: Recorded, folder: RunFolder) -> list[str]:
         f"profile     steps {recorded.first} to {recorded.last}: {steps} steps in {trace.seconds:.3f} s,"
         f" {1e3 * trace.seconds / steps:.3f} ms a step",
         f"            device busy {trace.busy / trace.seconds:.1%} of the time, else waiting for the host",
-        f"            {most}",
+        f"            own time: {most}",
         "",
         "Own time is without what runs inside an operation. On a processor it adds up over threads, and what an",
         "operation hands to further threads of the pool is not in it.",
