@@ -9,7 +9,7 @@ from dltrain.config.hints import nearest
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
 
-HIGHER_FIRST = ("accuracy", "r2")  # what `monitor=auto` looks for before it takes the loss
+HIGHER_FIRST = ("accuracy", "exact_match", "r2")  # what `monitor=auto` looks for before it takes the loss
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ import numpy as np
 from dltrain.assemble import Parts
 from dltrain.data.pipeline import PADDING
 from dltrain.engine import memory
+from dltrain.engine.ask import make_question
 from dltrain.engine.chunk import capacity, make_chunk
+from dltrain.engine.decoding import write_about
 from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.mesh import Layout, make_layout
@@ -22,7 +24,7 @@ from dltrain.engine.step import make_step
 from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.metrics import Average
 from dltrain.plan import Plan
-from dltrain.types import Batch
+from dltrain.types import Batch, Task
 
 
 class Program:
@@ -34,6 +36,11 @@ class Program:
         self.precision = PRECISIONS[plan.precision]
         self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
+        if parts.spec.task is Task.GENERATION and not hasattr(self.module, "begin"):
+            raise ConfigError(
+                "model: this data is to be written about, which takes an encoder and a decoder; "
+                "try model=captioner for pictures, model=seq2seq for texts"
+            )
 
     def start(self) -> TrainState:
         """Initialise the state of a new run."""
@@ -233,6 +240,19 @@ class Program:
     def evaluate(self, state: TrainState, split: str) -> Evaluation:
         """Evaluate a split with these parameters."""
         return self.evaluator(state.params, state.rest, self.rows(split))
+
+    def written(self, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
+        """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
+        return self._answer(write_about, state, rows, options)
+
+    def attention(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
+        """Return where a model with attention looks in these rows, float32 [N, L] or [N, L written, L]."""
+        return self._answer(lambda model, inputs, batch: model.attention(inputs), state, rows, {})
+
+    def _answer(self, ask: Callable[..., Any], state: TrainState, rows: np.ndarray, options: Any) -> np.ndarray:
+        question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
+        batch = {**self.parts.source.read(rows), "mask": np.ones(len(rows), bool)}
+        return np.asarray(question(state.params, state.rest, batch, **options))
 
     def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
         """Return the outputs for these rows, [N, ...], in the units of the data."""

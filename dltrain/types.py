@@ -29,6 +29,7 @@ class Task(StrEnum):
     BINARY = "binary"  # targets int [B] in 0..1; outputs [B, 1], one logit
     REGRESSION = "regression"  # targets float [B, T]; outputs [B, T]
     LANGUAGE = "language"  # targets int [B, L], the next token of each position; outputs [B, L, V] logits
+    GENERATION = "generation"  # as LANGUAGE, given inputs to write about: judged by what the model writes by itself
     SEGMENTATION = "segmentation"  # targets int [B, H, W] in 0..K-1; outputs [B, H, W, K] logits
     RECONSTRUCTION = "reconstruction"  # targets are the inputs as the model is given them; outputs of their shape
     ENERGY = "energy"  # no targets; outputs are free energies (restricted Boltzmann machine)
@@ -86,7 +87,7 @@ class Spec:
                 return 1
             case Task.REGRESSION:
                 return self.targets.size
-            case Task.LANGUAGE:
+            case Task.LANGUAGE | Task.GENERATION:
                 return len(self.vocabulary)
             case Task.RECONSTRUCTION | Task.ENERGY | Task.ADVERSARIAL:
                 return self.inputs.size
@@ -144,6 +145,14 @@ class Decoder(Protocol):
 
     def decode(self, tokens: Array, cache: Any) -> tuple[Array, Any]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
+        ...
+
+
+class Attentive(Protocol):
+    """A model that can tell where it looked."""
+
+    def attention(self, inputs: Any) -> Array:
+        """Return weights over the steps of the inputs that sum to 1: float [B, L], or [B, L written, L]."""
         ...
 
 

@@ -20,6 +20,10 @@ NEEDS = {  # what a choice needs beside itself to fit together
         for name in ("mse", "mae", "rmse", "r2", "mape", "regression", "reconstruction")
     },
     **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc", "average_precision")},
+    **{f"metrics={name}": ("data=small_captions", "model=captioner") for name in ("generation", "exact_match")},
+    "model=captioner": ("data=small_captions",),
+    "model=seq2seq": ("data=reverse",),
+    "data=pairs": ("data.path=pairs.txt",),
     "model=lenet": ("model.padding=same",),  # 8x8 digits are too small for two 5x5 blocks
 }
 

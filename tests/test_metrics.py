@@ -342,3 +342,18 @@ def test_average_counts_positions_and_weights():
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_exact_match_counts_rows_written_right_wherever_their_tokens_count():
+    spec = Spec(
+        ArraySpec((2,), "int32"), ArraySpec((3,), "int32"), Task.GENERATION, Kind.TOKENS, vocabulary=tuple("pseab")
+    )
+    metric = metrics.ExactMatch(spec=spec)
+    targets = jnp.array([[3, 4, 2], [3, 2, 0], [3, 2, 0], [4, 2, 0], [3, 4, 2]])
+    written = jnp.array([[3, 4, 2], [3, 2, 4], [3, 4, 2], [4, 4, 4], [0, 0, 0]])  # 2: too long, 3: never ends
+    batch = {"targets": targets, "loss_mask": targets > 0, "mask": jnp.array([True] * 4 + [False])}
+    state = metric.add(metric.zero(), jnp.zeros((5, 3, 5)), {**batch, "written": written})
+    assert metric.value(state) == 0.5
+    assert np.isnan(metric.value(metric.zero()))
+    with pytest.raises(ValueError, match="not task=binary"):
+        metrics.ExactMatch(spec=spec_of(Task.BINARY, ("a", "b")))

@@ -230,7 +230,7 @@ NODES = {
         "threads": Key(whole(1, 64), "that read a streamed data set ahead", "threads"),
         "timeout": Key(number(above=0), "how long to wait for a batch of a streamed data set", "seconds"),
         "task": Key(
-            optional(one_of("classification", "binary", "regression", "language", "segmentation")),
+            optional(one_of("classification", "binary", "regression", "language", "generation", "segmentation")),
             "what the targets are",
         ),
     },

@@ -44,8 +44,10 @@ def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "dat
     if spec.task is Task.REGRESSION:
         if not np.issubdtype(arrays["targets"].dtype, np.floating):
             raise DataError(f"{name}: targets of a regression must be floats, found {arrays['targets'].dtype}")
-    elif spec.task is Task.LANGUAGE:
-        _check_range(arrays["targets"], len(spec.vocabulary), f"{name}: targets", "tokens of the vocabulary", first)
+    elif spec.task in (Task.LANGUAGE, Task.GENERATION):
+        for part in ("targets", "tokens") if "tokens" in spec.more else ("targets",):
+            what = "tokens of the vocabulary"
+            _check_range(arrays[part], len(spec.vocabulary), f"{name}: {part}", what, first)
     elif spec.task is Task.SEGMENTATION:
         _check_range(arrays["targets"], _classes(spec, name), f"{name}: targets", "classes", first)
     else:

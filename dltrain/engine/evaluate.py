@@ -15,6 +15,7 @@ from flax import nnx
 from dltrain.data.pipeline import in_order
 from dltrain.data.preprocess import Preprocess
 from dltrain.engine.chunk import Pick
+from dltrain.engine.decoding import write_about
 from dltrain.engine.feed import Feed
 from dltrain.engine.precision import FLOAT32, Precision
 from dltrain.engine.state import Graphs, Tree
@@ -118,6 +119,8 @@ def _compile(
     precision: Precision,
     where: Any,
 ) -> Any:
+    writes = any(getattr(metric, "of_written", False) for metric in metrics.values())
+
     def one(params: Tree, rest: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.enter(params), rest, copy=True)
@@ -128,6 +131,7 @@ def _compile(
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
         seen = preprocess.judged(raw, batch)
+        seen = {**seen, "written": write_about(model, inputs, raw)} if writes else seen
         sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
         return sums, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs

@@ -3,11 +3,13 @@
 A metric is a function like a loss, `(outputs, batch, *, options) -> values [B]`, whose mean is taken (`Average`);
 or, where the result is no mean, a class with `zero() -> state`, `add(state, outputs, batch) -> state` (inside jit)
 and `value(state)` (on the host, in float64). States are sums and counts, so batches may come in any size.
+A class with `of_written = True` finds in the batch also `written [B, L]`, what the model writes by itself.
 """
 
 from dltrain.metrics.average import Average, Perplexity
 from dltrain.metrics.calibration import CalibrationError
 from dltrain.metrics.classification import Confusion, accuracy, bits_per_character, log_loss, top_k, zero_one
+from dltrain.metrics.generation import ExactMatch
 from dltrain.metrics.hits import F1, Averaging, Precision, Recall
 from dltrain.metrics.ranking import AUROC, AveragePrecision
 from dltrain.metrics.regression import R2, RMSE, mae, mape, mse
@@ -22,6 +24,7 @@ __all__ = [
     "Averaging",
     "CalibrationError",
     "Confusion",
+    "ExactMatch",
     "Perplexity",
     "Precision",
     "Recall",

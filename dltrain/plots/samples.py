@@ -1,6 +1,7 @@
 """Rows of the test set with prediction and truth, the worst errors marked in red."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -76,6 +77,13 @@ def samples(
     titles = [p if p == t else f"{p}\ntrue: {t}" for p, t in zip(said, true, strict=True)]
     what = "wrong" if classes else "the largest errors"
     return _grid(_pictures(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
+
+
+def captioned(inputs: np.ndarray, texts: Sequence[tuple[str, str]]) -> Figure:
+    """Draw pictures [N, H, W, C] in a grid, each with what was written about it and what is right."""
+    lines = [[fill(*labels([text or "(nothing)"], length=60), 14) for text in pair] for pair in texts]
+    titles = [said if said == true else f"{said}\ntrue: {true}" for said, true in lines]
+    return _grid(_pictures(inputs), titles, np.array([said != true for said, true in texts]), "wrong")
 
 
 def scatter(truth: np.ndarray, prediction: np.ndarray, names: str | Sequence[str] = ()) -> Figure:

@@ -7,8 +7,10 @@ import numpy as np
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
 from dltrain.program import Program
+from dltrain.report.written import written_about
 from dltrain.types import Kind, Task
 
+PANELS = 4  # rows whose attention is drawn
 LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those to draw are chosen
 
 
@@ -18,6 +20,10 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
     match program.parts.spec.task:
         case Task.CLASSIFICATION | Task.BINARY | Task.REGRESSION:
             figures["samples"] = _samples(program, state, found)
+        case Task.GENERATION if program.parts.spec.kind is Kind.IMAGE:
+            figures["samples"] = _captions(program, state, found)
+    if hasattr(program.module, "attention"):
+        figures["attention"] = _attention(program, state, found)
     if "confusion" in found.arrays:
         from dltrain.plots.confusion import confusion
 
@@ -44,3 +50,33 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
     drawn = choose(truth, prediction, losses) if spec.kind is Kind.IMAGE else np.arange(len(rows))
     picked = (truth[drawn], prediction[drawn], losses[drawn])
     return samples(inputs[drawn], spec.kind, *picked, spec.classes, names=spec.target_names)
+
+
+def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw pictures with what was written about them, some of the wrong ones first."""
+    from dltrain.plots.samples import captioned, choose
+
+    rows, losses = found.rows[:LOOKED_AT], found.losses[:LOOKED_AT]
+    written = list(written_about(program, state, rows))
+    drawn = choose(np.ones(len(rows), int), np.array([one.right for one in written], int), losses)
+    texts = [(written[i].text, written[i].truth) for i in drawn]
+    return captioned(program.parts.source.read(rows[drawn])["inputs"], texts)
+
+
+def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw where the model looks in the first rows."""
+    from dltrain.plots.attention import over_steps, over_tokens
+
+    spec, rows = program.parts.spec, found.rows[:PANELS]
+    arrays, weights = program.parts.source.read(rows), program.attention(state, rows)
+    inputs, words = arrays["inputs"], spec.vocabulary
+    if weights.ndim == 3:
+        there = [tokens[:n] for tokens, n in zip(inputs, arrays["lengths"], strict=True)]
+        truth = [tokens[mask] for tokens, mask in zip(arrays["targets"], arrays["loss_mask"], strict=True)]
+        shades = [w[: len(t), : len(s)] for w, t, s in zip(weights, truth, there, strict=True)]
+        return over_tokens([[words[i] for i in s] for s in there], [[words[i] for i in t] for t in truth], shades)
+    titles = [f"row {row}" for row in rows]
+    if spec.kind is Kind.TOKENS:
+        read = [[words[i] for i in tokens] for tokens in inputs]
+        return over_tokens(read, [["weight"]] * len(rows), list(weights[:, None]))
+    return over_steps(inputs, weights, titles)

@@ -1,0 +1,29 @@
+"""Questions to a model that is no outputs: what it writes, where it looks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from dltrain.data.preprocess import Preprocess
+from dltrain.engine.precision import Precision
+from dltrain.engine.state import Graphs, Tree
+from dltrain.types import Batch
+
+
+def make_question(
+    graphs: Graphs, preprocess: Preprocess, precision: Precision, ask: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Compile `(params, rest, batch, **options) -> ask(model, inputs, batch, **options)`, in eval mode.
+
+    The batch is as the source has it, with `mask [B]`; `inputs` are as the model is given them.
+    """
+
+    @jax.jit
+    def run(params: Tree, rest: Tree, raw: Batch, **options: Any) -> Any:
+        model = nnx.merge(graphs.eval, precision.enter(params), rest, copy=True)
+        inputs = precision.enter(preprocess.given(preprocess.scaled(raw)))
+        return precision.leave(ask(model, inputs, raw, **options))
+
+    return run

@@ -1,0 +1,64 @@
+"""Writing sequences with a model, token by token, in one compiled loop."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.data.vocabulary import END, PAD, START
+from dltrain.types import Array, Batch, Decoder
+
+
+def write(
+    model: Decoder,
+    cache: Any,
+    tokens: Array,
+    *,
+    length: int,
+    end: int | None = None,
+    done: Array | None = None,
+    key: Array | None = None,
+    temperature: Array | float = 1.0,
+) -> Array:
+    """Write on from `tokens`, int [B] -> int32 [B, length]; PAD follows the token `end`.
+
+    Args:
+        model: what writes.
+        cache: what it remembers of all before `tokens`.
+        tokens: the last token of each row, not yet given to the model.
+        length: how many tokens to write at most.
+        end: the token after which a row is finished; None: there is none.
+        done: rows that need no writing, bool [B].
+        key: to draw each token by its probability; None: the likeliest is taken.
+        temperature: above 0, divides the logits; only where tokens are drawn.
+    """
+    count = len(tokens)
+    done = jnp.zeros(count, bool) if done is None else done
+
+    def unfinished(state: Any) -> Array:
+        t, _, _, done, _ = state
+        return (t < length) & ~done.all()
+
+    def step(state: Any) -> Any:
+        t, tokens, cache, done, written = state
+        logits, cache = model.decode(tokens, cache)
+        logits = logits.astype(jnp.float32)
+        if key is None:
+            new = jnp.argmax(logits, -1)
+        else:
+            new = jax.random.categorical(jax.random.fold_in(key, t), logits / temperature)
+        new = jnp.where(done, PAD, new).astype(jnp.int32)
+        done = done if end is None else done | (new == end)
+        return t + 1, new, cache, done, written.at[:, t].set(new)
+
+    nothing = jnp.full((count, length), PAD, jnp.int32)
+    state = (jnp.int32(0), tokens.astype(jnp.int32), cache, done, nothing)
+    return jax.lax.while_loop(unfinished, step, state)[-1]
+
+
+def write_about(model: Any, inputs: Any, batch: Batch, **options: Any) -> Array:
+    """Write about the rows of a batch, int32 [B, L], L as of its targets; options as of `write`."""
+    known = {name: value for name, value in inputs.items() if name != "tokens"}  # those are the answer
+    count, length = batch["targets"].shape
+    first = jnp.full(count, START, jnp.int32)
+    return write(model, model.begin(known, count), first, length=length, end=END, done=~batch["mask"], **options)

@@ -1,0 +1,86 @@
+"""An LSTM over a sequence whose states are weighted by what each has to say."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.attention import steps_of, weights_of
+from dltrain.models.rnn import LSTMLayer
+from dltrain.types import Array, Initializer, Kind, Spec, Task
+
+
+class AttentionLSTM(nnx.Module):
+    """Sequences, texts, or pictures by their rows -> [B, outputs].
+
+    `a = softmax(v·tanh(W h + b))` over the steps that are there, and the outputs are linear in `Σ a h` (Bahdanau et
+    al., arXiv:1409.0473; with a learnt query in place of a decoder's state: Yang et al. 2016, eq. 5 to 7).
+    """
+
+    def __init__(
+        self,
+        hidden: int = 128,
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        bidirectional: bool = False,
+        embedding: int = 64,
+        dropout: float = 0.0,
+        forget_bias: float = 1.0,
+        kernel_init: Initializer = initializers.glorot_uniform(),
+        recurrent_init: Initializer = initializers.orthogonal(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            hidden: units of the LSTM, of each direction.
+            spec: what the data delivers; a picture is read as a sequence of its rows.
+            rngs: for the initial values.
+            bidirectional: also read from the end; the states of both directions are joined.
+            embedding: numbers that stand for a token, where the data is text.
+            dropout: the probability to drop a unit before the output, not to keep it.
+            forget_bias: initial bias of the forget gates.
+            kernel_init: initial weights of the LSTM's inputs.
+            recurrent_init: initial weights of its states.
+        """
+        if spec.kind is Kind.TABLE or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
+            raise ValueError(
+                f"needs a sequence or a picture with one answer, and this data is a {spec.kind} for {spec.task}"
+            )
+        text = spec.kind is Kind.TOKENS
+        self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs) if text else None
+        features = embedding if text else spec.inputs.size // spec.inputs.shape[0]
+        inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
+        directions = 2 if bidirectional else 1
+        self.layers = nnx.List(
+            [LSTMLayer(features, hidden, rngs=rngs, forget_bias=forget_bias, **inits) for _ in range(directions)]
+        )
+        width = hidden * directions
+        self.score = nnx.Linear(width, hidden, rngs=rngs)
+        self.query = nnx.Linear(hidden, 1, use_bias=False, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(width, spec.outputs, rngs=rngs)
+
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs]."""
+        del mask  # rows do not see each other
+        states, weights = self._read(inputs)
+        mean = jnp.einsum("bl,blh->bh", weights.astype(states.dtype), states)
+        return self.head(self.dropout(mean, rngs=rngs))
+
+    def attention(self, inputs: Any) -> Array:
+        """Return how much each step counts, float [B, L]; the sum of a row is 1."""
+        return self._read(inputs)[1]
+
+    def _read(self, inputs: Any) -> tuple[Array, Array]:
+        """Return all states [B, L, H] and their weights [B, L]."""
+        x, lengths = (inputs["main"], inputs["lengths"]) if isinstance(inputs, dict) else (inputs, None)
+        x = self.embed(x) if self.embed else x.reshape(*x.shape[:2], -1)
+        there = None if lengths is None else steps_of(lengths, x.shape[1])
+        states = self.layers[0](x, mask=there)[0]
+        if len(self.layers) == 2:
+            back = self.layers[1](x[:, ::-1], mask=None if there is None else there[:, ::-1])[0]
+            states = jnp.concatenate([states, back[:, ::-1]], -1)
+        scores = self.query(jnp.tanh(self.score(states)))[..., 0]
+        return states, weights_of(scores, there)

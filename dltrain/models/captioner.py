@@ -1,0 +1,86 @@
+"""A sequence from a picture: a convolutional encoder, an LSTM decoder."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.cnn import CNN
+from dltrain.models.decoder import State, StatefulLSTM
+from dltrain.models.layers import Norm
+from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
+
+
+class Captioner(nnx.Module):
+    """Pictures and the tokens written so far -> the next token of each position, [B, L, V].
+
+    The picture is the first state of the decoder (Vinyals et al., arXiv:1411.4555, who give it as the first input).
+    """
+
+    def __init__(
+        self,
+        hidden: int = 128,
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        channels: tuple[int, ...] = (32, 64),
+        dense: tuple[int, ...] = (128,),
+        norm: Norm = Norm.NONE,
+        embedding: int = 64,
+        dropout: float = 0.0,
+        forget_bias: float = 1.0,
+        activation: Activation = jax.nn.relu,
+        kernel_init: Initializer = initializers.glorot_uniform(),
+        recurrent_init: Initializer = initializers.orthogonal(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            hidden: units of the decoder.
+            spec: what the data delivers; pictures to be written about.
+            rngs: for the initial values.
+            channels: output channels of each block of the encoder, a 3x3 convolution and 2x2 pooling.
+            dense: units of the encoder's dense layers, behind which it gives the decoder's first state.
+            norm: after each convolution.
+            embedding: numbers that stand for a token.
+            dropout: the probability to drop a unit of a dense layer or before the output, not to keep it.
+            forget_bias: initial bias of the forget gates.
+            activation: of the encoder.
+            kernel_init: initial weights of the LSTM's inputs.
+            recurrent_init: initial weights of its states.
+        """
+        if spec.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
+            raise ValueError(
+                f"writes about pictures, and this data is a {spec.kind} for {spec.task}; try data=digit_captions"
+            )
+        state = replace(spec, task=Task.REGRESSION, targets=ArraySpec((2 * hidden,), "float32"))
+        self.encoder = CNN(
+            channels, spec=state, rngs=rngs, dense=dense, norm=norm, dropout=dropout, activation=activation
+        )
+        self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs)
+        inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
+        self.decoder = StatefulLSTM(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(hidden, spec.outputs, rngs=rngs)
+
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the logits, float [B, L, V]."""
+        states, _ = self.decoder(self.embed(inputs["tokens"]), initial=self._look(inputs, mask=mask, rngs=rngs))
+        return self.head(self.dropout(states, rngs=rngs))
+
+    def begin(self, inputs: Any, count: int) -> State:
+        """Return the decoder's state before the first token; see `dltrain.types.Decoder`."""
+        del count  # as many as there are pictures
+        return self._look(inputs, mask=None, rngs=None)
+
+    def decode(self, tokens: Array, cache: State) -> tuple[Array, State]:
+        """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the state."""
+        states, cache = self.decoder(self.embed(tokens)[:, None], initial=cache)
+        return self.head(states[:, 0]), cache
+
+    def _look(self, inputs: Any, **given: Any) -> State:
+        cell, hidden = jnp.split(self.encoder(inputs["main"], **given), 2, -1)
+        return cell, jnp.tanh(hidden)  # where an LSTM's hidden states lie

@@ -1,0 +1,107 @@
+"""A sequence from a sequence by two LSTMs, the second of which looks back at all states of the first."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.attention import steps_of, weights_of
+from dltrain.models.decoder import StatefulLSTM
+from dltrain.types import Array, Initializer, Kind, Spec, Task
+
+Cache = dict[str, Any]
+"""What the decoder knows: `state` of its LSTM, the encoder's `states [B, L, H]`, and which are `there [B, L]`."""
+
+
+class Seq2Seq(nnx.Module):
+    """Texts and the tokens written so far -> the next token of each position, [B, L written, V].
+
+    The encoder reads in both directions. With its states s and the decoder's h, the weights are a = softmax(s·W h)
+    and the logits linear in tanh(W'[Σ a s; h]) (Luong, Pham and Manning, arXiv:1508.04025, "general", without input
+    feeding).
+    """
+
+    def __init__(
+        self,
+        hidden: int = 128,
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        embedding: int = 64,
+        dropout: float = 0.0,
+        forget_bias: float = 1.0,
+        kernel_init: Initializer = initializers.glorot_uniform(),
+        recurrent_init: Initializer = initializers.orthogonal(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            hidden: units of the decoder; half as many read in each direction.
+            spec: what the data delivers; texts to be written about.
+            rngs: for the initial values.
+            embedding: numbers that stand for a token, read or written.
+            dropout: the probability to drop a unit of an embedding or before the output, not to keep it.
+            forget_bias: initial bias of the forget gates.
+            kernel_init: initial weights of the LSTMs' inputs.
+            recurrent_init: initial weights of their states.
+        """
+        check_texts(spec)
+        if hidden % 2:
+            raise ValueError(f"hidden={hidden} must be even: half of it for each direction of the encoder")
+        options: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
+        options |= {"rngs": rngs, "forget_bias": forget_bias}
+        self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs)
+        self.forward = StatefulLSTM(embedding, hidden // 2, **options)
+        self.backward = StatefulLSTM(embedding, hidden // 2, **options)
+        self.decoder = StatefulLSTM(embedding, hidden, **options)
+        self.score = nnx.Linear(hidden, hidden, use_bias=False, rngs=rngs)
+        self.combine = nnx.Linear(2 * hidden, hidden, use_bias=False, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(hidden, spec.outputs, rngs=rngs)
+
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the logits, float [B, L written, V]."""
+        del mask  # rows do not see each other
+        return self._forced(inputs, rngs)[0]
+
+    def attention(self, inputs: Any) -> Array:
+        """Return where each token of the truth was looked for, float [B, L written, L]; sums of rows are 1."""
+        return self._forced(inputs, None)[1]
+
+    def begin(self, inputs: Any, count: int) -> Cache:
+        """Return the cache before the first token; see `dltrain.types.Decoder`."""
+        del count  # as many as there are texts
+        return self._encode(inputs, None)
+
+    def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
+        """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
+        states, state = self.decoder(self.embed(tokens)[:, None], initial=cache["state"])
+        return self._look_back(states, cache, None)[0][:, 0], {**cache, "state": state}
+
+    def _forced(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, Array]:
+        cache = self._encode(inputs, rngs)
+        states, _ = self.decoder(self.dropout(self.embed(inputs["tokens"]), rngs=rngs), initial=cache["state"])
+        return self._look_back(states, cache, rngs)
+
+    def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> Cache:
+        x = self.dropout(self.embed(inputs["main"]), rngs=rngs)
+        there = steps_of(inputs["lengths"], x.shape[1])
+        states, (cell, hidden) = self.forward(x, mask=there)
+        back, (first_cell, first_hidden) = self.backward(x[:, ::-1], mask=there[:, ::-1])
+        last = jnp.concatenate([cell, first_cell], -1), jnp.concatenate([hidden, first_hidden], -1)
+        return {"state": last, "states": jnp.concatenate([states, back[:, ::-1]], -1), "there": there}
+
+    def _look_back(self, states: Array, cache: Cache, rngs: nnx.Rngs | None) -> tuple[Array, Array]:
+        """Return logits [B, L written, V] and weights [B, L written, L] for the decoder's states."""
+        scores = jnp.einsum("bth,bsh->bts", self.score(states), cache["states"])
+        weights = weights_of(scores, cache["there"][:, None, :])
+        found = jnp.einsum("bts,bsh->bth", weights.astype(states.dtype), cache["states"])
+        both = jnp.tanh(self.combine(jnp.concatenate([found, states], -1)))
+        return self.head(self.dropout(both, rngs=rngs)), weights
+
+
+def check_texts(spec: Spec) -> None:
+    """Raise ValueError unless the data is texts with something to write about them."""
+    if spec.kind is not Kind.TOKENS or spec.task is not Task.GENERATION:
+        raise ValueError(f"writes about texts, and this data is a {spec.kind} for {spec.task}; try data=reverse")

@@ -1,0 +1,128 @@
+"""Models that write: equal to PyTorch with the same weights, the same step by step, blind to padding."""
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from dltrain.models.captioner import Captioner
+from dltrain.models.seq2seq import Seq2Seq
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+RNG = np.random.default_rng(0)
+WORDS = tuple("pse") + tuple("abcd")
+TEXTS = Spec(
+    ArraySpec((5,), "int32"),
+    ArraySpec((4,), "int32"),
+    Task.GENERATION,
+    Kind.TOKENS,
+    vocabulary=WORDS,
+    more={
+        "lengths": ArraySpec((), "int32"),
+        "tokens": ArraySpec((4,), "int32"),
+        "loss_mask": ArraySpec((4,), "bool"),
+    },
+)
+PICTURES = Spec(
+    ArraySpec((4, 4, 1), "float32"),
+    ArraySpec((4,), "int32"),
+    Task.GENERATION,
+    Kind.IMAGE,
+    vocabulary=WORDS,
+    more={"tokens": ArraySpec((4,), "int32"), "loss_mask": ArraySpec((4,), "bool")},
+)
+LENGTHS = np.array([5, 1, 3], np.int32)
+READ = np.where(np.arange(5) < LENGTHS[:, None], RNG.integers(3, 7, (3, 5)), 0).astype(np.int32)
+TOKENS = np.concatenate([np.ones((3, 1)), RNG.integers(3, 7, (3, 3))], 1).astype(np.int32)
+GIVEN = {
+    "seq2seq": {"main": READ, "lengths": LENGTHS, "tokens": TOKENS},
+    "captioner": {"main": RNG.normal(size=(3, 4, 4, 1)).astype(np.float32), "tokens": TOKENS},
+}
+MODELS = {
+    "seq2seq": lambda rngs: Seq2Seq(6, spec=TEXTS, rngs=rngs, embedding=3),
+    "captioner": lambda rngs: Captioner(6, spec=PICTURES, rngs=rngs, channels=(2,), dense=(5,), embedding=3),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_step_by_step_it_says_what_it_says_at_once(name, filled, called, close):
+    model = filled(MODELS[name])
+    at_once, _ = called(model, GIVEN[name])
+    known = {part: array for part, array in GIVEN[name].items() if part != "tokens"}
+    cache = model.begin(known, 3)
+    decode = nnx.jit(type(model).decode)
+    for t in range(TOKENS.shape[1]):
+        logits, cache = decode(model, TOKENS[:, t], cache)
+        close(np.asarray(logits), at_once[:, t])
+
+
+def test_padding_is_not_seen(filled, called):
+    model = filled(MODELS["seq2seq"])
+    outputs, _ = called(model, GIVEN["seq2seq"])
+    longer = {**GIVEN["seq2seq"], "main": np.pad(READ, ((0, 0), (0, 3)), constant_values=4)}
+    found, _ = called(model, longer)
+    np.testing.assert_allclose(found, outputs, rtol=0, atol=1e-6 * np.abs(outputs).max())
+    weights = np.asarray(model.attention(GIVEN["seq2seq"]))
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
+    assert not weights[1, :, 1:].any()
+
+
+def tensor(torch, parameter):
+    return torch.from_numpy(np.array(parameter[...]))
+
+
+def lstm(torch, forward, backward=None):
+    """PyTorch's layer, in one or both directions, with these weights."""
+    module = torch.nn.LSTM(
+        *forward.kernel.shape[:1], len(forward.recurrent), batch_first=True, bidirectional=bool(backward)
+    )
+    weights = {}
+    for suffix, layer in (("", forward), ("_reverse", backward)):
+        if layer is not None:
+            weights[f"weight_ih_l0{suffix}"] = tensor(torch, layer.kernel).T
+            weights[f"weight_hh_l0{suffix}"] = tensor(torch, layer.recurrent).T
+            weights[f"bias_ih_l0{suffix}"] = tensor(torch, layer.bias)
+            weights[f"bias_hh_l0{suffix}"] = torch.zeros_like(tensor(torch, layer.bias))
+    module.load_state_dict(weights)
+    return module
+
+
+def seq2seq_in_torch(torch, model, given):
+    """Logits [B, L written, V]: packed sequences instead of masks."""
+    embed, rnn = tensor(torch, model.embed.embedding), torch.nn.utils.rnn
+    read, lengths = (torch.from_numpy(given[part]).long() for part in ("main", "lengths"))
+    packed = rnn.pack_padded_sequence(embed[read], lengths, batch_first=True, enforce_sorted=False)
+    states, (hidden, cell) = lstm(torch, model.forward, model.backward)(packed)
+    states, _ = rnn.pad_packed_sequence(states, batch_first=True, total_length=read.shape[1])
+    first = tuple(torch.cat([*part], -1)[None] for part in (hidden, cell))
+    written, _ = lstm(torch, model.decoder)(embed[torch.from_numpy(given["tokens"]).long()], first)
+    scores = (written @ tensor(torch, model.score.kernel)) @ states.transpose(1, 2)
+    scores = scores.masked_fill((torch.arange(read.shape[1]) >= lengths[:, None])[:, None], -torch.inf)
+    found = scores.softmax(-1) @ states
+    both = torch.tanh(torch.cat([found, written], -1) @ tensor(torch, model.combine.kernel))
+    return both @ tensor(torch, model.head.kernel) + tensor(torch, model.head.bias)
+
+
+def captioner_in_torch(torch, model, given):
+    """Logits [B, L, V]; the encoder is the CNN that has a test of its own."""
+    features = np.array(model.encoder(given["main"], mask=None, rngs=None))
+    cell, hidden = torch.from_numpy(features).chunk(2, -1)
+    embedded = tensor(torch, model.embed.embedding)[torch.from_numpy(given["tokens"]).long()]
+    states, _ = lstm(torch, model.decoder)(embedded, (hidden.tanh()[None], cell.contiguous()[None]))
+    return states @ tensor(torch, model.head.kernel) + tensor(torch, model.head.bias)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("seq2seq", seq2seq_in_torch), ("captioner", captioner_in_torch)])
+def test_logits_equal_torch(name, theirs, filled, called, close):
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
+    model = filled(MODELS[name])
+    outputs, _ = called(model, GIVEN[name])
+    close(outputs, theirs(torch, model, GIVEN[name]).detach().numpy())
+
+
+def test_other_data_is_refused(spec, filled):
+    with pytest.raises(ValueError, match="writes about texts, and this data is a image for classification"):
+        filled(lambda rngs: Seq2Seq(6, spec=spec, rngs=rngs))
+    with pytest.raises(ValueError, match="writes about pictures, and this data is a image for classification"):
+        filled(lambda rngs: Captioner(6, spec=spec, rngs=rngs))
+    with pytest.raises(ValueError, match="hidden=5 must be even"):
+        filled(lambda rngs: Seq2Seq(5, spec=TEXTS, rngs=rngs))
