@@ -267,6 +267,20 @@ def best_checkpoint(folder: RunFolder, *, say: Callable[[str], None]) -> checkpo
     return checkpoint.load(folder.checkpoints, best)
 
 
+def restored(program: Program, folder: RunFolder, wanted: str | int) -> tuple[TrainState, int]:
+    """Return the state of a run's checkpoint and its step; `wanted` is best, last or a step."""
+    if wanted == "best":
+        found = best_checkpoint(folder, say=complain)
+    elif wanted == "last":
+        found = checkpoint.load_last(folder.checkpoints, say=complain)
+    elif wanted not in (there := checkpoint.steps(folder.checkpoints)):
+        raise CheckpointError(f"checkpoint={wanted}: there are checkpoints of steps {', '.join(map(str, there))}")
+    else:
+        found = checkpoint.load(folder.checkpoints, int(wanted))
+    named = from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
+    return program.place(named), found.step
+
+
 def raise_if_interrupted(trained: Trained, folder: RunFolder) -> None:
     """Raise what ends the process with 130 or 143, saying how to go on."""
     if trained.interrupted:

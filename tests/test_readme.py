@@ -13,7 +13,9 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", README, flags=re.S))
 LINES = [line for line in BLOCKS.splitlines() if line.startswith("dltrain")]
 TRAINING = [
-    line for line in LINES if not re.match(r"dltrain (evaluate|resume|hash|verify|doctor|list|--help)", line)
+    line
+    for line in LINES
+    if not re.match(r"dltrain (evaluate|generate|resume|hash|verify|doctor|list|--help)", line)
 ]
 SINGLE = [line for line in TRAINING if " -m " not in line]
 SHORT = ["limit_batches=1", "epochs=1", "quiet=true"]

@@ -8,14 +8,13 @@ from dltrain.assemble import assemble
 from dltrain.config.call import Call
 from dltrain.config.tree import read_yaml
 from dltrain.data.split import NAMES
-from dltrain.engine import checkpoint, runtime
-from dltrain.engine.folder import RunFolder, existing
-from dltrain.engine.state import from_named
-from dltrain.errors import CheckpointError, ConfigError
+from dltrain.engine import runtime
+from dltrain.engine.folder import existing
+from dltrain.errors import ConfigError
 from dltrain.plan import make_plan
 from dltrain.program import Program
-from dltrain.report.console import Screen, complain, shown
-from dltrain.training import best_checkpoint
+from dltrain.report.console import Screen, shown
+from dltrain.training import restored
 
 
 def run(call: Call) -> int:
@@ -29,10 +28,9 @@ def run(call: Call) -> int:
     parts = assemble(composed.config, composed.trust)
     folder.check_data(parts.described())
     program = Program(parts, make_plan(composed.config, parts))
-    found = _checkpoint(folder, options["checkpoint"])
-    state = program.place(from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}"))
+    state, step = restored(program, folder, options["checkpoint"])
     screen = Screen()  # the run may have been quiet; what is asked for now is the result
-    screen.say(f"{folder.path}, checkpoint of step {found.step}")
+    screen.say(f"{folder.path}, checkpoint of step {step}")
     for split in NAMES if options["split"] == "all" else (options["split"],):
         if not len(parts.splits[split]):
             raise ConfigError(f"split={split}: this run has no {split} rows")
@@ -40,13 +38,3 @@ def run(call: Call) -> int:
         numbers = "  ".join(f"{n} {shown(v)}" for n, v in result.scalars.items())
         screen.say(f"{split:<10}  {len(result.rows)} rows  {numbers}")
     return 0
-
-
-def _checkpoint(folder: RunFolder, wanted: str | int) -> checkpoint.Checkpoint:
-    if wanted == "best":
-        return best_checkpoint(folder, say=complain)
-    if wanted == "last":
-        return checkpoint.load_last(folder.checkpoints, say=complain)
-    if wanted not in (there := checkpoint.steps(folder.checkpoints)):
-        raise CheckpointError(f"checkpoint={wanted}: there are checkpoints of steps {', '.join(map(str, there))}")
-    return checkpoint.load(folder.checkpoints, int(wanted))

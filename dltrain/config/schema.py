@@ -284,6 +284,12 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "split": Key(one_of("train", "validation", "test", "all"), "which rows to measure"),
         "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
     },
+    "generate": {
+        "split": Key(one_of("train", "validation", "test"), "whose rows to write about"),
+        "rows": Key(whole(1), "how many of them", "rows"),
+        "temperature": Key(number(low=0), "0: the likeliest token each time; above: drawn, the wilder the higher"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
+    },
 }
 """The commands that lay typed keys over a run's config, each with options of its own: configs/<command>.yaml."""
 

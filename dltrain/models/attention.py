@@ -7,8 +7,8 @@ from dltrain.types import Array
 
 
 def steps_of(lengths: Array, count: int) -> Array:
-    """Which steps are there, int [B] -> bool [B, count]."""
-    return jnp.arange(count)[None, :] < lengths[:, None]
+    """Which steps are there, int [B] -> bool [B, count]; one at least, so that a padding row stays finite."""
+    return jnp.arange(count)[None, :] < jnp.maximum(lengths, 1)[:, None]
 
 
 def weights_of(scores: Array, mask: Array | None) -> Array:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dltrain.plots.attention import over_steps, over_tokens
 from dltrain.plots.confusion import confusion
 from dltrain.plots.curves import curves
 from dltrain.plots.labels import label_of, labels
 from dltrain.plots.png import png_bytes, png_size, save_png
-from dltrain.plots.samples import WRONG, choose, samples, scatter
+from dltrain.plots.samples import WRONG, captioned, choose, samples, scatter
 from dltrain.types import Kind
 
 DIGITS = [str(k) for k in range(10)]
@@ -205,3 +206,31 @@ def test_equal_figures_are_equal_files(tmp_path):
     for path in paths:
         save_png(curves(history(20, 5)), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_captions_stand_over_their_pictures_and_wrong_ones_are_red():
+    inputs = np.random.default_rng(0).normal(size=(3, 8, 8, 1))
+    texts = [("the even number zero", "the even number zero"), ("", "the $ 6 of an ox"), ("one", "two")]
+    figure = captioned(inputs, texts)
+    assert [" ".join(axes.get_title().split()) for axes in figure.axes] == [
+        "the even number zero",
+        r"(nothing) true: the \$ 6 of an ox",
+        "one true: two",
+    ]
+    assert has_colour(pixels(figure), RED)
+    assert not has_colour(pixels(captioned(inputs[:1], texts[:1])), RED)
+
+
+def test_weights_over_steps_are_bars_and_over_tokens_a_map_with_their_names():
+    weights = np.array([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]])
+    figure = over_steps(np.random.default_rng(0).normal(size=(2, 3, 4, 1)), weights, ["row 5", "row 9"])
+    pixels(figure)
+    for row in range(2):
+        assert [bar.get_width() for bar in figure.axes[2 * row + 1].patches] == weights[row].tolist()
+    figure = over_tokens([["a", "b", "a"], ["c"] * 50], [["one", "<end>"], ["$"]], [weights, weights[:1, :1]])
+    pixels(figure)
+    first, second = figure.axes
+    assert [label.get_text() for label in first.get_xticklabels()] == ["a", "b", "a"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["one", "<end>"]
+    assert "c" not in [label.get_text() for label in second.get_xticklabels()]  # too many to be read
+    np.testing.assert_array_equal(first.images[0].get_array(), weights)

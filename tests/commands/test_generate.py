@@ -1,0 +1,77 @@
+"""A model that writes: what it writes is measured, drawn and printed, and is the same everywhere."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from dltrain.commands import train
+from dltrain.engine.folder import existing
+from dltrain.program import Program
+from dltrain.training import restored
+
+WORDS = ("data=small_captions", "model=captioner", "model.channels=[8]", "model.dense=[]", "model.hidden=32")
+LEARNING = ("epochs=3", "optim.learning_rate=0.01", "data.scale=unit", "quiet=true")
+
+
+@pytest.fixture(scope="module")
+def run(dltrain, tmp_path_factory):
+    """A captioner that is sometimes right, and its program."""
+    folder = tmp_path_factory.mktemp("written") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        made = []
+        patch.setattr(train, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+        said = dltrain(*WORDS, *LEARNING, f"output_dir={folder}")
+    assert said.code == 0, said.err
+    return folder, made[0]
+
+
+@pytest.fixture(scope="module")
+def summary(run):
+    return json.loads((run[0] / "summary.json").read_text(encoding="utf-8"))
+
+
+def test_exact_match_is_the_part_of_rows_that_would_be_right_at_each_token_of_the_truth(run, summary):
+    """Greedy writing leaves the truth at the first token that is wrong after the true ones, and not before."""
+    folder, program = run
+    state, step = restored(program, existing(str(folder)), "best")
+    assert step == summary["best_step"]
+    rows = program.rows("test")
+    logits, truth = program.outputs(state, rows), program.parts.source.read(rows)
+    right = (logits.argmax(-1) == truth["targets"]) | ~truth["loss_mask"]
+    expected = right.all(1).mean()
+    assert 0.1 < expected < 0.9, "the fixture must be trained longer or shorter"
+    assert summary["best"]["test"]["exact_match"] == pytest.approx(expected, abs=1e-6)
+    counted = truth["loss_mask"]
+    assert summary["best"]["test"]["teacher_forced_accuracy"] == pytest.approx(right[counted].mean(), abs=1e-6)
+    assert summary["monitor"] == "validation/exact_match"
+
+
+def test_rows_are_printed_with_truth_and_what_is_written(run, summary, dltrain):
+    folder, program = run
+    count = len(program.rows("test"))
+    said = dltrain("generate", str(folder), f"rows={count}")
+    assert said.code == 0, said.err
+    found = re.findall(r"^row (\d+)\n  truth    (.*)\n  written  (.*)$", said.out, flags=re.M)
+    assert [int(row) for row, *_ in found] == program.rows("test").tolist()
+    right = np.mean([truth == written for _, truth, written in found])
+    assert right == pytest.approx(summary["best"]["test"]["exact_match"], abs=1e-6)
+    drawn = dltrain("generate", str(folder), f"rows={count}", "temperature=3").out
+    again = dltrain("generate", str(folder), f"rows={count}", "temperature=3").out
+    assert drawn == again != said.out
+
+
+def test_pictures_are_drawn_with_what_was_written(run):
+    assert (run[0] / "report" / "samples.png").stat().st_size > 10_000
+
+
+def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
+    said = dltrain("generate", str(digits_run.folder))
+    assert said.code == 2 and "is a run of task=classification, which writes nothing" in said.err
+    said = dltrain("generate", str(run[0]), "split=all")
+    assert said.code == 2 and "split=all: must be one of train, validation, test" in said.err
+    said = dltrain("data=small_captions", "dry_run=true")
+    assert said.code == 2 and "try model=captioner for pictures, model=seq2seq for texts" in said.err
+    said = dltrain("data=small_captions", "model=seq2seq", "dry_run=true")
+    assert said.code == 2 and "writes about texts, and this data is a image for generation" in said.err
