@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,10 +20,12 @@ from dltrain.data.survey import blocks, read_targets, read_whole, size_of
 from dltrain.durations import Duration
 from dltrain.engine.callbacks import Callback
 from dltrain.engine.memory import room_for_data
+from dltrain.engine.players import every, make_players
 from dltrain.engine.rules import Rule, apply_rules, decayed
 from dltrain.engine.state import OptimizerFactory
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
+from dltrain.losses import binary_cross_entropy
 from dltrain.metrics import Average
 from dltrain.types import Array, Batch, Source, Spec, Task
 
@@ -66,10 +69,14 @@ class Parts:
 
 def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
-    spec, source, arrays, splits, pipeline, preprocess = _data(config, trust)
     rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
     optimizer, hparams = _optimizer(config["optim"], rules, trust)
     loss, own = _without_engine_keys(config, "loss")
+    objective = Objective(bind(loss, path="loss", trust=trust), **own)
+    # A reconstruction's loss may take logits; metrics and pictures are of the inputs themselves.
+    reconstructs = config["model"]["task"] == Task.RECONSTRUCTION
+    logits = reconstructs and getattr(objective.loss, "func", objective.loss) is binary_cross_entropy
+    spec, source, arrays, splits, pipeline, preprocess = _data(config, trust, needed="unit" if logits else None)
     model, _ = _without_engine_keys(config, "model")
     metrics, better = _metrics(config["metrics"], spec, trust)
     return Parts(
@@ -78,9 +85,9 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         arrays=arrays,
         splits=splits,
         pipeline=pipeline,
-        preprocess=preprocess,
+        preprocess=replace(preprocess, logits=logits),
         make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
-        objective=Objective(bind(loss, path="loss", trust=trust), **own),
+        objective=objective,
         optimizer=optimizer,
         hparams=hparams,
         rules=rules,
@@ -102,12 +109,13 @@ def _without_engine_keys(config: Config, group: str) -> tuple[dict[str, Any], di
     return {k: v for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
 
 
-def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
+def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tuple[Any, ...]:
     node, own = _without_engine_keys(config, "data")
     task = {"task": Task(own["task"])} if own.get("task") else {}
     source = build(node, path="data", trust=trust, **task)
     spec = source.spec
-    own_task = _without_engine_keys(config, "model")[1]["task"]
+    of_model = _without_engine_keys(config, "model")[1]
+    scale = _scale(own["scale"], needed or of_model["scale"])
     stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= room_for_data())
     arrays = read_whole(source) if stays else None
     targets = read_targets(source) if arrays is None else arrays["targets"]
@@ -121,7 +129,7 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
-    spec = replace(spec, task=Task(own_task)) if own_task else spec
+    spec = replace(spec, task=Task(of_model["task"])) if of_model["task"] else spec
     pipeline = Pipeline(
         splits.train,
         batch_size,
@@ -130,8 +138,14 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
         limit=limit,
         overfit=config["overfit_batches"],
     )
-    preprocess = fit_blocks(blocks(source, splits.train), spec=spec, scale=Scale(own["scale"]))
+    preprocess = fit_blocks(blocks(source, splits.train), spec=spec, scale=scale)
     return spec, source, arrays, splits, pipeline, preprocess
+
+
+def _scale(wanted: str, needed: str | None) -> Scale:
+    if needed and wanted not in ("auto", needed):
+        raise ConfigError(f"data.scale={wanted}: this model and loss need data.scale={needed}")
+    return Scale(needed or "standard") if wanted == "auto" else Scale(wanted)
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -142,21 +156,48 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 def _optimizer(
     node: Mapping[str, Any], rules: tuple[Rule, ...], trust: tuple[str, ...]
 ) -> tuple[OptimizerFactory, dict[str, float]]:
-    clip = node["clip"]
+    clip, players = node["clip"], node["players"] or {}
     node = {k: v for k, v in node.items() if k not in schema.engine_keys("optim")}
     hparams = {n: float(node.pop(n)) for n in ("learning_rate", "weight_decay") if node.get(n) is not None}
-    takes = accepts(node, path="optim", trust=trust)
-    rule = bind(node, path="optim", trust=trust)
-    masked = "mask" in takes and "mask" not in node
+    rule = _rule(node, "optim", trust)
+    named = {name: _player(node, own, name, trust) for name, own in players.items()}
     before = {"norm": optax.clip_by_global_norm, "value": optax.clip}
     clips = [before[kind](size) for kind, size in (clip or {}).items()]
 
     def make(values: Mapping[str, Array]) -> optax.GradientTransformation:
-        mask = {"mask": decayed} if masked else {}
-        after = [apply_rules(rules)] if rules else []
-        return optax.chain(*clips, rule(**{n: values[n] for n in hparams}, **mask), *after)
+        numbers = {n: values[n] for n in hparams}
+        whole = rule(**numbers)
+        if named:
+            rate = values["learning_rate"] / hparams["learning_rate"]  # what the schedule makes of any rate
+            whole = make_players({name: player(numbers, rate) for name, player in named.items()}, whole)
+        return optax.chain(*clips, whole, *([apply_rules(rules)] if rules else []))
 
     return make, hparams
+
+
+def _rule(node: Mapping[str, Any], path: str, trust: tuple[str, ...]) -> Callable[..., Any]:
+    """Bind an optimizer, which waits for its numbers; those that decay leave biases and norms alone."""
+    masked = "mask" in accepts(node, path=path, trust=trust) and "mask" not in node
+    rule = bind(node, path=path, trust=trust)
+    return partial(rule, mask=decayed) if masked else rule
+
+
+def _player(
+    node: Mapping[str, Any], own: Mapping[str, Any], name: str, trust: tuple[str, ...]
+) -> Callable[[Mapping[str, Array], Array], Any]:
+    """Bind a player's optimizer: the common one, or another, with what the player has of its own."""
+    own = dict(own)
+    steps = own.pop("every", 1)
+    rates = {n: own.pop(n) for n in ("learning_rate", "weight_decay") if n in own}
+    rule = _rule(own if "_target_" in own else {**node, **own}, f"optim.players.{name}", trust)
+
+    def make(numbers: Mapping[str, Array], rate: Array) -> Any:
+        mine = {"learning_rate": rates["learning_rate"] * rate} if "learning_rate" in rates else {}
+        decay = {"weight_decay": rates["weight_decay"]} if "weight_decay" in rates else {}
+        common = {n: numbers[n] for n in numbers if n == "learning_rate" or "_target_" not in own}
+        return every(steps, rule(**{**common, **mine, **decay}))
+
+    return make
 
 
 def _pieces(accumulate: int, batch_size: int) -> int:

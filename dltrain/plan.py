@@ -8,8 +8,10 @@ from dltrain.assemble import Parts
 from dltrain.config.hints import nearest
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
+from dltrain.types import Task
 
-HIGHER_FIRST = ("accuracy", "exact_match", "r2")  # what `monitor=auto` looks for before it takes the loss
+FIRST = ("iou", "accuracy", "exact_match", "r2", "reconstruction_error")
+"""What `monitor=auto` looks for before it takes the loss."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,10 @@ def _duration(config: Mapping[str, Any], key: str) -> Duration:
 
 def _monitor(wanted: str | None, parts: Parts, splits: tuple[str, ...]) -> Monitor | None:
     if wanted == "auto":
-        if not splits:
+        if not splits or parts.spec.task is Task.ADVERSARIAL:  # the players' losses say nothing of the samples
             return None
-        name = next((n for n in HIGHER_FIRST if n in parts.metrics), "loss")
+        first = () if parts.spec.task is Task.LANGUAGE else FIRST  # the likelihood is what a text is judged by
+        name = next((n for n in first if n in parts.metrics), "loss")
         return Monitor(splits[0], name, parts.better.get(name) == "higher")
     if wanted is None:
         return None

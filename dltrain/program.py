@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from dltrain.assemble import Parts
 from dltrain.data.pipeline import PADDING
@@ -19,7 +20,7 @@ from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.mesh import Layout, make_layout
 from dltrain.engine.precision import PRECISIONS
-from dltrain.engine.state import TrainState, create, initial, trace_module
+from dltrain.engine.state import TrainState, Tree, create, initial, trace_module
 from dltrain.engine.step import make_step
 from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.metrics import Average
@@ -253,6 +254,25 @@ class Program:
         question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
         batch = {**self.parts.source.read(rows), "mask": np.ones(len(rows), bool)}
         return np.asarray(question(state.params, state.rest, batch, **options))
+
+    @property
+    def samples(self) -> bool:
+        """Whether the model draws examples from noise."""
+        return hasattr(self.module, "sample")
+
+    def sample(self, state: TrainState, count: int, *, seed: int = 0) -> np.ndarray:
+        """Draw examples with these parameters, [count, ...], in the units of the data."""
+        made = self._draw(state.params, state.rest, jax.random.key(seed), count)
+        scaling = self.parts.preprocess.inputs
+        return np.asarray(scaling.inverse(made) if scaling else made)
+
+    @cached_property
+    def _draw(self) -> Any:
+        def draw(params: Tree, rest: Tree, key: jax.Array, count: int) -> jax.Array:
+            model: Any = nnx.merge(self.graphs.eval, self.precision.enter(params), rest, copy=True)
+            return self.precision.leave(model.sample(key, count))
+
+        return jax.jit(draw, static_argnums=3)
 
     def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
         """Return the outputs for these rows, [N, ...], in the units of the data."""

@@ -34,6 +34,7 @@ from dltrain.errors import CheckpointError, Interrupted, NonFiniteError, Termina
 from dltrain.program import Program
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
+from dltrain.report.sampling import Sampling
 
 SAVING = 0.05  # of the time may go into automatic checkpoints
 SKIPS = 10  # with on_nonfinite=skip: so many steps in a row that change nothing end the run
@@ -230,6 +231,8 @@ def _callbacks(
         recorder,
         Progress(screen, recorder, metric=plan.monitor.name if plan.monitor else None, start=first),
     ]
+    if program.samples:
+        callbacks.append(Every(plan.eval_every, Sampling(program, recorder), per_epoch=per_epoch))
     callbacks += own
     callbacks += [stopping] if stopping else []
     callbacks += [StopBelow(LEARNT, "train")] if plan.overfit else []

@@ -32,7 +32,7 @@ class Task(StrEnum):
     GENERATION = "generation"  # as LANGUAGE, given inputs to write about: judged by what the model writes by itself
     SEGMENTATION = "segmentation"  # targets int [B, H, W] in 0..K-1; outputs [B, H, W, K] logits
     RECONSTRUCTION = "reconstruction"  # targets are the inputs as the model is given them; outputs of their shape
-    ENERGY = "energy"  # no targets; outputs are free energies (restricted Boltzmann machine)
+    ENERGY = "energy"  # targets as above, for the metrics; outputs are free energies and a reconstruction
     ADVERSARIAL = "adversarial"  # no targets; outputs are the judgements of a discriminator
 
 

@@ -24,6 +24,11 @@ NEEDS = {  # what a choice needs beside itself to fit together
     "model=captioner": ("data=small_captions",),
     "model=seq2seq": ("data=reverse",),
     "data=pairs": ("data.path=pairs.txt",),
+    "model=unet": ("data=digit_masks",),
+    **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},
+    "loss=gan": ("model=gan",),
+    "metrics=adversarial": ("model=gan",),
+    "loss=contrastive_divergence": ("model=rbm",),
     "model=lenet": ("model.padding=same",),  # 8x8 digits are too small for two 5x5 blocks
 }
 

@@ -26,6 +26,8 @@ AUTOMATIC = {
         "generation": "cross_entropy",
         "segmentation": "cross_entropy",
         "reconstruction": "mse",
+        "energy": "contrastive_divergence",
+        "adversarial": "gan",
     },
     "metrics": {
         "classification": "classification",
@@ -35,6 +37,8 @@ AUTOMATIC = {
         "generation": "generation",
         "segmentation": "segmentation",
         "reconstruction": "reconstruction",
+        "energy": "reconstruction",
+        "adversarial": "adversarial",
     },
 }
 """Group -> task -> what `auto` becomes."""

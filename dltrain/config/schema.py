@@ -160,6 +160,19 @@ def _rule(value: Any) -> dict[str, Any]:
     return {name: kinds[name](v) for name, v in value.items()}
 
 
+def _players(value: Any) -> dict[str, dict[str, Any]]:
+    kinds = {
+        "every": whole(1).parse,
+        "learning_rate": number(above=0).parse,
+        "weight_decay": number(low=0).parse,
+    }
+    if not isinstance(value, Mapping) or not all(isinstance(own, Mapping) for own in value.values()):
+        raise ValueError
+    return {
+        name: {key: kinds[key](v) if key in kinds else v for key, v in own.items()} for name, own in value.items()
+    }
+
+
 FLAG = Kind("true or false", _flag)
 TEXT = Kind("text", _text)
 NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
@@ -170,6 +183,10 @@ MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
 RULE = Kind(
     "{match: regular expression of names, and freeze: true or scale: factor of the learning rate}",
     _rule,
+)
+PLAYERS = Kind(
+    "{part of the model: {every: steps ≥ 1, learning_rate: x > 0, and other arguments of the optimizer}, ...}",
+    _players,
 )
 PACKAGE = Kind("the dotted name of a Python package", _package)
 
@@ -221,8 +238,8 @@ NODES = {
         "split_seed": Key(whole(0, 2**32 - 1), "decides which rows are train, validation and test"),
         "shuffle": Key(FLAG, "a new order in each epoch"),
         "scale": Key(
-            one_of("standard", "unit", "symmetric", "none"),
-            "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows",
+            one_of("auto", "standard", "unit", "symmetric", "none"),
+            "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows; auto: what the model needs",
         ),
         "feed": Key(
             one_of("auto", "resident", "streamed"), "on the device, or read ahead by threads; auto: by its size"
@@ -238,7 +255,8 @@ NODES = {
         "task": Key(
             optional(one_of("reconstruction", "energy", "adversarial")),
             "what a model that needs no targets is trained for; null: for the data's targets",
-        )
+        ),
+        "scale": Key(optional(one_of("unit", "symmetric")), "what data.scale must be; null: any"),
     },
     "loss": {
         "reduction": Key(one_of("mean", "sum"), "how the examples of a batch are put together"),
@@ -256,6 +274,7 @@ NODES = {
         "weight_decay": Key(optional(number(low=0)), "pull of kernels towards 0", argument=True),
         "accumulate": Key(whole(1), "pieces that a batch is worked off in, in so much less memory", "pieces"),
         "clip": Key(optional(CLIP), "bound of the gradient: {norm: 1.0} or {value: 0.5}"),
+        "players": Key(optional(PLAYERS), "optimizers of their own, and how often, for parts of the model (GAN)"),
         "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate of their own"),
     },
     "schedule": {"stretch": Key(FLAG, "when a run is extended: plan anew instead of holding the last value")},

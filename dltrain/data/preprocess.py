@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -43,6 +44,7 @@ class Preprocess:
     inputs: Affine | None  # None for tokens
     targets: Affine | None = None  # regression only
     reconstructs: bool = False  # whether the targets are the scaled inputs
+    logits: bool = False  # whether outputs are the logits of targets in [0, 1]
     beside: tuple[str, ...] = ()  # what the model is given beside its main inputs
 
     def scaled(self, batch: Batch) -> dict[str, Any]:
@@ -63,6 +65,8 @@ class Preprocess:
 
     def outputs(self, outputs: Any) -> Any:
         """Return the outputs in the units of the data."""
+        if self.logits:
+            return jax.nn.sigmoid(outputs)
         return self.targets.inverse(outputs) if self.targets else outputs
 
     def judged(self, raw: Batch, scaled: Batch) -> Batch:
@@ -92,7 +96,9 @@ def fit_blocks(blocks: Iterable[Block], *, spec: Spec, scale: Scale) -> Preproce
     alone otherwise.
     """
     inputs, targets = (None, None) if spec.kind is Kind.TOKENS else _fit(blocks, spec, scale)
-    return Preprocess(inputs, targets, reconstructs=spec.task is Task.RECONSTRUCTION, beside=spec.beside)
+    return Preprocess(
+        inputs, targets, reconstructs=spec.task in (Task.RECONSTRUCTION, Task.ENERGY), beside=spec.beside
+    )
 
 
 def _fit(blocks: Iterable[Block], spec: Spec, scale: Scale) -> tuple[Affine, Affine | None]:

@@ -7,14 +7,17 @@ float may be traced scalars.
 """
 
 from dltrain.losses.classification import binary_cross_entropy, cross_entropy, focal, kl, nll
+from dltrain.losses.generative import contrastive_divergence, gan
 from dltrain.losses.margin import exponential, hinge, perceptron
 from dltrain.losses.regression import huber, log_cosh, mae, mse, quantile
 
 __all__ = [
     "binary_cross_entropy",
+    "contrastive_divergence",
     "cross_entropy",
     "exponential",
     "focal",
+    "gan",
     "hinge",
     "huber",
     "kl",

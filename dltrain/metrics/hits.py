@@ -122,3 +122,17 @@ class F1:
         """Return one number, or one for each class."""
         whole = np.asarray(state.found, np.float64) + np.asarray(state.there, np.float64)
         return self.counts.ratio(state, 2 * np.asarray(state.hits, np.float64), whole)
+
+
+class IoU:
+    """Intersection over union: hits / (found + there - hits), of pixels as a rule."""
+
+    def __init__(self, average: Averaging = Averaging.MACRO, *, spec: Spec):
+        """`average`: macro (the mean IoU), micro, weighted, binary or none."""
+        self.counts = ClassHits(average, spec)
+        self.zero, self.add = self.counts.zero, self.counts.add
+
+    def value(self, state: HitState) -> float | dict[str, float]:
+        """Return one number, or one for each class."""
+        hits, found, there = (np.asarray(part, np.float64) for part in state)
+        return self.counts.ratio(state, hits, found + there - hits)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 
-from dltrain.types import Array
+from dltrain.ops.transposed import conv_transpose
+from dltrain.types import Array, Initializer
 
 
 class Norm(StrEnum):
@@ -42,3 +44,19 @@ def normalise(norm: nnx.BatchNorm | nnx.LayerNorm | None, x: Array, *, mask: Arr
         valid = None if mask is None else mask.reshape(len(x), *(1,) * (x.ndim - 1))
         return norm(x, mask=valid).astype(x.dtype)
     return x if norm is None else norm(x)
+
+
+class ConvTranspose(nnx.Module):
+    """Makes pictures `stride` times as large, [B, H, W, C] -> [B, sH, sW, K]; see `ops.transposed`."""
+
+    def __init__(
+        self, depth: int, out: int, kernel: int, stride: int, *, kernel_init: Initializer, rngs: nnx.Rngs
+    ) -> None:
+        """`depth` channels become `out`."""
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (kernel, kernel, depth, out)))
+        self.bias = nnx.Param(jnp.zeros(out))
+        self.stride = stride
+
+    def __call__(self, x: Array) -> Array:
+        """Convolve and add the bias."""
+        return conv_transpose(x, self.kernel[...], self.stride) + self.bias[...].reshape(1, 1, 1, -1)

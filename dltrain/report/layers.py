@@ -64,6 +64,8 @@ def _recording(found: list[Layer]) -> Wrap:
             closed = jax.make_jaxpr(plain)(*args[:1])
             output = jax.tree.leaves(closed.out_avals)[0].shape[1:]
             parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+            if any(layer.name == name for layer in found):  # called again
+                parameters = 0
             if parameters or flops(closed.jaxpr):
                 found.append(Layer(name, kind.__name__, tuple(output), parameters, flops(closed.jaxpr)))
             return call(*args, **kwargs)

@@ -1,5 +1,6 @@
 """Pictures of what a model makes of a split: which there are follows from the task."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,12 @@ import numpy as np
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
 from dltrain.program import Program
+from dltrain.report.sampling import drawn
 from dltrain.report.written import written_about
 from dltrain.types import Kind, Task
 
 PANELS = 4  # rows whose attention is drawn
+FEW = 12  # pictures in a row
 LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those to draw are chosen
 
 
@@ -22,13 +25,47 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
             figures["samples"] = _samples(program, state, found)
         case Task.GENERATION if program.parts.spec.kind is Kind.IMAGE:
             figures["samples"] = _captions(program, state, found)
+        case Task.RECONSTRUCTION | Task.ENERGY:
+            figures["reconstructions"] = _reconstructions(program, state, found)
+        case Task.SEGMENTATION:
+            figures["masks"] = _masks(program, state, found)
     if hasattr(program.module, "attention"):
         figures["attention"] = _attention(program, state, found)
+    if program.samples:
+        figures["made"] = drawn(program, state)
     if "confusion" in found.arrays:
         from dltrain.plots.confusion import confusion
 
         figures["confusion_matrix"] = confusion(found.arrays["confusion"], program.parts.spec.classes)
     return figures
+
+
+def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw rows and what the model makes of them: pictures one below the other, numbers one against the other."""
+    from dltrain.plots.panels import panels
+    from dltrain.plots.samples import scatter
+
+    parts = program.parts
+    images = parts.spec.kind is Kind.IMAGE
+    rows = found.rows[: FEW if images else LOOKED_AT]
+    outputs = program.outputs(state, rows)
+    made: Any = outputs["reconstruction"] if isinstance(outputs, Mapping) else outputs
+    originals = parts.source.read(rows)["inputs"]
+    back = parts.preprocess.inputs.inverse(made) if parts.preprocess.inputs else made
+    if images:
+        return panels({"original": originals, "reconstruction": np.asarray(back)})
+    return scatter(originals, np.asarray(back), parts.spec.features)
+
+
+def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw inputs, true classes of their pixels and predicted ones; half of them those with the largest losses."""
+    from dltrain.plots.panels import panels
+
+    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[: FEW // 2]
+    rows = found.rows[np.concatenate([worst, np.setdiff1d(np.arange(len(found.rows)), worst)[: FEW - len(worst)]])]
+    read = program.parts.source.read(rows)
+    predicted = program.outputs(state, rows).argmax(-1)
+    return panels({"input": read["inputs"], "truth": read["targets"], "prediction": predicted})
 
 
 def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:

@@ -14,6 +14,7 @@ from dltrain.engine.runtime import arithmetic
 from dltrain.program import Program
 from dltrain.report.console import Screen
 from dltrain.report.layers import layers
+from dltrain.types import SELF_TAUGHT
 
 
 def introduce(
@@ -27,7 +28,8 @@ def introduce(
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
-    screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.inputs.dtype}; {spec.task}, {goal}")
+    goal = str(spec.task) if spec.task in SELF_TAUGHT else f"{spec.task}, {goal}"
+    screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.inputs.dtype}; {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
         screen.say(f"        classes are not balanced in train: {counts}")

@@ -1,0 +1,39 @@
+"""Losses of models that need no targets: their outputs are a dict, which says what is to be set against what."""
+
+from collections.abc import Mapping
+
+import jax
+
+from dltrain.losses.targets import check_range, widened
+from dltrain.types import Array, Batch
+
+
+def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: float = 0.0) -> dict[str, Array]:
+    """`-log D(x) - log(1 - D(G(z)))` of the discriminator, `-log D(G(z))` of the generator: logits [B] -> [B] each.
+
+    The latter is the form that does not saturate. Goodfellow et al., arXiv:1406.2661.
+
+    Args:
+        outputs: logits `real`, `fake` and `fooling`; which gradient goes where is the model's affair.
+        batch: not looked at.
+        label_smoothing: ε in 0..1: real rows count as real by 1-ε only (Salimans et al., arXiv:1606.03498).
+    """
+    del batch
+    check_range("label_smoothing", label_smoothing, 0, 1)
+    real, fake, fooling = (widened(_of("gan", outputs, name)) for name in ("real", "fake", "fooling"))
+    believed = jax.nn.softplus(-real) + label_smoothing * real  # = (1-ε) softplus(-z) + ε softplus(z)
+    return {"discriminator": believed + jax.nn.softplus(fake), "generator": jax.nn.softplus(-fooling)}
+
+
+def contrastive_divergence(outputs: Mapping[str, Array], batch: Batch) -> Array:
+    """`F(v) - F(v_k)`, free energies of the row and of the end of its chain: [B] -> [B]. Hinton 2002."""
+    del batch
+    data, model = (widened(_of("contrastive_divergence", outputs, name)) for name in ("data", "model"))
+    return data - model
+
+
+def _of(loss: str, outputs: Mapping[str, Array], name: str) -> Array:
+    if not isinstance(outputs, Mapping) or name not in outputs:
+        found = ", ".join(outputs) if isinstance(outputs, Mapping) else "an array"
+        raise ValueError(f"{loss}: the model must return a dict with {name}; found {found}")
+    return outputs[name]

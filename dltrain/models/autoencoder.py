@@ -1,0 +1,71 @@
+"""The autoencoder: what is left of a row that goes through few units and back."""
+
+import itertools
+from typing import Any
+
+import jax
+from flax import nnx
+
+from dltrain import activations, initializers
+from dltrain.types import Activation, Array, Initializer, Spec
+
+
+class Autoencoder(nnx.Module):
+    """Encoder, code, decoder: [B, ...] -> a reconstruction of the same shape.
+
+    The encoder's layers are named as an MLP's are (`hidden.0`, ..., the last makes the code), so that one can begin
+    with them (`model=mlp init_from=RUN`). Without hidden layers and activations its best code spans the principal
+    components (Baldi and Hornik 1989).
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (128,),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        code: int = 32,
+        decoder: tuple[int, ...] | None = None,
+        activation: Activation = jax.nn.relu,
+        code_activation: Activation = activations.identity,
+        output: Activation = activations.identity,
+        kernel_init: Initializer = initializers.he_normal(),
+        bias_init: Initializer = initializers.zeros(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            widths: units of the encoder's hidden layers.
+            spec: what the data delivers.
+            rngs: for the initial values.
+            code: how many numbers a row becomes.
+            decoder: units of the decoder's hidden layers; None: the encoder's the other way round.
+            activation: of the hidden layers.
+            code_activation: of the code.
+            output: of the reconstruction; with `binary_cross_entropy`, which takes logits, identity.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+        """
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        down = (spec.inputs.size, *widths, code)
+        up = (code, *(widths[::-1] if decoder is None else decoder), spec.inputs.size)
+        self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(down)])
+        self.decoder = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(up)])
+        self.activation, self.code_activation, self.output = activation, code_activation, output
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the reconstruction, float, shaped as the inputs."""
+        del mask, rngs
+        *hidden, last = self.decoder
+        x = self.encode(inputs)
+        for layer in hidden:
+            x = self.activation(layer(x))
+        return self.output(last(x)).reshape(inputs.shape)
+
+    def encode(self, inputs: Array) -> Array:
+        """Return the code, float [B, code]."""
+        x = inputs.reshape(len(inputs), -1)
+        *hidden, last = self.hidden
+        for layer in hidden:
+            x = self.activation(layer(x))
+        return self.code_activation(last(x))

@@ -1,0 +1,196 @@
+"""Generative adversarial networks: a generator and a discriminator in one module, taught by one loss.
+
+Each player's gradient is cut where it would reach the other, so that one step updates both. Goodfellow et al.,
+arXiv:1406.2661; DCGAN: Radford et al., arXiv:1511.06434.
+"""
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import activations, initializers
+from dltrain.models.cnn import CNN, Pool
+from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
+from dltrain.models.mlp import MLP
+from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
+
+Verdicts = dict[str, Array]
+"""Logits [B] that a row is real: of `real` rows, of `fake` ones (for the discriminator), and `fooling` (the same
+logits, for the generator)."""
+
+
+class GAN(nnx.Module):
+    """Two multilayer perceptrons, for tables and small pictures: [B, ...] -> verdicts."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (128, 128),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        noise: int = 16,
+        activation: Activation = jax.nn.relu,
+        output: Activation = activations.identity,
+        norm: Norm = Norm.BATCH,
+        discriminator_norm: Norm = Norm.NONE,
+        dropout: float = 0.0,
+        kernel_init: Initializer = initializers.he_normal(),
+    ) -> None:
+        """Build the players.
+
+        Args:
+            widths: units of the hidden layers of the discriminator; of the generator, the other way round.
+            spec: what the data delivers.
+            rngs: for the initial values.
+            noise: how many numbers an example is made from.
+            activation: of the generator; the discriminator's are leaky (0.2).
+            output: of the generator; `tanh` for pictures with `data.scale=symmetric`.
+            norm: of the generator's hidden layers.
+            discriminator_norm: of the discriminator's hidden layers.
+            dropout: of the discriminator.
+            kernel_init: initial weights.
+        """
+        init: dict[str, Any] = {"kernel_init": kernel_init, "rngs": rngs}
+        made = Spec(ArraySpec((noise,), "float32"), spec.inputs, Task.REGRESSION, Kind.TABLE)
+        self.generator = MLP(widths[::-1], spec=made, activation=activation, norm=norm, **init)
+        self.discriminator = MLP(
+            widths,
+            spec=replace(spec, task=Task.BINARY),
+            activation=_leaky,
+            norm=discriminator_norm,
+            dropout=dropout,
+            **init,
+        )
+        self.noise, self.output, self.shape = noise, output, spec.inputs.shape
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
+        """Judge rows and as many made ones; without `rngs` from fixed noise."""
+        fake = self._make(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask, rngs)
+        return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
+
+    def sample(self, key: Array, count: int) -> Array:
+        """Make examples, float [count, ...], scaled as the inputs are."""
+        return self._make(jax.random.normal(key, (count, self.noise)), None, None)
+
+    def _make(self, noise: Array, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        made = self.output(self.generator(noise, mask=mask, rngs=rngs))
+        return made.reshape(len(noise), *self.shape)
+
+
+class DCGAN(nnx.Module):
+    """Two convolutional networks for pictures in [-1, 1]: [B, H, W, C] -> verdicts."""
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        noise: int = 64,
+        kernel: int = 4,
+        norm: Norm = Norm.BATCH,
+        discriminator_norm: Norm = Norm.BATCH,
+        kernel_init: Initializer = initializers.normal(0.02),
+    ) -> None:
+        """Build the players.
+
+        Args:
+            channels: of the discriminator's convolutions, each of which halves height and width; of the generator,
+                the other way round.
+            spec: what the data delivers; pictures whose sides divide by 2 to the number of channels.
+            rngs: for the initial values.
+            noise: how many numbers a picture is made from.
+            kernel: height and width of the convolutions; even.
+            norm: of the generator's hidden layers.
+            discriminator_norm: of the discriminator's convolutions; real and made pictures are normalised apart.
+            kernel_init: initial weights.
+        """
+        if spec.kind is not Kind.IMAGE:
+            raise ValueError(f"makes pictures, and this data is a {spec.kind}; try model=gan")
+        self.generator = Generator(channels[::-1], spec, noise, kernel, norm, kernel_init, rngs)
+        self.discriminator = CNN(
+            channels,
+            spec=replace(spec, task=Task.BINARY),
+            rngs=rngs,
+            kernel=kernel,
+            stride=2,
+            pool=Pool.NONE,
+            norm=discriminator_norm,
+            dense=(),
+            activation=_leaky,
+            kernel_init=kernel_init,
+        )
+        self.noise = noise
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
+        """Judge pictures and as many made ones; without `rngs` from fixed noise."""
+        fake = self.generator(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask=mask)
+        return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
+
+    def sample(self, key: Array, count: int) -> Array:
+        """Make pictures, float [count, H, W, C] in [-1, 1]."""
+        return self.generator(jax.random.normal(key, (count, self.noise)), mask=None)
+
+
+class Generator(nnx.Module):
+    """Noise [B, N] -> pictures [B, H, W, C] in [-1, 1]: a small one, made twice as large again and again."""
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        spec: Spec,
+        noise: int,
+        kernel: int,
+        norm: Norm,
+        kernel_init: Initializer,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Start from channels[0] at the smallest size."""
+        height, width, depth = spec.inputs.shape
+        times = 2 ** len(channels)
+        if height % times or width % times:
+            raise ValueError(
+                f"pictures of {height}x{width} cannot be halved {len(channels)} times; use fewer model.channels"
+            )
+        self.small = (height // times, width // times, channels[0])
+        self.first = nnx.Linear(
+            noise, self.small[0] * self.small[1] * self.small[2], kernel_init=kernel_init, rngs=rngs
+        )
+        self.norms = nnx.List([make_norm(norm, c, rngs=rngs) for c in channels])
+        self.larger = nnx.List(
+            [
+                ConvTranspose(a, b, kernel, 2, kernel_init=kernel_init, rngs=rngs)
+                for a, b in itertools.pairwise((*channels, depth))
+            ]
+        )
+
+    def __call__(self, noise: Array, *, mask: Array | None) -> Array:
+        """Return the pictures; rows whose mask is False change nothing for the others."""
+        x = self.first(noise).reshape(len(noise), *self.small)
+        for norm, larger in zip(self.norms, self.larger, strict=True):
+            x = larger(jax.nn.relu(normalise(norm, x, mask=mask)))
+        return jnp.tanh(x)
+
+
+def judge(discriminator: Any, real: Array, fake: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
+    """Judge real and made rows, [B, ...] each, apart, so that batch norm sees one kind at a time."""
+    graphdef, params, rest = nnx.split(discriminator, nnx.Param, ...)
+    still = nnx.merge(graphdef, jax.tree.map(jax.lax.stop_gradient, params), rest, copy=True)
+    fake = fake.astype(real.dtype)
+    fooling = still(fake, mask=mask, rngs=rngs)
+    judged = {"real": real, "fake": jax.lax.stop_gradient(fake)}
+    logits = {name: discriminator(rows, mask=mask, rngs=rngs) for name, rows in judged.items()}
+    return {name: value[:, 0] for name, value in {**logits, "fooling": fooling}.items()}
+
+
+def _leaky(x: Array) -> Array:
+    return jax.nn.leaky_relu(x, 0.2)
+
+
+def _noise(rngs: nnx.Rngs | None, shape: tuple[int, int], dtype: Any) -> Array:
+    key = jax.random.key(0) if rngs is None else rngs.dropout()
+    return jax.random.normal(key, shape, dtype)

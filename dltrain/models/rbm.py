@@ -1,0 +1,101 @@
+"""Restricted Boltzmann machines, one or a stack of them: units of 0 and 1, taught by contrastive divergence.
+
+Hinton 2002 (contrastive divergence); Hinton, Osindero and Teh 2006 (stacks, trained one after the other).
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.types import Array, Initializer, Spec
+
+
+class RBM(nnx.Module):
+    """Energies and reconstructions of rows in [0, 1], [B, ...]; of several layers only the last one learns.
+
+    A stack is trained from below, each run beginning with the last one's weights:
+    `model.widths=[256]`, then `model.widths=[256,128] init_from=RUN`. The layers are named as those of an MLP are
+    (`hidden.0`, ...), which can begin with all of them (`model=mlp model.activation=sigmoid init_from=RUN`).
+    A weight decay of the optimizer would reach the lower layers too: freeze them with `optim.rules`.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (256,),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        k: int = 1,
+        sweeps: int = 500,
+        kernel_init: Initializer = initializers.normal(0.01),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            widths: hidden units of each layer.
+            spec: what the data delivers.
+            rngs: for the initial values.
+            k: Gibbs steps from a row of the data to the chain's end.
+            sweeps: Gibbs steps from noise to a sample.
+            kernel_init: initial weights.
+        """
+        if not widths or k < 1:
+            raise ValueError(f"widths={list(widths)} k={k}: at least one layer and one step are needed")
+        sizes = (spec.inputs.size, *widths)
+        self.hidden = nnx.List(
+            [nnx.Linear(a, b, kernel_init=kernel_init, rngs=rngs) for a, b in itertools.pairwise(sizes)]
+        )
+        self.visible = nnx.List([nnx.Param(jnp.zeros(size)) for size in sizes[:-1]])
+        self.k, self.sweeps, self.shape = k, sweeps, spec.inputs.shape
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> dict[str, Array]:
+        """Return the free energies [B] of `data` and `model`, the chain's end, and `reconstruction` [B, ...].
+
+        Without `rngs` the chain is the mean field: probabilities in place of drawn units.
+        """
+        del mask
+        v = inputs.reshape(len(inputs), -1)
+        for below in range(len(self.hidden) - 1):
+            v = jax.nn.sigmoid(self.hidden[below](v))
+        v = jax.lax.stop_gradient(v)
+        end = p = v
+        for _ in range(self.k if rngs else 1):
+            h = jax.nn.sigmoid(self.hidden[-1](end))
+            p = self._down(_drawn(h, rngs), -1)
+            end = _drawn(p, rngs)
+        data, model = self.free_energy(v), self.free_energy(jax.lax.stop_gradient(end))
+        return {"data": data, "model": model, "reconstruction": self._to_the_ground(p).reshape(inputs.shape)}
+
+    def free_energy(self, v: Array) -> Array:
+        """`F(v) = -b·v - Σ_j softplus(c_j + v·W_j)` of the last layer, [B, V] -> [B]; exp(-F) sums over all h."""
+        wide = jax.nn.softplus(self.hidden[-1](v)).astype(jnp.float32).sum(-1)
+        return -(v @ self.visible[-1][...]).astype(jnp.float32) - wide
+
+    def sample(self, key: Array, count: int) -> Array:
+        """Draw rows by Gibbs steps from noise, float [count, ...]: probabilities of the last step."""
+        start, key = jax.random.split(key)
+        h = jax.random.bernoulli(start, 0.5, (count, self.hidden[-1].out_features)).astype(jnp.float32)
+
+        def sweep(i: Array, h: Array) -> Array:
+            down, up = jax.random.split(jax.random.fold_in(key, i))
+            v = jax.random.bernoulli(down, self._down(h, -1)).astype(h.dtype)
+            return jax.random.bernoulli(up, jax.nn.sigmoid(self.hidden[-1](v))).astype(h.dtype)
+
+        h = jax.lax.fori_loop(0, self.sweeps, sweep, h)
+        return self._to_the_ground(self._down(h, -1)).reshape(count, *self.shape)
+
+    def _down(self, h: Array, layer: int) -> Array:
+        """Probabilities of a layer's visible units, given its hidden ones."""
+        return jax.nn.sigmoid(h @ self.hidden[layer].kernel[...].T + self.visible[layer][...].reshape(1, -1))
+
+    def _to_the_ground(self, p: Array) -> Array:
+        for layer in reversed(range(len(self.hidden) - 1)):
+            p = self._down(p, layer)
+        return p
+
+
+def _drawn(p: Array, rngs: nnx.Rngs | None) -> Array:
+    return jax.random.bernoulli(rngs.dropout(), p).astype(p.dtype) if rngs else p

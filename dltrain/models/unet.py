@@ -1,0 +1,95 @@
+"""The U-Net: a class for each pixel, from what the whole picture and the pixel's neighbours say."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
+from dltrain.ops.conv import conv_general_dilated
+from dltrain.ops.pool import max_pool
+from dltrain.types import Activation, Array, Initializer, Kind, Spec
+
+
+class UNet(nnx.Module):
+    """Pictures [B, H, W, C] -> logits [B, H, W, K]. Ronneberger et al., arXiv:1505.04597, with padding.
+
+    Each level halves the picture; on the way back it is doubled again and set beside what the way down had kept.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (16, 32, 64),
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        norm: Norm = Norm.BATCH,
+        activation: Activation = jax.nn.relu,
+        kernel_init: Initializer = initializers.he_normal(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            channels: of each level, from the full size down.
+            spec: what the data delivers; pictures whose sides divide by 2 to the number of levels less one.
+            rngs: for the initial values.
+            norm: after each convolution, before the activation.
+            activation: of each convolution.
+            kernel_init: initial weights.
+        """
+        if spec.kind is not Kind.IMAGE:
+            raise ValueError(f"needs pictures, and this data is a {spec.kind}")
+        height, width, depth = spec.inputs.shape
+        times = 2 ** (len(channels) - 1)
+        if height % times or width % times:
+            raise ValueError(
+                f"pictures of {height}x{width} cannot be halved {len(channels) - 1} times; use fewer model.channels"
+            )
+        init: dict[str, Any] = {"kernel_init": kernel_init, "rngs": rngs}
+        self.down, self.up, self.larger = nnx.List(), nnx.List(), nnx.List()
+        for out in channels:
+            self.down.append(_Block(depth, out, norm, activation, **init))
+            depth = out
+        for out in reversed(channels[:-1]):
+            self.larger.append(ConvTranspose(depth, out, 2, 2, **init))
+            self.up.append(_Block(2 * out, out, norm, activation, **init))
+            depth = out
+        self.head = nnx.Linear(depth, spec.outputs, rngs=rngs)
+
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the logits, float [B, H, W, K]."""
+        del rngs
+        *down, bottom = self.down
+        x, kept = inputs, []
+        for block in down:
+            kept.append(block(x, mask))
+            x = max_pool(kept[-1], (2, 2), (2, 2))
+        x = bottom(x, mask)
+        for larger, block in zip(self.larger, self.up, strict=True):
+            x = block(jnp.concatenate([kept.pop(), larger(x)], -1), mask)
+        return self.head(x)
+
+
+class _Block(nnx.Module):
+    """Two convolutions 3x3."""
+
+    def __init__(
+        self, depth: int, out: int, norm: Norm, activation: Activation, *, kernel_init: Initializer, rngs: nnx.Rngs
+    ) -> None:
+        self.convolutions = nnx.List(
+            [
+                nnx.Conv(
+                    size, out, (3, 3), kernel_init=kernel_init, conv_general_dilated=conv_general_dilated, rngs=rngs
+                )
+                for size in (depth, out)
+            ]
+        )
+        self.norms = nnx.List([make_norm(norm, out, rngs=rngs) for _ in range(2)])
+        self.activation = activation
+
+    def __call__(self, x: Array, mask: Array | None) -> Array:
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = self.activation(normalise(norm, convolution(x), mask=mask))
+        return x

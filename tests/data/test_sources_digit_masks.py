@@ -1,0 +1,42 @@
+"""Digits under uneven light: a row depends on its number and the seed alone, its mask on the digit."""
+
+import numpy as np
+import pytest
+
+from dltrain.data.check import check_rows
+from dltrain.data.sources.digit_masks import DigitMasks
+from dltrain.data.sources.embedded import Embedded
+
+DIGITS = Embedded("digits")
+
+
+def test_rows_are_what_the_spec_promises_whoever_asks_for_them():
+    source = DigitMasks(DIGITS, seed=3)
+    rows = source.read(np.arange(20))
+    check_rows(rows, source.spec)
+    some = source.read(np.array([7, 2]))
+    for name in rows:
+        np.testing.assert_array_equal(some[name], rows[name][[7, 2]])
+    np.testing.assert_array_equal(rows["targets"], DIGITS.read(np.arange(20))["inputs"][..., 0] >= 8)
+
+
+def test_seed_and_noise_make_another_data_set():
+    sources = [DigitMasks(DIGITS), DigitMasks(DIGITS, seed=1), DigitMasks(DIGITS, noise=0.1)]
+    assert len({source.fingerprint for source in sources}) == 3
+    pictures = [source.read(np.arange(3))["inputs"] for source in sources]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
+
+
+def test_no_threshold_finds_the_digit():
+    """The best of all brightnesses, chosen on the very rows that it is judged on."""
+    rows = DigitMasks(DIGITS).read(np.arange(300))
+    truth = rows["targets"] == 1
+    found = [rows["inputs"][..., 0] >= level for level in range(256)]
+    best = max((truth & one).sum() / (truth | one).sum() for one in found)
+    assert best < 0.5
+
+
+def test_other_pictures_are_refused():
+    with pytest.raises(ValueError, match=r"needs grey pictures \[H, W, 1\], found \[4\]"):
+        DigitMasks(Embedded("iris"))
