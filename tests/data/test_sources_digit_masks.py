@@ -34,7 +34,7 @@ def test_no_threshold_finds_the_digit():
     truth = rows["targets"] == 1
     found = [rows["inputs"][..., 0] >= level for level in range(256)]
     best = max((truth & one).sum() / (truth | one).sum() for one in found)
-    assert best < 0.5
+    assert best < 0.55
 
 
 def test_other_pictures_are_refused():

@@ -1,0 +1,63 @@
+"""Judge a GAN's pictures by a classifier: `python scripts/judge_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
+
+Both are run folders of dltrain, trained on pictures of one size. Prints the share of the made pictures that the
+classifier is sure about (a class of probability 0.9 or more), and the share of each class among all of them.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from dltrain.assemble import assemble
+from dltrain.config.tree import read_yaml
+from dltrain.engine.folder import RunFolder
+from dltrain.engine.state import TrainState, from_named
+from dltrain.plan import make_plan
+from dltrain.program import Program
+from dltrain.training import best_checkpoint
+
+SURE = 0.9
+
+
+def loaded(path: Path) -> tuple[Program, TrainState]:
+    """Load a run with the best weights it has."""
+    folder = RunFolder(path)
+    config = read_yaml(folder.config)
+    parts = assemble(config)
+    program = Program(parts, make_plan(config, parts))
+    found = best_checkpoint(folder, say=print)
+    return program, from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
+
+
+def made(path: Path, count: int) -> np.ndarray:
+    """Draw pictures from a run's model, [count, H, W, C] in the data's units; as whole numbers, which data are."""
+    program, state = loaded(path)
+    return np.round(program.sample(state, count))
+
+
+def probabilities(path: Path, pictures: np.ndarray) -> np.ndarray:
+    """Ask a run's classifier, [N, H, W, C] in the data's units -> [N, K]."""
+    program, state = loaded(path)
+    model = nnx.merge(program.graphs.eval, state.params, state.rest)
+    scaled = program.parts.preprocess.inputs.forward(jnp.asarray(pictures))
+    return np.asarray(jax.nn.softmax(model(scaled, mask=None, rngs=None)))
+
+
+def judged(probability: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the share of rows with a sure class, and each class's share of all rows."""
+    shares = np.bincount(probability.argmax(1), minlength=probability.shape[1]) / len(probability)
+    return float((probability.max(1) >= SURE).mean()), shares
+
+
+def main(gan: str, classifier: str, count: str = "1000") -> None:
+    """Print both."""
+    sure, shares = judged(probabilities(Path(classifier), made(Path(gan), int(count))))
+    print(f"sure about {sure:.1%} of {count}; classes " + " ".join(f"{share:.1%}" for share in shares))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
