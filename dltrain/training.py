@@ -28,7 +28,7 @@ from dltrain.engine.folder import RunFolder
 from dltrain.engine.loop import Loop, Outcome, Pace
 from dltrain.engine.profile import Profile
 from dltrain.engine.recorder import Recorder
-from dltrain.engine.saving import Saver
+from dltrain.engine.saving import Saver, Spent
 from dltrain.engine.state import ROLLBACKS, TrainState, from_named
 from dltrain.errors import CheckpointError, Interrupted, NonFiniteError, Terminated
 from dltrain.program import Program
@@ -107,10 +107,11 @@ def train(
     out from there on. `at_start` may describe the run to the recorder, which the caller closes.
     """
     left_out, signals = _left_out(start), Signals()
+    spent = Spent(**start.meta["spent"]) if start else Spent()
     try:
         while True:
             try:
-                return _leg(program, folder, screen, start, state, at_start, left_out, signals)
+                return _leg(program, folder, screen, start, state, at_start, left_out, signals, spent)
             except NonFiniteError as error:
                 if not program.plan.rollback or len(left_out) == ROLLBACKS:
                     raise
@@ -135,6 +136,7 @@ def _leg(
     at_start: Callable[[Recorder], None],
     left_out: list[int],
     signals: Signals,
+    spent: Spent,
 ) -> Trained:
     """Train until the end, or until a step is not finite."""
     plan, parts = program.plan, program.parts
@@ -150,7 +152,7 @@ def _leg(
     at_start(recorder)
     monitor = plan.monitor
     best = Best(monitor.split, monitor.name, monitor.higher_is_better) if monitor else None
-    callbacks, saver = _callbacks(program, folder, screen, recorder, best, first)
+    callbacks, saver = _callbacks(program, folder, screen, recorder, best, first, spent)
     pace = Pace(most=program.capacity)
     profile = Profile(folder.tensorboard, pace, steps=plan.total - first) if plan.profile else None
     if start:
@@ -178,6 +180,7 @@ def _leg(
     except NonFiniteError as error:
         saver.join()
         if plan.rollback and len(left_out) < ROLLBACKS:
+            spent.seconds = saver.seconds
             raise
         raise NonFiniteError(error.step, f"{error}{explain(program, folder, loop.state, error.step)}") from error
     finally:
@@ -195,7 +198,13 @@ def _left_out(start: checkpoint.Checkpoint | None) -> list[int]:
 
 
 def _callbacks(
-    program: Program, folder: RunFolder, screen: Screen, recorder: Recorder, best: Best | None, first: int
+    program: Program,
+    folder: RunFolder,
+    screen: Screen,
+    recorder: Recorder,
+    best: Best | None,
+    first: int,
+    spent: Spent,
 ) -> tuple[list[Callback], Saver]:
     """List what happens at a chunk's end, in order: look, remember, write, then whatever may end training."""
     plan, per_epoch = program.plan, program.parts.pipeline.steps_per_epoch
@@ -211,6 +220,7 @@ def _callbacks(
         named,
         share=SAVING if plan.saves_by_itself else None,
         keeps=lambda step: bool(kept) and step % kept == 0,
+        spent=spent,
         say=complain,
     )
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dltrain.engine import checkpoint, saving
+from dltrain.engine import checkpoint, loop, saving
 from dltrain.engine.saving import Saver
 from dltrain.errors import DiskError
 
@@ -141,8 +141,28 @@ def test_rollback_goes_back_and_leaves_the_step_out(dltrain, tmp_path):
     assert (other["hash"], other["skipped"]) == (summary["hash"], summary["left_out"])
 
 
+def test_saves_and_seconds_count_what_was_rolled_back_too(dltrain, tmp_path, monkeypatch):
+    """By a clock that a save alone moves on, by one second; the last may still be written when training ends."""
+    write, clock = checkpoint.save, [0.0]
+
+    def slow(*args):
+        clock[0] += 1
+        return write(*args)
+
+    for module in (saving, loop):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(checkpoint, "save", slow)
+    assert dltrain(*INLINE, HUGE, "steps=12", "on_nonfinite=rollback", cwd=tmp_path).code == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert len(summary["left_out"]) == 3
+    assert summary["saves"]["count"] == clock[0] > 6
+    assert clock[0] - 1 <= summary["seconds"] <= clock[0]
+
+
 def test_seconds_count_all_legs_of_a_run(dltrain, tmp_path):
     assert dltrain(*INLINE, "steps=4", cwd=tmp_path).code == 0
-    first = json.loads((tmp_path / "run" / "summary.json").read_text())["seconds"]
+    first = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert dltrain("resume", "run", "steps=8", cwd=tmp_path).code == 0
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seconds"] > first
+    second = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert second["seconds"] > first["seconds"]
+    assert (first["saves"]["count"], second["saves"]["count"]) == (2, 4)

@@ -4,6 +4,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ import numpy as np
 from dltrain.engine import checkpoint
 from dltrain.engine.callbacks import Best, Moment
 from dltrain.engine.state import TrainState, named_leaves
+
+
+@dataclass
+class Spent:
+    """What a run has taken so far, its earlier legs included: it may be resumed, or rolled back."""
+
+    seconds: float = 0.0  # of training, up to the beginning of the leg
+    saves: int = 0
+    stalled: float = 0.0  # seconds that training stood still for saves
 
 
 class Saver:
@@ -31,16 +41,16 @@ class Saver:
         *,
         share: float | None = None,
         keeps: Callable[[int], bool] = lambda step: False,
+        spent: Spent | None = None,
         say: Callable[[str], None],
     ) -> None:
         """Write into `folder`; `remembering` are callbacks whose memory is saved, by a name that stays the same.
 
-        `say` is told of an older checkpoint that was found damaged.
+        `spent` is what the run took before, and is added to. `say` is told of an older checkpoint that was found
+        damaged.
         """
         self.remembering = remembering
-        self.before = 0.0  # seconds that the run had trained when it was resumed
-        self.count = 0  # saves
-        self.stalled = 0.0  # seconds that training stood still for saves
+        self.spent = spent or Spent()
         self.took = 0.0  # seconds, the last write
         self.ended = 0.0  # by the clock, the last write
         self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
@@ -60,18 +70,18 @@ class Saver:
         # Copies: the next chunk takes the memory of the state, which on a processor NumPy would otherwise share.
         leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
+        self.spent.saves += 1
         self._kept |= {step} if self._keeps(step) else set()
         meta = {
             "callbacks": copy.deepcopy(memory),
             "best": self.best_step,
             "kept": sorted(self._kept),
-            "seconds": self.before + time.monotonic() - self._began,
+            "spent": {**asdict(self.spent), "seconds": self.seconds},
         }
         self._step = step
         self._thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
         self._thread.start()
-        self.count += 1
-        self.stalled += time.monotonic() - began
+        self.spent.stalled += time.monotonic() - began
 
     def __call__(self, moment: Moment) -> None:
         """Save, if it is time to."""
@@ -95,6 +105,11 @@ class Saver:
             raise error
 
     @property
+    def seconds(self) -> float:
+        """Seconds that the run has trained, all its legs together."""
+        return self.spent.seconds + time.monotonic() - self._began
+
+    @property
     def best_step(self) -> int | None:
         """Step of the best state so far, if anything is watched."""
         return self._best.step if self._best and self._best.value is not None else None
@@ -107,7 +122,7 @@ class Saver:
 
     def restore(self, start: checkpoint.Checkpoint) -> None:
         """Give the callbacks their memory back."""
-        self._step, self.before = start.step, start.meta["seconds"]
+        self._step = start.step
         self._kept = set(start.meta["kept"])
         for name, saved in start.meta["callbacks"].items():
             if saved is not None and name in self.remembering and hasattr(self.remembering[name], "restore"):

@@ -63,7 +63,7 @@ def _best_step(folder: RunFolder, trained: Trained) -> int:
 
 
 def _summary(program: Program, trained: Trained, final: Found, best: Found, best_step: int) -> dict[str, Any]:
-    outcome, pipeline = trained.outcome, program.parts.pipeline
+    outcome, pipeline, spent = trained.outcome, program.parts.pipeline, trained.saver.spent
     done = outcome.step - trained.first_step
     return {
         **{split: found.scalars for split, found in final.items()},
@@ -73,12 +73,12 @@ def _summary(program: Program, trained: Trained, final: Found, best: Found, best
         "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
         "steps": outcome.step,
         "epochs": outcome.step / pipeline.steps_per_epoch,
-        "seconds": round(trained.saver.before + outcome.seconds, 3),  # all legs of the run together
+        "seconds": round(spent.seconds + outcome.seconds, 3),  # all legs of the run together, as the saves are
         "left_out": trained.left_out,
         "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
         "parameters": count(outcome.state.params),
         "stop_reason": outcome.reason,
-        "saves": {"count": trained.saver.count, "seconds_stalled": round(trained.saver.stalled, 4)},
+        "saves": {"count": spent.saves, "seconds_stalled": round(spent.stalled, 4)},
         "peak_memory": memory.peak(),  # bytes
         "waiting": _waiting(program, trained),
         "skipped": trained.skipped,
