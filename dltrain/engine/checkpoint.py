@@ -7,6 +7,7 @@ manifest that fits is none.
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -17,8 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from dltrain.engine import memory
 from dltrain.engine.files import replace_json, replace_text, sync, writing
-from dltrain.errors import CheckpointError
+from dltrain.errors import CheckpointError, MemoryExhausted
 
 NAME = re.compile(r"step_(\d{8,})")
 MANIFEST = "manifest.json"
@@ -98,6 +100,8 @@ def problems(path: Path) -> list[str]:
         step = int(manifest["step"])
         dict(manifest["meta"]), dict(manifest["arrays"])
         seal = (path / SEAL).read_bytes().decode()
+    except FileNotFoundError as error:
+        return [f"{Path(error.filename).name} is missing"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} cannot be read ({error})"]
     found = []
@@ -130,10 +134,29 @@ def load(folder: Path, step: int) -> Checkpoint:
     as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in manifest["arrays"]}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         try:
+            _check_sizes(path, manifest["arrays"], reader.metadata((path / "arrays").resolve()))
             leaves = reader.restore((path / "arrays").resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-        except (ValueError, KeyError, OSError) as error:  # whole by its sums, yet nothing that was written here
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            OSError,
+        ) as error:  # whole by its sums, yet not of ours
             raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
     return Checkpoint(step, leaves, manifest["meta"])
+
+
+def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:
+    """Refuse arrays of other shapes than the manifest lists, or more than memory holds, before any is read."""
+    found = getattr(found.item_metadata, "tree", found.item_metadata) if hasattr(found, "item_metadata") else found
+    for name, (_, shape) in listed.items():
+        if list(found[name].shape) != shape:
+            raise CheckpointError(
+                f"checkpoint {path} cannot be read: {name} is {list(found[name].shape)}, its manifest says {shape}"
+            )
+    size = sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in found.values())
+    if size > (room := memory.host_room()).bytes:
+        raise MemoryExhausted(f"checkpoint {path} holds {memory.shown(size)} of arrays; there is {room}")
 
 
 def is_whole(folder: Path, step: int, *, say: Callable[[str], None]) -> bool:

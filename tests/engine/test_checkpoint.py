@@ -11,11 +11,12 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+import tensorstore
 
 from dltrain.engine import checkpoint
 from dltrain.engine.checkpoint import load, load_last, problems, prune, save, steps
 from dltrain.engine.state import from_named, named_leaves, state_hash
-from dltrain.errors import CheckpointError, DiskError
+from dltrain.errors import CheckpointError, DiskError, MemoryExhausted
 
 LEAVES = {
     "params.kernel": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),
@@ -196,9 +197,31 @@ def test_a_save_that_fails_is_no_checkpoint_and_leaves_the_one_before(folder, mo
     (folder / "step_00000016").mkdir()  # without a manifest: none
     said = []
     assert load_last(folder, say=said.append).step == 8
-    assert len(said) == 1 and "step_00000016 is damaged (manifest.json cannot be read" in said[0]
+    assert len(said) == 1 and "step_00000016 is damaged (manifest.json is missing)" in said[0]
     save(folder, 12, LEAVES, META)  # over what the failed one left behind
     assert steps(folder) == [4, 8, 12]
+
+
+@pytest.mark.parametrize("admitted", [False, True])
+def test_arrays_that_are_said_to_be_huge_are_refused_before_memory_is_taken(folder, admitted):
+    """Four terabytes, whole by every sum; TensorStore would end the process when it cannot have them."""
+    path, shape = folder / "step_00000008", [10**6, 10**6]
+    arrays = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{path}/arrays/"}).result()
+    described = json.loads(arrays[b"params.kernel/.zarray"])
+    arrays[b"params.kernel/.zarray"] = json.dumps({**described, "shape": shape}).encode()
+
+    def change(manifest):
+        for file in files_of(path / "arrays"):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            manifest["files"][str(file.relative_to(path))] = {"size": file.stat().st_size, "sha256": digest}
+        if admitted:
+            manifest["arrays"]["params.kernel"][1] = shape
+
+    reseal(path, change)
+    assert problems(path) == []
+    error, message = (MemoryExhausted, "there is") if admitted else (CheckpointError, "its manifest says")
+    with pytest.raises(error, match=message):
+        load(folder, 8)
 
 
 def test_nothing_is_unpickled(folder):

@@ -98,14 +98,16 @@ def mutate(run, dltrain, rng, tmp_path, count):
             places = [folder / "checkpoints" / n for n in run.lines]
             before = {place.name: contents(place) for place in places}
             both = i % 8 == 7
+            done = []
             for place in places if both else places[-1:]:
                 files = files_of(place)
                 file = files[i // len(DAMAGE) % len(files)]
                 what = DAMAGE[i % len(DAMAGE)]
                 what(file, rng)
+                done.append(f"{what.__name__} {file.relative_to(folder)}")
             whole = [place.name for place in places if contents(place) == before[place.name]]
             said = dltrain("hash", str(folder))
-            story = f"{what.__name__} {file.relative_to(folder)}, {'both' if both else 'one'}: {said}"
+            story = f"{', '.join(done)}: {said}"
             count.tried += 1
             if whole:  # the newest one that is whole is used, and what was passed over is said and set aside
                 assert (said.code, said.out) == (0, run.lines[max(whole)]), story
@@ -140,7 +142,17 @@ def test_a_manifest_that_is_gone_is_said(run, dltrain, tmp_path):
     (folder / "checkpoints" / max(run.lines) / "manifest.json").unlink()
     said = dltrain("hash", str(folder))
     assert (said.code, said.out) == (0, run.lines[min(run.lines)])
-    assert f"checkpoint {max(run.lines)} is damaged" in said.err
+    assert f"checkpoint {max(run.lines)} is damaged (manifest.json is missing)" in said.err
+
+
+def test_a_checkpoint_without_its_manifest_behind_a_damaged_one_is_said_too(run, dltrain, tmp_path):
+    """Both are of no use: each is named, and the end is 4. Saves differ in their number of files."""
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / "checkpoints" / max(run.lines) / "arrays/_CHECKPOINT_METADATA").unlink()
+    (folder / "checkpoints" / min(run.lines) / "manifest.json").unlink()
+    said = dltrain("hash", str(folder))
+    assert (said.code, said.out) == (4, "") and "nothing was started from zero" in said.err
+    assert all(f"checkpoint {name} is damaged" in said.err for name in run.lines)
 
 
 @pytest.mark.timeout(60)
