@@ -8,6 +8,7 @@ import copy
 import errno
 import importlib
 import io
+import logging
 import os
 import re
 import signal
@@ -27,7 +28,15 @@ from dltrain.config.schema import COMMANDS
 from dltrain.config.tree import Tree, read_tree, roots, yaml_fault
 from dltrain.config.words import Words, commands, no_command, take_apart
 from dltrain.engine.files import hide
-from dltrain.errors import ConfigError, DiskError, DltrainError, Interrupted, MemoryExhausted, Terminated
+from dltrain.errors import (
+    FOREIGN,
+    ConfigError,
+    DiskError,
+    DltrainError,
+    Interrupted,
+    MemoryExhausted,
+    Terminated,
+)
 
 OF_THE_SYSTEM = {  # faults of a disk or its rights, never of a program
     *(
@@ -50,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     if argv is None:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook, foreign = _raised_elsewhere, logging.getLogger(FOREIGN)
+        foreign.addHandler(logging.NullHandler())  # outside a run's folder it goes nowhere
+        foreign.propagate = False
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         sys.stdout.reconfigure(errors="replace")  # our own text has ≥ and ²
     argv = sys.argv[1:] if argv is None else argv
@@ -76,6 +88,15 @@ def _interrupt(number: int, frame: Any) -> None:
         threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
     else:
         raise KeyboardInterrupt
+
+
+def _raised_elsewhere(raised: Any) -> None:
+    """Leave what a thread of C++ raises to train.log: whoever waits for its work reports the failure."""
+    if threading.current_thread() is threading.main_thread():
+        sys.__unraisablehook__(raised)
+    else:
+        about = (raised.exc_type, raised.exc_value, raised.exc_traceback)
+        logging.getLogger(FOREIGN).error("raised in another thread", exc_info=about)
 
 
 def _run(argv: list[str], asked: list[str]) -> int:
@@ -394,8 +415,17 @@ def _job(_: Any) -> None:
         failed = _fault(error)
     if failed is not None:
         failed.job = number  # ty: ignore[missing-attribute]
+        _keep_failure(Path(settings.runtime.output_dir), hide(str(failed), asked))
         _report(failed, f"job {number}: ", asked=asked)
         raise failed
+
+
+def _keep_failure(folder: Path, message: str) -> None:
+    """Keep why a job never became a run, for the sweep's table: it may have been tried in another process."""
+    run = importlib.import_module("dltrain.engine.folder").RunFolder(folder)
+    if folder.is_dir() and not run.config.exists():
+        with contextlib.suppress(OSError):
+            run.failure.write_text(f"{(message.splitlines() or [''])[0]}\n", encoding="utf-8")
 
 
 def _claim(place: str | None, *, overwrite: bool) -> Path:
@@ -425,7 +455,8 @@ def _clear(job: Path) -> None:
     run.lock()
     run.clear()
     run.release()
-    (job / "lock").unlink(missing_ok=True)
+    for path in (run.failure, job / "lock"):
+        path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         job.rmdir()
 

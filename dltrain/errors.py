@@ -4,6 +4,8 @@ Messages say what is wrong, where (config key, file, row), and what would be rig
 stderr without a traceback, which goes to `train.log`.
 """
 
+FOREIGN = "dltrain.foreign"  # the logger of what threads of other libraries raise
+
 
 class DltrainError(Exception):
     """A failure that is worded for the user. Raised as itself only for a fault of dltrain."""

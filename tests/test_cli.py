@@ -247,6 +247,8 @@ def test_a_sweep_runs_on_after_a_failing_job_and_ends_with_the_first_code(
     err = capsys.readouterr().err
     assert "job 1: bad row" in err and "job 2: internal error" in err and "Error executing" not in err
     assert not list(tmp_path.rglob(".hydra")) and not list(tmp_path.rglob("*.log"))
+    kept = {p.parent.name: p.read_text().partition(" (please")[0] for p in tmp_path.rglob("failure.txt")}
+    assert kept == {"1": "bad row\n", "2": "internal error: ValueError: a fault"}  # for the table
 
 
 def test_an_interrupt_ends_the_whole_sweep(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,8 @@ def run(call: Call) -> int:
         folder.write_config(composed.text, {**started, "resumed": resumed})
         folder.summary.unlink(missing_ok=True)
         _say_schedule(screen, program, start)
+        if folder.died:
+            screen.say(f"process {folder.died} was killed here, by hand or by the system for want of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
         finish(program, folder, screen, train(program, folder, screen, start=start))
     return 0

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dltrain.engine.files import hide, replace_text, writing
-from dltrain.errors import CheckpointError, ConfigError, DataError, LockedError
+from dltrain.errors import FOREIGN, CheckpointError, ConfigError, DataError, LockedError
 
 
 class RunFolder:
@@ -36,6 +37,8 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
         self.log = path / "train.log"
+        self.failure = path / "failure.txt"  # of a job of a sweep that never became a run
+        self.died = ""  # the process that held the lock before and never gave it back
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
@@ -51,6 +54,8 @@ class RunFolder:
             raise LockedError(
                 f"{self.path} is in use by process {holder}; wait for it, or choose another output_dir"
             ) from None
+        handle.seek(0)
+        self.died = handle.read().strip()
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()
@@ -59,6 +64,7 @@ class RunFolder:
     def release(self) -> None:
         """Give the folder back."""
         if self._lock:
+            self._lock.truncate(0)  # what is left in it is of a process that was killed
             self._lock.close()
             self._lock = None
 
@@ -104,17 +110,41 @@ class RunFolder:
 
     @contextlib.contextmanager
     def kept_log(self) -> Generator[None]:
-        """Write the traceback of a failure to train.log: the terminal shows the message only."""
+        """Write the traceback of a failure, and what other libraries log, to train.log and not to the terminal."""
+        import absl.logging  # Orbax's words; who asks for its logger by name before spoils it
+
+        handler, loggers = _Kept(self), (absl.logging.get_absl_logger(), logging.getLogger(FOREIGN))
+        before = [logger.propagate for logger in loggers]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.propagate = False
         try:
             yield
         except Exception:
-            with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
-                failure = hide(traceback.format_exc(), [config])
-                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{failure}\n")
+            self.note(traceback.format_exc())
             raise
         finally:
+            for logger, propagate in zip(loggers, before, strict=True):
+                logger.removeHandler(handler)
+                logger.propagate = propagate
             self.release()
+
+    def note(self, text: str) -> None:
+        """Add to train.log, as far as the disk allows; no secret of the environment is written."""
+        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
+            config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
+
+
+class _Kept(logging.Handler):
+    """Writes warnings and errors of other libraries to a run's train.log."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(logging.WARNING)
+        self._folder = folder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._folder.note(self.format(record))
 
 
 def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | None = None) -> RunFolder:

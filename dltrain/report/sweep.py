@@ -24,6 +24,7 @@ class Job:
     folder: Path
     overrides: tuple[str, ...]
     summary: dict[str, Any]  # empty if it failed
+    failure: str = ""  # why, where it failed before it had a run folder
 
     @property
     def score(self) -> float | None:
@@ -52,11 +53,16 @@ def summarise(folder: Path) -> None:
     screen = Screen()
     screen.say()
     screen.draw(_table(rows, jobs))
+    for job in jobs:
+        if job.failure:
+            screen.say(f"job {job.folder.name}: {job.failure}")
     screen.say(f"sweep   {folder}  (sweep.csv; compare runs with: tensorboard --logdir {folder}, HPARAMS)")
 
 
 def _read(path: Path) -> Job:
     run, overrides = RunFolder(path), ()
+    if run.failure.is_file():
+        return Job(path, (), {}, run.failure.read_text(encoding="utf-8").strip())
     try:
         overrides = tuple(read_yaml(run.overrides)["overrides"]) if run.overrides.exists() else ()
         return Job(path, overrides, run.read_summary())
@@ -71,9 +77,8 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
     common = set.intersection(*started) if len(started) > 1 else set()
     for job in jobs:
         varied = tuple(o for o in job.overrides if not o.startswith("seed=") and o not in common)
-        groups.setdefault(varied if job.overrides else (f"job {job.folder.name} failed at its start",), []).append(
-            job
-        )
+        failed = f"job {job.folder.name} failed at its start"
+        groups.setdefault(varied if job.overrides else (failed,), []).append(job)
     rows = []
     for overrides, group in groups.items():
         scores = [job.score for job in group if job.score is not None]

@@ -93,8 +93,16 @@ def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, 
     assert dltrain("resume", "run", cwd=tmp_path).code == 130  # again, at the end of a chunk
     said = dltrain("resume", "run", cwd=tmp_path)
     assert said.code == 0, said.err
-    assert "resumed run at step 15\n" in said.out
+    assert "resumed run at step 15\n" in said.out and "was killed" not in said.out
     assert_same(dltrain, tmp_path / "run", straight)
+
+
+def test_resuming_says_that_the_process_before_was_killed(dltrain, straight, tmp_path):
+    shutil.copytree(straight, tmp_path / "run")
+    (tmp_path / "run" / "lock").write_text("4242\n")  # as it is left by who cannot give it back
+    said = dltrain("resume", "run", "epochs=6", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "process 4242 was killed here, by hand or by the system for want of memory\nresumed run" in said.out
 
 
 def test_died_behind_its_last_checkpoint_and_resumed_is_the_straight_run(dltrain, straight, tmp_path, monkeypatch):

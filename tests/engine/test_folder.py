@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,10 +39,12 @@ def test_a_lock_is_refused_with_the_pid_of_its_holder_and_free_when_that_dies(tm
     folder = RunFolder(tmp_path)
     folder.lock()
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    assert folder.died == str(holder.pid)
     with pytest.raises(LockedError):
         RunFolder(tmp_path).lock()
     folder.release()
     folder.lock()
+    assert folder.died == ""  # it was given back
     folder.release()
 
 
@@ -116,3 +120,28 @@ def test_a_failure_is_kept_in_the_log_and_gives_the_folder_back(tmp_path):
     assert "the reason" in folder.log.read_text()
     folder.lock()  # it was given back
     folder.release()
+
+
+def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsys, caplog, monkeypatch):
+    """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own."""
+    import absl.logging
+
+    from dltrain import cli
+
+    monkeypatch.setenv("TOKEN_OF_MINE", "hunter2")
+    folder, error = RunFolder(tmp_path), ValueError("No space left")
+    folder.config.write_text("tags: ['${oc.env:TOKEN_OF_MINE}']")
+    raised = SimpleNamespace(exc_type=ValueError, exc_value=error, exc_traceback=None)
+    with folder.kept_log():
+        absl.logging.error("cannot write hunter2")
+        absl.logging.info("all is well")
+        thread = threading.Thread(target=cli._raised_elsewhere, args=(raised,))
+        thread.start()
+        thread.join()
+    text = folder.log.read_text()
+    assert "cannot write ${oc.env:TOKEN_OF_MINE}" in text and "ValueError: No space left" in text
+    assert "all is well" not in text and capsys.readouterr().err == ""
+    assert caplog.records == []  # which hears what is passed on
+    before = folder.log.read_text()
+    absl.logging.error("of another run")
+    assert folder.log.read_text() == before

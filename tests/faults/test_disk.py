@@ -95,6 +95,8 @@ def test_a_save_cut_at_every_system_call_leaves_the_one_before(strace, tmp_path,
         for n in range(1, calls.get(c, 0) + 1)
     ]
     plans += [(c, n, "error=EIO") for c in ("fsync", "fdatasync") for n in range(1, calls.get(c, 0) + 1)]
+    part, parts = map(int, os.environ.get("FAULTS_PART", "1/1").split("/"))
+    plans = [plan for plan in plans if plan[1] % parts == part - 1]
     rng.shuffle(plans)
     count.note(different_cuts=len(plans))
 
@@ -184,8 +186,7 @@ def test_a_disk_that_fills_up_ends_with_6_and_is_resumed_when_there_is_room(
             count.note(had_room_enough=1)
         else:
             assert process.returncode == 6, story
-            assert re.search(r"^dltrain: .*No space left on device", err, re.MULTILINE), story
-            count.note(with_words_of_other_libraries=not err.startswith("dltrain: "))
+            assert re.fullmatch(r"dltrain: .*No space left on device.*\n", err), story  # and no traceback
         steps = saved(place / "run")
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         if process.returncode and steps:

@@ -70,6 +70,14 @@ def test_failures_come_last_and_are_counted(sweep, capsys):
     assert "0.5000" in out
 
 
+def test_a_job_that_never_became_a_run_says_why(tmp_path, sweep, capsys):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "failure.txt").write_text("data.root: no such folder\n")
+    rows = sweep((["model=a"], 0.5))
+    assert (rows[1]["overrides"], rows[1]["failed"]) == ("job 7 failed at its start", "1")
+    assert "job 7: data.root: no such folder\n" in capsys.readouterr().out
+
+
 def test_a_summary_cut_short_is_a_failure_not_a_crash(tmp_path, sweep):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "summary.json").write_text('{"monitor"')
