@@ -71,3 +71,13 @@ def test_the_table_of_choices_names_only_what_there_is():
         assert set(named) <= set(tree[group]), group
         if "..." not in text:
             assert set(named) == set(tree[group]), group
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "docs/reliability.md"])
+def test_the_tests_that_a_page_names_are_there(page):
+    root = Path(__file__).parent.parent
+    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", (root / page).read_text(encoding="utf-8"))
+    assert len(named) > 15
+    for file, test in named:
+        assert (root / file).exists(), file
+        assert not test or f"def {test}(" in (root / file).read_text(encoding="utf-8"), test

@@ -303,6 +303,7 @@ def test_nothing_is_unpickled_by_any_command(words, tmp_path):
         ["resume", "run", "steps=3"],
         ["evaluate", "run"],
         ["hash", "run"],
+        ["verify", "run"],
         [*words, "steps=1", "output_dir=next", "init_from=run", "quiet=true"],
     ]
     command = [sys.executable, "-c", LISTEN % lines]
