@@ -15,7 +15,7 @@ from dltrain.errors import DataError, Interrupted
 
 MISTAKES = {
     # groups and choices
-    "model=cnnn": "model=cnnn: no such choice; did you mean cnn or rnn? (choices: cnn,",
+    "model=cnnn": "model=cnnn: no such choice; did you mean cnn or rnn? (choices: attention_lstm,",
     "model=mlp.yaml": "did you mean mlp?",
     "model=CNN": "did you mean cnn?",
     "model=": "no such choice",
@@ -28,7 +28,7 @@ MISTAKES = {
     "model@net=cnn": "must be group=choice or key=value",
     "~model": "keys are not removed",
     "runtime=tpuu": "did you mean tpu",
-    "experiment=mnist_lenett": "did you mean mnist_lenet?",
+    "experiment=mnist_lenett": "did you mean mnist_lenet or mnist_dcgan?",
     "metrics.precision.average=micro": "metrics.precision: is not chosen; choose it with metrics=[",
     # keys
     "optim.leraning_rate=1": "optim.leraning_rate: unknown; did you mean optim.learning_rate (now 0.001)?",

@@ -89,6 +89,7 @@ def check(
     trust: Collection[str] = (),
     awaiting: Collection[str] = (),
     offered: Collection[str] = (),
+    partial: bool = False,
 ) -> None:
     """Raise ConfigError unless the node could be built or bound: right names, right kinds, nothing missing.
 
@@ -98,8 +99,17 @@ def check(
         trust: packages of the user's own that may be named.
         awaiting: run-time arguments that a function will get later (`outputs`, `batch`).
         offered: arguments that the engine will offer (`spec`, `rngs`).
+        partial: whether arguments may be missing, as of a function inside a node.
     """
-    _bound(node, path=path, trust=trust, offered=(*awaiting, *offered))
+    nested = (
+        [name for name in node if isinstance(node[name], Mapping) and "_target_" in node[name]]
+        if (isinstance(node, Mapping))
+        else []
+    )
+    for name in nested:  # not built here: a source inside a source would be read
+        check(node[name], path=f"{path}.{name}", trust=trust, partial=True)
+    plain = {name: value for name, value in node.items() if name not in nested} if nested else node
+    _bound(plain, path=path, trust=trust, offered=(*awaiting, *offered, *nested), partial=partial)
 
 
 def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> dict[str, Any]:

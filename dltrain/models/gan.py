@@ -177,9 +177,15 @@ class Generator(nnx.Module):
 
 
 def judge(discriminator: Any, real: Array, fake: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
-    """Judge real and made rows, [B, ...] each, apart, so that batch norm sees one kind at a time."""
+    """Judge real and made rows, [B, ...] each, apart, so that batch norm sees one kind at a time.
+
+    Without `rngs` too it takes the batch's own statistics: the running ones are of neither kind.
+    """
     graphdef, params, rest = nnx.split(discriminator, nnx.Param, ...)
     still = nnx.merge(graphdef, jax.tree.map(jax.lax.stop_gradient, params), rest, copy=True)
+    if rngs is None:
+        still.set_attributes(use_running_average=False, raise_if_not_found=False)
+        discriminator = still
     fake = fake.astype(real.dtype)
     fooling = still(fake, mask=mask, rngs=rngs)
     judged = {"real": real, "fake": jax.lax.stop_gradient(fake)}

@@ -29,6 +29,7 @@ class RBM(nnx.Module):
         spec: Spec,
         rngs: nnx.Rngs,
         k: int = 1,
+        draw_visible: bool = False,
         sweeps: int = 500,
         kernel_init: Initializer = initializers.normal(0.01),
     ) -> None:
@@ -39,6 +40,8 @@ class RBM(nnx.Module):
             spec: what the data delivers.
             rngs: for the initial values.
             k: Gibbs steps from a row of the data to the chain's end.
+            draw_visible: draw the visible units in training too, the row's own first: the exact form, for rows of 0
+                and 1. Else their probabilities go on, as suits grey pictures (Hinton 2010, section 3.2).
             sweeps: Gibbs steps from noise to a sample.
             kernel_init: initial weights.
         """
@@ -49,7 +52,7 @@ class RBM(nnx.Module):
             [nnx.Linear(a, b, kernel_init=kernel_init, rngs=rngs) for a, b in itertools.pairwise(sizes)]
         )
         self.visible = nnx.List([nnx.Param(jnp.zeros(size)) for size in sizes[:-1]])
-        self.k, self.sweeps, self.shape = k, sweeps, spec.inputs.shape
+        self.k, self.draw_visible, self.sweeps, self.shape = k, draw_visible, sweeps, spec.inputs.shape
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> dict[str, Array]:
         """Return the free energies [B] of `data` and `model`, the chain's end, and `reconstruction` [B, ...].
@@ -60,12 +63,13 @@ class RBM(nnx.Module):
         v = inputs.reshape(len(inputs), -1)
         for below in range(len(self.hidden) - 1):
             v = jax.nn.sigmoid(self.hidden[below](v))
-        v = jax.lax.stop_gradient(v)
+        seen = rngs if self.draw_visible else None
+        v = jax.lax.stop_gradient(_drawn(v, seen))
         end = p = v
         for _ in range(self.k if rngs else 1):
             h = jax.nn.sigmoid(self.hidden[-1](end))
             p = self._down(_drawn(h, rngs), -1)
-            end = _drawn(p, rngs)
+            end = _drawn(p, seen)
         data, model = self.free_energy(v), self.free_energy(jax.lax.stop_gradient(end))
         return {"data": data, "model": model, "reconstruction": self._to_the_ground(p).reshape(inputs.shape)}
 

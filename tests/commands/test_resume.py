@@ -186,7 +186,7 @@ def test_a_run_extended_is_the_longer_run(dltrain, tmp_path):
 
 REFUSED = {
     "data=wine": "data.name: iris -> wine: a run keeps its data",
-    "data.scale=none": "data.scale: standard -> none",
+    "data.scale=none": "data.scale: auto -> none",
     "data.validation=0.2": "data.validation: 0.1 -> 0.2",
     "data.split_seed=1": "data.split_seed: 0 -> 1",
     "model=linear": "model._target_: dltrain.models.mlp.MLP -> dltrain.models.linear.Linear: a run keeps its model",

@@ -52,7 +52,7 @@ def test_an_autoencoder_beats_as_many_principal_components(dltrain, tmp_path):
 
 
 def test_a_boltzmann_machine_reconstructs_better_than_sixteen_principal_components(dltrain, tmp_path):
-    found = trained(dltrain, tmp_path / "run", "model=rbm", "epochs=60", "optim.learning_rate=0.003")
+    found = trained(dltrain, tmp_path / "run", "model=rbm", "epochs=60", "optim.learning_rate=0.01")
     x, _, splits = digits()
     assert found["reconstruction_error"] < principal(16) * x[splits.train].var() / 16**2
 

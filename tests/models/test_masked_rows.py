@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from dltrain.models.autoencoder import Autoencoder
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
 from dltrain.models.linear import Linear
@@ -13,6 +14,7 @@ from dltrain.models.mlp import MLP
 from dltrain.models.perceptron import Perceptron
 from dltrain.models.resnet import ResNet, Shortcut
 from dltrain.models.rnn import GRU, LSTM, RNN
+from dltrain.models.unet import UNet
 
 MODELS = {
     "linear": Linear,
@@ -25,6 +27,8 @@ MODELS = {
     "perceptron": Perceptron,
     "maxout, batch norm": lambda **given: Maxout((5,), norm=Norm.BATCH, **given),
     "locally connected, batch norm": lambda **given: LocallyConnected((2,), norm=Norm.BATCH, dense=(), **given),
+    "autoencoder": lambda **given: Autoencoder((5,), code=2, **given),
+    "unet": lambda **given: UNet((2, 3), **given),
     "resnet": lambda **given: ResNet((2, 3), (1, 1), shortcut=Shortcut.PROJECT, **given),
 }
 

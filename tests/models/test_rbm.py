@@ -33,9 +33,9 @@ def test_the_free_energy_sums_over_all_hidden_states(filled):
     np.testing.assert_allclose(model.free_energy(jnp.asarray(V)), -np.log(total), rtol=1e-5)
 
 
-@pytest.mark.parametrize("k", [1, 3])
-def test_the_gradient_is_the_difference_of_outer_products(k, filled):
-    model = filled(lambda rngs: RBM((3,), spec=TABLE, rngs=rngs, k=k))
+@pytest.mark.parametrize(("k", "draw_visible"), [(1, False), (3, True)])
+def test_the_gradient_is_the_difference_of_outer_products(k, draw_visible, filled):
+    model = filled(lambda rngs: RBM((3,), spec=TABLE, rngs=rngs, k=k, draw_visible=draw_visible))
     graphdef, params, rest = split_module(model)
     key = jax.random.key(7)
 
@@ -50,9 +50,10 @@ def test_the_gradient_is_the_difference_of_outer_products(k, filled):
     def drawn(p):  # the same uniform numbers, compared with probabilities in float64
         return (np.asarray(jax.random.uniform(rngs.dropout(), p.shape), np.float64) < p).astype(np.float64)
 
-    start = end = V.astype(np.float64)
+    seen = drawn if draw_visible else np.asarray
+    start = end = seen(V.astype(np.float64))
     for _ in range(k):
-        end = drawn(sigmoid(drawn(sigmoid(end @ w + c)) @ w.T + b))
+        end = seen(sigmoid(drawn(sigmoid(end @ w + c)) @ w.T + b))
     h, hk = sigmoid(start @ w + c), sigmoid(end @ w + c)
     rows = len(V)
     np.testing.assert_allclose(found["hidden"][0]["kernel"], -(start.T @ h - end.T @ hk) / rows, atol=1e-6)

@@ -7,6 +7,7 @@ from flax import nnx
 
 from dltrain.cli import compose_words
 from dltrain.config.build import build
+from dltrain.config.schema import engine_keys
 from dltrain.engine.state import path_name, split_module
 from dltrain.models.resnet import ResNet, Shortcut
 from dltrain.types import ArraySpec, Kind, Spec, Task
@@ -113,6 +114,7 @@ def test_values_and_gradients_equal_torch(shortcut, training, filled, differenti
 def test_a_choice_has_as_many_parameters_as_published(name):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
     node = compose_words(f"model={name}").config["model"]
+    node = {key: value for key, value in node.items() if key not in engine_keys("model")}
     model = nnx.eval_shape(lambda: build(node, path="model", spec=CIFAR, rngs=nnx.Rngs(0)))
     found = sum(leaf.size for leaf in jax.tree.leaves(split_module(model)[1]))
     with torch.device("meta"):

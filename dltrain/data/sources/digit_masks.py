@@ -25,15 +25,14 @@ class DigitMasks:
     """
 
     def __init__(self, digits: Source, *, noise: float = 0.08, seed: int = 0) -> None:
-        height, width, depth = digits.spec.inputs.shape
-        if digits.spec.kind is not Kind.IMAGE or depth != 1:
+        if digits.spec.kind is not Kind.IMAGE or digits.spec.inputs.shape[-1] != 1:
             raise ValueError(f"needs grey pictures [H, W, 1], found {list(digits.spec.inputs.shape)}")
         self._digits, self._noise, self._seed = digits, noise, seed
         self._brightest = float(digits.read(np.arange(min(len(digits), 1000)))["inputs"].max())
         self.spec = replace(
             digits.spec,
-            inputs=ArraySpec((height, width, 1), "uint8"),
-            targets=ArraySpec((height, width), "int32"),
+            inputs=ArraySpec(digits.spec.inputs.shape, "uint8"),
+            targets=ArraySpec(digits.spec.inputs.shape[:2], "int32"),
             task=Task.SEGMENTATION,
             classes=("ground", "digit"),
         )

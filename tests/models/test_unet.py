@@ -1,0 +1,53 @@
+"""The U-Net computes what PyTorch's functions compute with the same weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dltrain.engine.state import split_module
+from dltrain.models.layers import Norm
+from dltrain.models.unet import UNet
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+PIXELS = Spec(
+    ArraySpec((4, 8, 2), "float32"), ArraySpec((4, 8), "int32"), Task.SEGMENTATION, Kind.IMAGE, ("a", "b", "c")
+)
+X = np.random.default_rng(0).normal(size=(2, 4, 8, 2)).astype(np.float32)
+
+
+def in_torch(params, x):
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    params = jax.tree.map(lambda p: torch.tensor(np.array(p)), params)
+
+    def block(p, x):
+        for c in p["convolutions"].values():
+            x = f.relu(f.conv2d(x, c["kernel"].permute(3, 2, 0, 1), c["bias"], padding=1))
+        return x
+
+    x, kept, levels = torch.tensor(x).permute(0, 3, 1, 2), [], list(params["down"].values())
+    for p in levels[:-1]:
+        kept.append(block(p, x))
+        x = f.max_pool2d(kept[-1], 2)
+    x = block(levels[-1], x)
+    for larger, p in zip(params["larger"].values(), params["up"].values(), strict=True):
+        up = f.conv_transpose2d(x, larger["kernel"].permute(2, 3, 0, 1), larger["bias"], stride=2)
+        x = block(p, torch.cat([kept.pop(), up], 1))
+    return (x.permute(0, 2, 3, 1) @ params["head"]["kernel"] + params["head"]["bias"]).numpy()
+
+
+def test_outputs_equal_pytorchs(filled, called, close):
+    model = filled(lambda rngs: UNet((2, 3, 4), spec=PIXELS, rngs=rngs, norm=Norm.NONE))
+    found, _ = called(model, jnp.asarray(X))
+    assert found.shape == (2, 4, 8, 3)
+    close(np.asarray(found), in_torch(split_module(model)[1], X))
+
+
+def test_data_that_cannot_be_halved_or_are_no_pictures_are_refused():
+    with pytest.raises(ValueError, match=r"pictures of 4x8 cannot be halved 3 times; use fewer model\.channels"):
+        UNet((1, 2, 3, 4), spec=PIXELS, rngs=nnx.Rngs(0))
+    table = Spec(ArraySpec((4,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, ("a", "b"))
+    with pytest.raises(ValueError, match="needs pictures, and this data is a table"):
+        UNet(spec=table, rngs=nnx.Rngs(0))
