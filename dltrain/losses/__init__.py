@@ -9,11 +9,13 @@ float may be traced scalars.
 from dltrain.losses.classification import binary_cross_entropy, cross_entropy, focal, kl, nll
 from dltrain.losses.margin import exponential, hinge, perceptron
 from dltrain.losses.regression import huber, log_cosh, mae, mse, quantile
+from dltrain.losses.scores import f1
 
 __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "exponential",
+    "f1",
     "focal",
     "hinge",
     "huber",

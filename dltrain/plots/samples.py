@@ -75,7 +75,7 @@ def samples(
         said, true = ([_numbers(row) for row in values] for values in (prediction, truth))
     titles = [p if p == t else f"{p}\ntrue: {t}" for p, t in zip(said, true, strict=True)]
     what = "wrong" if classes else "the largest errors"
-    return _grid(_pictures(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
+    return _grid(pictures(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
 
 
 def scatter(truth: np.ndarray, prediction: np.ndarray, names: str | Sequence[str] = ()) -> Figure:
@@ -162,7 +162,7 @@ def _grid(drawings: np.ndarray, titles: Sequence[str], wrong: np.ndarray, what: 
     return figure
 
 
-def _pictures(inputs: np.ndarray) -> np.ndarray:
+def pictures(inputs: np.ndarray) -> np.ndarray:
     """Stretch pictures of any range together to RGB float [N, H, W, 3] in 0..1; odd channel counts are averaged."""
     values = inputs.astype(np.float32)
     if values.ndim == 3:
