@@ -15,10 +15,10 @@ EXAMPLES, VERSIONS = 8, 3
 def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> None:
     """Draw the first examples of the first batch into `report/` and TensorBoard; nothing where none is augmented.
 
-    A table or a text has no picture. The versions differ from what training sees in the draws and, of mixtures, the partners.
+    A table or a text has no picture. What training sees differs in the draws and, of mixtures, in the partners.
     """
-    parts = program.parts
-    if not parts.augment.named or parts.spec.kind not in (Kind.IMAGE, Kind.SEQUENCE):
+    parts, affine = program.parts, program.parts.preprocess.inputs
+    if not parts.augment.named or parts.spec.kind is Kind.TABLE or affine is None:
         return
     from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
     from dltrain.plots.labels import labels
@@ -31,7 +31,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     augment = jax.jit(parts.augment.augmented)
     keys = jax.random.split(jax.random.key(program.plan.seed), VERSIONS)
     made = [augment(scaled, key) for key in keys]
-    versions = np.stack([np.asarray(parts.preprocess.inputs.inverse(one["inputs"])) for one in made])
+    versions = np.stack([np.asarray(affine.inverse(one["inputs"])) for one in made])
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec.task, names) for one in (batch, *made)]
     png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.kind, titles))

@@ -48,7 +48,7 @@ def _check_still(name: str, batch: Batch) -> None:
     targets = batch.get("targets")
     if targets is not None and targets.ndim > 2:
         raise ValueError(
-            f"{name} moves what is in the inputs, and the targets, {_found(targets)}, lie over them and would stay; "
+            f"{name} moves what is in the inputs, and the targets {_found(targets)} would stay where they are; "
             "choose among noise, brightness, contrast, saturation, hue, blur, cutout and masking"
         )
 
