@@ -44,7 +44,9 @@ def test_an_augmentation_that_cannot_take_the_batch_is_named_by_its_key():
 def test_classes_of_pixels_are_not_mixed():
     spec = Spec(SPEC.inputs, ArraySpec((4,), "int32"), Task.SEGMENTATION, Kind.TABLE, tuple("abc"))
     with pytest.raises(ValueError, match="the task is segmentation"):
-        augment.mixup({**BATCH, "targets": jnp.zeros((6, 4), jnp.int32)}, KEY, spec=spec)
+        jax.eval_shape(
+            lambda batch: augment.mixup(batch, KEY, spec=spec), {**BATCH, "targets": jnp.zeros((6, 4), jnp.int32)}
+        )
 
 
 def test_training_rests_by_the_planned_length_wherever_it_is_cut(make_program):

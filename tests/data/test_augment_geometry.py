@@ -26,6 +26,12 @@ def strict_promotion():
         yield
 
 
+def drawn(name, batch, **options):
+    """The augmented inputs, compiled."""
+    one = functools.partial(getattr(augment, name), **options)
+    return np.asarray(jax.jit(lambda batch, key: one(batch, key)["inputs"])(batch, KEY))
+
+
 def looked_up(pictures, rows, columns, border):
     """Look up at places [B, H', W'] with SciPy, in float64."""
     found = np.empty((*rows.shape, pictures.shape[-1]))
@@ -68,7 +74,7 @@ def test_rotation_draws_both_ways_up_to_what_was_asked_for():
     count, size = 200, 41
     ramp = np.broadcast_to(np.arange(size, dtype=np.float32)[None, None, :, None], (count, size, size, 1))
     batch = {"inputs": jnp.asarray(ramp), "mask": jnp.ones(count, bool)}
-    after = np.asarray(augment.rotation(batch, KEY, degrees=30.0, border=Border.EDGE)["inputs"])
+    after = drawn("rotation", batch, degrees=30.0, border=Border.EDGE)
     angles = np.rad2deg(np.arcsin(-(after[:, 25, 20, 0] - after[:, 15, 20, 0]) / 10))
     assert -30 <= angles.min() < -27 and 27 < angles.max() <= 30 and abs(angles.mean()) < 4
 
@@ -94,8 +100,8 @@ def ramps(count, height, width):
 
 def test_random_resized_crop_draws_boxes_of_the_area_and_ratio_asked_for():
     height, width = 40, 60
-    crop = functools.partial(augment.random_resized_crop, scale=(0.1, 0.4), ratio=(0.5, 2.0))
-    after = np.asarray(crop(ramps(300, height, width), KEY)["inputs"])
+    batch = ramps(300, height, width)
+    after = drawn("random_resized_crop", batch, scale=(0.1, 0.4), ratio=(0.5, 2.0))
     first, last = after[:, 10, 10], after[:, -11, -11]  # away from the border, which is repeated
     sides = (last - first) / (np.array([height, width]) - 21) * np.array([height, width])
     share = sides.prod(1) / (height * width)
@@ -108,7 +114,7 @@ def test_random_resized_crop_draws_boxes_of_the_area_and_ratio_asked_for():
 
 
 def test_scaling_zooms_about_the_middle_within_the_factors():
-    after = np.asarray(augment.scaling(ramps(300, 21, 31), KEY, factors=(0.5, 2.0), border=Border.EDGE)["inputs"])
+    after = drawn("scaling", ramps(300, 21, 31), factors=(0.5, 2.0), border=Border.EDGE)
     np.testing.assert_allclose(after[:, 10, 15], np.broadcast_to([10, 15], (300, 2)), atol=1e-4)
     factors = 2 / (after[:, 11, 15, 0] - after[:, 9, 15, 0])
     np.testing.assert_allclose(factors, 2 / (after[:, 10, 16, 1] - after[:, 10, 14, 1]), rtol=1e-4)
@@ -122,7 +128,7 @@ def test_what_comes_in_is_the_datas_own_black_whatever_the_scaling(name):
     black = scaled_by.forward(jnp.zeros((B, H, W, C)))
     options = {"magnitude": 30.0, "num_ops": 4} if name == "randaugment" else {}
     batch = {"inputs": black, "mask": jnp.ones(B, bool)}
-    after = getattr(augment, name)(batch, KEY, scaled_by=scaled_by, **options)["inputs"]
+    after = drawn(name, batch, scaled_by=scaled_by, **options)
     np.testing.assert_allclose(after, black, rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ from dltrain.data.augment.mixing import probabilities
 from dltrain.types import Array, Batch, Spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that it can be traced
 class Chain:
     """`(batch, key, left) -> batch`, where `left` counts the planned updates to come, this one included."""
 
