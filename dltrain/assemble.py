@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 from flax import nnx
 
 from dltrain.config import schema
 from dltrain.config.build import accepts, bind, build, is_function
+from dltrain.data.augment.chain import Chain
 from dltrain.data.pipeline import Pipeline
 from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
 from dltrain.data.split import NAMES, Splits, make_splits
@@ -27,7 +27,7 @@ from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
 from dltrain.losses import binary_cross_entropy
 from dltrain.metrics import Average
-from dltrain.types import Array, Batch, Source, Spec, Task
+from dltrain.types import Array, Source, Spec, Task
 
 Config = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ class Parts:
     hparams: dict[str, float]  # numbers of the optimizer that may differ between runs of one program
     rules: tuple[Rule, ...]
     schedule: Callable[[Array, Array], Array]
-    augment: Callable[[Batch, Array], Batch]
+    augment: Chain
     metrics: dict[str, Any]
     accumulate: int  # pieces that a batch is worked off in
     better: dict[str, str]  # metric -> "higher" or "lower"
@@ -72,7 +72,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
     optimizer, hparams = _optimizer(config["optim"], rules, trust)
     loss, own = _without_engine_keys(config, "loss")
-    objective = Objective(bind(loss, path="loss", trust=trust), **own)
+    objective = Objective(bind(loss, path="loss", trust=trust, pieces=config["optim"]["accumulate"]), **own)
     # A reconstruction's loss may take logits; metrics and pictures are of the inputs themselves.
     reconstructs = config["model"]["task"] == Task.RECONSTRUCTION
     logits = reconstructs and getattr(objective.loss, "func", objective.loss) is binary_cross_entropy
@@ -92,9 +92,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         hparams=hparams,
         rules=rules,
         schedule=bind(_without_engine_keys(config, "schedule")[0], path="schedule", trust=trust),
-        augment=_chain(
-            [bind(n, path=f"augment.{k}", trust=trust, spec=spec) for k, n in config["augment"].items()]
-        ),
+        augment=_augmentations(config["augment"], spec, preprocess, pipeline, trust),
         metrics=metrics,
         accumulate=_pieces(config["optim"]["accumulate"], pipeline.batch_size),
         better=better,
@@ -223,13 +221,17 @@ def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tu
     return metrics, better
 
 
-def _chain(augmentations: list[Callable[[Batch, Array], Batch]]) -> Callable[[Batch, Array], Batch]:
-    def augment(batch: Batch, key: Array) -> Batch:
-        for i, one in enumerate(augmentations):
-            batch = one(batch, jax.random.fold_in(key, i))
-        return batch
-
-    return augment
+def _augmentations(
+    nodes: Mapping[str, Any], spec: Spec, preprocess: Preprocess, pipeline: Pipeline, trust: tuple[str, ...]
+) -> Chain:
+    offers = {"spec": spec, **({"scaled_by": preprocess.inputs} if preprocess.inputs else {})}
+    named = {
+        name: bind(node, path=f"augment.{name}", trust=trust, **offers)
+        for name, node in nodes.items()
+        if name not in schema.keys_beside("augment")
+    }
+    rest = nodes["off_for"] and Duration.parse(nodes["off_for"]).steps(pipeline.steps_per_epoch)
+    return Chain(named, spec, off_for=rest or 0)
 
 
 def _callbacks(config: Config, trust: tuple[str, ...]) -> list[tuple[Duration, Callback]]:

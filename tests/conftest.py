@@ -18,6 +18,7 @@ import pytest
 from dltrain import cli, losses
 from dltrain.assemble import Parts
 from dltrain.commands import train
+from dltrain.data.augment.chain import Chain
 from dltrain.data.pipeline import Pipeline
 from dltrain.data.preprocess import Scale, fit
 from dltrain.data.split import make_splits
@@ -101,7 +102,7 @@ def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts
             "hparams": {"learning_rate": 0.01},
             "rules": (),
             "schedule": lambda step, total: 1.0 - 0.5 * step / total,
-            "augment": lambda batch, key: batch,
+            "augment": Chain({}, spec),
             "metrics": {"accuracy": Average(accuracy), "confusion": Confusion(spec=spec)},
             "accumulate": 1,
             "better": {"loss": "lower", "accuracy": "higher"},

@@ -16,6 +16,7 @@ from dltrain.engine.state import TrainState, with_weights
 from dltrain.errors import CheckpointError
 from dltrain.plan import make_plan
 from dltrain.program import Program
+from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, complain
 from dltrain.report.describe import describe
 from dltrain.report.finish import finish
@@ -49,6 +50,7 @@ def run(call: Call) -> int:
 
         def at_start(recorder: Recorder) -> None:
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text)
+            draw_augmented(recorder, program, folder)
 
         finish(program, folder, screen, train(program, folder, screen, state=state, at_start=at_start))
     return 0

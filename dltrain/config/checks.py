@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain.config.hints import show, unknown
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, node_keys, parse
+from dltrain.config.hints import nearest, show, unknown
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, keys_beside, node_keys, parse
 from dltrain.config.tree import Tree, read_yaml
 from dltrain.errors import ConfigError
 
@@ -26,7 +26,8 @@ OFFERED = {
     "data": ("task",),
     "model": ("spec", "rngs"),
     "metrics": ("spec",),
-    "augment": ("spec",),
+    "loss": ("pieces",),
+    "augment": ("spec", "scaled_by"),
     "optim": ("mask",),
 }
 """Group -> the arguments that the engine offers."""
@@ -101,7 +102,7 @@ def unknown_keys(
         known = known | {
             f"{path}.{name}": node.get("_target_")
             for name, node in written[path].items()
-            if f"{path}.{name}" not in wrong
+            if f"{path}.{name}" not in wrong and name not in keys_beside(path)
         }
     return [_unchosen(path, origin) or unknown(path, known) + origin.named(path) for path in wrong]
 
@@ -123,7 +124,8 @@ def check_keys(config: Mapping[str, Any], keys: Mapping[str, Key], written: Mapp
 def check_alone(path: str, value: Any) -> list[str]:
     """Check one value of one key, where that key is dltrain's own."""
     group, _, rest = path.partition(".")
-    key = ENGINE.get(path) or node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
+    inside = node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
+    key = ENGINE.get(path) or keys_beside(group).get(rest) or inside
     if key is None:
         return []
     try:
@@ -135,7 +137,8 @@ def check_alone(path: str, value: Any) -> list[str]:
 
 def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: Origin) -> list[str]:
     """Do that for every key that is dltrain's own, files named."""
-    found = list(_check(config, ENGINE, written, ""))
+    beside = {f"{group}.{name}": key for group in MULTIPLE for name, key in keys_beside(group).items()}
+    found = list(_check(config, {**ENGINE, **beside}, written, ""))
     for group, path, node in (*_nodes(config), ("runtime", "runtime", config["runtime"])):
         plain: Any = written
         for part in path.split("."):
@@ -193,11 +196,15 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
                 f"{group}={show(node)}: must be one of dltrain list {group}, or keys with their values"
             )
         inside = node.items() if group in MULTIPLE else [("", node)]
-        for name, one in inside:
+        nodes = [(name, one) for name, one in inside if name not in keys_beside(group)]
+        for name, one in nodes:
             path = f"{group}.{name}" if name else group
             if not isinstance(one, Mapping):
+                others = [other for other in node if other != name]
+                meant = nearest(name, others, prefix=group)
                 raise ConfigError(
-                    f"{path}={show(one)}: unknown; {group} holds {', '.join(node)}, each with keys of its own"
+                    f"{path}={show(one)}: unknown{meant}; {group} holds {', '.join(others) or 'nothing'} now, and "
+                    "more nodes with keys of their own"
                 )
             yield group, path, one
 

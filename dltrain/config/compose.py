@@ -13,7 +13,7 @@ from dltrain.config.call import Composed
 from dltrain.config.checks import Origin, check_alone, check_keys, check_nodes, check_values, flat, unknown_keys
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.saved import check_references, conceal, resolve, save, written
-from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE, node_keys
+from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE, keys_beside, node_keys
 from dltrain.config.tree import Tree, no_choice, read_yaml
 from dltrain.errors import ConfigError
 
@@ -297,8 +297,9 @@ def _known(typed: Typed) -> dict[str, Any]:
 def _engine_part(base: Any, saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return a saved config with what an older run folder may lack: dltrain's own keys, with their defaults."""
     whole = {**{key: value for key, value in base.items() if key not in GROUPS}, **saved}
-    for group in (group for group in GROUPS if group not in MULTIPLE and isinstance(saved.get(group), Mapping)):
-        lacking = {key for key in node_keys(group) if key in base[group] and key not in saved[group]}
+    for group in (group for group in GROUPS if isinstance(saved.get(group), Mapping)):
+        own = keys_beside(group) if group in MULTIPLE else node_keys(group)
+        lacking = {key for key in own if key in base[group] and key not in saved[group]}
         whole[group] = {**saved[group], **{key: base[group][key] for key in lacking}}
     return whole
 

@@ -77,6 +77,13 @@ OTHER_NAMES = {
 """What other tools call it -> our key or group."""
 
 
+REFUSED = {
+    ("loss", "zero_one"): "the gradient of a count of errors is zero almost everywhere, so that nothing would be "
+    "learnt; train with loss=cross_entropy or loss=hinge and measure it with metrics=[auto,zero_one]",
+}
+"""(group, choice) -> why there is none, where one might look for it."""
+
+
 def nearest(word: str, words: Iterable[str], *, prefix: str = "") -> str:
     """Return `; did you mean prefix.x?` for the words closest to `word`, or nothing if none is close."""
     dotted = [f"{prefix}.{c}" if prefix else c for c in close(word, words)]

@@ -266,6 +266,9 @@ NODES = {
     "metrics.*": {
         "better": Key(optional(one_of("higher", "lower")), "which way is better; null: not to be monitored")
     },
+    "augment": {
+        "off_for": Key(optional(INTERVAL), "so long at the end training sees the data as it is", "steps, or 1ep"),
+    },
     "callbacks.*": {
         "every": Key(optional(DURATION), "how often it is called; absent: eval_every", "steps, or 1ep, 5min")
     },
@@ -295,7 +298,10 @@ NODES = {
         "mesh": Key(either("auto", MESH), "devices: data parallel, and fsdp: parameters cut; auto: data over all"),
     },
 }
-"""The keys that dltrain reads inside a group's node, beside the arguments of its target."""
+"""The keys that dltrain reads inside a group's node, beside the arguments of its target.
+
+Of a group of several nodes `GROUP.*` lists those of each node, and `GROUP` those that stand beside the nodes.
+"""
 
 COMMANDS: dict[str, dict[str, Key]] = {
     "resume": {},
@@ -316,6 +322,11 @@ COMMANDS: dict[str, dict[str, Key]] = {
 def node_keys(group: str) -> Mapping[str, Key]:
     """Name the keys that dltrain reads in each node of a group."""
     return NODES.get(f"{group}.*" if group in MULTIPLE else group, {})
+
+
+def keys_beside(group: str) -> Mapping[str, Key]:
+    """Name the keys that stand beside the nodes of a group of several: they are no nodes."""
+    return NODES.get(group, {}) if group in MULTIPLE else {}
 
 
 def engine_keys(group: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dltrain.config.hints import nearest
+from dltrain.config.hints import REFUSED, nearest
 from dltrain.config.schema import GROUPS
 from dltrain.errors import ConfigError
 
@@ -58,6 +58,8 @@ def first_comment(path: Path) -> str:
 
 def no_choice(tree: Tree, group: str, word: object) -> str:
     """Say that a group has no such choice, and what would be right."""
+    if (group, word) in REFUSED:
+        return f"{group}={word}: {REFUSED[group, str(word)]}"
     others = [g for g, choices in tree.items() if g != group and str(word) in choices]
     near = nearest(str(word).removesuffix(".yaml"), tree[group])
     if not near and others:

@@ -21,6 +21,9 @@ from dltrain.types import Array, Batch
 Logs = dict[str, Array]
 """Scalars of one step, float32 []; always the same names."""
 
+Augment = Callable[[Batch, Array, Array], Batch]
+"""(batch, key, planned updates to come, this one included) -> batch."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -158,12 +161,11 @@ def _collected(x: Array) -> Array:
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
-def prepare(
-    batch: Batch, key: Array, step: Array, preprocess: Preprocess, augment: Callable[[Batch, Array], Batch]
-) -> tuple[Batch, Array]:
-    """Scale and augment the batch of an update (`step` updates were done), and derive the model's key."""
-    augment_key, model_key = jax.random.split(jax.random.fold_in(key, step))
-    return augment(preprocess.scaled(batch), augment_key), model_key
+def prepare(batch: Batch, state: TrainState, preprocess: Preprocess, augment: Augment) -> tuple[Batch, Array]:
+    """Scale and augment the batch of the state's next update, and derive the model's key."""
+    augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    left = state.hparams["total_steps"] - state.step
+    return augment(preprocess.scaled(batch), augment_key, left), model_key
 
 
 def make_step(
@@ -173,7 +175,7 @@ def make_step(
     optimizer: OptimizerFactory,
     schedule: Callable[[Array, Array], Array],
     preprocess: Preprocess,
-    augment: Callable[[Batch, Array], Batch],
+    augment: Augment,
     metrics: Mapping[str, Callable[[Array, Batch], Array]],
     log_every: int,
     skip_nonfinite: bool = False,
@@ -191,7 +193,7 @@ def make_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         raw = batch
-        batch, model_key = prepare(batch, state.key, state.step, preprocess, augment)
+        batch, model_key = prepare(batch, state, preprocess, augment)
         terms, outputs, rest, grads = gradients(state.params, state.rest, batch, model_key)
         loss = functools.reduce(operator.add, terms.values())
         gradient_norm = norm(grads)

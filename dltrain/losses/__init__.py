@@ -10,12 +10,14 @@ from dltrain.losses.classification import binary_cross_entropy, cross_entropy, f
 from dltrain.losses.generative import contrastive_divergence, gan
 from dltrain.losses.margin import exponential, hinge, perceptron
 from dltrain.losses.regression import huber, log_cosh, mae, mse, quantile
+from dltrain.losses.scores import f1
 
 __all__ = [
     "binary_cross_entropy",
     "contrastive_divergence",
     "cross_entropy",
     "exponential",
+    "f1",
     "focal",
     "gan",
     "hinge",

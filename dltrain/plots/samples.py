@@ -76,14 +76,14 @@ def samples(
         said, true = ([_numbers(row) for row in values] for values in (prediction, truth))
     titles = [p if p == t else f"{p}\ntrue: {t}" for p, t in zip(said, true, strict=True)]
     what = "wrong" if classes else "the largest errors"
-    return _grid(_pictures(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
+    return _grid(pictures(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
 
 
 def captioned(inputs: np.ndarray, texts: Sequence[tuple[str, str]]) -> Figure:
     """Draw pictures [N, H, W, C] in a grid, each with what was written about it and what is right."""
     lines = [[fill(*labels([text or "(nothing)"], length=60), 14) for text in pair] for pair in texts]
     titles = [said if said == true else f"{said}\ntrue: {true}" for said, true in lines]
-    return _grid(_pictures(inputs), titles, np.array([said != true for said, true in texts]), "wrong")
+    return _grid(pictures(inputs), titles, np.array([said != true for said, true in texts]), "wrong")
 
 
 def scatter(truth: np.ndarray, prediction: np.ndarray, names: str | Sequence[str] = ()) -> Figure:
@@ -170,7 +170,7 @@ def _grid(drawings: np.ndarray, titles: Sequence[str], wrong: np.ndarray, what: 
     return figure
 
 
-def _pictures(inputs: np.ndarray) -> np.ndarray:
+def pictures(inputs: np.ndarray) -> np.ndarray:
     """Stretch pictures of any range together to RGB float [N, H, W, 3] in 0..1; odd channel counts are averaged."""
     values = inputs.astype(np.float32)
     if values.ndim == 3:

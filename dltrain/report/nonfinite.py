@@ -34,7 +34,7 @@ def explain(program: Program, folder: RunFolder, state: TrainState | None, step:
     lines = [f" (rows {_few(rows[rows >= 0])}); {kept}"]
     try:
         if state is not None and int(state.step) == step - 1:  # skipping, it may have gone on to others since
-            lines.append(f"first not finite: {_first(program, state, batch, step - 1, rows)}")
+            lines.append(f"first not finite: {_first(program, state, batch, rows)}")
     except Exception as error:  # the run ends because of the loss, whatever becomes of the search
         lines.append(f"doing the step again failed: {str(error).splitlines()[0]}")
     try:
@@ -70,7 +70,7 @@ class _Search:
         return watched
 
 
-def _first(program: Program, state: TrainState, raw: Batch, step: int, rows: np.ndarray) -> str:
+def _first(program: Program, state: TrainState, raw: Batch, rows: np.ndarray) -> str:
     """Do the update again, one operation after the other, until something is not finite."""
     parts, precision = program.parts, program.precision
     if bad := [name for name, leaf in named_leaves(state.params).items() if not _finite(leaf)]:
@@ -78,7 +78,7 @@ def _first(program: Program, state: TrainState, raw: Batch, step: int, rows: np.
     for name, value in raw.items():
         if not _finite(value):
             return f"{name} of the data{_of_rows(value, rows)}"
-    batch, key = prepare(raw, state.key, jnp.int32(step), parts.preprocess, parts.augment)
+    batch, key = prepare(raw, state, parts.preprocess, parts.augment)
     if not _finite(batch["inputs"]):
         return f"the inputs, scaled and augmented{_of_rows(batch['inputs'], rows)}"
     model = nnx.merge(program.graphs.train, precision.enter(state.params), state.rest, copy=True)

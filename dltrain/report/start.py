@@ -44,6 +44,11 @@ def introduce(
         screen.say(f"{key:<7} {why}; choose with {key}=...")
     if plan.monitor:
         screen.say(f"watched {plan.monitor}, {'higher' if plan.monitor.higher_is_better else 'lower'} is better")
+    if named := parts.augment.named:
+        rests = f"; off for the last {rest} steps" if (rest := parts.augment.off_for) else ""
+        screen.say(f"augment {', '.join(named)}{rests}")
+        if rest >= plan.total:
+            screen.say(f"warning: augment.off_for: those are all {plan.total} steps of this run", style="yellow")
     for rule in parts.rules:
         screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
     screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")

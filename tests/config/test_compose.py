@@ -205,4 +205,4 @@ def test_options_of_a_command_are_kept_apart_from_the_runs_keys(tmp_path: Path) 
 
 def test_what_is_trained_by_default_passes_the_check_of_its_arguments() -> None:
     found = _compose(imports=True)
-    assert found.choices["augment"] == "none" and found.config["augment"] == {}
+    assert found.choices["augment"] == "none" and found.config["augment"] == {"off_for": None}

@@ -33,8 +33,11 @@ OPTIONS = {
     "brightness": {"delta": 0.5},
     "contrast": {"delta": 0.5},
     "cutout": {"size": 4, "fill": 9.0},
+    "randaugment": {"magnitude": 20.0},
 }
 MIXING = ("mixup", "cutmix")
+SEQUENTIAL = ("time_shift", "masking")
+SERIES = IMAGES.reshape(B, H, W * C)
 NAMES = sorted(set(augment.__all__) - {"Border"})
 
 
@@ -42,6 +45,10 @@ NAMES = sorted(set(augment.__all__) - {"Border"})
 def strict_promotion():
     with jax.numpy_dtype_promotion("strict"):
         yield
+
+
+def inputs_of(name):
+    return SERIES if name in SEQUENTIAL else IMAGES
 
 
 def batch_of(inputs=IMAGES, targets=LABELS, mask=MASK):
@@ -52,7 +59,7 @@ def augmented(name, batch=None, key=KEY, **options):
     options = OPTIONS.get(name, {}) | options
     if name in MIXING:
         options["spec"] = Task.CLASSIFICATION
-    return jax.device_get(program(name, tuple(options.items()))(batch or batch_of(), key))
+    return jax.device_get(program(name, tuple(options.items()))(batch or batch_of(inputs_of(name)), key))
 
 
 @functools.cache
@@ -66,7 +73,11 @@ def program(name, options):
 
 @pytest.fixture(scope="module")
 def results():
-    return {name: augmented(name) for name in NAMES}
+    class Results(dict):
+        def __missing__(self, name):  # compiled where it is first asked for
+            return self.setdefault(name, augmented(name))
+
+    return Results()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,20 +85,21 @@ def test_every_augmentation_has_a_yaml_whose_arguments_it_takes(name):
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))[name]
     assert node.pop("_target_") == f"dltrain.data.augment.{name}"
     spec = {"spec": SPECS[Task.CLASSIFICATION]} if name in MIXING else {}
-    jax.eval_shape(lambda b: getattr(augment, name)(b, KEY, **node, **spec), batch_of())
+    jax.eval_shape(lambda b: getattr(augment, name)(b, KEY, **node, **spec), batch_of(inputs_of(name)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_dtypes_and_masks_stay(results, name):
     after = results[name]
-    assert after["inputs"].shape == IMAGES.shape and after["inputs"].dtype == np.float32
+    assert after["inputs"].shape == inputs_of(name).shape and after["inputs"].dtype == np.float32
     np.testing.assert_array_equal(after["mask"], MASK)
     assert np.isfinite(after["inputs"]).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_changed_each_in_its_own_way_and_the_next_key_draws_anew(results, name):
-    constant = batch_of(np.broadcast_to(IMAGES[:1], IMAGES.shape))
+    inputs = inputs_of(name)
+    constant = batch_of(np.broadcast_to(inputs[:1], inputs.shape))
     if name in MIXING:  # equal pictures mix to themselves: look at the targets
         shares = results[name]["targets"]
         assert len(np.unique(shares.max(1).round(6))) > 5
@@ -101,7 +113,7 @@ def test_rows_are_changed_each_in_its_own_way_and_the_next_key_draws_anew(result
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_stands_in_padding_rows_changes_no_real_row(results, name):
-    spoiled = IMAGES.copy()
+    spoiled = inputs_of(name).copy()
     spoiled[~MASK] = 1e9
     labels = np.where(MASK, LABELS, 0).astype(np.int32)
     after = augmented(name, batch_of(spoiled, labels))
@@ -192,8 +204,9 @@ def test_noise_and_mixup_take_tables_too():
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"noise", "mixup"}))
-def test_what_is_no_picture_is_refused(name):
-    with pytest.raises(ValueError, match=rf"{name} needs images, float \[B, H, W, C\]; found float32\[64, 4\]"):
+def test_what_is_no_picture_or_sequence_is_refused(name):
+    what = r"sequences, float \[B, L, F\]" if name in SEQUENTIAL else r"images, float \[B, H, W, C\]"
+    with pytest.raises(ValueError, match=rf"{name} needs {what}; found float32\[64, 4\]"):
         augmented(name, batch_of(IMAGES[:, 0, :4, 0]))
 
 

@@ -33,7 +33,7 @@ def one_step(spec):
             optimizer=optimizer,
             schedule=lambda step, total: jnp.float32(1),
             preprocess=PLAIN,
-            augment=lambda batch, key: batch,
+            augment=lambda batch, key, left: batch,
             metrics={},
             log_every=log_every,
             skip_nonfinite=skip,

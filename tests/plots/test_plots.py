@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dltrain.plots.attention import over_steps, over_tokens
+from dltrain.plots.augmented import augmented
 from dltrain.plots.confusion import confusion
 from dltrain.plots.curves import curves
 from dltrain.plots.labels import label_of, labels
@@ -234,3 +235,23 @@ def test_weights_over_steps_are_bars_and_over_tokens_a_map_with_their_names():
     assert [label.get_text() for label in first.get_yticklabels()] == ["one", "<end>"]
     assert "c" not in [label.get_text() for label in second.get_xticklabels()]  # too many to be read
     np.testing.assert_array_equal(first.images[0].get_array(), weights)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmented_pictures_stand_below_their_originals_in_the_same_range(channels):
+    originals = np.random.default_rng(0).integers(0, 200, (3, 8, 8, channels)).astype(np.uint8)
+    versions = np.stack([originals * 1.0, originals + 500.0, originals - 500.0])
+    figure = augmented(originals, versions, Kind.IMAGE, [["a", "b", "c"]] * 3 + [["a 70%\nb 30%", "b", "c"]])
+    pixels(figure)
+    drawn = np.stack([axes.images[0].get_array() for axes in figure.axes]).reshape(4, 3, 8, 8, 3)
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    assert (drawn[2] == 1).all() and (drawn[3] == 0).all()  # cut off, not stretched
+    assert [axes.get_title() for axes in figure.axes[-3:]] == ["a 70%\nb 30%", "b", "c"]
+
+
+def test_augmented_sequences_are_lines_over_one_range():
+    originals = np.cumsum(np.random.default_rng(0).normal(size=(3, 40, 2)), axis=1)
+    figure = augmented(originals, np.stack([originals + 1, originals - 1]), Kind.SEQUENCE, [[""] * 3] * 3)
+    pixels(figure)
+    assert {axes.get_ylim() for axes in figure.axes} == {(originals.min(), originals.max())}
+    assert all(len(axes.lines) == 2 for axes in figure.axes)

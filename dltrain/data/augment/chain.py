@@ -1,0 +1,40 @@
+"""The augmentations of a run one after the other, and when they rest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+
+from dltrain.data.augment.mixing import probabilities
+from dltrain.types import Array, Batch, Spec
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that it can be traced
+class Chain:
+    """`(batch, key, left) -> batch`, where `left` counts the planned updates to come, this one included."""
+
+    named: Mapping[str, Callable[[Batch, Array], Batch]]
+    spec: Spec
+    off_for: int = 0  # the last so many updates see the data as it is
+
+    def __call__(self, batch: Batch, key: Array, left: Array) -> Batch:
+        """Augment, or leave the batch as it is; one executable does both."""
+        if not self.named or not self.off_for:
+            return self.augmented(batch, key)
+        return jax.lax.cond(left > self.off_for, self.augmented, self._rested, batch, key)
+
+    def augmented(self, batch: Batch, key: Array) -> Batch:
+        """Apply all of them; ValueError names the key of the one that cannot take the batch."""
+        for i, (name, one) in enumerate(self.named.items()):
+            try:
+                batch = one(batch, jax.random.fold_in(key, i))
+            except ValueError as error:
+                raise ValueError(f"augment.{name}: {error}") from error
+        return batch
+
+    def _rested(self, batch: Batch, key: Array) -> Batch:
+        """The batch itself, its targets in the form that the augmentations give them."""
+        given = jax.eval_shape(self.augmented, batch, key).get("targets")
+        if given is None or given.dtype == batch["targets"].dtype:
+            return batch
+        return {**batch, "targets": probabilities(batch["targets"], given.dtype, self.spec)}

@@ -1,0 +1,99 @@
+"""Augmentation of the values: noise, light, colours, sharpness. Nothing moves."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.data.augment.inputs import UNSCALED, check_pair, check_range, colours, each, floats, images, uniform
+from dltrain.data.preprocess import Affine
+from dltrain.types import Array, Batch
+
+LUMA = (0.299, 0.587, 0.114)
+"""How bright red, green and blue are (ITU-R BT.601)."""
+
+
+def noise(batch: Batch, key: Array, *, stddev: float = 0.1) -> Batch:
+    """Add Gaussian noise to inputs of any shape; `stddev` in the unit of the scaled inputs."""
+    x = floats("noise", batch)
+    return {**batch, "inputs": x + stddev * jax.random.normal(key, x.shape, x.dtype)}
+
+
+def brightness(batch: Batch, key: Array, *, delta: float = 0.2) -> Batch:
+    """Add one number from -delta..delta to the whole picture, in the unit of the scaled inputs."""
+    x = images("brightness", batch)
+    return {**batch, "inputs": x + each(uniform(key, x, -delta, delta), x)}
+
+
+def contrast(batch: Batch, key: Array, *, delta: float = 0.2, scaled_by: Affine = UNSCALED) -> Batch:
+    """Stretch the picture about its own mean, a grey, by a factor from 1-delta..1+delta."""
+    x = images("contrast", batch)
+    return {**batch, "inputs": blended(mean_of(x, scaled_by), x, uniform(key, x, 1 - delta, 1 + delta))}
+
+
+def saturation(batch: Batch, key: Array, *, delta: float = 0.4, scaled_by: Affine = UNSCALED) -> Batch:
+    """Take colours away from (or further from) their own grey by a factor from 1-delta..1+delta."""
+    x = colours("saturation", batch)
+    return {**batch, "inputs": blended(grey_of(x, scaled_by), x, uniform(key, x, 1 - delta, 1 + delta))}
+
+
+def hue(batch: Batch, key: Array, *, turn: float = 0.05, scaled_by: Affine = UNSCALED) -> Batch:
+    """Turn all colours round the circle of hues by -turn..turn; 1 is a full turn, 1/3 makes red green."""
+    x = colours("hue", batch)
+    check_range("turn", turn, 0, 1)
+    turned = hue_turned(scaled_by.inverse(x), uniform(key, x, -turn, turn))
+    return {**batch, "inputs": scaled_by.forward(turned)}
+
+
+def blur(batch: Batch, key: Array, *, sigma: tuple[float, float] = (0.1, 1.0)) -> Batch:
+    """Blur with a Gaussian whose deviation is drawn from `sigma`, in pixels; cut off at three of the largest."""
+    x = images("blur", batch)
+    check_pair("sigma", sigma, 0.01, 16)
+    return {**batch, "inputs": blurred(x, uniform(key, x, *sigma), radius=math.ceil(3 * sigma[1]))}
+
+
+def blended(other: Array, x: Array, factor: Array) -> Array:
+    """`other + factor·(x - other)`, with a factor for each row [B]: 0 is `other`, 1 is x."""
+    return other + each(factor, x) * (x - other)
+
+
+def mean_of(x: Array, scaled_by: Affine) -> Array:
+    """The mean of each picture over all channels, [B, 1, 1, C]; scaled like x, a grey to the data."""
+    mean = scaled_by.inverse(x).mean(axis=(1, 2, 3), keepdims=True)
+    return scaled_by.forward(jnp.broadcast_to(mean, (len(x), 1, 1, x.shape[-1])))
+
+
+def grey_of(x: Array, scaled_by: Affine) -> Array:
+    """The same pictures in grey, [B, H, W, 3]; x and the result are scaled, grey is what the data calls so."""
+    weights = jnp.asarray(LUMA, x.dtype).reshape(1, 1, 1, 3)
+    grey = (scaled_by.inverse(x) * weights).sum(-1, keepdims=True)
+    return scaled_by.forward(jnp.broadcast_to(grey, x.shape))
+
+
+def hue_turned(rgb: Array, turn: Array) -> Array:
+    """Turn hues by so many full turns [B]; HSV's value and saturation stay. Any range of values [B, H, W, 3]."""
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    value = rgb.max(-1)
+    chroma = value - rgb.min(-1)
+    safe = jnp.where(chroma > 0, chroma, 1)
+    from_green, from_blue = 2 + (blue - red) / safe, 4 + (red - green) / safe
+    sixth = jnp.where(value == red, (green - blue) / safe, jnp.where(value == green, from_green, from_blue))
+    sixth = sixth + 6 * turn.astype(rgb.dtype)[:, None, None]
+    # Smith's hexagon, as one formula for each colour: value less chroma times how far the hue is from it.
+    away = [jnp.mod(n + sixth, 6) for n in (5, 3, 1)]
+    return jnp.stack([value - chroma * jnp.clip(jnp.minimum(k, 4 - k), 0, 1) for k in away], -1)
+
+
+def blurred(x: Array, sigma: Array, radius: int) -> Array:
+    """Convolve rows and columns with Gaussians of deviations [B], cut off at `radius`; edges are repeated."""
+    at = jnp.arange(-radius, radius + 1, dtype=x.dtype)
+    kernel = jnp.exp(-0.5 * jnp.square(at[None, :] / sigma[:, None]))
+    kernel = kernel / kernel.sum(1, keepdims=True)
+    for axis in (1, 2):
+        sides = [(radius, radius) if i == axis else (0, 0) for i in range(4)]
+        padded = jnp.pad(x, sides, mode="edge")
+        moved = [jax.lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis) for i in range(2 * radius + 1)]
+        x = sum(
+            (each(kernel[:, i], x) * part for i, part in enumerate(moved[1:], 1)), each(kernel[:, 0], x) * moved[0]
+        )
+    return x

@@ -1,0 +1,195 @@
+"""Augmentation of where things are in a picture: mirrored, moved, turned, zoomed.
+
+Turning and zooming look every new pixel up in the old picture, by bilinear interpolation (`resampled`).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.data.augment.inputs import UNSCALED, Border, black, check_pair, check_range, movable, uniform
+from dltrain.data.preprocess import Affine
+from dltrain.types import Array, Batch
+
+
+def _flip(name: str, batch: Batch, key: Array, probability: float, axis: int) -> Batch:
+    x = movable(name, batch)
+    check_range("probability", probability, 0, 1)
+    chosen = jax.random.bernoulli(key, probability, (len(x),))
+    return {**batch, "inputs": jnp.where(chosen[:, None, None, None], jnp.flip(x, axis), x)}
+
+
+def flip_horizontal(batch: Batch, key: Array, *, probability: float = 0.5) -> Batch:
+    """Mirror left and right."""
+    return _flip("flip_horizontal", batch, key, probability, 2)
+
+
+def flip_vertical(batch: Batch, key: Array, *, probability: float = 0.5) -> Batch:
+    """Mirror top and bottom."""
+    return _flip("flip_vertical", batch, key, probability, 1)
+
+
+def shift(
+    batch: Batch, key: Array, *, pixels: int = 4, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
+) -> Batch:
+    """Move by -pixels..pixels both ways: the random crop of a picture that was padded by `pixels`."""
+    x = movable("shift", batch)
+    check_range("pixels", pixels, 0, min(x.shape[1:3]) - 1)
+    padded = _framed(x, pixels, border, black(x, scaled_by))
+    corner = jax.random.randint(key, (len(x), 2), 0, 2 * pixels + 1)
+
+    def crop(picture: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(picture, (corner[0], corner[1], jnp.zeros_like(corner[0])), x.shape[1:])
+
+    return {**batch, "inputs": jax.vmap(crop)(padded, corner)}
+
+
+def _framed(x: Array, pixels: int, border: Border, outside: Array) -> Array:
+    """Put a border around pictures; `outside` is its colour for `Border.ZERO`."""
+    count, height, width, channels = x.shape
+    if border is not Border.ZERO:
+        return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode=Border(border).value)
+    frame = jnp.broadcast_to(outside, (count, height + 2 * pixels, width + 2 * pixels, channels))
+    return jax.lax.dynamic_update_slice(frame, x, (0, pixels, pixels, 0))
+
+
+def rotation(
+    batch: Batch, key: Array, *, degrees: float = 15.0, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
+) -> Batch:
+    """Turn about the middle by an angle of -degrees..degrees."""
+    x = movable("rotation", batch)
+    check_range("degrees", degrees, 0, 360)
+    angle = uniform(key, x, -degrees, degrees)
+    return {**batch, "inputs": rotated(x, angle, border=border, outside=black(x, scaled_by))}
+
+
+def scaling(
+    batch: Batch,
+    key: Array,
+    *,
+    factors: tuple[float, float] = (0.8, 1.25),
+    border: Border = Border.ZERO,
+    scaled_by: Affine = UNSCALED,
+) -> Batch:
+    """Zoom about the middle, below 1 out and above 1 in; the factor's logarithm is uniform."""
+    x = movable("scaling", batch)
+    check_pair("factors", factors, 0.05, 20)
+    factor = _between(key, x, factors)
+    matrix = jnp.eye(2, dtype=x.dtype)[None] / factor[:, None, None]
+    return {**batch, "inputs": moved(x, matrix, border=border, outside=black(x, scaled_by))}
+
+
+def random_resized_crop(
+    batch: Batch,
+    key: Array,
+    *,
+    scale: tuple[float, float] = (0.5, 1.0),
+    ratio: tuple[float, float] = (0.75, 1.3333),
+) -> Batch:
+    """Cut a box out and stretch it to the whole picture. arXiv:1409.4842.
+
+    Args:
+        batch: images.
+        key: of the draw.
+        scale: the box's share of the area (uniform).
+        ratio: its width over its height (its logarithm is uniform), times the picture's own. A side that would be
+            longer than the picture's is as long.
+    """
+    x = movable("random_resized_crop", batch)
+    check_pair("scale", scale, 0.001, 1)
+    check_pair("ratio", ratio, 0.01, 100)
+    keys = [jax.random.fold_in(key, i) for i in range(4)]
+    share, stretch = uniform(keys[0], x, *scale), _between(keys[1], x, ratio)
+    sides = (jnp.sqrt(share / stretch), jnp.sqrt(share * stretch))
+    sides = [jnp.minimum(side, 1) * length for side, length in zip(sides, x.shape[1:3], strict=True)]
+    return {
+        **batch,
+        "inputs": cropped(x, [_box(k, s, n) for k, s, n in zip(keys[2:], sides, x.shape[1:3], strict=True)]),
+    }
+
+
+def _box(key: Array, side: Array, length: int) -> tuple[Array, Array]:
+    """Begin and side of a box anywhere in 0..length, [B] each."""
+    return jax.random.uniform(key, side.shape, side.dtype) * (length - side), side
+
+
+def _between(key: Array, x: Array, bounds: tuple[float, float]) -> Array:
+    """A positive number for each row, [B], whose logarithm is uniform."""
+    low, high = bounds
+    return low * jnp.exp(uniform(key, x, 0, math.log(high / low)))
+
+
+def cropped(x: Array, boxes: list[tuple[Array, Array]]) -> Array:
+    """Stretch boxes to the size of the picture; of rows and columns, begin and side [B] each, in pixels."""
+    at = []
+    for axis, (begin, side) in enumerate(boxes):
+        length = x.shape[axis + 1]
+        middles = (jnp.arange(length, dtype=x.dtype) + 0.5) / length
+        places = begin[:, None] + middles[None, :] * side[:, None] - 0.5
+        at.append(places[:, :, None] if axis == 0 else places[:, None, :])
+    return resampled(x, at[0], at[1], border=Border.EDGE, outside=jnp.zeros((1, 1, 1, 1), x.dtype))
+
+
+def rotated(x: Array, degrees: Array, *, border: Border, outside: Array) -> Array:
+    """Turn each picture anticlockwise by so many degrees [B]."""
+    angle = jnp.deg2rad(degrees)
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    return moved(x, jnp.stack([jnp.stack([c, s], -1), jnp.stack([-s, c], -1)], -2), border=border, outside=outside)
+
+
+def moved(x: Array, matrix: Array, offset: Array | None = None, *, border: Border, outside: Array) -> Array:
+    """Look each pixel up at `matrix @ (row, column) + offset`, counted from the middle.
+
+    Args:
+        x: images [B, H, W, C].
+        matrix: [B, 2, 2].
+        offset: [B, 2], in pixels.
+        border: what is found outside the picture.
+        outside: the colour there, [1, 1, 1, C] or [1, 1, 1, 1], for `Border.ZERO`.
+    """
+    height, width = x.shape[1:3]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    rows = (jnp.arange(height, dtype=x.dtype) - middle[0])[None, :, None]
+    columns = (jnp.arange(width, dtype=x.dtype) - middle[1])[None, None, :]
+    at = []
+    for i in (0, 1):
+        a, b = (matrix[:, i, j][:, None, None] for j in (0, 1))
+        begin = middle[i] if offset is None else (offset[:, i] + middle[i])[:, None, None]
+        at.append(a * rows + b * columns + begin)
+    return resampled(x, at[0], at[1], border=border, outside=outside)
+
+
+def resampled(x: Array, rows: Array, columns: Array, *, border: Border, outside: Array) -> Array:
+    """Interpolate pictures [B, H, W, C] at rows and columns, [B, H', W'] each -> [B, H', W', C].
+
+    0 is the middle of the first pixel; an axis of rows or columns may be 1. Four lookups of whole pixels: on a CPU
+    cheaper than drawing as much noise.
+    """
+    count, height, width, channels = x.shape
+    padded = _framed(x, 1, Border.ZERO, outside)  # so that there is a pixel after the last
+    row, down = _place(rows, height, border)
+    column, right = _place(columns, width, border)
+    flat = padded.reshape(-1, channels)
+    first = jnp.arange(count, dtype=jnp.int32)[:, None, None] * ((height + 2) * (width + 2))
+
+    def pixel(i: int, j: int) -> Array:
+        return flat.at[first + (row + i) * (width + 2) + column + j].get(mode="clip")
+
+    upper = (1 - right) * pixel(0, 0) + right * pixel(0, 1)
+    lower = (1 - right) * pixel(1, 0) + right * pixel(1, 1)
+    return (1 - down) * upper + down * lower
+
+
+def _place(at: Array, length: int, border: Border) -> tuple[Array, Array]:
+    """The pixel before each place, int32, counted in the padded picture, and the way from there to the next."""
+    if border is Border.ZERO:
+        at = jnp.clip(at, -1, length)
+    elif border is Border.EDGE:
+        at = jnp.clip(at, 0, length - 1)
+    else:
+        period = max(2 * (length - 1), 1)
+        at = jnp.mod(at, period)
+        at = jnp.clip(jnp.minimum(at, period - at), 0, length - 1)
+    before = jnp.clip(jnp.floor(at), -1, length - 1)
+    return before.astype(jnp.int32) + 1, (at - before)[..., None]

@@ -1,0 +1,108 @@
+"""What augmentations ask of their inputs and options, and how numbers of one row stand beside a batch."""
+
+from enum import StrEnum
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dltrain.data.preprocess import Affine
+from dltrain.types import Array, Batch
+
+UNSCALED = Affine(np.zeros(1, np.float32), np.ones(1, np.float32))
+"""The scaling of inputs that were left as they are."""
+
+
+class Border(StrEnum):
+    """What comes in from outside the picture."""
+
+    ZERO = "constant"  # the data's own 0, which is black
+    EDGE = "edge"  # the outermost pixels again
+    REFLECT = "reflect"
+
+
+def floats(name: str, batch: Batch) -> Array:
+    """The inputs, float [B, ...], or ValueError."""
+    x = batch["inputs"]
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} needs float inputs; found {_found(x)}")
+    return x
+
+
+def images(name: str, batch: Batch) -> Array:
+    """The inputs, float [B, H, W, C], or ValueError."""
+    x = batch["inputs"]
+    if x.ndim != 4 or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} needs images, float [B, H, W, C]; found {_found(x)}")
+    return x
+
+
+def movable(name: str, batch: Batch) -> Array:
+    """The inputs, float [B, H, W, C], or ValueError; also where the targets would have to move with them."""
+    x = images(name, batch)
+    _check_still(name, batch)
+    return x
+
+
+def _check_still(name: str, batch: Batch) -> None:
+    targets = batch.get("targets")
+    if targets is not None and targets.ndim > 2:
+        raise ValueError(
+            f"{name} moves what is in the inputs, and the targets {_found(targets)} would stay where they are; "
+            "choose among noise, brightness, contrast, saturation, hue, blur, cutout and masking"
+        )
+
+
+def colours(name: str, batch: Batch) -> Array:
+    """The inputs, float [B, H, W, 3], or ValueError."""
+    x = images(name, batch)
+    if x.shape[-1] != 3:
+        raise ValueError(f"{name} needs red, green and blue, float [B, H, W, 3]; found {_found(x)}")
+    return x
+
+
+def sequences(name: str, batch: Batch, *, moves: bool = False) -> Array:
+    """The inputs, float [B, L, F], or ValueError."""
+    x = batch["inputs"]
+    if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} needs sequences, float [B, L, F]; found {_found(x)}")
+    if moves:
+        _check_still(name, batch)
+    return x
+
+
+def lengths(batch: Batch) -> Array:
+    """How many steps of each sequence [B, L, F] are real, int32 [B]."""
+    count, steps = batch["inputs"].shape[:2]
+    return jnp.asarray(batch.get("lengths", jnp.full(count, steps, jnp.int32))).astype(jnp.int32)
+
+
+def _found(x: Array) -> str:
+    return f"{x.dtype}{list(x.shape)}"
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside low..high."""
+    if not low <= value <= high:
+        raise ValueError(f"{name}={value:g} must lie in {low:g}..{high:g}")
+
+
+def check_pair(name: str, pair: tuple[float, float], low: float, high: float) -> None:
+    """Refuse two numbers that do not bound a range inside low..high."""
+    if not low <= pair[0] <= pair[1] <= high:
+        raise ValueError(f"{name}=[{pair[0]:g}, {pair[1]:g}] must rise and lie in {low:g}..{high:g}")
+
+
+def each(values: Array, x: Array) -> Array:
+    """[B] -> [B, 1, ...], to stand beside x, in its dtype."""
+    return values.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1))
+
+
+def black(x: Array, scaled_by: Affine) -> Array:
+    """The data's own 0 after scaling, [1, ..., 1, C], to stand beside x."""
+    return scaled_by.forward(jnp.zeros((1,) * x.ndim, x.dtype))
+
+
+def uniform(key: Array, x: Array, low: float, high: float) -> Array:
+    """A number of low..high for each row, [B], in x's dtype."""
+    return jax.random.uniform(key, (len(x),), x.dtype, low, high)

@@ -1,0 +1,65 @@
+"""Losses that are a score of the whole batch, written as values of rows whose weighted mean is that score."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.losses.targets import are_labels, is_class, is_known, misfit, paired, where_valid, with_classes
+from dltrain.types import Array, Batch
+
+
+def f1(
+    outputs: Array, batch: Batch, *, average: Literal["macro", "micro", "binary"] = "macro", pieces: int = 1
+) -> Array:
+    """`1 - F1` with `F1 = 2 Σ p·y / (Σ p + Σ y)`, p the probabilities: [B, K] or [B, 1] logits, int [B] -> [B].
+
+    The sums run over the batch, masked and weighted like its mean; so the batch should hold rows of every class.
+    Single values may be negative: only their mean is 1 - F1. A validation loss is the mean over its batches.
+
+    Args:
+        outputs: logits.
+        batch: `targets` int [B] or probabilities [B, K], `mask`, `weights`.
+        average: macro: the mean F1 of the classes that the batch holds; micro: of all classes together, which is
+            the mean probability of the right one; binary: of class 1 of two.
+        pieces: in how many the batch is worked off (`optim.accumulate`): the F1 of pieces is not that of the batch,
+            so only micro can be.
+    """
+    if pieces > 1 and average != "micro":
+        raise ValueError(
+            f"loss=f1 is a score of the whole batch, which optim.accumulate={pieces} would cut into pieces; "
+            "set optim.accumulate=1, or loss.average=micro"
+        )
+    valid = jnp.asarray(batch["mask"]).astype(bool)
+    p, y = _probabilities(jnp.where(valid.reshape((-1,) + (1,) * (outputs.ndim - 1)), outputs, 0), batch)
+    if average == "micro":
+        return 1 - (p * y).sum(-1)
+    weights = valid.astype(p.dtype) * jnp.asarray(batch.get("weights", 1.0), p.dtype)
+    weights = weights[:, None]
+    # Masked rows are left out by a select, since their targets may be anything.
+    p, y = (jnp.where(valid[:, None], values, 0) for values in (p, y))
+    there = (weights * y).sum(0, keepdims=True)
+    both = (weights * p).sum(0, keepdims=True) + there
+    counts = there > 0
+    if average == "binary":
+        if p.shape[-1] != 2:
+            raise ValueError(f"loss.average=binary needs two classes, found {p.shape[-1]}; take macro")
+        counts = jnp.asarray([[False, True]])
+    shares = jnp.where(counts, 2 * p * y / jnp.where(both > 0, both, 1), 0)
+    return 1 - weights.sum() * shares.sum(-1) / jnp.maximum(counts.sum(), 1).astype(p.dtype)
+
+
+def _probabilities(outputs: Array, batch: Batch) -> tuple[Array, Array]:
+    """Probabilities and targets as [B, K], of one logit [B, 2]; NaN where a label is no class."""
+    if outputs.ndim == 2 and outputs.shape[-1] > 1:
+        logits, targets = with_classes("f1", outputs, batch)
+        if are_labels(targets):
+            logits = where_valid(is_known(logits.shape[-1], targets)[:, None], logits)
+            targets = is_class(logits.shape[-1], targets).astype(logits.dtype)
+        return jax.nn.softmax(logits), targets
+    logits, targets = paired("f1", outputs, batch)
+    if logits.ndim != 1:
+        raise misfit("f1", "outputs [B, K] or [B, 1], targets int [B] or float [B, K]", outputs, targets)
+    logits = where_valid((targets >= 0) & (targets <= 1), logits)
+    p = jax.nn.sigmoid(logits)
+    return jnp.stack([1 - p, p], -1), jnp.stack([1 - targets, targets], -1)

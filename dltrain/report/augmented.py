@@ -1,0 +1,55 @@
+"""A picture of augmented training examples at the start of a run: a mistake is seen before an hour is trained."""
+
+import jax
+import numpy as np
+
+from dltrain.engine.files import writing
+from dltrain.engine.folder import RunFolder
+from dltrain.engine.recorder import Recorder
+from dltrain.program import Program
+from dltrain.types import Kind, Task
+
+EXAMPLES, VERSIONS = 8, 3
+
+
+def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> None:
+    """Draw the first examples of the first batch into `report/` and TensorBoard; nothing where none is augmented.
+
+    A table or a text has no picture. What training sees differs in the draws and, of mixtures, in the partners.
+    """
+    parts, affine = program.parts, program.parts.preprocess.inputs
+    if not parts.augment.named or parts.spec.kind is Kind.TABLE or affine is None:
+        return
+    from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
+    from dltrain.plots.labels import labels
+    from dltrain.plots.png import png_bytes, png_size
+
+    rows = parts.pipeline.indices(0, 1)[0]
+    rows = rows[rows >= 0][:EXAMPLES]
+    batch = {**parts.source.read(rows), "mask": np.ones(len(rows), bool)}
+    originals, scaled = batch["inputs"], parts.preprocess.scaled(batch)
+    augment = jax.jit(parts.augment.augmented)
+    keys = jax.random.split(jax.random.key(program.plan.seed), VERSIONS)
+    made = [augment(scaled, key) for key in keys]
+    versions = np.stack([np.asarray(affine.inverse(one["inputs"])) for one in made])
+    names = labels(parts.spec.classes, length=10)
+    titles = [_titles(np.asarray(one["targets"]), parts.spec.task, names) for one in (batch, *made)]
+    png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.kind, titles))
+    with writing(folder.report):
+        folder.report.mkdir(exist_ok=True)
+        (folder.report / "augmented.png").write_bytes(png)
+    recorder.writer().image(0, "augmented", png, *png_size(png))
+
+
+def _titles(targets: np.ndarray, task: Task, names: list[str]) -> list[str]:
+    """Name each row's class; of a mixture the two largest shares; nothing where rows have none."""
+    if task not in (Task.CLASSIFICATION, Task.BINARY):
+        return [""] * len(targets)
+    if not np.issubdtype(targets.dtype, np.floating):
+        return [names[k] for k in targets]
+    shares = targets if targets.ndim == 2 else np.stack([1 - targets, targets], -1)
+    two = np.argsort(-shares, axis=1, kind="stable")[:, :2]
+    return [
+        "\n".join(f"{names[k]} {row[k]:.0%}" for k in largest if row[k] > 0.005)
+        for row, largest in zip(shares, two, strict=True)
+    ]
