@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -18,8 +19,10 @@ from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.data.survey import blocks, read_targets, read_whole, size_of
 from dltrain.durations import Duration
 from dltrain.engine.callbacks import Callback
+from dltrain.engine.extras import ELSEWHERE, needs
 from dltrain.engine.memory import room_for_data
-from dltrain.engine.rules import Rule, apply_rules, decayed
+from dltrain.engine.plateau import Patience
+from dltrain.engine.rules import Rule, apply_rules, clip_each, decay_by_rules, decayed
 from dltrain.engine.state import OptimizerFactory
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
@@ -27,6 +30,12 @@ from dltrain.metrics import Average
 from dltrain.types import Array, Batch, Source, Spec, Task
 
 Config = Mapping[str, Any]
+CLIPS: dict[str, Callable[[float], optax.GradientTransformation]] = {
+    "norm": optax.clip_by_global_norm,
+    "block": clip_each,
+    "value": optax.clip,
+    "adaptive": optax.adaptive_grad_clip,
+}
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,13 @@ class Parts:
     optimizer: OptimizerFactory
     hparams: dict[str, float]  # numbers of the optimizer that may differ between runs of one program
     rules: tuple[Rule, ...]
-    schedule: Callable[[Array, Array], Array]
+    schedule: Callable[..., Array]
     augment: Callable[[Batch, Array], Batch]
     metrics: dict[str, Any]
     accumulate: int  # pieces that a batch is worked off in
     better: dict[str, str]  # metric -> "higher" or "lower"
     callbacks: list[tuple[Duration, Callback]]
+    follows: Patience | None = None  # of a schedule that follows the monitored number
 
     def described(self) -> dict[str, Any]:
         """Say what the data is: what a later start must find again."""
@@ -68,7 +78,8 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
     spec, source, arrays, splits, pipeline, preprocess = _data(config, trust)
     rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
-    optimizer, hparams = _optimizer(config["optim"], rules, trust)
+    optimizer, hparams = _optimizer(config["optim"], rules, trust, whole=pipeline.steps_per_epoch == 1)
+    schedule, follows = _schedule(config, pipeline.steps_per_epoch, trust)
     loss, own = _without_engine_keys(config, "loss")
     model, _ = _without_engine_keys(config, "model")
     metrics, better = _metrics(config["metrics"], spec, trust)
@@ -82,9 +93,10 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
         objective=Objective(bind(loss, path="loss", trust=trust), **own),
         optimizer=optimizer,
-        hparams=hparams,
+        hparams={**hparams, **({"scale": 1.0} if follows else {})},
         rules=rules,
-        schedule=bind(_without_engine_keys(config, "schedule")[0], path="schedule", trust=trust),
+        schedule=schedule,
+        follows=follows,
         augment=_chain(
             [bind(n, path=f"augment.{k}", trust=trust, spec=spec) for k, n in config["augment"].items()]
         ),
@@ -113,7 +125,11 @@ def _data(config: Config, trust: tuple[str, ...]) -> tuple[Any, ...]:
     targets = read_targets(source) if arrays is None else arrays["targets"]
     labels = targets if spec.has_labels else None
     held = {name: own[name] for name in ("validation", "test")}
-    splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **held)
+    if own["fold"] >= (own["folds"] or 1):
+        numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
+        raise ConfigError(f"data.fold={own['fold']}: {numbered}")
+    held |= {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
+    splits = make_splits(labels, len(source), published=source.published, **held)
     batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
     if limit := config["limit_batches"]:
         few = {n: _some(splits[n], limit * batch_size, own["split_seed"]) for n in ("validation", "test")}
@@ -139,23 +155,57 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
 
 
+def _schedule(
+    config: Config, per_epoch: int, trust: tuple[str, ...]
+) -> tuple[Callable[..., Array], Patience | None]:
+    """Bind the schedule; one that takes `scale` follows the monitored number, by its other arguments."""
+    node, own = _without_engine_keys(config, "schedule")
+    if own["warmup_epochs"] is not None:
+        if node.get("warmup_steps"):
+            both = f"schedule.warmup_epochs={own['warmup_epochs']} schedule.warmup_steps={node['warmup_steps']}"
+            raise ConfigError(f"{both}: give one of them")
+        node["warmup_steps"] = round(own["warmup_epochs"] * per_epoch)
+    takes = accepts(node, path="schedule", trust=trust)
+    options = {f.name: takes[f.name] for f in fields(Patience) if f.name in takes}
+    return bind(node, path="schedule", trust=trust), Patience(**options) if "scale" in takes else None
+
+
 def _optimizer(
-    node: Mapping[str, Any], rules: tuple[Rule, ...], trust: tuple[str, ...]
+    node: Mapping[str, Any], rules: tuple[Rule, ...], trust: tuple[str, ...], *, whole: bool
 ) -> tuple[OptimizerFactory, dict[str, float]]:
-    clip = node["clip"]
+    """Put clipping, the update rule and the rules by name together; `whole`: each batch is all there is."""
+    clip, name = node["clip"], node["_target_"].rpartition(".")[2]
     node = {k: v for k, v in node.items() if k not in schema.engine_keys("optim")}
     hparams = {n: float(node.pop(n)) for n in ("learning_rate", "weight_decay") if node.get(n) is not None}
     takes = accepts(node, path="optim", trust=trust)
-    rule = bind(node, path="optim", trust=trust)
-    masked = "mask" in takes and "mask" not in node
-    before = {"norm": optax.clip_by_global_norm, "value": optax.clip}
-    clips = [before[kind](size) for kind, size in (clip or {}).items()]
+    update_rule = bind(node, path="optim", trust=trust)
+    if takes.get("minibatch") is False and not whole:
+        raise ConfigError(
+            f"optim: {name} is for the loss of all training rows: set batch_size=all, or optim.minibatch=true"
+        )
+    offers: dict[str, Any] = {n: decayed for n in ("mask", "weight_decay_mask") if n in takes and n not in node}
+    moved = tuple(rule for rule in rules if rule.freeze or rule.scale != 1)
+    inside = bool(moved) and "rules" in takes
+    offers |= {"rules": apply_rules(moved)} if inside else {}
+    kept = tuple(replace(rule, scale=1.0) for rule in rules) if inside else rules  # what is frozen keeps its bits
+    clips = [CLIPS[kind](size) for kind, size in (clip or {}).items()]
+    decays = any(rule.decay != 1 for rule in rules)
+    if decays and ("weight_decay" not in hparams or "rules" in takes):
+        raise ConfigError(
+            f"optim.rules: decay is a factor of optim.weight_decay, which {name} has not, or not apart"
+        )
 
     def make(values: Mapping[str, Array]) -> optax.GradientTransformation:
-        mask = {"mask": decayed} if masked else {}
-        after = [apply_rules(rules)] if rules else []
-        return optax.chain(*clips, rule(**{n: values[n] for n in hparams}, **mask), *after)
+        numbers = {n: values[n] for n in hparams}
 
+        def with_decay(factor: float) -> optax.GradientTransformation:
+            return update_rule(**{**numbers, "weight_decay": numbers["weight_decay"] * factor}, **offers)
+
+        main = decay_by_rules(rules, with_decay) if decays else update_rule(**numbers, **offers)
+        return optax.chain(*clips, main, *([apply_rules(kept)] if kept else []))
+
+    if moved and needs(make({n: jnp.float32(v) for n, v in hparams.items()})) & set(ELSEWHERE):
+        raise ConfigError(f"optim.rules: {name} moves all parameters together; freeze and scale do not go with it")
     return make, hparams
 
 

@@ -27,7 +27,8 @@ OFFERED = {
     "model": ("spec", "rngs"),
     "metrics": ("spec",),
     "augment": ("spec",),
-    "optim": ("mask",),
+    "optim": ("mask", "weight_decay_mask", "rules"),
+    "schedule": ("scale",),
 }
 """Group -> the arguments that the engine offers."""
 

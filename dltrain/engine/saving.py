@@ -65,7 +65,7 @@ class Saver:
             "callbacks": copy.deepcopy(memory),
             "best": self.best_step,
             "kept": sorted(self._kept),
-            "seconds": self.before + time.monotonic() - self._began,
+            "seconds": self.trained,
         }
         self._step = step
         self._thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
@@ -93,6 +93,11 @@ class Saver:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+
+    @property
+    def trained(self) -> float:
+        """Seconds that the run has trained, all its legs together."""
+        return self.before + time.monotonic() - self._began
 
     @property
     def best_step(self) -> int | None:

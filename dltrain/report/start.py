@@ -42,6 +42,8 @@ def introduce(
         screen.say(f"{key:<7} {why}; choose with {key}=...")
     if plan.monitor:
         screen.say(f"watched {plan.monitor}, {'higher' if plan.monitor.higher_is_better else 'lower'} is better")
+    if program.averages:
+        screen.say(f"means   measured and drawn are {program.averages}; training goes on from the weights")
     for rule in parts.rules:
         screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
     screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")
