@@ -145,7 +145,7 @@ def test_a_step_that_is_not_finite_elsewhere_changes_nothing():
 @pytest.mark.parametrize("name", ["gd", "lbfgs", "newton"])
 def test_a_batch_of_a_part_of_the_rows_is_refused_unless_told_otherwise(name):
     config = compose_words("data=iris", "model=linear", f"optim={name}").config
-    with pytest.raises(ConfigError, match="batch_size=all, or optim.minibatch=true"):
+    with pytest.raises(ConfigError, match=r"batch_size=all, or optim.minibatch=true"):
         assemble(config)
     assemble(compose_words("data=iris", "model=linear", f"optim={name}", "optim.minibatch=true").config)
 

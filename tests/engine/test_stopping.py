@@ -1,4 +1,4 @@
-"""Each rule ends training for its reason, at the step that a hand calculation names, and the run folder says why."""
+"""Each rule ends training for its reason, at the step that a calculation by hand names."""
 
 import json
 
