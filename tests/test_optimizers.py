@@ -240,7 +240,8 @@ FORMULAS = {
 def test_ten_steps_follow_the_formula(name):
     yaml, options, rule = FORMULAS[name]
     found = path_of(lambda **more: from_yaml(yaml)(**options, **more))
-    np.testing.assert_allclose(found, expected_path(rule), rtol=1e-9)
+    precise = 1e-7 if yaml == "adafactor" else 1e-9  # optax has its decay in float32
+    np.testing.assert_allclose(found, expected_path(rule), rtol=precise)
 
 
 def test_muon_makes_the_momentum_of_a_matrix_orthogonal():
@@ -274,7 +275,7 @@ def test_large_matrices_share_adafactors_second_moments():
     found = path_of(
         lambda **more: from_yaml("adafactor")(min_dim_size_to_factor=2, **more), grads=grads, start=start
     )
-    np.testing.assert_allclose(found, expected_path(rule, grads=grads, start=start), rtol=1e-9)
+    np.testing.assert_allclose(found, expected_path(rule, grads=grads, start=start), rtol=1e-7)
 
 
 def torch_cases(torch):

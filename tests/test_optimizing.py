@@ -27,7 +27,7 @@ LINE = (
 
 
 def trained(steps, *words):
-    config = compose_words(*words, f"steps={steps}").config
+    config = compose_words(*words, f"steps={steps}", "eval_every=100", "checkpoint_every=100").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
     state, logs = program.chunk(program.start(), program.data, program.feed(0, steps), np.int32(steps))
@@ -117,10 +117,15 @@ def test_running_means_are_weighted_means_without_the_start_and_are_what_is_meas
 
 def test_batch_statistics_are_averaged_with_the_weights():
     words = ("data=iris", "model=mlp", "model.widths=[4]", "model.norm=batch", "optim=sgd", "batch_size=16")
-    means = [jax.device_get(trained(n, *words)[1].rest) for n in (1, 2, 3)]
-    found = jax.device_get(trained(3, *words, "optim.ema=0.5")[1].ema["rest"])
+    program, state, _ = trained(3, *words, "optim.ema=0.5")
+    means, again = [], program.start()
+    for step in range(3):
+        again, _ = program.chunk(again, program.data, program.feed(step, 1), np.int32(1))
+        means.append(jax.tree.map(np.array, again.rest))
     weights = np.array([0.25, 0.5, 1]) / 1.75
     expected = jax.tree.map(lambda *leaves: sum(w * x for w, x in zip(weights, leaves, strict=True)), *means)
+    found = jax.device_get(state.ema["rest"])
+    assert jax.tree.leaves(found)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
 
 
@@ -182,13 +187,12 @@ def test_frozen_parameters_stay_with_schedule_free_and_their_mean_with_them():
 
 def test_a_rule_multiplies_the_weight_decay():
     words = ("data=iris", "model=mlp", "model.widths=[3]", "batch_size=16", "optim=adamw", "optim.weight_decay=0.5")
-    start, plain, none, twice = (
-        jax.device_get(trained(1, *words, f"optim.rules=[{{match: hidden, decay: {factor}}}]", *more)[1].params)
-        for factor, more in ((1, ("optim.learning_rate=1e-30",)), (1, ()), (0, ()), (2, ()))
-    )
+    made = [trained(1, *words, f"optim.rules=[{{match: hidden, decay: {factor}}}]") for factor in (1, 0, 2)]
+    plain, none, twice = (jax.device_get(state.params) for _, state, _ in made)
+    start = jax.device_get(made[0][0].start().params)
     pull = 0.001 * 0.5 * start["hidden"][0]["kernel"]
-    np.testing.assert_allclose(none["hidden"][0]["kernel"] - plain["hidden"][0]["kernel"], pull, atol=1e-7)
-    np.testing.assert_allclose(plain["hidden"][0]["kernel"] - twice["hidden"][0]["kernel"], pull, atol=1e-7)
+    np.testing.assert_allclose(none["hidden"][0]["kernel"] - plain["hidden"][0]["kernel"], pull, atol=3e-7)
+    np.testing.assert_allclose(plain["hidden"][0]["kernel"] - twice["hidden"][0]["kernel"], pull, atol=3e-7)
     np.testing.assert_allclose(none["head"]["kernel"], plain["head"]["kernel"], atol=1e-7)
 
 
