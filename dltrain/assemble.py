@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-import optax
 from flax import nnx
 
 from dltrain.config import schema
-from dltrain.config.build import accepts, bind, build, is_function
+from dltrain.config.build import bind, build, is_function
 from dltrain.data.augment.chain import Chain
 from dltrain.data.pipeline import Pipeline
 from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
@@ -20,13 +18,14 @@ from dltrain.data.survey import blocks, read_targets, read_whole, size_of
 from dltrain.durations import Duration
 from dltrain.engine.callbacks import Callback
 from dltrain.engine.memory import room_for_data
-from dltrain.engine.players import every, make_players
-from dltrain.engine.rules import Rule, apply_rules, decayed
+from dltrain.engine.plateau import Patience
+from dltrain.engine.rules import Rule
 from dltrain.engine.state import OptimizerFactory
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
 from dltrain.losses import binary_cross_entropy
 from dltrain.metrics import Average
+from dltrain.optimizing import make_optimizer, make_schedule
 from dltrain.types import Array, Source, Spec, Task
 
 Config = Mapping[str, Any]
@@ -47,7 +46,8 @@ class Parts:
     optimizer: OptimizerFactory
     hparams: dict[str, float]  # numbers of the optimizer that may differ between runs of one program
     rules: tuple[Rule, ...]
-    schedule: Callable[[Array, Array], Array]
+    schedule: Callable[..., Array]
+    follows: Patience | None  # how the rate follows the monitored number, if it does
     augment: Chain
     metrics: dict[str, Any]
     accumulate: int  # pieces that a batch is worked off in
@@ -69,15 +69,16 @@ class Parts:
 
 def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
-    rules = tuple(Rule(**rule) for rule in config["optim"]["rules"])
-    optimizer, hparams = _optimizer(config["optim"], rules, trust)
-    loss, own = _without_engine_keys(config, "loss")
+    loss, own = schema.parted("loss", config["loss"])
     objective = Objective(bind(loss, path="loss", trust=trust, pieces=config["optim"]["accumulate"]), **own)
     # A reconstruction's loss may take logits; metrics and pictures are of the inputs themselves.
     reconstructs = config["model"]["task"] == Task.RECONSTRUCTION
     logits = reconstructs and getattr(objective.loss, "func", objective.loss) is binary_cross_entropy
     spec, source, arrays, splits, pipeline, preprocess = _data(config, trust, needed="unit" if logits else None)
-    model, _ = _without_engine_keys(config, "model")
+    per_epoch = pipeline.steps_per_epoch
+    optimizer, hparams, rules = make_optimizer(config["optim"], trust, whole=per_epoch == 1)
+    schedule, follows = make_schedule(config["schedule"], per_epoch, trust)
+    model, _ = schema.parted("model", config["model"])
     metrics, better = _metrics(config["metrics"], spec, trust)
     return Parts(
         spec=spec,
@@ -89,9 +90,10 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
         objective=objective,
         optimizer=optimizer,
-        hparams=hparams,
+        hparams={**hparams, **({"scale": 1.0} if follows else {})},
         rules=rules,
-        schedule=bind(_without_engine_keys(config, "schedule")[0], path="schedule", trust=trust),
+        schedule=schedule,
+        follows=follows,
         augment=_augmentations(config["augment"], spec, preprocess, pipeline, trust),
         metrics=metrics,
         accumulate=_pieces(config["optim"]["accumulate"], pipeline.batch_size),
@@ -100,26 +102,23 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     )
 
 
-def _without_engine_keys(config: Config, group: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part a group's node into what its target takes, and the keys that are the engine's own."""
-    own = schema.engine_keys(group)
-    node = config[group]
-    return {k: v for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
-
-
 def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tuple[Any, ...]:
-    node, own = _without_engine_keys(config, "data")
+    node, own = schema.parted("data", config["data"])
     task = {"task": Task(own["task"])} if own.get("task") else {}
     source = build(node, path="data", trust=trust, **task)
     spec = source.spec
-    of_model = _without_engine_keys(config, "model")[1]
+    of_model = schema.parted("model", config["model"])[1]
     scale = _scale(own["scale"], needed or of_model["scale"])
     stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= room_for_data())
     arrays = read_whole(source) if stays else None
     targets = read_targets(source) if arrays is None else arrays["targets"]
     labels = targets if spec.has_labels else None
     held = {name: own[name] for name in ("validation", "test")}
-    splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **held)
+    if own["fold"] >= (own["folds"] or 1):
+        numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
+        raise ConfigError(f"data.fold={own['fold']}: {numbered}")
+    held |= {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
+    splits = make_splits(labels, len(source), published=source.published, **held)
     batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
     if limit := config["limit_batches"]:
         few = {n: _some(splits[n], limit * batch_size, own["split_seed"]) for n in ("validation", "test")}
@@ -151,53 +150,6 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
 
 
-def _optimizer(
-    node: Mapping[str, Any], rules: tuple[Rule, ...], trust: tuple[str, ...]
-) -> tuple[OptimizerFactory, dict[str, float]]:
-    clip, players = node["clip"], node["players"] or {}
-    node = {k: v for k, v in node.items() if k not in schema.engine_keys("optim")}
-    hparams = {n: float(node.pop(n)) for n in ("learning_rate", "weight_decay") if node.get(n) is not None}
-    rule = _rule(node, "optim", trust)
-    named = {name: _player(node, own, name, trust) for name, own in players.items()}
-    before = {"norm": optax.clip_by_global_norm, "value": optax.clip}
-    clips = [before[kind](size) for kind, size in (clip or {}).items()]
-
-    def make(values: Mapping[str, Array]) -> optax.GradientTransformation:
-        numbers = {n: values[n] for n in hparams}
-        whole = rule(**numbers)
-        if named:
-            rate = values["learning_rate"] / hparams["learning_rate"]  # what the schedule makes of any rate
-            whole = make_players({name: player(numbers, rate) for name, player in named.items()}, whole)
-        return optax.chain(*clips, whole, *([apply_rules(rules)] if rules else []))
-
-    return make, hparams
-
-
-def _rule(node: Mapping[str, Any], path: str, trust: tuple[str, ...]) -> Callable[..., Any]:
-    """Bind an optimizer, which waits for its numbers; those that decay leave biases and norms alone."""
-    masked = "mask" in accepts(node, path=path, trust=trust) and "mask" not in node
-    rule = bind(node, path=path, trust=trust)
-    return partial(rule, mask=decayed) if masked else rule
-
-
-def _player(
-    node: Mapping[str, Any], own: Mapping[str, Any], name: str, trust: tuple[str, ...]
-) -> Callable[[Mapping[str, Array], Array], Any]:
-    """Bind a player's optimizer: the common one, or another, with what the player has of its own."""
-    own = dict(own)
-    steps = own.pop("every", 1)
-    rates = {n: own.pop(n) for n in ("learning_rate", "weight_decay") if n in own}
-    rule = _rule(own if "_target_" in own else {**node, **own}, f"optim.players.{name}", trust)
-
-    def make(numbers: Mapping[str, Array], rate: Array) -> Any:
-        mine = {"learning_rate": rates["learning_rate"] * rate} if "learning_rate" in rates else {}
-        decay = {"weight_decay": rates["weight_decay"]} if "weight_decay" in rates else {}
-        common = {n: numbers[n] for n in numbers if n == "learning_rate" or "_target_" not in own}
-        return every(steps, rule(**{**common, **mine, **decay}))
-
-    return make
-
-
 def _pieces(accumulate: int, batch_size: int) -> int:
     if batch_size % accumulate:
         near = max(n for n in range(1, accumulate) if batch_size % n == 0)
@@ -211,7 +163,7 @@ def _pieces(accumulate: int, batch_size: int) -> int:
 def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     metrics, better = {}, {"loss": "lower"}
     for name, full in nodes.items():
-        path, node = f"metrics.{name}", {k: v for k, v in full.items() if k not in schema.engine_keys("metrics")}
+        path, node = f"metrics.{name}", schema.parted("metrics", full)[0]
         plain = is_function(node, path=path, trust=trust)
         metrics[name] = (
             Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)

@@ -28,6 +28,16 @@ class Monitor:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """When training ends before its last step; None: not for that."""
+
+    loss: float | None = None
+    gradient_norm: float | None = None
+    change: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """Plain values that steer a run."""
 
@@ -53,12 +63,14 @@ class Plan:
     keep_every: int | None = None  # steps whose checkpoints stay
     precision: str = "float32"
     mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
+    stop: Stop = Stop()
+    ema: float | None = None  # decay of the running means of the weights
 
 
 def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     """Turn durations into steps and check what is monitored."""
     per_epoch = parts.pipeline.steps_per_epoch
-    total = config["steps"] or max(1, round(config["epochs"] * per_epoch))
+    total = _total(config, parts)
     overfit = bool(config["overfit_batches"])
     splits = ("train",) if overfit else ("validation",) if len(parts.splits.validation) else ()
     monitor = _monitor("auto" if overfit else config["monitor"], parts, splits)
@@ -69,6 +81,8 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         raise ConfigError(
             "early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1"
         )
+    if parts.follows is not None and monitor is None:
+        raise ConfigError("schedule: it follows validation, and there are no such rows; set data.validation=0.1")
     largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
     evaluate = _duration(config, "eval_every")
     auto = config["checkpoint_every"] == "auto"
@@ -97,7 +111,23 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         keep_every=kept,
         precision=config["runtime"]["precision"],
         mesh=config["runtime"]["mesh"],
+        stop=_stop(**config["stop"]),
+        ema=config["optim"]["ema"],
     )
+
+
+def _stop(*, time: Any, **bounds: float | None) -> Stop:
+    return Stop(**bounds, seconds=None if time is None else Duration.parse(time).seconds)
+
+
+def _total(config: Mapping[str, Any], parts: Parts) -> int:
+    """Return the number of updates that epochs, steps or examples come to."""
+    pipeline = parts.pipeline
+    if config["examples"]:
+        batches = pipeline.steps_per_epoch
+        epochs, left = divmod(config["examples"], min(len(pipeline.rows), batches * pipeline.batch_size))
+        return max(1, epochs * batches + -(-left // pipeline.batch_size))
+    return config["steps"] or max(1, round(config["epochs"] * pipeline.steps_per_epoch))
 
 
 def _kept(config: Mapping[str, Any], per_epoch: int) -> int | None:

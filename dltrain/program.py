@@ -12,7 +12,7 @@ from flax import nnx
 
 from dltrain.assemble import Parts
 from dltrain.data.pipeline import PADDING
-from dltrain.engine import memory
+from dltrain.engine import averages, memory
 from dltrain.engine.ask import make_question
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.decoding import write_about
@@ -51,6 +51,7 @@ class Program:
             seed=self.plan.seed,
             hparams=self._hparams,
             keep=self.precision.keep,
+            averaged=self.plan.ema is not None,
             where=self.layout.of(self.shapes) if self.layout else None,
         )
 
@@ -62,7 +63,8 @@ class Program:
     def shapes(self) -> TrainState:
         """The state of a run with shapes in place of arrays."""
         make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.keep)
-        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams))
+        averaged = self.plan.ema is not None
+        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged))
 
     @property
     def _hparams(self) -> dict[str, np.generic]:
@@ -121,6 +123,8 @@ class Program:
             skip_nonfinite=self.plan.skip_nonfinite,
             precision=self.precision,
             accumulate=parts.accumulate,
+            ema=self.plan.ema,
+            log_change=self.plan.stop.change is not None,
         )
         layout = self.layout
         where = (layout.of(self.shapes), layout.everywhere) if layout else None
@@ -239,8 +243,8 @@ class Program:
         return self.parts.splits[split]
 
     def evaluate(self, state: TrainState, split: str) -> Evaluation:
-        """Evaluate a split with these parameters."""
-        return self.evaluator(state.params, state.rest, self.rows(split))
+        """Evaluate a split with the weights that count: running means, where there are any."""
+        return self.evaluator(*self._measured(state), self.rows(split))
 
     def written(self, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
         """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
@@ -276,4 +280,21 @@ class Program:
 
     def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
         """Return the outputs for these rows, [N, ...], in the units of the data."""
-        return self.evaluator.outputs(state.params, state.rest, rows)
+        return self.evaluator.outputs(*self._measured(state), rows)
+
+    @property
+    def averages(self) -> str:
+        """Say which means of the weights are measured; nothing where it is the weights themselves."""
+        if self.plan.ema is not None:
+            return f"running means of the weights (optim.ema={self.plan.ema:g})"
+        mixed = averages.schedule_free_state(self.shapes.opt_state)
+        return "the mean of the iterates that schedule_free keeps" if mixed is not None else ""
+
+    def _measured(self, state: TrainState) -> tuple[Any, Any]:
+        trees = (state.params, state.rest, state.opt_state, state.ema)
+        return self._mean(*trees) if self.averages else trees[:2]
+
+    @cached_property
+    def _mean(self) -> Callable[..., tuple[Any, Any]]:
+        where = self.layout.of(self.shapes) if self.layout else None
+        return jax.jit(averages.measured, out_shardings=(where.params, where.rest) if where else None)

@@ -23,6 +23,7 @@ __all__ = [
     "linear",
     "one_cycle",
     "piecewise",
+    "plateau",
     "polynomial",
     "step",
 ]
@@ -110,6 +111,39 @@ def one_cycle(
     up = _half_cosine(first, 1.0, t / jnp.maximum(peak, 1))
     down = _half_cosine(1.0, last, (t - peak) / jnp.maximum(length - 1 - peak, 1e-6))
     return ramp * jnp.where(t <= peak, up, down)
+
+
+def plateau(
+    step: Count,
+    total: Count,
+    *,
+    warmup_steps: int = 0,
+    scale: float | Array = 1.0,
+    factor: float = 0.1,
+    patience: int = 5,
+    min_delta: float = 0.0,
+    cooldown: int = 0,
+    min_scale: float = 1e-4,
+) -> Array:
+    """1, brought down by `factor` each time that the monitored number has not improved.
+
+    Args:
+        step: number of the update.
+        total: planned number of updates.
+        warmup_steps: as for each schedule.
+        scale: what the evaluations so far have brought it down to; the engine fills it in.
+        factor: of the rate, below 1.
+        patience: so many evaluations without an improvement bring it down.
+        min_delta: what counts as an improvement, in the monitored number's unit.
+        cooldown: evaluations after that which do not count.
+        min_scale: the least `scale`.
+    """
+    if not 0 < factor < 1 or patience < 1 or min_delta < 0 or cooldown < 0 or not 0 <= min_scale <= 1:
+        raise ValueError(
+            f"schedule=plateau: factor={factor} must lie between 0 and 1, patience={patience} be 1 or more, "
+            f"min_delta={min_delta} and cooldown={cooldown} 0 or more, min_scale={min_scale} in 0..1"
+        )
+    return _warmed(step, total, warmup_steps)[2] * scale
 
 
 def _half_cosine(first: float, last: float, progress: Array) -> Array:

@@ -26,11 +26,14 @@ from dltrain.engine.callbacks import (
 )
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.loop import Loop, Outcome, Pace
+from dltrain.engine.plateau import Plateau
 from dltrain.engine.profile import Profile
 from dltrain.engine.recorder import Recorder
 from dltrain.engine.saving import Saver, Spent
 from dltrain.engine.state import ROLLBACKS, TrainState, from_named
+from dltrain.engine.stopping import OutOfTime, Reached
 from dltrain.errors import CheckpointError, Interrupted, NonFiniteError, Terminated
+from dltrain.plan import Plan
 from dltrain.program import Program
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
@@ -211,9 +214,11 @@ def _callbacks(
     plan, per_epoch = program.plan, program.parts.pipeline.steps_per_epoch
     own = [Every(every, callback, per_epoch=per_epoch) for every, callback in program.parts.callbacks]
     stopping = EarlyStopping(best, plan.patience, plan.min_delta) if best and plan.patience else None
+    plateau = Plateau(best, follows, program.place) if best and (follows := program.parts.follows) else None
     named: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(own)}
     named |= {"best": best} if best else {}
     named |= {"early_stopping": stopping} if stopping else {}
+    named |= {"plateau": plateau} if plateau else {}
     kept = plan.keep_every
     saver = Saver(
         folder.checkpoints,
@@ -245,6 +250,8 @@ def _callbacks(
     if program.samples and program.parts.spec.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
         callbacks.append(Every(plan.eval_every, Sampling(program, recorder), per_epoch=per_epoch))
     callbacks += own
+    callbacks += [plateau] if plateau else []
+    callbacks += _stopping(plan, per_epoch, saver)
     callbacks += [stopping] if stopping else []
     callbacks += [StopBelow(LEARNT, "train")] if plan.overfit else []
     callbacks += [saver.check, save_best, *(Every(every, saver, per_epoch=per_epoch) for every in plan.save_every)]
@@ -252,12 +259,28 @@ def _callbacks(
     return callbacks, saver
 
 
+def _stopping(plan: Plan, per_epoch: int, saver: Saver) -> list[Callback]:
+    """List what ends training by a bound."""
+    stop = plan.stop
+    bounds = {"gradient_norm": stop.gradient_norm, "change": stop.change}
+    bounds |= {} if plan.splits else {"loss": stop.loss}
+    below: list[Callback] = [Reached(name, bound) for name, bound in bounds.items() if bound is not None]
+    if plan.splits and stop.loss is not None:
+        below.append(StopBelow(stop.loss, plan.splits[0]))
+    looks: list[Callback] = [Every(plan.eval_every, callback, per_epoch=per_epoch) for callback in below]
+    return [*looks, OutOfTime(seconds, lambda: saver.seconds)] if (seconds := stop.seconds) else looks
+
+
 def _continued(
     fresh: TrainState, start: checkpoint.Checkpoint, left_out: list[int], *, stretch: bool
 ) -> TrainState:
-    """Return the saved state with the rates of today's config; schedules keep their length unless stretched."""
+    """Return the saved state with the rates of today's config.
+
+    Schedules keep their length unless stretched, and what the rate was brought down to.
+    """
     state = from_named(fresh, start.leaves, what=f"checkpoint of step {start.step}")
-    kept = {} if stretch else {"total_steps": state.hparams["total_steps"]}
+    names = ("scale",) if stretch else ("scale", "total_steps")
+    kept = {name: state.hparams[name] for name in names if name in state.hparams}
     steps = np.zeros(ROLLBACKS, np.int32)
     steps[: len(left_out)] = left_out
     return replace(state, hparams={**fresh.hparams, **kept}, left_out=jnp.asarray(steps))

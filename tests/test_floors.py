@@ -16,6 +16,7 @@ FLOORS = (
     ("dltrain.program",),
     ("dltrain.plan",),
     ("dltrain.assemble",),
+    ("dltrain.optimizing",),
     ("dltrain.config",),
     ("dltrain.engine",),
     (

@@ -24,6 +24,7 @@ from dltrain.training import train
 MAY_CHANGE = (
     "epochs",
     "steps",
+    "examples",
     "log_every",
     "eval_every",
     "eval_batch_size",
@@ -31,6 +32,7 @@ MAY_CHANGE = (
     "keep_every",
     "monitor",
     "early_stopping",
+    "stop",
     "name",
     "tags",
     "trust",

@@ -28,7 +28,8 @@ OFFERED = {
     "metrics": ("spec",),
     "loss": ("pieces",),
     "augment": ("spec", "scaled_by"),
-    "optim": ("mask",),
+    "optim": ("mask", "weight_decay_mask", "rules"),
+    "schedule": ("scale",),
 }
 """Group -> the arguments that the engine offers."""
 

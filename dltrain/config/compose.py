@@ -230,15 +230,17 @@ def _finish(typed: Typed, raw: Any, chosen: dict[str, list[str]], automatic: dic
 
 
 def _one_length(raw: Any, typed: set[str]) -> None:
-    """Leave one of epochs and steps: the typed one, else steps, which nothing sets by default."""
-    if "epochs" in typed and "steps" in typed and raw.epochs is not None and raw.steps is not None:
-        raise ConfigError(f"epochs={raw.epochs} steps={raw.steps}: both say how long to train; give one")
-    if "epochs" in typed and raw.epochs is not None:
-        raw.steps = None
-    elif raw.steps is not None:
-        raw.epochs = None
-    elif raw.epochs is None:
+    """Leave one of epochs, steps and examples: the typed one, else one of those that nothing sets by default."""
+    given = [key for key in ("examples", "steps", "epochs") if raw[key] is not None]
+    chosen = [key for key in given if key in typed]
+    if len(chosen) > 1:
+        both = " ".join(f"{key}={raw[key]}" for key in reversed(chosen))
+        raise ConfigError(f"{both}: both say how long to train; give one")
+    if not given:
         raise ConfigError("epochs=null steps=null: give one of them, such as epochs=20")
+    for key in given:
+        if key != [*chosen, *given][0]:
+            raw[key] = None
 
 
 def _wrong_choices(tree: Tree, o: Override) -> list[str]:

@@ -21,6 +21,7 @@ GROUPS = {
     "experiment": "a whole recipe: sets several of the above",
 }
 LARGEST = 3.4e38  # of float32, which is what the numbers become
+CLIPS = ("norm", "block", "value", "adaptive")
 MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
 
 
@@ -137,8 +138,14 @@ def _interval(value: Any) -> Any:
     return value
 
 
+def _time(value: Any) -> Any:
+    if Duration.parse(value).seconds is None:
+        raise ValueError
+    return value
+
+
 def _clip(value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= {"norm", "value"}:
+    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= set(CLIPS):
         raise ValueError
     return {name: number(above=0).parse(bound) for name, bound in value.items()}
 
@@ -150,7 +157,8 @@ def _mesh(value: Any) -> dict[str, int]:
 
 
 def _rule(value: Any) -> dict[str, Any]:
-    kinds = {"match": _text, "scale": number(low=0).parse, "freeze": _flag}
+    factor = number(low=0).parse
+    kinds = {"match": _text, "scale": factor, "decay": factor, "freeze": _flag}
     if not isinstance(value, Mapping) or "match" not in value or len(value) < 2 or not set(value) <= set(kinds):
         raise ValueError
     try:
@@ -178,10 +186,12 @@ TEXT = Kind("text", _text)
 NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
 DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
 INTERVAL = Kind("a number of steps (100) or epochs (1ep), more than 0", _interval)
-CLIP = Kind("{norm: x} or {value: x} with x > 0", _clip)
+CLIP = Kind(f"{{{', '.join(CLIPS[:-1])} or {CLIPS[-1]}: x}} with x > 0", _clip)
+TIME = Kind("a time (2h, 5min, 30s), more than 0", _time)
 MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
 RULE = Kind(
-    "{match: regular expression of names, and freeze: true or scale: factor of the learning rate}",
+    "{match: regular expression of names, and freeze: true, scale: factor of the learning rate or decay: factor of "
+    "the weight decay}",
     _rule,
 )
 PLAYERS = Kind(
@@ -192,8 +202,11 @@ PACKAGE = Kind("the dotted name of a Python package", _package)
 
 ENGINE = {
     "seed": Key(whole(0, 2**32 - 1), "decides everything random but the split (data.split_seed)"),
-    "epochs": Key(optional(whole(1)), "how long to train; steps takes its place", "passes over the data"),
+    "epochs": Key(
+        optional(whole(1)), "how long to train; steps or examples take its place", "passes over the data"
+    ),
     "steps": Key(optional(whole(1)), "how long to train, counted in updates", "updates"),
+    "examples": Key(optional(whole(1)), "how long to train, counted in examples", "examples"),
     "batch_size": Key(
         either("all", whole(1)), "examples in one update; all: every training row at once", "examples"
     ),
@@ -211,6 +224,15 @@ ENGINE = {
     "monitor": Key(optional(TEXT), "says which checkpoint is best: auto, or such as validation/loss"),
     "early_stopping.patience": Key(optional(whole(1)), "stop after so many without a better one", "evaluations"),
     "early_stopping.min_delta": Key(number(low=0), "what counts as better", "the metric's"),
+    "stop.loss": Key(optional(number()), "stop when an evaluation's loss is below", "the loss's"),
+    "stop.gradient_norm": Key(
+        optional(number(above=0)), "stop when the gradient's norm is below; looked at each eval_every"
+    ),
+    "stop.change": Key(
+        optional(number(above=0)),
+        "stop when an update changes the weights by less (norm); looked at each eval_every",
+    ),
+    "stop.time": Key(optional(TIME), "stop after so long, all legs of the run together", "2h, 5min, 30s"),
     "output_dir": Key(optional(TEXT), "the run folder, exactly; null: outputs/<date>/<time>-<name>", "path"),
     "overwrite": Key(FLAG, "train into a folder that holds a run already"),
     "name": Key(optional(NAME), "ends the run folder's name; null: data-model"),
@@ -236,6 +258,8 @@ NODES = {
         "validation": Key(number(low=0, below=1), "slice of the training rows kept for validation", "fraction"),
         "test": Key(number(low=0, below=1), "slice kept for testing where nothing is published", "fraction"),
         "split_seed": Key(whole(0, 2**32 - 1), "decides which rows are train, validation and test"),
+        "folds": Key(optional(whole(2)), "cross-validation: cut the training rows into so many", "parts"),
+        "fold": Key(whole(0), "which of them is validation in place of data.validation, counted from 0"),
         "shuffle": Key(FLAG, "a new order in each epoch"),
         "scale": Key(
             one_of("auto", "standard", "unit", "symmetric", "none"),
@@ -276,11 +300,21 @@ NODES = {
         "learning_rate": Key(number(above=0), "size of an update; the schedule is a factor of it", argument=True),
         "weight_decay": Key(optional(number(low=0)), "pull of kernels towards 0", argument=True),
         "accumulate": Key(whole(1), "pieces that a batch is worked off in, in so much less memory", "pieces"),
-        "clip": Key(optional(CLIP), "bound of the gradient: {norm: 1.0} or {value: 0.5}"),
+        "clip": Key(
+            optional(CLIP),
+            "bound of the gradient: norm of all, block: norm of each parameter, value, adaptive: to the weights",
+        ),
+        "ema": Key(
+            optional(number(above=0, below=1)),
+            "decay of running means of the weights, which are what is measured then; such as 0.999",
+        ),
         "players": Key(optional(PLAYERS), "optimizers of their own, and how often, for parts of the model (GAN)"),
-        "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate of their own"),
+        "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate or decay of their own"),
     },
-    "schedule": {"stretch": Key(FLAG, "when a run is extended: plan anew instead of holding the last value")},
+    "schedule": {
+        "stretch": Key(FLAG, "when a run is extended: plan anew instead of holding the last value"),
+        "warmup_epochs": Key(optional(number(low=0)), "takes the place of warmup_steps", "epochs"),
+    },
     "runtime": {
         "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "where it runs; auto: the best that is there"),
         "threads": Key(optional(whole(1)), "processor threads; null: all", "threads"),
@@ -332,6 +366,12 @@ def keys_beside(group: str) -> Mapping[str, Key]:
 def engine_keys(group: str) -> tuple[str, ...]:
     """Name the keys of a group's nodes that its target does not get."""
     return tuple(name for name, key in node_keys(group).items() if not key.argument)
+
+
+def parted(group: str, node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a group's node into what its target takes, and the keys that are the engine's own."""
+    own = engine_keys(group)
+    return {k: v for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
 
 
 def parse(path: str, key: Key, value: Any, shown: Any = None) -> Any:

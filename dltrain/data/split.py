@@ -32,6 +32,8 @@ def make_splits(
     validation: float,
     test: float,
     seed: int,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> Splits:
     """Split `rows` rows; what the data set's authors published stays as it is.
 
@@ -41,8 +43,13 @@ def make_splits(
         published: row numbers of the splits that are fixed (`test`, `validation`).
         validation: fraction of the rows left for training that become validation, 0 for none.
         test: fraction of all rows that become test where none is published, 0 for none.
+        folds: cut what is left for training into so many parts, of each class as many rows as can be; part number
+            `fold` is validation, in place of what is published or drawn.
+        fold: from 0.
         seed: `data.split_seed`; not the seed of the run, so that a sweep over seeds compares the same rows.
     """
+    if folds:
+        published = {name: i for name, i in published.items() if name != "validation"}
     left = np.ones(rows, bool)
     for taken in published.values():
         left[taken] = False
@@ -52,7 +59,11 @@ def make_splits(
         if name in held:
             continue
         rng = np.random.default_rng([seed, number])
-        taken = _draw(None if labels is None else labels[rest], len(rest), fraction, rng)
+        mine = None if labels is None else labels[rest]
+        if folds and name == "validation":
+            taken, fraction = _fold(mine, len(rest), folds, fold, rng), 1 / folds
+        else:
+            taken = _draw(mine, len(rest), fraction, rng)
         held[name] = rest[taken]
         if fraction > 0 and not len(held[name]):
             raise DataError(
@@ -63,6 +74,16 @@ def make_splits(
     if not len(rest):
         raise DataError(f"no row is left for training ({rows} rows); try a smaller data.validation or data.test")
     return Splits(*(i.astype(np.int32) for i in (rest, held["validation"], held["test"])))
+
+
+def _fold(labels: np.ndarray | None, rows: int, folds: int, fold: int, rng: np.random.Generator) -> np.ndarray:
+    """Deal rows out, class by class and in random order, and return those of one hand, sorted."""
+    if rows < folds:
+        raise DataError(f"data.folds={folds}: there are only {rows} rows to cut")
+    order = rng.permutation(rows)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    return np.sort(order[fold::folds])
 
 
 def _draw(labels: np.ndarray | None, rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:

@@ -51,7 +51,7 @@ class Layout:
         """Return where each leaf of a TrainState lies: parameters and what is shaped as they are may be cut."""
 
         def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-            return self._cut(leaf.shape) if path[0].name in ("params", "opt_state") else self.everywhere
+            return self._cut(leaf.shape) if path[0].name in ("params", "opt_state", "ema") else self.everywhere
 
         return jax.tree_util.tree_map_with_path(one, state)
 

@@ -13,6 +13,8 @@ import optax
 from flax import nnx
 
 from dltrain.data.preprocess import Preprocess
+from dltrain.engine import averages
+from dltrain.engine.extras import ELSEWHERE, extras, needs
 from dltrain.engine.precision import FLOAT32, Precision, like, norm, widened
 from dltrain.engine.rules import decayed
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, Tree, split_module
@@ -181,13 +183,17 @@ def make_step(
     skip_nonfinite: bool = False,
     precision: Precision = FLOAT32,
     accumulate: int = 1,
+    ema: float | None = None,
+    log_change: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """Put the parts together.
 
     `metrics` are those that are a mean over rows; they and the norm of the parameters are computed only for steps
     that are logged. The logs also say whether the loss and every gradient were finite: if not, the state comes back
     as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps that the
-    state leaves out are counted, and count as finite. `accumulate` is the number of pieces of a batch.
+    state leaves out are counted, and count as finite. `accumulate` is the number of pieces of a batch, `ema` the
+    decay of the running means of the weights. With `log_change` the logs have the norm of what the update changed.
+    An optimizer that looks at the loss at other parameters sees this batch, with these keys and batch statistics.
     """
     gradients = make_gradients(graphs, objective, precision, accumulate, preprocess.given)
 
@@ -198,14 +204,25 @@ def make_step(
         loss = functools.reduce(operator.add, terms.values())
         gradient_norm = norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
-        learning_rate = state.hparams["learning_rate"] * schedule(state.step, state.hparams["total_steps"])
+        followed = {name: state.hparams[name] for name in ("scale",) if name in state.hparams}
+        factor = schedule(state.step, state.hparams["total_steps"], **followed)
+        learning_rate = state.hparams["learning_rate"] * factor
+        hparams = {**state.hparams, "learning_rate": learning_rate}
+
+        def elsewhere(params: Tree) -> tuple[Array, Tree]:
+            terms, _, _, grads = gradients(params, state.rest, batch, model_key)
+            return functools.reduce(operator.add, terms.values()), grads
 
         def update(state: TrainState) -> TrainState:
-            transform = optimizer({**state.hparams, "learning_rate": learning_rate})
-            updates, opt_state = transform.update(grads, state.opt_state, state.params)
+            transform = optimizer(hparams)
+            more = extras(transform, loss, grads, elsewhere)
+            updates, opt_state = transform.update(grads, state.opt_state, state.params, **more)
             params = optax.apply_updates(state.params, updates)
             kept = like((params, opt_state), (state.params, state.opt_state))
-            return replace(state, step=state.step + 1, params=kept[0], rest=rest, opt_state=kept[1])
+            means = state.ema
+            if ema is not None:
+                means = averages.after(means, kept[0], rest, decay=ema, count=state.step + 1)
+            return replace(state, step=state.step + 1, params=kept[0], rest=rest, opt_state=kept[1], ema=means)
 
         def looked_at() -> Logs:
             units = preprocess.outputs(outputs)
@@ -226,9 +243,20 @@ def make_step(
         # No norm is below 0: this only makes the update come after what reads the old parameters. Else XLA copies
         # every kernel in every step before it overwrites it (2 to 6 % of the time of an MLP 784-512-512-10).
         read = ~(extra["parameter_norm"] < 0)
-        new = jax.lax.cond(finite & state.active & ~left_out & read, update, refuse, state)
+        done = finite & state.active & ~left_out & read
+        new = jax.lax.cond(done, update, refuse, state)
+        if needs(optimizer(hparams)) & set(ELSEWHERE):  # what it saw there may not be finite either
+            sound = jnp.isfinite(norm(new.params))
+            new, finite, done = (
+                jax.lax.cond(sound, lambda: new, lambda: refuse(state)),
+                finite & sound,
+                done & sound,
+            )
         fine = finite | left_out
         logs = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": gradient_norm, "finite": fine}
+        if log_change:
+            change = norm(jax.tree.map(jnp.subtract, widened(new.params), widened(state.params)))
+            logs["change"] = jnp.where(done, change, jnp.inf)
         parts = {f"loss/{n}": v for n, v in terms.items()} if len(terms) > 1 else {}
         return new, {n: v.astype(jnp.float32) for n, v in {**logs, **parts, **extra}.items()}
 

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,10 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained
         for split in final:
             if split not in program.plan.splits:
                 trained.recorder.evaluation(trained.outcome.step, split, final[split])
+        unaveraged = replace(state, ema={})
+        raw = {split: program.evaluate(unaveraged, split) for split in final if state.ema}
         _draw(program, folder, best_state, best, best_step, trained)
-        summary = _summary(program, trained, final, best, best_step)
+        summary = _summary(program, trained, final, best, best_step, raw)
         replace_json(folder.summary, summary)
         trained.recorder.writer().session_end(success=True)
     _say(screen, folder, summary)
@@ -62,13 +65,16 @@ def _best_step(folder: RunFolder, trained: Trained) -> int:
     return last
 
 
-def _summary(program: Program, trained: Trained, final: Found, best: Found, best_step: int) -> dict[str, Any]:
+def _summary(
+    program: Program, trained: Trained, final: Found, best: Found, best_step: int, raw: Found
+) -> dict[str, Any]:
     outcome, pipeline, spent = trained.outcome, program.parts.pipeline, trained.saver.spent
     done = outcome.step - trained.first_step
     return {
         **{split: found.scalars for split, found in final.items()},
         "best": {split: found.scalars for split, found in best.items()},
         "best_step": best_step,
+        "raw": {split: found.scalars for split, found in raw.items()},  # of the weights that no mean was taken of
         "monitor": str(program.plan.monitor) if program.plan.monitor else None,
         "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
         "steps": outcome.step,
@@ -109,9 +115,9 @@ def _profile(screen: Screen, folder: RunFolder, trained: Trained) -> None:
 def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say()
     for split in ("validation", "test"):
-        for title, found in (("final", summary), ("best", summary["best"])):
-            if split in found and (title == "final" or summary["best_step"] != summary["steps"]):
-                step = summary["steps"] if title == "final" else summary["best_step"]
+        for title, found in (("final", summary), ("best", summary["best"]), ("raw", summary["raw"])):
+            if split in found and (title != "best" or summary["best_step"] != summary["steps"]):
+                step = summary["best_step"] if title == "best" else summary["steps"]
                 numbers = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
                 style = "bold" if split == "test" else None
                 screen.say(f"{split:<10} {title:<5} (step {step})  {numbers}", style=style, result=True)

@@ -99,7 +99,10 @@ def _first(program: Program, state: TrainState, raw: Batch, rows: np.ndarray) ->
         return f"the {bad[0]}, summed over the batch"
     if bad := [name for name, leaf in named_leaves(grads).items() if not _finite(leaf)]:
         return f"the gradient of {', '.join(bad[:FEW])}"
-    return "nothing; done again, the step is finite (its gradient norm may be too large for float32)"
+    return (
+        "nothing; done again, the step is finite (its gradient norm may be too large for float32, or the "
+        "optimizer looked at the loss further away)"
+    )
 
 
 def _finite(tree: Any) -> bool:

@@ -49,6 +49,8 @@ def introduce(
         screen.say(f"augment {', '.join(named)}{rests}")
         if rest >= plan.total:
             screen.say(f"warning: augment.off_for: those are all {plan.total} steps of this run", style="yellow")
+    if program.averages:
+        screen.say(f"means   measured and drawn are {program.averages}; training goes on from the weights")
     for rule in parts.rules:
         screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
     screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")

@@ -1,4 +1,4 @@
-"""The table that closes a sweep: its runs sorted by the monitored number, seeds put together."""
+"""The table that closes a sweep: its runs sorted by the monitored number, seeds and folds put together."""
 
 import csv
 import statistics
@@ -71,12 +71,12 @@ def _read(path: Path) -> Job:
 
 
 def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
-    """Put runs together that differ only in their seed, and sort by the monitored number, failures last."""
+    """Put runs together that differ only in their seed or fold, and sort by the monitored number, failures last."""
     groups: dict[tuple[str, ...], list[Job]] = {}
     started = [set(job.overrides) for job in jobs if job.overrides]
     common = set.intersection(*started) if len(started) > 1 else set()
     for job in jobs:
-        varied = tuple(o for o in job.overrides if not o.startswith("seed=") and o not in common)
+        varied = tuple(o for o in job.overrides if not o.startswith(("seed=", "data.fold=")) and o not in common)
         failed = f"job {job.folder.name} failed at its start"
         groups.setdefault(varied if job.overrides else (failed,), []).append(job)
     rows = []

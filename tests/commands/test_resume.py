@@ -13,7 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dltrain import training
 from dltrain.data.sources import embedded
 from dltrain.engine import checkpoint
+from dltrain.program import Program
 from dltrain.report import finish
+from dltrain.report.console import shown
 
 HARD = ("data=iris", "model.widths=[8]", "model.dropout=0.3", "model.norm=batch", "schedule=one_cycle")
 STRAIGHT = (*HARD, "batch_size=16", "epochs=4", "eval_every=5", "log_every=1", "output_dir=run")  # 7 steps an epoch
@@ -302,3 +304,25 @@ def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_pat
             and "trust in the run's config.yaml does not count" in said.err
         )
     assert not sentinel.exists()
+
+
+def test_running_means_and_a_rate_that_followed_validation_are_resumed_exactly(dltrain, tmp_path, cut, monkeypatch):
+    words = ("data=iris", "model.widths=[8]", "model.norm=batch", "batch_size=16", "epochs=6", "optim.ema=0.9")
+    words = (*words, "schedule=plateau", "schedule.patience=1", "schedule.min_delta=10", "schedule.cooldown=1")
+    words = (*words, "schedule.factor=0.5", "schedule.min_scale=0.1", "log_every=1", "eval_every=5")
+    compiled = []
+    compile_chunk = Program.compile
+    monkeypatch.setattr(Program, "compile", lambda self: compiled.append(self) or compile_chunk(self))
+    assert dltrain(*words, "output_dir=straight", cwd=tmp_path).code == 0
+    assert compiled[0].chunk._cache_size() == 1  # a new rate is a number, not a program
+    rates = [row["learning_rate"] for row in rows(tmp_path / "straight") if row["split"] == "train"]
+    assert {round(rate / rates[0], 6) for rate in rates} == {1, 0.5, 0.25, 0.125, 0.1}
+    cut(12)
+    assert dltrain(*words, "output_dir=run", cwd=tmp_path).code == 130
+    assert dltrain("resume", "run", cwd=tmp_path).code == 0
+    assert_same(dltrain, tmp_path / "run", tmp_path / "straight")
+    said = dltrain("evaluate", "run", "checkpoint=last", "split=test", cwd=tmp_path)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert f"loss {shown(summary['test']['loss'])}" in said.out
+    raw = dltrain("evaluate", "run", "checkpoint=last", "split=test", "optim.ema=null", cwd=tmp_path)
+    assert raw.code == 0 and raw.out != said.out

@@ -82,3 +82,35 @@ def test_a_fraction_of_nothing_is_an_empty_split_and_one_too_small_an_error():
         split(validation=0.001)
     with pytest.raises(DataError, match="no row is left for training"):
         split(published={"test": np.arange(200)}, validation=0)
+
+
+@pytest.mark.parametrize("labels", [LABELS, None])
+def test_folds_partition_the_training_rows_stratified_and_leave_test_as_it_is(labels):
+    def cut(fold):
+        return make_splits(labels, 200, published={}, validation=0.0, test=0.2, seed=0, folds=5, fold=fold)
+
+    folds, test = [cut(fold) for fold in range(5)], split(labels).test
+    together = np.concatenate([f.validation for f in folds])
+    np.testing.assert_array_equal(np.sort(together), np.setdiff1d(np.arange(200), test))
+    for f in folds:
+        np.testing.assert_array_equal(f.test, test)
+        np.testing.assert_array_equal(np.sort([*f.train, *f.validation, *f.test]), np.arange(200))
+        assert len(f.validation) == 32 and (np.diff(f.validation) > 0).all()
+    if labels is not None:
+        counts = np.stack([np.bincount(LABELS[f.validation], minlength=4) for f in folds])
+        assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_folds_take_the_place_of_a_published_validation_split():
+    published = {"test": np.arange(20), "validation": np.arange(20, 60)}
+    folds = [
+        make_splits(LABELS, 200, published=published, validation=0.1, test=0.2, seed=0, folds=4, fold=fold)
+        for fold in range(4)
+    ]
+    together = np.sort(np.concatenate([f.validation for f in folds]))
+    np.testing.assert_array_equal(together, np.arange(20, 200))
+
+
+def test_more_folds_than_rows_are_refused():
+    with pytest.raises(DataError, match=r"data.folds=9: there are only 4 rows"):
+        make_splits(None, 4, published={}, validation=0.0, test=0.0, seed=0, folds=9)

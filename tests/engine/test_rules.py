@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from dltrain.engine.rules import Rule, apply_rules, decayed
+from dltrain.engine.rules import Rule, apply_rules, clip_each, decayed
 
 PARAMS = {
     "hidden": {
@@ -71,3 +71,11 @@ def test_weight_decay_is_for_kernels_not_for_biases_and_norms():
         "conv": {"kernel": True, "bias": False},
         "lstm": {"recurrent": True, "bias": False},
     }
+
+
+def test_each_gradient_is_clipped_by_its_own_norm():
+    grads = {"large": jnp.asarray([3.0, 4.0]), "small": jnp.asarray([0.3, 0.4]), "none": jnp.zeros(2)}
+    clipped, _ = clip_each(1.0).update(grads, optax.EmptyState())
+    np.testing.assert_allclose(clipped["large"], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_array_equal(clipped["small"], grads["small"])
+    np.testing.assert_array_equal(clipped["none"], grads["none"])

@@ -92,3 +92,13 @@ def test_jobs_are_counted_by_number_not_by_letter(sweep):
 
 def test_a_run_without_a_monitor_has_no_score(sweep):
     assert [row["mean"] for row in sweep((["model=a"], 0.5), monitor="/accuracy")] == [""]
+
+
+def test_folds_of_a_cross_validation_are_one_row_with_mean_and_deviation(sweep):
+    scores = [0.5, 0.75, 1.0]
+    jobs = [
+        ([f"model={m}", "data.folds=3", f"data.fold={i}"], s) for m in ("mlp", "cnn") for i, s in enumerate(scores)
+    ]
+    rows = sweep(*jobs)
+    assert [(row["overrides"], row["runs"]) for row in rows] == [("model=mlp", "3"), ("model=cnn", "3")]
+    assert float(rows[0]["mean"]) == 0.75 and float(rows[0]["deviation"]) == pytest.approx(0.25)

@@ -1,8 +1,4 @@
-"""Optimizers that optax lacks, or has with other arguments; the rest are a YAML with an optax `_target_`.
-
-Each is called inside the trace with numbers that may be traced (`learning_rate` holds the schedule's factor
-already), so nothing here branches on a number; they are annotated as what a YAML may hold.
-"""
+"""Optimizers of one gradient a step that optax lacks, or has with other arguments."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -14,7 +10,19 @@ import optax.contrib
 
 from dltrain.types import Array
 
-__all__ = ["MomentumForm", "adam", "lars", "momentum", "muon", "rmsprop"]
+
+def gd(learning_rate: float, minibatch: bool = False) -> optax.GradientTransformation:
+    """Gradient descent on the loss of all training rows: `w -= ηg`; `minibatch` as for `lbfgs`."""
+    del minibatch
+    return optax.sgd(learning_rate)
+
+
+def polyak(learning_rate: float, f_min: float = 0.0, eps: float = 0.0) -> optax.GradientTransformation:
+    """Gradient descent at the rate `(L - f_min) / (‖g‖² + ε)`, at most `learning_rate`; L is the batch's loss.
+
+    Loizou et al., arXiv:2002.10542.
+    """
+    return optax.polyak_sgd(learning_rate, f_min=f_min, eps=eps)
 
 
 class MomentumForm(StrEnum):
@@ -200,3 +208,29 @@ def muon(
         adam_b2=adam_b2,
         adam_learning_rate=adam_scale * learning_rate,
     )
+
+
+def novograd(
+    learning_rate: float,
+    b1: float = 0.9,
+    b2: float = 0.25,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """Adam with one second moment for each layer. Ginsburg et al., arXiv:1905.11286.
+
+    `mask` marks what is decayed; optax's own decays everything.
+    """
+
+    def rule(decay: float) -> optax.GradientTransformation:
+        return optax.novograd(learning_rate, b1, b2, eps, weight_decay=decay)
+
+    if mask is None:
+        return rule(weight_decay)
+
+    def labels(params: optax.Params) -> Any:
+        chosen = mask(params) if callable(mask) else mask
+        return jax.tree.map(lambda yes: "decayed" if yes else "plain", chosen)
+
+    return optax.partition({"decayed": rule(weight_decay), "plain": rule(0.0)}, labels)

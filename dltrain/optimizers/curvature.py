@@ -1,0 +1,79 @@
+"""Optimizers that use the curvature of the loss: for small problems, and the loss of all training rows."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from dltrain.types import Array
+
+BACKTRACKS = 20  # halvings that `newton` may try before it takes the last one
+
+
+def lbfgs(
+    learning_rate: float,
+    memory_size: int = 10,
+    line_search_steps: int = 20,
+    minibatch: bool = False,
+) -> optax.GradientTransformation:
+    """Limited-memory BFGS with a line search for the strong Wolfe conditions. Liu, Nocedal 1989.
+
+    Args:
+        learning_rate: the first length that the line search tries, of the quasi-Newton step.
+        memory_size: pairs of steps and gradient differences that are remembered.
+        line_search_steps: points that a search may look at.
+        minibatch: take batches of a part of the rows although the differences of their gradients mean little.
+    """
+    del minibatch
+    search = optax.scale_by_zoom_linesearch(line_search_steps, initial_guess_strategy="one")
+    return optax.lbfgs(learning_rate, memory_size, linesearch=search)
+
+
+def newton(
+    learning_rate: float,
+    damping: float = 1e-6,
+    max_parameters: int = 2000,
+    minibatch: bool = False,
+) -> optax.GradientTransformation:
+    """Newton's method with the exact Hessian H = VΛVᵀ, damped: `w -= η V (|Λ| + λI)⁻¹ Vᵀ g`.
+
+    Absolute eigenvalues make it go down from saddle points, too (Dauphin et al., arXiv:1406.2572); where the loss
+    is convex it is `(H + λI)⁻¹ g`. A step that does not lower the loss enough (Armijo) is halved until it does.
+
+    Args:
+        learning_rate: the longest step, in parts of Newton's.
+        damping: λ.
+        max_parameters: more are refused; time is cubic and memory quadratic in their number.
+        minibatch: as for `lbfgs`.
+    """
+    del minibatch
+    search = optax.scale_by_backtracking_linesearch(BACKTRACKS, decrease_factor=0.5, increase_factor=jnp.inf)
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        *,
+        grad_fn: Callable[..., optax.Updates],
+        **searched: Any,
+    ) -> tuple[optax.Updates, Any]:
+        point, unravel = ravel_pytree(params)
+        if point.size > max_parameters:
+            raise ValueError(
+                f"optim=newton: the model has {point.size} parameters, and optim.max_parameters={max_parameters}: "
+                "the exact Hessian is for small models; try optim=lbfgs"
+            )
+        gradient, restore = ravel_pytree(updates)
+
+        def slope(at: Array) -> Array:
+            return ravel_pytree(grad_fn(unravel(at)))[0].astype(jnp.float32)
+
+        values, vectors = jnp.linalg.eigh(jax.jacfwd(slope)(point.astype(jnp.float32)))
+        within = vectors.T @ gradient.astype(jnp.float32)
+        step = vectors @ (within / (jnp.abs(values) + damping))
+        return search.update(restore(-learning_rate * step), state, params, **searched)
+
+    return optax.GradientTransformationExtraArgs(search.init, cast(optax.TransformUpdateExtraArgsFn, update))

@@ -1,0 +1,52 @@
+"""Optimizers that take the gradient elsewhere than at the weights they train, or train a mean of them."""
+
+from typing import Any
+
+import optax
+import optax.contrib
+
+
+def sam(
+    learning_rate: float,
+    rho: float = 0.05,
+    momentum: float | None = 0.9,
+    nesterov: bool = False,
+) -> optax.GradientTransformation:
+    """Sharpness-aware minimisation: momentum with the gradient at `w + ρ g/‖g‖`. Foret et al., arXiv:2010.01412.
+
+    A step costs two gradients, of the same batch and with the same dropout.
+    """
+    outer = optax.sgd(learning_rate, momentum, nesterov)
+    ascent = optax.chain(optax.contrib.normalize(), optax.sgd(rho))
+    return optax.contrib.sam(outer, ascent, sync_period=2, opaque_mode=True)
+
+
+def schedule_free(
+    learning_rate: float,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    mask: Any = None,
+    rules: optax.GradientTransformation | None = None,
+) -> optax.GradientTransformation:
+    """AdamW without a schedule: trains at a point between its iterates and their mean; that mean is measured.
+
+    Defazio et al., arXiv:2405.15682. Later steps weigh in the mean as the square of the highest rate so far.
+
+    Args:
+        learning_rate: constant, or with a warm-up.
+        b1: how near the mean gradients are taken; takes the place of momentum.
+        b2: decay of the squared gradient's running mean.
+        eps: added to its root.
+        weight_decay: of the point that gradients are taken at.
+        mask: marks what is decayed.
+        rules: changes the steps of the iterates, before their mean is taken.
+    """
+    inner = optax.chain(
+        optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+        optax.add_decayed_weights(weight_decay, mask),
+        optax.scale_by_learning_rate(learning_rate),
+        rules or optax.identity(),
+    )
+    return optax.contrib.schedule_free(inner, learning_rate, b1)
