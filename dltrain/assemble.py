@@ -105,7 +105,8 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
 def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tuple[Any, ...]:
     node, own = schema.parted("data", config["data"])
     task = {"task": Task(own["task"])} if own.get("task") else {}
-    source = build(node, path="data", trust=trust, **task)
+    held = {name: own[name] for name in ("validation", "test")}
+    source = build(node, path="data", trust=trust, **task, **held)
     spec = source.spec
     of_model = schema.parted("model", config["model"])[1]
     scale = _scale(own["scale"], needed or of_model["scale"])
@@ -113,12 +114,11 @@ def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tupl
     arrays = read_whole(source) if stays else None
     targets = read_targets(source) if arrays is None else arrays["targets"]
     labels = targets if spec.has_labels else None
-    held = {name: own[name] for name in ("validation", "test")}
     if own["fold"] >= (own["folds"] or 1):
         numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
         raise ConfigError(f"data.fold={own['fold']}: {numbered}")
-    held |= {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
-    splits = make_splits(labels, len(source), published=source.published, **held)
+    cut = {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
+    splits = make_splits(labels, len(source), published=source.published, **held, **cut)
     batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
     if limit := config["limit_batches"]:
         few = {n: _some(splits[n], limit * batch_size, own["split_seed"]) for n in ("validation", "test")}

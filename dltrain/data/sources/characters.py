@@ -1,0 +1,127 @@
+"""A text cut into windows of characters, each to be continued by one: for language models."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dltrain.data.fetch import fetch
+from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.errors import ConfigError, DataError
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+LARGEST = 1 << 30  # bytes of a text, which is held in memory
+
+
+class Characters:
+    """Windows of a UTF-8 text: inputs int32 [L], targets int32 [L], the characters that follow each of the inputs.
+
+    The vocabulary is every distinct character of the whole file, validation and test included, in the order of
+    their code points. The text is split in file order, training first and test last, and no window reaches over
+    a border. Training windows begin every `stride` characters; those of validation and test stand one after the
+    other, so that each of their characters is predicted once. What is left at the end of a split is dropped.
+
+    Args:
+        path: the text; line ends stay as they are, a byte order mark is left out.
+        length: characters in a window.
+        stride: characters from the beginning of a training window to that of the next; None for `length`.
+        name: in place of `path`, the folder of a published text below `$DLTRAIN_DATA` or the cache.
+        file: its `name` and `sha256`, which is checked when it is downloaded.
+        mirrors: addresses of folders to download it from, tried in turn.
+        validation: `data.validation`, a fraction of the characters that are not for testing.
+        test: `data.test`, a fraction of all characters.
+        task: `language`.
+
+    Raises:
+        DataError: the file is missing, is no UTF-8, or is too short for a window in each split.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        length: int = 64,
+        stride: int | None = None,
+        name: str | None = None,
+        file: Mapping[str, str] | None = None,
+        mirrors: Sequence[str] = (),
+        validation: float = 0.1,
+        test: float = 0.0,
+        task: Task = Task.LANGUAGE,
+    ) -> None:
+        if task is not Task.LANGUAGE:
+            raise ConfigError(f"data.task={task}: a text is for language")
+        for key, value in (("length", length), ("stride", stride)):
+            if value is not None and value < 1:
+                raise ConfigError(f"data.{key}={value}: must be a whole number ≥ 1")
+        found = _find(path, name, file, mirrors)
+        self._codes, vocabulary = _encode(_text(found))
+        held = len(self._codes)
+        last = held - round(held * test)
+        middle = last - round(last * validation)
+        borders = {"train": (0, middle), "validation": (middle, last), "test": (last, held)}
+        starts = {
+            split: np.arange(low, high - length, stride or length if split == "train" else length)
+            for split, (low, high) in borders.items()
+        }
+        for split, (low, high) in borders.items():
+            if not len(starts[split]) and (high > low or split == "train"):
+                raise DataError(
+                    f"{found}: {high - low} of its {held} characters are for {split}, and data.length={length} needs "
+                    f"{length + 1} at least; try a longer text or a smaller data.length"
+                )
+        self._starts, self._length = np.concatenate(list(starts.values())), length
+        ends = np.cumsum([len(s) for s in starts.values()])
+        self.published: Mapping[str, np.ndarray] = {
+            "validation": np.arange(ends[0], ends[1]),
+            "test": np.arange(ends[1], ends[2]),
+        }
+        window = ArraySpec((length,), "int32")
+        self.spec = Spec(window, window, Task.LANGUAGE, Kind.TOKENS, vocabulary=vocabulary)
+        self.fingerprint = fingerprint({"codes": self._codes, "vocabulary": np.array(vocabulary)})
+
+    def __len__(self) -> int:
+        """Return the number of windows, all splits together."""
+        return len(self._starts)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Cut these windows out of the text, int [B]."""
+        windows = self._codes[self._starts[indices][:, None] + np.arange(self._length + 1)[None, :]].astype(np.int32)
+        return {"inputs": windows[:, :-1], "targets": windows[:, 1:]}
+
+
+def _find(path: str | None, name: str | None, file: Mapping[str, str] | None, mirrors: Sequence[str]) -> Path:
+    if path is not None:
+        return Path(path).expanduser().absolute()
+    if name is None:
+        raise ConfigError("data.path: name a text: data.path=FILE")
+    if file is None or set(file) != {"name", "sha256"}:
+        raise ConfigError("data.file: must give name and sha256")
+    parent = os.environ.get("DLTRAIN_DATA")
+    if parent and (own := Path(parent).expanduser().absolute() / name / file["name"]).is_file():
+        return own
+    return fetch(name, {file["name"]: file["sha256"]}, mirrors) / file["name"]
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"{path}: {path.stat().st_size} bytes, expected at most {LARGEST}")
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except OSError as error:
+        raise DataError(f"{path} (data.path): cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: is no UTF-8: byte {error.start} is {error.object[error.start]:#04x} ({error.reason}); "
+            "convert it first"
+        ) from error
+
+
+def _encode(text: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Number the characters, in the smallest type that holds the numbers."""
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    known = np.flatnonzero(np.bincount(points)) if len(points) else points
+    numbers = np.zeros(int(known[-1]) + 1 if len(known) else 0, np.min_scalar_type(len(known)))
+    numbers[known] = np.arange(len(known))
+    return numbers[points], tuple(map(chr, known))

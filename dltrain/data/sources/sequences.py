@@ -1,0 +1,171 @@
+"""Sequences of different length in an npz file: of numbers [L, F] or of tokens [L], padded to one length."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+
+import numpy as np
+
+from dltrain.data.check import check_rows, fitting_task
+from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.errors import ConfigError, DataError
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+KNOWN = ("inputs", "targets", "lengths", "vocabulary", "classes")
+LARGEST = 1 << 34  # bytes of one array
+
+
+class Sequences:
+    """Rows of an npz file, all of them for training; no published split.
+
+    The file holds
+        `inputs`: numbers [N, L, F], or whole numbers [N, L], which are tokens of the `vocabulary`;
+        `targets`: labels [N] (whole numbers from 0), or numbers [N] or [N, T] of a regression;
+        `lengths` (may be absent): [N], how many steps of each row are there, 1..L; what lies behind is not read;
+        `vocabulary` (with tokens only): texts [V], the tokens in the order of their numbers;
+        `classes` (may be absent): texts [K], names of the labels; else their numbers.
+
+    Args:
+        path: the file, as `numpy.savez` or `numpy.savez_compressed` write it; nothing in it is unpickled.
+        task: what the targets are; None for what they look like.
+
+    Raises:
+        DataError: the file is missing or damaged, or an array is missing, unknown or does not fit the others.
+    """
+
+    def __init__(self, path: str | None = None, *, task: Task | None = None) -> None:
+        if path is None:
+            raise ConfigError("data.path: name an npz file: data.path=FILE")
+        file = Path(path).expanduser().absolute()
+        found = _load(file)
+        vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
+        inputs, kind = _inputs(found["inputs"], vocabulary, file)
+        targets, classes, task = _targets(found["targets"], names, task, file)
+        self._arrays = {"inputs": inputs, "targets": targets}
+        more = {}
+        if "lengths" in found:
+            self._arrays["lengths"] = _whole(found["lengths"], 1, "lengths", file)
+            more["lengths"] = ArraySpec((), "int32")
+            inside = np.arange(inputs.shape[1])[None, :] < self._arrays["lengths"][:, None]
+            if len(inside) == len(inputs):  # else `check_rows` complains
+                inputs[~inside] = 0
+        self.spec = Spec(
+            inputs=ArraySpec(inputs.shape[1:], str(inputs.dtype)),
+            targets=ArraySpec(targets.shape[1:], str(targets.dtype)),
+            task=task,
+            kind=kind,
+            classes=classes,
+            vocabulary=vocabulary,
+            more=more,
+        )
+        check_rows(self._arrays, self.spec, name=str(file))
+        self.fingerprint = fingerprint(self._arrays)
+        self.published: Mapping[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._arrays["inputs"])
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Read these rows, int [B]."""
+        return {part: array[indices] for part, array in self._arrays.items()}
+
+
+def _load(file: Path) -> dict[str, np.ndarray]:
+    """Read every array whose name is known; sizes are checked before memory is taken."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            sizes = {Path(entry.filename).stem: _size(archive, entry) for entry in archive.infolist()}
+        if unknown := sorted(set(sizes) - set(KNOWN)):
+            raise DataError(f"{file}: holds {unknown[0]}, which means nothing here; expected {', '.join(KNOWN)}")
+        if missing := [part for part in ("inputs", "targets") if part not in sizes]:
+            raise DataError(f"{file}: holds no {missing[0]}, only {', '.join(sizes) or 'nothing'}")
+        if too_large := next((part for part, size in sizes.items() if size > LARGEST), None):
+            raise DataError(f"{file}: {too_large} takes {sizes[too_large]} bytes, expected at most {LARGEST}")
+        with np.load(file, allow_pickle=False) as archive:
+            return {part: archive[part] for part in sizes}
+    except OSError as error:
+        raise DataError(f"{file} (data.path): cannot be read ({error.strerror or error})") from error
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError) as error:
+        raise DataError(f"{file}: is no npz file as numpy.savez writes it, or is damaged ({error})") from error
+
+
+def _size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Return the bytes of an array; ValueError where its header promises another number than are there."""
+    with archive.open(entry) as stream:
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read[np.lib.format.read_magic(stream)](stream)
+        held, wanted = entry.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
+    if held != wanted:
+        raise ValueError(f"{entry.filename} has {held} bytes, its header promises {wanted}")
+    return held
+
+
+def _names(found: Mapping[str, np.ndarray], part: str, file: Path) -> tuple[str, ...]:
+    if part not in found:
+        return ()
+    names = found[part]
+    if names.dtype.kind != "U" or names.ndim != 1 or not names.size:
+        raise DataError(f"{file}: {part} must be texts on one axis, found {names.dtype} {list(names.shape)}")
+    if len(set(names.tolist())) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise DataError(f"{file}: {part} holds {str(twice)!r} twice")
+    return tuple(names.tolist())
+
+
+def _inputs(inputs: np.ndarray, vocabulary: tuple[str, ...], file: Path) -> tuple[np.ndarray, Kind]:
+    tokens = np.issubdtype(inputs.dtype, np.integer) and inputs.ndim == 2
+    if vocabulary and not tokens:
+        raise DataError(
+            f"{file}: with a vocabulary, inputs must be whole numbers [N, L], found {inputs.dtype} {list(inputs.shape)}"
+        )
+    if tokens and not vocabulary:
+        raise DataError(
+            f"{file}: inputs {list(inputs.shape)} are whole numbers, which are tokens: their texts are lacking "
+            "(vocabulary); for numbers give [N, L, F]"
+        )
+    if 0 in inputs.shape:
+        raise DataError(f"{file}: inputs {list(inputs.shape)} are empty")
+    if tokens:
+        return _whole(inputs, 2, "inputs", file), Kind.TOKENS
+    return _numbers(inputs, 3, "inputs", file), Kind.SEQUENCE
+
+
+def _targets(
+    targets: np.ndarray, names: tuple[str, ...], task: Task | None, file: Path
+) -> tuple[np.ndarray, tuple[str, ...], Task]:
+    labels = targets.ndim == 1 and (targets.dtype.kind in "iu" and task is not Task.REGRESSION)
+    if not labels:
+        if names:
+            raise DataError(f"{file}: classes are for labels, whole numbers [N]; found targets {_told(targets)}")
+        task = fitting_task(task, 0, name=str(file))
+        return _numbers(targets.reshape(len(targets), -1), 2, "targets", file), (), task
+    labels = _whole(targets, 1, "targets", file)
+    most = max(1, int(labels.max(initial=1)))
+    if not names and most > 9999:
+        raise DataError(f"{file}: the largest label is {most}; for so many name the classes, or give floats")
+    classes = names or tuple(map(str, range(most + 1)))
+    return labels, classes, fitting_task(task, len(classes), name=str(file))
+
+
+def _whole(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
+    if array.dtype.kind not in "iu" or array.ndim != axes:
+        raise DataError(f"{file}: {part} must be whole numbers on {axes} axes, found {_told(array)}")
+    bounds = np.iinfo(np.int32)
+    if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
+        raise DataError(f"{file}: {part} from {array.min()} to {array.max()} are not numbers of 32 bits")
+    return array.astype(np.int32)
+
+
+def _numbers(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
+    if array.dtype.kind not in "iuf" or array.ndim != axes:
+        raise DataError(f"{file}: {part} must be numbers on {axes} axes, found {_told(array)}")
+    with np.errstate(over="ignore"):  # becomes infinite, which `check_rows` finds
+        return array.astype(np.float32)
+
+
+def _told(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}"
