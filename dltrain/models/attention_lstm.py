@@ -7,7 +7,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import steps_of, weights_of
-from dltrain.models.rnn import LSTMLayer
+from dltrain.models.recurrent import LSTMLayer
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 

@@ -9,8 +9,8 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.cnn import CNN
-from dltrain.models.decoder import State, StatefulLSTM
 from dltrain.models.layers import Norm
+from dltrain.models.recurrent import LSTMLayer, State
 from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
 
 
@@ -62,7 +62,7 @@ class Captioner(nnx.Module):
         )
         self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs)
         inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
-        self.decoder = StatefulLSTM(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
+        self.decoder = LSTMLayer(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(hidden, spec.outputs, rngs=rngs)
 

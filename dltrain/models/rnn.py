@@ -1,4 +1,4 @@
-"""Recurrent networks over a sequence, or over the rows of a picture: plain, LSTM and GRU."""
+"""Recurrent networks over a sequence, a text, or the rows of a picture: plain, LSTM and GRU."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -9,8 +9,10 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.layers import rematerialised
-from dltrain.ops.recurrent import Squash, gru, lstm, rnn
-from dltrain.types import Array, Initializer, Kind, Spec
+from dltrain.models.recurrent import GRULayer, LSTMLayer, RNNLayer, State
+from dltrain.models.steps import Embedding, check_steps, max_of, mean_of, taken_apart
+from dltrain.ops.recurrent import Squash
+from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 
 class Pooling(StrEnum):
@@ -21,67 +23,10 @@ class Pooling(StrEnum):
     MAX = "max"
 
 
-def _kernels(
-    features: int, hidden: int, gates: int, *, rngs: nnx.Rngs, kernel_init: Initializer, recurrent_init: Initializer
-) -> tuple[nnx.Param, nnx.Param]:
-    """Draw the weights of inputs [F, gates·H] and states [H, gates·H], the latter a square for each gate."""
-    key = rngs.params()
-    squares = [recurrent_init(rngs.params(), (hidden, hidden)) for _ in range(gates)]
-    return nnx.Param(kernel_init(key, (features, gates * hidden))), nnx.Param(jnp.concatenate(squares, axis=1))
-
-
-class RNNLayer(nnx.Module):
-    """One plain recurrent layer in one direction, [B, L, F] -> [B, L, H] and the last state [B, H]."""
-
-    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, activation: Squash, **inits: Any) -> None:
-        """Build the weights."""
-        self.kernel, self.recurrent = _kernels(features, hidden, 1, rngs=rngs, **inits)
-        self.bias = nnx.Param(jnp.zeros(hidden))
-        self.activation = activation
-
-    def __call__(self, x: Array, *, mask: Array | None = None) -> tuple[Array, Array]:
-        """Return all hidden states and the last; a step whose mask [B, L] is False changes nothing."""
-        weights = self.kernel[...], self.recurrent[...], self.bias[...]
-        return rnn(x, *weights, activation=self.activation, mask=mask)
-
-
-class LSTMLayer(nnx.Module):
-    """One layer of long short-term memory in one direction, [B, L, F] -> [B, L, H] and the last state [B, H].
-
-    The bias holds the gates in the order input, forget, candidate, output; the forget gate's starts at
-    `forget_bias`, so that the cell remembers at first (Gers et al. 2000; Jozefowicz et al. 2015).
-    """
-
-    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, forget_bias: float, **inits: Any) -> None:
-        """Build the weights, a product for all four gates at once."""
-        self.kernel, self.recurrent = _kernels(features, hidden, 4, rngs=rngs, **inits)
-        self.bias = nnx.Param(jnp.zeros(4 * hidden).at[hidden : 2 * hidden].set(forget_bias))
-
-    def __call__(self, x: Array, *, mask: Array | None = None) -> tuple[Array, Array]:
-        """Return all hidden states and the last; a step whose mask [B, L] is False changes nothing."""
-        states, (_, last) = lstm(x, self.kernel[...], self.recurrent[...], self.bias[...], mask=mask)
-        return states, last
-
-
-class GRULayer(nnx.Module):
-    """One layer of gated recurrent units in one direction, [B, L, F] -> [B, L, H] and the last state [B, H].
-
-    The bias holds the gates in the order reset, update, candidate; `recurrent_bias` stands inside the reset gate.
-    """
-
-    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, **inits: Any) -> None:
-        """Build the weights, a product for all three gates at once."""
-        self.kernel, self.recurrent = _kernels(features, hidden, 3, rngs=rngs, **inits)
-        self.bias, self.recurrent_bias = nnx.Param(jnp.zeros(3 * hidden)), nnx.Param(jnp.zeros(hidden))
-
-    def __call__(self, x: Array, *, mask: Array | None = None) -> tuple[Array, Array]:
-        """Return all hidden states and the last; a step whose mask [B, L] is False changes nothing."""
-        weights = self.kernel[...], self.recurrent[...], self.bias[...], self.recurrent_bias[...]
-        return gru(x, *weights, mask=mask)
-
-
 class Recurrent(nnx.Module):
-    """Layers over a sequence, stacked and in one or both directions; [B, L, F] or [B, H, W, C] -> [B, outputs].
+    """Layers over a sequence, stacked and in one or both directions.
+
+    [B, L, F], tokens [B, L] or pictures [B, H, W, C] -> [B, outputs]; of a language model [B, L, V].
 
     What `RNN`, `LSTM` and `GRU` share: they give it their layer.
     """
@@ -96,6 +41,7 @@ class Recurrent(nnx.Module):
         layers: int,
         bidirectional: bool,
         pool: Pooling,
+        embedding: int,
         dropout: float,
         remat: bool,
         **options: Any,
@@ -103,25 +49,26 @@ class Recurrent(nnx.Module):
         """Build the layers, each by `layer(features, hidden, rngs=rngs, **options)`, and the output.
 
         Args:
-            layer: a class of layers; called with x [B, L, F], one returns all states and the last.
+            layer: a class of layers; called with x [B, L, F], one returns all states and the last `State`.
             hidden: units of each layer and direction.
             spec: what the data delivers; a picture is read as a sequence of its rows.
             rngs: for the initial values.
             layers: how many layers, one on top of the other.
             bidirectional: also read from the end; the outputs of both directions are joined.
-            pool: how the states of all steps become one vector.
+            pool: how the states of all steps become one vector; a language model answers at each step.
+            embedding: numbers that stand for a token, where the data is tokens.
             dropout: the probability to drop a unit between layers and before the output, not to keep it.
             remat: compute the values inside each layer again in the backward pass, instead of keeping them.
             **options: what only this kind of layer takes.
         """
-        if spec.kind is Kind.TABLE:
-            raise ValueError(
-                f"needs a sequence or a picture, and this data is a table of {spec.inputs.size} columns; "
-                "try model=mlp"
-            )
-        directions = 2 if bidirectional else 1
-        _, *step = spec.inputs.shape
-        features = [step[0] * (step[1] if len(step) > 1 else 1)] + [directions * hidden] * layers
+        check_steps(spec)
+        self.at_each_step = spec.task is Task.LANGUAGE
+        if bidirectional and self.at_each_step:
+            raise ValueError("bidirectional=true sees the next token, which it is to foretell; take false")
+        tokens = spec.kind is Kind.TOKENS
+        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if tokens else None
+        first = embedding if tokens else spec.inputs.size // spec.inputs.shape[0]
+        features = [first] + [hidden * (1 + bidirectional)] * layers
         self.forward = nnx.List([layer(f, hidden, rngs=rngs, **options) for f in features[:-1]])
         backward = features[:-1] if bidirectional else []
         self.backward = nnx.List([layer(f, hidden, rngs=rngs, **options) for f in backward])
@@ -129,27 +76,57 @@ class Recurrent(nnx.Module):
         self.head = nnx.Linear(features[-1], spec.outputs, rngs=rngs)
         self.pool, self.remat = pool, remat
 
-    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
-        """Return the outputs, float [B, outputs]."""
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the outputs, float [B, outputs] or [B, L, V]."""
         del mask  # rows do not see each other
-        x = inputs.reshape(*inputs.shape[:2], -1)
-        last = x[:, -1]
-        read = rematerialised(lambda layer, x: layer(x), self.remat)
+        steps, there = taken_apart(inputs)
+        states, (last, _) = self._read(self._vectors(steps), there, None, rngs)
+        if not self.at_each_step:
+            match self.pool:
+                case Pooling.LAST:
+                    states = last
+                case Pooling.MEAN:
+                    states = mean_of(states, there)
+                case Pooling.MAX:
+                    states = max_of(states, there)
+        return self.head(self.dropout(states, rngs=rngs))
+
+    def begin(self, inputs: Any, count: int) -> list[State]:
+        """Return the cache before the first token, which is that of zeros; see `dltrain.types.Decoder`."""
+        del inputs
+        zeros = jnp.zeros((count, self.head.kernel.shape[0]), self.head.kernel.dtype)
+        return [(zeros,) * layer.remembers for layer in self.forward]
+
+    def decode(self, tokens: Array, cache: list[State]) -> tuple[Array, list[State]]:
+        """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
+        states, (_, cache) = self._read(self._vectors(tokens[:, None]), None, cache, None)
+        return self.head(states[:, 0]), cache
+
+    def _vectors(self, steps: Array) -> Array:
+        return self.embedding(steps) if self.embedding else steps.reshape(*steps.shape[:2], -1)
+
+    def _read(
+        self, x: Array, there: Array | None, cache: list[State] | None, rngs: nnx.Rngs | None
+    ) -> tuple[Array, tuple[Array, list[State]]]:
+        """Return the top layer's states [B, L, H], its last one [B, H], and every forward layer's last state.
+
+        Where a row is shorter than the others, the layer that reads backwards waits at zero for its last step.
+        """
+
+        def one(layer: Any, x: Array, mask: Array | None, initial: State | None) -> tuple[Array, State]:
+            return layer(x, mask=mask, initial=initial)
+
+        read, states = rematerialised(one, self.remat), []
         for i, forward in enumerate(self.forward):
             x = x if i == 0 else self.dropout(x, rngs=rngs)
-            states, last = read(forward, x)
+            below, (x, state) = x, read(forward, x, there, cache[i] if cache else None)
+            last = state[-1]
+            states.append(state)
             if self.backward:
-                reverse, first = read(self.backward[i], x[:, ::-1])
-                states, last = jnp.concatenate([states, reverse[:, ::-1]], -1), jnp.concatenate([last, first], -1)
-            x = states
-        match self.pool:
-            case Pooling.LAST:
-                x = last
-            case Pooling.MEAN:
-                x = x.mean(1)
-            case Pooling.MAX:
-                x = x.max(1)
-        return self.head(self.dropout(x, rngs=rngs))
+                mask = None if there is None else there[:, ::-1]
+                reverse, first = read(self.backward[i], below[:, ::-1], mask, None)
+                x, last = jnp.concatenate([x, reverse[:, ::-1]], -1), jnp.concatenate([last, first[-1]], -1)
+        return x, (last, states)
 
 
 class RNN(Recurrent):
@@ -164,6 +141,7 @@ class RNN(Recurrent):
         layers: int = 1,
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
+        embedding: int = 64,
         dropout: float = 0.0,
         activation: Squash = Squash.TANH,
         kernel_init: Initializer = initializers.glorot_uniform(),
@@ -179,6 +157,7 @@ class RNN(Recurrent):
             layers=layers,
             bidirectional=bidirectional,
             pool=pool,
+            embedding=embedding,
             dropout=dropout,
             remat=remat,
             activation=activation,
@@ -199,6 +178,7 @@ class LSTM(Recurrent):
         layers: int = 1,
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
+        embedding: int = 64,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
@@ -214,6 +194,7 @@ class LSTM(Recurrent):
             layers=layers,
             bidirectional=bidirectional,
             pool=pool,
+            embedding=embedding,
             dropout=dropout,
             remat=remat,
             forget_bias=forget_bias,
@@ -234,6 +215,7 @@ class GRU(Recurrent):
         layers: int = 1,
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
+        embedding: int = 64,
         dropout: float = 0.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
@@ -248,6 +230,7 @@ class GRU(Recurrent):
             layers=layers,
             bidirectional=bidirectional,
             pool=pool,
+            embedding=embedding,
             dropout=dropout,
             remat=remat,
             kernel_init=kernel_init,

@@ -7,7 +7,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import steps_of, weights_of
-from dltrain.models.decoder import StatefulLSTM
+from dltrain.models.recurrent import LSTMLayer
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 Cache = dict[str, Any]
@@ -52,9 +52,9 @@ class Seq2Seq(nnx.Module):
         options: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
         options |= {"rngs": rngs, "forget_bias": forget_bias}
         self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs)
-        self.forward = StatefulLSTM(embedding, hidden // 2, **options)
-        self.backward = StatefulLSTM(embedding, hidden // 2, **options)
-        self.decoder = StatefulLSTM(embedding, hidden, **options)
+        self.forward = LSTMLayer(embedding, hidden // 2, **options)
+        self.backward = LSTMLayer(embedding, hidden // 2, **options)
+        self.decoder = LSTMLayer(embedding, hidden, **options)
         self.score = nnx.Linear(hidden, hidden, use_bias=False, rngs=rngs)
         self.combine = nnx.Linear(2 * hidden, hidden, use_bias=False, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)

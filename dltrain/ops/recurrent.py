@@ -71,7 +71,7 @@ def gru(
     if lowering.is_stock():
         return _stock_gru(x, kernel, recurrent_kernel, bias, recurrent_bias, hidden, mask)
     scale = _scales(("half", "half", "one"), size, x.dtype)
-    projected = _project(x, kernel * scale)
+    projected = _project(x, kernel * scale, mask)
     states, last = _gru(projected, recurrent_kernel * scale, bias * scale[0], recurrent_bias, hidden, _steps(mask))
     return states.swapaxes(0, 1), last
 
@@ -91,14 +91,30 @@ def _scales(kinds: tuple[str, ...], size: int, dtype: jnp.dtype) -> Array:
     return jnp.repeat(jnp.array(values, dtype), size)[None, :]
 
 
-def _project(x: Array, kernel: Array) -> Array:
-    """Multiply all steps at once, with the time in front: [B, L, F] -> [L, B, gates].
+def _project(x: Array, kernel: Array, mask: Array | None) -> Array:
+    """Multiply all steps, at once unless some are masked, with the time in front: [B, L, F] -> [L, B, gates].
 
     The bias is left to the loop, where adding it costs nothing: here it would be one more pass over the largest
     array there is (13 % of a step of LSTM 128, batch 128, 28 steps of 28).
     """
+    if mask is not None:
+        return _project_in_turn(x, kernel)
     x = x.swapaxes(0, 1)
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:2], -1)
+
+
+@jax.custom_vjp
+def _project_in_turn(x: Array, kernel: Array) -> Array:
+    """Multiply step by step: a product of all steps rounds by how many there are, and padding would change bits."""
+    return lax.map(lambda step: step @ kernel, x.swapaxes(0, 1))
+
+
+def _in_turn_backward(kept: tuple[Array, Array], dz: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    return (dz @ kernel.T).swapaxes(0, 1), _outer(x.swapaxes(0, 1), dz)
+
+
+_project_in_turn.defvjp(lambda x, kernel: (_project_in_turn(x, kernel), (x, kernel)), _in_turn_backward)
 
 
 def _steps(mask: Array | None) -> Array | None:
@@ -316,7 +332,7 @@ def rnn(
     size = recurrent_kernel.shape[0]
     _check(x, kernel, recurrent_kernel, (bias, size), mask, gates=1)
     hidden = initial if initial is not None else jnp.zeros((x.shape[0], size), x.dtype)
-    projected, steps = _project(x, kernel), _steps(mask)
+    projected, steps = _project(x, kernel, mask), _steps(mask)
     if lowering.is_stock():
         (states, last), _ = _rnn_forward(activation, projected, recurrent_kernel, bias, hidden, steps)
     else:

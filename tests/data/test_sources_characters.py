@@ -48,7 +48,10 @@ def test_the_last_characters_are_for_validation_each_once_and_no_training_window
 def test_a_test_split_stands_behind_validation(path):
     source = Characters(path, length=5, validation=0.25, test=0.2)
     border = len(TEXT) - round(len(TEXT) * 0.2)
-    assert "".join(texts(source, "inputs", source.published["test"])) == TEXT[border:][: 5 * (round(len(TEXT) * 0.2) // 5)]
+    assert (
+        "".join(texts(source, "inputs", source.published["test"]))
+        == TEXT[border:][: 5 * (round(len(TEXT) * 0.2) // 5)]
+    )
     assert source._starts[source.published["validation"]].max() + 5 < border
 
 

@@ -34,7 +34,11 @@ def test_numbers_with_lengths_and_labels(tmp_path):
     source = Sequences(written(tmp_path, NUMBERS))
     rows = source.read(np.array([2, 0]))
     np.testing.assert_array_equal(rows["inputs"][0, :2], NUMBERS["inputs"][2, :2])
-    assert not rows["inputs"][0, 2:].any() and rows["targets"].tolist() == [1, 0] and rows["lengths"].tolist() == [2, 3]
+    assert (
+        not rows["inputs"][0, 2:].any()
+        and rows["targets"].tolist() == [1, 0]
+        and rows["lengths"].tolist() == [2, 3]
+    )
     assert (source.spec.task, source.spec.kind, source.spec.classes) == (
         Task.CLASSIFICATION,
         Kind.SEQUENCE,

@@ -14,6 +14,7 @@ from dltrain.models.mlp import MLP
 from dltrain.models.perceptron import Perceptron
 from dltrain.models.resnet import ResNet, Shortcut
 from dltrain.models.rnn import GRU, LSTM, RNN
+from dltrain.models.transformer import Transformer
 from dltrain.models.unet import UNet
 
 MODELS = {
@@ -24,6 +25,7 @@ MODELS = {
     "lstm": lambda **given: LSTM(3, **given),
     "gru": lambda **given: GRU(3, **given),
     "rnn": lambda **given: RNN(3, **given),
+    "transformer": lambda **given: Transformer(1, 1, 4, 4, **given),
     "perceptron": Perceptron,
     "maxout, batch norm": lambda **given: Maxout((5,), norm=Norm.BATCH, **given),
     "locally connected, batch norm": lambda **given: LocallyConnected((2,), norm=Norm.BATCH, dense=(), **given),

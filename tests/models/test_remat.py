@@ -15,6 +15,7 @@ from dltrain.models.maxout import Maxout
 from dltrain.models.mlp import MLP
 from dltrain.models.resnet import ResNet
 from dltrain.models.rnn import LSTM
+from dltrain.models.transformer import Transformer
 
 MODELS = {
     "mlp": lambda **given: MLP((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
@@ -23,6 +24,7 @@ MODELS = {
     "maxout": lambda **given: Maxout((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
     "resnet": lambda **given: ResNet((2, 3), (1, 1), **given),
     "lstm": lambda **given: LSTM(3, layers=2, bidirectional=True, **given),
+    "transformer": lambda **given: Transformer(2, 1, 4, 4, **given),
 }
 
 

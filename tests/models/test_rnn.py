@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.rnn import GRU, LSTM, RNN, GRULayer, LSTMLayer, Pooling, RNNLayer
+from dltrain.models.recurrent import GRULayer, LSTMLayer, RNNLayer
+from dltrain.models.rnn import GRU, LSTM, RNN, Pooling
 from dltrain.ops.recurrent import Squash, rnn
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
@@ -128,7 +129,8 @@ def test_a_layer_reads_past_masked_steps_as_if_they_were_not_there(layer, filled
     states, last = model(jnp.asarray(X), mask=jnp.asarray(mask))
     short, end = model(jnp.asarray(X[:, [0, 2, 3]]))
     np.testing.assert_allclose(states, np.asarray(short)[:, [0, 0, 1, 2, 2]], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(last, end, rtol=1e-5, atol=1e-6)
+    for found, expected in zip(last, end, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_picture_is_read_as_the_sequence_of_its_rows(filled, called):
@@ -162,3 +164,83 @@ def test_a_table_is_refused(kind):
     table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
     with pytest.raises(ValueError, match="needs a sequence or a picture, and this data is a table of 3 columns"):
         KINDS[kind](spec=table, rngs=nnx.Rngs(0))
+
+
+LENGTHS = np.int32([5, 2, 1, 3, 5, 4])
+TEXTS = Spec(
+    ArraySpec((5,), "int32"),
+    ArraySpec((5,), "int32"),
+    Task.LANGUAGE,
+    Kind.TOKENS,
+    vocabulary=tuple("abcdefg"),
+)
+WORDS = np.random.default_rng(2).integers(0, 7, (6, 5)).astype(np.int32)
+
+
+def of_lengths(spec, length):
+    return replace(
+        spec,
+        inputs=ArraySpec((length, *spec.inputs.shape[1:]), "float32"),
+        more={"lengths": ArraySpec((), "int32")},
+    )
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(
+    ("pool", "options"),
+    [
+        (Pooling.LAST, {"layers": 2}),
+        (Pooling.MEAN, {"bidirectional": True}),
+        (Pooling.MAX, {"bidirectional": True}),
+    ],
+)
+def test_padding_changes_no_answer_however_long_and_whatever_it_holds(kind, pool, options, filled, called):
+    rng, answers = np.random.default_rng(3), []
+    for length in (5, 6, 13):
+        spec = of_lengths(SEQUENCES, length)
+        model = filled(lambda rngs, spec=spec: KINDS[kind](4, spec=spec, rngs=rngs, pool=pool, **options))
+        x = rng.normal(0, 9, (6, length, 3)).astype(np.float32)
+        for row, n in enumerate(LENGTHS):
+            x[row, :n] = X[row, :n]
+        answers.append(np.asarray(called(model, {"main": x, "lengths": LENGTHS})[0]))
+    alone = np.concatenate(  # without padding or masks
+        [called(model, X[row : row + 1, :n])[0] for row, n in enumerate(LENGTHS)]
+    )
+    for found in answers:
+        np.testing.assert_allclose(found, answers[0], rtol=0, atol=1e-6 * np.abs(answers[0]).max())
+        np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_padding_changes_no_bit_of_the_last_state(kind, filled):
+    def last(x):
+        spec = of_lengths(SEQUENCES, x.shape[1])
+        model = filled(lambda rngs: KINDS[kind](4, spec=spec, rngs=rngs, layers=2))
+        there = np.arange(x.shape[1])[None] < LENGTHS[:, None]
+        return jax.jit(lambda x: model._read(x, there, None, None)[1])(x)
+
+    longer = np.concatenate([X, np.random.default_rng(4).normal(size=(6, 8, 3)).astype(np.float32)], 1)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), last(longer), last(X))
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_a_token_at_a_time_gives_what_the_whole_text_gives(kind, filled, called):
+    model = filled(lambda rngs: KINDS[kind](4, spec=TEXTS, rngs=rngs, layers=2, embedding=3))
+    whole = np.asarray(called(model, WORDS)[0])
+    assert whole.shape == (6, 5, 7)
+    cache = model.begin(None, 6)
+    for t in range(5):
+        logits, cache = model.decode(jnp.asarray(WORDS[:, t]), cache)
+        np.testing.assert_allclose(logits, whole[:, t], rtol=1e-5, atol=1e-6)
+    changed = WORDS.copy()
+    changed[:, 3] = (changed[:, 3] + 1) % 7
+    again = np.asarray(called(model, changed)[0])
+    np.testing.assert_array_equal(again[:, :3], whole[:, :3])  # what comes is not seen
+    assert (again[:, 3:] != whole[:, 3:]).any()
+
+
+def test_a_net_that_reads_from_the_end_is_no_language_model():
+    with pytest.raises(ValueError, match="bidirectional=true sees the next token"):
+        LSTM(4, spec=TEXTS, rngs=nnx.Rngs(0), bidirectional=True)
+    with pytest.raises(ValueError, match="has no use for tokens"):
+        LSTM(4, spec=replace(TEXTS, more={"tokens": ArraySpec((3,), "int32")}), rngs=nnx.Rngs(0))

@@ -87,7 +87,9 @@ class Characters:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Cut these windows out of the text, int [B]."""
-        windows = self._codes[self._starts[indices][:, None] + np.arange(self._length + 1)[None, :]].astype(np.int32)
+        windows = self._codes[self._starts[indices][:, None] + np.arange(self._length + 1)[None, :]].astype(
+            np.int32
+        )
         return {"inputs": windows[:, :-1], "targets": windows[:, 1:]}
 
 

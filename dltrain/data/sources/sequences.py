@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-
 import numpy as np
 
 from dltrain.data.check import check_rows, fitting_task

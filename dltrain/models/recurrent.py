@@ -1,0 +1,80 @@
+"""Recurrent layers in one direction: plain, LSTM and GRU, each beginning at any state."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain.ops.recurrent import Squash, gru, lstm, rnn
+from dltrain.types import Array, Initializer
+
+State = tuple[Array, ...]
+"""What a layer remembers, [B, H] each: the hidden state, before it of an LSTM the cell."""
+
+
+def _kernels(
+    features: int, hidden: int, gates: int, *, rngs: nnx.Rngs, kernel_init: Initializer, recurrent_init: Initializer
+) -> tuple[nnx.Param, nnx.Param]:
+    """Draw the weights of inputs [F, gates·H] and states [H, gates·H], the latter a square for each gate."""
+    key = rngs.params()
+    squares = [recurrent_init(rngs.params(), (hidden, hidden)) for _ in range(gates)]
+    return nnx.Param(kernel_init(key, (features, gates * hidden))), nnx.Param(jnp.concatenate(squares, axis=1))
+
+
+class RNNLayer(nnx.Module):
+    """One plain recurrent layer in one direction, [B, L, F] -> [B, L, H] and the last `State`."""
+
+    remembers = 1
+
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, activation: Squash, **inits: Any) -> None:
+        """Build the weights."""
+        self.kernel, self.recurrent = _kernels(features, hidden, 1, rngs=rngs, **inits)
+        self.bias = nnx.Param(jnp.zeros(hidden))
+        self.activation = activation
+
+    def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
+        """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""
+        weights = self.kernel[...], self.recurrent[...], self.bias[...]
+        first = initial[-1] if initial else None
+        states, last = rnn(x, *weights, activation=self.activation, initial=first, mask=mask)
+        return states, (last,)
+
+
+class LSTMLayer(nnx.Module):
+    """One layer of long short-term memory in one direction, [B, L, F] -> [B, L, H] and the last `State`.
+
+    The bias holds the gates in the order input, forget, candidate, output; the forget gate's starts at
+    `forget_bias`, so that the cell remembers at first (Gers et al. 2000; Jozefowicz et al. 2015).
+    """
+
+    remembers = 2  # cell and hidden state
+
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, forget_bias: float, **inits: Any) -> None:
+        """Build the weights, a product for all four gates at once."""
+        self.kernel, self.recurrent = _kernels(features, hidden, 4, rngs=rngs, **inits)
+        self.bias = nnx.Param(jnp.zeros(4 * hidden).at[hidden : 2 * hidden].set(forget_bias))
+
+    def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
+        """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""
+        weights = self.kernel[...], self.recurrent[...], self.bias[...]
+        return lstm(x, *weights, initial=initial, mask=mask)
+
+
+class GRULayer(nnx.Module):
+    """One layer of gated recurrent units in one direction, [B, L, F] -> [B, L, H] and the last `State`.
+
+    The bias holds the gates in the order reset, update, candidate; `recurrent_bias` stands inside the reset gate.
+    """
+
+    remembers = 1
+
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, **inits: Any) -> None:
+        """Build the weights, a product for all three gates at once."""
+        self.kernel, self.recurrent = _kernels(features, hidden, 3, rngs=rngs, **inits)
+        self.bias, self.recurrent_bias = nnx.Param(jnp.zeros(3 * hidden)), nnx.Param(jnp.zeros(hidden))
+
+    def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
+        """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""
+        weights = self.kernel[...], self.recurrent[...], self.bias[...], self.recurrent_bias[...]
+        states, last = gru(x, *weights, initial=initial[-1] if initial else None, mask=mask)
+        return states, (last,)

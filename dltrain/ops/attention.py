@@ -1,0 +1,24 @@
+"""Scaled dot-product attention over all heads at once."""
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def attention(queries: Array, keys: Array, values: Array, *, mask: Array | None = None) -> Array:
+    """Return `softmax(q·k / √D) v`: queries [B, H, M, D], keys and values [B, H, L, D] -> [B, H, M, D].
+
+    mask: bool [B or 1, H or 1, M or 1, L]; what is False is not looked at, and changes no number. Where a query may
+    look at nothing the result is NaN. The weights are computed in float32 at least (Vaswani et al., arXiv:1706.03762).
+    """
+    if queries.shape[:2] + queries.shape[3:] != keys.shape[:2] + keys.shape[3:] or keys.shape != values.shape:
+        raise ValueError(
+            f"queries [B, H, M, D], keys and values [B, H, L, D] are needed, found {queries.shape}, {keys.shape} and "
+            f"{values.shape}"
+        )
+    # The queries are scaled, not the scores: there are fewer of them as soon as L is above D.
+    scores = queries * jnp.asarray(queries.shape[-1] ** -0.5, queries.dtype) @ keys.swapaxes(-1, -2)
+    wide = scores if scores.dtype.itemsize >= 4 else scores.astype(jnp.float32)
+    wide = wide if mask is None else jnp.where(mask, wide, -jnp.inf)
+    return jax.nn.softmax(wide, axis=-1).astype(values.dtype) @ values
