@@ -149,10 +149,18 @@ def _typed(command: str, overrides: tuple[str, ...], folders: tuple[Path, ...], 
     """Read the key=value words; of a key that was typed twice the last one counts."""
     from dltrain.config.compose import Typed
 
-    read = {o.key: o for o in (_single(word, tree) for word in overrides)}
+    read = {o.key: o for o in (_single(_literal(command, word), tree) for word in overrides)}
     if "trust" in read and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a package of the user's own often stands where dltrain is started
     return Typed(command, tuple(read.values()), folders, tree, _loader(folders))
+
+
+def _literal(command: str, word: str) -> str:
+    """Quote what is meant for a reader: no sign in the prompt of `generate` has a meaning of its own."""
+    key, _, text = word.partition("=")
+    if (command, key) != ("generate", "prompt") or text in ("", "null") or text[0] in "'\"":
+        return word
+    return f"{key}={_quoted(text)}"
 
 
 def _check_early(typed: Any) -> None:

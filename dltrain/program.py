@@ -15,7 +15,7 @@ from dltrain.data.pipeline import PADDING
 from dltrain.engine import averages, memory
 from dltrain.engine.ask import make_question
 from dltrain.engine.chunk import capacity, make_chunk
-from dltrain.engine.decoding import write_about
+from dltrain.engine.decoding import write_about, write_on
 from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.mesh import Layout, make_layout
@@ -249,6 +249,23 @@ class Program:
     def written(self, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
         """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
         return self._answer(write_about, state, rows, options)
+
+    def writer(self, *, length: int, top_k: int | None = None) -> Callable[..., np.ndarray]:
+        """Return `(state, prompts int [B, P], key=..., temperature=...) -> int32 [B, length]` of a language model.
+
+        `key` and `temperature` are those of `engine.decoding.write`.
+        """
+
+        def ask(model: Any, inputs: Any, batch: Batch, **options: Any) -> Any:
+            del batch
+            return write_on(model, inputs, length=length, top_k=top_k, **options)
+
+        question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
+
+        def write(state: TrainState, prompts: np.ndarray, **options: Any) -> np.ndarray:
+            return np.asarray(question(state.params, state.rest, {"inputs": prompts}, **options))
+
+        return write
 
     def attention(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
         """Return where a model with attention looks in these rows, float32 [N, L] or [N, L written, L]."""

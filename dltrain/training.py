@@ -38,6 +38,7 @@ from dltrain.program import Program
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
 from dltrain.report.sampling import Sampling
+from dltrain.report.text import TextSample, writes_text
 from dltrain.types import Kind
 
 SAVING = 0.05  # of the time may go into automatic checkpoints
@@ -249,6 +250,8 @@ def _callbacks(
     ]
     if program.samples and program.parts.spec.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
         callbacks.append(Every(plan.eval_every, Sampling(program, recorder), per_epoch=per_epoch))
+    if writes_text(program):
+        callbacks.append(Every(plan.eval_every, TextSample(program, recorder), per_epoch=per_epoch))
     callbacks += own
     callbacks += [plateau] if plateau else []
     callbacks += _stopping(plan, per_epoch, saver)

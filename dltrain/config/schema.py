@@ -344,9 +344,17 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
     },
     "generate": {
+        "prompt": Key(optional(TEXT), "what a language model writes on from; null: the start of a line"),
+        "tokens": Key(whole(1), "how much a language model writes", "tokens"),
+        "temperature": Key(
+            optional(number(low=0)),
+            "0: the likeliest token each time; above: drawn, wilder the higher; null: 0.8 of a text, 0 about rows",
+        ),
+        "top_k": Key(optional(whole(1)), "draw among so many of the likeliest tokens; null: among all", "tokens"),
+        "seed": Key(whole(0, 2**32 - 1), "the same seed draws the same"),
+        "count": Key(whole(1), "how many texts a language model writes"),
         "split": Key(one_of("train", "validation", "test"), "whose rows to write about"),
         "rows": Key(whole(1), "how many of them", "rows"),
-        "temperature": Key(number(low=0), "0: the likeliest token each time; above: drawn, the wilder the higher"),
         "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
     },
 }

@@ -1,4 +1,4 @@
-"""The transformer: an encoder that answers once a row, or a decoder that foretells the next token of each position."""
+"""The transformer: an encoder that answers once a row, or a decoder that foretells each next token."""
 
 from enum import StrEnum
 from typing import Any
@@ -236,6 +236,6 @@ class Transformer(nnx.Module):
 
 
 def sinusoidal(length: int, width: int) -> np.ndarray:
-    """Return `sin(t / 10000^(2i/W))` at even and the cosine at odd columns, float64 [L, W] (Vaswani et al. 2017)."""
+    """Return `sin(t / 10000^(2i/W))` at even and the cosine at odd columns, [L, W] (Vaswani et al. 2017)."""
     angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, width, 2)[None, :] / width)
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, width)

@@ -10,12 +10,12 @@ def attention(queries: Array, keys: Array, values: Array, *, mask: Array | None 
     """Return `softmax(q·k / √D) v`: queries [B, H, M, D], keys and values [B, H, L, D] -> [B, H, M, D].
 
     mask: bool [B or 1, H or 1, M or 1, L]; what is False is not looked at, and changes no number. Where a query may
-    look at nothing the result is NaN. The weights are computed in float32 at least (Vaswani et al., arXiv:1706.03762).
+    look at nothing the result is NaN. Weights are computed in float32 at least (Vaswani et al., arXiv:1706.03762).
     """
     if queries.shape[:2] + queries.shape[3:] != keys.shape[:2] + keys.shape[3:] or keys.shape != values.shape:
         raise ValueError(
-            f"queries [B, H, M, D], keys and values [B, H, L, D] are needed, found {queries.shape}, {keys.shape} and "
-            f"{values.shape}"
+            "queries [B, H, M, D], keys and values [B, H, L, D] are needed, "
+            f"found {queries.shape}, {keys.shape} and {values.shape}"
         )
     # The queries are scaled, not the scores: there are fewer of them as soon as L is above D.
     scores = queries * jnp.asarray(queries.shape[-1] ** -0.5, queries.dtype) @ keys.swapaxes(-1, -2)

@@ -17,6 +17,7 @@ from dltrain.program import Program
 from dltrain.report.console import Screen, complain, shown
 from dltrain.report.pictures import pictures
 from dltrain.report.profile import profiled
+from dltrain.report.text import writes_text, written_on
 from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
 
 WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps
@@ -135,6 +136,8 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say(f"run folder  {folder.path}", result=True)
     pictures = sorted(p.name for p in folder.report.glob("*.png"))
     screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
+    if (folder.report / "sample.txt").exists():
+        screen.say(f"sample      {folder.report}/sample.txt")
     screen.say(f"next        dltrain evaluate {folder.word}")
     screen.say(f"            dltrain resume {folder.word} epochs={2 * max(1, round(summary['epochs']))}")
     several = next((p for p in folder.path.parents if p.name in ("outputs", "multirun")), folder.path)
@@ -158,6 +161,9 @@ def _draw(
             png = png_bytes(figure)
             (folder.report / f"{name}.png").write_bytes(png)
             recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
+        if writes_text(program):
+            (text,) = written_on(program, state, seed=program.plan.seed)
+            (folder.report / "sample.txt").write_text(text, encoding="utf-8")
 
 
 def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.engine.decoding import write
+from dltrain.engine.decoding import write, write_on
 
 PAD, END = 0, 2
 
@@ -14,6 +14,10 @@ class Chain:
 
     def __init__(self, logits):
         self.logits = jnp.asarray(logits)
+
+    def begin(self, inputs, count):
+        assert inputs is None
+        return jnp.zeros(count, jnp.int32)
 
     def decode(self, tokens, cache):
         return self.logits[tokens], cache + 1
@@ -44,3 +48,29 @@ def test_tokens_are_drawn_by_their_probability_at_the_temperature():
         for step in np.asarray(found).T:  # 5 deviations of the largest share's estimate
             np.testing.assert_allclose(np.bincount(step, minlength=3) / 20_000, expected, atol=0.018)
         assert 0.3 < (np.asarray(found)[:, 0] == np.asarray(found)[:, 1]).mean() < 0.9  # each step has its own key
+
+
+def test_only_the_likeliest_are_drawn_from():
+    logits = np.log([0.1, 0.2, 0.4, 0.3])
+    model = Chain(np.tile(logits, (4, 1)))
+    found = write(model, 0, jnp.zeros(5000, int), length=1, key=jax.random.key(0), top_k=2)
+    share = np.bincount(np.asarray(found)[:, 0], minlength=4) / 5000
+    assert share[:2].tolist() == [0, 0]
+    np.testing.assert_allclose(share[2:], [4 / 7, 3 / 7], atol=0.035)
+
+
+class Sum:
+    """A model whose next token is the sum of all those before, modulo 10."""
+
+    def begin(self, inputs, count):
+        return jnp.zeros(count, jnp.int32)
+
+    def decode(self, tokens, cache):
+        cache = cache + tokens
+        return jax.nn.one_hot(cache % 10, 10), cache
+
+
+def test_what_is_written_follows_from_the_whole_prompt():
+    prompts = jnp.array([[1, 2, 4], [3, 0, 0]])
+    assert write_on(Sum(), prompts, length=3).tolist() == [[7, 4, 8], [3, 6, 2]]
+    assert write_on(Sum(), prompts[:, :1], length=2).tolist() == [[1, 2], [3, 6]]

@@ -68,8 +68,8 @@ class Characters:
         for split, (low, high) in borders.items():
             if not len(starts[split]) and (high > low or split == "train"):
                 raise DataError(
-                    f"{found}: {high - low} of its {held} characters are for {split}, and data.length={length} needs "
-                    f"{length + 1} at least; try a longer text or a smaller data.length"
+                    f"{found}: {high - low} of its {held} characters are for {split}, and data.length={length} "
+                    f"needs {length + 1} at least; try a longer text or a smaller data.length"
                 )
         self._starts, self._length = np.concatenate(list(starts.values())), length
         ends = np.cumsum([len(s) for s in starts.values()])

@@ -119,7 +119,7 @@ def _inputs(inputs: np.ndarray, vocabulary: tuple[str, ...], file: Path) -> tupl
     tokens = np.issubdtype(inputs.dtype, np.integer) and inputs.ndim == 2
     if vocabulary and not tokens:
         raise DataError(
-            f"{file}: with a vocabulary, inputs must be whole numbers [N, L], found {inputs.dtype} {list(inputs.shape)}"
+            f"{file}: with a vocabulary, inputs must be whole numbers [N, L], found {_told(inputs)}"
         )
     if tokens and not vocabulary:
         raise DataError(

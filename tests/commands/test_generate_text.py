@@ -1,0 +1,71 @@
+"""A language model of a text that repeats itself writes on from any of its pieces; all else is refused."""
+
+import re
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+VERSE = "a rose, is a rose (is it?)\n"
+WORDS = ("data=characters", "data.path=verse.txt", "data.length=20", "data.stride=3", "batch_size=32")
+LEARNING = ("optim.learning_rate=0.02", "epochs=6", "eval_every=3ep", "output_dir=run", "quiet=true")
+
+
+@pytest.fixture(scope="module")
+def run(dltrain, tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("texts")
+    (cwd / "verse.txt").write_text(VERSE * 120)
+    said = dltrain(*WORDS, "model=gru", "model.hidden=24", "model.embedding=8", *LEARNING, cwd=cwd)
+    assert said.code == 0, said.err
+    return cwd
+
+
+@pytest.fixture(scope="module")
+def generate(dltrain, run):
+    return lambda *words: dltrain("generate", "run", *words, cwd=run)
+
+
+def test_it_writes_on_from_the_prompt_and_nothing_else_to_stdout(generate):
+    said = generate("prompt=a rose, is", "tokens=60", "temperature=0")
+    assert said.code == 0, said.err
+    assert said.out == (VERSE * 5)[: len("a rose, is") + 60] + "\n"
+    assert re.search(r"run, checkpoint of step \d+\n$", said.err)
+
+
+def test_without_a_prompt_it_begins_a_line(generate):
+    assert generate("tokens=30", "temperature=0").out == (VERSE * 2)[:30] + "\n"
+
+
+def test_the_same_seed_writes_the_same(generate):
+    drawn = [generate("temperature=3", "tokens=50", f"seed={seed}").out for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    texts = generate("temperature=3", "tokens=50", "seed=1", "count=3", "prompt=rose").out.split("-" * 20 + "\n")
+    assert len(set(texts)) == 3 and all(text.startswith("rose") and len(text) == 55 for text in texts)
+    assert generate("temperature=3", "tokens=50", "top_k=1").out == generate("temperature=0", "tokens=50").out
+
+
+def test_a_sample_is_shown_while_it_is_trained_and_kept_at_the_end(run):
+    text = (run / "run" / "report" / "sample.txt").read_text()
+    assert len(text) == 300 and text.count("rose") > 15
+    events = EventAccumulator(str(run / "run" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    shown = [tensor_util.make_ndarray(e.tensor_proto).item().decode() for e in events.Tensors("sample")]
+    assert len(shown) == 2 and "    a rose, is a rose" in shown[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("prompt=A röse",), "prompt: 'A', 'ö' was not in the text that the model read; it knows '\\n (),?"),
+        (("temperature=-1",), "temperature=-1: must be a finite number ≥ 0, or null"),
+        (("tokens=0",), "tokens=0: must be a whole number ≥ 1"),
+        (("split=all",), "split=all: must be one of train, validation, test"),
+    ],
+)
+def test_what_cannot_be_is_refused(generate, words, message):
+    said = generate(*words)
+    assert (said.code, said.out) == (2, "") and message in said.err
+
+
+def test_a_run_that_writes_nothing_is_refused(dltrain, digits_run):
+    said = dltrain("generate", str(digits_run.folder))
+    assert said.code == 2 and "which writes nothing; language models do (rnn, lstm, gru and transformer" in said.err
