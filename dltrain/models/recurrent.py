@@ -57,7 +57,8 @@ class LSTMLayer(nnx.Module):
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
         """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""
         weights = self.kernel[...], self.recurrent[...], self.bias[...]
-        return lstm(x, *weights, initial=initial, mask=mask)
+        first = (initial[0], initial[1]) if initial else None
+        return lstm(x, *weights, initial=first, mask=mask)
 
 
 class GRULayer(nnx.Module):

@@ -174,7 +174,7 @@ class Transformer(nnx.Module):
     def begin(self, inputs: Any, count: int) -> Cache:
         """Return the cache before the first token; see `dltrain.types.Decoder`."""
         del inputs
-        width, dtype = self.norm.scale.shape[0], self.head.kernel.dtype
+        width, dtype = self.head.kernel.shape[0], self.head.kernel.dtype
         heads = self.blocks[0].attention.heads
         nothing = jnp.zeros((len(self.blocks), count, heads, self.length, width // heads), dtype)
         tokens = jnp.zeros((count, self.length), jnp.int32)
@@ -232,7 +232,7 @@ class Transformer(nnx.Module):
         """Return what says where a step stands, [L, W]."""
         if self.positions is not None:
             return self.positions[...]
-        return jnp.asarray(sinusoidal(self.length, self.norm.scale.shape[0]), self.head.kernel.dtype)
+        return jnp.asarray(sinusoidal(self.length, self.head.kernel.shape[0]), self.head.kernel.dtype)
 
 
 def sinusoidal(length: int, width: int) -> np.ndarray:

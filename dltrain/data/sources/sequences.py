@@ -118,9 +118,7 @@ def _names(found: Mapping[str, np.ndarray], part: str, file: Path) -> tuple[str,
 def _inputs(inputs: np.ndarray, vocabulary: tuple[str, ...], file: Path) -> tuple[np.ndarray, Kind]:
     tokens = np.issubdtype(inputs.dtype, np.integer) and inputs.ndim == 2
     if vocabulary and not tokens:
-        raise DataError(
-            f"{file}: with a vocabulary, inputs must be whole numbers [N, L], found {_told(inputs)}"
-        )
+        raise DataError(f"{file}: with a vocabulary, inputs must be whole numbers [N, L], found {_told(inputs)}")
     if tokens and not vocabulary:
         raise DataError(
             f"{file}: inputs {list(inputs.shape)} are whole numbers, which are tokens: their texts are lacking "
