@@ -47,12 +47,12 @@ class Parts:
     hparams: dict[str, float]  # numbers of the optimizer that may differ between runs of one program
     rules: tuple[Rule, ...]
     schedule: Callable[..., Array]
-    follows: Patience | None  # how the rate follows the monitored number, if it does
     augment: Chain
     metrics: dict[str, Any]
     accumulate: int  # pieces that a batch is worked off in
     better: dict[str, str]  # metric -> "higher" or "lower"
     callbacks: list[tuple[Duration, Callback]]
+    follows: Patience | None = None  # how the rate follows the monitored number, where it does
 
     def described(self) -> dict[str, Any]:
         """Say what the data is: what a later start must find again."""

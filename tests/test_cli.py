@@ -58,7 +58,7 @@ MISTAKES = {
     "optim.learning_rate=-1": "must be a finite number > 0",
     "data.validation=1.5": "must be a finite number ≥ 0 and < 1",
     "eval_every=0ep": "eval_every=0ep: must be a number of steps (100), epochs (1ep)",
-    "optim.clip={nrm:1}": "optim.clip={nrm: 1}: must be {norm: x} or {value: x}",
+    "optim.clip={nrm:1}": "optim.clip={nrm: 1}: must be {norm, block, value or adaptive: x} with x > 0",
     "on_nonfinite=ignore": "must be one of stop, skip",
     "quiet=1": "quiet=1: must be true or false",
     "seed=-1": "must be a whole number from 0",

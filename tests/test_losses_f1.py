@@ -50,7 +50,7 @@ def cases():
         yield average, LOGIT, BITS
 
 
-@pytest.mark.parametrize(("average", "logits", "labels"), cases())
+@pytest.mark.parametrize(("average", "logits", "labels"), list(cases()))
 def test_it_equals_the_sums_over_the_valid_rows_and_its_gradient_finite_differences(average, logits, labels):
     spoiled, wrong = logits.copy(), labels.copy()
     spoiled[~MASK], wrong[~MASK] = np.nan, -1

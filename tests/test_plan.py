@@ -13,6 +13,9 @@ CONFIG = {
     "seed": 0,
     "steps": None,
     "epochs": 3,
+    "examples": None,
+    "stop": {"loss": None, "gradient_norm": None, "change": None, "time": None},
+    "optim": {"ema": None},
     "overfit_batches": 0,
     "monitor": "auto",
     "early_stopping": {"patience": None, "min_delta": 0.0},
@@ -50,6 +53,7 @@ def without_validation(parts):
         ({"epochs": 0.01}, 1),
         ({"steps": 7}, 7),
         ({"steps": 7, "epochs": 3}, 7),
+        ({"examples": 60}, 9),  # an epoch of 43 rows in six steps, and 17 rows in three
     ],
 )
 def test_epochs_become_steps_and_steps_go_first(parts, given, total):

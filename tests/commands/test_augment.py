@@ -40,7 +40,7 @@ def test_a_run_that_rests_at_its_end_resumes_exactly(dltrain, tmp_path):
     for later in [p for p in (run / "checkpoints").iterdir() if re.search(r"[3-9]$", p.name)]:
         shutil.rmtree(later)
     (run / "summary.json").unlink()
-    said = dltrain("resume", "run", cwd=tmp_path)
+    said = dltrain("resume", "run", "quiet=false", cwd=tmp_path)
     assert said.code == 0 and "at step 2" in said.out, said.err
     assert json.loads((run / "summary.json").read_text())["hash"] == whole
 

@@ -43,7 +43,7 @@ def test_tasks_are_those_of_types() -> None:
 
 def test_engine_keys_leave_out_what_the_target_gets() -> None:
     assert "learning_rate" not in schema.engine_keys("optim")
-    assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "players", "rules"}
+    assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "ema", "players", "rules"}
     assert schema.engine_keys("metrics") == ("better",)
     assert schema.engine_keys("model") == ("task", "scale")
 

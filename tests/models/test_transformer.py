@@ -129,9 +129,7 @@ def test_what_comes_is_not_seen(filled, called):
 
 
 @pytest.mark.parametrize("positions", Positions)
-def test_a_token_at_a_time_gives_what_the_whole_text_gives_then_what_its_last_half_does(
-    positions, filled, called
-):
+def test_a_token_at_a_time_gives_what_the_whole_text_gives_then_what_its_last_half_does(positions, filled, called):
     model = filled(lambda rngs: Transformer(spec=TEXTS, rngs=rngs, positions=positions, **SMALL))
     graph, state = nnx.split(model)
     decode = jax.jit(lambda tokens, cache: nnx.merge(graph, state).decode(tokens, cache))
