@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dltrain.data.sources.embedded import Embedded
+from dltrain.data.sources.rows import Rows
 from dltrain.report import finish
 
 STREAMED = ("data=iris", "model=linear", "epochs=2", "log_every=1", "data.feed=streamed", "output_dir=run")
@@ -40,7 +40,7 @@ def test_above_a_tenth_the_end_says_what_helps(dltrain, tmp_path, monkeypatch, w
 
 
 def test_a_source_that_fails_while_training_ends_the_run_with_3_and_its_step(dltrain, tmp_path, monkeypatch):
-    read, batches = Embedded.read, []
+    read, batches = Rows.read, []
 
     def failing(self, rows):
         if len(rows) == 10:  # a batch of training, whose order the one thread keeps
@@ -49,7 +49,7 @@ def test_a_source_that_fails_while_training_ends_the_run_with_3_and_its_step(dlt
                 raise OSError("the disk is gone")
         return read(self, rows)
 
-    monkeypatch.setattr(Embedded, "read", failing)
+    monkeypatch.setattr(Rows, "read", failing)
     said = dltrain(*STREAMED, "batch_size=10", "eval_batch_size=7", "data.threads=1", cwd=tmp_path)
     assert said.code == 3
     assert said.err.startswith("dltrain: reading the batch of step 5 failed: the disk is gone")

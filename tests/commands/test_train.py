@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from dltrain.config.tree import read_yaml
-from dltrain.data.sources.embedded import Embedded
+from dltrain.data.sources.embedded import load_embedded
 from dltrain.engine import checkpoint
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import state_hash
@@ -281,7 +281,7 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
     assert said.code == 0, said.err
     assert re.search(r"targets are standardised \(mean 1\d\d\.\d, deviation 7\d\.", said.out)
     test = RunFolder(tmp_path / "run").read_summary()["test"]
-    source = Embedded("diabetes")
+    source = load_embedded("diabetes")
     data = json.loads((tmp_path / "run" / "data.json").read_text())
     assert data["rows"]["test"] == 88
     assert 0.3 < test["r2"] < 0.6 and 45 < test["rmse"] < 65 and 35 < test["mae"] < test["rmse"]

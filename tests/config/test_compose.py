@@ -15,7 +15,7 @@ OWN = {
     "model/evil.yaml": "# Evil\n_target_: os.system\ncommand: 'true'\n",
     "model/short.yaml": "# Mine\n_target_: dltrain.models.mlp.MLP\nwidths: [3]\n",
     "data/inherits.yaml": "# Mine\ndefaults: [diabetes]\n",
-    "data/must.yaml": "# Mine\n_target_: dltrain.data.sources.inline.Inline\ntask: regression\ninputs: ???\n",
+    "data/must.yaml": "# Mine\n_target_: dltrain.data.sources.inline.make_table\ntask: regression\ninputs: ???\n",
     "experiment/recipe.yaml": (
         "# @package _global_\n# Mine\ndefaults:\n  - override /data: iris\n  - override /model: linear\n"
         "steps: 50\noptim: {learning_rate: 0.5}\n"

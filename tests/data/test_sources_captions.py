@@ -5,14 +5,14 @@ import pytest
 
 from dltrain.data.check import check_rows
 from dltrain.data.sources.captions import DIGITS, Captions
-from dltrain.data.sources.embedded import Embedded
+from dltrain.data.sources.embedded import load_embedded
 from dltrain.data.vocabulary import as_text
 from dltrain.errors import ConfigError
 from dltrain.types import Task
 
 
 def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
-    digits = Embedded("digits")
+    digits = load_embedded("digits")
     digits.published = {"test": np.arange(5)}
     source, rows = Captions(digits), np.arange(len(digits))
     found, labels = source.read(rows), digits.read(rows)
@@ -40,4 +40,4 @@ def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
 )
 def test_what_makes_no_captions_is_refused(name, options, message):
     with pytest.raises(ConfigError, match=message):
-        Captions(Embedded(name), **options)
+        Captions(load_embedded(name), **options)

@@ -5,9 +5,9 @@ import pytest
 
 from dltrain.data.check import check_rows
 from dltrain.data.sources.digit_masks import DigitMasks
-from dltrain.data.sources.embedded import Embedded
+from dltrain.data.sources.embedded import load_embedded
 
-DIGITS = Embedded("digits")
+DIGITS = load_embedded("digits")
 
 
 def test_rows_are_what_the_spec_promises_whoever_asks_for_them():
@@ -39,4 +39,4 @@ def test_no_threshold_finds_the_digit():
 
 def test_other_pictures_are_refused():
     with pytest.raises(ValueError, match=r"needs grey pictures \[H, W, 1\], found \[4\]"):
-        DigitMasks(Embedded("iris"))
+        DigitMasks(load_embedded("iris"))

@@ -8,7 +8,7 @@ import yaml
 
 from dltrain.data.check import check_rows
 from dltrain.data.sources import embedded
-from dltrain.data.sources.embedded import Embedded
+from dltrain.data.sources.embedded import load_embedded
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind, Task
 
@@ -25,7 +25,7 @@ def everything(source):
 def test_arrays_and_names_equal_scikit_learns(name):
     datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is the reference of this test")
     reference = getattr(datasets, f"load_{name}")(**({"scaled": False} if name == "diabetes" else {}))
-    source = Embedded(name)
+    source = load_embedded(name)
     arrays = everything(source)
     inputs = reference.images[..., None] if name == "digits" else reference.data.astype(np.float32)
     np.testing.assert_array_equal(arrays["inputs"], inputs, strict=name != "digits")
@@ -37,7 +37,7 @@ def test_arrays_and_names_equal_scikit_learns(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_what_the_spec_says(name):
-    source = Embedded(name)
+    source = load_embedded(name)
     check_rows(everything(source), source.spec)
     assert source.spec.task is TASKS.get(name, Task.CLASSIFICATION)
     assert source.spec.kind is (Kind.IMAGE if name == "digits" else Kind.TABLE)
@@ -45,7 +45,7 @@ def test_rows_are_what_the_spec_says(name):
 
 
 def test_rows_come_in_the_order_asked_for():
-    source = Embedded("iris")
+    source = load_embedded("iris")
     few = source.read(np.array([120, 3, 3]))
     whole = everything(source)
     np.testing.assert_array_equal(few["inputs"], whole["inputs"][[120, 3, 3]])
@@ -53,16 +53,16 @@ def test_rows_come_in_the_order_asked_for():
 
 
 def test_two_classes_may_have_an_output_each():
-    spec = Embedded("breast_cancer", task=Task.CLASSIFICATION).spec
+    spec = load_embedded("breast_cancer", task=Task.CLASSIFICATION).spec
     assert (spec.task, spec.outputs) == (Task.CLASSIFICATION, 2)
     with pytest.raises(ConfigError, match=r"data\.task=regression: the targets of digits are for classification"):
-        Embedded("digits", task=Task.REGRESSION)
+        load_embedded("digits", task=Task.REGRESSION)
 
 
 @pytest.mark.parametrize("name", ["irsi", "../embedded/iris", ""])
 def test_unknown_name_lists_the_known(name):
     with pytest.raises(ConfigError, match="there are breast_cancer, diabetes, digits, iris, wine"):
-        Embedded(name)
+        load_embedded(name)
 
 
 def test_damaged_file_is_named(tmp_path, monkeypatch):
@@ -73,36 +73,37 @@ def test_damaged_file_is_named(tmp_path, monkeypatch):
     for content in (b"", b"nonsense", whole[:-30], whole[: len(whole) // 2], flipped):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"iris\.npz: damaged"):
-            Embedded("iris")
+            load_embedded("iris")
 
 
 def test_pickled_content_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
     np.savez(tmp_path / "iris.npz", inputs=np.array([{"a": 1}], dtype=object))
     with pytest.raises(DataError, match="damaged"):
-        Embedded("iris")
+        load_embedded("iris")
 
 
 def test_empty_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
     with pytest.raises(DataError, match="installed whole"):
-        Embedded("iris")
+        load_embedded("iris")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_names_the_sources_own_task(name):
     node = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text())
-    assert Embedded(node["name"]).spec.task == node["task"]
+    assert load_embedded(node["name"]).spec.task == node["task"]
 
 
 def test_fingerprint_follows_the_content():
-    names = {Embedded(name).fingerprint for name in NAMES}
+    names = {load_embedded(name).fingerprint for name in NAMES}
     assert len(names) == len(NAMES)
-    assert Embedded("wine").fingerprint == Embedded("wine").fingerprint
+    assert load_embedded("wine").fingerprint == load_embedded("wine").fingerprint
 
 
 def test_scikit_learn_is_not_imported():
-    code = "import sys; from dltrain.data.sources.embedded import Embedded; Embedded('digits'); print(*sys.modules)"
+    load = "from dltrain.data.sources.embedded import load_embedded; load_embedded('digits')"
+    code = f"import sys; {load}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "numpy" in done.stdout.split()
     assert "sklearn" not in done.stdout.split()

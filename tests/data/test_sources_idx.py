@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dltrain.data.check import check_rows
-from dltrain.data.sources.idx import FILES, Idx, read_idx
+from dltrain.data.sources.idx import FILES, load_pictures, read_idx
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind, Task
 
@@ -42,7 +42,9 @@ def folder(tmp_path, arrays):
 
 def idx(folder, **options):
     files = {part: {"name": name, "sha256": "0" * 64} for part, name in zip(FILES, NAMES, strict=True)}
-    return Idx(**{"name": "small", "classes": ("a", "b", "c"), "files": files, "root": str(folder), **options})
+    return load_pictures(
+        **{"name": "small", "classes": ("a", "b", "c"), "files": files, "root": str(folder), **options}
+    )
 
 
 def test_rows_are_train_then_test(folder, arrays):
@@ -246,7 +248,7 @@ def test_published_files_are_read_whole(choice):
         assert hashlib.sha256((root / file["name"]).read_bytes()).hexdigest() == file["sha256"]
     del node["_target_"]
     start = time.perf_counter()
-    source = Idx(**{**node, "root": str(root), "task": Task(node["task"])})
+    source = load_pictures(**{**node, "root": str(root), "task": Task(node["task"])})
     seconds = time.perf_counter() - start
     rows = source.read(np.arange(len(source)))
     check_rows(rows, source.spec)

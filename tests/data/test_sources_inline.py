@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from dltrain.data.check import check_rows
-from dltrain.data.sources.inline import Inline
+from dltrain.data.sources.inline import make_table
 from dltrain.errors import DataError
 from dltrain.types import Task
 
@@ -17,7 +17,7 @@ def everything(source):
 def test_yaml_holds_the_golden_numbers():
     path = Path(__file__).parents[2] / "configs" / "data" / "inline.yaml"
     node = yaml.safe_load(path.read_text())
-    source = Inline(node["inputs"], node["targets"], task=Task(node["task"]))
+    source = make_table(node["inputs"], node["targets"], task=Task(node["task"]))
     arrays = everything(source)
     np.testing.assert_array_equal(arrays["inputs"], np.array([[1], [2], [3], [4]], np.float32), strict=True)
     np.testing.assert_array_equal(arrays["targets"], np.array([[2], [4], [6], [8]], np.float32), strict=True)
@@ -35,7 +35,7 @@ def test_yaml_holds_the_golden_numbers():
     ],
 )
 def test_spec_follows_task_and_numbers(task, targets, classes, outputs):
-    source = Inline([[1, 2], [3, 4], [5, 6]], targets, task=task)
+    source = make_table([[1, 2], [3, 4], [5, 6]], targets, task=task)
     check_rows(everything(source), source.spec)
     assert (source.spec.task, source.spec.classes, source.spec.outputs) == (task, classes, outputs)
     assert (len(source), source.spec.features) == (3, ("x1", "x2"))
@@ -66,17 +66,17 @@ FAULTS = {
 def test_slip_is_named_with_its_row(fault):
     inputs, targets, task, message = FAULTS[fault]
     with pytest.raises(DataError, match=message):
-        Inline(inputs, targets, task=task)
+        make_table(inputs, targets, task=task)
 
 
 def test_fingerprint_follows_every_number():
     prints = {
-        Inline([1, 2], [3, 4]).fingerprint,
-        Inline([1, 2], [3, 5]).fingerprint,
-        Inline([1, 3], [2, 4]).fingerprint,
-        Inline([[1, 2]], [[3, 4]]).fingerprint,
-        Inline([1, 2], [1, 0], task=Task.BINARY).fingerprint,
-        Inline([1, 2], [1, 0]).fingerprint,
+        make_table([1, 2], [3, 4]).fingerprint,
+        make_table([1, 2], [3, 5]).fingerprint,
+        make_table([1, 3], [2, 4]).fingerprint,
+        make_table([[1, 2]], [[3, 4]]).fingerprint,
+        make_table([1, 2], [1, 0], task=Task.BINARY).fingerprint,
+        make_table([1, 2], [1, 0]).fingerprint,
     }
     assert len(prints) == 6
-    assert Inline([1, 2], [3, 4]).fingerprint == Inline([1.0, 2.0], [3, 4]).fingerprint
+    assert make_table([1, 2], [3, 4]).fingerprint == make_table([1.0, 2.0], [3, 4]).fingerprint

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dltrain.data.sources.sequences import Sequences
+from dltrain.data.sources.sequences import load_sequences
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind, Task
 
@@ -31,7 +31,7 @@ def written(tmp_path, arrays):
 
 
 def test_numbers_with_lengths_and_labels(tmp_path):
-    source = Sequences(written(tmp_path, NUMBERS))
+    source = load_sequences(written(tmp_path, NUMBERS))
     rows = source.read(np.array([2, 0]))
     np.testing.assert_array_equal(rows["inputs"][0, :2], NUMBERS["inputs"][2, :2])
     assert (
@@ -48,7 +48,7 @@ def test_numbers_with_lengths_and_labels(tmp_path):
 
 
 def test_tokens_and_numbers_to_be_predicted(tmp_path):
-    source = Sequences(written(tmp_path, TOKENS))
+    source = load_sequences(written(tmp_path, TOKENS))
     rows = source.read(np.arange(2))
     assert rows["inputs"].dtype == np.int32 and rows["targets"].tolist() == [[0.5], [1.5]]
     assert (source.spec.task, source.spec.kind, source.spec.vocabulary) == (
@@ -56,14 +56,16 @@ def test_tokens_and_numbers_to_be_predicted(tmp_path):
         Kind.TOKENS,
         ("a", "b", "c"),
     )
-    two = Sequences(written(tmp_path, {**TOKENS, "targets": np.array([0, 1]), "classes": np.array(["no", "yes"])}))
+    two = load_sequences(
+        written(tmp_path, {**TOKENS, "targets": np.array([0, 1]), "classes": np.array(["no", "yes"])})
+    )
     assert (two.spec.task, two.spec.classes) == (Task.BINARY, ("no", "yes"))
 
 
 def test_what_lies_behind_a_rows_end_does_not_matter(tmp_path):
     other = NUMBERS["inputs"].copy()
     other[1, 1:] = np.nan
-    one, same = (Sequences(written(tmp_path, {**NUMBERS, "inputs": x})) for x in (NUMBERS["inputs"], other))
+    one, same = (load_sequences(written(tmp_path, {**NUMBERS, "inputs": x})) for x in (NUMBERS["inputs"], other))
     assert one.fingerprint == same.fingerprint
 
 
@@ -99,21 +101,21 @@ CHANGED = [
 def test_an_array_that_does_not_fit_is_named(tmp_path, arrays, changes, message):
     changed = {part: array for part, array in {**arrays, **changes}.items() if array is not None}
     with pytest.raises(DataError, match=re.escape(message)):
-        Sequences(written(tmp_path, changed))
+        load_sequences(written(tmp_path, changed))
 
 
 def test_a_missing_or_damaged_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
-        Sequences(str(tmp_path / "none.npz"))
+        load_sequences(str(tmp_path / "none.npz"))
     with pytest.raises(ConfigError, match=r"data\.path: name an npz file"):
-        Sequences()
+        load_sequences()
     with pytest.raises(ConfigError, match=r"data\.task=binary: the targets of .* are for classification"):
-        Sequences(written(tmp_path, NUMBERS), task=Task.BINARY)
+        load_sequences(written(tmp_path, NUMBERS), task=Task.BINARY)
     whole = (tmp_path / "rows.npz").read_bytes()
     for damaged in (b"", pickle.dumps(NUMBERS), whole[: len(whole) // 2], whole[:100] + b"\0\0\0" + whole[103:]):
         (tmp_path / "rows.npz").write_bytes(damaged)
         with pytest.raises(DataError, match=r"rows\.npz: is no npz file"):
-            Sequences(str(tmp_path / "rows.npz"))
+            load_sequences(str(tmp_path / "rows.npz"))
 
 
 def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
@@ -123,4 +125,4 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
         archive.writestr("inputs.npy", stream.getvalue())
         archive.writestr("targets.npy", stream.getvalue())
     with pytest.raises(DataError, match=r"inputs\.npy has 0 bytes, its header promises 26388279066624"):
-        Sequences(str(tmp_path / "rows.npz"))
+        load_sequences(str(tmp_path / "rows.npz"))

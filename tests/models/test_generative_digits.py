@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
 from dltrain.data.sources.digit_masks import DigitMasks
-from dltrain.data.sources.embedded import Embedded
+from dltrain.data.sources.embedded import load_embedded
 from dltrain.data.split import make_splits
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ JUDGE = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "judge_sample
 
 def digits():
     """The rows of the digits, and the splits that every run on them has."""
-    source = Embedded("digits")
+    source = load_embedded("digits")
     rows = source.read(np.arange(len(source)))
     splits = make_splits(rows["targets"], len(source), published={}, validation=0.1, test=0.2, seed=0)
     return rows["inputs"].reshape(len(source), -1).astype(np.float64), rows["targets"], splits
@@ -60,7 +60,7 @@ def test_a_boltzmann_machine_reconstructs_better_than_sixteen_principal_componen
 def test_a_unet_beats_every_threshold(dltrain, tmp_path):
     found = trained(dltrain, tmp_path / "run", "data=digit_masks", "model=unet")
     splits = make_splits(None, 1797, published={}, validation=0.1, test=0.2, seed=0)
-    rows = DigitMasks(Embedded("digits")).read(splits.test)
+    rows = DigitMasks(load_embedded("digits")).read(splits.test)
     truth = rows["targets"] == 1
 
     def mean_iou(level):

@@ -2,21 +2,20 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from dltrain.data.check import fitting_task
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Kind, Task
 
 FOLDER = Path(__file__).parent.parent / "embedded"
 KINDS = {1: Kind.TABLE, 3: Kind.IMAGE}
 
 
-class Embedded:
+def load_embedded(name: str, *, task: Task | None = None) -> Rows:
     """One of `digits`, `iris`, `wine`, `breast_cancer`, `diabetes`, whole in memory; no published split.
 
     Args:
@@ -28,35 +27,20 @@ class Embedded:
         ConfigError: there is no such data set, or its targets don't fit the task.
         DataError: its file is missing or damaged.
     """
-
-    def __init__(self, name: str, *, task: Task | None = None) -> None:
-        names = sorted(path.stem for path in FOLDER.glob("*.npz"))
-        if not names:
-            raise DataError(f"{FOLDER}: no embedded data set is there; is dltrain installed whole?")
-        if name not in names:
-            raise ConfigError(f"data.name={name}: unknown; there are {', '.join(names)}")
-        stored = _load(FOLDER / f"{name}.npz")
-        self._arrays = {part: stored[part] for part in ("inputs", "targets")}
-        inputs, targets = self._arrays["inputs"], self._arrays["targets"]
-        self.spec = Spec(
-            inputs=ArraySpec(inputs.shape[1:], str(inputs.dtype)),
-            targets=ArraySpec(targets.shape[1:], str(targets.dtype)),
-            task=fitting_task(task, len(stored["classes"]), name=name),
-            kind=KINDS[inputs.ndim - 1],
-            classes=tuple(stored["classes"].tolist()),
-            features=tuple(stored["features"].tolist()),
-            target_names=tuple(stored["target_names"].tolist()),
-        )
-        self.fingerprint = fingerprint(self._arrays)
-        self.published: Mapping[str, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self._arrays["inputs"])
-
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
-        return {part: array[indices] for part, array in self._arrays.items()}
+    names = sorted(path.stem for path in FOLDER.glob("*.npz"))
+    if not names:
+        raise DataError(f"{FOLDER}: no embedded data set is there; is dltrain installed whole?")
+    if name not in names:
+        raise ConfigError(f"data.name={name}: unknown; there are {', '.join(names)}")
+    stored = _load(FOLDER / f"{name}.npz")
+    return make_rows(
+        {part: stored[part] for part in ("inputs", "targets")},
+        task=fitting_task(task, len(stored["classes"]), name=name),
+        kind=KINDS[stored["inputs"].ndim - 1],
+        classes=tuple(stored["classes"].tolist()),
+        features=tuple(stored["features"].tolist()),
+        target_names=tuple(stored["target_names"].tolist()),
+    )
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from dltrain.data.check import check_labels, fitting_task
 from dltrain.data.fetch import fetch
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Kind, Task
 
 FILES = ("train_images", "train_labels", "test_images", "test_labels")
 UNSIGNED_BYTE = 8  # the format's code for the type of the elements
@@ -22,7 +22,15 @@ DEFLATE = 1032  # deflate packs at most so many bytes into one (https://zlib.net
 CHUNK = 1 << 18
 
 
-class Idx:
+def load_pictures(
+    *,
+    name: str,
+    classes: Sequence[str],
+    files: Mapping[str, Mapping[str, str]],
+    root: str | None = None,
+    mirrors: Sequence[str] = (),
+    task: Task | None = None,
+) -> Rows:
     """Grey pictures uint8 [H, W, 1] with labels; the published test set keeps its place at the end of the rows.
 
     Args:
@@ -38,49 +46,24 @@ class Idx:
     Raises:
         DataError: a folder or file is missing, a file is damaged, or the files don't fit together.
     """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        classes: Sequence[str],
-        files: Mapping[str, Mapping[str, str]],
-        root: str | None = None,
-        mirrors: Sequence[str] = (),
-        task: Task | None = None,
-    ) -> None:
-        task = fitting_task(task, len(classes), name=name)
-        for part in FILES:
-            if set(files.get(part, ())) != {"name", "sha256"}:
-                raise ConfigError(f"data.files.{part}: must give name and sha256")
-        paths = _find(name, {files[part]["name"]: files[part]["sha256"] for part in FILES}, root, mirrors)
-        train, test = _read_pair(*paths[:2], len(classes)), _read_pair(*paths[2:], len(classes))
-        if train[0].shape[1:] != test[0].shape[1:]:
-            raise DataError(
-                f"{paths[2]}: pictures of {_by(test[0].shape[1:])}, "
-                f"but {paths[0].name} has {_by(train[0].shape[1:])}"
-            )
-        self._arrays = {
-            "inputs": np.concatenate([train[0], test[0]])[..., None],
-            "targets": np.concatenate([train[1], test[1]]).astype(np.int32),
-        }
-        self.spec = Spec(
-            inputs=ArraySpec(self._arrays["inputs"].shape[1:], "uint8"),
-            targets=ArraySpec((), "int32"),
-            task=task,
-            kind=Kind.IMAGE,
-            classes=tuple(classes),
+    task = fitting_task(task, len(classes), name=name)
+    for part in FILES:
+        if set(files.get(part, ())) != {"name", "sha256"}:
+            raise ConfigError(f"data.files.{part}: must give name and sha256")
+    paths = _find(name, {files[part]["name"]: files[part]["sha256"] for part in FILES}, root, mirrors)
+    train, test = _read_pair(*paths[:2], len(classes)), _read_pair(*paths[2:], len(classes))
+    if train[0].shape[1:] != test[0].shape[1:]:
+        raise DataError(
+            f"{paths[2]}: pictures of {_by(test[0].shape[1:])}, but {paths[0].name} has {_by(train[0].shape[1:])}"
         )
-        self.fingerprint = fingerprint(self._arrays)
-        self.published: Mapping[str, np.ndarray] = {"test": np.arange(len(train[0]), len(self))}
-
-    def __len__(self) -> int:
-        """Return the number of rows, train and test together."""
-        return len(self._arrays["targets"])
-
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
-        return {part: array[indices] for part, array in self._arrays.items()}
+    inputs = np.concatenate([train[0], test[0]])[..., None]
+    return make_rows(
+        {"inputs": inputs, "targets": np.concatenate([train[1], test[1]]).astype(np.int32)},
+        published={"test": np.arange(len(train[0]), len(inputs))},
+        task=task,
+        kind=Kind.IMAGE,
+        classes=tuple(classes),
+    )
 
 
 def read_idx(path: Path, *, axes: int) -> np.ndarray:

@@ -1,18 +1,18 @@
 """Numbers typed into the YAML: small enough to check an update rule by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Kind, Task
 
 LARGEST = float(np.finfo(np.float32).max)
 
 
-class Inline:
+def make_table(inputs: Sequence[Any], targets: Sequence[Any], *, task: Task = Task.REGRESSION) -> Rows:
     """A table of a few rows, float32; no published split.
 
     Args:
@@ -23,35 +23,21 @@ class Inline:
     Raises:
         DataError: rows of different lengths, something that is no finite number, other labels; the row is named.
     """
-
-    def __init__(self, inputs: Sequence[Any], targets: Sequence[Any], *, task: Task = Task.REGRESSION) -> None:
-        x, y = _table(inputs, "data.inputs"), _table(targets, "data.targets")
-        if len(x) != len(y):
-            raise DataError(f"data.inputs has {len(x)} rows, data.targets has {len(y)}; as many are needed")
-        task, classes = Task(task), ()
-        if task is not Task.REGRESSION:
-            y = _labels(y, task)
-            classes = ("0", "1") if task is Task.BINARY else tuple(map(str, range(max(2, y.max() + 1))))
-        self._arrays = {"inputs": x, "targets": y}
-        self.spec = Spec(
-            inputs=ArraySpec(x.shape[1:], str(x.dtype)),
-            targets=ArraySpec(y.shape[1:], str(y.dtype)),
-            task=task,
-            kind=Kind.TABLE,
-            classes=classes,
-            features=_names("x", x.shape[1]),
-            target_names=() if classes else _names("y", y.shape[1]),
-        )
-        self.fingerprint = fingerprint(self._arrays)
-        self.published: Mapping[str, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self._arrays["inputs"])
-
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
-        return {part: array[indices] for part, array in self._arrays.items()}
+    x, y = _table(inputs, "data.inputs"), _table(targets, "data.targets")
+    if len(x) != len(y):
+        raise DataError(f"data.inputs has {len(x)} rows, data.targets has {len(y)}; as many are needed")
+    task, classes = Task(task), ()
+    if task is not Task.REGRESSION:
+        y = _labels(y, task)
+        classes = ("0", "1") if task is Task.BINARY else tuple(map(str, range(max(2, y.max() + 1))))
+    return make_rows(
+        {"inputs": x, "targets": y},
+        task=task,
+        kind=Kind.TABLE,
+        classes=classes,
+        features=_names("x", x.shape[1]),
+        target_names=() if classes else _names("y", y.shape[1]),
+    )
 
 
 def _table(rows: Sequence[Any], key: str) -> np.ndarray:

@@ -1,15 +1,15 @@
 """Pairs of texts, a source and what to write about it: from a file, or made by rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.data.vocabulary import SPECIAL, make_vocabulary, numbered, padded, to_be_written
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Kind, Task
 
 
 class Tokens(StrEnum):
@@ -19,7 +19,7 @@ class Tokens(StrEnum):
     WORDS = "words"  # at white space
 
 
-class Pairs:
+def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], *, task: Task) -> Rows:
     """Texts in pairs, whole in memory, padded to the longest; one vocabulary serves both sides.
 
     A row has `inputs [L]` and `lengths` of the source, and of the target what `to_be_written` returns.
@@ -29,41 +29,20 @@ class Pairs:
         targets: tokens of each target.
         task: generation, which is all that pairs are for.
     """
-
-    def __init__(self, sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], *, task: Task) -> None:
-        if task != Task.GENERATION:
-            raise ConfigError(f"data.task={task}: pairs of texts are for generation")
-        vocabulary = make_vocabulary([*sources, *targets])
-        self._arrays = {
-            "inputs": padded(numbered(sources, vocabulary)),
-            "lengths": np.array([len(source) for source in sources], np.int32),
-            **to_be_written(numbered(targets, vocabulary)),
-        }
-        rows = {name: ArraySpec(array.shape[1:], str(array.dtype)) for name, array in self._arrays.items()}
-        self.spec = Spec(
-            inputs=rows.pop("inputs"),
-            targets=rows.pop("targets"),
-            task=Task.GENERATION,
-            kind=Kind.TOKENS,
-            vocabulary=vocabulary,
-            more=rows,
-        )
-        words = np.frombuffer("\n".join(vocabulary).encode(), np.uint8)
-        self.fingerprint = fingerprint({**self._arrays, "vocabulary": words})
-        self.published: Mapping[str, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._arrays["lengths"])
-
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
-        return {part: array[indices] for part, array in self._arrays.items()}
+    if task != Task.GENERATION:
+        raise ConfigError(f"data.task={task}: pairs of texts are for generation")
+    vocabulary = make_vocabulary([*sources, *targets])
+    arrays = {
+        "inputs": padded(numbered(sources, vocabulary)),
+        "lengths": np.array([len(source) for source in sources], np.int32),
+        **to_be_written(numbered(targets, vocabulary)),
+    }
+    return make_rows(arrays, task=Task.GENERATION, kind=Kind.TOKENS, vocabulary=vocabulary)
 
 
 def from_file(
     path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 100, task: Task = Task.GENERATION
-) -> Pairs:
+) -> Rows:
     """Read a UTF-8 file of lines `source<TAB>target`.
 
     Args:
@@ -83,7 +62,7 @@ def from_file(
     if not lines:
         raise DataError(f"data.path={path}: is empty; expected lines source<TAB>target")
     sides = [_parted(line, f"{path}, line {n}", Tokens(tokens), longest) for n, line in enumerate(lines, 1)]
-    return Pairs([source for source, _ in sides], [target for _, target in sides], task=task)
+    return make_pairs([source for source, _ in sides], [target for _, target in sides], task=task)
 
 
 def _parted(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[str]]:
@@ -117,7 +96,7 @@ def reversal(
     longest: int = 10,
     seed: int = 0,
     task: Task = Task.GENERATION,
-) -> Pairs:
+) -> Rows:
     """Make different strings of random letters, each with itself read from the end.
 
     Args:
@@ -142,10 +121,10 @@ def reversal(
         drawn = rng.integers(len(letters), size=(rows, longest))
         found |= {"".join(letters[i] for i in row[:n]): None for row, n in zip(drawn, lengths, strict=True)}
     strings = list(found)[:rows]
-    return Pairs(strings, [string[::-1] for string in strings], task=task)
+    return make_pairs(strings, [string[::-1] for string in strings], task=task)
 
 
-def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0, task: Task = Task.GENERATION) -> Pairs:
+def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0, task: Task = Task.GENERATION) -> Rows:
     """Make different whole numbers from 0, in digits, each with its English name in words.
 
     Args:
@@ -159,7 +138,7 @@ def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0, tas
     if not 1 <= rows <= largest + 1:
         raise ConfigError(f"data.rows={rows}: expected 1..{largest + 1}, so many numbers there are")
     numbers = np.random.default_rng(seed).permutation(largest + 1)[:rows].tolist()
-    return Pairs([str(n) for n in numbers], [name_of(n).split() for n in numbers], task=task)
+    return make_pairs([str(n) for n in numbers], [name_of(n).split() for n in numbers], task=task)
 
 
 SMALL = (

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from dltrain.data.check import check_rows, fitting_task
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Kind, Task
 
 KNOWN = ("inputs", "targets", "lengths", "vocabulary", "classes")
 LARGEST = 1 << 34  # bytes of one array
 
 
-class Sequences:
+def load_sequences(path: str | None = None, *, task: Task | None = None) -> Rows:
     """Rows of an npz file, all of them for training; no published split.
 
     The file holds
@@ -34,43 +34,22 @@ class Sequences:
     Raises:
         DataError: the file is missing or damaged, or an array is missing, unknown or does not fit the others.
     """
-
-    def __init__(self, path: str | None = None, *, task: Task | None = None) -> None:
-        if path is None:
-            raise ConfigError("data.path: name an npz file: data.path=FILE")
-        file = Path(path).expanduser().absolute()
-        found = _load(file)
-        vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
-        inputs, kind = _inputs(found["inputs"], vocabulary, file)
-        targets, classes, task = _targets(found["targets"], names, task, file)
-        self._arrays = {"inputs": inputs, "targets": targets}
-        more = {}
-        if "lengths" in found:
-            self._arrays["lengths"] = _whole(found["lengths"], 1, "lengths", file)
-            more["lengths"] = ArraySpec((), "int32")
-            inside = np.arange(inputs.shape[1])[None, :] < self._arrays["lengths"][:, None]
-            if len(inside) == len(inputs):  # else `check_rows` complains
-                inputs[~inside] = 0
-        self.spec = Spec(
-            inputs=ArraySpec(inputs.shape[1:], str(inputs.dtype)),
-            targets=ArraySpec(targets.shape[1:], str(targets.dtype)),
-            task=task,
-            kind=kind,
-            classes=classes,
-            vocabulary=vocabulary,
-            more=more,
-        )
-        check_rows(self._arrays, self.spec, name=str(file))
-        self.fingerprint = fingerprint(self._arrays)
-        self.published: Mapping[str, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self._arrays["inputs"])
-
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
-        return {part: array[indices] for part, array in self._arrays.items()}
+    if path is None:
+        raise ConfigError("data.path: name an npz file: data.path=FILE")
+    file = Path(path).expanduser().absolute()
+    found = _load(file)
+    vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
+    inputs, kind = _inputs(found["inputs"], vocabulary, file)
+    targets, classes, task = _targets(found["targets"], names, task, file)
+    arrays = {"inputs": inputs, "targets": targets}
+    if "lengths" in found:
+        arrays["lengths"] = _whole(found["lengths"], 1, "lengths", file)
+        inside = np.arange(inputs.shape[1])[None, :] < arrays["lengths"][:, None]
+        if len(inside) == len(inputs):  # else `check_rows` complains
+            inputs[~inside] = 0
+    rows = make_rows(arrays, task=task, kind=kind, classes=classes, vocabulary=vocabulary)
+    check_rows(arrays, rows.spec, name=str(file))
+    return rows
 
 
 def _load(file: Path) -> dict[str, np.ndarray]:
