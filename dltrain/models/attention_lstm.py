@@ -8,6 +8,7 @@ from flax import nnx
 from dltrain import initializers
 from dltrain.models.attention import steps_of, weights_of
 from dltrain.models.recurrent import LSTMLayer
+from dltrain.models.steps import Embedding
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 
@@ -49,7 +50,7 @@ class AttentionLSTM(nnx.Module):
                 f"needs a sequence or a picture with one answer, and this data is a {spec.kind} for {spec.task}"
             )
         text = spec.kind is Kind.TOKENS
-        self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs) if text else None
+        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if text else None
         features = embedding if text else spec.inputs.size // spec.inputs.shape[0]
         inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
         directions = 2 if bidirectional else 1
@@ -76,7 +77,7 @@ class AttentionLSTM(nnx.Module):
     def _read(self, inputs: Any) -> tuple[Array, Array]:
         """Return all states [B, L, H] and their weights [B, L]."""
         x, lengths = (inputs["main"], inputs["lengths"]) if isinstance(inputs, dict) else (inputs, None)
-        x = self.embed(x) if self.embed else x.reshape(*x.shape[:2], -1)
+        x = self.embedding(x) if self.embedding else x.reshape(*x.shape[:2], -1)
         there = None if lengths is None else steps_of(lengths, x.shape[1])
         states = self.layers[0](x, mask=there)[0]
         if len(self.layers) == 2:

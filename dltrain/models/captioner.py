@@ -11,6 +11,7 @@ from dltrain import initializers
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
 from dltrain.models.recurrent import LSTMLayer, State
+from dltrain.models.steps import Embedding
 from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
 
 
@@ -60,7 +61,7 @@ class Captioner(nnx.Module):
         self.encoder = CNN(
             channels, spec=state, rngs=rngs, dense=dense, norm=norm, dropout=dropout, activation=activation
         )
-        self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs)
+        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs)
         inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
         self.decoder = LSTMLayer(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
         self.dropout = nnx.Dropout(dropout)
@@ -68,7 +69,7 @@ class Captioner(nnx.Module):
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L, V]."""
-        states, _ = self.decoder(self.embed(inputs["tokens"]), initial=self._look(inputs, mask=mask, rngs=rngs))
+        states, _ = self.decoder(self.embedding(inputs["tokens"]), initial=self._look(inputs, mask=mask, rngs=rngs))
         return self.head(self.dropout(states, rngs=rngs))
 
     def begin(self, inputs: Any, count: int) -> State:
@@ -78,7 +79,7 @@ class Captioner(nnx.Module):
 
     def decode(self, tokens: Array, cache: State) -> tuple[Array, State]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the state."""
-        states, cache = self.decoder(self.embed(tokens)[:, None], initial=cache)
+        states, cache = self.decoder(self.embedding(tokens)[:, None], initial=cache)
         return self.head(states[:, 0]), cache
 
     def _look(self, inputs: Any, **given: Any) -> State:

@@ -8,6 +8,7 @@ from flax import nnx
 from dltrain import initializers
 from dltrain.models.attention import steps_of, weights_of
 from dltrain.models.recurrent import LSTMLayer
+from dltrain.models.steps import Embedding
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 Cache = dict[str, Any]
@@ -51,7 +52,7 @@ class Seq2Seq(nnx.Module):
             raise ValueError(f"hidden={hidden} must be even: half of it for each direction of the encoder")
         options: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
         options |= {"rngs": rngs, "forget_bias": forget_bias}
-        self.embed = nnx.Embed(len(spec.vocabulary), embedding, rngs=rngs)
+        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs)
         self.forward = LSTMLayer(embedding, hidden // 2, **options)
         self.backward = LSTMLayer(embedding, hidden // 2, **options)
         self.decoder = LSTMLayer(embedding, hidden, **options)
@@ -76,16 +77,16 @@ class Seq2Seq(nnx.Module):
 
     def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
-        states, state = self.decoder(self.embed(tokens)[:, None], initial=cache["state"])
+        states, state = self.decoder(self.embedding(tokens)[:, None], initial=cache["state"])
         return self._look_back(states, cache, None)[0][:, 0], {**cache, "state": state}
 
     def _forced(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, Array]:
         cache = self._encode(inputs, rngs)
-        states, _ = self.decoder(self.dropout(self.embed(inputs["tokens"]), rngs=rngs), initial=cache["state"])
+        states, _ = self.decoder(self.dropout(self.embedding(inputs["tokens"]), rngs=rngs), initial=cache["state"])
         return self._look_back(states, cache, rngs)
 
     def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> Cache:
-        x = self.dropout(self.embed(inputs["main"]), rngs=rngs)
+        x = self.dropout(self.embedding(inputs["main"]), rngs=rngs)
         there = steps_of(inputs["lengths"], x.shape[1])
         states, (cell, hidden) = self.forward(x, mask=there)
         back, (first_cell, first_hidden) = self.backward(x[:, ::-1], mask=there[:, ::-1])

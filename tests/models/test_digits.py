@@ -10,6 +10,7 @@ WORDS = {  # what is typed, and by how much its accuracy on the test set must be
     "locally_connected": ((), 0.02),  # seen: 0.033
     "resnet20": (("epochs=8", "schedule=cosine", "optim.learning_rate=0.003"), 0.02),  # seen: 0.042
     "rnn": ((), 0.015),  # seen: 0.031
+    "attention_lstm": (("optim.learning_rate=0.003", "model.bidirectional=true"), 0.015),
     "gru": ((), 0.015),  # seen: 0.031
 }
 

@@ -1,9 +1,13 @@
 """Models that write: equal to PyTorch with the same weights, the same step by step, blind to padding."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from dltrain.engine.decoding import write_about
+from dltrain.engine.precision import PRECISIONS
 from dltrain.models.captioner import Captioner
 from dltrain.models.seq2seq import Seq2Seq
 from dltrain.types import ArraySpec, Kind, Spec, Task
@@ -66,6 +70,17 @@ def test_padding_is_not_seen(filled, called):
     assert not weights[1, :, 1:].any()
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, filled):
+    """A loop's state must keep its type."""
+    half = PRECISIONS["mixed"].enter
+    graphdef, state = nnx.split(filled(MODELS[name]))
+    model, given = nnx.merge(graphdef, half(state)), half(jax.tree.map(jnp.asarray, GIVEN[name]))
+    assert jax.eval_shape(lambda: model(given, mask=None, rngs=None)).dtype == jnp.bfloat16
+    batch = {"targets": TOKENS, "mask": jnp.ones(3, bool)}
+    assert jax.eval_shape(lambda: write_about(model, given, batch)).shape == TOKENS.shape
+
+
 def tensor(torch, parameter):
     return torch.from_numpy(np.array(parameter[...]))
 
@@ -88,7 +103,7 @@ def lstm(torch, forward, backward=None):
 
 def seq2seq_in_torch(torch, model, given):
     """Logits [B, L written, V]: packed sequences instead of masks."""
-    embed, rnn = tensor(torch, model.embed.embedding), torch.nn.utils.rnn
+    embed, rnn = tensor(torch, model.embedding.table), torch.nn.utils.rnn
     read, lengths = (torch.from_numpy(given[part]).long() for part in ("main", "lengths"))
     packed = rnn.pack_padded_sequence(embed[read], lengths, batch_first=True, enforce_sorted=False)
     states, (hidden, cell) = lstm(torch, model.forward, model.backward)(packed)
@@ -106,7 +121,7 @@ def captioner_in_torch(torch, model, given):
     """Logits [B, L, V]; the encoder is the CNN that has a test of its own."""
     features = np.array(model.encoder(given["main"], mask=None, rngs=None))
     cell, hidden = torch.from_numpy(features).chunk(2, -1)
-    embedded = tensor(torch, model.embed.embedding)[torch.from_numpy(given["tokens"]).long()]
+    embedded = tensor(torch, model.embedding.table)[torch.from_numpy(given["tokens"]).long()]
     states, _ = lstm(torch, model.decoder)(embedded, (hidden.tanh()[None], cell.contiguous()[None]))
     return states @ tensor(torch, model.head.kernel) + tensor(torch, model.head.bias)
 
