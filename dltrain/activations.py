@@ -35,62 +35,62 @@ def identity(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """`1 / (1 + exp(-x))`; its slope is at most σ'(0) = 1/4."""
+    """`1 / (1 + exp(-x))`, between 0 and 1: gates, probabilities, the textbooks' networks; slope at most 1/4."""
     return jax.nn.sigmoid(x)
 
 
 def tanh(x: Array) -> Array:
-    """`tanh(x)`."""
+    """`tanh(x)`, between -1 and 1: recurrent networks, and codes around zero."""
     return jnp.tanh(x)
 
 
 def relu(x: Array) -> Array:
-    """`max(0, x)`, with slope 0 at 0."""
+    """`max(0, x)`, with slope 0 at 0: the usual choice of deep networks."""
     return jax.nn.relu(x)
 
 
 def relu6(x: Array) -> Array:
-    """`min(max(0, x), 6)`."""
+    """`min(max(0, x), 6)`: relu where numbers must stay small, as in 16 bits."""
     return jax.nn.relu6(x)
 
 
 def leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
-    """`x` above zero, `alpha·x` below."""
+    """`x` above zero, `alpha·x` below: relu whose units cannot die; GANs."""
     return jax.nn.leaky_relu(x, alpha)
 
 
 def elu(x: Array, *, alpha: float = 1.0) -> Array:
-    """`x` above zero, `alpha·(exp(x) - 1)` below. Clevert et al., arXiv:1511.07289."""
+    """`x` above zero, `alpha·(exp(x) - 1)` below: relu with outputs around zero. arXiv:1511.07289."""
     return jax.nn.elu(x, alpha)
 
 
 def selu(x: Array) -> Array:
-    """`λ·elu(x, alpha)` with the self-normalising constants. Klambauer et al., arXiv:1706.02515."""
+    """`λ·elu(x, α)` with fixed λ and α: deep networks without norms, with lecun_normal. arXiv:1706.02515."""
     return jax.nn.selu(x)
 
 
 def gelu(x: Array, *, approximate: bool = False) -> Array:
-    """`x Φ(x)`, exactly or by tanh (faster). Hendrycks, Gimpel, arXiv:1606.08415."""
+    """`x Φ(x)`, exactly or by tanh (faster): the usual choice of transformers. arXiv:1606.08415."""
     return jax.nn.gelu(x, approximate=approximate)
 
 
 def silu(x: Array) -> Array:
-    """`x σ(x)`, also called swish."""
+    """`x σ(x)`, also called swish: a smooth relu for deep convolutional networks. arXiv:1702.03118."""
     return jax.nn.silu(x)
 
 
 def mish(x: Array) -> Array:
-    """`x tanh(softplus(x))`. Misra, arXiv:1908.08681."""
+    """`x tanh(softplus(x))`: like silu, a little smoother and slower. arXiv:1908.08681."""
     return jax.nn.mish(x)
 
 
 def softplus(x: Array) -> Array:
-    """`log(1 + exp(x))`, without overflow."""
+    """`log(1 + exp(x))`, without overflow: a smooth relu, for outputs that must be positive."""
     return jax.nn.softplus(x)
 
 
 def hard_sigmoid(x: Array) -> Array:
-    """`min(max(0, x/6 + 1/2), 1)`: the sigmoid in straight pieces."""
+    """`min(max(0, x/6 + 1/2), 1)`: the sigmoid in straight pieces, where exp is dear."""
     return jax.nn.hard_sigmoid(x)
 
 
@@ -100,7 +100,7 @@ def softmax(x: Array) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    """`x_k - log Σ exp(x_j)` over the last axis."""
+    """`x_k - log Σ exp(x_j)` over the last axis: for an output that is read as log probabilities."""
     return jax.nn.log_softmax(x)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from dltrain import activations, losses
 from dltrain.config import schema
 from dltrain.config.build import bind, build, is_function
 from dltrain.data.augment.chain import Chain
@@ -23,12 +24,12 @@ from dltrain.engine.rules import Rule
 from dltrain.engine.state import OptimizerFactory
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
-from dltrain.losses import binary_cross_entropy
 from dltrain.metrics import Average
 from dltrain.optimizing import make_optimizer, make_schedule
-from dltrain.types import Array, Source, Spec, Task
+from dltrain.types import SELF_TAUGHT, Array, Source, Spec, Task
 
 Config = Mapping[str, Any]
+OF_LOGITS = (losses.cross_entropy, losses.binary_cross_entropy, losses.focal, losses.f1, losses.kl)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     objective = Objective(bind(loss, path="loss", trust=trust, pieces=config["optim"]["accumulate"]), **own)
     # A reconstruction's loss may take logits; metrics and pictures are of the inputs themselves.
     reconstructs = config["model"]["task"] == Task.RECONSTRUCTION
-    logits = reconstructs and getattr(objective.loss, "func", objective.loss) is binary_cross_entropy
+    logits = reconstructs and getattr(objective.loss, "func", objective.loss) is losses.binary_cross_entropy
     spec, source, arrays, splits, pipeline, preprocess = _data(config, trust, needed="unit" if logits else None)
+    objective, preprocess = _finished(objective, preprocess, config, spec)
     per_epoch = pipeline.steps_per_epoch
     optimizer, hparams, rules = make_optimizer(config["optim"], trust, whole=per_epoch == 1)
     schedule, follows = make_schedule(config["schedule"], per_epoch, trust)
@@ -86,7 +88,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         arrays=arrays,
         splits=splits,
         pipeline=pipeline,
-        preprocess=replace(preprocess, logits=logits),
+        preprocess=replace(preprocess, final=activations.sigmoid) if logits else preprocess,
         make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
         objective=objective,
         optimizer=optimizer,
@@ -100,6 +102,37 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         better=better,
         callbacks=_callbacks(config, trust),
     )
+
+
+def _finished(
+    objective: Objective, preprocess: Preprocess, config: Config, spec: Spec
+) -> tuple[Objective, Preprocess]:
+    """Put `model.output_activation` between the model and the loss, or raise ConfigError.
+
+    Metrics of classes take logits, so that they see the outputs before it; metrics of numbers see those behind it.
+    """
+    name, loss = config["model"]["output_activation"], objective.loss
+    key, plain = f"model.output_activation={name}", getattr(loss, "func", loss)
+    of_probabilities = "softmax" if spec.outputs > 1 else "sigmoid"
+    if plain is losses.nll and name != of_probabilities and config["model"]["_target_"].startswith("dltrain."):
+        raise ConfigError(
+            f"loss=nll: takes probabilities; set model.output_activation={of_probabilities}, or take a loss that "
+            "begins with logits (loss=auto)"
+        )
+    if not name:
+        return objective, preprocess
+    if spec.task in SELF_TAUGHT:
+        raise ConfigError(f"{key}: is for the targets of the data, and this model has none")
+    if name in ("sigmoid", "softmax") and plain in OF_LOGITS:
+        raise ConfigError(f"{key}: this loss begins with logits; leave it out, or take loss=nll or loss=mse")
+    if name == "softmax" and spec.outputs == 1:
+        raise ConfigError(f"{key}: of a single output is always 1; take sigmoid")
+    if preprocess.targets:
+        raise ConfigError(f"{key}: the targets are standardised; set data.scale=unit, symmetric or none")
+    activation = getattr(activations, name)
+    seen = {} if spec.task is not Task.REGRESSION else {"final": activation}
+    behind = replace(objective, loss=lambda outputs, batch: loss(activation(outputs), batch))
+    return behind, replace(preprocess, **seen)
 
 
 def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tuple[Any, ...]:

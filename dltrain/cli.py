@@ -24,6 +24,7 @@ from typing import Any, cast
 from dltrain import __version__
 from dltrain.config import help as texts
 from dltrain.config.call import Call, Composed
+from dltrain.config.catalogue import catalogue
 from dltrain.config.schema import COMMANDS
 from dltrain.config.tree import Tree, read_tree, roots, yaml_fault
 from dltrain.config.words import Words, commands, no_command, take_apart
@@ -484,7 +485,8 @@ def _complete(wanted: str, known: dict[str, str]) -> int:
         folders = roots(place)
         tree, group = read_tree(folders), last.partition("=")[0]
         if command == "list" or ("=" in last and group in tree):
-            print(" ".join(tree if command == "list" else (f"{group}={choice}" for choice in tree[group])))
+            groups = catalogue(tree) if command == "list" else [f"{group}={choice}" for choice in tree[group]]
+            print(" ".join(groups))
             return 0
         if command is None and not [w for w in before if "=" in w]:
             found = [name for name in known if name.startswith(last)]

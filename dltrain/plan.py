@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
 from dltrain.assemble import Parts
 from dltrain.config.hints import nearest
 from dltrain.durations import Duration
@@ -148,16 +150,24 @@ def _monitor(wanted: str | None, parts: Parts, splits: tuple[str, ...]) -> Monit
         if not splits or parts.spec.task is Task.ADVERSARIAL:  # the players' losses say nothing of the samples
             return None
         first = () if parts.spec.task is Task.LANGUAGE else FIRST  # the likelihood is what a text is judged by
-        name = next((n for n in first if n in parts.metrics), "loss")
+        name = next((n for n in first if n in parts.metrics and _numbers(n, parts.metrics) == [n]), "loss")
         return Monitor(splits[0], name, parts.better.get(name) == "higher")
     if wanted is None:
         return None
     split, _, name = wanted.partition("/")
-    known = [f"{s}/{n}" for s in ("validation", "train") for n in ("loss", *parts.metrics)]
+    metric = name.partition("/")[0]
+    asked = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
+    known = [f"{s}/{n}" for s in ("validation", "train") for names in asked.values() for n in names]
     if wanted not in known:
         raise ConfigError(f"monitor={wanted}: is not computed{nearest(wanted, known)} (known: {', '.join(known)})")
     if not len(parts.splits[split]):
         raise ConfigError(f"monitor={wanted}: there are no {split} rows; set data.{split}=0.1")
-    if name not in parts.better:
-        raise ConfigError(f"monitor={wanted}: say what is better: metrics.{name}.better=higher, or lower")
-    return Monitor(split, name, parts.better[name] == "higher")
+    if metric not in parts.better:
+        raise ConfigError(f"monitor={wanted}: say what is better: metrics.{metric}.better=higher, or lower")
+    return Monitor(split, name, parts.better[metric] == "higher")
+
+
+def _numbers(name: str, metrics: Mapping[str, Any]) -> list[str]:
+    """Return the name, or NAME/CLASS for each class where the metric has a number for each, as no rows tell."""
+    value = metrics[name].value(jax.device_get(metrics[name].zero())) if name in metrics else None
+    return [f"{name}/{part}" for part in value] if isinstance(value, Mapping) else [name]

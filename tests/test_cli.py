@@ -184,6 +184,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("dltrain resume RUN ep", "epochs="),
         ("dltrain re", "resume"),
         ("dltrain list mo", "model"),
+        ("dltrain list act", "activation"),
         ("dltrain model=cnn model.dro", "model.dropout="),
     ],
 )

@@ -1,6 +1,7 @@
 """Every YAML composes and builds, and begins with the line that says when to pick it."""
 
 import contextlib
+import re
 
 import jax
 import numpy as np
@@ -11,6 +12,8 @@ from dltrain.cli import compose_words
 from dltrain.config.tree import first_comment, packaged, read_tree
 from dltrain.plan import make_plan
 from dltrain.program import Program
+from dltrain.report.console import Screen
+from dltrain.report.start import introduce
 
 TREE = read_tree((packaged(),))
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
@@ -28,6 +31,7 @@ NEEDS = {  # what a choice needs beside itself to fit together
     "data=pairs": ("data.path=pairs.txt",),
     "model=unet": ("data=digit_masks",),
     **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},
+    "loss=nll": ("model.output_activation=softmax",),
     "loss=gan": ("model=gan",),
     "metrics=adversarial": ("model=gan",),
     "loss=contrastive_divergence": ("model=rbm",),
@@ -59,11 +63,28 @@ def test_every_yaml_says_when_to_pick_it_in_one_line(group, choice):
 
 
 @pytest.mark.parametrize(("group", "choice"), BUILT, ids=str)
-def test_every_part_fits_into_a_program(group, choice):
+def test_every_part_fits_into_a_program(group, choice, capsys):
     """Shapes only: the step is traced, not compiled."""
     word = f"{group}={choice}"
     with pytest.raises(ValueError, match=REFUSED[word]) if word in REFUSED else contextlib.nullcontext():
-        fits_into_a_program(word)
+        program = fits_into_a_program(word)
+    if group == "model":
+        introduce(Screen(), program, choices={"model": choice}, automatic={})
+        its_layers_are_printed(program, capsys.readouterr().out.partition(f"model {choice}\n")[2].splitlines())
+
+
+def its_layers_are_printed(program, table):
+    """Shape, parameters and FLOPs of each layer, and their sums."""
+    assert table[0].split() == ["layer", "kind", "output", "parameters", "FLOPs"]
+    end = next(i for i, line in enumerate(table) if line.startswith("total"))
+    *rows, total = [line.split() for line in table[1 : end + 1]]
+    counts = [[int(number.replace(",", "")) for number in row[-2:]] for row in (*rows, total)]
+    assert counts[-1] == [sum(row[0] for row in counts[:-1]), sum(row[1] for row in counts[:-1])]
+    assert counts[-1][0] == sum(leaf.size for leaf in jax.tree.leaves(program.shapes.params))
+    assert counts[-1][1] > 0
+    for name, *kind, shape, _, _ in rows:
+        assert kind or name == "(itself)"
+        assert re.fullmatch(r"\d+(×\d+)*", shape), name
 
 
 def fits_into_a_program(word):
@@ -77,3 +98,4 @@ def fits_into_a_program(word):
         lambda a: (a.shape, a.dtype), program.shapes
     )
     assert "loss" in logs
+    return program

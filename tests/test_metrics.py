@@ -177,11 +177,23 @@ def test_ranking_of_several_classes_is_one_against_the_rest():
     spec = spec_of(Task.CLASSIFICATION, NAMES[:4])
     logits = LOGITS[:, :4] + RNG.normal(size=(N, 4)).astype(np.float32)
     chosen = {"auroc": metrics.AUROC(spec=spec), "ap": metrics.AveragePrecision(spec=spec)}
-    found = measured(chosen, logits, LABELS)
+    alone = {f"{name} none": type(metric)(average="none", spec=spec) for name, metric in chosen.items()}
+    found = measured(chosen | alone, logits, LABELS)
     p = softmax(logits)
+    ones = np.eye(4)[LABELS]
+    for name, score in {"auroc": sk.roc_auc_score, "ap": sk.average_precision_score}.items():
+        each = dict(zip(NAMES[:4], score(ones, p, average=None), strict=True))
+        assert found[f"{name} none"] == pytest.approx(each, rel=1e-6)
     assert found["auroc"] == pytest.approx(sk.roc_auc_score(LABELS, p, multi_class="ovr"), rel=1e-6)
     expected = sk.average_precision_score(np.eye(4)[LABELS], p, average="macro")
     assert found["ap"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_ranking_of_one_class_goes_by_its_name_and_other_averages_are_refused():
+    found = measured({"auroc": metrics.AUROC(spec=TWO, average="none")}, LOGIT, BITS)["auroc"]
+    assert found == {"yes": pytest.approx(sk.roc_auc_score(BITS, LOGIT[:, 0]), rel=1e-12)}
+    with pytest.raises(ValueError, match="average=micro: must be macro or none"):
+        metrics.AUROC(spec=TWO, average="micro")
 
 
 def test_a_buffer_that_is_too_small_is_reported():

@@ -7,6 +7,7 @@ import pytest
 
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
+from dltrain.metrics import IoU
 from dltrain.plan import Monitor, make_plan
 
 CONFIG = {
@@ -95,6 +96,15 @@ def test_overfitting_watches_the_training_rows(parts):
 def test_what_cannot_be_watched_or_counted_is_named(parts, change, message):
     with pytest.raises(ConfigError, match=message):
         plan(parts, **change)
+
+
+def test_one_class_of_a_metric_can_be_watched_and_all_of_them_cannot(parts):
+    each = {"iou": IoU("none", spec=parts.spec)}
+    parts = replace(parts, metrics=parts.metrics | each, better=parts.better | {"iou": "higher"})
+    assert plan(parts).monitor == Monitor("validation", "accuracy", True)  # not iou, which is no number
+    assert plan(parts, monitor="validation/iou/b").monitor == Monitor("validation", "iou/b", True)
+    with pytest.raises(ConfigError, match=r"validation/iou: is not computed.*validation/iou/a"):
+        plan(parts, monitor="validation/iou")
 
 
 def test_without_validation_rows_nothing_can_be_watched_there(parts):

@@ -1,15 +1,18 @@
 """Every example in the README runs, and what it lists is there."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
 
 from dltrain.cli import main
-from dltrain.config.tree import packaged, read_tree
+from dltrain.config.schema import ENGINE, NODES
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGES = runpy.run_path(str(ROOT / "scripts" / "catalogue.py"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", README, flags=re.S))
 LINES = [line for line in BLOCKS.splitlines() if line.startswith("dltrain")]
 TRAINING = [
@@ -61,23 +64,29 @@ def test_the_commands_on_a_run_work_in_their_order(data, capsys):
     assert re.search(r"^[0-9a-f]{64}  step 2$", capsys.readouterr().out, flags=re.M)
 
 
-def test_the_table_of_choices_names_only_what_there_is():
-    tree = read_tree((packaged(),))
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|$", README, flags=re.M)
-    assert {group for group, _ in rows} == set(tree) - {"callbacks"}
-    for group, text in rows:
-        plain = re.sub(r"\(.*?\)|`.*?`|each with.*", "", text)
-        named = [w for w in re.split(r"[,;\s]+", plain) if re.fullmatch(r"\w+", w)]
-        assert set(named) <= set(tree[group]), group
-        if "..." not in text:
-            assert set(named) == set(tree[group]), group
+@pytest.mark.parametrize("page", PAGES["PAGES"])
+def test_the_catalogue_is_what_dltrain_list_says(page, dltrain):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text == PAGES["written"](page), "run python scripts/catalogue.py"
+    rows = re.findall(r"^\| \S*?`(\w+)`\S* \| (.*) \|$", text, flags=re.M)
+    said = re.findall(r"^  (\w+)  +(.*)$", dltrain("list").out, flags=re.M)
+    if page == "README.md":
+        assert [name for _, names in rows for name in names.split(", ")] == [name for name, _ in said]
+    else:
+        assert [(name, re.sub(r"\\([|<*])", r"\1", line)) for name, line in rows] == said
+
+
+def test_the_keys_that_the_readme_names_are_there():
+    known = {*ENGINE, *(f"{group}.{name}" for group, keys in NODES.items() for name in keys)}
+    named = re.findall(r"`((?:data|loss|optim|schedule|stop|early_stopping)\.\w+)", README)
+    assert len(set(named)) > 8
+    assert set(named) <= known | {"data.root", "data.path", "data.length", "data.tokens"}
 
 
 @pytest.mark.parametrize("page", ["SECURITY.md", "docs/reliability.md"])
 def test_the_tests_that_a_page_names_are_there(page):
-    root = Path(__file__).parent.parent
-    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", (root / page).read_text(encoding="utf-8"))
+    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", (ROOT / page).read_text(encoding="utf-8"))
     assert len(named) > 15
     for file, test in named:
-        assert (root / file).exists(), file
-        assert not test or f"def {test}(" in (root / file).read_text(encoding="utf-8"), test
+        assert (ROOT / file).exists(), file
+        assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), test

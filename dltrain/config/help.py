@@ -1,13 +1,13 @@
 """The help texts, made from the folders of YAML, the schema and docstrings; nothing heavy is imported."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dltrain.config.hints import show
 from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES, Key
-from dltrain.config.tree import Tree, first_comment, read_yaml
+from dltrain.config.tree import Tree, read_yaml
 
 EXAMPLES = (
     ("dltrain", "an MLP on the built-in digits, no network needed"),
@@ -35,9 +35,9 @@ def overview(commands: Mapping[str, str]) -> str:
         "",
         "Commands (train if none is named):",
     ]
-    lines += _table([(name, text.split("\n")[0]) for name, text in commands.items()])
-    lines += ["", "To paste:", *_table(list(EXAMPLES))]
-    lines += ["", "Options:", *_table(list(OPTIONS))]
+    lines += table([(name, text.split("\n")[0]) for name, text in commands.items()])
+    lines += ["", "To paste:", *table(list(EXAMPLES))]
+    lines += ["", "Options:", *table(list(OPTIONS))]
     lines += ["", "What there is to choose: dltrain list [GROUP]. Every key: dltrain train --help."]
     return "\n".join(lines)
 
@@ -75,11 +75,6 @@ def defaults(name: str, folders: tuple[Path, ...]) -> dict[str, Any]:
     return {key: value for key, value in read_yaml(folders[0] / f"{name}.yaml").items() if key != "defaults"}
 
 
-def choices_table(tree: Tree, group: str) -> list[str]:
-    """Write the choices of a group, one line each, from the first comments of their files."""
-    return _table([(choice, first_comment(path)) for choice, path in tree[group].items()])
-
-
 def _keys(keys: Mapping[str, Key], base: Mapping[str, Any]) -> list[str]:
     lines = []
     for path, key in keys.items():
@@ -92,6 +87,8 @@ def _keys(keys: Mapping[str, Key], base: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _table(rows: list[tuple[str, str]]) -> list[str]:
+def table(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Write rows of two columns."""
+    rows = list(rows)
     width = max((len(left) for left, _ in rows), default=0)
     return [f"  {left:<{width}}  {right}".rstrip() for left, right in rows]

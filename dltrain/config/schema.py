@@ -281,6 +281,10 @@ NODES = {
             "what a model that needs no targets is trained for; null: for the data's targets",
         ),
         "scale": Key(optional(one_of("unit", "symmetric")), "what data.scale must be; null: any"),
+        "output_activation": Key(
+            optional(one_of("sigmoid", "softmax", "tanh", "relu", "softplus")),
+            "between the last layer and the loss; losses that take logits need none",
+        ),
     },
     "loss": {
         "reduction": Key(one_of("mean", "sum"), "how the examples of a batch are put together"),

@@ -1,11 +1,10 @@
 """Scaling of inputs and regression targets: fitted on the training rows, applied in the graph."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,7 +43,7 @@ class Preprocess:
     inputs: Affine | None  # None for tokens
     targets: Affine | None = None  # regression only
     reconstructs: bool = False  # whether the targets are the scaled inputs
-    logits: bool = False  # whether outputs are the logits of targets in [0, 1]
+    final: Callable[[Array], Array] | None = None  # applied to outputs before they are judged
     beside: tuple[str, ...] = ()  # what the model is given beside its main inputs
 
     def scaled(self, batch: Batch) -> dict[str, Any]:
@@ -65,8 +64,7 @@ class Preprocess:
 
     def outputs(self, outputs: Any) -> Any:
         """Return the outputs in the units of the data."""
-        if self.logits:
-            return jax.nn.sigmoid(outputs)
+        outputs = self.final(outputs) if self.final else outputs
         return self.targets.inverse(outputs) if self.targets else outputs
 
     def judged(self, raw: Batch, scaled: Batch) -> Batch:

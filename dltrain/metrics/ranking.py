@@ -1,5 +1,6 @@
 """Metrics of the order of the scores, exact: every score of a split is kept on the device and sorted at the end."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dltrain.metrics.classification import actual, count_classes
+from dltrain.metrics.hits import Averaging
 from dltrain.metrics.sums import kept
 from dltrain.types import Array, Batch, Spec, Task
 
@@ -22,10 +24,14 @@ class ScoreState(NamedTuple):
 class Scores:
     """The buffer of all scores: one column for a binary task, else one a class."""
 
-    def __init__(self, spec: Spec, rows: int | None):
+    def __init__(self, spec: Spec, rows: int | None, average: Averaging):
         """Make room for the largest split, or for `rows`."""
-        classes = count_classes(spec)
-        self.columns = 1 if spec.task is Task.BINARY else classes
+        self.average = Averaging(average)
+        if self.average not in (Averaging.MACRO, Averaging.NONE):
+            raise ValueError(f"average={average}: must be macro or none")
+        classes, binary = count_classes(spec), spec.task is Task.BINARY
+        self.columns = 1 if binary else classes
+        self.names = (spec.classes or tuple(map(str, range(classes))))[binary:]
         if rows is None and not spec.counts:
             raise ValueError("the data does not tell how many rows its splits have; say rows=")
         self.rows = max(sum(counts) for counts in spec.counts.values()) if rows is None else rows
@@ -50,6 +56,13 @@ class Scores:
             state.scores.at[place].set(scores, mode="drop"),
             state.labels.at[place].set(labels, mode="drop"),
             state.count + keep.sum(dtype=jnp.int32),
+        )
+
+    def averaged(self, state: ScoreState, area: Callable[..., float]) -> float | dict[str, float]:
+        """Return the mean of the columns' areas, NaN where one is undefined; or each with its class."""
+        areas = [area(hits, misses) for hits, misses in self.curves(state)]
+        return (
+            dict(zip(self.names, areas, strict=True)) if self.average is Averaging.NONE else float(np.mean(areas))
         )
 
     def curves(self, state: ScoreState) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -77,14 +90,14 @@ class AUROC:
     where a class does not occur. Keeps rows x classes numbers on the device.
     """
 
-    def __init__(self, rows: int | None = None, *, spec: Spec):
-        """`rows`: room for so many; without it, for the largest split."""
-        self.scores = Scores(spec, rows)
+    def __init__(self, rows: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
+        """`rows`: room for so many; without it, for the largest split. `average`: macro or none."""
+        self.scores = Scores(spec, rows, average)
         self.zero, self.add = self.scores.zero, self.scores.add
 
-    def value(self, state: ScoreState) -> float:
-        """Return the area, 0 to 1."""
-        return float(np.mean([_area(hits, misses) for hits, misses in self.scores.curves(state)]))
+    def value(self, state: ScoreState) -> float | dict[str, float]:
+        """Return the area, 0 to 1, or one for each class."""
+        return self.scores.averaged(state, _area)
 
 
 def _area(hits: np.ndarray, misses: np.ndarray) -> float:
@@ -100,14 +113,14 @@ class AveragePrecision:
     occur. Keeps rows x classes numbers on the device.
     """
 
-    def __init__(self, rows: int | None = None, *, spec: Spec):
-        """`rows`: room for so many; without it, for the largest split."""
-        self.scores = Scores(spec, rows)
+    def __init__(self, rows: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
+        """`rows`: room for so many; without it, for the largest split. `average`: macro or none."""
+        self.scores = Scores(spec, rows, average)
         self.zero, self.add = self.scores.zero, self.scores.add
 
-    def value(self, state: ScoreState) -> float:
-        """Return the area under the steps of the precision-recall curve, 0 to 1."""
-        return float(np.mean([_steps(hits, misses) for hits, misses in self.scores.curves(state)]))
+    def value(self, state: ScoreState) -> float | dict[str, float]:
+        """Return the area under the steps of the precision-recall curve, 0 to 1, or one for each class."""
+        return self.scores.averaged(state, _steps)
 
 
 def _steps(hits: np.ndarray, misses: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from dltrain import initializers
 from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import max_pool
-from dltrain.types import Activation, Array, Initializer, Kind, Spec
+from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
 
 
 class UNet(nnx.Module):
@@ -39,8 +39,11 @@ class UNet(nnx.Module):
             activation: of each convolution.
             kernel_init: initial weights.
         """
-        if spec.kind is not Kind.IMAGE:
-            raise ValueError(f"needs pictures, and this data is a {spec.kind}")
+        if spec.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
+            raise ValueError(
+                f"needs pictures with a class for each pixel, and this data is of kind {spec.kind}, for "
+                f"{spec.task}; try data=digit_masks"
+            )
         height, width, depth = spec.inputs.shape
         times = 2 ** (len(channels) - 1)
         if height % times or width % times:

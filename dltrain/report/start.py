@@ -78,9 +78,8 @@ def _layer_table(program: Program, title: str) -> Table:
         table.add_column(column, justify=side)
     found = layers(program.parts.make_model, program.parts.spec)
     for layer in found:
-        table.add_row(
-            layer.name, layer.kind, "×".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.flops:,}"
-        )
+        shape = "×".join(map(str, layer.output)) or "1"
+        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.flops:,}")
     parameters, flops = (int(np.sum([getattr(layer, n) for layer in found])) for n in ("parameters", "flops"))
     table.add_row("total", "", "", f"{parameters:,}", f"{flops:,}", style="bold")
     return table

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dltrain import activations, initializers
 from dltrain.config.tree import first_comment, packaged, read_tree
 
 
@@ -13,6 +14,15 @@ def test_every_choice_of_every_group_is_listed_with_its_line(dltrain):
         for name, path in choices.items():
             assert first_comment(path), path
             assert any(line.split()[:1] == [name] and first_comment(path) in line for line in said.out.splitlines())
+
+
+@pytest.mark.parametrize(("group", "module"), [("activation", activations), ("initializer", initializers)])
+def test_what_is_chosen_by_name_is_listed_with_the_first_line_of_its_docstring(group, module, dltrain):
+    lines = [line.split(maxsplit=1) for line in dltrain("list", group).out.splitlines()]
+    assert sorted(name for name, _ in lines) == module.__all__
+    for name, line in lines:
+        assert 10 < len(line) < 116, line
+        assert getattr(module, name).__doc__.replace("`", "").startswith(line)
 
 
 def test_one_group_is_listed_alone_and_several_with_headings(dltrain):

@@ -1,4 +1,6 @@
-"""Models without the seconds that drawing their initial values takes to compile."""
+"""Models without the seconds that drawing their initial values takes to compile, and whole trainings."""
+
+import json
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +8,27 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from dltrain.commands import train
 from dltrain.engine.state import split_module
+from dltrain.program import Program
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
+
+
+@pytest.fixture(scope="session")
+def trained(dltrain):
+    """Train from the command line, compiling training and evaluation once each; return the test set's numbers."""
+
+    def run(folder, *words):
+        made = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(train, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+            said = dltrain(*words, "quiet=true", f"output_dir={folder}")
+        assert said.code == 0, said.err
+        assert [made[0].chunk._cache_size(), made[0].evaluator.compilations] == [1, 1]
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["test"]
+
+    return run
 
 
 @pytest.fixture

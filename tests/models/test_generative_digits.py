@@ -1,13 +1,13 @@
 """Trained from the command line, each model beats what needs no training, or the best that is linear."""
 
-import json
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
-from sklearn.svm import SVC
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
 
 from dltrain.data.sources.digit_masks import DigitMasks
 from dltrain.data.sources.embedded import load_embedded
@@ -25,12 +25,6 @@ def digits():
     return rows["inputs"].reshape(len(source), -1).astype(np.float64), rows["targets"], splits
 
 
-def trained(dltrain, folder, *words):
-    said = dltrain(*words, "quiet=true", f"output_dir={folder}")
-    assert said.code == 0, said.err
-    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["test"]
-
-
 def principal(components):
     """Error of PCA on the test rows, in the units of standardised pixels."""
     x, _, splits = digits()
@@ -39,26 +33,26 @@ def principal(components):
     return (left**2).mean() / x[splits.train].var()
 
 
-def test_a_linear_autoencoder_finds_the_principal_components(dltrain, tmp_path):
+def test_a_linear_autoencoder_finds_the_principal_components(trained, tmp_path):
     words = ("model.widths=[]", "model.code=8", "epochs=150", "optim.learning_rate=0.01", "schedule=cosine")
-    found = trained(dltrain, tmp_path / "run", "model=autoencoder", *words)
+    found = trained(tmp_path / "run", "model=autoencoder", *words)
     assert found["reconstruction_error"] == pytest.approx(principal(8), rel=0.01)
 
 
-def test_an_autoencoder_beats_as_many_principal_components(dltrain, tmp_path):
+def test_an_autoencoder_beats_as_many_principal_components(trained, tmp_path):
     words = ("model.widths=[128]", "model.code=8", "epochs=100", "optim.learning_rate=0.003", "schedule=cosine")
-    found = trained(dltrain, tmp_path / "run", "model=autoencoder", *words)
+    found = trained(tmp_path / "run", "model=autoencoder", *words)
     assert found["reconstruction_error"] < 0.8 * principal(8)
 
 
-def test_a_boltzmann_machine_reconstructs_better_than_sixteen_principal_components(dltrain, tmp_path):
-    found = trained(dltrain, tmp_path / "run", "model=rbm", "epochs=60", "optim.learning_rate=0.01")
+def test_a_boltzmann_machine_reconstructs_better_than_sixteen_principal_components(trained, tmp_path):
+    found = trained(tmp_path / "run", "model=rbm", "epochs=60", "optim.learning_rate=0.01")
     x, _, splits = digits()
     assert found["reconstruction_error"] < principal(16) * x[splits.train].var() / 16**2
 
 
-def test_a_unet_beats_every_threshold(dltrain, tmp_path):
-    found = trained(dltrain, tmp_path / "run", "data=digit_masks", "model=unet")
+def test_a_unet_beats_every_threshold(trained, tmp_path):
+    found = trained(tmp_path / "run", "data=digit_masks", "model=unet")
     splits = make_splits(None, 1797, published={}, validation=0.1, test=0.2, seed=0)
     rows = DigitMasks(load_embedded("digits")).read(splits.test)
     truth = rows["targets"] == 1
@@ -70,13 +64,39 @@ def test_a_unet_beats_every_threshold(dltrain, tmp_path):
     assert found["iou"] > max(map(mean_iou, range(256))) + 0.2
 
 
-def test_a_dcgan_makes_digits_that_a_classifier_knows(dltrain, tmp_path):
-    words = ("epochs=150", "optim.learning_rate=0.0005", "optim.b1=0.5")
-    trained(dltrain, tmp_path / "run", "model=dcgan", *words)
-    x, y, splits = digits()
-    classifier = SVC(probability=True, random_state=0).fit(x[splits.train], y[splits.train])
-    assert classifier.score(x[splits.test], y[splits.test]) > 0.98
-    made = JUDGE["made"](tmp_path / "run", 1000).reshape(1000, -1)
-    sure, shares = JUDGE["judged"](classifier.predict_proba(made))
-    assert sure > 0.6
-    assert shares.min() > 0.02
+def inside(rows, others):
+    """Part of `rows` that lie no further from one of the others than its third neighbour there.
+
+    Of made rows among real ones it is called precision, of real ones among made ones recall (arXiv:1904.06991).
+    """
+    radius = NearestNeighbors().fit(others).kneighbors(others, 4)[0][:, 3]
+    return (pairwise_distances(rows, others) <= radius).any(1).mean()
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """Precision and recall of a run's made digits, less those of a Gaussian, which is linear in its noise."""
+    x, _, splits = digits()
+    train, test = x[splits.train], x[splits.test]
+    drawn = np.random.default_rng(0).multivariate_normal(train.mean(0), np.cov(train.T), 1000)
+    drawn = np.round(drawn).clip(0, 16)
+
+    def compare(run):
+        made = JUDGE["made"](run, 1000).reshape(1000, -1)
+        return inside(made, train) - inside(drawn, train), inside(test, made) - inside(test, drawn)
+
+    return compare
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("model=gan", ("epochs=300", "model.output=tanh", "data.scale=symmetric")),  # + 0.45, + 0.18
+        ("model=dcgan", ("epochs=150",)),
+    ],
+)
+def test_made_digits_are_nearer_to_real_ones_than_a_gaussians(model, words, trained, compared, tmp_path):
+    trained(tmp_path / "run", model, *words, "optim.learning_rate=0.0005", "optim.b1=0.5")
+    precision, recall = compared(tmp_path / "run")
+    assert precision > 0.25
+    assert recall > 0.08

@@ -1,0 +1,47 @@
+"""What there is to choose, a line for each part: the first comments of YAML files, the first lines of docstrings.
+
+`dltrain list`, the README's table and docs/catalogue.md are all written from this.
+"""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+from dltrain.config.schema import GROUPS
+from dltrain.config.tree import Tree, first_comment
+
+FUNCTIONS = {
+    "activation": ("activations", "by name, in a model that has one: model.activation=gelu"),
+    "initializer": (
+        "initializers",
+        "by name, in a model that has one: model.kernel_init=orthogonal",
+    ),
+}
+"""What is chosen by a function's name instead of a file -> the module that holds the functions, what it is."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One kind of part: what it is, and each choice with its line."""
+
+    what: str
+    lines: dict[str, str]
+
+
+def catalogue(tree: Tree) -> dict[str, Section]:
+    """Return every group of the tree, and what is chosen by a function's name behind `model`."""
+    sections = {}
+    for group, choices in tree.items():
+        lines = {choice: first_comment(path) for choice, path in choices.items()}
+        sections[group] = Section(GROUPS.get(group, "a group of yours"), lines)
+        if group == "model":
+            sections |= {name: Section(what, _first_lines(module)) for name, (module, what) in FUNCTIONS.items()}
+    return sections
+
+
+def _first_lines(module: str) -> dict[str, str]:
+    """Read the first docstring line of each public function, without importing what they need."""
+    text = (Path(__file__).parent.parent / f"{module}.py").read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    lines = {f.name: (ast.get_docstring(f) or "").split("\n")[0] for f in functions if not f.name.startswith("_")}
+    return {name: line.replace("`", "").removesuffix(".") for name, line in lines.items()}
