@@ -27,6 +27,8 @@ from dltrain.metrics import Average
 from dltrain.plan import Plan
 from dltrain.types import Batch, Task
 
+DRAWN = 1000  # examples drawn from noise at once
+
 
 class Program:
     """What training, evaluation and a dry run have in common."""
@@ -283,9 +285,11 @@ class Program:
 
     def sample(self, state: TrainState, count: int, *, seed: int = 0) -> np.ndarray:
         """Draw examples with these parameters, [count, ...], in the units of the data."""
-        made = self._draw(state.params, state.rest, jax.random.key(seed), count)
-        scaling = self.parts.preprocess.inputs
-        return np.asarray(scaling.inverse(made) if scaling else made)
+        scaling, root, made = self.parts.preprocess.inputs, jax.random.key(seed), []
+        for i in range(-(-count // DRAWN)):  # in pieces, so that any number fits into memory
+            piece = self._draw(state.params, state.rest, jax.random.fold_in(root, i), min(count, DRAWN))
+            made.append(np.asarray(scaling.inverse(piece) if scaling else piece))
+        return np.concatenate(made)[:count]
 
     @cached_property
     def _draw(self) -> Any:
