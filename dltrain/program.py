@@ -27,6 +27,8 @@ from dltrain.metrics import Average
 from dltrain.plan import Plan
 from dltrain.types import Batch, Task
 
+DRAWN = 1000  # examples drawn from noise at once
+
 
 class Program:
     """What training, evaluation and a dry run have in common."""
@@ -243,8 +245,8 @@ class Program:
         return self.parts.splits[split]
 
     def evaluate(self, state: TrainState, split: str) -> Evaluation:
-        """Evaluate a split with the weights that count: running means, where there are any."""
-        return self.evaluator(*self._measured(state), self.rows(split))
+        """Evaluate a split."""
+        return self.evaluator(*self.measured(state), self.rows(split))
 
     def written(self, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
         """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
@@ -263,7 +265,7 @@ class Program:
         question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
 
         def write(state: TrainState, prompts: np.ndarray, **options: Any) -> np.ndarray:
-            return np.asarray(question(state.params, state.rest, {"inputs": prompts}, **options))
+            return np.asarray(question(*self.measured(state), {"inputs": prompts}, **options))
 
         return write
 
@@ -274,7 +276,7 @@ class Program:
     def _answer(self, ask: Callable[..., Any], state: TrainState, rows: np.ndarray, options: Any) -> np.ndarray:
         question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
         batch = {**self.parts.source.read(rows), "mask": np.ones(len(rows), bool)}
-        return np.asarray(question(state.params, state.rest, batch, **options))
+        return np.asarray(question(*self.measured(state), batch, **options))
 
     @property
     def samples(self) -> bool:
@@ -282,10 +284,13 @@ class Program:
         return hasattr(self.module, "sample")
 
     def sample(self, state: TrainState, count: int, *, seed: int = 0) -> np.ndarray:
-        """Draw examples with these parameters, [count, ...], in the units of the data."""
-        made = self._draw(state.params, state.rest, jax.random.key(seed), count)
-        scaling = self.parts.preprocess.inputs
-        return np.asarray(scaling.inverse(made) if scaling else made)
+        """Draw examples, [count, ...], in the units of the data."""
+        scaling, weights = self.parts.preprocess.inputs, self.measured(state)
+        root, made = jax.random.key(seed), []
+        for i in range(-(-count // DRAWN)):  # in pieces, so that any number fits into memory
+            piece = self._draw(*weights, jax.random.fold_in(root, i), min(count, DRAWN))
+            made.append(np.asarray(scaling.inverse(piece) if scaling else piece))
+        return np.concatenate(made)[:count]
 
     @cached_property
     def _draw(self) -> Any:
@@ -297,7 +302,7 @@ class Program:
 
     def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
         """Return the outputs for these rows, [N, ...], in the units of the data."""
-        return self.evaluator.outputs(*self._measured(state), rows)
+        return self.evaluator.outputs(*self.measured(state), rows)
 
     @property
     def averages(self) -> str:
@@ -307,7 +312,11 @@ class Program:
         mixed = averages.schedule_free_state(self.shapes.opt_state)
         return "the mean of the iterates that schedule_free keeps" if mixed is not None else ""
 
-    def _measured(self, state: TrainState) -> tuple[Any, Any]:
+    def measured(self, state: TrainState) -> tuple[Tree, Tree]:
+        """Return (params, rest) of the model that a run leaves behind: running means, where there are any.
+
+        Whatever is measured, drawn, written or looked at is made with these; only training itself takes others.
+        """
         trees = (state.params, state.rest, state.opt_state, state.ema)
         return self._mean(*trees) if self.averages else trees[:2]
 

@@ -42,7 +42,7 @@ def made(path: Path, count: int) -> np.ndarray:
 def probabilities(path: Path, pictures: np.ndarray) -> np.ndarray:
     """Ask a run's classifier, [N, H, W, C] in the data's units -> [N, K]."""
     program, state = loaded(path)
-    model = nnx.merge(program.graphs.eval, state.params, state.rest)
+    model = nnx.merge(program.graphs.eval, *program.measured(state))
     scaled = program.parts.preprocess.inputs.forward(jnp.asarray(pictures))
     return np.asarray(jax.nn.softmax(model(scaled, mask=None, rngs=None)))
 

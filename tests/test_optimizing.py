@@ -102,7 +102,7 @@ def test_polyaks_rate_follows_from_the_loss():
 
 
 @pytest.mark.parametrize("decay", [0.8, 0.9999])
-def test_running_means_are_weighted_means_without_the_start_and_are_what_is_measured(decay):
+def test_running_means_are_weighted_means_without_the_start_and_are_what_ismeasured(decay):
     program, state, _ = trained(10, *LINE, "optim=gd", "optim.learning_rate=0.01", f"optim.ema={decay}")
     w, seen = np.zeros(2), []
     for _ in range(10):
@@ -132,10 +132,10 @@ def test_batch_statistics_are_averaged_with_the_weights():
 def test_schedule_free_measures_the_mean_of_its_iterates():
     program, state, _ = trained(1, *LINE, "optim=schedule_free", "optim.learning_rate=0.1")
     # after one step mean and iterate are the same: w = 0 - 0.1 g / (|g| + eps) = 0.1 each, whatever is trained at
-    measured, _ = program._measured(state)
+    measured, _ = program.measured(state)
     np.testing.assert_allclose(line(measured), [0.1, 0.1], rtol=1e-5)
     program, state, _ = trained(2, *LINE, "optim=schedule_free", "optim.learning_rate=0.1")
-    measured, _ = program._measured(state)
+    measured, _ = program.measured(state)
     assert (line(measured) < line(state.opt_state[0].z)).all()  # lags behind
     assert program.evaluate(state, "train").scalars["loss"] == pytest.approx(loss(line(measured)), rel=1e-4)
 
@@ -182,7 +182,7 @@ def test_frozen_parameters_stay_with_schedule_free_and_their_mean_with_them():
     program, state, _ = trained(4, *words, "optim.rules=[{match: head, freeze: true}, {match: hidden, scale: 0.5}]")
     before = program.start().params["head"]["kernel"]
     np.testing.assert_array_equal(state.params["head"]["kernel"], before)
-    np.testing.assert_allclose(program._measured(state)[0]["head"]["kernel"], before, rtol=1e-5)
+    np.testing.assert_allclose(program.measured(state)[0]["head"]["kernel"], before, rtol=1e-5)
 
 
 def test_a_rule_multiplies_the_weight_decay():

@@ -1,11 +1,16 @@
-"""Let a run's model write: dltrain generate RUN prompt="To be" tokens=200, or split=test rows=5 of captions.
+"""Let a run's model write or draw: dltrain generate RUN prompt="To be" tokens=200, split=test rows=5, or count=64.
 
-A language model writes count texts on from the prompt (options prompt, tokens, top_k, count). A model that writes
-about rows of its data is shown rows of a split (options split, rows). For both: temperature (0: the likeliest token
-each time), seed and checkpoint (best, last, or a step). Any other key changes the run's own config for this call.
+A language model writes count texts on from the prompt (options prompt, tokens, temperature, top_k, count). A model
+that writes about rows of its data is shown rows of a split (split, rows, temperature). A model that draws examples
+from noise (gan, dcgan, rbm) draws count of them into an .npz (array `made`, in the data's units) and a picture
+beside it (count, output; null: report/generated.npz of the run). For all: seed and checkpoint (best, last, or a
+step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config for this
+call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,22 +19,34 @@ from dltrain.assemble import assemble
 from dltrain.config.call import Call
 from dltrain.config.tree import read_yaml
 from dltrain.engine import runtime
-from dltrain.engine.folder import existing
+from dltrain.engine.folder import RunFolder, existing
 from dltrain.engine.state import TrainState
 from dltrain.errors import ConfigError
 from dltrain.plan import make_plan
 from dltrain.program import Program
 from dltrain.report.console import Screen, complain
+from dltrain.report.sampling import keep, usual
 from dltrain.report.text import TEMPERATURE, numbers_of, writes_text, written_on
 from dltrain.report.written import written_about
 from dltrain.training import restored
 from dltrain.types import Task
 
 BETWEEN = "-" * 20  # two texts
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a kind of model is let do its work: in words for who asks otherwise, and which options it takes."""
+
+    words: str
+    takes: tuple[str, ...]
+    check: Callable[[Program, Options], None]  # before the weights are read
+    show: Callable[[Program, RunFolder, TrainState, Options], None]
 
 
 def run(call: Call) -> int:
-    """Load the weights, and print what the model writes; everything else goes to stderr."""
+    """Load the weights, and show what the model makes; which run it was goes to stderr."""
     if len(call.words) != 1:
         raise ConfigError("generate: name one run folder: dltrain generate outputs/DATE/TIME-NAME")
     options = call.compose("generate").config
@@ -38,36 +55,66 @@ def run(call: Call) -> int:
     runtime.start(**composed.config["runtime"])
     parts = assemble(composed.config, composed.trust)
     program = Program(parts, make_plan(composed.config, parts))
-    if writes_text(program):
-        numbers_of(options["prompt"], parts.spec.vocabulary)  # refused before the weights are read
-    elif parts.spec.task is not Task.GENERATION:
-        raise ConfigError(
-            f"generate: {folder.path} is a run of task={parts.spec.task}, which writes nothing; language models do "
-            "(rnn, lstm, gru and transformer of a text), and captioner and seq2seq"
-        )
-    elif options["prompt"] is not None:
-        raise ConfigError("prompt: this run's model writes about rows of its data: split=test rows=5")
+    way = _way(program, folder)
+    typed = [word.partition("=")[0] for word in call.overrides]
+    if strange := [key for key in typed if key in options and key not in (*way.takes, "seed", "checkpoint")]:
+        raise ConfigError(f"{strange[0]}: this run's model {way.words}")
+    way.check(program, options)
     folder.check_data(parts.described())
     state, step = restored(program, folder, options["checkpoint"])
     complain(f"{folder.path}, checkpoint of step {step}")
-    show = _texts if writes_text(program) else _rows
-    show(program, state, options)
+    way.show(program, folder, state, options)
     return 0
 
 
-def _texts(program: Program, state: TrainState, options: Mapping[str, Any]) -> None:
-    names = ("tokens", "top_k", "seed", "count")
+def _way(program: Program, folder: RunFolder) -> Way:
+    task = program.parts.spec.task
+    if program.samples:
+        return Way("draws examples from noise: count=64 seed=0", ("count", "output"), _check_examples, _examples)
+    if writes_text(program):
+        takes = ("prompt", "tokens", "temperature", "top_k", "count")
+        return Way("writes on from a prompt: prompt='To be' tokens=200", takes, _check_texts, _texts)
+    if task is Task.GENERATION:
+        takes = ("split", "rows", "temperature")
+        return Way("writes about rows of its data: split=test rows=5", takes, _check_rows, _rows)
+    raise ConfigError(
+        f"generate: {folder.path} is a run of task={task}, which writes nothing; language models do "
+        "(rnn, lstm, gru and transformer of a text), and captioner and seq2seq; gan, dcgan and rbm draw examples"
+    )
+
+
+def _check_examples(program: Program, options: Options) -> None:
+    if options["output"] is not None and Path(options["output"]).suffix != ".npz":
+        raise ConfigError(f"output={options['output']}: must end in .npz; the picture lies beside it, as .png")
+
+
+def _examples(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
+    made = program.sample(state, options["count"] or usual(program), seed=options["seed"])
+    path = Path(options["output"]).expanduser() if options["output"] else folder.report / "generated.npz"
+    picture, screen = keep(program, made, path), Screen()
+    screen.say(f"made     {len(made)} examples of {list(made.shape[1:])}, in the data's units")
+    screen.say(f"picture  {picture}\nvalues   {path} (array made)")
+
+
+def _check_texts(program: Program, options: Options) -> None:
+    numbers_of(options["prompt"], program.parts.spec.vocabulary)
+
+
+def _texts(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
     temperature = TEMPERATURE if options["temperature"] is None else options["temperature"]
-    given = {name: options[name] for name in names}
+    given = {name: options[name] for name in ("tokens", "top_k", "seed")} | {"count": options["count"] or 1}
     for i, text in enumerate(written_on(program, state, options["prompt"], temperature=temperature, **given)):
         print(f"{BETWEEN}\n{text}" if i else text)
 
 
-def _rows(program: Program, state: TrainState, options: Mapping[str, Any]) -> None:
-    split, temperature = options["split"], options["temperature"]
-    rows = program.parts.splits[split][: options["rows"]]
-    if not len(rows):
-        raise ConfigError(f"split={split}: this run has no {split} rows")
+def _check_rows(program: Program, options: Options) -> None:
+    if not len(program.parts.splits[options["split"]]):
+        raise ConfigError(f"split={options['split']}: this run has no {options['split']} rows")
+
+
+def _rows(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
+    temperature = options["temperature"]
+    rows = program.parts.splits[options["split"]][: options["rows"]]
     drawn = {"key": jax.random.key(options["seed"]), "temperature": temperature} if temperature else {}
     screen = Screen()
     for one in written_about(program, state, rows, **drawn):

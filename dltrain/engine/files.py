@@ -26,9 +26,14 @@ def writing(what: Path) -> Generator[None]:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a whole file so that a reader, or a crash, sees the old one or the new one and nothing between."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file of bytes, as `replace_text` does."""
     with writing(path):
         new = path.with_name(f".{path.name}.new")
-        new.write_text(text, encoding="utf-8")
+        new.write_bytes(data)
         sync(new)
         new.replace(path)
         sync(path.parent)

@@ -1,11 +1,15 @@
-"""What a model that draws examples from noise has learnt so far, as a picture."""
+"""What a model that draws examples from noise has learnt so far: as a picture, and as files."""
 
+import io
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dltrain.engine.callbacks import Moment
+from dltrain.engine.files import replace_bytes, writing
 from dltrain.engine.recorder import Recorder
 from dltrain.engine.state import TrainState
 from dltrain.program import Program
@@ -13,6 +17,7 @@ from dltrain.types import Kind
 
 PICTURES = 64
 ROWS = 1000  # of numbers, to see how they are distributed
+SHOWN = 400  # pictures that a mosaic has at most
 
 
 @dataclass
@@ -30,15 +35,38 @@ class Sampling:
         self.recorder.writer().image(moment.step, "made", png, *png_size(png))
 
 
+def usual(program: Program) -> int:
+    """Say how many examples make a good picture."""
+    return PICTURES if program.parts.spec.kind is Kind.IMAGE else ROWS
+
+
 def drawn(program: Program, state: TrainState) -> Any:
-    """Draw what the model makes: pictures side by side, numbers by their distribution beside the data's."""
+    """Draw what the model makes, as `shown` does."""
+    return shown(program, program.sample(state, usual(program)))
+
+
+def shown(program: Program, made: np.ndarray) -> Any:
+    """Draw examples [N, ...]: pictures side by side, numbers by their distribution beside the data's."""
     from dltrain.plots.panels import histograms, mosaic
 
     spec = program.parts.spec
     if spec.kind is Kind.IMAGE:
-        return mosaic(program.sample(state, PICTURES))
+        few = made[:SHOWN]
+        return mosaic(few, columns=max(8, math.isqrt(len(few) - 1) + 1))  # a square from 64 on
     rows = program.parts.splits.train[:ROWS]
     real = program.parts.source.read(rows)["inputs"]
-    made = program.sample(state, ROWS)
     width = spec.inputs.shape[-1]
     return histograms(np.reshape(real, (-1, width)), np.reshape(made, (-1, width)), spec.features)
+
+
+def keep(program: Program, made: np.ndarray, path: Path) -> Path:
+    """Write examples to `path`, an .npz with the array `made` [N, ...], and return where their picture lies."""
+    from dltrain.plots.png import png_bytes
+
+    packed, picture = io.BytesIO(), path.with_suffix(".png")
+    np.savez(packed, made=made)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    replace_bytes(path, packed.getvalue())
+    replace_bytes(picture, png_bytes(shown(program, made)))
+    return picture

@@ -59,6 +59,7 @@ def test_a_sample_is_shown_while_it_is_trained_and_kept_at_the_end(run):
         (("temperature=-1",), "temperature=-1: must be a finite number ≥ 0, or null"),
         (("tokens=0",), "tokens=0: must be a whole number ≥ 1"),
         (("split=all",), "split=all: must be one of train, validation, test"),
+        (("rows=3",), "rows: this run's model writes on from a prompt: prompt='To be' tokens=200"),
     ],
 )
 def test_what_cannot_be_is_refused(generate, words, message):

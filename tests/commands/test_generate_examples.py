@@ -1,0 +1,101 @@
+"""A model that draws examples from noise is drawn from by command: the values in a file, and a picture of them."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from dltrain.report import finish
+from dltrain.report.sampling import SHOWN, keep
+
+RBM = ("data=digits", "model=rbm", "model.widths=[40]", "model.sweeps=20", "optim.learning_rate=0.05", "epochs=4")
+GAN = ("data=iris", "model=gan", "model.widths=[8]", "epochs=1")
+
+
+@pytest.fixture(scope="module")
+def runs(dltrain, tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("samplers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "_draw", lambda *args: None)
+        for name, words in (("rbm", RBM), ("gan", GAN)):
+            said = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd)
+            assert said.code == 0, said.err
+    return cwd
+
+
+@pytest.fixture(scope="module")
+def generate(dltrain, runs):
+    return lambda *words: dltrain("generate", *words, cwd=runs)
+
+
+def made(path):
+    with np.load(path) as arrays:
+        assert arrays.files == ["made"]
+        return arrays["made"]
+
+
+def test_pictures_are_in_the_datas_units_and_the_same_for_the_same_seed(generate, runs):
+    said = generate("rbm")
+    assert said.code == 0, said.err
+    assert "64 examples of [8, 8, 1], in the data's units" in said.out
+    report = runs / "rbm" / "report"
+    for name in ("generated.npz", "generated.png"):
+        assert str(report.relative_to(runs) / name) in said.out
+    first = made(report / "generated.npz")
+    assert first.shape == (64, 8, 8, 1) and first.min() >= 0 and 8 < first.max() <= 16  # sixteen shades
+    assert first[:, :, 2:6].mean() > 2 * first[:, :, [0, 7]].mean()  # ink is in the middle: it has learnt
+    height, width, _ = imread(report / "generated.png").shape
+    assert height == width
+    before = (report / "generated.npz").read_bytes()
+    assert generate("rbm", "seed=0", "count=64").code == 0
+    assert (report / "generated.npz").read_bytes() == before
+    assert generate("rbm", "seed=1").code == 0
+    assert (report / "generated.npz").read_bytes() != before
+    assert sorted(p.name for p in report.iterdir()) == ["generated.npz", "generated.png"]
+
+
+def test_more_than_are_drawn_at_once_are_all_different(generate, runs):
+    said = generate("rbm", "count=1300", "output=many/digits.npz")
+    assert said.code == 0 and "picture  many/digits.png" in said.out, said.err
+    found = made(runs / "many" / "digits.npz").reshape(1300, -1)
+    assert len(np.unique(found, axis=0)) == 1300
+
+
+def test_rows_of_a_table_are_drawn_beside_the_datas(generate, runs):
+    said = generate("gan")
+    assert said.code == 0, said.err
+    assert made(runs / "gan" / "report" / "generated.npz").shape == (1000, 4)
+    assert (runs / "gan" / "report" / "generated.png").stat().st_size > 10_000
+
+
+def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
+    picture = keep(program, np.zeros((SHOWN + 1, 8, 8, 1), np.float32), tmp_path / "all.npz")
+    assert imread(picture).shape[:2] == (1400, 1400)  # of twenty times twenty
+    assert len(made(tmp_path / "all.npz")) == SHOWN + 1
+
+
+@pytest.mark.parametrize("word", ["prompt=a", "tokens=3", "temperature=1", "top_k=2", "split=test", "rows=5"])
+def test_options_of_models_that_write_are_refused(generate, word):
+    said = generate("rbm", word)
+    assert said.code == 2 and said.out == ""
+    assert f"{word.partition('=')[0]}: this run's model draws examples from noise: count=64" in said.err
+
+
+def test_the_values_are_named_as_what_they_are(generate, runs):
+    said = generate("rbm", "output=digits.png")
+    assert said.code == 2 and "output=digits.png: must end in .npz; the picture lies beside it" in said.err
+    assert not (runs / "digits.png").exists()
+
+
+def test_what_cannot_be_written_is_said(generate, runs):
+    (runs / "file").write_text("")
+    said = generate("rbm", "output=file/inside.npz")
+    assert said.code == 6 and "cannot write file/inside.npz" in said.err
+
+
+def test_the_run_stays_as_it_was(generate, runs):
+    before = json.loads((runs / "gan" / "summary.json").read_text())
+    assert generate("gan", "count=3", "checkpoint=last", "output=three.npz").code == 0
+    assert len(made(runs / "three.npz")) == 3
+    assert json.loads((runs / "gan" / "summary.json").read_text()) == before
