@@ -15,7 +15,8 @@ WORDS = {  # what is typed; each must be right, from the first token to the last
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORDS)
-def test_a_model_writes_it_exactly(name, trained, tmp_path):
+def test_a_model_writes_it_exactly(name, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLTRAIN_DATA", str(MNIST.parent))
     if name == "captions" and not MNIST.is_dir():
         pytest.skip("MNIST is not at hand")
     assert trained(tmp_path / "run", *WORDS[name])["exact_match"] > 0.95
