@@ -10,11 +10,13 @@ import numpy as np
 
 from dltrain.engine import checkpoint, memory
 from dltrain.engine.evaluate import Evaluation
-from dltrain.engine.files import replace_json, writing
+from dltrain.engine.files import replace_json, replace_text, writing
 from dltrain.engine.folder import RunFolder
+from dltrain.engine.projector import write_vectors
 from dltrain.engine.state import TrainState, count, from_named, named_leaves, state_hash
 from dltrain.program import Program
 from dltrain.report.console import Screen, complain, shown
+from dltrain.report.embeddings import neighbours, vectors
 from dltrain.report.pictures import pictures
 from dltrain.report.profile import profiled
 from dltrain.report.text import writes_text, written_on
@@ -44,6 +46,7 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained
             leaves = checkpoint.load(folder.checkpoints, best_step).leaves
             best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
             best = {split: program.evaluate(best_state, split) for split in final}
+        _embed(program, folder, best_state)
         for split in final:
             if split not in program.plan.splits:
                 trained.recorder.evaluation(trained.outcome.step, split, final[split])
@@ -136,12 +139,27 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say(f"run folder  {folder.path}", result=True)
     pictures = sorted(p.name for p in folder.report.glob("*.png"))
     screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
-    if (folder.report / "sample.txt").exists():
-        screen.say(f"sample      {folder.report}/sample.txt")
+    for text in ("sample", "neighbours"):
+        if (folder.report / f"{text}.txt").exists():
+            screen.say(f"{text:<12}{folder.report}/{text}.txt")
     screen.say(f"next        dltrain evaluate {folder.word}")
     screen.say(f"            dltrain resume {folder.word} epochs={2 * max(1, round(summary['epochs']))}")
     several = next((p for p in folder.path.parents if p.name in ("outputs", "multirun")), folder.path)
     screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}")
+
+
+def _embed(program: Program, folder: RunFolder, state: TrainState) -> None:
+    """Write the vectors of tokens for the projector, and which are near each other.
+
+    This comes before the numbers of the test rows: a TensorBoard that is open looks for vectors when a folder of
+    events is new.
+    """
+    if tables := vectors(program, state):
+        tokens = program.parts.spec.vocabulary
+        write_vectors(folder.tensorboard, tables, tokens)
+        with writing(folder.report):
+            folder.report.mkdir(exist_ok=True)
+        replace_text(folder.report / "neighbours.txt", neighbours(tables, tokens))
 
 
 def _draw(

@@ -1,10 +1,14 @@
 """A language model of a text that repeats itself writes on from any of its pieces; all else is refused."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
+
+from dltrain.engine import checkpoint
 
 VERSE = "a rose, is a rose (is it?)\n"
 WORDS = ("data=characters", "data.path=verse.txt", "data.length=20", "data.stride=3", "batch_size=32")
@@ -50,6 +54,18 @@ def test_a_sample_is_shown_while_it_is_trained_and_kept_at_the_end(run):
     events = EventAccumulator(str(run / "run" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
     shown = [tensor_util.make_ndarray(e.tensor_proto).item().decode() for e in events.Tensors("sample")]
     assert len(shown) == 2 and "    a rose, is a rose" in shown[-1]
+
+
+def test_vectors_of_the_tokens_are_left_for_the_projector_and_their_neighbours_listed(run):
+    place, tokens = run / "run" / "tensorboard", sorted(set(VERSE))
+    table = np.loadtxt(place / "embedding.tsv", delimiter="\t")
+    best = json.loads((run / "run" / "summary.json").read_text())["best_step"]
+    found = checkpoint.load(run / "run" / "checkpoints", best)
+    np.testing.assert_allclose(table, found.leaves["params.embedding.table"], rtol=1e-6)
+    assert (place / "tokens.tsv").read_text().splitlines() == ["'\\n'", "' '", *tokens[2:]]
+    assert 'tensor_path: "embedding.tsv"' in (place / "projector_config.pbtxt").read_text()
+    lines = (run / "run" / "report" / "neighbours.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines[3:]] == tokens[2:]
 
 
 @pytest.mark.parametrize(

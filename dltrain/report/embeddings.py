@@ -1,0 +1,57 @@
+"""What a model has learnt about single tokens: their vectors, and which are near each other."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
+
+import jax
+import numpy as np
+from flax import nnx
+
+from dltrain.data.vocabulary import SPECIAL
+from dltrain.engine.projector import visible
+from dltrain.engine.state import TrainState
+from dltrain.models.steps import Embedding
+from dltrain.program import Program
+
+NEAREST = 5  # neighbours of a token
+LISTED = 1000  # tokens whose neighbours are written; those of all others are in the projector
+
+
+def vectors(program: Program, state: TrainState) -> dict[str, np.ndarray]:
+    """Return the vectors of all tokens, name of the layer -> float32 [V, E]; empty where there are none."""
+    layers = [path for path, layer in nnx.iter_modules(program.module) if isinstance(layer, Embedding | nnx.Embed)]
+    if not layers:
+        return {}
+    params, _ = program.measured(state)
+    found = {}
+    for path in layers:
+        (table,) = jax.tree.leaves(reduce(getitem, path, params))
+        found[".".join(map(str, path))] = np.asarray(table, np.float32)
+    return {name: table for name, table in found.items() if len(table) == len(program.parts.spec.vocabulary)}
+
+
+def nearest(table: np.ndarray, row: int, count: int) -> list[tuple[int, float]]:
+    """Return the `count` other rows of a table [V, E] whose cosine with this one is largest, and the cosine."""
+    lengths = np.linalg.norm(table, axis=1)
+    cosines = table @ table[row] / np.maximum(lengths * lengths[row], np.finfo(np.float32).tiny)
+    order = np.argsort(-cosines, kind="stable")
+    return [(int(k), float(cosines[k])) for k in order[order != row][:count]]
+
+
+def neighbours(tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> str:
+    """Write for each token the nearest others and the cosine of the angle between their vectors.
+
+    Special tokens are left out: some are never read, and keep the vectors that they began with.
+    """
+    rows = [row for row, token in enumerate(tokens) if token not in SPECIAL]
+    names = [visible(tokens[row]) for row in rows]
+    width, left, lines = max(map(len, names[:LISTED])), len(names) - LISTED, []
+    for table_name, whole in tables.items():
+        table = whole[rows]
+        lines.append(f"{table_name}: the nearest tokens, by the cosine of the angle between the vectors")
+        for row, name in enumerate(names[:LISTED]):
+            near = [f"{names[k]} {cosine:.2f}" for k, cosine in nearest(table, row, NEAREST)]
+            lines.append(f"{name:<{width}}   {'   '.join(near)}")
+        lines += [f"... of {left} more tokens TensorBoard's projector shows them"] if left > 0 else []
+    return "\n".join(lines) + "\n"

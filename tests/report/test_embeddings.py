@@ -1,0 +1,78 @@
+"""The vectors of tokens are those of the model that is left behind; near is what has a large cosine."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from sklearn.metrics.pairwise import cosine_similarity
+
+from dltrain.assemble import assemble
+from dltrain.cli import compose_words
+from dltrain.plan import make_plan
+from dltrain.program import Program
+from dltrain.report import embeddings
+from dltrain.report.embeddings import nearest, neighbours, vectors
+
+
+def made(*words):
+    config = compose_words(*words).config
+    parts = assemble(config)
+    return Program(parts, make_plan(config, parts))
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "place"),
+    [
+        (("data=reverse", "model=seq2seq", "model.hidden=4", "model.embedding=3"), "embed", ("embed", "embedding")),
+        (
+            ("data=characters", "model=gru", "model.hidden=4", "model.embedding=3"),
+            "embedding",
+            ("embedding", "table"),
+        ),
+    ],
+)
+def test_vectors_are_those_of_the_means(words, name, place, tmp_path):
+    (tmp_path / "text").write_text("one two three four five six seven " * 20)
+    words = (*words, f"data.path={tmp_path / 'text'}", "data.length=9") if "data=characters" in words else words
+    program = made(*words, "optim.ema=0.9")
+    state = program.start()
+    ((found, table),) = vectors(program, replace(state, params=jax.tree.map(np.zeros_like, state.params))).items()
+    assert found == name and table.shape == (len(program.parts.spec.vocabulary), 3) and table.dtype == np.float32
+    np.testing.assert_array_equal(table, state.ema["params"][place[0]][place[1]])
+
+
+def test_a_model_of_no_tokens_has_none():
+    program = made("data=iris", "model=linear")
+    assert vectors(program, program.start()) == {}
+
+
+def test_the_nearest_have_the_largest_cosines_whatever_the_lengths():
+    drawn = np.random.default_rng(0)
+    table = drawn.normal(size=(30, 4)).astype(np.float32) * drawn.uniform(0.1, 50, size=(30, 1)).astype(np.float32)
+    expected = cosine_similarity(table.astype(np.float64))
+    np.fill_diagonal(expected, -2)
+    for row in range(30):
+        found = nearest(table, row, 5)
+        assert [k for k, _ in found] == np.argsort(-expected[row])[:5].tolist()
+        np.testing.assert_allclose([c for _, c in found], np.sort(expected[row])[::-1][:5], rtol=1e-5, atol=1e-6)
+    assert len(nearest(table, 0, 100)) == 29
+    assert nearest(np.zeros((3, 2), np.float32), 0, 2) == [(1, 0.0), (2, 0.0)]
+
+
+def test_neighbours_are_written_line_by_line(monkeypatch):
+    table = np.array([[1, 0], [4, 0.1], [1, 0], [0, 1], [-1, 0]], np.float32)
+    tokens = ("king", "queen", "<pad>", " ", "\n")
+    text = neighbours({"embed": table}, tokens)
+    assert text.splitlines()[0] == "embed: the nearest tokens, by the cosine of the angle between the vectors"
+    assert text.splitlines()[1:3] == [
+        "king    queen 1.00   ' ' 0.00   '\\n' -1.00",
+        "queen   king 1.00   ' ' 0.02   '\\n' -1.00",
+    ]
+    assert text.splitlines()[3].startswith("' '     queen 0.02   king 0.00") and len(text.splitlines()) == 5
+    monkeypatch.setattr(embeddings, "LISTED", 1)
+    text = neighbours({"embed": table}, tokens)
+    assert text.splitlines()[1:] == [
+        "king   queen 1.00   ' ' 0.00   '\\n' -1.00",
+        "... of 3 more tokens TensorBoard's projector shows them",
+    ]
