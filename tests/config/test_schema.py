@@ -45,7 +45,7 @@ def test_engine_keys_leave_out_what_the_target_gets() -> None:
     assert "learning_rate" not in schema.engine_keys("optim")
     assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "ema", "players", "rules"}
     assert schema.engine_keys("metrics") == ("better",)
-    assert schema.engine_keys("model") == ("task", "scale")
+    assert schema.engine_keys("model") == ("task", "scale", "output_activation")
 
 
 @pytest.mark.parametrize(
