@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -197,6 +197,12 @@ def compose_words(*words: str) -> Composed:
     """Compose a training config from group=choice and key=value words, as the command line would."""
     folders = roots(None)
     return _call(_typed("train", words, folders, read_tree(folders))).compose("train")
+
+
+def amend_words(saved: Mapping[str, Any], *words: str) -> Composed:
+    """Lay words over the config of a run folder, as `dltrain evaluate RUN` would; what it lacks is filled in."""
+    folders = roots(None)
+    return _call(_typed("evaluate", words, folders, read_tree(folders))).amend(saved)
 
 
 def _single(word: str, tree: Tree) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 
 from dltrain.assemble import assemble
+from dltrain.cli import amend_words
 from dltrain.config.tree import read_yaml
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import TrainState, from_named
@@ -26,7 +27,7 @@ SURE = 0.9
 def loaded(path: Path) -> tuple[Program, TrainState]:
     """Load a run with the best weights it has."""
     folder = RunFolder(path)
-    config = read_yaml(folder.config)
+    config = amend_words(read_yaml(folder.config)).config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
     found = best_checkpoint(folder, say=print)
