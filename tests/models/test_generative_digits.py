@@ -34,7 +34,7 @@ def principal(components):
 
 
 def test_a_linear_autoencoder_finds_the_principal_components(trained, tmp_path):
-    words = ("model.widths=[]", "model.code=8", "epochs=150", "optim.learning_rate=0.01", "schedule=cosine")
+    words = ("model.widths=[]", "model.code=8", "epochs=300", "optim.learning_rate=0.01", "schedule=cosine")
     found = trained(tmp_path / "run", "model=autoencoder", *words)
     assert found["reconstruction_error"] == pytest.approx(principal(8), rel=0.01)
 
