@@ -52,6 +52,7 @@ class Program:
             hparams=self._hparams,
             keep=self.precision.keep,
             averaged=self.plan.ema is not None,
+            rows=self.parts.pipeline.batch_size,
             where=self.layout.of(self.shapes) if self.layout else None,
         )
 
@@ -63,8 +64,8 @@ class Program:
     def shapes(self) -> TrainState:
         """The state of a run with shapes in place of arrays."""
         make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.keep)
-        averaged = self.plan.ema is not None
-        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged))
+        averaged, rows = self.plan.ema is not None, self.parts.pipeline.batch_size
+        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, rows))
 
     @property
     def _hparams(self) -> dict[str, np.generic]:
@@ -156,6 +157,7 @@ class Program:
             feed=self.supply,
             batch_size=size,
             batches=min(-(-largest // size), capacity(self.supply.batch_bytes(size))),
+            order=parts.in_batches,
             pick=self._pick,
             precision=self.precision,
             where=self.layout.everywhere if self.layout else None,
@@ -260,7 +262,8 @@ class Program:
             del batch
             return write_on(model, inputs, length=length, top_k=top_k, **options)
 
-        question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
+        preprocess = replace(self.parts.preprocess, beside=())  # a prompt is all that there is
+        question = make_question(self.graphs, preprocess, self.precision, ask)
 
         def write(state: TrainState, prompts: np.ndarray, **options: Any) -> np.ndarray:
             return np.asarray(question(state.params, state.rest, {"inputs": prompts}, **options))
