@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from dltrain import activations, losses
 from dltrain.config import schema
 from dltrain.config.build import bind, build, is_function
 from dltrain.data.augment.chain import Chain
-from dltrain.data.pipeline import Pipeline
+from dltrain.data.pipeline import Pipeline, in_order, in_runs, streams
 from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
 from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.data.survey import blocks, read_targets, read_whole, size_of
@@ -54,6 +55,7 @@ class Parts:
     better: dict[str, str]  # metric -> "higher" or "lower"
     callbacks: list[tuple[Duration, Callback]]
     follows: Patience | None = None  # how the rate follows the monitored number, where it does
+    in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (rows, B) -> batches that are evaluated
 
     def described(self) -> dict[str, Any]:
         """Say what the data is: what a later start must find again."""
@@ -75,8 +77,9 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     # A reconstruction's loss may take logits; metrics and pictures are of the inputs themselves.
     reconstructs = config["model"]["task"] == Task.RECONSTRUCTION
     logits = reconstructs and getattr(objective.loss, "func", objective.loss) is losses.binary_cross_entropy
-    spec, source, arrays, splits, pipeline, preprocess = _data(config, trust, needed="unit" if logits else None)
+    spec, source, arrays, splits, preprocess = _data(config, trust, needed="unit" if logits else None)
     objective, preprocess = _finished(objective, preprocess, config, spec)
+    pipeline, in_batches = _order(config, source, splits)
     per_epoch = pipeline.steps_per_epoch
     optimizer, hparams, rules = make_optimizer(config["optim"], trust, whole=per_epoch == 1)
     schedule, follows = make_schedule(config["schedule"], per_epoch, trust)
@@ -88,6 +91,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         arrays=arrays,
         splits=splits,
         pipeline=pipeline,
+        in_batches=in_batches,
         preprocess=replace(preprocess, final=activations.sigmoid) if logits else preprocess,
         make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
         objective=objective,
@@ -139,7 +143,7 @@ def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tupl
     node, own = schema.parted("data", config["data"])
     task = {"task": Task(own["task"])} if own.get("task") else {}
     held = {name: own[name] for name in ("validation", "test")}
-    source = build(node, path="data", trust=trust, **task, **held)
+    source = build(node, path="data", trust=trust, **task, **held, streams=own["shuffle"] == "streams")
     spec = source.spec
     of_model = schema.parted("model", config["model"])[1]
     scale = _scale(own["scale"], needed or of_model["scale"])
@@ -152,24 +156,36 @@ def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tupl
         raise ConfigError(f"data.fold={own['fold']}: {numbered}")
     cut = {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
     splits = make_splits(labels, len(source), published=source.published, **held, **cut)
-    batch_size = len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
     if limit := config["limit_batches"]:
-        few = {n: _some(splits[n], limit * batch_size, own["split_seed"]) for n in ("validation", "test")}
+        most = limit * _batch_size(config, splits)
+        few = {n: _some(splits[n], most, own["split_seed"]) for n in ("validation", "test")}
         splits = replace(splits, **few)
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
     spec = replace(spec, task=Task(of_model["task"])) if of_model["task"] else spec
-    pipeline = Pipeline(
-        splits.train,
-        batch_size,
-        config["seed"],
-        shuffle=own["shuffle"],
-        limit=limit,
-        overfit=config["overfit_batches"],
-    )
     preprocess = fit_blocks(blocks(source, splits.train), spec=spec, scale=scale)
-    return spec, source, arrays, splits, pipeline, preprocess
+    return spec, source, arrays, splits, preprocess
+
+
+def _batch_size(config: Config, splits: Splits) -> int:
+    return len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
+
+
+def _order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, Callable[[np.ndarray, int], np.ndarray]]:
+    """Return the order in which rows are trained on, and that in which they are evaluated."""
+    shuffle, rows, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
+    evaluated: Callable[[np.ndarray, int], np.ndarray] = in_order
+    if shuffle == "streams":
+        if "at" not in source.spec.more:
+            raise ConfigError(
+                "data.shuffle=streams: rows of this data do not continue one another; windows of a text do "
+                "(data=characters); try data.shuffle=true"
+            )
+        places = {"at": source.at, "length": source.spec.inputs.shape[0]}
+        rows, shuffle, evaluated = streams(rows, size, **places), False, partial(in_runs, **places)
+    limit, overfit = config["limit_batches"], config["overfit_batches"]
+    return Pipeline(rows, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated
 
 
 def _scale(wanted: str, needed: str | None) -> Scale:

@@ -27,6 +27,8 @@ from dltrain.metrics import Average
 from dltrain.plan import Plan
 from dltrain.types import Batch, Task
 
+MODELS = {Task.LANGUAGE: ("lstm", "gru", "rnn", "transformer"), Task.SEGMENTATION: ("unet",)}
+"""Models of the catalogue that answer at each step or pixel."""
 DRAWN = 1000  # examples drawn from noise at once
 
 
@@ -54,6 +56,7 @@ class Program:
             hparams=self._hparams,
             keep=self.precision.keep,
             averaged=self.plan.ema is not None,
+            rows=self.parts.pipeline.batch_size,
             where=self.layout.of(self.shapes) if self.layout else None,
         )
 
@@ -65,8 +68,8 @@ class Program:
     def shapes(self) -> TrainState:
         """The state of a run with shapes in place of arrays."""
         make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.keep)
-        averaged = self.plan.ema is not None
-        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged))
+        averaged, rows = self.plan.ema is not None, self.parts.pipeline.batch_size
+        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, rows))
 
     @property
     def _hparams(self) -> dict[str, np.generic]:
@@ -158,6 +161,7 @@ class Program:
             feed=self.supply,
             batch_size=size,
             batches=min(-(-largest // size), capacity(self.supply.batch_bytes(size))),
+            order=parts.in_batches,
             pick=self._pick,
             precision=self.precision,
             where=self.layout.everywhere if self.layout else None,
@@ -201,7 +205,9 @@ class Program:
         try:
             lowered = self.chunk.lower(self._placed, self.supply.shapes, given, np.int32(1))
         except (TypeError, ValueError) as error:  # of a loss, a metric, ... that is given what it cannot take
-            raise ConfigError(f"these parts do not go together: {error}") from error
+            task = self.parts.spec.task
+            advice = f"; for {task} try model={' or model='.join(MODELS[task])}" if task in MODELS else ""
+            raise ConfigError(f"these parts do not go together: {error}{advice}") from error
         return memory.needed(lowered.compile())
 
     def _remedy(self, room: int) -> str:
@@ -262,7 +268,8 @@ class Program:
             del batch
             return write_on(model, inputs, length=length, top_k=top_k, **options)
 
-        question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
+        preprocess = replace(self.parts.preprocess, beside=())  # a prompt is all that there is
+        question = make_question(self.graphs, preprocess, self.precision, ask)
 
         def write(state: TrainState, prompts: np.ndarray, **options: Any) -> np.ndarray:
             return np.asarray(question(*self.measured(state), {"inputs": prompts}, **options))

@@ -21,6 +21,12 @@ those beside it. Sources, augmentation and losses see the arrays by their own na
 OF_THE_LOSS = ("loss_mask", "weights")
 """What a source may add for the loss alone; everything else it adds is given to the model."""
 
+CARRIED = "carried"
+"""Name of the part of a model whose variables hold something of each row of the batch before, [B, ...].
+
+The model makes them for one row, zeros for nothing, and the engine for as many as its batches have. They are saved
+and resumed with the state, but nothing that was learnt: another run, and running means, leave them out."""
+
 
 class Task(StrEnum):
     """What the targets are: which loss, metrics and output size follow."""
@@ -47,6 +53,11 @@ class Kind(StrEnum):
     IMAGE = "image"  # [H, W, C]
     SEQUENCE = "sequence"  # [L, F]
     TOKENS = "tokens"  # int [L], numbers of a vocabulary
+
+    @property
+    def words(self) -> str:
+        """What such rows are called in a sentence."""
+        return {"table": "a table", "image": "pictures", "sequence": "sequences", "tokens": "texts"}[self]
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,9 @@ class Source(Protocol):
 
     `published` holds the row numbers of the splits that the data set's authors fixed (`{"test": ...}`);
     the rest is left to `dltrain.data.split`.
+
+    Where rows continue one another (windows of a text), `spec.more` may have `at`, int32 [], the step at which a
+    row begins, and the source `at`, the same of all rows, int [N].
     """
 
     spec: Spec

@@ -23,7 +23,7 @@ AWAITING = {
 
 ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
 OFFERED = {
-    "data": ("task", "validation", "test"),
+    "data": ("task", "validation", "test", "streams"),
     "model": ("spec", "rngs"),
     "metrics": ("spec",),
     "loss": ("pieces",),

@@ -260,7 +260,10 @@ NODES = {
         "split_seed": Key(whole(0, 2**32 - 1), "decides which rows are train, validation and test"),
         "folds": Key(optional(whole(2)), "cross-validation: cut the training rows into so many", "parts"),
         "fold": Key(whole(0), "which of them is validation in place of data.validation, counted from 0"),
-        "shuffle": Key(FLAG, "a new order in each epoch"),
+        "shuffle": Key(
+            either("streams", FLAG),
+            "a new order in each epoch; streams: each row of a batch goes on in the next (texts)",
+        ),
         "scale": Key(
             one_of("auto", "standard", "unit", "symmetric", "none"),
             "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows; auto: what the model needs",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax.contrib
 
+from dltrain.engine.carried import is_carried
 from dltrain.types import Array
 
 Tree = Any
@@ -22,7 +23,7 @@ def _copied(x: Array) -> Array:
 
 
 def after(ema: Tree, params: Tree, rest: Tree, *, decay: float, count: Array) -> Tree:
-    """Take in the weights that update number `count` (from 1) led to; batch statistics, too.
+    """Take in the weights that update number `count` (from 1) led to; batch statistics, too, but no carried rows.
 
     The result is the mean of all weights so far, those of i updates ago weighted by decay^i: the bias towards the
     initial values, which Adam divides out, does not come in, since the first update's share is 1.
@@ -33,12 +34,12 @@ def after(ema: Tree, params: Tree, rest: Tree, *, decay: float, count: Array) ->
 
     share = (1 - decay) / inverse(count)
 
-    def one(mean: Array, new: Array) -> Array:
-        if not jnp.issubdtype(mean.dtype, jnp.floating):
-            return new
+    def one(path: tuple[Any, ...], mean: Array, new: Array) -> Array:
+        if is_carried(path) or not jnp.issubdtype(mean.dtype, jnp.floating):
+            return new.astype(mean.dtype)
         return mean + share.astype(mean.dtype) * (new.astype(mean.dtype) - mean)
 
-    return jax.tree.map(one, ema, {"params": params, "rest": rest})
+    return jax.tree_util.tree_map_with_path(one, ema, {"params": params, "rest": rest})
 
 
 def measured(params: Tree, rest: Tree, opt_state: Tree, ema: Tree) -> tuple[Tree, Tree]:

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dltrain.data.pipeline import in_order
+from dltrain.data.pipeline import PADDING, in_order
 from dltrain.data.preprocess import Preprocess
+from dltrain.engine.carried import fresh
 from dltrain.engine.chunk import Pick
 from dltrain.engine.decoding import write_about
 from dltrain.engine.feed import Feed
-from dltrain.engine.precision import FLOAT32, Precision
-from dltrain.engine.state import Graphs, Tree
+from dltrain.engine.precision import FLOAT32, Precision, like
+from dltrain.engine.state import Graphs, Tree, split_module
 from dltrain.engine.step import named_values, row_weights
 from dltrain.types import Array, Batch
 
@@ -53,30 +54,34 @@ class Evaluator:
         pick: Pick | None = None,
         precision: Precision = FLOAT32,
         where: Any = None,
+        order: Callable[[np.ndarray, int], np.ndarray] = in_order,
     ) -> None:
         """Prepare for up to `batches` batches a dispatch; more rows than that take several.
 
         `pick` takes the place of the feed's own, and `where` is the sharding of what comes back, on many devices.
+        `order` puts rows, int [N], into batches, int32 [n, B], for a model that carries something to the next.
         """
         self._metrics, self._feed = metrics, feed
-        self._batch_size, self._batches = batch_size, max(1, batches)
+        self._batch_size, self._batches, self._order = batch_size, max(1, batches), order
         self._program = _compile(graphs, loss, metrics, preprocess, pick or feed.pick, precision, where)
         # One program for all of them, and on the device, where later sums will be.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
+        self._fresh = jax.jit(partial(fresh, rows=batch_size), out_shardings=where)
 
     def __call__(self, params: Tree, rest: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these rows, int32 [N]."""
-        sums = self._zero
+        sums, rest = self._zero, self._fresh(rest)
         totals, weights = [], []
-        batches = in_order(rows, self._batch_size)
+        batches = self._order(rows, self._batch_size)
+        there = batches.reshape(-1) != PADDING
         for start in range(0, len(batches), self._batches):
             part = batches[start : start + self._batches]
-            sums, total, weight, _ = self._run(params, rest, part, sums)
+            sums, rest, total, weight, _ = self._run(params, rest, part, sums)
             totals.append(total[: len(part)])  # not looked at yet: the next part is read meanwhile
             weights.append(weight[: len(part)])
         total, weight = (
-            np.concatenate(jax.device_get(parts)).reshape(-1)[: len(rows)].astype(np.float64)
+            np.concatenate(jax.device_get(parts)).reshape(-1)[there].astype(np.float64)
             for parts in (totals, weights)
         )
         values = {name: metric.value(jax.device_get(sums[name])) for name, metric in self._metrics.items()}
@@ -87,12 +92,15 @@ class Evaluator:
                 scalars |= {f"{name}/{part}": float(v) for part, v in value.items()}
             elif name not in arrays:
                 scalars[name] = float(value)
-        return Evaluation(scalars, arrays, rows, total / np.maximum(weight, 1e-12))
+        return Evaluation(scalars, arrays, batches.reshape(-1)[there], total / np.maximum(weight, 1e-12))
 
     def outputs(self, params: Tree, rest: Tree, rows: np.ndarray) -> Any:
-        """Return the model's outputs for these rows, [N, ...] or a dict of such, in the units of the data."""
-        batches = in_order(rows, self._batch_size)[:, None]
-        found = [self._run(params, rest, batch, self._zero)[3] for batch in batches]
+        """Return the model's outputs for these rows, [N, ...] or a dict of such, in the units of the data.
+
+        Nothing is carried from one row to another.
+        """
+        batches, rest = in_order(rows, self._batch_size)[:, None], self._fresh(rest)
+        found = [self._run(params, rest, batch, self._zero)[4] for batch in batches]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *jax.device_get(found))
 
     @property
@@ -103,6 +111,7 @@ class Evaluator:
     def compile(self, params: Tree, rest: Tree) -> jax.stages.Compiled:
         """Compile for parameters of these shapes; a later call finds it compiled."""
         given = self._feed.given(self._batches, self._batch_size)
+        rest = jax.eval_shape(self._fresh, rest)
         return self._program.lower(params, rest, self._feed.shapes, given, 1, self._zero).compile()
 
     def _run(self, params: Tree, rest: Tree, batches: np.ndarray, sums: Any) -> Any:
@@ -126,6 +135,7 @@ def _compile(
         model = nnx.merge(graphs.eval, precision.enter(params), rest, copy=True)
         inputs = precision.enter(preprocess.given(batch))
         outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=None))
+        rest = like(split_module(model)[2], rest)
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = row_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
@@ -134,19 +144,19 @@ def _compile(
         seen = {**seen, "written": write_about(model, inputs, raw)} if writes else seen
         sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
-        return sums, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
+        return sums, rest, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 
     @partial(jax.jit, out_shardings=where)
     def run(params: Tree, rest: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
         shapes = jax.eval_shape(lambda i: one(params, rest, pick(data, given, i), sums), n)
-        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[3])
+        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[4])
         rows = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
-            sums, totals, weights, _ = carry
-            sums, total, weight, outputs = one(params, rest, pick(data, given, i), sums)
-            return sums, totals.at[i].set(total), weights.at[i].set(weight), outputs
+            sums, rest, totals, weights, _ = carry
+            sums, rest, total, weight, outputs = one(params, rest, pick(data, given, i), sums)
+            return sums, rest, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
-        return jax.lax.fori_loop(0, n, body, (sums, rows, rows, outputs))
+        return jax.lax.fori_loop(0, n, body, (sums, rest, rows, rows, outputs))
 
     return run

@@ -47,7 +47,7 @@ class AttentionLSTM(nnx.Module):
         """
         if spec.kind is Kind.TABLE or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
             raise ValueError(
-                f"needs a sequence or a picture with one answer, and this data is a {spec.kind} for {spec.task}"
+                f"needs a sequence or a picture with one answer, and this data is {spec.kind.words} for {spec.task}"
             )
         text = spec.kind is Kind.TOKENS
         self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if text else None

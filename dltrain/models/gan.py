@@ -110,7 +110,7 @@ class DCGAN(nnx.Module):
             kernel_init: initial weights.
         """
         if spec.kind is not Kind.IMAGE:
-            raise ValueError(f"makes pictures, and this data is a {spec.kind}; try model=gan")
+            raise ValueError(f"makes pictures, and this data is {spec.kind.words}; try model=gan")
         self.generator = Generator(channels[::-1], spec, noise, kernel, norm, kernel_init, rngs)
         self.discriminator = CNN(
             channels,

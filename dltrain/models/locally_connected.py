@@ -99,7 +99,7 @@ class LocallyConnected(nnx.Module):
         """
         if spec.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs pictures, and this data is a {spec.kind} of shape {spec.inputs.shape}; try model=mlp"
+                f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
             )
         height, width, depth = spec.inputs.shape
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}

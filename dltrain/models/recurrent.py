@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -79,3 +80,34 @@ class GRULayer(nnx.Module):
         weights = self.kernel[...], self.recurrent[...], self.bias[...], self.recurrent_bias[...]
         states, last = gru(x, *weights, initial=initial[-1] if initial else None, mask=mask)
         return states, (last,)
+
+
+class Carried(nnx.Module):
+    """The last states of a batch of windows, and where in the text these ended: the next batch goes on from there.
+
+    Kept first in, first out: of a batch that comes in pieces, each finds the piece of the batch before.
+    """
+
+    def __init__(self, layers: int, remembers: int, hidden: int) -> None:
+        """Begin with nothing; the engine makes as many rows of it as a batch has."""
+        self.ends = nnx.Cache(jnp.zeros(1, jnp.int32))
+        self.states = nnx.Cache(jnp.zeros((1, layers, remembers, hidden)))
+
+    def before(self, at: Array, dtype: Any) -> list[State]:
+        """Return the state of each layer that windows beginning at `at`, int [B], go on from; no gradient passes.
+
+        That is zeros where another window was read last in this place than the one before.
+        """
+        if len(at) > len(self.ends):
+            raise ValueError(f"a batch of {len(at)} rows, and states are carried for {len(self.ends)}")
+        continues = self.ends[: len(at)] == at
+        states = jnp.where(continues[:, None, None, None], self.states[: len(at)], 0).astype(dtype)
+        return [tuple(layer) for layer in jax.lax.stop_gradient(states).transpose(1, 2, 0, 3)]
+
+    def keep(self, states: list[State], ends: Array, mask: Array | None) -> None:
+        """Take in the last states of windows that end at `ends`, int [B]; nothing of rows whose mask is False."""
+        new = jnp.stack([jnp.stack(state, 1) for state in states], 1).astype(self.states.dtype)
+        if mask is not None:
+            new, ends = jnp.where(mask[:, None, None, None], new, 0), jnp.where(mask, ends, 0)
+        self.ends[...] = jnp.concatenate([self.ends[len(ends) :], ends])
+        self.states[...] = jnp.concatenate([self.states[len(ends) :], new])

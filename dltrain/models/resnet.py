@@ -95,7 +95,7 @@ class ResNet(nnx.Module):
         """
         if spec.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs pictures, and this data is a {spec.kind} of shape {spec.inputs.shape}; try model=mlp"
+                f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
             )
         if not channels or len(channels) != len(blocks):
             raise ValueError(f"channels={[*channels]} blocks={[*blocks]}: needs one of each for every stage")

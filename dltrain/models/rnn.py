@@ -9,7 +9,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.layers import rematerialised
-from dltrain.models.recurrent import GRULayer, LSTMLayer, RNNLayer, State
+from dltrain.models.recurrent import Carried, GRULayer, LSTMLayer, RNNLayer, State
 from dltrain.models.steps import Embedding, check_steps, max_of, mean_of, taken_apart
 from dltrain.ops.recurrent import Squash
 from dltrain.types import Array, Initializer, Kind, Spec, Task
@@ -44,6 +44,7 @@ class Recurrent(nnx.Module):
         embedding: int,
         dropout: float,
         remat: bool,
+        carry: bool,
         **options: Any,
     ) -> None:
         """Build the layers, each by `layer(features, hidden, rngs=rngs, **options)`, and the output.
@@ -59,12 +60,18 @@ class Recurrent(nnx.Module):
             embedding: numbers that stand for a token, where the data is tokens.
             dropout: the probability to drop a unit between layers and before the output, not to keep it.
             remat: compute the values inside each layer again in the backward pass, instead of keeping them.
+            carry: begin a window in the state in which the one before it ended, where that one stood in the same
+                place of the last batch; gradients end there.
             **options: what only this kind of layer takes.
         """
         check_steps(spec)
         self.at_each_step = spec.task is Task.LANGUAGE
         if bidirectional and self.at_each_step:
             raise ValueError("bidirectional=true sees the next token, which it is to foretell; take false")
+        if carry and bidirectional:
+            raise ValueError("bidirectional=true begins at a window's end, and carry=true cannot; take one of them")
+        if carry and "at" not in spec.beside:
+            raise ValueError("carry=true: only rows in streams go on from one another; set data.shuffle=streams")
         tokens = spec.kind is Kind.TOKENS
         self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if tokens else None
         first = embedding if tokens else spec.inputs.size // spec.inputs.shape[0]
@@ -75,12 +82,16 @@ class Recurrent(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(features[-1], spec.outputs, rngs=rngs)
         self.pool, self.remat = pool, remat
+        self.carried = Carried(layers, self.forward[0].remembers, hidden) if carry else None
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
-        del mask  # rows do not see each other
         steps, there = taken_apart(inputs)
-        states, (last, _) = self._read(self._vectors(steps), there, None, rngs)
+        x = self._vectors(steps)
+        before = self.carried.before(inputs["at"], x.dtype) if self.carried else None
+        states, (last, after) = self._read(x, there, before, rngs)
+        if self.carried:
+            self.carried.keep(after, inputs["at"] + steps.shape[1], mask)
         if not self.at_each_step:
             match self.pool:
                 case Pooling.LAST:
@@ -116,7 +127,8 @@ class Recurrent(nnx.Module):
         def one(layer: Any, x: Array, mask: Array | None, initial: State | None) -> tuple[Array, State]:
             return layer(x, mask=mask, initial=initial)
 
-        read, states = rematerialised(one, self.remat), []
+        # Only in training is there a way back, and a loop that decodes cannot take it.
+        read, states = rematerialised(one, self.remat and rngs is not None), []
         for i, forward in enumerate(self.forward):
             x = x if i == 0 else self.dropout(x, rngs=rngs)
             below, (x, state) = x, read(forward, x, there, cache[i] if cache else None)
@@ -147,6 +159,7 @@ class RNN(Recurrent):
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         remat: bool = False,
+        carry: bool = False,
     ) -> None:
         """Build the layers; `activation` is tanh or relu."""
         super().__init__(
@@ -160,6 +173,7 @@ class RNN(Recurrent):
             embedding=embedding,
             dropout=dropout,
             remat=remat,
+            carry=carry,
             activation=activation,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
@@ -184,6 +198,7 @@ class LSTM(Recurrent):
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         remat: bool = False,
+        carry: bool = False,
     ) -> None:
         """Build the layers; `forget_bias` is the initial bias of the forget gates."""
         super().__init__(
@@ -197,6 +212,7 @@ class LSTM(Recurrent):
             embedding=embedding,
             dropout=dropout,
             remat=remat,
+            carry=carry,
             forget_bias=forget_bias,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
@@ -220,6 +236,7 @@ class GRU(Recurrent):
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         remat: bool = False,
+        carry: bool = False,
     ) -> None:
         """Build the layers."""
         super().__init__(
@@ -233,6 +250,7 @@ class GRU(Recurrent):
             embedding=embedding,
             dropout=dropout,
             remat=remat,
+            carry=carry,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
         )

@@ -105,4 +105,6 @@ class Seq2Seq(nnx.Module):
 def check_texts(spec: Spec) -> None:
     """Raise ValueError unless the data is texts with something to write about them."""
     if spec.kind is not Kind.TOKENS or spec.task is not Task.GENERATION:
-        raise ValueError(f"writes about texts, and this data is a {spec.kind} for {spec.task}; try data=reverse")
+        raise ValueError(
+            f"writes about texts, and this data is {spec.kind.words} for {spec.task}; try data=reverse"
+        )

@@ -21,12 +21,12 @@ def taken_apart(inputs: Any) -> tuple[Array, Array | None]:
 
 
 def check_steps(spec: Spec) -> None:
-    """Raise ValueError unless rows are sequences or pictures, with nothing beside them but their lengths."""
+    """Raise ValueError unless rows are sequences or pictures, with nothing beside them but lengths and places."""
     if spec.kind is Kind.TABLE:
         raise ValueError(
             f"needs a sequence or a picture, and this data is a table of {spec.inputs.size} columns; try model=mlp"
         )
-    if others := [name for name in spec.beside if name != "lengths"]:
+    if others := [name for name in spec.beside if name not in ("lengths", "at")]:
         raise ValueError(f"has no use for {', '.join(others)}, which this data gives beside its inputs")
 
 

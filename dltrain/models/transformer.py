@@ -222,7 +222,9 @@ class Transformer(nnx.Module):
         if self.causal:
             before = jnp.tril(jnp.ones((self.length, self.length), bool))[None, None]
             mask = before if mask is None else before & mask
-        read, kept = rematerialised(lambda block, *given: block(*given), self.remat), []
+        # Only in training is there a way back, and a loop that decodes cannot take it.
+        remat = self.remat and rngs is not None
+        read, kept = rematerialised(lambda block, *given: block(*given), remat), []
         for block in self.blocks:
             x, own = read(block, x, mask, rngs)
             kept.append(own)

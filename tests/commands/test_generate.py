@@ -76,4 +76,4 @@ def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
     said = dltrain("data=small_captions", "dry_run=true")
     assert said.code == 2 and "try model=captioner for pictures, model=seq2seq for texts" in said.err
     said = dltrain("data=small_captions", "model=seq2seq", "dry_run=true")
-    assert said.code == 2 and "writes about texts, and this data is a image for generation" in said.err
+    assert said.code == 2 and "writes about texts, and this data is pictures for generation" in said.err

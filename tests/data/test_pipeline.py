@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dltrain.data.pipeline import PADDING, Pipeline, in_order
+from dltrain.data.pipeline import PADDING, RUN, Pipeline, in_order, in_runs, streams
 
 ROWS = np.array([3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377], np.int32)  # 11 rows: batches of 4, 4 and 3
 
@@ -69,3 +69,32 @@ def test_in_order_has_every_row_once_as_it_stands(size):
     assert batches.shape == (-(-11 // size), size)
     np.testing.assert_array_equal(batches.reshape(-1)[:11], ROWS)
     assert (batches.reshape(-1)[11:] == PADDING).all()
+
+
+AT = np.concatenate([np.arange(0, 600, 4), np.arange(2, 400, 4)])  # windows of 4 steps, every 2 at first: 250
+HALF = np.random.default_rng(0).permutation(250)[:249].astype(np.int32)
+
+
+@pytest.mark.parametrize("size", [1, 7, 249, 300])
+def test_in_streams_each_row_goes_on_in_the_next_batch_and_padding_is_at_the_end_only(size):
+    order = streams(HALF, size, at=AT, length=4)
+    np.testing.assert_array_equal(np.sort(order), np.sort(HALF))
+    pipe = Pipeline(order, size, 0, shuffle=False)
+    batches = pipe.indices(0, pipe.steps_per_epoch)
+    assert (batches[:-1] != PADDING).all()
+    goes_on = AT[batches[1:]] == AT[batches[:-1]] + 4
+    breaks = (~goes_on & (batches[1:] != PADDING)).sum()
+    assert breaks <= 2  # where the row is that is left out, and where one row of windows ends and the other begins
+
+
+@pytest.mark.parametrize("size", [1, 4, 300])
+def test_in_runs_has_every_row_once_each_behind_the_same_one(size):
+    batches = in_runs(HALF, size, at=AT, length=4)
+    assert batches.shape[1] == size and len(batches) % RUN == 0
+    np.testing.assert_array_equal(np.sort(batches[batches != PADDING]), np.sort(HALF))
+    column = batches.T.reshape(size, -1, RUN).reshape(-1, RUN)
+    assert {tuple(run[run != PADDING]) for run in column} - {()} == {
+        tuple(run[run != PADDING]) for run in in_runs(HALF, 9, at=AT, length=4).T.reshape(-1, RUN)
+    } - {()}
+    ends, begins = batches[RUN - 1 :: RUN], batches[::RUN]  # of runs that stand behind one another
+    assert not (AT[ends[:-1]] + 4 == AT[begins[1:]])[ends[:-1] != PADDING].any()

@@ -41,7 +41,7 @@ def test_the_last_characters_are_for_validation_each_once_and_no_training_window
     held = source.published["validation"]
     assert "".join(texts(source, "targets", held)) == TEXT[border + 1 :][: 10 * len(held)]
     assert len(TEXT) - border - 1 - 10 * len(held) < 10
-    assert source._starts[: held[0]].max() + 10 < border <= source._starts[: held[0]].max() + 10 + 3
+    assert source.at[: held[0]].max() + 10 < border <= source.at[: held[0]].max() + 10 + 3
     assert len(source.published["test"]) == 0
 
 
@@ -52,7 +52,16 @@ def test_a_test_split_stands_behind_validation(path):
         "".join(texts(source, "inputs", source.published["test"]))
         == TEXT[border:][: 5 * (round(len(TEXT) * 0.2) // 5)]
     )
-    assert source._starts[source.published["validation"]].max() + 5 < border
+    assert source.at[source.published["validation"]].max() + 5 < border
+
+
+def test_in_streams_each_window_bears_its_place(path):
+    source = Characters(path, length=10, stride=5, streams=True)
+    rows = source.read(np.arange(len(source)))
+    check_rows(rows, source.spec)
+    assert source.spec.beside == ("at",)
+    for at, text in zip(rows["at"], texts(source, "inputs"), strict=True):
+        assert TEXT[at : at + 10] == text
 
 
 def test_one_character_changes_the_fingerprint(tmp_path, path):
@@ -85,6 +94,10 @@ def test_a_bad_text_is_refused(tmp_path, content, options, message):
     [
         ({"length": 0}, "data.length=0: must be a whole number"),
         ({"stride": -1}, "data.stride=-1: must be a whole number"),
+        (
+            {"streams": True, "stride": 3},
+            "data.stride=3: with data.shuffle=streams a window begins where another ends",
+        ),
         ({"task": "binary"}, "data.task=binary: a text is for language"),
         ({"path": None}, "data.path: name a text"),
     ],

@@ -135,9 +135,9 @@ def test_logits_equal_torch(name, theirs, filled, called, close):
 
 
 def test_other_data_is_refused(spec, filled):
-    with pytest.raises(ValueError, match="writes about texts, and this data is a image for classification"):
+    with pytest.raises(ValueError, match="writes about texts, and this data is pictures for classification"):
         filled(lambda rngs: Seq2Seq(6, spec=spec, rngs=rngs))
-    with pytest.raises(ValueError, match="writes about pictures, and this data is a image for classification"):
+    with pytest.raises(ValueError, match="writes about pictures, and this data is pictures for classification"):
         filled(lambda rngs: Captioner(6, spec=spec, rngs=rngs))
     with pytest.raises(ValueError, match="hidden=5 must be even"):
         filled(lambda rngs: Seq2Seq(5, spec=TEXTS, rngs=rngs))

@@ -1,5 +1,7 @@
 """Rematerialisation changes no number, and less is kept for the backward pass."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
+from dltrain.engine.decoding import write_on
 from dltrain.engine.state import split_module
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
@@ -14,8 +17,9 @@ from dltrain.models.locally_connected import LocallyConnected
 from dltrain.models.maxout import Maxout
 from dltrain.models.mlp import MLP
 from dltrain.models.resnet import ResNet
-from dltrain.models.rnn import LSTM
+from dltrain.models.rnn import GRU, LSTM
 from dltrain.models.transformer import Transformer
+from dltrain.types import ArraySpec, Kind, Spec, Task
 
 MODELS = {
     "mlp": lambda **given: MLP((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
@@ -50,3 +54,17 @@ def test_rematerialisation_changes_no_number_and_less_is_kept(name, spec, arrays
     for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert kept_less < kept
+
+
+@pytest.mark.parametrize("make", [partial(GRU, 4), partial(Transformer, 1, 1, 4, 4)])
+def test_a_text_is_written_all_the_same(make, filled):
+    window = ArraySpec((4,), "int32")
+    text = Spec(window, window, Task.LANGUAGE, Kind.TOKENS, vocabulary=tuple("abc"))
+
+    @partial(jax.jit, static_argnums=0)
+    def written(graph, state):
+        return write_on(nnx.merge(graph, state, copy=True), jnp.zeros((2, 3), jnp.int32), length=6)
+
+    models = [filled(lambda rngs, on=on: make(spec=text, rngs=rngs, remat=on)) for on in (False, True)]
+    plain, again = (written(*nnx.split(model)) for model in models)
+    np.testing.assert_array_equal(plain, again)

@@ -32,6 +32,7 @@ class Characters:
         validation: `data.validation`, a fraction of the characters that are not for testing.
         test: `data.test`, a fraction of all characters.
         task: `language`.
+        streams: whether each window is given with its place in the text, `at` int32 [] (`data.shuffle=streams`).
 
     Raises:
         DataError: the file is missing, is no UTF-8, or is too short for a window in each split.
@@ -49,12 +50,18 @@ class Characters:
         validation: float = 0.1,
         test: float = 0.0,
         task: Task = Task.LANGUAGE,
+        streams: bool = False,
     ) -> None:
         if task is not Task.LANGUAGE:
             raise ConfigError(f"data.task={task}: a text is for language")
         for key, value in (("length", length), ("stride", stride)):
             if value is not None and value < 1:
                 raise ConfigError(f"data.{key}={value}: must be a whole number ≥ 1")
+        if streams and length % (stride or length):
+            raise ConfigError(
+                f"data.stride={stride}: with data.shuffle=streams a window begins where another ends, so that the "
+                f"stride must divide data.length={length}; null always does"
+            )
         found = _find(path, name, file, mirrors)
         self._codes, vocabulary = _encode(_text(found))
         held = len(self._codes)
@@ -71,26 +78,27 @@ class Characters:
                     f"{found}: {high - low} of its {held} characters are for {split}, and data.length={length} "
                     f"needs {length + 1} at least; try a longer text or a smaller data.length"
                 )
-        self._starts, self._length = np.concatenate(list(starts.values())), length
+        self.at, self._length = np.concatenate(list(starts.values())), length
         ends = np.cumsum([len(s) for s in starts.values()])
         self.published: Mapping[str, np.ndarray] = {
             "validation": np.arange(ends[0], ends[1]),
             "test": np.arange(ends[1], ends[2]),
         }
         window = ArraySpec((length,), "int32")
-        self.spec = Spec(window, window, Task.LANGUAGE, Kind.TOKENS, vocabulary=vocabulary)
+        self._more = {"at": ArraySpec((), "int32")} if streams else {}
+        self.spec = Spec(window, window, Task.LANGUAGE, Kind.TOKENS, vocabulary=vocabulary, more=self._more)
         self.fingerprint = fingerprint({"codes": self._codes, "vocabulary": np.array(vocabulary)})
 
     def __len__(self) -> int:
         """Return the number of windows, all splits together."""
-        return len(self._starts)
+        return len(self.at)
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Cut these windows out of the text, int [B]."""
-        windows = self._codes[self._starts[indices][:, None] + np.arange(self._length + 1)[None, :]].astype(
-            np.int32
-        )
-        return {"inputs": windows[:, :-1], "targets": windows[:, 1:]}
+        at = self.at[indices]
+        windows = self._codes[at[:, None] + np.arange(self._length + 1)[None, :]].astype(np.int32)
+        more = {name: at.astype(np.int32) for name in self._more}
+        return {"inputs": windows[:, :-1], "targets": windows[:, 1:], **more}
 
 
 def _find(path: str | None, name: str | None, file: Mapping[str, str] | None, mirrors: Sequence[str]) -> Path:
