@@ -55,7 +55,8 @@ class Captioner(nnx.Module):
         """
         if spec.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
             raise ValueError(
-                f"writes about pictures, and this data is {spec.kind.words} for {spec.task}; try data=digit_captions"
+                f"writes about pictures, and this data is {spec.kind.words} for {spec.task}; "
+                "try data=digit_captions"
             )
         state = replace(spec, task=Task.REGRESSION, targets=ArraySpec((2 * hidden,), "float32"))
         self.encoder = CNN(
