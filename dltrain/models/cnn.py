@@ -74,7 +74,8 @@ class CNN(nnx.Module):
             norm: after each convolution, before the activation.
             gather: how the last feature maps become one vector.
             dense: units of the hidden dense layers.
-            dropout: the probability to drop a unit of a dense layer's output, not to keep it.
+            dropout: the probability to drop a unit of a dense layer's output, not to keep it; without dense layers,
+                of the vector that goes into the last one.
             activation: after each layer but the last.
             kernel_init: initial weights.
             bias_init: initial biases.
@@ -126,6 +127,8 @@ class CNN(nnx.Module):
                 x = x.mean((1, 2))
             case Gather.MAX:
                 x = x.max((1, 2))
+        if not self.dense:
+            return self.head(self.dropout(x, rngs=rngs))
         for layer in self.dense:
             x = self.dropout(self.activation(layer(x)), rngs=rngs)
         return self.head(x)

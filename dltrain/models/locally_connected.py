@@ -91,7 +91,8 @@ class LocallyConnected(nnx.Module):
             window: height, width and stride of the pooling.
             norm: after each locally connected layer, before the activation; batch norm over all places.
             dense: units of the hidden dense layers.
-            dropout: the probability to drop a unit of a dense layer's output, not to keep it.
+            dropout: the probability to drop a unit of a dense layer's output, not to keep it; without dense layers,
+                of the vector that goes into the last one.
             activation: after each layer but the last.
             kernel_init: initial weights.
             bias_init: initial biases.
@@ -128,6 +129,8 @@ class LocallyConnected(nnx.Module):
         for layer, norm in zip(self.local, self.norms, strict=True):
             x = block(layer, norm, x, mask)
         x = x.reshape(len(x), -1)
+        if not self.dense:
+            return self.head(self.dropout(x, rngs=rngs))
         for layer in self.dense:
             x = self.dropout(self.activation(layer(x)), rngs=rngs)
         return self.head(x)

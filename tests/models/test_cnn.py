@@ -13,6 +13,7 @@ PICTURES = Spec(
     ArraySpec((9, 8, 2), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, tuple("abc")
 )
 X = np.random.default_rng(0).normal(size=(4, 9, 8, 2)).astype(np.float32)
+SIZE = 4 * 4 * 2  # of what the convolutions below leave of a picture
 
 
 def in_torch(torch, model, options, x):
@@ -71,13 +72,14 @@ def test_it_equals_torch(options, filled, called):
     np.testing.assert_allclose(called(model, X)[0], in_torch(torch, model, options, X), rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_stands_after_each_dense_layer(filled):
-    model = filled(lambda rngs: CNN((2,), spec=PICTURES, rngs=rngs, dense=(7, 5), dropout=0.5))
+@pytest.mark.parametrize(("dense", "shapes"), [((7, 5), [(4, 7), (4, 5)]), ((), [(4, SIZE)])])
+def test_dropout_stands_after_each_dense_layer_or_where_one_would_be(dense, shapes, filled):
+    model = filled(lambda rngs: CNN((2,), spec=PICTURES, rngs=rngs, dense=dense, dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []
     model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
     jax.eval_shape(lambda: model(X, mask=None, rngs=None))
-    assert calls == [(4, 7), (4, 5)]
+    assert calls == shapes
 
 
 def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():

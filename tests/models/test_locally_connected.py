@@ -15,6 +15,7 @@ PICTURES = Spec(
     ArraySpec((7, 6, 2), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, tuple("abc")
 )
 X = np.random.default_rng(0).normal(size=(4, 7, 6, 2)).astype(np.float32)
+SIZE = 3 * 3 * 2  # of what the layers below leave of a picture
 
 
 def in_numpy(params, x, *, kernel, stride, padding, pool):
@@ -69,13 +70,14 @@ def test_each_place_starts_as_a_convolution_does_and_unlike_the_others():
     assert len({float(k) for k in kernel[:, :, 0, 0, 0].ravel()}) == 42
 
 
-def test_dropout_stands_after_each_dense_layer(filled):
-    model = filled(lambda rngs: LocallyConnected((2,), spec=PICTURES, rngs=rngs, dense=(7, 5), dropout=0.5))
+@pytest.mark.parametrize(("dense", "shapes"), [((7, 5), [(4, 7), (4, 5)]), ((), [(4, SIZE)])])
+def test_dropout_stands_after_each_dense_layer_or_where_one_would_be(dense, shapes, filled):
+    model = filled(lambda rngs: LocallyConnected((2,), spec=PICTURES, rngs=rngs, dense=dense, dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []
     model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
     jax.eval_shape(lambda: model(X, mask=None, rngs=None))
-    assert calls == [(4, 7), (4, 5)]
+    assert calls == shapes
 
 
 def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():
