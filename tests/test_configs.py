@@ -27,7 +27,7 @@ NEEDS = {  # what a choice needs beside itself to fit together
     **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc", "average_precision")},
     **{f"metrics={name}": ("data=small_captions", "model=captioner") for name in ("generation", "exact_match")},
     "model=captioner": ("data=small_captions",),
-    "model=seq2seq": ("data=reverse",),
+    **{f"model={name}": ("data=reverse",) for name in ("seq2seq", "seq2seq_transformer")},
     "data=pairs": ("data.path=pairs.txt",),
     "model=unet": ("data=digit_masks",),
     **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},

@@ -79,7 +79,8 @@ def _way(program: Program, folder: RunFolder) -> Way:
         return Way("writes about rows of its data: split=test rows=5", takes, _check_rows, _rows)
     raise ConfigError(
         f"generate: {folder.path} is a run of task={task}, which writes nothing; language models do "
-        "(rnn, lstm, gru and transformer of a text), and captioner and seq2seq; gan, dcgan and rbm draw examples"
+        "(rnn, lstm, gru and transformer of a text), and captioner, seq2seq and seq2seq_transformer; "
+        "gan, dcgan and rbm draw examples"
     )
 
 

@@ -17,8 +17,13 @@ def attention(queries: Array, keys: Array, values: Array, *, mask: Array | None 
             "queries [B, H, M, D], keys and values [B, H, L, D] are needed, "
             f"found {queries.shape}, {keys.shape} and {values.shape}"
         )
+    return attention_weights(queries, keys, mask=mask).astype(values.dtype) @ values
+
+
+def attention_weights(queries: Array, keys: Array, *, mask: Array | None = None) -> Array:
+    """Return `softmax(q·k / √D)`, [B, H, M, L], in float32 at least; shapes and mask as of `attention`."""
     # The queries are scaled, not the scores: there are fewer of them as soon as L is above D.
     scores = queries * jnp.asarray(queries.shape[-1] ** -0.5, queries.dtype) @ keys.swapaxes(-1, -2)
     wide = scores if scores.dtype.itemsize >= 4 else scores.astype(jnp.float32)
     wide = wide if mask is None else jnp.where(mask, wide, -jnp.inf)
-    return jax.nn.softmax(wide, axis=-1).astype(values.dtype) @ values
+    return jax.nn.softmax(wide, axis=-1)

@@ -1,5 +1,7 @@
 """Models that write: equal to PyTorch with the same weights, the same step by step, blind to padding."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,10 @@ from flax import nnx
 
 from dltrain.engine.decoding import write_about
 from dltrain.engine.precision import PRECISIONS
+from dltrain.models.blocks import Positions
 from dltrain.models.captioner import Captioner
 from dltrain.models.seq2seq import Seq2Seq
+from dltrain.models.seq2seq_transformer import Seq2SeqTransformer
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
 RNG = np.random.default_rng(0)
@@ -37,12 +41,15 @@ PICTURES = Spec(
 LENGTHS = np.array([5, 1, 3], np.int32)
 READ = np.where(np.arange(5) < LENGTHS[:, None], RNG.integers(3, 7, (3, 5)), 0).astype(np.int32)
 TOKENS = np.concatenate([np.ones((3, 1)), RNG.integers(3, 7, (3, 3))], 1).astype(np.int32)
+PAIRS = {"main": READ, "lengths": LENGTHS, "tokens": TOKENS}
 GIVEN = {
-    "seq2seq": {"main": READ, "lengths": LENGTHS, "tokens": TOKENS},
+    "seq2seq": PAIRS,
+    "seq2seq_transformer": PAIRS,
     "captioner": {"main": RNG.normal(size=(3, 4, 4, 1)).astype(np.float32), "tokens": TOKENS},
 }
 MODELS = {
     "seq2seq": lambda rngs: Seq2Seq(6, spec=TEXTS, rngs=rngs, embedding=3),
+    "seq2seq_transformer": lambda rngs: Seq2SeqTransformer(2, 2, 8, 12, spec=TEXTS, rngs=rngs),
     "captioner": lambda rngs: Captioner(6, spec=PICTURES, rngs=rngs, channels=(2,), dense=(5,), embedding=3),
 }
 
@@ -59,13 +66,25 @@ def test_step_by_step_it_says_what_it_says_at_once(name, filled, called, close):
         close(np.asarray(logits), at_once[:, t])
 
 
-def test_padding_is_not_seen(filled, called):
-    model = filled(MODELS["seq2seq"])
-    outputs, _ = called(model, GIVEN["seq2seq"])
-    longer = {**GIVEN["seq2seq"], "main": np.pad(READ, ((0, 0), (0, 3)), constant_values=4)}
-    found, _ = called(model, longer)
+def transformer_of(length):
+    """Make one that reads up to `length` tokens; what is learnt has a fixed length, what is computed has none."""
+    spec = replace(TEXTS, inputs=ArraySpec((length,), "int32"))
+    return lambda rngs: Seq2SeqTransformer(2, 2, 8, 12, spec=spec, rngs=rngs, positions=Positions.SINUSOIDAL)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [(MODELS["seq2seq"], MODELS["seq2seq"]), (transformer_of(5), transformer_of(8))],
+    ids=["seq2seq", "seq2seq_transformer"],
+)
+def test_padding_is_not_seen(short, long, filled, called):
+    model = filled(short)
+    outputs, _ = called(model, PAIRS)
+    longer = {**PAIRS, "main": np.pad(READ, ((0, 0), (0, 3)), constant_values=4)}
+    found, _ = called(filled(long), longer)
     np.testing.assert_allclose(found, outputs, rtol=0, atol=1e-6 * np.abs(outputs).max())
-    weights = np.asarray(model.attention(GIVEN["seq2seq"]))
+    weights = np.asarray(nnx.jit(type(model).attention)(model, PAIRS))
+    assert weights.shape == (3, 4, 5)
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
     assert not weights[1, :, 1:].any()
 
@@ -134,9 +153,92 @@ def test_logits_equal_torch(name, theirs, filled, called, close):
     close(outputs, theirs(torch, model, GIVEN[name]).detach().numpy())
 
 
+CUTS = slice(0, 8), slice(8, 24)  # queries; keys and values
+
+
+def linear(name, layer):
+    """Name a layer's arrays as PyTorch does, and lay them out as it does."""
+    return {f"{name}.weight": layer["kernel"].T, f"{name}.bias": layer["bias"]}
+
+
+def multihead(name, query, keys_values, out):
+    """Queries, keys and values are one product there."""
+    both = {part: np.concatenate([query[part], keys_values[part]], -1) for part in ("kernel", "bias")}
+    return {
+        f"{name}.in_proj_weight": both["kernel"].T,
+        f"{name}.in_proj_bias": both["bias"],
+        **linear(f"{name}.out_proj", out),
+    }
+
+
+def stack_in_torch(name, blocks, norm):
+    """Name the arrays of an encoder or a decoder."""
+    named, norms = {}, {f"{name}.norm": norm}
+    for i, block in blocks.items():
+        layer, order = f"{name}.layers.{i}", ["norm_attention", "norm_dense"]
+        query, rest = (jax.tree.map(lambda a, of=of: a[..., of], block["attention"]["qkv"]) for of in CUTS)
+        named |= multihead(f"{layer}.self_attn", query, rest, block["attention"]["out"])
+        named |= linear(f"{layer}.linear1", block["up"]) | linear(f"{layer}.linear2", block["down"])
+        if "cross" in block:
+            order.insert(1, "norm_cross")
+            cross = [block["cross"][part] for part in ("query", "keys_values", "out")]
+            named |= multihead(f"{layer}.multihead_attn", *cross)
+        norms |= {f"{layer}.norm{k}": block[norm] for k, norm in enumerate(order, 1)}
+    named |= {f"{norm}.weight": arrays["scale"] for norm, arrays in norms.items()}
+    return named | {f"{norm}.bias": arrays["bias"] for norm, arrays in norms.items()}
+
+
+def transformer_in_torch(arrays):
+    """Name parameters, or their gradients, as `torch.nn.Transformer` and what is put around it below."""
+    arrays = jax.tree.map(np.asarray, arrays)
+    return {
+        "embedding": arrays["embedding"]["table"],
+        "positions_read": arrays["positions_read"],
+        "positions_written": arrays["positions_written"],
+        **linear("head", arrays["head"]),
+        **stack_in_torch("encoder", arrays["encoder"], arrays["norm_read"]),
+        **stack_in_torch("decoder", arrays["decoder"], arrays["norm_written"]),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_the_transformer_and_its_gradients_equal_torch(filled, differentiated, close, x64):
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
+    graph, params = nnx.split(filled(MODELS["seq2seq_transformer"]))
+    model = nnx.merge(graph, jax.tree.map(np.float64, params))  # in float32 small gradients are 1.1e-5 off
+    outputs, gradients = differentiated(model, PAIRS)
+    weights = transformer_in_torch(nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    options = {"layer_norm_eps": 1e-6, "batch_first": True, "norm_first": True}
+    module = torch.nn.Transformer(8, 2, 2, 2, 12, 0.0, "gelu", **options)
+    module.head = torch.nn.Linear(8, len(WORDS))
+    module.double()
+    for name in ("embedding", "positions_read", "positions_written"):
+        module.register_parameter(name, torch.nn.Parameter(torch.empty(weights[name].shape, dtype=torch.float64)))
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    read, tokens = (module.embedding[torch.from_numpy(given).long()] for given in (READ, TOKENS))
+    absent = torch.from_numpy(np.arange(5) >= LENGTHS[:, None])
+    states = module(
+        read + module.positions_read,
+        tokens + module.positions_written,
+        tgt_mask=torch.triu(torch.ones(4, 4, dtype=torch.bool), 1),
+        src_key_padding_mask=absent,
+        memory_key_padding_mask=absent,
+    )
+    theirs = module.head(states)
+    close(outputs, theirs.detach().numpy())
+    theirs.square().sum().backward()
+    found = transformer_in_torch(gradients)
+    for name, parameter in module.named_parameters():
+        close(found[name], parameter.grad.numpy(), name)
+
+
 def test_other_data_is_refused(spec, filled):
     with pytest.raises(ValueError, match="writes about texts, and this data is pictures for classification"):
         filled(lambda rngs: Seq2Seq(6, spec=spec, rngs=rngs))
+    with pytest.raises(ValueError, match="writes about texts, and this data is pictures for classification"):
+        filled(lambda rngs: Seq2SeqTransformer(spec=spec, rngs=rngs))
+    with pytest.raises(ValueError, match="width=10 cannot be shared by heads=4; try heads=2"):
+        filled(lambda rngs: Seq2SeqTransformer(width=10, spec=TEXTS, rngs=rngs))
     with pytest.raises(ValueError, match="writes about pictures, and this data is pictures for classification"):
         filled(lambda rngs: Captioner(6, spec=spec, rngs=rngs))
     with pytest.raises(ValueError, match="hidden=5 must be even"):

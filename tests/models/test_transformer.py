@@ -10,7 +10,8 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.engine.state import split_module
-from dltrain.models.transformer import Attention, Block, Pool, Positions, Transformer, sinusoidal
+from dltrain.models.blocks import Attention, Block, Positions, sinusoidal
+from dltrain.models.transformer import Pool, Transformer
 from dltrain.ops.attention import attention
 from dltrain.types import ArraySpec, Kind, Spec, Task
 

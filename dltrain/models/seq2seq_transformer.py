@@ -1,0 +1,129 @@
+"""A sequence from a sequence by attention alone: an encoder reads, and a decoder looks back at what it has read."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import activations, initializers
+from dltrain.models.attention import steps_of
+from dltrain.models.blocks import (
+    Block,
+    Memory,
+    Positions,
+    causal,
+    check_width,
+    drawn_places,
+    embedding_init,
+    nothing_kept,
+    places,
+    step_through,
+    through,
+)
+from dltrain.models.seq2seq import check_texts
+from dltrain.models.steps import Embedding
+from dltrain.types import Activation, Array, Initializer, Spec
+
+Cache = dict[str, Any]
+"""What the decoder knows: at which `position []` the next token will stand, what its blocks have `Kept` of those
+before, and the `memories` of what was read, one for each block."""
+
+
+class Seq2SeqTransformer(nnx.Module):
+    """Texts and the tokens written so far -> the next token of each position, [B, L written, V].
+
+    The encoder sees all steps of a text; the decoder sees what is written so far and, in each block, the encoder's
+    states (Vaswani et al., arXiv:1706.03762), pre-norm (Xiong et al., arXiv:2002.04745).
+    """
+
+    def __init__(
+        self,
+        layers: int = 2,
+        heads: int = 4,
+        width: int = 128,
+        feedforward: int = 512,
+        *,
+        spec: Spec,
+        rngs: nnx.Rngs,
+        dropout: float = 0.0,
+        positions: Positions = Positions.LEARNED,
+        activation: Activation = activations.gelu,
+        kernel_init: Initializer = initializers.glorot_uniform(),
+        remat: bool = False,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            layers: blocks of the encoder, and as many of the decoder.
+            heads: of each attention; they share the width.
+            width: of the states.
+            feedforward: units between the two dense layers of a block.
+            spec: what the data delivers; texts to be written about.
+            rngs: for the initial values.
+            dropout: the probability to drop a unit of the embedded steps or of what a part adds, not to keep it.
+            positions: how a step says where it stands.
+            activation: between the dense layers.
+            kernel_init: initial weights of all products but the last.
+            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+        """
+        check_texts(spec)
+        check_width(width, heads, positions)
+        (self.read,), (self.written,) = spec.inputs.shape, spec.targets.shape
+        self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=embedding_init(positions))
+        self.positions_read = drawn_places(positions, self.read, width, rngs=rngs)
+        self.positions_written = drawn_places(positions, self.written, width, rngs=rngs)
+        parts: dict[str, Any] = {"dropout": dropout, "activation": activation, "kernel_init": kernel_init}
+        sizes = (width, heads, feedforward)
+        self.encoder = nnx.List([Block(*sizes, rngs=rngs, **parts) for _ in range(layers)])
+        self.norm_read = nnx.LayerNorm(width, rngs=rngs)
+        self.decoder = nnx.List([Block(*sizes, rngs=rngs, cross=True, **parts) for _ in range(layers)])
+        self.norm_written = nnx.LayerNorm(width, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(width, spec.outputs, rngs=rngs)
+        self.remat = remat
+
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        """Return the logits, float [B, L written, V]."""
+        del mask  # rows do not see each other
+        x, memories = self._given(inputs, rngs)
+        x, _ = through(self.decoder, x, causal(self.written), rngs, memories=memories, remat=self.remat)
+        return self.head(self.norm_written(x))
+
+    def attention(self, inputs: Any) -> Array:
+        """Return where each token of the truth was looked for, float [B, L written, L]; sums of rows are 1.
+
+        It is the mean over the heads of the last block.
+        """
+        x, memories = self._given(inputs, None)
+        *earlier, (last, memory) = zip(self.decoder, memories, strict=True)
+        for block, remembered in earlier:
+            x, _ = block(x, causal(self.written), None, remembered)
+        return last.weights(x, causal(self.written), memory).mean(1)
+
+    def begin(self, inputs: Any, count: int) -> Cache:
+        """Return the cache before the first token, with room for as many as the targets have; see `Decoder`."""
+        kept = nothing_kept(self.decoder, count, self.written)
+        return {"position": jnp.int32(0), "memories": self._encode(inputs, None), **kept}
+
+    def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
+        """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
+        at = cache["position"]
+        where = jax.lax.dynamic_slice_in_dim(places(self.positions_written, self.written, self.head), at, 1)
+        x = self.embedding(tokens[:, None]) + where[None]
+        x, kept = step_through(self.decoder, x, cache, at, memories=cache["memories"])
+        return self.head(self.norm_written(x))[:, 0], {**cache, "position": at + 1, **kept}
+
+    def _given(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, list[Memory]]:
+        """Return what the decoder is given: the tokens so far, embedded, and what its blocks look back at."""
+        memories = self._encode(inputs, rngs)
+        where = places(self.positions_written, self.written, self.head)
+        return self.dropout(self.embedding(inputs["tokens"]) + where[None], rngs=rngs), memories
+
+    def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> list[Memory]:
+        where = places(self.positions_read, self.read, self.head)
+        x = self.dropout(self.embedding(inputs["main"]) + where[None], rngs=rngs)
+        there = steps_of(inputs["lengths"], self.read)[:, None, None, :]
+        x, _ = through(self.encoder, x, there, rngs, remat=self.remat)
+        states = self.norm_read(x)
+        return [block.cross.remember(states, there) for block in self.decoder]
