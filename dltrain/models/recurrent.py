@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -94,15 +93,16 @@ class Carried(nnx.Module):
         self.states = nnx.Cache(jnp.zeros((1, layers, remembers, hidden)))
 
     def before(self, at: Array, dtype: Any) -> list[State]:
-        """Return the state of each layer that windows beginning at `at`, int [B], go on from; no gradient passes.
+        """Return the state of each layer that windows beginning at `at`, int [B], go on from.
 
-        That is zeros where another window was read last in this place than the one before.
+        That is zeros where another window was read last in this place than the one before. No gradient goes further
+        back: the states are no function of the parameters here.
         """
         if len(at) > len(self.ends):
             raise ValueError(f"a batch of {len(at)} rows, and states are carried for {len(self.ends)}")
         continues = self.ends[: len(at)] == at
         states = jnp.where(continues[:, None, None, None], self.states[: len(at)], 0).astype(dtype)
-        return [tuple(layer) for layer in jax.lax.stop_gradient(states).transpose(1, 2, 0, 3)]
+        return [tuple(layer) for layer in states.transpose(1, 2, 0, 3)]
 
     def keep(self, states: list[State], ends: Array, mask: Array | None) -> None:
         """Take in the last states of windows that end at `ends`, int [B]; nothing of rows whose mask is False."""
