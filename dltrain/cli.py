@@ -84,11 +84,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _interrupt(number: int, frame: Any) -> None:
-    """Raise KeyboardInterrupt, a moment later where it would be lost: jax runs Python in the garbage collector."""
-    if frame is not None and frame.f_code.co_name == "_xla_gc_callback":
-        threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
-    else:
-        raise KeyboardInterrupt
+    """Raise KeyboardInterrupt, a moment later where it would be lost or kill the process.
+
+    jax runs Python in the garbage collector, which swallows it; a C++ library that is being imported may crash.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "_xla_gc_callback" or frame.f_code.co_filename.startswith("<frozen importlib"):
+            threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _raised_elsewhere(raised: Any) -> None:

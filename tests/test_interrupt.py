@@ -29,6 +29,18 @@ def wait_for_step(run: Path, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
+def wait_for_jax(process: int) -> None:
+    """Wait until the process imports jax: it is past its own first lines then."""
+    maps = Path(f"/proc/{process}/maps")
+    if not maps.exists():
+        time.sleep(1.5)
+        return
+    end = time.monotonic() + 60
+    while "jaxlib" not in maps.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def stopped(dltrain, tmp_path_factory):
     """Two runs, stopped by SIGINT and by SIGTERM; while the first trained, others wanted its folder."""
@@ -130,7 +142,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 def test_an_interrupt_before_training_leaves_with_130_and_without_a_traceback(tmp_path):
     process = start("data=iris", "output_dir=run", cwd=tmp_path)
-    time.sleep(1.5)  # while jax is imported
+    wait_for_jax(process.pid)
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -41,7 +41,7 @@ class UNet(nnx.Module):
         """
         if spec.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
             raise ValueError(
-                f"needs pictures with a class for each pixel, and this data is of kind {spec.kind}, for "
+                f"needs pictures with a class for each pixel, and this data is {spec.kind.words} for "
                 f"{spec.task}; try data=digit_masks"
             )
         height, width, depth = spec.inputs.shape

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.ad_checkpoint import print_saved_residuals
 
 from dltrain.engine.decoding import write_about
 from dltrain.engine.precision import PRECISIONS
@@ -98,6 +99,20 @@ def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, 
     assert jax.eval_shape(lambda: model(given, mask=None, rngs=None)).dtype == jnp.bfloat16
     batch = {"targets": TOKENS, "mask": jnp.ones(3, bool)}
     assert jax.eval_shape(lambda: write_about(model, given, batch)).shape == TOKENS.shape
+
+
+def test_rematerialisation_keeps_nothing_inside_the_blocks_of_either_stack(filled, capsys):
+    """That it changes no number is tested with the transformer, whose stacks these are."""
+
+    def kept(remat):
+        model = filled(lambda rngs: Seq2SeqTransformer(1, 1, 4, 4, spec=TEXTS, rngs=rngs, remat=remat))
+        graph, params = nnx.split(model)
+        print_saved_residuals(lambda params: nnx.merge(graph, params)(PAIRS, mask=None, rngs=None), params)
+        activated = [line for line in capsys.readouterr().out.splitlines() if "(gelu)" in line]
+        return {line.partition("]")[0] + "]" for line in activated}
+
+    assert kept(False) == {"f32[3,5,4]", "f32[3,4,4]"}
+    assert kept(True) == set()
 
 
 def tensor(torch, parameter):

@@ -18,7 +18,6 @@ from dltrain.models.maxout import Maxout
 from dltrain.models.mlp import MLP
 from dltrain.models.resnet import ResNet
 from dltrain.models.rnn import GRU, LSTM
-from dltrain.models.seq2seq_transformer import Seq2SeqTransformer
 from dltrain.models.transformer import Transformer
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
@@ -30,22 +29,12 @@ MODELS = {
     "resnet": lambda **given: ResNet((2, 3), (1, 1), **given),
     "lstm": lambda **given: LSTM(3, layers=2, bidirectional=True, **given),
     "transformer": lambda **given: Transformer(2, 1, 4, 4, **given),
-    "seq2seq transformer": lambda **given: Seq2SeqTransformer(1, 1, 4, 4, **given),
-}
-TEXTS = Spec(
-    ArraySpec((3,), "int32"), ArraySpec((2,), "int32"), Task.GENERATION, Kind.TOKENS, vocabulary=tuple("abcd")
-)
-READ = {
-    "main": np.arange(18).reshape(6, 3) % 4,
-    "lengths": np.arange(6) % 4,
-    "tokens": np.arange(12).reshape(6, 2) % 4,
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_rematerialisation_changes_no_number_and_less_is_kept(name, spec, arrays, filled, capsys):
     x, mask = arrays["inputs"][:6], np.arange(6) < 5
-    spec, x = (TEXTS, jax.tree.map(np.int32, READ)) if name.startswith("seq2seq") else (spec, x)
 
     def run(remat):
         model = filled(lambda rngs: MODELS[name](spec=spec, rngs=rngs, remat=remat))

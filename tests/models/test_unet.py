@@ -50,6 +50,6 @@ def test_data_that_cannot_be_halved_or_are_no_pictures_are_refused():
         UNet((1, 2, 3, 4), spec=PIXELS, rngs=nnx.Rngs(0))
     table = Spec(ArraySpec((4,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, ("a", "b"))
     with pytest.raises(
-        ValueError, match="needs pictures with a class for each pixel, and this data is of kind table"
+        ValueError, match="needs pictures with a class for each pixel, and this data is a table"
     ):
         UNet(spec=table, rngs=nnx.Rngs(0))
