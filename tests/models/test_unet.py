@@ -49,7 +49,5 @@ def test_data_that_cannot_be_halved_or_are_no_pictures_are_refused():
     with pytest.raises(ValueError, match=r"pictures of 4x8 cannot be halved 3 times; use fewer model\.channels"):
         UNet((1, 2, 3, 4), spec=PIXELS, rngs=nnx.Rngs(0))
     table = Spec(ArraySpec((4,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, ("a", "b"))
-    with pytest.raises(
-        ValueError, match="needs pictures with a class for each pixel, and this data is a table"
-    ):
+    with pytest.raises(ValueError, match="needs pictures with a class for each pixel, and this data is a table"):
         UNet(spec=table, rngs=nnx.Rngs(0))
