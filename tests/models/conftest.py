@@ -32,6 +32,12 @@ def trained(dltrain):
 
 
 @pytest.fixture
+def quick():
+    """Options of the compiler for what is compiled once and run once."""
+    return QUICK
+
+
+@pytest.fixture
 def filled():
     """Make a module from `make_model(rngs)` and fill it with NumPy: parameters of both signs, variances above 0."""
 
