@@ -30,8 +30,9 @@ for name, words in cases.items():
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
     assert program.compile() > 0
-    evaluation = program.evaluate(program.start(), "validation")  # of one state: training's rounding is not in it
-    state, logs = program.chunk(program.start(), program.data, program.feed(0, 20), np.int32(20))
+    state = program.start()
+    evaluation = program.evaluate(state, "validation")  # of one state: training's rounding is not in it
+    state, logs = program.chunk(state, program.data, program.feed(0, 20), np.int32(20))
     after = program.chunk(state, program.data, program.feed(20, 0), np.int32(0))[0]  # one executable for all
     program.evaluate(after, "test")
     found[name] = {
