@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from dltrain import __version__
 from dltrain.config import help as texts
@@ -53,12 +53,14 @@ OF_THE_SYSTEM = {  # faults of a disk or its rights, never of a program
     *(errno.ELOOP, errno.EMFILE, errno.ENFILE),
 }
 NO_MEMORY = ("RESOURCE_EXHAUSTED", "can't start new thread")  # as jax says it, which is not imported, and Python
+ASKED = threading.Event()  # Ctrl-C came; a library may swallow the exception and fail later with one of its own
 LAUNCHING = re.compile(r"hydra(/launcher=|/sweeper=|\.launcher\.|\.sweeper\.)")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    if argv is None:
+    owned = argv is None  # the process, which ends with this command line
+    if owned:
         signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook, foreign = _raised_elsewhere, logging.getLogger(FOREIGN)
         foreign.addHandler(logging.NullHandler())  # outside a run's folder it goes nowhere
@@ -70,17 +72,29 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code = _run(argv, asked)
         sys.stdout.flush()
-    except DltrainError as error:
-        return _report(error, asked=asked)
     except BrokenPipeError:  # the reader of our output has left (dltrain list | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 6
-    except KeyboardInterrupt:
-        print("dltrain: interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        return _report(_fault(error), asked=asked)
+    except (KeyboardInterrupt, Exception) as error:
+        if _interrupted(error):
+            print("dltrain: interrupted", file=sys.stderr)
+            return _leave(130) if owned else 130
+        return _report(error if isinstance(error, DltrainError) else _fault(error), asked=asked)
     return code
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Say whether Ctrl-C ended this before a run could save itself, if only through what a library made of it."""
+    saved = isinstance(error, (Interrupted, Terminated))
+    return isinstance(error, KeyboardInterrupt) or (ASKED.is_set() and not saved)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without the interpreter's end: a C++ library interrupted halfway may crash or hang in it."""
+    logging.shutdown()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _interrupt(number: int, frame: Any) -> None:
@@ -93,6 +107,7 @@ def _interrupt(number: int, frame: Any) -> None:
             threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
             return
         frame = frame.f_back
+    ASKED.set()
     raise KeyboardInterrupt
 
 
@@ -427,12 +442,10 @@ def _job(_: Any) -> None:
             failed.code = code
     except (Interrupted, Terminated) as error:
         raise _Stopped(_report(error, asked=asked)) from error
-    except KeyboardInterrupt:
-        raise _Stopped(130) from None
-    except DltrainError as error:
-        failed = error
-    except Exception as error:
-        failed = _fault(error)
+    except (KeyboardInterrupt, Exception) as error:
+        if _interrupted(error):
+            raise _Stopped(130) from None
+        failed = error if isinstance(error, DltrainError) else _fault(error)
     if failed is not None:
         failed.job = number  # ty: ignore[missing-attribute]
         _keep_failure(Path(settings.runtime.output_dir), hide(str(failed), asked))
@@ -524,7 +537,7 @@ def _arguments(*words: str) -> Generator[None]:
         sys.argv = before
 
 
-def _fault(error: Exception) -> DltrainError:
+def _fault(error: BaseException) -> DltrainError:
     """Wrap what should not have happened."""
     first = (str(error).splitlines() or [""])[0]
     if isinstance(error, MemoryError) or any(sign in first for sign in NO_MEMORY):

@@ -149,6 +149,39 @@ def test_an_interrupt_before_training_leaves_with_130_and_without_a_traceback(tm
     assert "Traceback" not in out + err and err.startswith("dltrain: interrupted")
 
 
+def test_an_interrupt_that_a_library_turns_into_an_error_of_its_own_is_still_one(tmp_path):
+    code = (
+        "import signal, sys\n"
+        "from dltrain import cli\n"
+        "def swallow(folders):\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "    raise AttributeError('half made')\n"
+        "cli.read_tree = swallow\n"
+        "sys.argv = ['dltrain', 'list']\n"
+        "sys.exit(cli.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "dltrain: interrupted\n")
+
+
+def test_an_interrupted_start_does_not_wait_for_what_libraries_do_at_the_end(tmp_path):
+    """C++ libraries that were interrupted halfway have been seen to hang and to crash there."""
+    code = (
+        "import atexit, signal, sys, time\n"
+        "from dltrain import cli\n"
+        "atexit.register(time.sleep, 600)\n"
+        "cli.read_tree = lambda folders: signal.raise_signal(signal.SIGINT)\n"
+        "sys.argv = ['dltrain', 'list']\n"
+        "print('written', end='')\n"
+        "sys.exit(cli.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "written", "dltrain: interrupted\n")
+
+
 def test_an_interrupt_inside_jaxs_garbage_collection_is_not_lost(tmp_path):
     """In a process of its own: a test tool's own callbacks of the collector would be interrupted too."""
     code = (
