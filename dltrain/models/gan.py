@@ -101,7 +101,7 @@ class DCGAN(nnx.Module):
         Args:
             channels: of the discriminator's convolutions, each of which halves height and width; of the generator,
                 the other way round.
-            spec: what the data delivers; pictures whose sides divide by 2 to the number of channels.
+            spec: what the data delivers; odd sides are halved upwards, 7 to 4.
             rngs: for the initial values.
             noise: how many numbers a picture is made from.
             kernel: height and width of the convolutions; even.
@@ -150,13 +150,14 @@ class Generator(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         """Start from channels[0] at the smallest size."""
-        height, width, depth = spec.inputs.shape
-        times = 2 ** len(channels)
-        if height % times or width % times:
+        *sides, depth = spec.inputs.shape
+        sizes = [tuple(-(-side // 2**times) for side in sides) for times in range(len(channels), -1, -1)]
+        if len(sizes) > 1 and 1 in sizes[1]:
+            height, width = sides
             raise ValueError(
                 f"pictures of {height}x{width} cannot be halved {len(channels)} times; use fewer model.channels"
             )
-        self.small = (height // times, width // times, channels[0])
+        self.small, self.sizes = (*sizes[0], channels[0]), tuple(sizes[1:])
         self.first = nnx.Linear(
             noise, self.small[0] * self.small[1] * self.small[2], kernel_init=kernel_init, rngs=rngs
         )
@@ -171,8 +172,8 @@ class Generator(nnx.Module):
     def __call__(self, noise: Array, *, mask: Array | None) -> Array:
         """Return the pictures; rows whose mask is False change nothing for the others."""
         x = self.first(noise).reshape(len(noise), *self.small)
-        for norm, larger in zip(self.norms, self.larger, strict=True):
-            x = larger(jax.nn.relu(normalise(norm, x, mask=mask)))
+        for norm, larger, (height, width) in zip(self.norms, self.larger, self.sizes, strict=True):
+            x = larger(jax.nn.relu(normalise(norm, x, mask=mask)))[:, :height, :width]
         return jnp.tanh(x)
 
 

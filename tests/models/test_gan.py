@@ -1,5 +1,7 @@
 """The players of a GAN: whose gradient goes where, what batch norm sees, and fixed noise when evaluating."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,13 +119,17 @@ def test_evaluation_takes_the_same_noise_each_time(filled):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-def test_samples_are_shaped_and_scaled_as_the_data(filled):
+@pytest.mark.parametrize("sides", [(8, 8), (7, 5)])  # 7 is halved to 4 and 2, 5 to 3 and 2
+def test_samples_are_shaped_and_scaled_as_the_data(filled, sides):
     assert filled(small()).sample(jax.random.key(0), 5).shape == (5, 3)
-    model = filled(lambda rngs: DCGAN((2, 3), spec=PICTURES, rngs=rngs, noise=4))
+    spec = replace(PICTURES, inputs=ArraySpec((*sides, 1), "uint8"))
+    model = filled(lambda rngs: DCGAN((2, 3), spec=spec, rngs=rngs, noise=4))
     model.eval()
     found = jax.jit(lambda: model.sample(jax.random.key(0), 5))()
-    assert found.shape == (5, 8, 8, 1)
+    assert found.shape == (5, *sides, 1)
     assert -1 <= found.min() < found.max() <= 1
+    verdicts = on_device(model)(found, mask=None, rngs=None)
+    assert {name: logits.shape for name, logits in verdicts.items()} == dict.fromkeys(verdicts, (5,))
 
 
 def test_pictures_that_cannot_be_halved_so_often_are_refused():
