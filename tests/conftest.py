@@ -29,6 +29,7 @@ from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 from dltrain.plan import Plan
 from dltrain.program import Program
+from dltrain.report import finish
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -167,6 +168,12 @@ def dltrain() -> Callable[..., Said]:
         return Said(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is drawn at the end: half of a short run's time. Those of `digits_run` are looked at."""
+    monkeypatch.setattr(finish, "_draw", lambda *args: None)
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,7 @@ def test_a_job_of_a_sweep_is_a_run_like_any_other(sweep, dltrain):
     assert said.code == 4 and "no checkpoint" in said.err
 
 
-def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, monkeypatch):
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, without_pictures):
     words = ("-m", "data=iris", "model=linear", "steps=2", "quiet=true", "output_dir=grid")
     (tmp_path / "grid" / "7").mkdir(parents=True)
     (tmp_path / "grid" / "7" / "thesis.tex").write_text("mine")

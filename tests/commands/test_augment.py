@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dltrain.report import finish
-
 IRIS = ("data=iris", "model=linear", "batch_size=20", "augment=noise", "augment.off_for=3", "quiet=true")
 
-
-@pytest.fixture(autouse=True)
-def _without_the_pictures_of_the_end(monkeypatch):
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 def test_a_run_that_augments_begins_with_a_picture(dltrain, tmp_path):

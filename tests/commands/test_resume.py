@@ -20,10 +20,7 @@ from dltrain.report.console import shown
 HARD = ("data=iris", "model.widths=[8]", "model.dropout=0.3", "model.norm=batch", "schedule=one_cycle")
 STRAIGHT = (*HARD, "batch_size=16", "epochs=4", "eval_every=5", "log_every=1", "output_dir=run")  # 7 steps an epoch
 
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,10 @@ from dltrain.data.sources.embedded import load_embedded
 from dltrain.engine import checkpoint
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import state_hash
-from dltrain.report import finish
 
 IRIS = ("data=iris", "model=linear", "quiet=true", "output_dir=run")
 
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    """Drawing is half of a short run's time; the pictures of `digits_run` are looked at."""
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 def rows(folder) -> list[dict]:

@@ -6,7 +6,6 @@ import pytest
 
 from dltrain.engine.callbacks import Moment, StopTraining
 from dltrain.engine.stopping import OutOfTime
-from dltrain.report import finish
 
 # x = 1, 2 and y = 2, 4: gradient descent by hand is in `steps_until`
 WORDS = ("data=inline", "data.inputs=[1,2]", "data.targets=[2,4]", "data.scale=none", "data.validation=0")
@@ -15,9 +14,7 @@ WORDS = (*WORDS, "epochs=500", "checkpoint_every=1000", "output_dir=run", "quiet
 
 
 @pytest.fixture
-def summary_of(dltrain, tmp_path, monkeypatch):
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
-
+def summary_of(dltrain, tmp_path, without_pictures):
     def run(*words):
         said = dltrain(*WORDS, *words, cwd=tmp_path)
         assert said.code == 0, said.err
