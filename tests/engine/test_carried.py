@@ -18,7 +18,6 @@ from dltrain.engine.step import Objective, make_gradients
 from dltrain.models.rnn import GRU
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
-QUICK = {"xla_backend_optimization_level": 0}
 WINDOW = ArraySpec((4,), "int32")
 TEXT = Spec(
     WINDOW, WINDOW, Task.LANGUAGE, Kind.TOKENS, vocabulary=tuple("abc"), more={"at": ArraySpec((), "int32")}
@@ -65,7 +64,7 @@ def test_running_means_are_of_weights_alone(state):
     assert not np.array_equal(state.ema["rest"]["carried"]["states"], state.rest["carried"]["states"])
 
 
-def test_a_batch_in_pieces_goes_on_as_the_whole(state):
+def test_a_batch_in_pieces_goes_on_as_the_whole(state, quick):
     rng, begin = np.random.default_rng(0), np.int32([0, 40, 80, 120])
     graphs, given = trace_module(make_model)[1], Preprocess(None, beside=("at",)).given
     batches = [
@@ -80,7 +79,7 @@ def test_a_batch_in_pieces_goes_on_as_the_whole(state):
     found = []
     for pieces in (1, 2):
         compute = jax.jit(
-            make_gradients(graphs, Objective(losses.cross_entropy), FLOAT32, pieces, given), compiler_options=QUICK
+            make_gradients(graphs, Objective(losses.cross_entropy), FLOAT32, pieces, given), compiler_options=quick
         )
         rest, mine = fresh(state.rest, 4), []
         for batch in batches:

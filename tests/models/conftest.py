@@ -12,8 +12,6 @@ from dltrain.commands import train
 from dltrain.engine.state import split_module
 from dltrain.program import Program
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
-
 
 @pytest.fixture(scope="session")
 def trained(dltrain):
@@ -29,12 +27,6 @@ def trained(dltrain):
         return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["test"]
 
     return run
-
-
-@pytest.fixture
-def quick():
-    """Options of the compiler for what is compiled once and run once."""
-    return QUICK
 
 
 @pytest.fixture
@@ -69,7 +61,7 @@ def called():
 
 
 @pytest.fixture
-def differentiated():
+def differentiated(quick):
     """Call a model in the mode it is in: its outputs, and the gradients of the sum of their squares."""
 
     def run(model, inputs):
@@ -80,7 +72,7 @@ def differentiated():
             outputs = nnx.merge(graphdef, params, rest, copy=True)(inputs, mask=None, rngs=nnx.Rngs(dropout=0))
             return (outputs**2).sum(), outputs
 
-        gradients, outputs = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(params)
+        gradients, outputs = jax.jit(jax.grad(loss, has_aux=True), compiler_options=quick)(params)
         return outputs, gradients
 
     return run

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
 from jax import lax
 
@@ -15,15 +15,9 @@ from dltrain.ops.conv import conv_general_dilated
 
 NUMBERS = {1: ("NHC", "HIO", "NHC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
-SWEEP = dict(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """No silent promotion in these operations."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
 def arrays(*shapes, dtype="float32", seed=0):
@@ -31,7 +25,7 @@ def arrays(*shapes, dtype="float32", seed=0):
     return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
 
 
-def values_and_gradients(cases, data):
+def values_and_gradients(cases, data, quick):
     """Return (y, dx, dkernel) of ours and of lax for each case, from one program, which compiles in less time."""
 
     def run(convolution, case, x, kernel):
@@ -44,15 +38,15 @@ def values_and_gradients(cases, data):
         pair = (conv_general_dilated, lax.conv_general_dilated)
         return [[run(convolution, case, *x) for convolution in pair] for case, x in zip(cases, data, strict=True)]
 
-    return jax.tree.map(np.asarray, jax.jit(both, compiler_options=QUICK)(data))
+    return jax.tree.map(np.asarray, jax.jit(both, compiler_options=quick)(data))
 
 
-def check_cases(cases):
+def check_cases(cases, quick):
     for dtype in TOLERANCE:
         chosen = [case for case in cases if case[-1] == dtype]
         with jax.enable_x64(dtype == "float64"):
             data = [arrays(*case[:2], dtype=dtype) for case in chosen]
-            found = values_and_gradients(chosen, data)
+            found = values_and_gradients(chosen, data, quick)
         for case, (ours, theirs) in zip(chosen, found, strict=True):
             for name, a, b in zip(("value", "dx", "dkernel"), ours, theirs, strict=True):
                 assert a.shape == b.shape and str(a.dtype) == str(b.dtype) == dtype, case
@@ -83,39 +77,27 @@ def cases(draw):
     return shape, (*window, channels, features), strides, padding, dilation, draw(st.sampled_from(list(TOLERANCE)))
 
 
-def drawn(count):
-    """Draw so many cases."""
-    found = []
-
-    @settings(max_examples=count, **SWEEP)
-    @given(cases())
-    def draw(case):
-        found.append(case)
-
-    draw()
-    return found
-
-
-def test_values_and_gradients_are_those_of_lax():
-    check_cases(drawn(30))
+def test_values_and_gradients_are_those_of_lax(drawn, quick):
+    check_cases(drawn(cases(), 30), quick)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_values_and_gradients_are_those_of_lax_in_hundreds_of_shapes():
-    found = drawn(400)
+def test_values_and_gradients_are_those_of_lax_in_hundreds_of_shapes(drawn, quick):
+    found = drawn(cases(), 400)
     for first in range(0, len(found), 30):
-        check_cases(found[first : first + 30])
+        check_cases(found[first : first + 30], quick)
 
 
-def test_chosen_cases_agree_with_lax():
+def test_chosen_cases_agree_with_lax(quick):
     check_cases(
         [
             ((4, 14, 14, 1), (5, 5, 1, 6), (1, 1), "VALID", None, "float32"),
             ((2, 8, 8, 3), (3, 3, 3, 4), (1, 1), "SAME", None, "float64"),
             ((2, 9, 7, 2), (3, 2, 2, 4), (2, 3), ((2, 1), (0, 3)), (2, 1), "float64"),
             ((2, 5, 4, 6, 2), (2, 3, 2, 2, 3), (1, 2, 1), "SAME", (1, 1, 2), "float64"),
-        ]
+        ],
+        quick,
     )
 
 

@@ -5,24 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from dltrain.ops.pool import avg_pool, max_pool
 
-SWEEP = dict(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
 
 
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """No silent promotion in these operations."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
-def values_and_gradients(cases, data):
+def values_and_gradients(cases, data, quick):
     """Return (y, dx) of our pools and of flax's for each case, from one program, which compiles in less time."""
 
     def run(pool, x, *args):
@@ -38,7 +32,7 @@ def values_and_gradients(cases, data):
 
     with jax.numpy_dtype_promotion("standard"):  # flax divides by an integer
         return jax.jit(
-            lambda data: [all_four(case, x) for case, x in zip(cases, data, strict=True)], compiler_options=QUICK
+            lambda data: [all_four(case, x) for case, x in zip(cases, data, strict=True)], compiler_options=quick
         )(data)
 
 
@@ -60,13 +54,13 @@ def cases(draw):
     return shape, window, strides, padding, draw(st.booleans()), draw(st.sampled_from(list(TOLERANCE)))
 
 
-def check_cases(cases):
+def check_cases(cases, quick):
     for dtype in TOLERANCE:
         chosen = [case for case in cases if case[-1] == dtype]
         with jax.enable_x64(dtype == "float64"):
             # Few distinct numbers, so that most windows hold a tie: the gradient must then take the first.
             data = [jnp.asarray(np.random.default_rng(0).integers(-2, 3, case[0]), dtype) for case in chosen]
-            found = values_and_gradients(chosen, data)
+            found = values_and_gradients(chosen, data, quick)
         for case, (greatest, averages) in zip(chosen, found, strict=True):
             for a, b in zip(*greatest, strict=True):
                 np.testing.assert_array_equal(a, b, err_msg=str(case))
@@ -75,29 +69,16 @@ def check_cases(cases):
                 np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE[dtype], err_msg=str(case))
 
 
-def drawn(count):
-    """Draw so many cases."""
-    found = []
-
-    @settings(max_examples=count, **SWEEP)
-    @given(cases())
-    def draw(case):
-        found.append(case)
-
-    draw()
-    return found
-
-
-def test_pools_agree_with_flax():
-    check_cases(drawn(30))
+def test_pools_agree_with_flax(drawn, quick):
+    check_cases(drawn(cases(), 30), quick)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_pools_agree_with_flax_in_hundreds_of_shapes():
-    found = drawn(400)
+def test_pools_agree_with_flax_in_hundreds_of_shapes(drawn, quick):
+    found = drawn(cases(), 400)
     for first in range(0, len(found), 30):
-        check_cases(found[first : first + 30])
+        check_cases(found[first : first + 30], quick)
 
 
 def test_a_tie_gives_the_gradient_to_the_first_maximum_in_row_major_order():

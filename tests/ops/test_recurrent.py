@@ -10,15 +10,10 @@ import pytest
 from dltrain.ops.recurrent import gru, lstm
 
 B, L, F, H = 3, 5, 4, 6
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiles sooner
 LAYERS = {"lstm": (lstm, 4), "gru": (gru, 3)}
 
 
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """No silent promotion in these operations."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
 def weights(name, dtype="float32", seed=0):
@@ -91,15 +86,15 @@ def scalar(layer, inputs, initial, **options):
 
 @pytest.mark.parametrize("steps", [mask(), None], ids=["masked", "whole"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_gradients_equal_autodiff_through_the_loop(name, steps):
+def test_gradients_equal_autodiff_through_the_loop(name, steps, quick):
     inputs, initial = weights(name, "float64"), first_states(name, "float64")
     whole = np.ones((B, L), bool) if steps is None else steps
     with jax.enable_x64(True):
         gradient = jax.jit(
-            jax.grad(partial(scalar, LAYERS[name][0], mask=steps), argnums=(0, 1)), compiler_options=QUICK
+            jax.grad(partial(scalar, LAYERS[name][0], mask=steps), argnums=(0, 1)), compiler_options=quick
         )
         twin = jax.jit(
-            jax.grad(partial(scalar, partial(plain, jnp, name), mask=whole), argnums=(0, 1)), compiler_options=QUICK
+            jax.grad(partial(scalar, partial(plain, jnp, name), mask=whole), argnums=(0, 1)), compiler_options=quick
         )
         assert_close(gradient(inputs, initial), twin(inputs, initial), 1e-10)
 
@@ -115,9 +110,9 @@ def test_masked_steps_keep_the_state_to_the_bit(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_what_stands_in_masked_steps_changes_nothing(name):
+def test_what_stands_in_masked_steps_changes_nothing(name, quick):
     inputs, steps = weights(name), mask()
-    run = jax.jit(jax.value_and_grad(partial(scalar, LAYERS[name][0], mask=steps)), compiler_options=QUICK)
+    run = jax.jit(jax.value_and_grad(partial(scalar, LAYERS[name][0], mask=steps)), compiler_options=quick)
     other = [np.where(steps[:, :, None], inputs[0], 1e3).astype("float32"), *inputs[1:]]
     (value, gradients), (value2, gradients2) = (run(a, first_states(name)) for a in (inputs, other))
     assert value == value2
