@@ -8,14 +8,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
 from dltrain.assemble import Parts
 from dltrain.data.pipeline import PADDING
 from dltrain.engine import averages, memory
-from dltrain.engine.ask import make_question
 from dltrain.engine.chunk import capacity, make_chunk
-from dltrain.engine.decoding import write_about, write_on
 from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.mesh import Layout, make_layout
@@ -29,7 +26,6 @@ from dltrain.types import Batch, Task
 
 MODELS = {Task.LANGUAGE: ("lstm", "gru", "rnn", "transformer"), Task.SEGMENTATION: ("unet",)}
 """Models of the catalogue that answer at each step or pixel."""
-DRAWN = 1000  # examples drawn from noise at once
 
 
 class Program:
@@ -253,59 +249,6 @@ class Program:
     def evaluate(self, state: TrainState, split: str) -> Evaluation:
         """Evaluate a split."""
         return self.evaluator(*self.measured(state), self.rows(split))
-
-    def written(self, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
-        """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
-        return self._answer(write_about, state, rows, options)
-
-    def writer(self, *, length: int, top_k: int | None = None) -> Callable[..., np.ndarray]:
-        """Return `(state, prompts int [B, P], key=..., temperature=...) -> int32 [B, length]` of a language model.
-
-        `key` and `temperature` are those of `engine.decoding.write`.
-        """
-
-        def ask(model: Any, inputs: Any, batch: Batch, **options: Any) -> Any:
-            del batch
-            return write_on(model, inputs, length=length, top_k=top_k, **options)
-
-        preprocess = replace(self.parts.preprocess, beside=())  # a prompt is all that there is
-        question = make_question(self.graphs, preprocess, self.precision, ask)
-
-        def write(state: TrainState, prompts: np.ndarray, **options: Any) -> np.ndarray:
-            return np.asarray(question(*self.measured(state), {"inputs": prompts}, **options))
-
-        return write
-
-    def attention(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
-        """Return where a model with attention looks in these rows, float32 [N, L] or [N, L written, L]."""
-        return self._answer(lambda model, inputs, batch: model.attention(inputs), state, rows, {})
-
-    def _answer(self, ask: Callable[..., Any], state: TrainState, rows: np.ndarray, options: Any) -> np.ndarray:
-        question = make_question(self.graphs, self.parts.preprocess, self.precision, ask)
-        batch = {**self.parts.source.read(rows), "mask": np.ones(len(rows), bool)}
-        return np.asarray(question(*self.measured(state), batch, **options))
-
-    @property
-    def samples(self) -> bool:
-        """Whether the model draws examples from noise."""
-        return hasattr(self.module, "sample")
-
-    def sample(self, state: TrainState, count: int, *, seed: int = 0) -> np.ndarray:
-        """Draw examples, [count, ...], in the units of the data."""
-        scaling, weights = self.parts.preprocess.inputs, self.measured(state)
-        root, made = jax.random.key(seed), []
-        for i in range(-(-count // DRAWN)):  # in pieces, so that any number fits into memory
-            piece = self._draw(*weights, jax.random.fold_in(root, i), min(count, DRAWN))
-            made.append(np.asarray(scaling.inverse(piece) if scaling else piece))
-        return np.concatenate(made)[:count]
-
-    @cached_property
-    def _draw(self) -> Any:
-        def draw(params: Tree, rest: Tree, key: jax.Array, count: int) -> jax.Array:
-            model: Any = nnx.merge(self.graphs.eval, self.precision.enter(params), rest, copy=True)
-            return self.precision.leave(model.sample(key, count))
-
-        return jax.jit(draw, static_argnums=3)
 
     def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
         """Return the outputs for these rows, [N, ...], in the units of the data."""

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from dltrain.answers import draws, writes_text
 from dltrain.data.split import NAMES
 from dltrain.durations import Duration
 from dltrain.engine import checkpoint
@@ -38,7 +39,7 @@ from dltrain.program import Program
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
 from dltrain.report.sampling import Sampling
-from dltrain.report.text import TextSample, writes_text
+from dltrain.report.text import TextSample
 from dltrain.types import Kind
 
 SAVING = 0.05  # of the time may go into automatic checkpoints
@@ -248,7 +249,7 @@ def _callbacks(
         recorder,
         Progress(screen, recorder, metric=plan.monitor.name if plan.monitor else None, start=first),
     ]
-    if program.samples and program.parts.spec.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
+    if draws(program) and program.parts.spec.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
         callbacks.append(Every(plan.eval_every, Sampling(program, recorder), per_epoch=per_epoch))
     if writes_text(program):
         callbacks.append(Every(plan.eval_every, TextSample(program, recorder), per_epoch=per_epoch))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from dltrain.answers import sample
 from dltrain.assemble import assemble
 from dltrain.cli import amend_words
 from dltrain.config.tree import read_yaml
@@ -37,7 +38,7 @@ def loaded(path: Path) -> tuple[Program, TrainState]:
 def made(path: Path, count: int) -> np.ndarray:
     """Draw pictures from a run's model, [count, H, W, C] in the data's units; as whole numbers, which data are."""
     program, state = loaded(path)
-    return np.round(program.sample(state, count))
+    return np.round(sample(program, state, count))
 
 
 def probabilities(path: Path, pictures: np.ndarray) -> np.ndarray:

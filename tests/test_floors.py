@@ -13,6 +13,7 @@ FLOORS = (
     ("dltrain.report.finish", "dltrain.report.sweep"),
     ("dltrain.training",),
     ("dltrain.report",),
+    ("dltrain.answers",),
     ("dltrain.program",),
     ("dltrain.plan",),
     ("dltrain.assemble",),

@@ -5,6 +5,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 
+from dltrain import answers
+from dltrain.answers import attention, make_writer, sample
 from dltrain.assemble import assemble
 from dltrain.cli import compose_words
 from dltrain.plan import make_plan
@@ -28,12 +30,12 @@ def check(program, ask):
 
 def test_examples_are_drawn_with_the_means():
     program = made("data=iris", "model=gan", "model.widths=[4]", "optim.ema=0.9")
-    check(program, lambda state: program.sample(state, 5))
+    check(program, lambda state: sample(program, state, 5))
 
 
 def test_attention_is_of_the_means():
     program = made("data=reverse", "model=seq2seq", "model.hidden=4", "model.embedding=3", "optim.ema=0.9")
-    check(program, lambda state: program.attention(state, program.rows("test")[:6]))
+    check(program, lambda state: attention(program, state, program.rows("test")[:6]))
 
 
 def test_the_means_write_texts_and_foretell(tmp_path):
@@ -41,7 +43,7 @@ def test_the_means_write_texts_and_foretell(tmp_path):
     words = ("data=characters", f"data.path={tmp_path / 'text'}", "data.length=10", "model=rnn", "model.hidden=5")
     program = made(*words, "model.embedding=3", "optim.ema=0.9")
     check(program, lambda state: program.outputs(state, program.rows("train")[:6]))
-    write = program.writer(length=12)
+    write = make_writer(program, length=12)
     check(program, lambda state: write(state, np.zeros((2, 1), np.int32)))
 
 
@@ -51,6 +53,8 @@ def test_the_mean_of_schedule_free_draws():
     moved = replace(start, params=jax.tree.map(lambda x: x + 0.5, start.params))  # the iterate beside it stays
     params, rest = program.measured(moved)
     key, scaling = jax.random.fold_in(jax.random.key(0), 0), program.parts.preprocess.inputs
-    found, mean, last = program.sample(moved, 5), *(program._draw(p, rest, key, 5) for p in (params, moved.params))
+    asked = (program.graphs.eval, program.precision)
+    mean, last = (answers._draw(*asked, p, rest, key, 5) for p in (params, moved.params))
+    found = sample(program, moved, 5)
     np.testing.assert_allclose(found, scaling.inverse(mean), rtol=1e-6)
     assert np.abs(found - scaling.inverse(last)).max() > 1e-3

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from dltrain.answers import draws, sample, writes_text
 from dltrain.assemble import assemble
 from dltrain.config.call import Call
 from dltrain.config.tree import read_yaml
@@ -26,7 +27,7 @@ from dltrain.plan import make_plan
 from dltrain.program import Program
 from dltrain.report.console import Screen, complain
 from dltrain.report.sampling import keep, usual
-from dltrain.report.text import TEMPERATURE, numbers_of, writes_text, written_on
+from dltrain.report.text import TEMPERATURE, numbers_of, written_on
 from dltrain.report.written import written_about
 from dltrain.training import restored
 from dltrain.types import Task
@@ -69,7 +70,7 @@ def run(call: Call) -> int:
 
 def _way(program: Program, folder: RunFolder) -> Way:
     task = program.parts.spec.task
-    if program.samples:
+    if draws(program):
         return Way("draws examples from noise: count=64 seed=0", ("count", "output"), _check_examples, _examples)
     if writes_text(program):
         takes = ("prompt", "tokens", "temperature", "top_k", "count")
@@ -90,7 +91,7 @@ def _check_examples(program: Program, options: Options) -> None:
 
 
 def _examples(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
-    made = program.sample(state, options["count"] or usual(program), seed=options["seed"])
+    made = sample(program, state, options["count"] or usual(program), seed=options["seed"])
     path = Path(options["output"]).expanduser() if options["output"] else folder.report / "generated.npz"
     picture, screen = keep(program, made, path), Screen()
     screen.say(f"made     {len(made)} examples of {list(made.shape[1:])}, in the data's units")

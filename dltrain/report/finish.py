@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.answers import writes_text
 from dltrain.engine import checkpoint, memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.files import replace_json, replace_text, writing
@@ -19,7 +20,7 @@ from dltrain.report.console import Screen, complain, shown
 from dltrain.report.embeddings import neighbours, vectors
 from dltrain.report.pictures import pictures
 from dltrain.report.profile import profiled
-from dltrain.report.text import writes_text, written_on
+from dltrain.report.text import written_on
 from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
 
 WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.answers import attends, attention, draws
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
 from dltrain.program import Program
@@ -29,9 +30,9 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
             figures["reconstructions"] = _reconstructions(program, state, found)
         case Task.SEGMENTATION:
             figures["masks"] = _masks(program, state, found)
-    if hasattr(program.module, "attention"):
+    if attends(program):
         figures["attention"] = _attention(program, state, found)
-    if program.samples:
+    if draws(program):
         figures["made"] = drawn(program, state)
     if "confusion" in found.arrays:
         from dltrain.plots.confusion import confusion
@@ -105,7 +106,7 @@ def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
     from dltrain.plots.attention import over_steps, over_tokens
 
     spec, rows = program.parts.spec, found.rows[:PANELS]
-    arrays, weights = program.parts.source.read(rows), program.attention(state, rows)
+    arrays, weights = program.parts.source.read(rows), attention(program, state, rows)
     inputs, words = arrays["inputs"], spec.vocabulary
     if weights.ndim == 3:
         there = [tokens[:n] for tokens, n in zip(inputs, arrays["lengths"], strict=True)]

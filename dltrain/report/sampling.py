@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.answers import sample
 from dltrain.engine.callbacks import Moment
 from dltrain.engine.files import replace_bytes, writing
 from dltrain.engine.recorder import Recorder
@@ -42,7 +43,7 @@ def usual(program: Program) -> int:
 
 def drawn(program: Program, state: TrainState) -> Any:
     """Draw what the model makes, as `shown` does."""
-    return shown(program, program.sample(state, usual(program)))
+    return shown(program, sample(program, state, usual(program)))
 
 
 def shown(program: Program, made: np.ndarray) -> Any:

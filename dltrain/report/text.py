@@ -5,20 +5,15 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from dltrain.answers import make_writer
 from dltrain.engine.callbacks import Moment
 from dltrain.engine.recorder import Recorder
 from dltrain.engine.state import TrainState
 from dltrain.errors import ConfigError
 from dltrain.program import Program
-from dltrain.types import Task
 
 LENGTH = 300  # tokens of a sample
 TEMPERATURE = 0.8
-
-
-def writes_text(program: Program) -> bool:
-    """Whether the model foretells a text token by token."""
-    return program.parts.spec.task is Task.LANGUAGE and hasattr(program.module, "decode")
 
 
 def numbers_of(prompt: str | None, vocabulary: Sequence[str]) -> np.ndarray:
@@ -53,7 +48,7 @@ def written_on(
     words = program.parts.spec.vocabulary
     prompts = np.tile(numbers_of(prompt, words), (count, 1))
     drawn = {"key": jax.random.key(seed), "temperature": temperature} if temperature else {}
-    found = program.writer(length=tokens, top_k=top_k)(state, prompts, **drawn)
+    found = make_writer(program, length=tokens, top_k=top_k)(state, prompts, **drawn)
     return [(prompt or "") + "".join(words[i] for i in text) for text in found]
 
 
@@ -63,7 +58,7 @@ class TextSample:
     def __init__(self, program: Program, recorder: Recorder) -> None:
         """Prepare; it is compiled when it is called first."""
         self._recorder, self._words = recorder, program.parts.spec.vocabulary
-        self._write, self._seed = program.writer(length=LENGTH), program.plan.seed
+        self._write, self._seed = make_writer(program, length=LENGTH), program.plan.seed
 
     def __call__(self, moment: Moment) -> None:
         """Write a sample, the same draws each time."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.answers import written
 from dltrain.data.vocabulary import as_text
 from dltrain.engine.state import TrainState
 from dltrain.program import Program
@@ -26,7 +27,7 @@ class Written:
 def written_about(program: Program, state: TrainState, rows: np.ndarray, **options: Any) -> Iterator[Written]:
     """Let the model write about these rows, int [N]; options (key, temperature) as of `engine.decoding.write`."""
     spec, read = program.parts.spec, program.parts.source.read(rows)
-    found = program.written(state, rows, **options)
+    found = written(program, state, rows, **options)
     for i, row in enumerate(rows):
         source = as_text(read["inputs"][i], spec.vocabulary) if spec.kind is Kind.TOKENS else ""
         right = not ((found[i] != read["targets"][i]) & read["loss_mask"][i]).any()
