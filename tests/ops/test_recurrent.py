@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from dltrain.ops.recurrent import gru, lstm
 
@@ -16,16 +17,16 @@ LAYERS = {"lstm": (lstm, 4), "gru": (gru, 3)}
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
-def weights(name, dtype="float32", seed=0):
-    rng = np.random.default_rng(seed)
-    gates = LAYERS[name][1]
-    shapes = [(B, L, F), (F, gates * H), (H, gates * H), (gates * H,)] + [(H,)] * (name == "gru")
+def weights(name, dtype="float32", seed=0, sizes=(B, L, F, H)):
+    rng, (rows, steps, features, hidden) = np.random.default_rng(seed), sizes
+    wide = LAYERS[name][1] * hidden
+    shapes = [(rows, steps, features), (features, wide), (hidden, wide), (wide,)] + [(hidden,)] * (name == "gru")
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
 
-def first_states(name, dtype="float32", seed=1):
+def first_states(name, dtype="float32", seed=1, sizes=(B, L, F, H)):
     rng = np.random.default_rng(seed)
-    states = tuple(rng.normal(size=(B, H)).astype(dtype) for _ in range(2))
+    states = tuple(rng.normal(size=(sizes[0], sizes[-1])).astype(dtype) for _ in range(2))
     return states if name == "lstm" else states[0]
 
 
@@ -34,29 +35,84 @@ def mask():
     return np.array([[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
 
 
+@st.composite
+def cases(draw):
+    """Rows, steps, features and hidden units, and which steps are there; 1 of each is the edge."""
+    rows, steps, features, hidden = (draw(st.integers(1, most)) for most in (3, 4, 3, 5))
+    there = draw(st.one_of(st.none(), st.lists(st.booleans(), min_size=rows * steps, max_size=rows * steps)))
+    name = draw(st.sampled_from(list(LAYERS)))
+    return name, (rows, steps, features, hidden), None if there is None else np.reshape(there, (rows, steps))
+
+
+def check_cases(cases, quick):
+    """Compare values and gradients in float64 with autodiff through the plain loop, all in one program."""
+
+    def results(layer, inputs, initial, steps):
+        def number(inputs, initial):
+            return scalar(partial(layer, mask=steps), inputs, initial), layer(*inputs, initial=initial, mask=steps)
+
+        return jax.grad(number, argnums=(0, 1), has_aux=True)(inputs, initial)
+
+    def both(data):
+        found = []
+        for (name, (rows, length, *_), steps), (inputs, initial) in zip(cases, data, strict=True):
+            whole = np.ones((rows, length), bool) if steps is None else steps
+            twin = partial(plain, jnp, name)
+            found.append((results(LAYERS[name][0], inputs, initial, steps), results(twin, inputs, initial, whole)))
+        return found
+
+    with jax.enable_x64(True):
+        data = [
+            (weights(name, "float64", sizes=sizes), first_states(name, "float64", sizes=sizes))
+            for name, sizes, _ in cases
+        ]
+        found = jax.jit(both, compiler_options=quick)(data)
+        for ours, theirs in found:
+            assert_close(ours, theirs, 1e-10)
+
+
+def test_values_and_gradients_equal_autodiff_through_the_loop(drawn, quick):
+    chosen = [(name, (B, L, F, H), steps) for name in LAYERS for steps in (mask(), None)]
+    check_cases([*chosen, *drawn(cases(), 4)], quick)
+
+
+@pytest.mark.slow
+def test_values_and_gradients_equal_autodiff_in_hundreds_of_shapes(drawn, quick):
+    found = drawn(cases(), 200)
+    for first in range(0, len(found), 20):
+        check_cases(found[first : first + 20], quick)
+
+
 def plain(xp, name, x, kernel, recurrent, bias, *rest, initial, mask):
-    """The textbook's formulas in a Python loop, for NumPy and for jax.numpy."""
+    """The textbook's formulas, step by step: for NumPy in a loop, for jax.numpy in lax's own."""
 
     def sigmoid(z):
         return 1 / (1 + xp.exp(-z))
 
-    state, states = initial, []
-    for t in range(x.shape[1]):
+    def step(state, given):
+        x, there = given
         if name == "lstm":
             cell, hidden = state
-            z = x[:, t] @ kernel + hidden @ recurrent + bias[None]
-            i, f, g, o = (z[:, k * H : (k + 1) * H] for k in range(4))
+            i, f, g, o = xp.split(x @ kernel + hidden @ recurrent + bias[None], 4, -1)
             cell = sigmoid(f) * cell + sigmoid(i) * xp.tanh(g)
             new = (cell, sigmoid(o) * xp.tanh(cell))
         else:
-            z, u = x[:, t] @ kernel + bias[None], state @ recurrent
-            r, update = (sigmoid(z[:, k * H : (k + 1) * H] + u[:, k * H : (k + 1) * H]) for k in range(2))
-            n = xp.tanh(z[:, 2 * H :] + r * (u[:, 2 * H :] + rest[0][None]))
+            z, u = (xp.split(y, 3, -1) for y in (x @ kernel + bias[None], state @ recurrent))
+            r, update = (sigmoid(z[k] + u[k]) for k in range(2))
+            n = xp.tanh(z[2] + r * (u[2] + rest[0][None]))
             new = (1 - update) * n + update * state
-        keep = mask[:, t][:, None]
-        state = jax.tree.map(lambda a, b, keep=keep: xp.where(keep, a, b), new, state)
-        states.append(state[1] if name == "lstm" else state)
-    return xp.stack(states, 1), state
+        state = jax.tree.map(lambda a, b: xp.where(there[:, None], a, b), new, state)
+        return state, state[1] if name == "lstm" else state
+
+    state, given = initial, (xp.swapaxes(x, 0, 1), mask.T)
+    if xp is jnp:
+        state, states = jax.lax.scan(step, state, given)
+    else:
+        states = []
+        for now in zip(*given, strict=True):
+            state, shown = step(state, now)
+            states.append(shown)
+    return xp.swapaxes(xp.stack(states), 0, 1) if xp is np else xp.swapaxes(states, 0, 1), state
 
 
 def assert_close(a, b, tolerance):
@@ -82,21 +138,6 @@ def scalar(layer, inputs, initial, **options):
     """A number that depends on every output in its own way."""
     outputs = jax.tree.leaves(layer(*inputs, initial=initial, **options))
     return sum(jnp.sum(jnp.cos(jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape) * a) for a in outputs)
-
-
-@pytest.mark.parametrize("steps", [mask(), None], ids=["masked", "whole"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_gradients_equal_autodiff_through_the_loop(name, steps, quick):
-    inputs, initial = weights(name, "float64"), first_states(name, "float64")
-    whole = np.ones((B, L), bool) if steps is None else steps
-    with jax.enable_x64(True):
-        gradient = jax.jit(
-            jax.grad(partial(scalar, LAYERS[name][0], mask=steps), argnums=(0, 1)), compiler_options=quick
-        )
-        twin = jax.jit(
-            jax.grad(partial(scalar, partial(plain, jnp, name), mask=whole), argnums=(0, 1)), compiler_options=quick
-        )
-        assert_close(gradient(inputs, initial), twin(inputs, initial), 1e-10)
 
 
 @pytest.mark.parametrize("name", LAYERS)
