@@ -40,7 +40,7 @@ class Program:
         if parts.spec.task is Task.GENERATION and not hasattr(self.module, "begin"):
             raise ConfigError(
                 "model: this data is to be written about, which takes an encoder and a decoder; "
-                "try model=captioner for pictures, model=seq2seq for texts"
+                "try model=captioner for pictures, model=seq2seq or seq2seq_transformer for texts"
             )
 
     def start(self) -> TrainState:
