@@ -5,7 +5,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -158,12 +158,19 @@ class Said:
 
 @pytest.fixture(scope="session")
 def dltrain() -> Callable[..., Said]:
-    """Run command lines in this process: `dltrain("epochs=3", cwd=folder)`."""
+    """Run command lines in this process: `dltrain("epochs=3", cwd=folder)`; see `without_pictures`."""
 
-    def run(*words: str, cwd: Path | None = None) -> Said:
+    def run(*words: str, cwd: Path | None = None, pictures: bool = True) -> Said:
         out, err = io.StringIO(), io.StringIO()
         here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
-        with here, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            here,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.MonkeyPatch.context() as p,
+        ):
+            if not pictures:
+                p.setattr(finish, "_draw", lambda *args: None)
             code = cli.main(list(words))
         return Said(code, out.getvalue(), err.getvalue())
 
@@ -174,6 +181,15 @@ def dltrain() -> Callable[..., Said]:
 def quick() -> dict[str, Any]:
     """Options of the compiler for what is compiled once and run once."""
     return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+@pytest.fixture
+def unoptimised(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile in less time what is run once, to compare values; what trains for long is compiled as for users."""
+    once = request.node.get_closest_marker("slow") is None
+    jax.config.update("jax_disable_most_optimizations", once)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

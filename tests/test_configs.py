@@ -45,6 +45,7 @@ REFUSED = {  # what digits, grey pictures, cannot be
     "augment=time_shift": "augment.time_shift: time_shift needs sequences",
     "augment=masking": "augment.masking: masking needs sequences",
 }
+DEEP = ("resnet32", "resnet56")  # resnet20 with more blocks: they take 15 s to trace
 BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics")]
 
 
@@ -62,7 +63,11 @@ def test_every_yaml_says_when_to_pick_it_in_one_line(group, choice):
     assert len(TREE[group][choice].read_text(encoding="utf-8").splitlines()) <= 25
 
 
-@pytest.mark.parametrize(("group", "choice"), BUILT, ids=str)
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [pytest.param(*c, marks=pytest.mark.slow if c[1] in DEEP else ()) for c in BUILT],
+    ids=str,
+)
 def test_every_part_fits_into_a_program(group, choice, capsys):
     """Shapes only: the step is traced, not compiled."""
     word = f"{group}={choice}"

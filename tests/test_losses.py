@@ -7,6 +7,8 @@ import pytest
 
 from dltrain import losses
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 RNG = np.random.default_rng(0)
 B, K, T = 6, 4, 3
 LOGITS = RNG.normal(size=(B, K)) * 2

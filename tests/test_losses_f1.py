@@ -72,7 +72,7 @@ def test_it_equals_the_sums_over_the_valid_rows_and_its_gradient_finite_differen
 def test_of_certain_outputs_it_is_scikit_learns(average):
     labels, guesses = (BITS, RNG.integers(0, 2, B)) if average == "binary" else (LABELS, RNG.integers(0, K - 1, B))
     logits = 2e4 * np.eye(2 if average == "binary" else K, dtype=np.float32)[guesses] - 1e4
-    value, gradient = jax.value_and_grad(lambda z: minimised(z, labels.astype(np.int32), average))(logits)
+    value, gradient = jax.jit(jax.value_and_grad(lambda z: minimised(z, labels.astype(np.int32), average)))(logits)
     there = {} if average == "binary" else {"labels": np.unique(labels)}
     assert float(value) == pytest.approx(1 - f1_score(labels, guesses, average=average, **there), abs=1e-6)
     assert np.isfinite(gradient).all()

@@ -11,6 +11,8 @@ from dltrain.errors import ConfigError
 from dltrain.plan import make_plan
 from dltrain.program import Program
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 X = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 Y = np.array([2.1, 3.7, 6.4, 7.9, 10.3, 11.2])
 LINE = (

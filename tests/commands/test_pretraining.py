@@ -9,7 +9,7 @@ STILL = ("optim=sgd", "optim.learning_rate=1e-30", "steps=1")  # moves no weight
 
 
 @pytest.fixture
-def run(dltrain, tmp_path):
+def run(dltrain, tmp_path, without_pictures):
     """Train on the irises and return the final state's leaves."""
 
     def train(name, *words):

@@ -16,9 +16,7 @@ def profiled(dltrain, tmp_path_factory):
     """A short run of an MLP with one hidden layer: all its steps are due at once."""
     cwd = tmp_path_factory.mktemp("profiled")
     words = ("data=iris", "model.widths=[32]", "steps=40", "eval_every=40", "checkpoint_every=40", "profile=true")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "_draw", lambda *args: None)
-        said = dltrain(*words, "output_dir=a run", cwd=cwd)
+    said = dltrain(*words, "output_dir=a run", cwd=cwd, pictures=False)
     assert said.code == 0, said.err
     text = (cwd / "a run" / "report" / "profile.txt").read_text()
     return SimpleNamespace(folder=cwd / "a run", out=said.out, text=text)

@@ -13,6 +13,11 @@ from dltrain.engine.state import split_module
 from dltrain.program import Program
 
 
+@pytest.fixture(autouse=True)
+def _quick(unoptimised):
+    """They compare values."""
+
+
 @pytest.fixture(scope="session")
 def trained(dltrain):
     """Train from the command line, compiling training and evaluation once each; return the test set's numbers."""

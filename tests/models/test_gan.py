@@ -128,7 +128,8 @@ def test_samples_are_shaped_and_scaled_as_the_data(filled, sides):
     found = jax.jit(lambda: model.sample(jax.random.key(0), 5))()
     assert found.shape == (5, *sides, 1)
     assert -1 <= found.min() < found.max() <= 1
-    verdicts = on_device(model)(found, mask=None, rngs=None)
+    graphdef, state = nnx.split(model)
+    verdicts = jax.jit(lambda state: nnx.merge(graphdef, state, copy=True)(found, mask=None, rngs=None))(state)
     assert {name: logits.shape for name, logits in verdicts.items()} == dict.fromkeys(verdicts, (5,))
 
 
