@@ -11,6 +11,8 @@ from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
 from dltrain.losses import f1
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 RNG = np.random.default_rng(0)
 B, K = 12, 4
 LOGITS = RNG.normal(size=(B, K)) * 2

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import pytest
 
 from dltrain import answers
 from dltrain.answers import attention, make_writer, sample
@@ -11,6 +12,8 @@ from dltrain.assemble import assemble
 from dltrain.cli import compose_words
 from dltrain.plan import make_plan
 from dltrain.program import Program
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 def made(*words):

@@ -11,6 +11,8 @@ from sklearn import metrics as sk
 from dltrain import metrics
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 N = 203
 RNG = np.random.default_rng(3)
 

@@ -9,6 +9,8 @@ from dltrain.engine.state import named_leaves
 from dltrain.plan import make_plan
 from dltrain.program import Program
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 HAND = ("data=inline", "model=linear", "data.scale=none", "data.validation=0", "data.test=0", "data.shuffle=false")
 BITS = (*HAND, "data.task=binary", "data.inputs=[-1,0,1,2]", "data.targets=[0,0,1,1]")
 CLASSES = (*HAND, "data.task=classification", "data.inputs=[-1,0,1,2]", "data.targets=[0,1,2,2]")

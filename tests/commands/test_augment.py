@@ -10,7 +10,7 @@ from PIL import Image
 
 IRIS = ("data=iris", "model=linear", "batch_size=20", "augment=noise", "augment.off_for=3", "quiet=true")
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "unoptimised")
 
 
 def test_a_run_that_augments_begins_with_a_picture(dltrain, tmp_path):

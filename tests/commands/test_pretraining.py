@@ -5,11 +5,13 @@ import pytest
 
 from dltrain.engine import checkpoint
 
+pytestmark = pytest.mark.usefixtures("unoptimised", "without_pictures")
+
 STILL = ("optim=sgd", "optim.learning_rate=1e-30", "steps=1")  # moves no weight by as much as its last bit
 
 
 @pytest.fixture
-def run(dltrain, tmp_path, without_pictures):
+def run(dltrain, tmp_path):
     """Train on the irises and return the final state's leaves."""
 
     def train(name, *words):
