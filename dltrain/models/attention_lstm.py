@@ -31,6 +31,7 @@ class AttentionLSTM(nnx.Module):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -44,6 +45,7 @@ class AttentionLSTM(nnx.Module):
             forget_bias: initial bias of the forget gates.
             kernel_init: initial weights of the LSTM's inputs.
             recurrent_init: initial weights of its states.
+            bias_init: initial biases, but of the forget gates.
         """
         if spec.kind is Kind.TABLE or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
             raise ValueError(
@@ -52,16 +54,20 @@ class AttentionLSTM(nnx.Module):
         text = spec.kind is Kind.TOKENS
         self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if text else None
         features = embedding if text else spec.inputs.size // spec.inputs.shape[0]
-        inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
+        inits: dict[str, Any] = {
+            "kernel_init": kernel_init,
+            "recurrent_init": recurrent_init,
+            "bias_init": bias_init,
+        }
         directions = 2 if bidirectional else 1
         self.layers = nnx.List(
             [LSTMLayer(features, hidden, rngs=rngs, forget_bias=forget_bias, **inits) for _ in range(directions)]
         )
         width = hidden * directions
-        self.score = nnx.Linear(width, hidden, rngs=rngs)
+        self.score = nnx.Linear(width, hidden, bias_init=bias_init, rngs=rngs)
         self.query = nnx.Linear(hidden, 1, use_bias=False, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(width, spec.outputs, rngs=rngs)
+        self.head = nnx.Linear(width, spec.outputs, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""

@@ -1,6 +1,7 @@
 """The autoencoder: what is left of a row that goes through few units and back."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ class Autoencoder(nnx.Module):
         activation: Activation = jax.nn.relu,
         code_activation: Activation = activations.identity,
         output: Activation = activations.identity,
+        dropout: float = 0.0,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
@@ -43,6 +45,7 @@ class Autoencoder(nnx.Module):
             activation: of the hidden layers.
             code_activation: of the code.
             output: of the reconstruction; with `binary_cross_entropy`, which takes logits, identity.
+            dropout: the probability to drop a unit of a hidden layer's output, not to keep it.
             kernel_init: initial weights.
             bias_init: initial biases.
         """
@@ -51,21 +54,21 @@ class Autoencoder(nnx.Module):
         up = (code, *(widths[::-1] if decoder is None else decoder), spec.inputs.size)
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(down)])
         self.decoder = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(up)])
+        self.dropout = nnx.Dropout(dropout)
         self.activation, self.code_activation, self.output = activation, code_activation, output
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the reconstruction, float, shaped as the inputs."""
-        del mask, rngs
-        *hidden, last = self.decoder
-        x = self.encode(inputs)
-        for layer in hidden:
-            x = self.activation(layer(x))
-        return self.output(last(x)).reshape(inputs.shape)
+        del mask
+        code = self.code_activation(self._through(self.hidden, inputs.reshape(len(inputs), -1), rngs))
+        return self.output(self._through(self.decoder, code, rngs)).reshape(inputs.shape)
 
     def encode(self, inputs: Array) -> Array:
         """Return the code, float [B, code]."""
-        x = inputs.reshape(len(inputs), -1)
-        *hidden, last = self.hidden
+        return self.code_activation(self._through(self.hidden, inputs.reshape(len(inputs), -1), None))
+
+    def _through(self, layers: Sequence[nnx.Linear], x: Array, rngs: nnx.Rngs | None) -> Array:
+        *hidden, last = layers
         for layer in hidden:
-            x = self.activation(layer(x))
-        return self.code_activation(last(x))
+            x = self.dropout(self.activation(layer(x)), rngs=rngs)
+        return last(x)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,10 +31,10 @@ class Positions(StrEnum):
 class Attention(nnx.Module):
     """Multi-head self-attention, [B, L, W] -> [B, L, W]; one product for queries, keys and values."""
 
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, kernel_init: Initializer) -> None:
-        """Build the weights; `heads` divides `width`."""
-        self.qkv = nnx.Linear(width, 3 * width, rngs=rngs, kernel_init=kernel_init)
-        self.out = nnx.Linear(width, width, rngs=rngs, kernel_init=kernel_init)
+    def __init__(self, width: int, heads: int, **init: Any) -> None:
+        """Build the weights; `heads` divides `width`, `init` as of a dense layer."""
+        self.qkv = nnx.Linear(width, 3 * width, **init)
+        self.out = nnx.Linear(width, width, **init)
         self.heads = heads
 
     def __call__(self, x: Array, *, mask: Array | None) -> tuple[Array, tuple[Array, Array]]:
@@ -55,11 +56,11 @@ class Attention(nnx.Module):
 class CrossAttention(nnx.Module):
     """Multi-head attention of the steps of one sequence over those of another, [B, M, W] -> [B, M, W]."""
 
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, kernel_init: Initializer) -> None:
-        """Build the weights; `heads` divides `width`."""
-        self.query = nnx.Linear(width, width, rngs=rngs, kernel_init=kernel_init)
-        self.keys_values = nnx.Linear(width, 2 * width, rngs=rngs, kernel_init=kernel_init)
-        self.out = nnx.Linear(width, width, rngs=rngs, kernel_init=kernel_init)
+    def __init__(self, width: int, heads: int, **init: Any) -> None:
+        """Build the weights; `heads` divides `width`, `init` as of a dense layer."""
+        self.query = nnx.Linear(width, width, **init)
+        self.keys_values = nnx.Linear(width, 2 * width, **init)
+        self.out = nnx.Linear(width, width, **init)
         self.heads = heads
 
     def remember(self, states: Array, mask: Array | None) -> Memory:
@@ -97,17 +98,19 @@ class Block(nnx.Module):
         dropout: float,
         activation: Activation,
         kernel_init: Initializer,
+        bias_init: Initializer,
         cross: bool = False,
     ) -> None:
         """Build the weights."""
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.norm_attention = nnx.LayerNorm(width, rngs=rngs)
-        self.attention = Attention(width, heads, rngs=rngs, kernel_init=kernel_init)
+        self.attention = Attention(width, heads, **init)
         self.norm_dense = nnx.LayerNorm(width, rngs=rngs)
-        self.up = nnx.Linear(width, feedforward, rngs=rngs, kernel_init=kernel_init)
-        self.down = nnx.Linear(feedforward, width, rngs=rngs, kernel_init=kernel_init)
+        self.up = nnx.Linear(width, feedforward, **init)
+        self.down = nnx.Linear(feedforward, width, **init)
         if cross:
             self.norm_cross = nnx.LayerNorm(width, rngs=rngs)
-            self.cross = CrossAttention(width, heads, rngs=rngs, kernel_init=kernel_init)
+            self.cross = CrossAttention(width, heads, **init)
         self.dropout, self.activation = nnx.Dropout(dropout), activation
 
     def __call__(

@@ -36,6 +36,8 @@ class Captioner(nnx.Module):
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        encoder_init: Initializer = initializers.lecun_normal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -52,6 +54,8 @@ class Captioner(nnx.Module):
             activation: of the encoder.
             kernel_init: initial weights of the LSTM's inputs.
             recurrent_init: initial weights of its states.
+            encoder_init: initial weights of the encoder.
+            bias_init: initial biases, but of the forget gates.
         """
         if spec.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
             raise ValueError(
@@ -60,13 +64,25 @@ class Captioner(nnx.Module):
             )
         state = replace(spec, task=Task.REGRESSION, targets=ArraySpec((2 * hidden,), "float32"))
         self.encoder = CNN(
-            channels, spec=state, rngs=rngs, dense=dense, norm=norm, dropout=dropout, activation=activation
+            channels,
+            spec=state,
+            rngs=rngs,
+            dense=dense,
+            norm=norm,
+            dropout=dropout,
+            activation=activation,
+            kernel_init=encoder_init,
+            bias_init=bias_init,
         )
         self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs)
-        inits: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
+        inits: dict[str, Any] = {
+            "kernel_init": kernel_init,
+            "recurrent_init": recurrent_init,
+            "bias_init": bias_init,
+        }
         self.decoder = LSTMLayer(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(hidden, spec.outputs, rngs=rngs)
+        self.head = nnx.Linear(hidden, spec.outputs, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L, V]."""

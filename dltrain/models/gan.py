@@ -5,7 +5,9 @@ arXiv:1406.2661; DCGAN: Radford et al., arXiv:1511.06434.
 """
 
 import itertools
+import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +19,8 @@ from dltrain.models.cnn import CNN, Pool
 from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
 from dltrain.models.mlp import MLP
 from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
+
+LEAKY = partial(activations.leaky_relu, alpha=0.2)  # of a discriminator (Radford et al., section 3)
 
 Verdicts = dict[str, Array]
 """Logits [B] that a row is real: of `real` rows, of `fake` ones (for the discriminator), and `fooling` (the same
@@ -37,8 +41,10 @@ class GAN(nnx.Module):
         output: Activation = activations.identity,
         norm: Norm = Norm.BATCH,
         discriminator_norm: Norm = Norm.NONE,
+        discriminator_activation: Activation = LEAKY,
         dropout: float = 0.0,
         kernel_init: Initializer = initializers.he_normal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the players.
 
@@ -47,20 +53,22 @@ class GAN(nnx.Module):
             spec: what the data delivers.
             rngs: for the initial values.
             noise: how many numbers an example is made from.
-            activation: of the generator; the discriminator's are leaky (0.2).
+            activation: of the generator.
             output: of the generator; `tanh` for pictures with `data.scale=symmetric`.
             norm: of the generator's hidden layers.
             discriminator_norm: of the discriminator's hidden layers.
+            discriminator_activation: of the discriminator.
             dropout: of the discriminator.
             kernel_init: initial weights.
+            bias_init: initial biases.
         """
-        init: dict[str, Any] = {"kernel_init": kernel_init, "rngs": rngs}
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         made = Spec(ArraySpec((noise,), "float32"), spec.inputs, Task.REGRESSION, Kind.TABLE)
         self.generator = MLP(widths[::-1], spec=made, activation=activation, norm=norm, **init)
         self.discriminator = MLP(
             widths,
             spec=replace(spec, task=Task.BINARY),
-            activation=_leaky,
+            activation=discriminator_activation,
             norm=discriminator_norm,
             dropout=dropout,
             **init,
@@ -94,7 +102,11 @@ class DCGAN(nnx.Module):
         kernel: int = 4,
         norm: Norm = Norm.BATCH,
         discriminator_norm: Norm = Norm.BATCH,
+        activation: Activation = jax.nn.relu,
+        discriminator_activation: Activation = LEAKY,
+        dropout: float = 0.0,
         kernel_init: Initializer = initializers.normal(0.02),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the players.
 
@@ -107,22 +119,27 @@ class DCGAN(nnx.Module):
             kernel: height and width of the convolutions; even.
             norm: of the generator's hidden layers.
             discriminator_norm: of the discriminator's convolutions; real and made pictures are normalised apart.
+            activation: of the generator.
+            discriminator_activation: of the discriminator.
+            dropout: of the discriminator, before its output.
             kernel_init: initial weights.
+            bias_init: initial biases.
         """
         if spec.kind is not Kind.IMAGE:
             raise ValueError(f"makes pictures, and this data is {spec.kind.words}; try model=gan")
-        self.generator = Generator(channels[::-1], spec, noise, kernel, norm, kernel_init, rngs)
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.generator = Generator(channels[::-1], spec, noise, kernel, norm, activation, **init)
         self.discriminator = CNN(
             channels,
             spec=replace(spec, task=Task.BINARY),
-            rngs=rngs,
             kernel=kernel,
             stride=2,
             pool=Pool.NONE,
             norm=discriminator_norm,
             dense=(),
-            activation=_leaky,
-            kernel_init=kernel_init,
+            dropout=dropout,
+            activation=discriminator_activation,
+            **init,
         )
         self.noise = noise
 
@@ -146,8 +163,10 @@ class Generator(nnx.Module):
         noise: int,
         kernel: int,
         norm: Norm,
-        kernel_init: Initializer,
+        activation: Activation,
+        *,
         rngs: nnx.Rngs,
+        **init: Any,
     ) -> None:
         """Start from channels[0] at the smallest size."""
         *sides, depth = spec.inputs.shape
@@ -158,22 +177,18 @@ class Generator(nnx.Module):
                 f"pictures of {height}x{width} cannot be halved {len(channels)} times; use fewer model.channels"
             )
         self.small, self.sizes = (*sizes[0], channels[0]), tuple(sizes[1:])
-        self.first = nnx.Linear(
-            noise, self.small[0] * self.small[1] * self.small[2], kernel_init=kernel_init, rngs=rngs
-        )
+        self.first = nnx.Linear(noise, math.prod(self.small), rngs=rngs, **init)
+        self.activation = activation
         self.norms = nnx.List([make_norm(norm, c, rngs=rngs) for c in channels])
         self.larger = nnx.List(
-            [
-                ConvTranspose(a, b, kernel, 2, kernel_init=kernel_init, rngs=rngs)
-                for a, b in itertools.pairwise((*channels, depth))
-            ]
+            [ConvTranspose(a, b, kernel, 2, rngs=rngs, **init) for a, b in itertools.pairwise((*channels, depth))]
         )
 
     def __call__(self, noise: Array, *, mask: Array | None) -> Array:
         """Return the pictures; rows whose mask is False change nothing for the others."""
         x = self.first(noise).reshape(len(noise), *self.small)
         for norm, larger, (height, width) in zip(self.norms, self.larger, self.sizes, strict=True):
-            x = larger(jax.nn.relu(normalise(norm, x, mask=mask)))[:, :height, :width]
+            x = larger(self.activation(normalise(norm, x, mask=mask)))[:, :height, :width]
         return jnp.tanh(x)
 
 
@@ -192,10 +207,6 @@ def judge(discriminator: Any, real: Array, fake: Array, *, mask: Array | None, r
     judged = {"real": real, "fake": jax.lax.stop_gradient(fake)}
     logits = {name: discriminator(rows, mask=mask, rngs=rngs) for name, rows in judged.items()}
     return {name: value[:, 0] for name, value in {**logits, "fooling": fooling}.items()}
-
-
-def _leaky(x: Array) -> Array:
-    return jax.nn.leaky_relu(x, 0.2)
 
 
 def _noise(rngs: nnx.Rngs | None, shape: tuple[int, int], dtype: Any) -> Array:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 from flax import nnx
 
 from dltrain.ops.transposed import conv_transpose
@@ -50,11 +50,20 @@ class ConvTranspose(nnx.Module):
     """Makes pictures `stride` times as large, [B, H, W, C] -> [B, sH, sW, K]; see `ops.transposed`."""
 
     def __init__(
-        self, depth: int, out: int, kernel: int, stride: int, *, kernel_init: Initializer, rngs: nnx.Rngs
+        self,
+        depth: int,
+        out: int,
+        kernel: int,
+        stride: int,
+        *,
+        kernel_init: Initializer,
+        bias_init: Initializer,
+        rngs: nnx.Rngs,
     ) -> None:
         """`depth` channels become `out`."""
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (kernel, kernel, depth, out)))
-        self.bias = nnx.Param(jnp.zeros(out))
+        key = rngs.params()
+        self.kernel = nnx.Param(kernel_init(key, (kernel, kernel, depth, out)))
+        self.bias = nnx.Param(bias_init(jax.random.fold_in(key, 1), (out,)))
         self.stride = stride
 
     def __call__(self, x: Array) -> Array:

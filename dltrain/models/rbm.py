@@ -4,6 +4,7 @@ Hinton 2002 (contrastive divergence); Hinton, Osindero and Teh 2006 (stacks, tra
 """
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,8 @@ class RBM(nnx.Module):
         draw_visible: bool = False,
         sweeps: int = 500,
         kernel_init: Initializer = initializers.normal(0.01),
+        bias_init: Initializer = initializers.zeros(),
+        visible_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -44,14 +47,15 @@ class RBM(nnx.Module):
                 and 1. Else their probabilities go on, as suits grey pictures (Hinton 2010, section 3.2).
             sweeps: Gibbs steps from noise to a sample.
             kernel_init: initial weights.
+            bias_init: initial biases of the hidden units.
+            visible_init: initial biases of the visible units.
         """
         if not widths or k < 1:
             raise ValueError(f"widths={list(widths)} k={k}: at least one layer and one step are needed")
         sizes = (spec.inputs.size, *widths)
-        self.hidden = nnx.List(
-            [nnx.Linear(a, b, kernel_init=kernel_init, rngs=rngs) for a, b in itertools.pairwise(sizes)]
-        )
-        self.visible = nnx.List([nnx.Param(jnp.zeros(size)) for size in sizes[:-1]])
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
+        self.visible = nnx.List([nnx.Param(visible_init(rngs.params(), (size,))) for size in sizes[:-1]])
         self.k, self.draw_visible, self.sweeps, self.shape = k, draw_visible, sweeps, spec.inputs.shape
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> dict[str, Array]:

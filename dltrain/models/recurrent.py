@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -12,13 +13,22 @@ State = tuple[Array, ...]
 """What a layer remembers, [B, H] each: the hidden state, before it of an LSTM the cell."""
 
 
-def _kernels(
-    features: int, hidden: int, gates: int, *, rngs: nnx.Rngs, kernel_init: Initializer, recurrent_init: Initializer
-) -> tuple[nnx.Param, nnx.Param]:
-    """Draw the weights of inputs [F, gates·H] and states [H, gates·H], the latter a square for each gate."""
+def _weights(
+    features: int,
+    hidden: int,
+    gates: int,
+    *,
+    rngs: nnx.Rngs,
+    kernel_init: Initializer,
+    recurrent_init: Initializer,
+    bias_init: Initializer,
+) -> tuple[nnx.Param, nnx.Param, nnx.Param]:
+    """Draw the weights of inputs [F, gates·H] and states [H, gates·H], a square for each gate; and biases."""
     key = rngs.params()
     squares = [recurrent_init(rngs.params(), (hidden, hidden)) for _ in range(gates)]
-    return nnx.Param(kernel_init(key, (features, gates * hidden))), nnx.Param(jnp.concatenate(squares, axis=1))
+    bias = bias_init(jax.random.fold_in(key, 1), (gates * hidden,))
+    kernel = kernel_init(key, (features, gates * hidden))
+    return nnx.Param(kernel), nnx.Param(jnp.concatenate(squares, axis=1)), nnx.Param(bias)
 
 
 class RNNLayer(nnx.Module):
@@ -28,8 +38,7 @@ class RNNLayer(nnx.Module):
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, activation: Squash, **inits: Any) -> None:
         """Build the weights."""
-        self.kernel, self.recurrent = _kernels(features, hidden, 1, rngs=rngs, **inits)
-        self.bias = nnx.Param(jnp.zeros(hidden))
+        self.kernel, self.recurrent, self.bias = _weights(features, hidden, 1, rngs=rngs, **inits)
         self.activation = activation
 
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
@@ -51,8 +60,8 @@ class LSTMLayer(nnx.Module):
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, forget_bias: float, **inits: Any) -> None:
         """Build the weights, a product for all four gates at once."""
-        self.kernel, self.recurrent = _kernels(features, hidden, 4, rngs=rngs, **inits)
-        self.bias = nnx.Param(jnp.zeros(4 * hidden).at[hidden : 2 * hidden].set(forget_bias))
+        self.kernel, self.recurrent, self.bias = _weights(features, hidden, 4, rngs=rngs, **inits)
+        self.bias[...] = self.bias[...].at[hidden : 2 * hidden].set(forget_bias)
 
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
         """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""
@@ -71,8 +80,8 @@ class GRULayer(nnx.Module):
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, **inits: Any) -> None:
         """Build the weights, a product for all three gates at once."""
-        self.kernel, self.recurrent = _kernels(features, hidden, 3, rngs=rngs, **inits)
-        self.bias, self.recurrent_bias = nnx.Param(jnp.zeros(3 * hidden)), nnx.Param(jnp.zeros(hidden))
+        self.kernel, self.recurrent, self.bias = _weights(features, hidden, 3, rngs=rngs, **inits)
+        self.recurrent_bias = nnx.Param(jnp.zeros(hidden))
 
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
         """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""

@@ -45,9 +45,10 @@ class Recurrent(nnx.Module):
         dropout: float,
         remat: bool,
         carry: bool,
+        bias_init: Initializer,
         **options: Any,
     ) -> None:
-        """Build the layers, each by `layer(features, hidden, rngs=rngs, **options)`, and the output.
+        """Build the output, and the layers, each by `layer(features, hidden, rngs=, bias_init=, **options)`.
 
         Args:
             layer: a class of layers; called with x [B, L, F], one returns all states and the last `State`.
@@ -62,6 +63,7 @@ class Recurrent(nnx.Module):
             remat: compute the values inside each layer again in the backward pass, instead of keeping them.
             carry: begin a window in the state in which the one before it ended, where that one stood in the same
                 place of the last batch; gradients end there.
+            bias_init: initial biases of the layers (not of an LSTM's forget gates) and of the output.
             **options: what only this kind of layer takes.
         """
         check_steps(spec)
@@ -75,12 +77,13 @@ class Recurrent(nnx.Module):
         tokens = spec.kind is Kind.TOKENS
         self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if tokens else None
         first = embedding if tokens else spec.inputs.size // spec.inputs.shape[0]
+        options |= {"rngs": rngs, "bias_init": bias_init}
         features = [first] + [hidden * (1 + bidirectional)] * layers
-        self.forward = nnx.List([layer(f, hidden, rngs=rngs, **options) for f in features[:-1]])
+        self.forward = nnx.List([layer(f, hidden, **options) for f in features[:-1]])
         backward = features[:-1] if bidirectional else []
-        self.backward = nnx.List([layer(f, hidden, rngs=rngs, **options) for f in backward])
+        self.backward = nnx.List([layer(f, hidden, **options) for f in backward])
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(features[-1], spec.outputs, rngs=rngs)
+        self.head = nnx.Linear(features[-1], spec.outputs, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
         self.carried = Carried(layers, self.forward[0].remembers, hidden) if carry else None
 
@@ -158,6 +161,7 @@ class RNN(Recurrent):
         activation: Squash = Squash.TANH,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
         carry: bool = False,
     ) -> None:
@@ -177,6 +181,7 @@ class RNN(Recurrent):
             activation=activation,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
+            bias_init=bias_init,
         )
 
 
@@ -197,6 +202,7 @@ class LSTM(Recurrent):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
         carry: bool = False,
     ) -> None:
@@ -216,6 +222,7 @@ class LSTM(Recurrent):
             forget_bias=forget_bias,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
+            bias_init=bias_init,
         )
 
 
@@ -235,6 +242,7 @@ class GRU(Recurrent):
         dropout: float = 0.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
         carry: bool = False,
     ) -> None:
@@ -253,4 +261,5 @@ class GRU(Recurrent):
             carry=carry,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
+            bias_init=bias_init,
         )

@@ -34,6 +34,7 @@ class Seq2Seq(nnx.Module):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -46,12 +47,13 @@ class Seq2Seq(nnx.Module):
             forget_bias: initial bias of the forget gates.
             kernel_init: initial weights of the LSTMs' inputs.
             recurrent_init: initial weights of their states.
+            bias_init: initial biases, but of the forget gates.
         """
         check_texts(spec)
         if hidden % 2:
             raise ValueError(f"hidden={hidden} must be even: half of it for each direction of the encoder")
         options: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
-        options |= {"rngs": rngs, "forget_bias": forget_bias}
+        options |= {"rngs": rngs, "forget_bias": forget_bias, "bias_init": bias_init}
         self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs)
         self.forward = LSTMLayer(embedding, hidden // 2, **options)
         self.backward = LSTMLayer(embedding, hidden // 2, **options)
@@ -59,7 +61,7 @@ class Seq2Seq(nnx.Module):
         self.score = nnx.Linear(hidden, hidden, use_bias=False, rngs=rngs)
         self.combine = nnx.Linear(2 * hidden, hidden, use_bias=False, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(hidden, spec.outputs, rngs=rngs)
+        self.head = nnx.Linear(hidden, spec.outputs, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L written, V]."""

@@ -50,6 +50,7 @@ class Seq2SeqTransformer(nnx.Module):
         positions: Positions = Positions.LEARNED,
         activation: Activation = activations.gelu,
         kernel_init: Initializer = initializers.glorot_uniform(),
+        bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
     ) -> None:
         """Build the layers.
@@ -65,6 +66,7 @@ class Seq2SeqTransformer(nnx.Module):
             positions: how a step says where it stands.
             activation: between the dense layers.
             kernel_init: initial weights of all products but the last.
+            bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
         check_texts(spec)
@@ -73,14 +75,15 @@ class Seq2SeqTransformer(nnx.Module):
         self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=embedding_init(positions))
         self.positions_read = drawn_places(positions, self.read, width, rngs=rngs)
         self.positions_written = drawn_places(positions, self.written, width, rngs=rngs)
-        parts: dict[str, Any] = {"dropout": dropout, "activation": activation, "kernel_init": kernel_init}
+        parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
+        parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         sizes = (width, heads, feedforward)
         self.encoder = nnx.List([Block(*sizes, rngs=rngs, **parts) for _ in range(layers)])
         self.norm_read = nnx.LayerNorm(width, rngs=rngs)
         self.decoder = nnx.List([Block(*sizes, rngs=rngs, cross=True, **parts) for _ in range(layers)])
         self.norm_written = nnx.LayerNorm(width, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(width, spec.outputs, rngs=rngs)
+        self.head = nnx.Linear(width, spec.outputs, bias_init=bias_init, rngs=rngs)
         self.remat = remat
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

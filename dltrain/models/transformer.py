@@ -57,6 +57,7 @@ class Transformer(nnx.Module):
         pool: Pool = Pool.MEAN,
         activation: Activation = activations.gelu,
         kernel_init: Initializer = initializers.glorot_uniform(),
+        bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
     ) -> None:
         """Build the layers.
@@ -73,6 +74,7 @@ class Transformer(nnx.Module):
             pool: how the states become one vector; a language model answers at each step.
             activation: between the dense layers.
             kernel_init: initial weights of all products but the last.
+            bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
         check_steps(spec)
@@ -82,13 +84,14 @@ class Transformer(nnx.Module):
             self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=embedding_init(positions))
         else:
             features = spec.inputs.size // self.length
-            self.embedding = nnx.Linear(features, width, rngs=rngs, kernel_init=kernel_init)
+            self.embedding = nnx.Linear(features, width, rngs=rngs, kernel_init=kernel_init, bias_init=bias_init)
         self.positions = drawn_places(positions, self.length, width, rngs=rngs)
-        parts: dict[str, Any] = {"dropout": dropout, "activation": activation, "kernel_init": kernel_init}
+        parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
+        parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         self.blocks = nnx.List([Block(width, heads, feedforward, rngs=rngs, **parts) for _ in range(layers)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(width, spec.outputs, rngs=rngs)
+        self.head = nnx.Linear(width, spec.outputs, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

@@ -26,8 +26,10 @@ class UNet(nnx.Module):
         spec: Spec,
         rngs: nnx.Rngs,
         norm: Norm = Norm.BATCH,
+        dropout: float = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
+        bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
 
@@ -36,8 +38,10 @@ class UNet(nnx.Module):
             spec: what the data delivers; pictures whose sides divide by 2 to the number of levels less one.
             rngs: for the initial values.
             norm: after each convolution, before the activation.
+            dropout: the probability to drop a unit at the end of the way down, not to keep it.
             activation: of each convolution.
             kernel_init: initial weights.
+            bias_init: initial biases.
         """
         if spec.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
             raise ValueError(
@@ -50,7 +54,7 @@ class UNet(nnx.Module):
             raise ValueError(
                 f"pictures of {height}x{width} cannot be halved {len(channels) - 1} times; use fewer model.channels"
             )
-        init: dict[str, Any] = {"kernel_init": kernel_init, "rngs": rngs}
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.down, self.up, self.larger = nnx.List(), nnx.List(), nnx.List()
         for out in channels:
             self.down.append(_Block(depth, out, norm, activation, **init))
@@ -59,17 +63,17 @@ class UNet(nnx.Module):
             self.larger.append(ConvTranspose(depth, out, 2, 2, **init))
             self.up.append(_Block(2 * out, out, norm, activation, **init))
             depth = out
-        self.head = nnx.Linear(depth, spec.outputs, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(depth, spec.outputs, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, H, W, K]."""
-        del rngs
         *down, bottom = self.down
         x, kept = inputs, []
         for block in down:
             kept.append(block(x, mask))
             x = max_pool(kept[-1], (2, 2), (2, 2))
-        x = bottom(x, mask)
+        x = self.dropout(bottom(x, mask), rngs=rngs)
         for larger, block in zip(self.larger, self.up, strict=True):
             x = block(jnp.concatenate([kept.pop(), larger(x)], -1), mask)
         return self.head(x)
@@ -79,13 +83,11 @@ class _Block(nnx.Module):
     """Two convolutions 3x3."""
 
     def __init__(
-        self, depth: int, out: int, norm: Norm, activation: Activation, *, kernel_init: Initializer, rngs: nnx.Rngs
+        self, depth: int, out: int, norm: Norm, activation: Activation, *, rngs: nnx.Rngs, **init: Any
     ) -> None:
         self.convolutions = nnx.List(
             [
-                nnx.Conv(
-                    size, out, (3, 3), kernel_init=kernel_init, conv_general_dilated=conv_general_dilated, rngs=rngs
-                )
+                nnx.Conv(size, out, (3, 3), conv_general_dilated=conv_general_dilated, rngs=rngs, **init)
                 for size in (depth, out)
             ]
         )

@@ -32,6 +32,15 @@ def test_the_decoder_is_the_encoder_the_other_way_round_unless_it_is_given(fille
     assert [layer.out_features for layer in model.decoder] == [4, 5, 6]
 
 
+def test_dropout_stands_after_each_hidden_layer_but_not_after_the_code(filled):
+    model = filled(lambda rngs: Autoencoder((5, 4), spec=PICTURES, rngs=rngs, code=2, decoder=(3,), dropout=0.5))
+    assert model.dropout.rate == 0.5
+    calls = []
+    model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
+    model(jnp.asarray(X), mask=None, rngs=None)
+    assert calls == [(4, 5), (4, 4), (4, 3)]
+
+
 def test_of_a_loss_from_logits_metrics_see_the_sigmoid_of_rows_in_0_to_1():
     preprocess = assemble(compose_words("model=autoencoder", "loss=binary_cross_entropy").config).preprocess
     np.testing.assert_allclose(preprocess.outputs(jnp.asarray([0.0, 2.0])), [0.5, 1 / (1 + np.exp(-2))], rtol=1e-6)

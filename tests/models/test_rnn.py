@@ -123,7 +123,11 @@ def test_the_plain_layer_and_its_gradients_equal_autodiff_through_the_loop_with_
 @pytest.mark.parametrize("layer", [RNNLayer, LSTMLayer, GRULayer])
 def test_a_layer_reads_past_masked_steps_as_if_they_were_not_there(layer, filled):
     options = {RNNLayer: {"activation": Squash.TANH}, LSTMLayer: {"forget_bias": 1.0}}.get(layer, {})
-    inits = {"kernel_init": initializers.zeros(), "recurrent_init": initializers.zeros()}
+    inits = {
+        "kernel_init": initializers.zeros(),
+        "recurrent_init": initializers.zeros(),
+        "bias_init": initializers.zeros(),
+    }
     model = filled(lambda rngs: layer(3, 4, rngs=rngs, **options, **inits))
     mask = np.tile(np.array([True, False, True, True, False]), (6, 1))
     states, last = model(jnp.asarray(X), mask=jnp.asarray(mask))

@@ -48,7 +48,7 @@ def in_torch(torch, model, *, causal, there):
 @pytest.mark.parametrize(("causal", "padded"), [(False, False), (True, False), (True, True)])
 def test_attention_and_its_gradients_equal_torch(causal, padded, filled, close):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
-    model = filled(lambda rngs: Attention(8, 2, rngs=rngs, kernel_init=initializers.zeros()))
+    model = filled(lambda rngs: Attention(8, 2, rngs=rngs))
     there = np.arange(6)[None] < LENGTHS[:, None] if padded else None
     mask = np.tril(np.ones((6, 6), bool))[None, None] if causal else None
     mask = mask & there[:, None, None] if padded else mask
@@ -85,7 +85,12 @@ def test_attention_is_the_formula_in_float64(x64):
 
 
 def test_a_block_normalises_what_each_part_is_given_and_adds_what_it_returns(filled):
-    options = {"dropout": 0.0, "activation": jnp.tanh, "kernel_init": initializers.zeros()}
+    options = {
+        "dropout": 0.0,
+        "activation": jnp.tanh,
+        "kernel_init": initializers.zeros(),
+        "bias_init": initializers.zeros(),
+    }
     block = filled(lambda rngs: Block(8, 2, 12, rngs=rngs, **options))
 
     def normal(x, norm):

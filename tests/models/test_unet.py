@@ -45,6 +45,15 @@ def test_outputs_equal_pytorchs(filled, called, close):
     close(np.asarray(found), in_torch(split_module(model)[1], X))
 
 
+def test_dropout_stands_at_the_end_of_the_way_down(filled):
+    model = filled(lambda rngs: UNet((2, 3, 4), spec=PIXELS, rngs=rngs, norm=Norm.NONE, dropout=0.5))
+    assert model.dropout.rate == 0.5
+    calls = []
+    model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
+    model(jnp.asarray(X), mask=None, rngs=None)
+    assert calls == [(2, 1, 2, 4)]
+
+
 def test_data_that_cannot_be_halved_or_are_no_pictures_are_refused():
     with pytest.raises(ValueError, match=r"pictures of 4x8 cannot be halved 3 times; use fewer model\.channels"):
         UNet((1, 2, 3, 4), spec=PIXELS, rngs=nnx.Rngs(0))
