@@ -17,6 +17,17 @@ from dltrain.report.start import introduce
 
 TREE = read_tree((packaged(),))
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
+TOGETHER = {  # parts of which one program takes several: traced at once
+    "metrics": (
+        ("accuracy", "confusion", "ece", "f1", "log_loss", "precision", "recall", "top_k", "zero_one"),
+        ("mse", "mae", "rmse", "r2", "mape"),
+        ("auroc", "average_precision"),
+    ),
+    "augment": (
+        ("blur", "brightness", "contrast", "cutout", "flip_horizontal", "flip_vertical", "mixup", "noise"),
+        ("randaugment", "random_crop", "random_resized_crop", "rotation", "scaling", "shift", "cutmix"),
+    ),
+}
 NEEDS = {  # what a choice needs beside itself to fit together
     **{f"loss={name}": ("data=diabetes",) for name in ("mse", "mae", "huber", "log_cosh", "quantile")},
     **{f"loss={name}": ("data=breast_cancer",) for name in ("binary_cross_entropy", "hinge", "perceptron")},
@@ -27,7 +38,9 @@ NEEDS = {  # what a choice needs beside itself to fit together
     **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc", "average_precision")},
     **{f"metrics={name}": ("data=small_captions", "model=captioner") for name in ("generation", "exact_match")},
     "model=captioner": ("data=small_captions",),
-    **{f"model={name}": ("data=reverse",) for name in ("seq2seq", "seq2seq_transformer")},
+    "model=seq2seq": ("data=reverse",),
+    "model=seq2seq_transformer": ("data=reverse", "model.layers=1"),
+    "model=transformer": ("model.layers=1",),  # one of four equal ones
     "data=pairs": ("data.path=pairs.txt",),
     "model=unet": ("data=digit_masks",),
     **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},
@@ -45,15 +58,29 @@ REFUSED = {  # what digits, grey pictures, cannot be
     "augment=time_shift": "augment.time_shift: time_shift needs sequences",
     "augment=masking": "augment.masking: masking needs sequences",
 }
-DEEP = ("resnet32", "resnet56")  # resnet20 with more blocks: they take 15 s to trace
+DEEP = ("resnet20", "resnet32", "resnet56")  # as resnet18 with more blocks: they take 18 s to trace
 BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics")]
+OTHERS = {  # which no other decides about: the first of each is composed with the first of each other, and so on
+    group: [choice for g, choice in CHOICES if g == group]
+    for group in ("optim", "schedule", "data", "runtime", "callbacks")
+}
+SIDE_BY_SIDE = [
+    *(
+        {group: names[i] for group, names in OTHERS.items() if i < len(names)}
+        for i in range(max(map(len, OTHERS.values())))
+    ),
+    *({"experiment": choice} for group, choice in CHOICES if group == "experiment"),
+]
+TAKEN = {(group, choice) for group, sets in TOGETHER.items() for choices in sets for choice in choices}
+ALONE = [(group, (choice,)) for group, choice in BUILT if (group, choice) not in TAKEN]
 
 
-@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c not in BUILT], ids=str)
-def test_every_choice_composes_with_checked_arguments(group, choice):
-    composed = compose_words(f"{group}={choice}", *NEEDS.get(f"{group}={choice}", ()))
+@pytest.mark.parametrize("choices", SIDE_BY_SIDE, ids=lambda choices: "-".join(choices.values()))
+def test_every_choice_composes_with_checked_arguments(choices):
+    words = [f"{group}={choice}" for group, choice in choices.items()]
+    composed = compose_words(*words, *(more for word in words for more in NEEDS.get(word, ())))
     assert composed.config["epochs"]
-    assert composed.text
+    assert choices.items() <= composed.choices.items()
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=str)
@@ -64,18 +91,26 @@ def test_every_yaml_says_when_to_pick_it_in_one_line(group, choice):
 
 
 @pytest.mark.parametrize(
-    ("group", "choice"),
-    [pytest.param(*c, marks=pytest.mark.slow if c[1] in DEEP else ()) for c in BUILT],
-    ids=str,
+    ("group", "choices"),
+    [
+        pytest.param(
+            group, choices, marks=pytest.mark.slow if choices[0] in DEEP else (), id=f"{group}-{choices[0]}"
+        )
+        for group, choices in (*ALONE, *((group, choices) for group, sets in TOGETHER.items() for choices in sets))
+    ],
 )
-def test_every_part_fits_into_a_program(group, choice, capsys):
+def test_every_part_fits_into_a_program(group, choices, capsys):
     """Shapes only: the step is traced, not compiled."""
-    word = f"{group}={choice}"
+    one = f"{group}={choices[0]}"
+    word = one if len(choices) == 1 else f"{group}=[{','.join(choices)}]"
     with pytest.raises(ValueError, match=REFUSED[word]) if word in REFUSED else contextlib.nullcontext():
-        program = fits_into_a_program(word)
+        program = fits_into_a_program(word, *NEEDS.get(one, ()))
+        if len(choices) > 1:
+            named = program.parts.metrics if group == "metrics" else program.parts.augment.named
+            assert set(choices) <= set(named)
     if group == "model":
-        introduce(Screen(), program, choices={"model": choice}, automatic={})
-        its_layers_are_printed(program, capsys.readouterr().out.partition(f"model {choice}\n")[2].splitlines())
+        introduce(Screen(), program, choices={"model": choices[0]}, automatic={})
+        its_layers_are_printed(program, capsys.readouterr().out.partition(f"model {choices[0]}\n")[2].splitlines())
 
 
 def its_layers_are_printed(program, table):
@@ -92,8 +127,8 @@ def its_layers_are_printed(program, table):
         assert re.fullmatch(r"\d+(×\d+)*", shape), name
 
 
-def fits_into_a_program(word):
-    config = compose_words(word, *NEEDS.get(word, ()), "batch_size=4").config
+def fits_into_a_program(*words):
+    config = compose_words(*words, "batch_size=4").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
     data = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in parts.arrays.items()}

@@ -41,7 +41,8 @@ class LocalLayer(nnx.Module):
         self.kernel = nnx.Param(draw(keys).reshape(*places, kernel**2, depth, channels))
         self.bias = nnx.Param(bias_init(rngs.params(), (*places, channels)))
         self.size, self.stride = kernel, stride
-        self.pads = lax.padtype_to_pads((height, width), (kernel,) * 2, (stride,) * 2, padding.value.upper())
+        pads = lax.padtype_to_pads((height, width), (kernel,) * 2, (stride,) * 2, padding.value.upper())
+        self.pads = tuple(pads)
 
     def __call__(self, x: Array) -> Array:
         """Multiply what each place sees with its own weights."""

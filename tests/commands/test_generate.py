@@ -68,7 +68,8 @@ def test_pictures_are_drawn_with_what_was_written(run):
 
 def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
     said = dltrain("generate", str(digits_run.folder))
-    assert said.code == 2 and "is a run of task=classification, which writes nothing" in said.err
+    assert said.code == 2 and "is a run of task=classification, which writes nothing; language " in said.err
+    assert "models do (rnn, lstm, gru and transformer" in said.err
     said = dltrain("generate", str(run[0]), "count=3")
     assert said.code == 2 and "count: this run's model writes about rows of its data: split=test rows=5" in said.err
     said = dltrain("generate", str(run[0]), "split=all")

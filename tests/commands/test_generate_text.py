@@ -82,8 +82,3 @@ def test_vectors_of_the_tokens_are_left_for_the_projector_and_their_neighbours_l
 def test_what_cannot_be_is_refused(generate, words, message):
     said = generate(*words)
     assert (said.code, said.out) == (2, "") and message in said.err
-
-
-def test_a_run_that_writes_nothing_is_refused(dltrain, digits_run):
-    said = dltrain("generate", str(digits_run.folder))
-    assert said.code == 2 and "which writes nothing; language models do (rnn, lstm, gru and transformer" in said.err

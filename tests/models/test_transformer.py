@@ -139,13 +139,14 @@ def test_a_token_at_a_time_gives_what_the_whole_text_gives_then_what_its_last_ha
     model = filled(lambda rngs: Transformer(spec=TEXTS, rngs=rngs, positions=positions, **SMALL))
     graph, state = nnx.split(model)
     decode = jax.jit(lambda tokens, cache: nnx.merge(graph, state).decode(tokens, cache))
-    cache = model.begin(None, 3)
-    for t in range(14):
+    cache, windows = model.begin(None, 3), np.zeros((14, 3, 6), np.int32)
+    starts = [0 if t < 6 else 3 * (t // 3 - 1) for t in range(14)]  # the positions 0..5 are full: 3 words are kept
+    for t, start in enumerate(starts):
+        windows[t, :, : t + 1 - start] = WORDS[:, start : t + 1]
+    whole = np.asarray(called(model, windows.reshape(-1, 6))[0]).reshape(14, 3, 6, -1)
+    for t, start in enumerate(starts):
         logits, cache = decode(WORDS[:, t], cache)
-        start = 0 if t < 6 else 3 * (t // 3 - 1)  # the positions 0..5 are full: 3 words are kept
-        window = np.zeros((3, 6), np.int32)
-        window[:, : t + 1 - start] = WORDS[:, start : t + 1]
-        expected = np.asarray(called(model, window)[0])[:, t - start]
+        expected = whole[t, :, t - start]
         np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=str(t))
 
 

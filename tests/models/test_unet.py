@@ -50,7 +50,7 @@ def test_dropout_stands_at_the_end_of_the_way_down(filled):
     assert model.dropout.rate == 0.5
     calls = []
     model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
-    model(jnp.asarray(X), mask=None, rngs=None)
+    jax.eval_shape(lambda: model(X, mask=None, rngs=None))
     assert calls == [(2, 1, 2, 4)]
 
 

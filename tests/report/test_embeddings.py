@@ -14,6 +14,8 @@ from dltrain.program import Program
 from dltrain.report import embeddings
 from dltrain.report.embeddings import nearest, neighbours, vectors
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def made(*words):
     config = compose_words(*words).config
