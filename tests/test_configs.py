@@ -28,14 +28,11 @@ TOGETHER = {  # parts of which one program takes several: traced at once
         ("randaugment", "random_crop", "random_resized_crop", "rotation", "scaling", "shift", "cutmix"),
     ),
 }
-NEEDS = {  # what a choice needs beside itself to fit together
+NEEDS = {  # what a choice, of several together the first, needs beside itself to fit together
     **{f"loss={name}": ("data=diabetes",) for name in ("mse", "mae", "huber", "log_cosh", "quantile")},
     **{f"loss={name}": ("data=breast_cancer",) for name in ("binary_cross_entropy", "hinge", "perceptron")},
-    **{
-        f"metrics={name}": ("data=diabetes",)
-        for name in ("mse", "mae", "rmse", "r2", "mape", "regression", "reconstruction")
-    },
-    **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc", "average_precision")},
+    **{f"metrics={name}": ("data=diabetes",) for name in ("mse", "regression", "reconstruction")},
+    **{f"metrics={name}": ("data=breast_cancer",) for name in ("binary", "auroc")},
     **{f"metrics={name}": ("data=small_captions", "model=captioner") for name in ("generation", "exact_match")},
     "model=captioner": ("data=small_captions",),
     "model=seq2seq": ("data=reverse",),
