@@ -1,4 +1,4 @@
-"""Config -> Parts: the one place where the parts meet. Below it there are only values, arrays and functions."""
+"""Config -> Parts: the one place where the parts meet. Below `optimizing` there is no config."""
 
 import hashlib
 from collections.abc import Callable, Mapping
