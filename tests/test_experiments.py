@@ -1,0 +1,61 @@
+"""The recipes that come with dltrain reach what the README says of them, on the published data sets.
+
+Half an hour on two cores; those whose data is not at hand are skipped.
+"""
+
+import json
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("DLTRAIN_DATA") or ROOT.parent / "shared" / "data")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def trained(dltrain, tmp_path_factory):
+    """Train a recipe by its name, once; return its folder."""
+    done = {}
+
+    def train(name, folder):
+        if not (DATA / folder).exists():
+            pytest.skip(f"{DATA / folder} is not there; set DLTRAIN_DATA")
+        if name not in done:
+            run = tmp_path_factory.mktemp(name) / "run"
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("DLTRAIN_DATA", str(DATA))
+                said = dltrain(f"experiment={name}", "quiet=true", f"output_dir={run}")
+            assert said.code == 0, said.err
+            done[name] = run
+        return done[name]
+
+    return train
+
+
+def measured(run):
+    return json.loads((run / "summary.json").read_text(encoding="utf-8"))["test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "metric", "least"),
+    [("mnist_lenet", "mnist", "accuracy", 0.985), ("fashion_mnist_cnn", "fashion-mnist", "accuracy", 0.92)],
+)
+def test_pictures_are_told_apart(name, folder, metric, least, trained):
+    assert measured(trained(name, folder))[metric] > least
+
+
+def test_a_model_of_shakespeares_letters_beats_the_published_one(trained):
+    assert measured(trained("tinyshakespeare", "tinyshakespeare"))["loss"] < 1.88
+
+
+def test_a_classifier_is_sure_about_made_digits_and_finds_every_class(trained, monkeypatch):
+    gan, classifier = trained("mnist_dcgan", "mnist"), trained("mnist_lenet", "mnist")
+    monkeypatch.setenv("DLTRAIN_DATA", str(DATA))
+    judge = runpy.run_path(str(ROOT / "scripts" / "judge_samples.py"))
+    sure, shares = judge["judged"](judge["probabilities"](classifier, judge["made"](gan, 1000)))
+    assert sure >= 0.8
+    assert shares.min() >= 0.03
