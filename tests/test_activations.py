@@ -1,4 +1,7 @@
-"""Activations against closed forms and PyTorch."""
+"""Activations against closed forms, finite differences and PyTorch."""
+
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +27,8 @@ FORMS = {
     "leaky_relu": ({"alpha": 0.2}, np.where(X > 0, X, 0.2 * X)),
     "elu": ({"alpha": 0.5}, np.where(X > 0, X, 0.5 * np.expm1(X))),
     "selu": ({}, LAMBDA * np.where(X > 0, X, ALPHA * np.expm1(X))),
+    "gelu": ({}, X * [math.erfc(-x / math.sqrt(2)) / 2 for x in X]),  # erfc(-x) is 1 + erf(x) without its rounding
+    "gelu, by tanh": ({"approximate": True}, X / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3)))),
     "silu": ({}, X * expit(X)),
     "mish": ({}, X * np.tanh(np.log1p(np.exp(X)))),
     "softplus": ({}, np.log1p(np.exp(X))),
@@ -35,6 +40,11 @@ FORMS = {
 }
 
 
+def form(name):
+    """The activation with the options of its form."""
+    return functools.partial(getattr(activations, name.partition(",")[0]), **FORMS[name][0])
+
+
 @pytest.fixture(autouse=True, scope="module")
 def strict_promotion():
     with jax.numpy_dtype_promotion("strict"):
@@ -43,10 +53,40 @@ def strict_promotion():
 
 @pytest.mark.parametrize("name", FORMS)
 def test_values_equal_the_formula(name):
-    options, expected = FORMS[name]
     with jax.enable_x64(True):
-        found = getattr(activations, name)(jnp.asarray(X), **options)
-    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-15)
+        found = form(name)(jnp.asarray(X))
+    np.testing.assert_allclose(found, FORMS[name][1], rtol=1e-10, atol=1e-15)
+
+
+@pytest.fixture(scope="module")
+def slopes(strict_promotion):
+    """Gradients of a weighted sum of each form, and its central differences in every coordinate, by one program."""
+    x = np.array([-7.5, -3.5, -1.2, -0.3, 0.2, 1.0, 2.5, 7.0])  # away from the kinks at -3, 0, 3 and 6
+    weights, h = np.linspace(-1, 2, len(x)), 1e-6
+
+    @jax.jit
+    def evaluate(x, around):
+        def weighed(x, f):
+            return (weights.reshape((1,) * (x.ndim - 1) + (-1,)) * f(x)).sum(-1)
+
+        functions = {name: form(name) for name in FORMS}
+        return {name: (jax.grad(weighed)(x, f), weighed(around, f)) for name, f in functions.items()}
+
+    around = np.stack([x + s * h * np.eye(len(x)) for s in (-1, 1)])
+    with jax.enable_x64(True):
+        found = jax.device_get(evaluate(x, around))
+    return {name: (gradient, (ends[1] - ends[0]) / (2 * h)) for name, (gradient, ends) in found.items()}
+
+
+def test_every_activation_has_a_form():
+    assert {name.partition(",")[0] for name in FORMS} == set(activations.__all__)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_gradients_equal_finite_differences(slopes, name):
+    gradient, expected = slopes[name]
+    assert gradient.dtype == np.float64
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", activations.__all__)
