@@ -40,14 +40,31 @@ def batches(outputs, targets, size):
         yield jnp.asarray(z), {"targets": jnp.asarray(y), "mask": jnp.asarray(mask)}
 
 
-def measured(chosen, outputs, targets, size=64):
-    """The value of each metric, all added up by one program."""
+def measured(chosen, outputs, targets, size=64, dtype="float32"):
+    """The value of each metric, all added up by one program; outputs and targets that are numbers in this type."""
     chosen = {n: m if hasattr(m, "zero") else metrics.Average(m) for n, m in chosen.items()}
-    states = {n: m.zero() for n, m in chosen.items()}
-    add = jax.jit(lambda states, z, batch: {n: m.add(states[n], z, batch) for n, m in chosen.items()})
-    for z, batch in batches(outputs, targets, size):
-        states = add(states, z, batch)
-    return {n: m.value(states[n]) for n, m in chosen.items()}
+    outputs, targets = (x.astype(dtype) if x.dtype.kind == "f" else x for x in (outputs, targets))
+    with jax.enable_x64(dtype == "float64"):
+        states = {n: m.zero() for n, m in chosen.items()}
+        add = jax.jit(lambda states, z, batch: {n: m.add(states[n], z, batch) for n, m in chosen.items()})
+        for z, batch in batches(outputs, targets, size):
+            states = add(states, z, batch)
+        return {n: m.value(states[n]) for n, m in chosen.items()}
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+def within(dtype, rounding):
+    """How far a value may lie from scikit-learn's: `rounding` in float32, next to nothing in float64."""
+    return {"float32": rounding, "float64": 1e-12}[dtype]
+
+
+def as_given(x, dtype):
+    """The numbers that a metric was given, in float64."""
+    return x.astype(dtype).astype(np.float64)
 
 
 def softmax(z):
@@ -60,7 +77,7 @@ def softmax(z):
 NAMES = tuple("abcdef")
 CLASSES = spec_of(Task.CLASSIFICATION, NAMES)
 LABELS = RNG.integers(0, 4, N).astype(np.int32)
-LOGITS = (RNG.normal(size=(N, 6)) + 1.5 * np.eye(6)[LABELS]).astype(np.float32)
+LOGITS = RNG.normal(size=(N, 6)) + 1.5 * np.eye(6)[LABELS]
 LOGITS[:, [3, 5]] = -9
 LOGITS[:20, 1] = LOGITS[:20, 0]
 FOUND = LOGITS.argmax(1)
@@ -70,36 +87,44 @@ AVERAGES = ["macro", "micro", "weighted", "none"]
 
 @pytest.fixture(scope="module")
 def several():
+    """Counts, which are the same in every type."""
     chosen = {
         "accuracy": metrics.accuracy,
         "zero_one": metrics.zero_one,
         "top_1": lambda z, b: metrics.top_k(z, b, k=1),
         "top_2": lambda z, b: metrics.top_k(z, b, k=2),
-        "log_loss": metrics.log_loss,
-        "bits": metrics.bits_per_character,
-        "perplexity": metrics.Perplexity(),
         "confusion": metrics.Confusion(spec=CLASSES),
-        "ece": metrics.CalibrationError(bins=10),
     }
     for name in SCORERS:
         chosen |= {f"{name} {a}": getattr(metrics, name)(a, spec=CLASSES) for a in AVERAGES}
     return measured(chosen, LOGITS, LABELS)
 
 
+@pytest.fixture(scope="module")
+def probable(dtype):
+    chosen = {
+        "log_loss": metrics.log_loss,
+        "bits": metrics.bits_per_character,
+        "perplexity": metrics.Perplexity(),
+        "ece": metrics.CalibrationError(bins=10),
+    }
+    return measured(chosen, LOGITS, LABELS, dtype=dtype)
+
+
 def test_accuracy_and_its_kin_equal_scikit_learn(several):
     assert several["accuracy"] == pytest.approx(sk.accuracy_score(LABELS, FOUND), rel=1e-12)
     assert several["zero_one"] == pytest.approx(sk.zero_one_loss(LABELS, FOUND), rel=1e-12)
     assert several["top_1"] == several["accuracy"]
-    untied = LOGITS - 1e-4 * np.arange(6, dtype=np.float32)  # the rule for ties, written out
+    untied = LOGITS - 1e-4 * np.arange(6)  # the rule for ties, written out
     expected = sk.top_k_accuracy_score(LABELS, untied, k=2, labels=range(6))
     assert several["top_2"] == pytest.approx(expected, rel=1e-12)
 
 
-def test_log_loss_and_what_follows_from_it(several):
-    expected = sk.log_loss(LABELS, softmax(LOGITS), labels=range(6))
-    assert several["log_loss"] == pytest.approx(expected, rel=1e-6)
-    assert several["bits"] == pytest.approx(expected / np.log(2), rel=1e-6)
-    assert several["perplexity"] == pytest.approx(np.exp(expected), rel=1e-6)
+def test_log_loss_and_what_follows_from_it(probable, dtype):
+    expected, rel = sk.log_loss(LABELS, softmax(LOGITS), labels=range(6)), within(dtype, 1e-6)
+    assert probable["log_loss"] == pytest.approx(expected, rel=rel)
+    assert probable["bits"] == pytest.approx(expected / np.log(2), rel=rel)
+    assert probable["perplexity"] == pytest.approx(np.exp(expected), rel=rel)
 
 
 def test_confusion_equals_scikit_learn(several):
@@ -124,76 +149,87 @@ def test_scores_of_each_class_equal_scikit_learn_and_are_nan_where_undefined(sev
     assert np.isnan(several["Precision none"]["d"]) and np.isnan(several["Recall none"]["e"])
 
 
-def test_calibration_error_equals_its_definition(several):
+def test_calibration_error_equals_its_definition(probable, dtype):
     p = softmax(LOGITS).max(1)
     bins = np.ceil(p * 10) - 1
     right = LABELS == FOUND
     gaps = [abs(right[bins == b].mean() - p[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    assert several["ece"] == pytest.approx(sum(gaps), rel=1e-5)
+    assert probable["ece"] == pytest.approx(sum(gaps), rel=within(dtype, 1e-5))
 
 
-# Two classes from one logit, with ties.
+# Two classes from one logit, with ties, some of which are none in float64.
 TWO = spec_of(Task.BINARY, ("no", "yes"))
 BITS = (RNG.random(N) < 0.3).astype(np.int32)
-LOGIT = np.round(RNG.normal(size=(N, 1)) + 1.5 * BITS[:, None] - 1, 1).astype(np.float32)
+LOGIT = np.round(RNG.normal(size=(N, 1)) + 1.5 * BITS[:, None] - 1, 1)
+LOGIT[::3, 0] += 1e-12 * np.arange(len(LOGIT[::3]))
 YES = LOGIT[:, 0] > 0
 
 
 @pytest.fixture(scope="module")
 def binary():
-    chosen = {
-        "accuracy": metrics.accuracy,
-        "log_loss": metrics.log_loss,
-        "confusion": metrics.Confusion(spec=TWO),
-        "auroc": metrics.AUROC(spec=TWO),
-        "average_precision": metrics.AveragePrecision(spec=TWO),
-        "ece": metrics.CalibrationError(bins=5),
-    }
+    chosen = {"accuracy": metrics.accuracy, "confusion": metrics.Confusion(spec=TWO)}
     chosen |= {name: getattr(metrics, name)("binary", spec=TWO) for name in SCORERS}
     return measured(chosen, LOGIT, BITS, size=50)
 
 
+@pytest.fixture(scope="module")
+def probable_binary(dtype):
+    chosen = {
+        "log_loss": metrics.log_loss,
+        "auroc": metrics.AUROC(spec=TWO),
+        "average_precision": metrics.AveragePrecision(spec=TWO),
+        "ece": metrics.CalibrationError(bins=5),
+    }
+    return measured(chosen, LOGIT, BITS, size=50, dtype=dtype)
+
+
 def test_binary_scores_equal_scikit_learn(binary):
-    p = 1 / (1 + np.exp(-LOGIT[:, 0].astype(np.float64)))
     assert binary["accuracy"] == pytest.approx(sk.accuracy_score(BITS, YES), rel=1e-12)
-    assert binary["log_loss"] == pytest.approx(sk.log_loss(BITS, p), rel=1e-6)
     np.testing.assert_array_equal(binary["confusion"], sk.confusion_matrix(BITS, YES))
     for name, score in SCORERS.items():
         assert binary[name] == pytest.approx(score(BITS, YES), rel=1e-12)
 
 
-def test_binary_ranking_equals_scikit_learn_exactly(binary):
-    assert binary["auroc"] == pytest.approx(sk.roc_auc_score(BITS, LOGIT[:, 0]), rel=1e-12)
-    assert binary["average_precision"] == pytest.approx(sk.average_precision_score(BITS, LOGIT[:, 0]), rel=1e-12)
+def test_binary_log_loss_equals_scikit_learn(probable_binary, dtype):
+    p = 1 / (1 + np.exp(-LOGIT[:, 0]))
+    assert probable_binary["log_loss"] == pytest.approx(sk.log_loss(BITS, p), rel=within(dtype, 1e-6))
 
 
-def test_binary_confidence_is_that_of_the_predicted_class(binary):
-    p = 1 / (1 + np.exp(-np.abs(LOGIT[:, 0].astype(np.float64))))
+def test_binary_ranking_equals_scikit_learn_exactly(probable_binary, dtype):
+    found, score = probable_binary, as_given(LOGIT[:, 0], dtype)
+    assert len(np.unique(LOGIT)) > len(np.unique(LOGIT.astype(np.float32)))
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(BITS, score), rel=1e-12)
+    assert found["average_precision"] == pytest.approx(sk.average_precision_score(BITS, score), rel=1e-12)
+
+
+def test_binary_confidence_is_that_of_the_predicted_class(probable_binary, dtype):
+    p = 1 / (1 + np.exp(-np.abs(LOGIT[:, 0])))
     bins = np.clip(np.ceil(p * 5) - 1, 0, 4)
     right = BITS == YES
     gaps = [abs(right[bins == b].mean() - p[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    assert binary["ece"] == pytest.approx(sum(gaps), rel=1e-5)
+    assert probable_binary["ece"] == pytest.approx(sum(gaps), rel=within(dtype, 1e-5))
 
 
-def test_ranking_of_several_classes_is_one_against_the_rest():
-    spec = spec_of(Task.CLASSIFICATION, NAMES[:4])
-    logits = LOGITS[:, :4] + RNG.normal(size=(N, 4)).astype(np.float32)
+SPREAD = LOGITS[:, :4] + RNG.normal(size=(N, 4))
+
+
+def test_ranking_of_several_classes_is_one_against_the_rest(dtype):
+    spec, logits = spec_of(Task.CLASSIFICATION, NAMES[:4]), SPREAD
     chosen = {"auroc": metrics.AUROC(spec=spec), "ap": metrics.AveragePrecision(spec=spec)}
     alone = {f"{name} none": type(metric)(average="none", spec=spec) for name, metric in chosen.items()}
-    found = measured(chosen | alone, logits, LABELS)
-    p = softmax(logits)
-    ones = np.eye(4)[LABELS]
+    found = measured(chosen | alone, logits, LABELS, dtype=dtype)
+    p, ones, rel = softmax(logits), np.eye(4)[LABELS], within(dtype, 1e-6)
     for name, score in {"auroc": sk.roc_auc_score, "ap": sk.average_precision_score}.items():
         each = dict(zip(NAMES[:4], score(ones, p, average=None), strict=True))
-        assert found[f"{name} none"] == pytest.approx(each, rel=1e-6)
-    assert found["auroc"] == pytest.approx(sk.roc_auc_score(LABELS, p, multi_class="ovr"), rel=1e-6)
-    expected = sk.average_precision_score(np.eye(4)[LABELS], p, average="macro")
-    assert found["ap"] == pytest.approx(expected, rel=1e-6)
+        assert found[f"{name} none"] == pytest.approx(each, rel=rel)
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(LABELS, p, multi_class="ovr"), rel=rel)
+    assert found["ap"] == pytest.approx(sk.average_precision_score(ones, p, average="macro"), rel=rel)
 
 
 def test_ranking_of_one_class_goes_by_its_name_and_other_averages_are_refused():
     found = measured({"auroc": metrics.AUROC(spec=TWO, average="none")}, LOGIT, BITS)["auroc"]
-    assert found == {"yes": pytest.approx(sk.roc_auc_score(BITS, LOGIT[:, 0]), rel=1e-12)}
+    expected = sk.roc_auc_score(BITS, as_given(LOGIT[:, 0], "float32"))
+    assert found == {"yes": pytest.approx(expected, rel=1e-12)}
     with pytest.raises(ValueError, match="average=micro: must be macro or none"):
         metrics.AUROC(spec=TWO, average="micro")
 
@@ -205,15 +241,15 @@ def test_a_buffer_that_is_too_small_is_reported():
 
 # Numbers: two outputs, the second with a mean a million times its spread.
 PAIR = spec_of(Task.REGRESSION, targets=(2,))
-GOALS = (RNG.normal(size=(N, 2)) * [2.0, 4.0] + [0.5, 4e6]).astype(np.float32)
-GUESSES = (GOALS + RNG.normal(size=(N, 2))).astype(np.float32)
+GOALS = RNG.normal(size=(N, 2)) * [2.0, 4.0] + [0.5, 4e6]
+GUESSES = GOALS + RNG.normal(size=(N, 2))
 
 
 @pytest.fixture(scope="module")
-def numbers():
+def numbers(dtype):
     chosen = {"mse": metrics.mse, "mae": metrics.mae, "mape": metrics.mape}
     chosen |= {"rmse": metrics.RMSE(spec=PAIR), "r2": metrics.R2(spec=PAIR)}
-    return measured(chosen, GUESSES, GOALS)
+    return measured(chosen, GUESSES, GOALS, dtype=dtype)
 
 
 @pytest.mark.parametrize(
@@ -226,17 +262,27 @@ def numbers():
         ("r2", sk.r2_score),
     ],
 )
-def test_scores_of_numbers_equal_scikit_learn(numbers, name, score):
-    assert numbers[name] == pytest.approx(score(GOALS.astype(np.float64), GUESSES.astype(np.float64)), rel=2e-6)
+def test_scores_of_numbers_equal_scikit_learn(numbers, dtype, name, score):
+    expected = score(as_given(GOALS, dtype), as_given(GUESSES, dtype))
+    assert numbers[name] == pytest.approx(expected, rel=within(dtype, 2e-6))
 
 
-def test_r2_survives_an_outlier_as_the_first_row():
+def test_mape_of_a_target_of_zero_is_huge_unless_it_is_met():
+    guesses, goals = jnp.asarray([[0.5], [0.0], [3.0]]), jnp.asarray([[0.0], [0.0], [-4.0]])
+    found = metrics.mape(guesses, {"targets": goals})
+    expected = [sk.mean_absolute_percentage_error(y, z) for y, z in zip(goals, guesses, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[0] > 1e15 and found[1] == 0
+
+
+def test_r2_survives_an_outlier_as_the_first_row(dtype):
     goals = GOALS[:, :1].copy()
     goals[0] = 3e3
     guesses = goals + (GUESSES - GOALS)[:, :1]
     spec = spec_of(Task.REGRESSION, targets=(1,))
-    found = measured({"r2": metrics.R2(spec=spec)}, guesses, goals)
-    assert 1 - found["r2"] == pytest.approx(1 - sk.r2_score(goals.astype(float), guesses.astype(float)), rel=1e-4)
+    found = measured({"r2": metrics.R2(spec=spec)}, guesses, goals, dtype=dtype)
+    expected = 1 - sk.r2_score(as_given(goals, dtype), as_given(guesses, dtype))
+    assert 1 - found["r2"] == pytest.approx(expected, rel=within(dtype, 1e-4))
 
 
 def test_a_flat_pair_of_outputs_and_targets_counts_as_one_column():
@@ -247,6 +293,26 @@ def test_a_flat_pair_of_outputs_and_targets_counts_as_one_column():
 
 
 # What holds for all.
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_reconstruction_error_is_the_mean_square_of_what_is_missed(alone):
+    rows = np.random.default_rng(0).normal(size=(3, 2, 4, 4, 1)).astype(np.float32)
+    found = metrics.reconstruction_error(
+        jnp.asarray(rows[0]) if alone else {"reconstruction": jnp.asarray(rows[0]), "code": jnp.zeros((2, 3))},
+        {"inputs": jnp.asarray(rows[2]), "targets": jnp.asarray(rows[1])},
+    )
+    expected = np.square(rows[0].astype(np.float64) - rows[1]).mean((1, 2, 3))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_what_is_believed_is_the_part_of_the_logits_above_zero():
+    real, fake = np.array([2.0, -1.0, 1e-3, np.nan]), np.array([-3.0, 0.0, 0.1, np.nan])
+    batch = {"mask": jnp.asarray([True, True, True, False])}
+    for name, logits in (("real_believed", real), ("fake_believed", fake)):
+        mean = metrics.Average(getattr(metrics, name))
+        state = mean.add(mean.zero(), {"real": jnp.asarray(real), "fake": jnp.asarray(fake)}, batch)
+        assert mean.value(state) == pytest.approx((1 / (1 + np.exp(-logits[:3])) > 0.5).mean(), rel=1e-12), name
 
 
 def make_all():
@@ -269,10 +335,12 @@ def test_no_rows_give_nan(name):
 
 
 @pytest.mark.parametrize("name", make_all())
-def test_a_state_keeps_its_shapes_and_dtypes_so_that_it_can_be_carried_by_a_loop(name):
+@pytest.mark.parametrize("of", ["bfloat16", "float64"])
+def test_a_state_keeps_its_shapes_and_dtypes_so_that_it_can_be_carried_by_a_loop(name, of):
     metric, outputs, targets = make_all()[name]
-    z, batch = next(batches(outputs, targets, 64))
-    before, after = jax.eval_shape(lambda: metric.zero()), jax.eval_shape(metric.add, metric.zero(), z, batch)
+    with jax.enable_x64(of == "float64"):
+        z, batch = next(batches(outputs.astype(of), targets, 64))
+        before, after = jax.eval_shape(lambda: metric.zero()), jax.eval_shape(metric.add, metric.zero(), z, batch)
     assert jax.tree.structure(before) == jax.tree.structure(after)
     pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     assert all((a.shape, a.dtype) == (b.shape, b.dtype) for a, b in pairs)

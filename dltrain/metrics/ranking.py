@@ -9,7 +9,7 @@ import numpy as np
 
 from dltrain.metrics.classification import actual, count_classes
 from dltrain.metrics.hits import Averaging
-from dltrain.metrics.sums import kept
+from dltrain.metrics.sums import kept, widened
 from dltrain.types import Array, Batch, Spec, Task
 
 
@@ -39,7 +39,7 @@ class Scores:
     def zero(self) -> ScoreState:
         """Return the state of no rows."""
         return ScoreState(
-            jnp.zeros((self.rows, self.columns), jnp.float32),
+            jnp.zeros((self.rows, self.columns)),
             jnp.zeros(self.rows, jnp.int32),
             jnp.zeros((), jnp.int32),
         )
@@ -49,11 +49,11 @@ class Scores:
         labels = actual(outputs, batch)
         keep = kept(labels, batch) & (labels >= 0)
         # Probabilities in the order of their logarithms, which do not saturate; one logit orders itself.
-        scores = outputs.astype(jnp.float32)
+        scores = widened(outputs)
         scores = scores if self.columns == 1 else jax.nn.log_softmax(scores)
         place = jnp.where(keep, state.count + jnp.cumsum(keep, dtype=jnp.int32) - 1, self.rows)
         return ScoreState(
-            state.scores.at[place].set(scores, mode="drop"),
+            state.scores.at[place].set(scores.astype(state.scores.dtype), mode="drop"),
             state.labels.at[place].set(labels, mode="drop"),
             state.count + keep.sum(dtype=jnp.int32),
         )
