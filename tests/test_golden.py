@@ -3,6 +3,7 @@
 They are worked out by hand in the comments; a change of any of them is a change of meaning, never of a test.
 """
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,25 +17,27 @@ HAND = ("data=inline", "model=linear", "loss=mse", "data.scale=none", "data.shuf
 EIGHT = ("data.inputs=[1,2,3,4,5,6,7,8]", "data.targets=[2,4,6,8,10,12,14,16]")
 
 
-def after(steps: int, *words: str) -> dict[str, np.ndarray]:
-    """Compose, assemble and train so many steps; return the leaves of the state by name."""
+def before_and_after(steps: int, *words: str) -> list[dict[str, np.ndarray]]:
+    """Compose, assemble and train so many steps; return the leaves of both states by name."""
     config = compose_words(*words, f"steps={steps}").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    state = program.start()
-    state, _ = program.chunk(state, program.data, program.feed(0, steps), np.int32(steps))
-    return {name: np.asarray(leaf) for name, leaf in named_leaves(state).items()}
+    last, _ = program.chunk(program.start(), program.data, program.feed(0, steps), np.int32(steps))
+    return [{n: np.asarray(leaf) for n, leaf in named_leaves(state).items()} for state in (program.start(), last)]
+
+
+def after(steps: int, *words: str) -> dict[str, np.ndarray]:
+    return before_and_after(steps, *words)[1]
 
 
 def line(leaves: dict[str, np.ndarray]) -> tuple[float, float]:
     return leaves["params.head.kernel"].item(), leaves["params.head.bias"].item()
 
 
-def test_full_batch():
+@pytest.mark.parametrize("words", [("optim=sgd", "batch_size=4"), ("optim=gd", "batch_size=all")])
+def test_full_batch(words):
     # dL/dw = mean(2·(0 - 2x)·x) = -30, dL/db = mean(2·(0 - 2x)) = -10
-    assert line(after(1, *HAND, "optim=sgd", "optim.learning_rate=0.01", "batch_size=4")) == pytest.approx(
-        (0.3, 0.1)
-    )
+    assert line(after(1, *HAND, *words, "optim.learning_rate=0.01")) == pytest.approx((0.3, 0.1))
 
 
 def test_two_mini_batches_in_order():
@@ -75,20 +78,44 @@ def test_a_sigmoid_output_with_cross_entropy_has_the_gradient_y_hat_minus_y_at_t
     assert line(leaves) == pytest.approx((0.5, 0.0), abs=1e-7)
 
 
+# One row x = (3, 4), weights and biases 1, so that o = (8, 8); with y = (2, 0) the mean of the two squares has the
+# slopes (6, 8): dL/dW = ((18, 24), (24, 32)), units of norm 30 and 40, W's 50; dL/db = (6, 8), norm 10; all √2600.
+CLIPPED = {
+    "norm: 25.49509756796392": ([[9, 12], [12, 16]], [3, 4]),  # all of them halved
+    "block: 25": ([[9, 12], [12, 16]], [6, 8]),  # W halved, b within
+    "value: 20": ([[18, 20], [20, 20]], [6, 8]),
+    "adaptive: 14.14213562373095": ([[12, 12], [16, 16]], [6, 8]),  # the norm of a unit's weights is √2: at most 20
+}
+
+
+@pytest.mark.parametrize("clip", CLIPPED)
+@pytest.mark.usefixtures("unoptimised")
+def test_a_gradient_is_clipped(clip):
+    words = ("data.inputs=[[3,4]]", "data.targets=[[2,0]]", "model.kernel_init=ones", "model.bias_init=ones")
+    words = (*words, "batch_size=1", "optim=sgd", "optim.learning_rate=1")
+    leaves = after(1, *HAND, *words, f"optim.clip={{{clip}}}")
+    kernel, bias = CLIPPED[clip]
+    np.testing.assert_allclose(1 - leaves["params.head.kernel"], kernel, rtol=1e-6)
+    np.testing.assert_allclose(1 - leaves["params.head.bias"], bias, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("unoptimised")
 def test_l2_adds_lambda_w_to_the_gradient_of_each_layer():
-    words = ("data=inline", *HAND[2:], "model=mlp", "model.widths=[3]", "model.activation=tanh", "optim=sgd")
-    words = (*words, "optim.learning_rate=1", "batch_size=4")
-    start = after(1, *words, "optim.learning_rate=1e-30")
-    plain, penalised = after(1, *words), after(1, *words, "loss.l2=0.25")
-    for name in ("params.hidden.0.kernel", "params.head.kernel"):
-        np.testing.assert_allclose(plain[name] - penalised[name], 0.25 * start[name], atol=2e-5, err_msg=name)
-    for name in ("params.hidden.0.bias", "params.head.bias"):
-        np.testing.assert_allclose(plain[name], penalised[name], atol=1e-6, err_msg=name)
+    words = ("data=inline", *HAND[2:], "model=mlp", "model.widths=[3]", "model.activation=tanh", "loss.l2=0.25")
+    start, end = before_and_after(1, *words, "optim=sgd", "optim.learning_rate=1", "batch_size=4")
+    x, y = np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([[2.0], [4.0], [6.0], [8.0]])
+    names = ("params.hidden.0.kernel", "params.hidden.0.bias", "params.head.kernel", "params.head.bias")
+    w1, b1, w2, b2 = (start[name].astype(np.float64) for name in names)
+    h = np.tanh(x @ w1 + b1)
+    slope = 2 * (h @ w2 + b2 - y) / len(x)  # ∂L/∂o
+    back = slope @ w2.T * (1 - h**2)  # ∂J/∂z
+    gradients = (x.T @ back + 0.25 * w1, back.sum(0), h.T @ slope + 0.25 * w2, slope.sum(0))
+    for name, gradient in zip(names, gradients, strict=True):
+        size = np.abs(gradient).max()
+        np.testing.assert_allclose(start[name] - end[name], gradient, atol=2e-6 * size, err_msg=name)
 
 
 def test_the_derivative_of_the_sigmoid_is_largest_at_zero_and_a_quarter_there():
-    import jax
-
     from dltrain.activations import sigmoid
 
     z = np.linspace(-6, 6, 121, dtype=np.float32)
