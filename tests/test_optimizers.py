@@ -1,6 +1,7 @@
 """Optimizers against their formulas and PyTorch over ten steps, and every YAML inside the trace."""
 
 import importlib
+import itertools
 from pathlib import Path
 
 import jax
@@ -66,6 +67,11 @@ def velocity(memory, added):
     return memory["v"]
 
 
+def ahead(memory, added):
+    """Nesterov's step."""
+    return 0.9 * velocity(memory, added) + added
+
+
 def adagrad(g, t, memory, rate):
     memory["G"] = memory.get("G", 0.0) + g**2
     return rate * g / np.sqrt(memory["G"] + 1e-8)
@@ -82,6 +88,10 @@ def adam(g, t, memory, rate, *, corrected=True):
     if corrected:
         m, v = m / (1 - 0.9**t), v / (1 - 0.999**t)
     return rate * m / (np.sqrt(v) + 1e-8)
+
+
+def rmsprop(g, t, memory, rate):
+    return rate * g / np.sqrt(running(memory, "E", g**2, 0.9) + 1e-8)
 
 
 def centred(g, t, memory, rate):
@@ -159,9 +169,13 @@ def lamb(g, t, memory, rate):
     return rate * np.linalg.norm(memory["w"]) / np.linalg.norm(step) * step
 
 
-def lars(g, t, memory, rate):
+def layer_wise(g, memory, rate):
     step = g + 1e-4 * memory["w"]
-    return velocity(memory, rate * 0.001 * np.linalg.norm(memory["w"]) / np.linalg.norm(step) * step)
+    return rate * 0.001 * np.linalg.norm(memory["w"]) / np.linalg.norm(step) * step
+
+
+def lars(g, t, memory, rate):
+    return velocity(memory, layer_wise(g, memory, rate))
 
 
 def adafactor(g, t, memory, rate):
@@ -211,15 +225,11 @@ FORMULAS = {
     "momentum, nesterov": (
         "momentum",
         {"nesterov": True},
-        lambda g, t, memory, rate: rate * (g + 0.9 * velocity(memory, g)),
+        lambda g, t, memory, rate: rate * ahead(memory, g),
     ),
     "adagrad": ("adagrad", {}, adagrad),
     "adadelta": ("adadelta", {}, adadelta),
-    "rmsprop": (
-        "rmsprop",
-        {},
-        lambda g, t, memory, rate: rate * g / np.sqrt(running(memory, "E", g**2, 0.9) + 1e-8),
-    ),
+    "rmsprop": ("rmsprop", {}, rmsprop),
     "rmsprop, centred": ("rmsprop", {"centered": True}, centred),
     "rmsprop, centred with momentum": (
         "rmsprop",
@@ -233,6 +243,36 @@ FORMULAS = {
         lambda g, t, memory, rate: adam(g, t, memory, rate, corrected=False),
     ),
     "lion": ("lion", {"weight_decay": 0.0}, lion),
+    "lion, with decay": (
+        "lion",
+        {"weight_decay": 0.1},
+        lambda g, t, memory, rate: lion(g, t, memory, rate) + rate * 0.1 * memory["w"],
+    ),
+    "momentum, ema nesterov": (
+        "momentum",
+        {"form": "ema", "nesterov": True},
+        lambda g, t, memory, rate: rate * ahead(memory, 0.1 * g),
+    ),
+    "momentum, scaled nesterov": (
+        "momentum",
+        {"form": "scaled", "nesterov": True},
+        lambda g, t, memory, rate: ahead(memory, rate * g),
+    ),
+    "rmsprop, with momentum": (
+        "rmsprop",
+        {"momentum": 0.9},
+        lambda g, t, memory, rate: velocity(memory, rmsprop(g, t, memory, rate)),
+    ),
+    "rmsprop, nesterov": (
+        "rmsprop",
+        {"momentum": 0.9, "nesterov": True},
+        lambda g, t, memory, rate: ahead(memory, rmsprop(g, t, memory, rate)),
+    ),
+    "lars, nesterov": (
+        "lars",
+        {"nesterov": True},
+        lambda g, t, memory, rate: ahead(memory, layer_wise(g, memory, rate)),
+    ),
 }
 
 
@@ -276,6 +316,123 @@ def test_large_matrices_share_adafactors_second_moments():
         lambda **more: from_yaml("adafactor")(min_dim_size_to_factor=2, **more), grads=grads, start=start
     )
     np.testing.assert_allclose(found, expected_path(rule, grads=grads, start=start), rtol=1e-7)
+
+
+# Optimizers that look at the loss: a curved valley, f = Σ (1 - w_i)² + 10 (w_(i+1) - w_i²)².
+
+
+def valley(w):
+    return ((1 - w[:-1]) ** 2 + 10 * (w[1:] - w[:-1] ** 2) ** 2).sum()
+
+
+def slope(w):
+    off, found = w[1:] - w[:-1] ** 2, np.zeros_like(w)
+    found[:-1] = 2 * (w[:-1] - 1) - 40 * w[:-1] * off
+    found[1:] += 20 * off
+    return found
+
+
+def hessian(w):
+    across = np.diag(-40 * w[:-1], 1)
+    along = np.append(2 - 40 * (w[1:] - w[:-1] ** 2) + 80 * w[:-1] ** 2, 0) + np.append(0, np.full(len(w) - 1, 20))
+    return np.diag(along) + across + across.T
+
+
+LOOKING = {
+    "sam": ("sam", {"rho": 0.3}, RATES / 30),
+    "sam, nesterov": ("sam", {"rho": 0.3, "nesterov": True}, RATES / 30),
+    "polyak": ("polyak", {"f_min": 5.0}, RATES / 3),
+    "newton": ("newton", {"damping": 0.5}, np.linspace(1, 0.5, 10)),
+    "lbfgs": ("lbfgs", {"memory_size": 3}, np.ones(10)),
+}
+VALLEY_START = np.array([-0.1, 1.0, 1.0, 1.5])
+
+
+@pytest.fixture(scope="module")
+def looked():
+    """Paths of all of them in float64, by one program."""
+
+    def path(yaml, options, rates):
+        def rule(rate):
+            return from_yaml(yaml)(learning_rate=rate, **options)
+
+        def step(carried, rate):
+            w, state = carried
+            value, g = jax.value_and_grad(valley)(w)
+            more = extras(rule(rate), value, g, jax.value_and_grad(valley))
+            updates, state = rule(rate).update(g, state, w, **more)
+            w = optax.apply_updates(w, updates)
+            return (w, state), w
+
+        return jax.lax.scan(step, (jnp.asarray(VALLEY_START), rule(rates[0]).init(VALLEY_START)), rates)[1]
+
+    with jax.enable_x64(True):
+        paths = jax.jit(lambda: {name: path(*case) for name, case in LOOKING.items()})()
+        return {name: np.concatenate([VALLEY_START[None], found]) for name, found in paths.items()}
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_ten_steps_of_sam_take_the_gradient_uphill(looked, nesterov):
+    def uphill(_, t, memory, rate):
+        g = slope(memory["w"])
+        g = slope(memory["w"] + 0.3 * g / np.linalg.norm(g))
+        return rate * (ahead if nesterov else velocity)(memory, g)
+
+    found = looked["sam, nesterov" if nesterov else "sam"][1:]
+    np.testing.assert_allclose(found, expected_path(uphill, rates=RATES / 30, start=VALLEY_START), rtol=1e-9)
+
+
+def test_ten_steps_of_polyak_follow_the_loss(looked):
+    lengths = []
+
+    def polyak(_, t, memory, rate):
+        g = slope(memory["w"])
+        lengths.append(min(rate, (valley(memory["w"]) - 5) / (g @ g)) / rate)
+        return lengths[-1] * rate * g
+
+    expected = expected_path(polyak, rates=RATES / 3, start=VALLEY_START)
+    assert min(lengths) < 1 == max(lengths)
+    np.testing.assert_allclose(looked["polyak"][1:], expected, rtol=1e-9)
+
+
+def test_ten_steps_of_newton_divide_by_the_size_of_the_curvature(looked):
+    lowest, lengths = [], []
+
+    def newton(_, t, memory, rate):
+        w = memory["w"]
+        values, vectors = np.linalg.eigh(hessian(w))
+        step = rate * vectors @ (vectors.T @ slope(w) / (np.abs(values) + 0.5))
+        length = 1.0
+        while valley(w - length * step) > valley(w) - 1e-4 * length * slope(w) @ step:
+            length /= 2
+        lowest.append(values.min())
+        lengths.append(length)
+        return length * step
+
+    expected = expected_path(newton, rates=LOOKING["newton"][2], start=VALLEY_START)
+    assert min(lowest) < 0 < max(lowest) and min(lengths) < 1 == max(lengths)
+    np.testing.assert_allclose(looked["newton"][1:], expected, rtol=1e-9)
+
+
+def test_ten_steps_of_lbfgs_go_along_the_two_loops_direction_and_meet_the_strong_wolfe_conditions(looked):
+    path, pairs, lengths = looked["lbfgs"], [], []
+    for w, then in itertools.pairwise(path):
+        g, after = slope(w), slope(then)
+        direction, parts = -g, []
+        for s, y in reversed(pairs[-3:]):
+            parts.append(s @ direction / (s @ y))
+            direction = direction - parts[-1] * y
+        s, y = pairs[-1] if pairs else (np.ones(1), np.full(1, max(1, np.linalg.norm(g))))
+        direction = s @ y / (y @ y) * direction
+        for (s, y), part in zip(pairs[-3:], reversed(parts), strict=True):
+            direction = direction + (part - y @ direction / (s @ y)) * s
+        length = (then - w) @ direction / (direction @ direction)
+        np.testing.assert_allclose(then - w, length * direction, rtol=1e-9)
+        assert length > 0 and valley(then) <= valley(w) + 1e-4 * length * g @ direction
+        assert abs(after @ direction) <= 0.9 * abs(g @ direction)
+        pairs.append((then - w, after - g))
+        lengths.append(length)
+    assert np.isclose(lengths, 1).any() and not np.isclose(lengths, 1).all()
 
 
 def torch_cases(torch):

@@ -67,12 +67,13 @@ def newton(
                 "the exact Hessian is for small models; try optim=lbfgs"
             )
         gradient, restore = ravel_pytree(updates)
+        wide = jnp.promote_types(point.dtype, jnp.float32)  # eigh has no 16 bits
 
         def slope(at: Array) -> Array:
-            return ravel_pytree(grad_fn(unravel(at)))[0].astype(jnp.float32)
+            return ravel_pytree(grad_fn(unravel(at)))[0].astype(wide)
 
-        values, vectors = jnp.linalg.eigh(jax.jacfwd(slope)(point.astype(jnp.float32)))
-        within = vectors.T @ gradient.astype(jnp.float32)
+        values, vectors = jnp.linalg.eigh(jax.jacfwd(slope)(point.astype(wide)))
+        within = vectors.T @ gradient.astype(wide)
         step = vectors @ (within / (jnp.abs(values) + damping))
         return search.update(restore(-learning_rate * step), state, params, **searched)
 
