@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from dltrain.commands import train
-from dltrain.engine.state import split_module
+from dltrain.engine.state import path_name, split_module
 from dltrain.program import Program
 
 
@@ -39,11 +39,13 @@ def trained(dltrain):
 def filled():
     """Make a module from `make_model(rngs)` and fill it with NumPy: parameters of both signs, variances above 0."""
 
-    def fill(make_model):
+    def fill(make_model, dtype=None):
         rng = np.random.default_rng(0)
         graphdef, params, rest = nnx.split(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))), nnx.Param, ...)
         params = jax.tree.map(lambda s: rng.normal(0, 0.4, s.shape).astype(s.dtype), params)
         rest = jax.tree.map(lambda s: rng.uniform(0.5, 1.5, s.shape).astype(s.dtype), rest)
+        if dtype is not None:
+            params, rest = (jax.tree.map(dtype, tree) for tree in (params, rest))
         return nnx.merge(graphdef, params, rest)
 
     return fill
@@ -81,6 +83,34 @@ def differentiated(quick):
         return outputs, gradients
 
     return run
+
+
+@pytest.fixture
+def equals_torch(differentiated, close):
+    """Compare outputs and gradients in float64 with those of `in_torch(params, x)`, x [B, C, H, W]."""
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
+
+    def check(model, x, in_torch):
+        outputs, gradients = differentiated(model, x.astype(np.float64))
+        params = split_module(model)[1]
+        params = jax.tree.map(lambda p: torch.tensor(np.array(p), dtype=torch.float64, requires_grad=True), params)
+        expected = in_torch(params, torch.tensor(x, dtype=torch.float64).permute(0, 3, 1, 2))
+        expected.square().sum().backward()
+        close(outputs, expected.detach().numpy())
+        (paths, found), theirs = paths_and_leaves(gradients), [p.grad.numpy() for p in jax.tree.leaves(params)]
+        largest = max(np.abs(g).max() for g in theirs)
+        for path, ours, grad in zip(paths, found, theirs, strict=True):
+            if np.abs(grad).max() < 1e-12 * largest:  # zero but for rounding: a bias before batch norm
+                assert np.abs(ours).max() < 1e-12 * largest, path
+            else:
+                close(ours, grad, path)
+
+    return check
+
+
+def paths_and_leaves(tree):
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [path_name(path) for path, _ in found], [leaf for _, leaf in found]
 
 
 @pytest.fixture

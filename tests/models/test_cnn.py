@@ -16,26 +16,22 @@ X = np.random.default_rng(0).normal(size=(4, 9, 8, 2)).astype(np.float32)
 SIZE = 4 * 4 * 2  # of what the convolutions below leave of a picture
 
 
-def in_torch(torch, model, options, x):
+def in_torch(params, x, options):
     """The same network of torch.nn.functional, from the same weights."""
-    function = torch.nn.functional
-
-    def tensor(param):
-        return torch.from_numpy(np.array(param[...]))
-
-    x = torch.from_numpy(x).permute(0, 3, 1, 2)
-    for convolution, norm in zip(model.convolutions, model.norms, strict=True):
-        kernel, stride = tensor(convolution.kernel).permute(3, 2, 0, 1), options.get("stride", 1)
+    function = pytest.importorskip("torch").nn.functional
+    norms = params.get("norms", {})
+    for name, convolution in params["convolutions"].items():
+        kernel, stride = convolution["kernel"].permute(3, 2, 0, 1), options.get("stride", 1)
         if options.get("padding", Padding.SAME) is Padding.SAME:
             short = [max((-(-n // stride) - 1) * stride + kernel.shape[-1] - n, 0) for n in x.shape[2:]]
             x = function.pad(x, [edge for s in reversed(short) for edge in (s // 2, s - s // 2)])
-        x = function.conv2d(x, kernel, tensor(convolution.bias), stride=stride)
-        if norm is not None:
-            x = function.batch_norm(x, None, None, tensor(norm.scale), tensor(norm.bias), training=True)
+        x = function.conv2d(x, kernel, convolution["bias"], stride=stride)
+        if name in norms:
+            x = function.batch_norm(x, None, None, norms[name]["scale"], norms[name]["bias"], training=True)
         x = function.relu(x)
-        pool = options.get("pool", Pool.MAX)
+        pool, window = options.get("pool", Pool.MAX), options.get("window", 2)
         if pool is not Pool.NONE:
-            x = (function.max_pool2d if pool is Pool.MAX else function.avg_pool2d)(x, options.get("window", 2))
+            x = (function.max_pool2d if pool is Pool.MAX else function.avg_pool2d)(x, window)
     match options.get("gather", Gather.FLATTEN):
         case Gather.FLATTEN:
             x = x.permute(0, 2, 3, 1).flatten(1)
@@ -43,9 +39,9 @@ def in_torch(torch, model, options, x):
             x = x.mean((2, 3))
         case Gather.MAX:
             x = x.amax((2, 3))
-    for layer in model.dense:
-        x = function.relu(x @ tensor(layer.kernel) + tensor(layer.bias))
-    return (x @ tensor(model.head.kernel) + tensor(model.head.bias)).numpy()
+    for layer in params.get("dense", {}).values():
+        x = function.relu(x @ layer["kernel"] + layer["bias"])
+    return x @ params["head"]["kernel"] + params["head"]["bias"]
 
 
 @pytest.mark.parametrize(
@@ -64,12 +60,11 @@ def in_torch(torch, model, options, x):
         {"channels": (3,), "window": 3, "gather": Gather.MEAN, "dense": (5, 6)},
     ],
 )
-def test_it_equals_torch(options, filled, called):
-    torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
+def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
     options = {"dense": (5,), **options}
-    model = filled(lambda rngs: CNN(spec=PICTURES, rngs=rngs, **options))
+    model = filled(lambda rngs: CNN(spec=PICTURES, rngs=rngs, **options), np.float64)
     model.train()
-    np.testing.assert_allclose(called(model, X)[0], in_torch(torch, model, options, X), rtol=1e-5, atol=1e-5)
+    equals_torch(model, X, lambda params, x: in_torch(params, x, options))
 
 
 @pytest.mark.parametrize(("dense", "shapes"), [((7, 5), [(4, 7), (4, 5)]), ((), [(4, SIZE)])])

@@ -1,5 +1,6 @@
 """Normalisation: over the valid rows, or over each row's features, or none."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,20 +12,44 @@ X = np.random.default_rng(0).normal(2.0, 3.0, (6, 4, 4, 5)).astype(np.float32)
 MASK = np.array([True, False, True, True, False, True])
 
 
+def normalised(x, scale, bias, up, valid):
+    """Batch norm in float64: outputs, mean, variance, and what a gradient `up` of the outputs comes to below."""
+    x, scale, bias, up = (a.astype(np.float64) for a in (x, scale, bias, up))
+    axes = tuple(range(x.ndim - 1))
+    mean, var = x[valid].mean(axes), x[valid].var(axes)
+    y = (x - mean) / np.sqrt(var + 1e-5)
+    through = up * scale
+    there = y[valid], through[valid]
+    below = through - there[1].mean(axes) - y * (there[0] * there[1]).mean(axes)
+    below = np.where(valid.reshape(-1, *(1,) * len(axes)), below / np.sqrt(var + 1e-5), 0)
+    return y * scale + bias, mean, var, (below, (up * y).sum(axes), up.sum(axes))
+
+
+@pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])
 @pytest.mark.parametrize("axes", [(0,), (0, 1, 2)])
-def test_batch_norm_takes_its_statistics_from_the_valid_rows(axes):
+def test_batch_norm_and_its_gradients_are_those_of_the_valid_rows(axes, mask, close, quick):
     x = X if len(axes) == 3 else X[:, 0, 0]
-    norm = make_norm(Norm.BATCH, 5, rngs=nnx.Rngs(0))
-    norm.train()
-    found = normalise(norm, jnp.asarray(x), mask=jnp.asarray(MASK))
-    valid = x[MASK].astype(np.float64)
-    mean, var = valid.mean(axes), valid.var(axes)
-    np.testing.assert_allclose(np.asarray(found)[MASK], (valid - mean) / np.sqrt(var + 1e-5), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(norm.mean[...], 0.1 * mean, rtol=1e-4)
-    np.testing.assert_allclose(norm.var[...], 0.9 + 0.1 * var, rtol=1e-4)
-    norm.eval()
-    found = normalise(norm, jnp.asarray(x), mask=None)
-    np.testing.assert_allclose(found, (x - 0.1 * mean) / np.sqrt(0.9 + 0.1 * var + 1e-5), rtol=1e-3, atol=1e-4)
+    valid, rng = np.ones(6, bool) if mask is None else mask, np.random.default_rng(1)
+    up = rng.normal(size=x.shape).astype(np.float32) * valid.reshape(-1, *(1,) * len(axes))  # a loss masks its rows
+    scale, bias = rng.normal(1, 0.5, (2, 5)).astype(np.float32)
+    graphdef, _, rest = nnx.split(make_norm(Norm.BATCH, 5, rngs=nnx.Rngs(0)), nnx.Param, ...)
+
+    def loss(x, scale, bias):
+        norm = nnx.merge(graphdef, {"scale": scale, "bias": bias}, rest, copy=True)
+        norm.train()
+        found = normalise(norm, x, mask=mask)
+        norm.eval()
+        return (found * up).sum(), (found, norm.mean[...], norm.var[...], normalise(norm, x, mask=None))
+
+    run = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True), compiler_options=quick)
+    gradients, (found, mean, var, later) = run(x, scale, bias)
+    expected, of_batch, spread, below = normalised(x, scale, bias, up, valid)
+    close(np.asarray(found)[valid], expected[valid])
+    close(mean, 0.1 * of_batch)
+    close(var, 0.9 + 0.1 * spread)
+    close(later, (x - 0.1 * of_batch) / np.sqrt(0.9 + 0.1 * spread + 1e-5) * scale + bias)
+    for name, ours, theirs in zip(("x", "scale", "bias"), gradients, below, strict=True):
+        close(ours, theirs, name)
 
 
 def test_layer_norm_looks_at_each_place_alone():

@@ -1,12 +1,10 @@
 """The U-Net computes what PyTorch's functions compute with the same weights."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain.engine.state import split_module
 from dltrain.models.layers import Norm
 from dltrain.models.unet import UNet
 from dltrain.types import ArraySpec, Kind, Spec, Task
@@ -20,14 +18,16 @@ X = np.random.default_rng(0).normal(size=(2, 4, 8, 2)).astype(np.float32)
 def in_torch(params, x):
     torch = pytest.importorskip("torch")
     f = torch.nn.functional
-    params = jax.tree.map(lambda p: torch.tensor(np.array(p)), params)
 
     def block(p, x):
-        for c in p["convolutions"].values():
-            x = f.relu(f.conv2d(x, c["kernel"].permute(3, 2, 0, 1), c["bias"], padding=1))
+        for name, c in p["convolutions"].items():
+            x = f.conv2d(x, c["kernel"].permute(3, 2, 0, 1), c["bias"], padding=1)
+            if "norms" in p:
+                x = f.batch_norm(x, None, None, p["norms"][name]["scale"], p["norms"][name]["bias"], training=True)
+            x = f.relu(x)
         return x
 
-    x, kept, levels = torch.tensor(x).permute(0, 3, 1, 2), [], list(params["down"].values())
+    kept, levels = [], list(params["down"].values())
     for p in levels[:-1]:
         kept.append(block(p, x))
         x = f.max_pool2d(kept[-1], 2)
@@ -35,14 +35,21 @@ def in_torch(params, x):
     for larger, p in zip(params["larger"].values(), params["up"].values(), strict=True):
         up = f.conv_transpose2d(x, larger["kernel"].permute(2, 3, 0, 1), larger["bias"], stride=2)
         x = block(p, torch.cat([kept.pop(), up], 1))
-    return (x.permute(0, 2, 3, 1) @ params["head"]["kernel"] + params["head"]["bias"]).numpy()
+    return x.permute(0, 2, 3, 1) @ params["head"]["kernel"] + params["head"]["bias"]
 
 
-def test_outputs_equal_pytorchs(filled, called, close):
-    model = filled(lambda rngs: UNet((2, 3, 4), spec=PIXELS, rngs=rngs, norm=Norm.NONE))
-    found, _ = called(model, jnp.asarray(X))
-    assert found.shape == (2, 4, 8, 3)
-    close(np.asarray(found), in_torch(split_module(model)[1], X))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels": (2, 3)},
+        pytest.param({"channels": (2, 3, 4), "norm": Norm.NONE}, marks=pytest.mark.slow),
+        pytest.param({"channels": (2, 3, 4)}, marks=pytest.mark.slow),
+    ],
+)
+def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
+    model = filled(lambda rngs: UNet(spec=PIXELS, rngs=rngs, **options), np.float64)
+    model.train()
+    equals_torch(model, X, in_torch)
 
 
 def test_dropout_stands_at_the_end_of_the_way_down(filled):
