@@ -2,13 +2,13 @@
 
 import itertools
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import avg_pool, max_pool
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
@@ -27,6 +27,14 @@ class Pool(StrEnum):
     MAX = "max"
     AVERAGE = "average"
     NONE = "none"
+
+
+class Pooling(NamedTuple):
+    """Kind of a pooling, height and width of its window, and the step between two windows."""
+
+    kind: Pool
+    window: int
+    stride: int
 
 
 class Gather(StrEnum):
@@ -51,6 +59,7 @@ class CNN(nnx.Module):
         padding: Padding = Padding.SAME,
         pool: Pool = Pool.MAX,
         window: int = 2,
+        pool_stride: int | None = None,
         norm: Norm = Norm.NONE,
         gather: Gather = Gather.FLATTEN,
         dense: tuple[int, ...] = (128,),
@@ -70,7 +79,8 @@ class CNN(nnx.Module):
             stride: of the convolutions.
             padding: of the convolutions.
             pool: kind of pooling after each block.
-            window: height, width and stride of the pooling.
+            window: height and width of the pooling.
+            pool_stride: of the pooling; None: the window, so that no two overlap.
             norm: after each convolution, before the activation.
             gather: how the last feature maps become one vector.
             dense: units of the hidden dense layers.
@@ -86,6 +96,8 @@ class CNN(nnx.Module):
                 f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
             )
         height, width, depth = spec.inputs.shape
+        pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
+        check_sizes(channels=channels, kernel=kernel, stride=stride, window=window, pool_stride=pooling.stride)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.convolutions, self.norms = nnx.List(), nnx.List()
         for block, out in enumerate(channels):
@@ -100,7 +112,7 @@ class CNN(nnx.Module):
             )
             self.convolutions.append(convolution)
             self.norms.append(make_norm(norm, out, rngs=rngs))
-            height, width = (size_after(s, kernel, stride, padding, pool, window) for s in (height, width))
+            height, width = (size_after(s, kernel, stride, padding, pooling) for s in (height, width))
             depth = out
             if min(height, width) < 1:
                 raise ValueError(
@@ -111,8 +123,7 @@ class CNN(nnx.Module):
         self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
-        self.activation, self.pool, self.window, self.gather = activation, pool, window, gather
-        self.remat = remat
+        self.activation, self.pooling, self.gather, self.remat = activation, pooling, gather, remat
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
@@ -134,19 +145,20 @@ class CNN(nnx.Module):
         return self.head(x)
 
     def _block(self, convolution: nnx.Conv, norm: Any, x: Array, mask: Array | None) -> Array:
-        return pooled(self.activation(normalise(norm, convolution(x), mask=mask)), self.pool, self.window)
+        return pooled(self.activation(normalise(norm, convolution(x), mask=mask)), self.pooling)
 
 
-def pooled(x: Array, pool: Pool, window: int) -> Array:
-    """Pool [B, H, W, C] over windows that do not overlap."""
-    if pool is Pool.NONE:
+def pooled(x: Array, pooling: Pooling) -> Array:
+    """Pool [B, H, W, C]."""
+    kind, window, stride = pooling
+    if kind is Pool.NONE:
         return x
-    return (max_pool if pool is Pool.MAX else avg_pool)(x, (window, window), (window, window))
+    return (max_pool if kind is Pool.MAX else avg_pool)(x, (window, window), (stride, stride))
 
 
-def size_after(
-    size: int, kernel: int, stride: int, padding: Padding, pool: Pool = Pool.NONE, window: int = 1
-) -> int:
+def size_after(size: int, kernel: int, stride: int, padding: Padding, pooling: Pooling | None = None) -> int:
     """Height or width after a convolution and its pooling."""
     size = -(-size // stride) if padding is Padding.SAME else (size - kernel) // stride + 1
-    return size if pool is Pool.NONE else (size - window) // window + 1
+    if pooling is None or pooling.kind is Pool.NONE:
+        return size
+    return (size - pooling.window) // pooling.stride + 1

@@ -1,6 +1,6 @@
 """Pieces that several families of models are made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,13 @@ def make_norm(norm: Norm, width: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm | nnx.
             return nnx.LayerNorm(width, rngs=rngs)
         case Norm.NONE:
             return None
+
+
+def check_sizes(**sizes: int | Sequence[int]) -> None:
+    """Raise ValueError unless all sizes of a model's arguments are 1 at least."""
+    for name, given in sizes.items():
+        if min(given if isinstance(given, Sequence) else [given], default=1) < 1:
+            raise ValueError(f"{name}={given}: must be 1 at least")
 
 
 def rematerialised(block: Callable[..., Any], wanted: bool) -> Callable[..., Any]:

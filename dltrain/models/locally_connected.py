@@ -10,8 +10,8 @@ from flax import nnx
 from jax import lax
 
 from dltrain import initializers
-from dltrain.models.cnn import Padding, Pool, pooled, size_after
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.cnn import Padding, Pool, Pooling, pooled, size_after
+from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -71,6 +71,7 @@ class LocallyConnected(nnx.Module):
         padding: Padding = Padding.SAME,
         pool: Pool = Pool.MAX,
         window: int = 2,
+        pool_stride: int | None = None,
         norm: Norm = Norm.NONE,
         dense: tuple[int, ...] = (128,),
         dropout: float = 0.0,
@@ -89,7 +90,8 @@ class LocallyConnected(nnx.Module):
             stride: between the places.
             padding: at the border.
             pool: kind of pooling after each block.
-            window: height, width and stride of the pooling.
+            window: height and width of the pooling.
+            pool_stride: of the pooling; None: the window, so that no two overlap.
             norm: after each locally connected layer, before the activation; batch norm over all places.
             dense: units of the hidden dense layers.
             dropout: the probability to drop a unit of a dense layer's output, not to keep it; without dense layers,
@@ -104,10 +106,12 @@ class LocallyConnected(nnx.Module):
                 f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
             )
         height, width, depth = spec.inputs.shape
+        pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
+        check_sizes(channels=channels, kernel=kernel, stride=stride, window=window, pool_stride=pooling.stride)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.local, self.norms = nnx.List(), nnx.List()
         for block, out in enumerate(channels):
-            after = [size_after(s, kernel, stride, padding, pool, window) for s in (height, width)]
+            after = [size_after(s, kernel, stride, padding, pooling) for s in (height, width)]
             if min(after) < 1:
                 raise ValueError(
                     f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks"
@@ -121,7 +125,7 @@ class LocallyConnected(nnx.Module):
         self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
-        self.activation, self.pool, self.window, self.remat = activation, pool, window, remat
+        self.activation, self.pooling, self.remat = activation, pooling, remat
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
@@ -137,4 +141,4 @@ class LocallyConnected(nnx.Module):
         return self.head(x)
 
     def _block(self, layer: LocalLayer, norm: Any, x: Array, mask: Array | None) -> Array:
-        return pooled(self.activation(normalise(norm, layer(x), mask=mask)), self.pool, self.window)
+        return pooled(self.activation(normalise(norm, layer(x), mask=mask)), self.pooling)

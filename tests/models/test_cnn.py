@@ -31,7 +31,8 @@ def in_torch(params, x, options):
         x = function.relu(x)
         pool, window = options.get("pool", Pool.MAX), options.get("window", 2)
         if pool is not Pool.NONE:
-            x = (function.max_pool2d if pool is Pool.MAX else function.avg_pool2d)(x, window)
+            pooled = function.max_pool2d if pool is Pool.MAX else function.avg_pool2d
+            x = pooled(x, window, options.get("pool_stride", window))
     match options.get("gather", Gather.FLATTEN):
         case Gather.FLATTEN:
             x = x.permute(0, 2, 3, 1).flatten(1)
@@ -53,11 +54,12 @@ def in_torch(params, x, options):
             "padding": Padding.VALID,
             "kernel": 4,
             "pool": Pool.AVERAGE,
+            "pool_stride": 3,
             "norm": Norm.BATCH,
             "gather": Gather.MAX,
         },
         {"channels": (3, 4), "stride": 2, "pool": Pool.NONE, "dense": ()},
-        {"channels": (3,), "window": 3, "gather": Gather.MEAN, "dense": (5, 6)},
+        {"channels": (3,), "window": 3, "pool_stride": 2, "gather": Gather.MEAN, "dense": (5, 6)},
     ],
 )
 def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
@@ -89,3 +91,7 @@ def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():
         build(2, 2, 2, 2)
     with pytest.raises(ValueError, match="block 1 shrinks"):
         build(2, 2, padding=Padding.VALID, kernel=5)
+    with pytest.raises(ValueError, match="pool_stride=0: must be 1 at least"):
+        build(2, pool_stride=0)
+    with pytest.raises(ValueError, match=r"channels=\(2, 0\): must be 1 at least"):
+        build(2, 0)
