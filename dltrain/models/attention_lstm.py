@@ -31,6 +31,8 @@ class AttentionLSTM(nnx.Module):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        embedding_init: Initializer = initializers.normal(0.02),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
@@ -45,6 +47,8 @@ class AttentionLSTM(nnx.Module):
             forget_bias: initial bias of the forget gates.
             kernel_init: initial weights of the LSTM's inputs.
             recurrent_init: initial weights of its states.
+            embedding_init: initial vectors of the tokens.
+            head_init: initial weights of the attention and of the output.
             bias_init: initial biases, but of the forget gates.
         """
         if spec.kind is Kind.TABLE or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
@@ -52,7 +56,8 @@ class AttentionLSTM(nnx.Module):
                 f"needs a sequence or a picture with one answer, and this data is {spec.kind.words} for {spec.task}"
             )
         text = spec.kind is Kind.TOKENS
-        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if text else None
+        table = len(spec.vocabulary), embedding
+        self.embedding = Embedding(*table, rngs=rngs, init=embedding_init) if text else None
         features = embedding if text else spec.inputs.size // spec.inputs.shape[0]
         inits: dict[str, Any] = {
             "kernel_init": kernel_init,
@@ -64,10 +69,10 @@ class AttentionLSTM(nnx.Module):
             [LSTMLayer(features, hidden, rngs=rngs, forget_bias=forget_bias, **inits) for _ in range(directions)]
         )
         width = hidden * directions
-        self.score = nnx.Linear(width, hidden, bias_init=bias_init, rngs=rngs)
-        self.query = nnx.Linear(hidden, 1, use_bias=False, rngs=rngs)
+        self.score = nnx.Linear(width, hidden, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
+        self.query = nnx.Linear(hidden, 1, use_bias=False, kernel_init=head_init, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(width, spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(width, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""

@@ -192,15 +192,17 @@ def check_width(width: int, heads: int, positions: Positions) -> None:
         raise ValueError(f"positions=sinusoidal needs an even width, not {width}: half sines, half cosines")
 
 
-def embedding_init(positions: Positions) -> Initializer:
-    """Return what draws the vectors of tokens: as large as the positions, or these would drown them."""
-    return initializers.normal(0.02 if positions is Positions.LEARNED else 1.0)
+def token_init(positions: Positions, chosen: Initializer | None) -> Initializer:
+    """Return what draws the vectors of tokens: by default as large as the positions, or these would drown them."""
+    return chosen or initializers.normal(0.02 if positions is Positions.LEARNED else 1.0)
 
 
-def drawn_places(positions: Positions, length: int, width: int, *, rngs: nnx.Rngs) -> nnx.Param | None:
-    """Draw what says where a step stands, [L, W], if that is to be learnt."""
+def drawn_places(
+    positions: Positions, length: int, width: int, *, init: Initializer | None, rngs: nnx.Rngs
+) -> nnx.Param | None:
+    """Draw what says where a step stands, [L, W], if that is to be learnt; `init`: None for the usual one."""
     if positions is Positions.LEARNED:
-        return nnx.Param(initializers.normal(0.02)(rngs.params(), (length, width)))
+        return nnx.Param((init or initializers.normal(0.02))(rngs.params(), (length, width)))
     return None
 
 

@@ -37,6 +37,8 @@ class Captioner(nnx.Module):
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         encoder_init: Initializer = initializers.lecun_normal(),
+        embedding_init: Initializer = initializers.normal(0.02),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
@@ -55,6 +57,8 @@ class Captioner(nnx.Module):
             kernel_init: initial weights of the LSTM's inputs.
             recurrent_init: initial weights of its states.
             encoder_init: initial weights of the encoder.
+            embedding_init: initial vectors of the tokens.
+            head_init: initial weights of the output.
             bias_init: initial biases, but of the forget gates.
         """
         if spec.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
@@ -74,7 +78,7 @@ class Captioner(nnx.Module):
             kernel_init=encoder_init,
             bias_init=bias_init,
         )
-        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs)
+        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs, init=embedding_init)
         inits: dict[str, Any] = {
             "kernel_init": kernel_init,
             "recurrent_init": recurrent_init,
@@ -82,7 +86,7 @@ class Captioner(nnx.Module):
         }
         self.decoder = LSTMLayer(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(hidden, spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(hidden, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L, V]."""

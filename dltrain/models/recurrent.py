@@ -18,13 +18,13 @@ def _weights(
     hidden: int,
     gates: int,
     *,
+    key: Array,
     rngs: nnx.Rngs,
     kernel_init: Initializer,
     recurrent_init: Initializer,
     bias_init: Initializer,
 ) -> tuple[nnx.Param, nnx.Param, nnx.Param]:
     """Draw the weights of inputs [F, gates·H] and states [H, gates·H], a square for each gate; and biases."""
-    key = rngs.params()
     squares = [recurrent_init(rngs.params(), (hidden, hidden)) for _ in range(gates)]
     bias = bias_init(jax.random.fold_in(key, 1), (gates * hidden,))
     kernel = kernel_init(key, (features, gates * hidden))
@@ -38,7 +38,8 @@ class RNNLayer(nnx.Module):
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, activation: Squash, **inits: Any) -> None:
         """Build the weights."""
-        self.kernel, self.recurrent, self.bias = _weights(features, hidden, 1, rngs=rngs, **inits)
+        weights = _weights(features, hidden, 1, key=rngs.params(), rngs=rngs, **inits)
+        self.kernel, self.recurrent, self.bias = weights
         self.activation = activation
 
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
@@ -60,7 +61,8 @@ class LSTMLayer(nnx.Module):
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, forget_bias: float, **inits: Any) -> None:
         """Build the weights, a product for all four gates at once."""
-        self.kernel, self.recurrent, self.bias = _weights(features, hidden, 4, rngs=rngs, **inits)
+        weights = _weights(features, hidden, 4, key=rngs.params(), rngs=rngs, **inits)
+        self.kernel, self.recurrent, self.bias = weights
         self.bias[...] = self.bias[...].at[hidden : 2 * hidden].set(forget_bias)
 
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
@@ -78,10 +80,12 @@ class GRULayer(nnx.Module):
 
     remembers = 1
 
-    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, **inits: Any) -> None:
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, bias_init: Initializer, **inits: Any) -> None:
         """Build the weights, a product for all three gates at once."""
-        self.kernel, self.recurrent, self.bias = _weights(features, hidden, 3, rngs=rngs, **inits)
-        self.recurrent_bias = nnx.Param(jnp.zeros(hidden))
+        key = rngs.params()
+        weights = _weights(features, hidden, 3, key=key, rngs=rngs, bias_init=bias_init, **inits)
+        self.kernel, self.recurrent, self.bias = weights
+        self.recurrent_bias = nnx.Param(bias_init(jax.random.fold_in(key, 2), (hidden,)))
 
     def __call__(self, x: Array, *, initial: State | None = None, mask: Array | None = None) -> tuple[Array, State]:
         """Return all hidden states and the last state; a step whose mask [B, L] is False changes nothing."""

@@ -45,6 +45,8 @@ class Recurrent(nnx.Module):
         dropout: float,
         remat: bool,
         carry: bool,
+        embedding_init: Initializer,
+        head_init: Initializer,
         bias_init: Initializer,
         **options: Any,
     ) -> None:
@@ -63,6 +65,8 @@ class Recurrent(nnx.Module):
             remat: compute the values inside each layer again in the backward pass, instead of keeping them.
             carry: begin a window in the state in which the one before it ended, where that one stood in the same
                 place of the last batch; gradients end there.
+            embedding_init: initial vectors of the tokens.
+            head_init: initial weights of the output.
             bias_init: initial biases of the layers (not of an LSTM's forget gates) and of the output.
             **options: what only this kind of layer takes.
         """
@@ -75,7 +79,8 @@ class Recurrent(nnx.Module):
         if carry and "at" not in spec.beside:
             raise ValueError("carry=true: only rows in streams go on from one another; set data.shuffle=streams")
         tokens = spec.kind is Kind.TOKENS
-        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs) if tokens else None
+        table = len(spec.vocabulary), embedding
+        self.embedding = Embedding(*table, rngs=rngs, init=embedding_init) if tokens else None
         first = embedding if tokens else spec.inputs.size // spec.inputs.shape[0]
         options |= {"rngs": rngs, "bias_init": bias_init}
         features = [first] + [hidden * (1 + bidirectional)] * layers
@@ -83,7 +88,7 @@ class Recurrent(nnx.Module):
         backward = features[:-1] if bidirectional else []
         self.backward = nnx.List([layer(f, hidden, **options) for f in backward])
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(features[-1], spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(features[-1], spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
         self.carried = Carried(layers, self.forward[0].remembers, hidden) if carry else None
 
@@ -161,6 +166,8 @@ class RNN(Recurrent):
         activation: Squash = Squash.TANH,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        embedding_init: Initializer = initializers.normal(0.02),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
         carry: bool = False,
@@ -181,6 +188,8 @@ class RNN(Recurrent):
             activation=activation,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
+            embedding_init=embedding_init,
+            head_init=head_init,
             bias_init=bias_init,
         )
 
@@ -202,6 +211,8 @@ class LSTM(Recurrent):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        embedding_init: Initializer = initializers.normal(0.02),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
         carry: bool = False,
@@ -222,6 +233,8 @@ class LSTM(Recurrent):
             forget_bias=forget_bias,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
+            embedding_init=embedding_init,
+            head_init=head_init,
             bias_init=bias_init,
         )
 
@@ -242,6 +255,8 @@ class GRU(Recurrent):
         dropout: float = 0.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        embedding_init: Initializer = initializers.normal(0.02),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
         carry: bool = False,
@@ -261,5 +276,7 @@ class GRU(Recurrent):
             carry=carry,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
+            embedding_init=embedding_init,
+            head_init=head_init,
             bias_init=bias_init,
         )

@@ -34,6 +34,8 @@ class Seq2Seq(nnx.Module):
         forget_bias: float = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
+        embedding_init: Initializer = initializers.normal(0.02),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
@@ -47,6 +49,8 @@ class Seq2Seq(nnx.Module):
             forget_bias: initial bias of the forget gates.
             kernel_init: initial weights of the LSTMs' inputs.
             recurrent_init: initial weights of their states.
+            embedding_init: initial vectors of the tokens.
+            head_init: initial weights of the attention, of what it is combined by, and of the output.
             bias_init: initial biases, but of the forget gates.
         """
         check_texts(spec)
@@ -54,14 +58,14 @@ class Seq2Seq(nnx.Module):
             raise ValueError(f"hidden={hidden} must be even: half of it for each direction of the encoder")
         options: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
         options |= {"rngs": rngs, "forget_bias": forget_bias, "bias_init": bias_init}
-        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs)
+        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs, init=embedding_init)
         self.forward = LSTMLayer(embedding, hidden // 2, **options)
         self.backward = LSTMLayer(embedding, hidden // 2, **options)
         self.decoder = LSTMLayer(embedding, hidden, **options)
-        self.score = nnx.Linear(hidden, hidden, use_bias=False, rngs=rngs)
-        self.combine = nnx.Linear(2 * hidden, hidden, use_bias=False, rngs=rngs)
+        self.score = nnx.Linear(hidden, hidden, use_bias=False, kernel_init=head_init, rngs=rngs)
+        self.combine = nnx.Linear(2 * hidden, hidden, use_bias=False, kernel_init=head_init, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(hidden, spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(hidden, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L written, V]."""

@@ -15,11 +15,11 @@ from dltrain.models.blocks import (
     causal,
     check_width,
     drawn_places,
-    embedding_init,
     nothing_kept,
     places,
     step_through,
     through,
+    token_init,
 )
 from dltrain.models.seq2seq import check_texts
 from dltrain.models.steps import Embedding
@@ -50,6 +50,8 @@ class Seq2SeqTransformer(nnx.Module):
         positions: Positions = Positions.LEARNED,
         activation: Activation = activations.gelu,
         kernel_init: Initializer = initializers.glorot_uniform(),
+        embedding_init: Initializer | None = None,
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
     ) -> None:
@@ -66,15 +68,20 @@ class Seq2SeqTransformer(nnx.Module):
             positions: how a step says where it stands.
             activation: between the dense layers.
             kernel_init: initial weights of all products but the last.
+            embedding_init: initial vectors of the tokens and of learned positions; None: normal(0.02),
+                and beside sinusoidal positions, which are larger, normal(1).
+            head_init: initial weights of the last product.
             bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
         check_texts(spec)
         check_width(width, heads, positions)
         (self.read,), (self.written,) = spec.inputs.shape, spec.targets.shape
-        self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=embedding_init(positions))
-        self.positions_read = drawn_places(positions, self.read, width, rngs=rngs)
-        self.positions_written = drawn_places(positions, self.written, width, rngs=rngs)
+        self.embedding = Embedding(
+            len(spec.vocabulary), width, rngs=rngs, init=token_init(positions, embedding_init)
+        )
+        self.positions_read = drawn_places(positions, self.read, width, init=embedding_init, rngs=rngs)
+        self.positions_written = drawn_places(positions, self.written, width, init=embedding_init, rngs=rngs)
         parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
         parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         sizes = (width, heads, feedforward)
@@ -83,7 +90,7 @@ class Seq2SeqTransformer(nnx.Module):
         self.decoder = nnx.List([Block(*sizes, rngs=rngs, cross=True, **parts) for _ in range(layers)])
         self.norm_written = nnx.LayerNorm(width, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(width, spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(width, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.remat = remat
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from dltrain import initializers
 from dltrain.models.attention import steps_of
 from dltrain.ops.embedding import embed
 from dltrain.types import Array, Initializer, Kind, Spec
@@ -33,9 +32,7 @@ def check_steps(spec: Spec) -> None:
 class Embedding(nnx.Module):
     """A vector for each token: int [...] -> float [..., width]."""
 
-    def __init__(
-        self, vocabulary: int, width: int, *, rngs: nnx.Rngs, init: Initializer = initializers.normal(0.02)
-    ) -> None:
+    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs, init: Initializer) -> None:
         """Draw the vectors."""
         self.table = nnx.Param(init(rngs.params(), (vocabulary, width)))
 

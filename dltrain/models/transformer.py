@@ -15,11 +15,11 @@ from dltrain.models.blocks import (
     causal,
     check_width,
     drawn_places,
-    embedding_init,
     nothing_kept,
     places,
     step_through,
     through,
+    token_init,
 )
 from dltrain.models.steps import Embedding, check_steps, mean_of, taken_apart
 from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
@@ -57,6 +57,8 @@ class Transformer(nnx.Module):
         pool: Pool = Pool.MEAN,
         activation: Activation = activations.gelu,
         kernel_init: Initializer = initializers.glorot_uniform(),
+        embedding_init: Initializer | None = None,
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
     ) -> None:
@@ -74,6 +76,9 @@ class Transformer(nnx.Module):
             pool: how the states become one vector; a language model answers at each step.
             activation: between the dense layers.
             kernel_init: initial weights of all products but the last.
+            embedding_init: initial vectors of the tokens and of learned positions; None: normal(0.02),
+                and beside sinusoidal positions, which are larger, normal(1).
+            head_init: initial weights of the last product.
             bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
@@ -81,17 +86,18 @@ class Transformer(nnx.Module):
         check_width(width, heads, positions)
         self.length, self.causal = spec.inputs.shape[0], spec.task is Task.LANGUAGE
         if spec.kind is Kind.TOKENS:
-            self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=embedding_init(positions))
+            init = token_init(positions, embedding_init)
+            self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=init)
         else:
             features = spec.inputs.size // self.length
             self.embedding = nnx.Linear(features, width, rngs=rngs, kernel_init=kernel_init, bias_init=bias_init)
-        self.positions = drawn_places(positions, self.length, width, rngs=rngs)
+        self.positions = drawn_places(positions, self.length, width, init=embedding_init, rngs=rngs)
         parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
         parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         self.blocks = nnx.List([Block(width, heads, feedforward, rngs=rngs, **parts) for _ in range(layers)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(width, spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(width, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

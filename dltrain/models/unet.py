@@ -29,6 +29,7 @@ class UNet(nnx.Module):
         dropout: float = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
+        head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.
@@ -40,7 +41,8 @@ class UNet(nnx.Module):
             norm: after each convolution, before the activation.
             dropout: the probability to drop a unit at the end of the way down, not to keep it.
             activation: of each convolution.
-            kernel_init: initial weights.
+            kernel_init: initial weights of the convolutions.
+            head_init: initial weights of the output.
             bias_init: initial biases.
         """
         if spec.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
@@ -64,7 +66,7 @@ class UNet(nnx.Module):
             self.up.append(_Block(2 * out, out, norm, activation, **init))
             depth = out
         self.dropout = nnx.Dropout(dropout)
-        self.head = nnx.Linear(depth, spec.outputs, bias_init=bias_init, rngs=rngs)
+        self.head = nnx.Linear(depth, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, H, W, K]."""

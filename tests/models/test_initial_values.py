@@ -1,0 +1,64 @@
+"""What the `*_init` keys of a model draw is every weight, bias and table it learns, but those of normalisations."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.assemble import assemble
+from dltrain.cli import compose_words
+from dltrain.config.tree import packaged, read_tree
+from dltrain.engine.state import path_name
+
+DATA = {
+    "captioner": "small_captions",
+    "seq2seq": "reverse",
+    "seq2seq_transformer": "reverse",
+    "unet": "digit_masks",
+}
+OF_TEXTS = ("rnn", "lstm", "gru", "attention_lstm", "transformer")  # as well as of numbers
+SAME = ("resnet20", "resnet32", "resnet56", "convnet", "lenet")  # classes with another YAML, resnet18 and cnn
+MODELS = [name for name in read_tree((packaged(),))["model"] if name not in SAME]
+CASES = [(name, name in OF_TEXTS) for name in MODELS] + [("transformer", False)]
+NAMES = [name for name in initializers.__all__ if "_" in name]  # none of these does a model choose by itself
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Four texts of two tokens."""
+    path = tmp_path_factory.mktemp("texts") / "texts.npz"
+    np.savez(path, inputs=np.eye(4, 3, dtype=int), targets=np.array([0, 1, 0, 1]), vocabulary=np.array(["a", "b"]))
+    return "data=sequences", f"data.path={path}"
+
+
+def asked_for(name, shape):
+    """The shapes that initializers are called with to fill a parameter."""
+    match name.split(".")[-1]:
+        case "recurrent":  # a square for each gate
+            return [(shape[0],) * 2] * (shape[1] // shape[0])
+        case "kernel" if name.startswith("local."):  # at each place as a convolution's
+            return [(round(shape[2] ** 0.5),) * 2 + shape[3:]]
+    return [shape]
+
+
+@pytest.mark.parametrize(("name", "reads"), CASES)
+def test_every_weight_bias_and_table_is_drawn_by_a_key(name, reads, monkeypatch, texts):
+    data = texts if reads else (f"data={DATA.get(name, 'digits')}",)
+    config = compose_words(f"model={name}", *data, "data.validation=0", "data.test=0").config
+    drawn = {key: [] for key in config["model"] if key.endswith("_init")}
+    for key, choice in zip(drawn, NAMES, strict=False):
+        config["model"][key] = choice
+
+        def draw(_, shape, dtype=jnp.float32, *, seen=drawn[key], **unused):
+            seen.append(tuple(shape))
+            return jnp.ones(shape, dtype)
+
+        monkeypatch.setattr(initializers, choice, lambda draw=draw: draw)
+    make_model = assemble(config).make_model
+    params = nnx.to_flat_state(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param)))
+    asked = {path_name(path): value.shape for path, value in params if not any("norm" in str(p) for p in path)}
+    expected = [shape for path, whole in asked.items() for shape in asked_for(path, whole)]
+    assert sorted(expected) == sorted(shape for shapes in drawn.values() for shape in shapes)
+    biases = [shape for path, shape in asked.items() if path.endswith("bias")]
+    assert biases and sorted(biases) == sorted(drawn["bias_init"])
