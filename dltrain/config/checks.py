@@ -34,6 +34,10 @@ OFFERED = {
 """Group -> the arguments that the engine offers."""
 
 
+WITHOUT_SLOPE = {"step": "sigmoid", "sign": "tanh"}
+"""Activation for prediction only -> what to train with in its place."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where the keys of a config came from."""
@@ -159,6 +163,22 @@ def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str
             raise ConfigError(f"{path}._target_: missing; it names what to build{origin.named(path)}")
         plain = {key: value for key, value in node.items() if key not in engine_keys(group)}
         check(plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), offered=OFFERED.get(group, ()))
+
+
+def untaught(model: Mapping[str, Any], origin: Origin) -> list[str]:
+    """Say which activations of one of dltrain's own models would keep what lies below them from learning."""
+    if not str(model.get("_target_")).startswith("dltrain.models."):
+        return []
+    found = []
+    for key, value in model.items():
+        name = str(value.get("_target_") if isinstance(value, Mapping) else value).rpartition(".")[2]
+        if ("activation" in key or key == "output") and name in WITHOUT_SLOPE:
+            found.append(
+                f"model.{key}={name}: its gradient is zero everywhere, so that nothing below it would learn; train "
+                f"with {WITHOUT_SLOPE[name]}, its smooth form, or with model=perceptron, which decides by the sign "
+                f"of its score{origin.named(f'model.{key}')}"
+            )
+    return found
 
 
 def _check(

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.config.call import Composed
-from dltrain.config.checks import Origin, check_alone, check_keys, check_nodes, check_values, flat, unknown_keys
+from dltrain.config.checks import (
+    Origin,
+    check_alone,
+    check_keys,
+    check_nodes,
+    check_values,
+    flat,
+    unknown_keys,
+    untaught,
+)
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.saved import check_references, conceal, resolve, save, written
 from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE, keys_beside, node_keys
@@ -223,6 +232,8 @@ def _finish(typed: Typed, raw: Any, chosen: dict[str, list[str]], automatic: dic
         _complain([*unknown_keys(config, plain, origin, typed.trust), *check_values(config, plain, origin)])
         if typed.imports:
             check_nodes(config, origin, typed.trust)
+        if typed.command in ("train", "resume"):
+            _complain(untaught(config["model"], origin))
     except ConfigError as error:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
     shown = {group: ",".join(names) for group, names in chosen.items() if names}

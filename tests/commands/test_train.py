@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from dltrain.cli import amend_words, compose_words
 from dltrain.config.tree import read_yaml
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.engine import checkpoint
@@ -53,6 +54,28 @@ def test_the_run_folder_holds_everything_about_the_run(digits_run):
             assert min(image.size) > 200
             assert len(np.unique(np.asarray(image.convert("L")))) > 10, picture.name  # something is drawn
     assert not [p for p in digits_run.cwd.iterdir() if p.name != "größe"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("model.activation=step", "model.activation=step: its gradient is zero everywhere, .* train with sigmoid"),
+        ("model.activation={_target_:dltrain.activations.sign}", "model.activation=sign: .* train with tanh"),
+        ("model=autoencoder model.code_activation=sign", "model.code_activation=sign: its gradient is zero"),
+        ("model=gan model.discriminator_activation=step", "model.discriminator_activation=step: its gradient is"),
+        ("model=gan model.output=step", "model.output=step: its gradient is zero"),
+    ],
+)
+def test_an_activation_that_keeps_layers_from_learning_is_refused(words, said, dltrain, tmp_path):
+    found = dltrain(*words.split(), "output_dir=run", cwd=tmp_path)
+    assert found.code == 2 and re.search(said, found.err), found.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_such_an_activation_can_still_be_read():
+    saved = compose_words("model.activation=tanh").config
+    saved["model"]["activation"] = "sign"  # as a version that did not look would have left it
+    assert amend_words(saved).config["model"]["activation"] == "sign"
 
 
 def test_the_config_saved_is_the_config_used(digits_run):
