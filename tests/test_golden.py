@@ -9,7 +9,7 @@ import pytest
 
 from dltrain.assemble import assemble
 from dltrain.cli import compose_words
-from dltrain.engine.state import named_leaves
+from dltrain.engine.state import TrainState, named_leaves
 from dltrain.plan import make_plan
 from dltrain.program import Program
 
@@ -17,13 +17,24 @@ HAND = ("data=inline", "model=linear", "loss=mse", "data.scale=none", "data.shuf
 EIGHT = ("data.inputs=[1,2,3,4,5,6,7,8]", "data.targets=[2,4,6,8,10,12,14,16]")
 
 
-def before_and_after(steps: int, *words: str) -> list[dict[str, np.ndarray]]:
-    """Compose, assemble and train so many steps; return the leaves of both states by name."""
+def trained(steps: int, *words: str) -> tuple[TrainState, Program]:
+    """Compose, assemble and train so many steps."""
     config = compose_words(*words, f"steps={steps}").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    last, _ = program.chunk(program.start(), program.data, program.feed(0, steps), np.int32(steps))
-    return [{n: np.asarray(leaf) for n, leaf in named_leaves(state).items()} for state in (program.start(), last)]
+    state = program.start()
+    state, _ = program.chunk(state, program.data, program.feed(0, steps), np.int32(steps))
+    return state, program
+
+
+def leaves_of(state: TrainState) -> dict[str, np.ndarray]:
+    return {name: np.asarray(leaf) for name, leaf in named_leaves(state).items()}
+
+
+def before_and_after(steps: int, *words: str) -> list[dict[str, np.ndarray]]:
+    """Train so many steps; return the leaves of both states by name."""
+    state, program = trained(steps, *words)
+    return [leaves_of(program.start()), leaves_of(state)]
 
 
 def after(steps: int, *words: str) -> dict[str, np.ndarray]:
@@ -38,6 +49,19 @@ def line(leaves: dict[str, np.ndarray]) -> tuple[float, float]:
 def test_full_batch(words):
     # dL/dw = mean(2·(0 - 2x)·x) = -30, dL/db = mean(2·(0 - 2x)) = -10
     assert line(after(1, *HAND, *words, "optim.learning_rate=0.01")) == pytest.approx((0.3, 0.1))
+
+
+def test_rows_count_by_their_weights_in_the_loss_and_alike_in_metrics():
+    # dL/dw = (1·2·(0 - 2)·1 + 3·2·(0 - 8)·4) / 4 = -49, dL/db = (1·2·(0 - 2) + 3·2·(0 - 8)) / 4 = -13
+    words = (*HAND, "data.weights=[1,0,0,3]", "optim=sgd", "optim.learning_rate=0.01", "batch_size=4")
+    state, program = trained(1, *words)
+    assert line(leaves_of(state)) == pytest.approx((0.49, 0.13))
+    # the errors of the four rows are now 2 - 0.62, 4 - 1.11, 6 - 1.6, 8 - 2.09
+    found = program.evaluate(state, "train").scalars
+    assert found["loss"] == pytest.approx((1.38**2 + 3 * 5.91**2) / 4)
+    assert found["mse"] == pytest.approx((1.38**2 + 2.89**2 + 4.4**2 + 5.91**2) / 4)
+    weightless = program.evaluator(*program.measured(state), np.array([1, 2], np.int32))
+    assert np.isnan(weightless.scalars["loss"])  # not 0, which would be the best of all
 
 
 def test_two_mini_batches_in_order():

@@ -41,6 +41,8 @@ def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "dat
         _check_range(arrays["inputs"], len(spec.vocabulary), f"{name}: inputs", "tokens of the vocabulary", first)
     if "lengths" in spec.more:
         _check_lengths(arrays["lengths"], spec.inputs.shape[0], name, first)
+    if "weights" in spec.more:
+        check_weights(arrays["weights"], name=name, first=first)
     if spec.task is Task.REGRESSION:
         if not np.issubdtype(arrays["targets"].dtype, np.floating):
             raise DataError(f"{name}: targets of a regression must be floats, found {arrays['targets'].dtype}")
@@ -80,6 +82,20 @@ def _check_range(values: np.ndarray, count: int, where: str, what: str, first: i
             f"{where} of row {first + row}, {', '.join(map(str, place))}: {values[row, *place]}, "
             f"expected 0..{count - 1} ({count} {what})"
         )
+
+
+def check_weights(weights: np.ndarray, *, name: str, first: int = 0, some: bool = False) -> None:
+    """Raise DataError, naming the first bad row, unless `weights`, float [N], are 0 or more; `some`: not all 0."""
+    if not np.issubdtype(weights.dtype, np.floating) or weights.ndim != 1:
+        raise DataError(f"{name}: weights must be one float a row, found {weights.dtype} {list(weights.shape[1:])}")
+    bad = np.flatnonzero(weights < 0)
+    if len(bad):
+        raise DataError(
+            f"{name}: the weight of row {first + bad[0]} is {weights[bad[0]]:g}, expected 0 or more; "
+            f"{len(bad)} of {len(weights)} rows have less"
+        )
+    if some and not weights.any():
+        raise DataError(f"{name}: the weights of all rows are 0, so that nothing would be learnt")
 
 
 def _check_lengths(lengths: np.ndarray, most: int, name: str, first: int) -> None:

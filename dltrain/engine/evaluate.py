@@ -86,7 +86,7 @@ class Evaluator:
         )
         values = {name: metric.value(jax.device_get(sums[name])) for name, metric in self._metrics.items()}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        scalars = {"loss": float(total.sum() / max(weight.sum(), 1e-12))}
+        scalars = {"loss": float(total.sum() / weight.sum()) if weight.any() else float("nan")}
         for name, value in values.items():
             if isinstance(value, Mapping):
                 scalars |= {f"{name}/{part}": float(v) for part, v in value.items()}

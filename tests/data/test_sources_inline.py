@@ -69,6 +69,22 @@ def test_slip_is_named_with_its_row(fault):
         make_table(inputs, targets, task=task)
 
 
+WRONG_WEIGHTS = {
+    "fewer": ([1, 1], "data.inputs has 3 rows, data.weights has 2"),
+    "negative": ([1, -0.5, 1], "data.weights: the weight of row 1 is -0.5, expected 0 or more"),
+    "infinite": ([1, 1, float("inf")], "data.weights: row 2 holds inf, expected a finite number"),
+    "none": ([0, 0, 0], "data.weights: the weights of all rows are 0"),
+    "rows": ([[1, 2]] * 3, r"data.weights: row 0 is \[1, 2\], expected a number"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG_WEIGHTS)
+def test_a_weight_that_is_none_is_named_with_its_row(fault):
+    weights, message = WRONG_WEIGHTS[fault]
+    with pytest.raises(DataError, match=message):
+        make_table([1, 2, 3], [4, 5, 6], weights=weights)
+
+
 def test_fingerprint_follows_every_number():
     prints = {
         make_table([1, 2], [3, 4]).fingerprint,
@@ -77,6 +93,7 @@ def test_fingerprint_follows_every_number():
         make_table([[1, 2]], [[3, 4]]).fingerprint,
         make_table([1, 2], [1, 0], task=Task.BINARY).fingerprint,
         make_table([1, 2], [1, 0]).fingerprint,
+        make_table([1, 2], [3, 4], weights=[1, 2]).fingerprint,
     }
-    assert len(prints) == 6
+    assert len(prints) == 7
     assert make_table([1, 2], [3, 4]).fingerprint == make_table([1.0, 2.0], [3, 4]).fingerprint

@@ -47,6 +47,13 @@ def test_numbers_with_lengths_and_labels(tmp_path):
     assert source.spec.beside == ("lengths",)
 
 
+def test_weights_of_rows_are_for_the_loss_and_not_for_the_model(tmp_path):
+    source = load_sequences(written(tmp_path, {**NUMBERS, "weights": np.array([0, 1, 2, 3])}))
+    weights = source.read(np.array([3, 1]))["weights"]
+    np.testing.assert_array_equal(weights, np.array([3, 1], np.float32), strict=True)
+    assert set(source.spec.more) == {"lengths", "weights"} and source.spec.beside == ("lengths",)
+
+
 def test_tokens_and_numbers_to_be_predicted(tmp_path):
     source = load_sequences(written(tmp_path, TOKENS))
     rows = source.read(np.arange(2))
@@ -81,6 +88,11 @@ CHANGED = [
     (NUMBERS, {"lengths": np.array([3, 4, 2, 3])}, "the length of row 1 is 4, expected 1..3"),
     (NUMBERS, {"lengths": np.array([3.0, 1, 2, 3])}, "lengths must be whole numbers on 1 axes, found float64 [4]"),
     (NUMBERS, {"lengths": np.array([3, 1])}, "as many rows of each are needed"),
+    (NUMBERS, {"weights": np.array([1, 0.5, -2, 0])}, "the weight of row 2 is -2, expected 0 or more; 1 of 4 rows"),
+    (NUMBERS, {"weights": np.array([1, np.inf, 1, 1])}, "weights of row 1: inf is no finite number"),
+    (NUMBERS, {"weights": np.zeros(4)}, "the weights of all rows are 0, so that nothing would be learnt"),
+    (NUMBERS, {"weights": np.ones((4, 1))}, "weights must be numbers on 1 axes, found float64 [4, 1]"),
+    (NUMBERS, {"weights": np.ones(3)}, "as many rows of each are needed"),
     (NUMBERS, {"targets": np.array([0, -1, 1, 2])}, "the label of row 1 is -1"),
     (NUMBERS, {"targets": np.array(["a"] * 4)}, "targets must be numbers"),
     (NUMBERS, {"targets": np.array([0, 2**40, 1, 2])}, "are not numbers of 32 bits"),

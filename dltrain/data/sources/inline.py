@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.check import check_weights
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import DataError
 from dltrain.types import Kind, Task
@@ -12,26 +13,38 @@ from dltrain.types import Kind, Task
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def make_table(inputs: Sequence[Any], targets: Sequence[Any], *, task: Task = Task.REGRESSION) -> Rows:
+def make_table(
+    inputs: Sequence[Any],
+    targets: Sequence[Any],
+    *,
+    task: Task = Task.REGRESSION,
+    weights: Sequence[float] | None = None,
+) -> Rows:
     """A table of a few rows, float32; no published split.
 
     Args:
         inputs: a list of rows, or of numbers (one column).
         targets: for a regression a list of rows or of numbers, else a list of labels 0, 1, 2, ...
         task: what the targets are. The classes are 0 to the largest label, named by their numbers.
+        weights: how much each row counts in the loss, 0 or more; None for all alike. Metrics count all alike.
 
     Raises:
-        DataError: rows of different lengths, something that is no finite number, other labels; the row is named.
+        DataError: rows of different lengths, something that is no finite number, other labels, a weight below 0;
+            the row is named.
     """
     x, y = _table(inputs, "data.inputs"), _table(targets, "data.targets")
-    if len(x) != len(y):
-        raise DataError(f"data.inputs has {len(x)} rows, data.targets has {len(y)}; as many are needed")
+    arrays = {"inputs": x, "targets": y}
+    if weights is not None:
+        arrays["weights"] = _weights(weights)
+    for part, array in arrays.items():
+        if len(array) != len(x):
+            raise DataError(f"data.inputs has {len(x)} rows, data.{part} has {len(array)}; as many are needed")
     task, classes = Task(task), ()
     if task is not Task.REGRESSION:
-        y = _labels(y, task)
+        arrays["targets"] = y = _labels(y, task)
         classes = ("0", "1") if task is Task.BINARY else tuple(map(str, range(max(2, y.max() + 1))))
     return make_rows(
-        {"inputs": x, "targets": y},
+        arrays,
         task=task,
         kind=Kind.TABLE,
         classes=classes,
@@ -74,6 +87,15 @@ def _labels(table: np.ndarray, task: Task) -> np.ndarray:
     if len(bad):
         raise DataError(f"data.targets: row {bad[0]} is {values[bad[0]]:g}, expected a label, 0..{most}")
     return values.astype(np.int32)
+
+
+def _weights(weights: Sequence[float]) -> np.ndarray:
+    """Make float32 [N] of one number a row."""
+    table = _table(weights, "data.weights")
+    if table.shape[1] != 1:
+        raise DataError(f"data.weights: row 0 is {weights[0]!r}, expected a number")
+    check_weights(table[:, 0], name="data.weights", some=True)
+    return table[:, 0]
 
 
 def _names(letter: str, columns: int) -> tuple[str, ...]:

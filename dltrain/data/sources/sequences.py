@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dltrain.data.check import check_rows, fitting_task
+from dltrain.data.check import check_rows, check_weights, fitting_task
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind, Task
 
-KNOWN = ("inputs", "targets", "lengths", "vocabulary", "classes")
+KNOWN = ("inputs", "targets", "lengths", "weights", "vocabulary", "classes")
 LARGEST = 1 << 34  # bytes of one array
 
 
@@ -24,6 +24,7 @@ def load_sequences(path: str | None = None, *, task: Task | None = None) -> Rows
         `inputs`: numbers [N, L, F], or whole numbers [N, L], which are tokens of the `vocabulary`;
         `targets`: labels [N] (whole numbers from 0), or numbers [N] or [N, T] of a regression;
         `lengths` (may be absent): [N], how many steps of each row are there, 1..L; what lies behind is not read;
+        `weights` (may be absent): [N], how much each row counts in the loss, 0 or more; metrics count all alike;
         `vocabulary` (with tokens only): texts [V], the tokens in the order of their numbers;
         `classes` (may be absent): texts [K], names of the labels; else their numbers.
 
@@ -47,8 +48,12 @@ def load_sequences(path: str | None = None, *, task: Task | None = None) -> Rows
         inside = np.arange(inputs.shape[1])[None, :] < arrays["lengths"][:, None]
         if len(inside) == len(inputs):  # else `check_rows` complains
             inputs[~inside] = 0
+    if "weights" in found:
+        arrays["weights"] = _numbers(found["weights"], 1, "weights", file)
     rows = make_rows(arrays, task=task, kind=kind, classes=classes, vocabulary=vocabulary)
     check_rows(arrays, rows.spec, name=str(file))
+    if "weights" in arrays:
+        check_weights(arrays["weights"], name=str(file), some=True)
     return rows
 
 
