@@ -9,11 +9,14 @@ import pytest
 
 from dltrain.assemble import assemble
 from dltrain.cli import compose_words
+from dltrain.config import schema
 from dltrain.config.tree import first_comment, packaged, read_tree
+from dltrain.data.sources.rows import make_rows
 from dltrain.plan import make_plan
 from dltrain.program import Program
 from dltrain.report.console import Screen
 from dltrain.report.start import introduce
+from dltrain.types import Kind, Task
 
 TREE = read_tree((packaged(),))
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
@@ -110,6 +113,32 @@ def test_every_part_fits_into_a_program(group, choices, capsys):
         its_layers_are_printed(program, capsys.readouterr().out.partition(f"model {choices[0]}\n")[2].splitlines())
 
 
+def coloured():
+    """Twelve pictures in red, green and blue: a source of the tests' own."""
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8)
+    targets = np.arange(12, dtype=np.int32) % 3
+    return make_rows(
+        {"inputs": pictures, "targets": targets}, task=Task.CLASSIFICATION, kind=Kind.IMAGE, classes=("a", "b", "c")
+    )
+
+
+def test_augmentations_of_colours_fit_into_a_program():
+    config = compose_words("augment=[hue,saturation]", "batch_size=4", "model.widths=[3]").config
+    own = schema.parted("data", config["data"])[1]
+    program = traced({**config, "data": {"_target_": f"{__name__}.coloured", **own}}, trust=(__name__,))
+    assert set(program.parts.augment.named) == {"hue", "saturation"}
+
+
+def test_augmentations_of_sequences_fit_into_a_program(tmp_path):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 6, 12)
+    np.savez(tmp_path / "x.npz", inputs=rng.normal(size=(12, 5, 2)), targets=np.arange(12) % 3, lengths=lengths)
+    program = fits_into_a_program(
+        "augment=[time_shift,masking]", "data=sequences", f"data.path={tmp_path}/x.npz", "model=rnn"
+    )
+    assert set(program.parts.augment.named) == {"time_shift", "masking"}
+
+
 def its_layers_are_printed(program, table):
     """Shape, parameters and FLOPs of each layer, and their sums."""
     assert table[0].split() == ["layer", "kind", "output", "parameters", "FLOPs"]
@@ -125,8 +154,11 @@ def its_layers_are_printed(program, table):
 
 
 def fits_into_a_program(*words):
-    config = compose_words(*words, "batch_size=4").config
-    parts = assemble(config)
+    return traced(compose_words(*words, "batch_size=4").config)
+
+
+def traced(config, trust=()):
+    parts = assemble(config, trust)
     program = Program(parts, make_plan(config, parts))
     data = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in parts.arrays.items()}
     feed = jax.ShapeDtypeStruct((program.capacity, 4), np.int32)
