@@ -1,6 +1,7 @@
 """A run from its first step to its report: what `train` and `resume` share."""
 
 import contextlib
+import hashlib
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -13,7 +14,7 @@ import numpy as np
 from dltrain.answers import draws, writes_text
 from dltrain.data.split import NAMES
 from dltrain.durations import Duration
-from dltrain.engine import checkpoint
+from dltrain.engine import checkpoint, runtime
 from dltrain.engine.callbacks import (
     Best,
     Callback,
@@ -226,6 +227,7 @@ def _callbacks(
         folder.checkpoints,
         best,
         named,
+        about=_about(program, folder),
         share=SAVING if plan.saves_by_itself else None,
         keeps=lambda step: bool(kept) and step % kept == 0,
         spent=spent,
@@ -261,6 +263,16 @@ def _callbacks(
     callbacks += [saver.check, save_best, *(Every(every, saver, per_epoch=per_epoch) for every in plan.save_every)]
     callbacks += [Every(Duration(kept, ""), save, per_epoch=per_epoch, at_end=False)] if kept else []
     return callbacks, saver
+
+
+def _about(program: Program, folder: RunFolder) -> dict[str, Any]:
+    """Say what checkpoints of this run are of: versions, SHA-256 of the saved config, fingerprint of the data."""
+    config = folder.config.read_bytes() if folder.config.exists() else b""
+    return {
+        "versions": runtime.versions(),
+        "config": hashlib.sha256(config).hexdigest(),
+        "data": program.parts.source.fingerprint,
+    }
 
 
 def _stopping(plan: Plan, per_epoch: int, saver: Saver) -> list[Callback]:

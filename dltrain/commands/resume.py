@@ -89,6 +89,7 @@ def run(call: Call) -> int:
         folder.write_config(composed.text, {**started, "resumed": resumed})
         folder.summary.unlink(missing_ok=True)
         _say_schedule(screen, program, start)
+        _say_versions(start)
         if folder.died:
             screen.say(f"process {folder.died} was killed here, by hand or by the system for want of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
@@ -145,3 +146,10 @@ def _say_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint
             screen.say(
                 f"schedule keeps its {planned} steps and holds its last value beyond; or schedule.stretch=true"
             )
+
+
+def _say_versions(start: checkpoint.Checkpoint) -> None:
+    """Warn where something has another version than what wrote the checkpoint; an older dltrain did not note it."""
+    before, now = start.about.get("versions", {}), runtime.versions()
+    if others := [f"{n} {before[n]} -> {now[n]}" for n in now if n in before and before[n] != now[n]]:
+        complain(f"other versions than those of the checkpoint: {', '.join(others)}; it may end with other bits")

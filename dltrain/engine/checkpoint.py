@@ -1,8 +1,8 @@
 """Checkpoints: Orbax writes and reads the arrays; commit, manifest and pruning are done here.
 
 The order on disk is: the arrays into a folder of ours beside the final name, every file synced, the manifest (size
-and SHA-256 of each file) and the manifest's own SHA-256 last, then the rename, then the parent. A folder without a
-manifest that fits is none.
+and SHA-256 of each file, and what the run was of) and the manifest's own SHA-256 last, then the rename, then the
+parent. A folder without a manifest that fits is none.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,22 @@ class Checkpoint:
     step: int
     leaves: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
+    about: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # versions, config, data; empty if an older dltrain wrote it
 
 
-def save(folder: Path, step: int, leaves: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
-    """Write a checkpoint of these named arrays under `folder` and return where it stands."""
+def save(
+    folder: Path,
+    step: int,
+    leaves: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a checkpoint of these named arrays under `folder` and return where it stands.
+
+    `meta` is what a run goes on with; `about` tells what made it (`versions`, `config`, `data`).
+    """
     import orbax.checkpoint as ocp  # 0.4 s that a run without a checkpoint need not pay
 
     final = folder / name_of(step)
@@ -57,7 +69,8 @@ def save(folder: Path, step: int, leaves: Mapping[str, Any], meta: Mapping[str, 
         for path in (*files, *(p for p in draft.rglob("*") if p.is_dir())):
             sync(path)
         shapes = {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}
-        replace_json(draft / MANIFEST, {"step": step, "meta": dict(meta), "arrays": shapes, "files": listed})
+        described = {"about": dict(about or {}), "meta": dict(meta), "arrays": shapes, "files": listed}
+        replace_json(draft / MANIFEST, {"step": step, **described})
         replace_text(draft / SEAL, _digest(draft / MANIFEST))
         draft.rename(final)
         sync(folder)
@@ -98,7 +111,7 @@ def problems(path: Path) -> list[str]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         listed = {name: (f["size"], f["sha256"]) for name, f in manifest["files"].items()}
         step = int(manifest["step"])
-        dict(manifest["meta"]), dict(manifest["arrays"])
+        dict(manifest["meta"]), dict(manifest["arrays"]), dict(manifest.get("about", {}).get("versions", {}))
         seal = (path / SEAL).read_bytes().decode()
     except FileNotFoundError as error:
         return [f"{Path(error.filename).name} is missing"]
@@ -143,7 +156,7 @@ def load(folder: Path, step: int) -> Checkpoint:
             OSError,
         ) as error:  # whole by its sums, yet not of ours
             raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
-    return Checkpoint(step, leaves, manifest["meta"])
+    return Checkpoint(step, leaves, manifest["meta"], manifest.get("about", {}))
 
 
 def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:

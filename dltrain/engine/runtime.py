@@ -21,6 +21,17 @@ from dltrain.ops import lowering
 CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used go first
 MATMUL = "jax_default_matmul_precision"
 WORTH_KEEPING = 0.1  # seconds of compiling
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "hydra-core",
+    "omegaconf",
+    "tensorboard",
+    "numpy",
+)
 
 
 def start(
@@ -98,24 +109,17 @@ def _processor() -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
 
 
+def versions() -> dict[str, str]:
+    """Name the versions of what computes."""
+    return {"dltrain": __version__, "python": sys.version.split()[0]} | {n: metadata.version(n) for n in LIBRARIES}
+
+
 def environment() -> dict[str, Any]:
     """Describe what a run computes with; values of environment variables are never among it."""
-    names = (
-        "jax",
-        "jaxlib",
-        "flax",
-        "optax",
-        "orbax-checkpoint",
-        "hydra-core",
-        "omegaconf",
-        "tensorboard",
-        "numpy",
-    )
-    versions = {"dltrain": __version__, "python": sys.version.split()[0]}
     devices = [f"{d.platform} {d.device_kind}" for d in jax.devices()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "versions": versions | {name: metadata.version(name) for name in names},
+        "versions": versions(),
         "devices": devices,
         "cores": cores,
         "host": host.platform(),

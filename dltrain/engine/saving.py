@@ -3,7 +3,7 @@
 import copy
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Saver:
         best: Best | None,
         remembering: dict[str, Any],
         *,
+        about: Mapping[str, Any] | None = None,
         share: float | None = None,
         keeps: Callable[[int], bool] = lambda step: False,
         spent: Spent | None = None,
@@ -46,15 +47,15 @@ class Saver:
     ) -> None:
         """Write into `folder`; `remembering` are callbacks whose memory is saved, by a name that stays the same.
 
-        `spent` is what the run took before, and is added to. `say` is told of an older checkpoint that was found
-        damaged.
+        `about` stands in each manifest. `spent` is what the run took before, and is added to. `say` is told of an
+        older checkpoint that was found damaged.
         """
         self.remembering = remembering
         self.spent = spent or Spent()
         self.took = 0.0  # seconds, the last write
         self.ended = 0.0  # by the clock, the last write
         self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
-        self._say = say
+        self._say, self._about = say, about
         self._kept: set[int] = set()  # steps whose checkpoints stay, however the interval changes later
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
@@ -131,7 +132,7 @@ class Saver:
     def _write(self, step: int, leaves: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
         began = time.monotonic()
         try:
-            checkpoint.save(self._folder, step, leaves, meta)
+            checkpoint.save(self._folder, step, leaves, meta, self._about)
             there = checkpoint.steps(self._folder)
             checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], say=self._say)
         except BaseException as error:

@@ -1,5 +1,6 @@
 """The law of resuming: cut anywhere and continued is the straight run, in its bits, its curves and its memory."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dltrain import training
 from dltrain.data.sources import embedded
-from dltrain.engine import checkpoint
+from dltrain.engine import checkpoint, runtime
 from dltrain.program import Program
 from dltrain.report import finish
 from dltrain.report.console import shown
@@ -94,12 +95,25 @@ def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, 
     assert_same(dltrain, tmp_path / "run", straight)
 
 
-def test_resuming_says_that_the_process_before_was_killed(dltrain, straight, tmp_path):
+def test_resuming_says_that_the_process_before_was_killed_and_that_versions_are_others(
+    dltrain, straight, tmp_path, monkeypatch
+):
     shutil.copytree(straight, tmp_path / "run")
+    now = runtime.versions()
+    monkeypatch.setattr(runtime, "versions", lambda: {**now, "jax": "0.99"})
     (tmp_path / "run" / "lock").write_text("4242\n")  # as it is left by who cannot give it back
     said = dltrain("resume", "run", "epochs=6", cwd=tmp_path)
     assert said.code == 0, said.err
     assert "process 4242 was killed here, by hand or by the system for want of memory\nresumed run" in said.out
+    line = f"other versions than those of the checkpoint: jax {now['jax']} -> 0.99; it may end with other bits"
+    assert said.err == f"dltrain: {line}\n"
+
+
+def test_the_manifest_says_which_versions_config_and_data_a_checkpoint_is_of(straight):
+    about = checkpoint.load_last(straight / "checkpoints", say=print).about
+    assert about["versions"] == runtime.versions() and "orbax-checkpoint" in about["versions"]
+    assert about["config"] == hashlib.sha256((straight / "config.yaml").read_bytes()).hexdigest()
+    assert about["data"] == json.loads((straight / "data.json").read_text())["fingerprint"]
 
 
 def test_died_behind_its_last_checkpoint_and_resumed_is_the_straight_run(dltrain, straight, tmp_path, monkeypatch):

@@ -26,13 +26,14 @@ LEAVES = {
     "active": np.array(True),
 }
 META = {"callbacks": {"best": {"value": 0.5}}, "best": 4}
+ABOUT = {"versions": {"jax": "0.10.2"}, "config": "c0", "data": "d0"}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A folder with the checkpoints of steps 4 and 8; copy it before you harm it."""
     folder = tmp_path_factory.mktemp("written")
-    save(folder, 4, LEAVES, META)
+    save(folder, 4, LEAVES, META, ABOUT)
     save(folder, 8, {**LEAVES, "step": np.array(8, np.int32)}, META)
     return folder
 
@@ -58,7 +59,7 @@ def reseal(path, change):
 
 def test_arrays_and_memory_come_back_bit_for_bit(folder):
     found = load(folder, 4)
-    assert (found.step, found.meta) == (4, META)
+    assert (found.step, found.meta, found.about) == (4, META, ABOUT)
     assert found.leaves.keys() == LEAVES.keys()
     for name, value in LEAVES.items():
         assert found.leaves[name].dtype == value.dtype, name
@@ -76,6 +77,11 @@ def test_a_run_resumed_from_disk_in_the_middle_of_an_epoch_ends_with_the_same_ha
     save(tmp_path, 8, named_leaves(go_on(from_named(program.shapes, fresh, what=""), 0, 8)), {})
     resumed = go_on(from_named(program.shapes, load(tmp_path, 8).leaves, what=""), 8, 18)
     assert state_hash(jax.device_get(named_leaves(resumed))) == state_hash(jax.device_get(named_leaves(straight)))
+
+
+def test_a_manifest_of_an_older_version_that_says_nothing_of_the_run_is_read(folder):
+    reseal(folder / "step_00000004", lambda manifest: manifest.pop("about"))
+    assert load(folder, 4).about == {} and load(folder, 4).meta == META
 
 
 def test_each_file_that_is_cut_altered_or_missing_is_named(folder):
@@ -133,7 +139,16 @@ def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(folder, name
 
 
 @pytest.mark.parametrize(
-    "manifest", ["[]", "{}", '{"step": 4, "files": {"a": 1}}', '{"step": "x", "files": {}}', "\0"]
+    "manifest",
+    [
+        "[]",
+        "{}",
+        '{"step": 4, "files": {"a": 1}}',
+        '{"step": "x", "files": {}}',
+        '{"step": 4, "files": {}, "meta": {}, "arrays": {}, "about": []}',
+        '{"step": 4, "files": {}, "meta": {}, "arrays": {}, "about": {"versions": 7}}',
+        "\0",
+    ],
 )
 def test_a_manifest_of_another_form_is_damage_not_a_crash(folder, manifest):
     (folder / "step_00000004" / checkpoint.MANIFEST).write_text(manifest)
