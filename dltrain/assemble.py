@@ -18,8 +18,8 @@ from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
 from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.data.survey import blocks, read_targets, read_whole, size_of
 from dltrain.durations import Duration
+from dltrain.engine import memory
 from dltrain.engine.callbacks import Callback
-from dltrain.engine.memory import room_for_data
 from dltrain.engine.plateau import Patience
 from dltrain.engine.rules import Rule
 from dltrain.engine.state import OptimizerFactory
@@ -143,11 +143,12 @@ def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tupl
     node, own = schema.parted("data", config["data"])
     task = {"task": Task(own["task"])} if own.get("task") else {}
     held = {name: own[name] for name in ("validation", "test")}
-    source = build(node, path="data", trust=trust, **task, **held, streams=own["shuffle"] == "streams")
+    offers = {"streams": own["shuffle"] == "streams", "memory_left": memory.host_room().bytes}
+    source = build(node, path="data", trust=trust, **task, **held, **offers)
     spec = source.spec
     of_model = schema.parted("model", config["model"])[1]
     scale = _scale(own["scale"], needed or of_model["scale"])
-    stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= room_for_data())
+    stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= memory.room_for_data())
     arrays = read_whole(source) if stays else None
     targets = read_targets(source) if arrays is None else arrays["targets"]
     labels = targets if spec.has_labels else None

@@ -23,7 +23,7 @@ AWAITING = {
 
 ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
 OFFERED = {
-    "data": ("task", "validation", "test", "streams"),
+    "data": ("task", "validation", "test", "streams", "memory_left"),
     "model": ("spec", "rngs"),
     "metrics": ("spec",),
     "loss": ("pieces",),

@@ -71,7 +71,7 @@ def test_a_wrong_line_is_named(file, content, message):
 
 
 def test_other_mistakes_are_named(file, tmp_path):
-    with pytest.raises(DataError, match=r"nowhere: cannot be read"):
+    with pytest.raises(DataError, match=r"nowhere \(data\.path\): cannot be read"):
         from_file(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"line 1: <end> is a token of dltrain's own"):
         from_file(file(b"a\tb <end>\n"), tokens="words")

@@ -3,13 +3,15 @@
 import io
 import pickle
 import re
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
 from dltrain.data.sources.sequences import load_sequences
-from dltrain.errors import ConfigError, DataError
+from dltrain.engine import memory
+from dltrain.errors import ConfigError, DataError, MemoryExhausted
 from dltrain.types import Kind, Task
 
 RNG = np.random.default_rng(0)
@@ -138,3 +140,24 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
         archive.writestr("targets.npy", stream.getvalue())
     with pytest.raises(DataError, match=r"inputs\.npy has 0 bytes, its header promises 26388279066624"):
         load_sequences(str(tmp_path / "rows.npz"))
+
+
+def test_arrays_that_are_more_than_memory_holds_are_refused_before_they_are_unpacked(tmp_path):
+    """Zeros pack to a thousandth; bytes become numbers of four."""
+    arrays = {"inputs": np.zeros((1000, 50, 20), np.uint8), "targets": np.zeros(1000, np.int64)}
+    path = written(tmp_path, arrays)
+    assert (tmp_path / "rows.npz").stat().st_size < 10_000
+    taken = 1000 * 50 * 20 * (1 + 4) + 1000 * (8 + 4)
+    assert len(load_sequences(path, memory_left=taken)) == 1000
+    tracemalloc.start()
+    with pytest.raises(MemoryExhausted, match=r"1 MiB unpacked take 5 MiB while they are read, and 5 MiB are left"):
+        load_sequences(path, memory_left=taken - 1)
+    assert tracemalloc.get_traced_memory()[1] < 500_000
+    tracemalloc.stop()
+
+
+def test_a_command_that_would_unpack_too_much_ends_with_8(dltrain, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "host_room", lambda: memory.Room(10_000, "of a test's"))
+    path = written(tmp_path, {"inputs": np.zeros((9, 50, 20)), "targets": np.zeros(9)})
+    said = dltrain("data=sequences", f"data.path={path}", "model=lstm", "output_dir=run", cwd=tmp_path)
+    assert said.code == 8 and "0 MiB are left; leave out rows" in said.err and not (tmp_path / "run").exists()

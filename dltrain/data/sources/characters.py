@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from dltrain.data.fetch import fetch
+from dltrain.data.sources.files import read_file
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import ArraySpec, Kind, Spec, Task
-
-LARGEST = 1 << 30  # bytes of a text, which is held in memory
 
 
 class Characters:
@@ -116,11 +115,7 @@ def _find(path: str | None, name: str | None, file: Mapping[str, str] | None, mi
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST:
-            raise DataError(f"{path}: {path.stat().st_size} bytes, expected at most {LARGEST}")
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except OSError as error:
-        raise DataError(f"{path} (data.path): cannot be read ({error.strerror})") from error
+        return read_file(path).decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: is no UTF-8: byte {error.start} is {error.object[error.start]:#04x} ({error.reason}); "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dltrain.data.sources.files import read_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.data.vocabulary import SPECIAL, make_vocabulary, numbered, padded, to_be_written
 from dltrain.errors import ConfigError, DataError
@@ -54,10 +55,7 @@ def from_file(
     Raises:
         DataError: the file cannot be read, or a line is no such pair; its number is named.
     """
-    try:
-        content = Path(path).expanduser().read_bytes().removeprefix(b"\xef\xbb\xbf")  # some editors' mark of UTF-8
-    except OSError as error:
-        raise DataError(f"data.path={path}: cannot be read ({error.strerror})") from error
+    content = read_file(Path(path).expanduser()).removeprefix(b"\xef\xbb\xbf")  # some editors' mark of UTF-8
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     if not lines:
         raise DataError(f"data.path={path}: is empty; expected lines source<TAB>target")

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from dltrain.data.check import check_rows, check_weights, fitting_task
+from dltrain.data.sources.files import check_file
 from dltrain.data.sources.rows import Rows, make_rows
-from dltrain.errors import ConfigError, DataError
+from dltrain.errors import ConfigError, DataError, MemoryExhausted
 from dltrain.types import Kind, Task
 
 KNOWN = ("inputs", "targets", "lengths", "weights", "vocabulary", "classes")
 LARGEST = 1 << 34  # bytes of one array
+MIB = 1 << 20
 
 
-def load_sequences(path: str | None = None, *, task: Task | None = None) -> Rows:
+def load_sequences(path: str | None = None, *, task: Task | None = None, memory_left: int | None = None) -> Rows:
     """Rows of an npz file, all of them for training; no published split.
 
     The file holds
@@ -31,14 +33,16 @@ def load_sequences(path: str | None = None, *, task: Task | None = None) -> Rows
     Args:
         path: the file, as `numpy.savez` or `numpy.savez_compressed` write it; nothing in it is unpickled.
         task: what the targets are; None for what they look like.
+        memory_left: bytes that the arrays may take when they are unpacked; None for any number.
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing, unknown or does not fit the others.
+        MemoryExhausted: the arrays would take more than `memory_left`.
     """
     if path is None:
         raise ConfigError("data.path: name an npz file: data.path=FILE")
     file = Path(path).expanduser().absolute()
-    found = _load(file)
+    found = _load(file, memory_left)
     vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
     inputs, kind = _inputs(found["inputs"], vocabulary, file)
     targets, classes, task = _targets(found["targets"], names, task, file)
@@ -57,17 +61,25 @@ def load_sequences(path: str | None = None, *, task: Task | None = None) -> Rows
     return rows
 
 
-def _load(file: Path) -> dict[str, np.ndarray]:
+def _load(file: Path, memory_left: int | None) -> dict[str, np.ndarray]:
     """Read every array whose name is known; sizes are checked before memory is taken."""
+    check_file(file, most=len(KNOWN) * LARGEST)
     try:
         with zipfile.ZipFile(file) as archive:
-            sizes = {Path(entry.filename).stem: _size(archive, entry) for entry in archive.infolist()}
+            found = {Path(entry.filename).stem: _size(archive, entry) for entry in archive.infolist()}
+            sizes = {part: held for part, (held, _) in found.items()}
         if unknown := sorted(set(sizes) - set(KNOWN)):
             raise DataError(f"{file}: holds {unknown[0]}, which means nothing here; expected {', '.join(KNOWN)}")
         if missing := [part for part in ("inputs", "targets") if part not in sizes]:
             raise DataError(f"{file}: holds no {missing[0]}, only {', '.join(sizes) or 'nothing'}")
         if too_large := next((part for part, size in sizes.items() if size > LARGEST), None):
             raise DataError(f"{file}: {too_large} takes {sizes[too_large]} bytes, expected at most {LARGEST}")
+        taken = sum(held + 4 * count for held, count in found.values())  # as they are, and as numbers of 32 bits
+        if memory_left is not None and taken > memory_left:
+            raise MemoryExhausted(
+                f"{file}: {sum(sizes.values()) / MIB:,.0f} MiB unpacked take {taken / MIB:,.0f} MiB while they are "
+                f"read, and {max(0, memory_left) / MIB:,.0f} MiB are left; leave out rows, or cut sequences shorter"
+            )
         with np.load(file, allow_pickle=False) as archive:
             return {part: archive[part] for part in sizes}
     except OSError as error:
@@ -76,15 +88,15 @@ def _load(file: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{file}: is no npz file as numpy.savez writes it, or is damaged ({error})") from error
 
 
-def _size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
-    """Return the bytes of an array; ValueError where its header promises another number than are there."""
+def _size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, int]:
+    """Return bytes and elements of an array; ValueError where its header promises others than are there."""
     with archive.open(entry) as stream:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, _, dtype = read[np.lib.format.read_magic(stream)](stream)
         held, wanted = entry.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
     if held != wanted:
         raise ValueError(f"{entry.filename} has {held} bytes, its header promises {wanted}")
-    return held
+    return held, math.prod(shape)
 
 
 def _names(found: Mapping[str, np.ndarray], part: str, file: Path) -> tuple[str, ...]:
