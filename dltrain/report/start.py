@@ -12,7 +12,8 @@ from dltrain.data.survey import size_of
 from dltrain.engine import memory
 from dltrain.engine.runtime import arithmetic
 from dltrain.program import Program
-from dltrain.report.console import Screen
+from dltrain.report.console import Screen, complain
+from dltrain.report.doubts import doubts
 from dltrain.report.layers import layers
 from dltrain.types import SELF_TAUGHT
 
@@ -61,9 +62,8 @@ def introduce(
         screen.say(f"        {used} of {there} devices are used: a batch does not divide by more")
     where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
     screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
-    if spec.has_labels and not all(spec.counts.get("train", (1,))):
-        missing = [c for c, n in zip(spec.classes, spec.counts["train"], strict=True) if not n]
-        screen.say(f"warning: no training row of class {', '.join(missing)}", style="yellow")
+    for line in doubts(parts):
+        complain(line)
 
 
 def _layer_table(program: Program, title: str) -> Table:

@@ -17,6 +17,7 @@ from dltrain.data.sources.embedded import load_embedded
 from dltrain.engine import checkpoint
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import state_hash
+from dltrain.program import Program
 
 IRIS = ("data=iris", "model=linear", "quiet=true", "output_dir=run")
 
@@ -309,7 +310,7 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
 
 
 def test_quiet_prints_the_result_only(dltrain, tmp_path):
-    said = dltrain("data=iris", "model=linear", "epochs=1", "quiet=true", "output_dir=run", cwd=tmp_path)
+    said = dltrain("data=wine", "model=linear", "epochs=1", "quiet=true", "output_dir=run", cwd=tmp_path)
     assert said.code == 0 and said.err == ""
     lines = said.out.splitlines()
     assert [line.split()[0] for line in lines] == ["validation", "test", "run"]
@@ -332,3 +333,50 @@ def test_a_run_of_its_own_name_stands_under_the_date(dltrain, tmp_path):
     assert "tensorboard --logdir outputs\n" in said.out
     quoted = re.search(r"dltrain evaluate (.*)\n", said.out)[1]
     assert shlex.split(quoted) == [str(folder.relative_to(tmp_path))]
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """What is said before anything is compiled does not wait for it."""
+    monkeypatch.setattr(Program, "compile", lambda self: 0)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("feed", ["resident", "streamed"])
+def test_a_class_that_a_split_lacks_is_said_though_quiet(dltrain, tmp_path, feed):
+    """Three rows of class 2, of which none is drawn for validation; of class 1 none is there at all."""
+    words = ("data=inline", f"data.inputs={list(range(40))}", f"data.targets={[0] * 37 + [2] * 3}", "data.test=0.5")
+    said = dltrain(
+        *words,
+        "data.task=classification",
+        "model=linear",
+        f"data.feed={feed}",
+        "quiet=true",
+        "dry_run=true",
+        cwd=tmp_path,
+    )
+    assert said.code == 0 and said.out == ""
+    assert said.err.splitlines() == [
+        "dltrain: warning: train has no row of 1 (1 of 3 classes; 18 rows)",
+        "dltrain: warning: validation has no row of 1, 2 (2 of 3 classes; 2 rows)",
+        "dltrain: warning: test has no row of 1 (1 of 3 classes; 20 rows)",
+    ]
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(
+    ("targets", "said_of"),
+    [
+        ([0] * 20, "warning: 5 rows of test stand in train, too: "),
+        (list(range(20)), ""),  # the same inputs with other targets are other rows
+    ],
+)
+def test_rows_that_stand_in_two_splits_are_said_with_their_numbers(dltrain, tmp_path, targets, said_of):
+    inputs = [[5, number % 4] for number in range(20)]
+    words = ("data=inline", f"data.inputs={inputs}", f"data.targets={targets}", "data.task=regression")
+    said = dltrain(
+        *words, "model=linear", "data.validation=0", "data.test=0.25", "quiet=true", "dry_run=true", cwd=tmp_path
+    )
+    assert said.code == 0 and said.err.count("warning") == bool(said_of) and said_of in said.err
+    for test, train in re.findall(r"(\d+) \(as (\d+)\)", said.err):
+        assert test != train and inputs[int(test)] == inputs[int(train)]
