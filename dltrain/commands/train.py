@@ -9,6 +9,7 @@ from pathlib import Path
 from dltrain.assemble import assemble
 from dltrain.config.call import Call, Composed
 from dltrain.engine import runtime
+from dltrain.engine.diagnosis import diagnose
 from dltrain.engine.files import replace_json
 from dltrain.engine.folder import RunFolder, claim, existing
 from dltrain.engine.recorder import Recorder
@@ -59,7 +60,7 @@ def run(call: Call) -> int:
 def _write_down(call: Call, composed: Composed, program: Program, folder: RunFolder) -> None:
     """Keep everything about the run that is known before it trains."""
     folder.write_config(composed.text, {"overrides": list(call.overrides), "choices": dict(composed.choices)})
-    replace_json(folder.environment, {"seed": composed.config["seed"], **runtime.environment()})
+    replace_json(folder.environment, {"seed": composed.config["seed"], **diagnose()})
     replace_json(folder.data, program.parts.described())
 
 

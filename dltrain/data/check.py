@@ -25,8 +25,9 @@ def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "dat
             raise DataError(f"{name}: the source delivers no {part}, only {', '.join(sorted(arrays)) or 'nothing'}")
         shape, dtype = arrays[part].shape[1:], arrays[part].dtype
         if shape != promised.shape or dtype != promised.dtype:
+            rows = f" from row {first} on" if first else ""
             raise DataError(
-                f"{name}: {part} are {dtype} {list(shape)} a row, but the source's spec says "
+                f"{name}: {part}{rows} are {dtype} {list(shape)} a row, but the source's spec says "
                 f"{promised.dtype} {list(promised.shape)}"
             )
     sizes = {part: len(array) for part, array in arrays.items()}

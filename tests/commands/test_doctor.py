@@ -1,13 +1,14 @@
 """`dltrain doctor` names what is installed, and each known problem with what helps."""
 
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import jax
 import pytest
 
-from dltrain.commands import doctor
-from dltrain.engine import memory
+from dltrain.engine import diagnosis, memory
 
 
 def test_a_sound_machine_has_no_problem(dltrain, tmp_path):
@@ -26,7 +27,7 @@ def test_a_sound_machine_has_no_problem(dltrain, tmp_path):
         (lambda patch: patch.setenv("JAX_DISABLE_JIT", "true"), "unset it"),
         (lambda patch: patch.setattr(memory, "host_room", lambda: memory.Room(2**20, "of a test's")), "jax needs"),
         (lambda patch: patch.setattr(Path, "exists", lambda path: True), "jax[cuda13]"),
-        (lambda patch: patch.setattr(doctor, "cache_folder", lambda: Path("/proc/none")), "cannot be written"),
+        (lambda patch: patch.setattr(diagnosis, "cache_folder", lambda: Path("/proc/none")), "cannot be written"),
         (
             lambda patch: patch.setattr(metadata, "version", lambda name: "9.0" if name == "optax" else "0.10.2"),
             "optax 9.0 is installed",
@@ -37,3 +38,18 @@ def test_each_problem_is_named_with_what_helps(dltrain, monkeypatch, tmp_path, p
     problem(monkeypatch)
     said = dltrain("doctor", cwd=tmp_path)
     assert said.code == 0 and advice in said.out and "no problem found" not in said.out
+
+
+def test_the_commit_is_named_and_whether_files_differ_from_it(dltrain, monkeypatch, tmp_path):
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    for words in (("init", "-q"), ("add", "mine.py"), (*who, "commit", "-qm", "Begin")):
+        subprocess.run(["git", *words], check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert diagnosis.diagnose()["git"] == commit
+    (tmp_path / "mine.py").write_text("changed = True\n")
+    said = dltrain("doctor")
+    assert f"git       {commit}+\n" in said.out

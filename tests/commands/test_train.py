@@ -14,7 +14,7 @@ from PIL import Image
 from dltrain.cli import amend_words, compose_words
 from dltrain.config.tree import read_yaml
 from dltrain.data.sources.embedded import load_embedded
-from dltrain.engine import checkpoint
+from dltrain.engine import checkpoint, diagnosis
 from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import state_hash
 from dltrain.program import Program
@@ -91,6 +91,16 @@ def test_the_config_saved_is_the_config_used(digits_run):
     assert data["rows"] == {"train": 1294, "validation": 144, "test": 359}
     assert data["classes"] == [str(i) for i in range(10)]
     assert len(data["scaling"]["inputs"]["shift"]) == 1
+
+
+def test_the_environment_is_kept_with_all_that_doctor_prints(digits_run):
+    kept = json.loads((digits_run.folder / "environment.json").read_text())
+    now = diagnosis.diagnose()
+    assert set(kept) == {"seed", *now}
+    assert {name: kept[name] for name in ("versions", "devices", "threads", "host", "problems")} == {
+        name: now[name] for name in ("versions", "devices", "threads", "host", "problems")
+    }
+    assert " free in " in kept["disk"] and "are free" in kept["memory"] and "iB" in kept["cache"]
 
 
 def test_the_summary_holds_the_final_numbers(digits_run):

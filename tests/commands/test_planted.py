@@ -1,0 +1,76 @@
+"""Faults in the rows of a user's own source: found by the command before anything is made, wherever they stand."""
+
+import pytest
+
+from dltrain.data import survey
+from dltrain.program import Program
+
+SOURCE = """
+import numpy as np
+
+from dltrain.types import ArraySpec, Kind, Spec, Task
+
+
+class Planted:
+    fingerprint = "planted"
+    published = {}
+    spec = Spec(
+        ArraySpec((2,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, ("a", "b", "c")
+    )
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def __len__(self):
+        return 40
+
+    def read(self, indices):
+        inputs = np.stack([indices, indices % 7], 1).astype(np.float32)
+        targets = (indices % 3).astype(np.int32)
+        here = indices == 33
+        if self.fault == "nan":
+            inputs[here, 1] = np.nan
+        elif self.fault == "dtype":
+            targets = targets.astype(np.int64 if here.any() else np.int32)
+        elif self.fault != "none":
+            targets[here] = int(self.fault)
+        return {"inputs": inputs, "targets": targets}
+"""
+MESSAGES = {
+    "nan": "inputs of row 33, column 1: nan is no finite number",
+    "-1": "the label of row 33 is -1, expected 0..2",
+    "3": "the label of row 33 is 3, expected 0..2",
+    "dtype": "targets{} are int64 [] a row, but the source's spec says int32 []",
+}
+
+
+@pytest.fixture
+def said(dltrain, tmp_path, monkeypatch):
+    """`said(fault, feed)` runs a command on 40 rows, of which row 33 is at fault, read ten at a time."""
+    monkeypatch.setattr(survey, "MOST_ROWS", 10)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "planting.py").write_text(SOURCE)
+    (tmp_path / "conf/data").mkdir(parents=True)
+    (tmp_path / "conf/data/planted.yaml").write_text(
+        "# Rows with a fault\n_target_: planting.Planted\nfault: none\ntask: classification\n"
+    )
+    own = ("--config-dir", "conf", "trust=[planting]", "data=planted", "model=linear", "steps=1", "output_dir=run")
+
+    def run(fault, feed, *more):
+        return dltrain(*own, f"data.fault='{fault}'", f"data.feed={feed}", *more, cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize("feed", ["resident", "streamed"])
+@pytest.mark.parametrize("fault", MESSAGES)
+def test_a_row_at_fault_is_named_and_nothing_is_made(said, tmp_path, fault, feed):
+    found = said(fault, feed)
+    block = " from row 30 on" if feed == "streamed" else ""
+    assert found.code == 3 and MESSAGES[fault].format(block) in found.err, found.err
+    assert found.out == "" and not (tmp_path / "run").exists()
+
+
+def test_the_same_rows_without_a_fault_are_taken(said, monkeypatch):
+    monkeypatch.setattr(Program, "compile", lambda self: 0)
+    assert said("none", "streamed", "dry_run=true").code == 0
