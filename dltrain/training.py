@@ -14,7 +14,7 @@ import numpy as np
 from dltrain.answers import draws, writes_text
 from dltrain.data.split import NAMES
 from dltrain.durations import Duration
-from dltrain.engine import checkpoint, runtime
+from dltrain.engine import checkpoint, memory, runtime
 from dltrain.engine.callbacks import (
     Best,
     Callback,
@@ -113,6 +113,7 @@ def train(
     With `on_nonfinite=rollback` a step that is not finite sends training back to the last checkpoint, and is left
     out from there on. `at_start` may describe the run to the recorder, which the caller closes.
     """
+    folder.check_disk(memory.size(program.shapes))
     left_out, signals = _left_out(start), Signals()
     spent = Spent(**start.meta["spent"]) if start else Spent()
     try:

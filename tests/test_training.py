@@ -2,15 +2,19 @@
 
 import json
 import re
+import shutil
 import time
+from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dltrain.engine import checkpoint, loop, saving
+from dltrain.engine.folder import RunFolder
 from dltrain.engine.saving import Saver
 from dltrain.errors import DiskError
+from dltrain.program import Program
 
 
 @pytest.mark.parametrize(("share", "saved"), [(None, [1, 2, 3, 4]), (0.05, [1, 4])])
@@ -166,3 +170,17 @@ def test_seconds_count_all_legs_of_a_run(dltrain, tmp_path):
     second = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert second["seconds"] > first["seconds"]
     assert (first["saves"]["count"], second["saves"]["count"]) == (2, 4)
+
+
+def test_a_disk_without_room_for_two_checkpoints_is_found_before_the_first_step(dltrain, tmp_path, monkeypatch):
+    """The state of this model takes 0.8 MiB: 256 x 256 weights with their two moments."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**30, 0, 2**20))
+    monkeypatch.setattr(Program, "compile", lambda self: 0)
+    said = dltrain(*INLINE, "model.widths=[256,256]", "steps=1", cwd=tmp_path)
+    assert said.code == 6, said.err
+    assert re.search(r"run: 1\.0 MiB of disk are free, and two checkpoints take 1\.\d MiB; free some", said.err)
+    assert not (tmp_path / "run/metrics.jsonl").exists() and not (tmp_path / "run/checkpoints").exists()
+    RunFolder(tmp_path).check_disk(2**19)  # exactly what is there
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 0))
+    RunFolder(tmp_path).check_disk(2**19)  # a file system that does not tell

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from dltrain.engine.files import hide, replace_text, writing
-from dltrain.errors import FOREIGN, CheckpointError, ConfigError, DataError, LockedError
+from dltrain.engine.memory import shown
+from dltrain.errors import FOREIGN, CheckpointError, ConfigError, DataError, DiskError, LockedError
 
 
 class RunFolder:
@@ -101,6 +102,17 @@ class RunFolder:
             raise DataError(
                 f"the data is not what {self.path} was trained on ({', '.join(changed)} changed); "
                 "restore the data, or start a new run"
+            )
+
+    def check_disk(self, checkpoint: int) -> None:
+        """Raise DiskError if two checkpoints of so many bytes do not fit: one stays until the next is whole."""
+        with writing(self.path):
+            disk = shutil.disk_usage(self.path)
+        needed = 2 * checkpoint
+        if disk.total and disk.free < needed:  # some file systems do not tell: all zeros
+            raise DiskError(
+                f"{self.path}: {shown(disk.free)} of disk are free, and two checkpoints take {shown(needed)}; free "
+                "some space, choose another output_dir, or try a smaller model"
             )
 
     def write_config(self, text: str, started: Mapping[str, Any]) -> None:
