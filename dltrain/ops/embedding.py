@@ -1,7 +1,10 @@
-"""Looking up rows of a table, with a gradient that is no scatter where the table is small."""
+"""Looking up rows of a table, with a gradient that is no scatter on a CPU where the table is small."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from dltrain.ops import lowering
 
@@ -12,14 +15,16 @@ SMALL = 1024  # rows of a table up to which a product is quicker than a scatter 
 
 def embed(tokens: Array, table: Array) -> Array:
     """Look up rows: tokens int [...], table [V, E] -> [..., E]; NaN for a token that is not in the table."""
-    if lowering.is_stock() or len(table) > SMALL or jax.default_backend() != "cpu":
-        return jnp.take(table, tokens, axis=0, mode="fill")
+    if lowering.is_stock() or len(table) > SMALL:
+        return _take(tokens, table)
     return _embed(tokens, table)
 
 
-@jax.custom_vjp
-def _embed(tokens: Array, table: Array) -> Array:
+def _take(tokens: Array, table: Array) -> Array:
     return jnp.take(table, tokens, axis=0, mode="fill")
+
+
+_embed = jax.custom_vjp(_take)
 
 
 def _forward(tokens: Array, table: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -27,9 +32,16 @@ def _forward(tokens: Array, table: Array) -> tuple[Array, tuple[Array, Array]]:
 
 
 def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[None, Array]:
+    def product(tokens: Array, gradient: Array) -> Array:
+        is_token = jnp.arange(len(table), dtype=tokens.dtype)[:, None] == tokens.reshape(1, -1)
+        return is_token.astype(gradient.dtype) @ gradient.reshape(-1, gradient.shape[-1])
+
+    def scatter(tokens: Array, gradient: Array) -> Array:
+        shape = jax.ShapeDtypeStruct(table.shape, table.dtype)
+        return jax.linear_transpose(partial(_take, tokens), shape)(gradient)[0]
+
     tokens, table = kept
-    is_token = jnp.arange(len(table), dtype=tokens.dtype)[:, None] == tokens.reshape(1, -1)
-    return None, is_token.astype(gradient.dtype) @ gradient.reshape(-1, gradient.shape[-1])
+    return None, lax.platform_dependent(tokens, gradient, cpu=product, default=scatter)
 
 
 _embed.defvjp(_forward, _backward)

@@ -1,13 +1,15 @@
-"""Recurrent layers over whole sequences, with gradients written by hand so that the loops stay small.
+"""Recurrent layers over whole sequences: small loops on a CPU, elsewhere a scan over the formula.
 
-What both share: a loop holds one product; every gate of a step comes from one `tanh` (a sigmoid is
-tanh(z/2)/2 + 1/2, so the weights of sigmoid gates are halved beforehand); all local derivatives are computed for
-every step at once before the backward loop; the gradient of the recurrent weight is one product after it. A step
-that `mask` leaves out keeps the state bit for bit.
+What the CPU's forms share: their gradients are written by hand; a loop holds one product; every gate of a step
+comes from one `tanh` (a sigmoid is tanh(z/2)/2 + 1/2, so the weights of sigmoid gates are halved beforehand); all
+local derivatives are computed for every step at once before the backward loop; the gradient of the recurrent weight
+is one product after it. In any form a step that `mask` leaves out keeps the state bit for bit.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,12 +41,7 @@ def lstm(
     _check(x, kernel, recurrent_kernel, (bias, 4 * size), mask, gates=4)
     zeros = jnp.zeros((x.shape[0], size), x.dtype)
     cell, hidden = initial if initial is not None else (zeros, zeros)
-    if lowering.is_stock():
-        return _stock_lstm(x, kernel, recurrent_kernel, bias, cell, hidden, mask)
-    scale = _scales(("half", "half", "one", "half"), size, x.dtype)
-    weights = kernel * scale, recurrent_kernel * scale, bias * scale[0]
-    states, last = _lstm(x.swapaxes(0, 1), *weights, cell, hidden, _steps(mask))
-    return states.swapaxes(0, 1), last
+    return _by_platform(_cpu_lstm, _stock_lstm, x, kernel, recurrent_kernel, bias, cell, hidden, mask)
 
 
 def gru(
@@ -68,12 +65,13 @@ def gru(
     size = recurrent_kernel.shape[0]
     _check(x, kernel, recurrent_kernel, (bias, 3 * size), mask, gates=3)
     hidden = initial if initial is not None else jnp.zeros((x.shape[0], size), x.dtype)
-    if lowering.is_stock():
-        return _stock_gru(x, kernel, recurrent_kernel, bias, recurrent_bias, hidden, mask)
-    scale = _scales(("half", "half", "one"), size, x.dtype)
-    projected = _project(x, kernel * scale, mask)
-    states, last = _gru(projected, recurrent_kernel * scale, bias * scale[0], recurrent_bias, hidden, _steps(mask))
-    return states.swapaxes(0, 1), last
+    return _by_platform(_cpu_gru, _stock_gru, x, kernel, recurrent_kernel, bias, recurrent_bias, hidden, mask)
+
+
+def _by_platform(cpu: Callable[..., Any], stock: Callable[..., Any], *given: Any) -> Any:
+    # The choice stands around both forms, not inside a gradient written by hand: each then keeps what it needs for
+    # its backward pass, and the other's part of that is zeros, which XLA drops.
+    return stock(*given) if lowering.is_stock() else lax.platform_dependent(*given, cpu=cpu, default=stock)
 
 
 def _check(x: Array, kernel: Array, recurrent: Array, bias: tuple[Array, int], mask: Array | None, *, gates: int):
@@ -123,6 +121,13 @@ def _steps(mask: Array | None) -> Array | None:
 
 def _before(first: Array, states: Array) -> Array:
     return jnp.concatenate([first[None], states[:-1]])
+
+
+def _cpu_lstm(x, kernel, recurrent, bias, cell, hidden, mask):
+    scale = _scales(("half", "half", "one", "half"), recurrent.shape[0], x.dtype)
+    weights = kernel * scale, recurrent * scale, bias * scale[0]
+    states, last = _lstm(x.swapaxes(0, 1), *weights, cell, hidden, _steps(mask))
+    return states.swapaxes(0, 1), last
 
 
 @jax.custom_vjp
@@ -215,6 +220,13 @@ def _outer(left: Array, right: Array) -> Array:
     # Transposed first, as an array of its own: 3.3 ms with that copy and 6.7 without (M 157, N 512, 3584 rows).
     left = lax.optimization_barrier(left.reshape(-1, left.shape[-1]).T)
     return left @ right.reshape(-1, right.shape[-1])
+
+
+def _cpu_gru(x, kernel, recurrent, bias, inner_bias, hidden, mask):
+    scale = _scales(("half", "half", "one"), recurrent.shape[0], x.dtype)
+    projected = _project(x, kernel * scale, mask)
+    states, last = _gru(projected, recurrent * scale, bias * scale[0], inner_bias, hidden, _steps(mask))
+    return states.swapaxes(0, 1), last
 
 
 @jax.custom_vjp
@@ -333,11 +345,13 @@ def rnn(
     _check(x, kernel, recurrent_kernel, (bias, size), mask, gates=1)
     hidden = initial if initial is not None else jnp.zeros((x.shape[0], size), x.dtype)
     projected, steps = _project(x, kernel, mask), _steps(mask)
-    if lowering.is_stock():
-        (states, last), _ = _rnn_forward(activation, projected, recurrent_kernel, bias, hidden, steps)
-    else:
-        states, last = _rnn(activation, projected, recurrent_kernel, bias, hidden, steps)
+    cpu, stock = partial(_rnn, activation), partial(_stock_rnn, activation)
+    states, last = _by_platform(cpu, stock, projected, recurrent_kernel, bias, hidden, steps)
     return states.swapaxes(0, 1), last
+
+
+def _stock_rnn(activation: Squash, z, weight, bias, hidden, mask):
+    return _rnn_forward(activation, z, weight, bias, hidden, mask)[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -1,5 +1,7 @@
 """`runtime.ops=stock` takes jax's own forms, which compute the same."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 from dltrain.engine import runtime
 from dltrain.ops import lowering
 from dltrain.ops.conv import conv_general_dilated
+from dltrain.ops.embedding import embed
 from dltrain.ops.pool import avg_pool, max_pool
-from dltrain.ops.recurrent import gru, lstm
+from dltrain.ops.recurrent import gru, lstm, rnn
 
 RNG = np.random.default_rng(0)
 MASK = np.arange(5)[None, :] < np.array([[5], [3], [4]])
@@ -34,6 +37,8 @@ CASES = {
         lambda *given: gru(*given, mask=MASK)[0],
         (normal(3, 5, 2), normal(2, 12), normal(4, 12), normal(12), normal(4)),
     ),
+    "rnn": (lambda *given: rnn(*given)[0], (normal(3, 5, 2), normal(2, 4), normal(4, 4), normal(4))),
+    "embed": (lambda table: embed(np.array([[0, 2, 2], [1, 0, 2]]), table), (normal(4, 3),)),
 }
 
 
@@ -64,6 +69,30 @@ def test_stock_forms_compute_the_same_value_and_gradient(name, stock):
     assert "custom_vjp" in text or "platform_index" in text
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+WORK = ("dot_general", "while", "tanh", "exponential", "multiply", "reduce", "gather", "scatter", "concatenate")
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "embed"])
+def test_other_platforms_get_the_stock_form(name, stock):
+    def work(platforms):
+        """Count the operations of value and gradient for each platform; traced anew."""
+
+        def run(*given):
+            value, back = jax.vjp(lambda *given: call(*given), *given)
+            return value, back(jnp.cos(value))
+
+        traced = jax.jit(run).trace(*given)
+        texts = [traced.lower(lowering_platforms=(platform,)).as_text() for platform in platforms]
+        return [{kind: len(re.findall(rf"stablehlo\.{kind}\b", text)) for kind in WORK} for text in texts]
+
+    call, given = CASES[name]
+    expected = work(["cuda", "tpu", "cpu"])
+    lowering.use(stock=False)
+    cuda, tpu, cpu = work(["cuda", "tpu", "cpu"])
+    assert [cuda, tpu] == expected[:2]
+    assert cpu != expected[2]
 
 
 def test_the_key_switches_them(stock):
