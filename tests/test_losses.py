@@ -120,8 +120,8 @@ CASES = {
 }
 
 
-DIRECTIONS = {name: np.random.default_rng(1).normal(size=case[2].shape) for name, case in CASES.items()}
 H = 1e-6
+WIDEST = max(case[2].shape[-1] for case in CASES.values() if case[2].ndim > 1)
 FROM_LOGITS = [name for name in CASES if not name.startswith("nll")]
 
 
@@ -152,9 +152,15 @@ def evaluated(points, dtype):
 
 @pytest.fixture(scope="module")
 def float64(strict_promotion):
-    points = [{n: case[2] + s * H * DIRECTIONS[n] for n, case in CASES.items()} for s in (-1, 0, 1)]
+    """Values and gradients, and values beside: each row's j-th output moved by -H and by H."""
+
+    def moved(z, j, by):
+        return z + by * (np.arange(z.shape[-1]) == j % z.shape[-1]) if z.ndim > 1 else z + by
+
+    beside = [(j, s) for j in range(WIDEST) for s in (-1, 1)]
+    points = [{n: moved(case[2], j, s * H) for n, case in CASES.items()} for j, s in [(0, 0), *beside]]
     with jax.enable_x64(True):
-        return dict(zip((-1, 0, 1), evaluated(points, np.float64), strict=True))
+        return dict(zip([0, *beside], evaluated(points, np.float64), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +175,9 @@ def test_values_and_gradients_equal_the_closed_form_in_float64(float64, name):
     values, gradient = float64[0][name]
     assert values.shape == (B,) and values.dtype == np.float64
     np.testing.assert_allclose(values, CASES[name][4], rtol=1e-6, atol=1e-12)
-    slope = (float64[1][name][0] - float64[-1][name][0]).sum() / (2 * H)
-    np.testing.assert_allclose((gradient * DIRECTIONS[name]).sum(), slope, rtol=1e-6, atol=1e-8)
+    gradient = gradient.reshape(B, -1)
+    slopes = [(float64[j, 1][name][0] - float64[j, -1][name][0]) / (2 * H) for j in range(gradient.shape[1])]
+    np.testing.assert_allclose(gradient, np.stack(slopes, 1), rtol=0, atol=1e-6 * np.abs(gradient).max())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -195,10 +202,35 @@ def test_errors_of_any_size_have_a_bounded_gradient(name):
     assert np.isfinite(values).all() and np.abs(back(jnp.ones(2))[0]).max() <= 1
 
 
-def test_probabilities_of_zero_and_one_keep_nll_finite():
-    p = jnp.asarray([[0.0, 1.0], [1.0, 0.0]])
-    values, back = jax.vjp(lambda p: losses.nll(p, {"targets": jnp.asarray([0, 0])}), p)
-    assert values[0] > 27 and values[1] == 0 and np.isfinite(back(jnp.ones(2))[0]).all()
+@pytest.mark.parametrize(
+    ("loss", "size", "value", "slope"),
+    [
+        (losses.mse, 1.8e19, 1.8e19**2, 3.6e19),
+        (losses.exponential, 3e25, np.exp(30) * (3e25 - 29), np.exp(30)),
+    ],
+)
+def test_errors_are_right_as_long_as_float32_holds_their_loss(loss, size, value, slope):
+    z = jnp.asarray([[size], [-size]], jnp.float32)
+    values, back = jax.vjp(lambda z: loss(z, {"targets": jnp.zeros((2, 1))}), z)
+    np.testing.assert_allclose(values, value, rtol=1e-5)
+    np.testing.assert_allclose(back(jnp.ones(2))[0], [[slope], [-slope]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("p", "targets"),
+    [
+        ([[0, 1], [1, 0]], [0, 0]),
+        ([[0, 0, 1], [0, 1, 0]], [1, 1]),
+        ([[0, 0, 1], [0, 1, 0]], [[0.0, 1, 0], [0, 1, 0]]),
+        ([[0], [1]], [1, 1]),
+        ([[1], [0]], [0, 0]),
+    ],
+)
+def test_probabilities_of_zero_and_one_keep_nll_finite(p, targets):
+    p = jnp.asarray(p, jnp.float32)
+    values, back = jax.vjp(lambda p: losses.nll(p, {"targets": jnp.asarray(targets)}), p)
+    np.testing.assert_allclose(values, [-np.log(1e-12), 0], rtol=1e-6)
+    assert np.isfinite(back(jnp.ones(2))[0]).all()
 
 
 def test_kl_is_zero_when_the_distribution_is_met():

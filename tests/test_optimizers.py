@@ -349,7 +349,7 @@ VALLEY_START = np.array([-0.1, 1.0, 1.0, 1.5])
 
 
 @pytest.fixture(scope="module")
-def looked():
+def looked(quick):
     """Paths of all of them in float64, by one program."""
 
     def path(yaml, options, rates):
@@ -367,7 +367,7 @@ def looked():
         return jax.lax.scan(step, (jnp.asarray(VALLEY_START), rule(rates[0]).init(VALLEY_START)), rates)[1]
 
     with jax.enable_x64(True):
-        paths = jax.jit(lambda: {name: path(*case) for name, case in LOOKING.items()})()
+        paths = jax.jit(lambda: {n: path(*case) for n, case in LOOKING.items()}, compiler_options=quick)()
         return {name: np.concatenate([VALLEY_START[None], found]) for name, found in paths.items()}
 
 

@@ -7,7 +7,10 @@ from dltrain.types import Array, Batch
 
 
 def mse(outputs: Array, batch: Batch, *, half: bool = False) -> Array:
-    """`(ŷ-y)²`, or ½(ŷ-y)² with `half`: [B, T] -> [B]. Classes int [B] with outputs [B, K] count as one-hot."""
+    """`(ŷ-y)²`, or ½(ŷ-y)² with `half`: [B, T] -> [B]. Classes int [B] with outputs [B, K] count as one-hot.
+
+    An error above 1.8e19 has no square in float32: the value is infinite there, the gradient is not.
+    """
     outputs, targets = paired("mse", outputs, batch)
     values = row_mean(jnp.square(outputs - targets))
     return values / 2 if half else values
