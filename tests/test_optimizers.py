@@ -435,6 +435,10 @@ def test_ten_steps_of_lbfgs_go_along_the_two_loops_direction_and_meet_the_strong
     assert np.isclose(lengths, 1).any() and not np.isclose(lengths, 1).all()
 
 
+def test_every_yaml_is_compared_with_its_formula():
+    assert {yaml for yaml, *_ in [*FORMULAS.values(), *LOOKING.values()]} | {"muon"} == set(NAMES)
+
+
 def torch_cases(torch):
     """Rules that PyTorch has in the same form; ε is tiny where PyTorch adds it outside the root."""
     tiny = 1e-30
