@@ -195,7 +195,7 @@ def of_lengths(spec, length):
     ("kind", "pool", "options"),
     [
         ("rnn", Pooling.LAST, {"layers": 2}),
-        ("lstm", Pooling.LAST, {"layers": 2}),
+        ("lstm", Pooling.LAST, {"bidirectional": True}),
         ("gru", Pooling.LAST, {"layers": 2}),
         ("rnn", Pooling.MAX, {"bidirectional": True}),
         ("lstm", Pooling.MEAN, {"bidirectional": True}),
