@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 from dltrain.report.sampling import SHOWN, keep
 
@@ -16,7 +18,7 @@ GAN = ("data=iris", "model=gan", "model.widths=[8]", "epochs=1")
 def runs(dltrain, tmp_path_factory):
     cwd = tmp_path_factory.mktemp("samplers")
     for name, words in (("rbm", RBM), ("gan", GAN)):
-        said = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd, pictures=False)
+        said = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd, pictures=name == "rbm")
         assert said.code == 0, said.err
     return cwd
 
@@ -49,7 +51,24 @@ def test_pictures_are_in_the_datas_units_and_the_same_for_the_same_seed(generate
     assert (report / "generated.npz").read_bytes() == before
     assert generate("rbm", "seed=1").code == 0
     assert (report / "generated.npz").read_bytes() != before
-    assert sorted(p.name for p in report.iterdir()) == ["generated.npz", "generated.png"]
+    of_the_run = {"curves.png", "made.png", "reconstructions.png"}
+    assert {p.name for p in report.iterdir()} == of_the_run | {"generated.npz", "generated.png"}
+
+
+def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
+    events = EventAccumulator(str(runs / "rbm" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    shown = [(e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()[2]) for e in events.Tensors("made")]
+    last = shown[-1][0]
+    assert [step for step, _ in shown] == [
+        last // 4,
+        last // 2,
+        last * 3 // 4,
+        last,
+        last,
+    ]  # four epochs, and the end
+    assert len({png for _, png in shown[:4]}) == 4  # the same noise, but a model that learns
+    assert (runs / "rbm" / "report" / "made.png").read_bytes() == shown[-1][1]
+    assert events.SummaryMetadata("reconstructions").plugin_data.plugin_name == "images"
 
 
 def test_more_than_are_drawn_at_once_are_all_different(generate, runs):

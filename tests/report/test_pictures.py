@@ -1,0 +1,77 @@
+"""Which pictures a run leaves follows from task and model, and they show the rows that they say."""
+
+import numpy as np
+import pytest
+
+from dltrain.assemble import assemble
+from dltrain.cli import compose_words
+from dltrain.engine.evaluate import Evaluation
+from dltrain.plan import make_plan
+from dltrain.program import Program
+from dltrain.report import pictures as module
+from dltrain.report.pictures import FEW, PANELS, pictures
+from dltrain.types import Task
+
+CASES = {
+    "unet": ("data=digit_masks", "model.channels=[2]"),
+    "attention_lstm": ("data=digits", "model.hidden=4"),
+    "autoencoder": ("data=digits", "model.widths=[4]"),
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draw the pictures of a model whose answers are made up; the 30th of 40 rows has the largest loss."""
+
+    def draw(name):
+        config = compose_words(f"model={name}", *CASES[name]).config
+        parts = assemble(config)
+        program, rng = Program(parts, make_plan(config, parts)), np.random.default_rng(0)
+        answers = answer_shape(parts.spec)
+        monkeypatch.setattr(Program, "outputs", lambda _, state, rows: rng.normal(size=(len(rows), *answers)))
+        monkeypatch.setattr(module, "attention", lambda _, state, rows: rng.dirichlet(np.ones(8), len(rows)))
+        rows = program.rows("test")[:40]
+        losses = np.where(np.arange(40) == 29, 9.0, rng.uniform(0, 1, 40))
+        return program, rows, pictures(program, None, Evaluation({}, {}, rows, losses))
+
+    return draw
+
+
+def answer_shape(spec):
+    match spec.task:
+        case Task.SEGMENTATION:
+            return *spec.targets.shape, spec.outputs
+        case Task.RECONSTRUCTION:
+            return spec.inputs.shape
+    return (spec.outputs,)
+
+
+def tile(axes, number):
+    """One of the pictures of 8x8 that stand side by side, a line between them."""
+    return np.asarray(axes.images[0].get_array())[:8, 9 * number : 9 * number + 8, 0]
+
+
+def test_masks_begin_with_the_row_of_the_largest_loss(drawn):
+    program, rows, figures = drawn("unet")
+    assert list(figures) == ["masks"]
+    assert [axes.get_title(loc="left") for axes in figures["masks"].axes] == ["input", "truth", "prediction"]
+    truth = program.parts.source.read(rows[29:30])["targets"][0]
+    np.testing.assert_allclose(tile(figures["masks"].axes[1], 0) * truth.max(), truth, atol=1e-6)
+
+
+def test_reconstructions_stand_below_their_rows(drawn):
+    program, rows, figures = drawn("autoencoder")
+    assert list(figures) == ["reconstructions"]
+    assert [axes.get_title(loc="left") for axes in figures["reconstructions"].axes] == [
+        "original",
+        "reconstruction",
+    ]
+    pictures = program.parts.source.read(rows[:FEW])["inputs"][..., 0].astype(np.float64)
+    np.testing.assert_allclose(tile(figures["reconstructions"].axes[0], 1) * pictures.max(), pictures[1], atol=1e-5)
+
+
+def test_a_model_that_attends_shows_where(drawn):
+    _, rows, figures = drawn("attention_lstm")
+    assert list(figures) == ["samples", "attention"]
+    titles = [axes.get_title() for axes in figures["attention"].axes]
+    assert [title for title in titles if title] == [f"row {row}" for row in rows[:PANELS]]
