@@ -74,10 +74,9 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
     loss, own = schema.parted("loss", config["loss"])
     objective = Objective(bind(loss, path="loss", trust=trust, pieces=config["optim"]["accumulate"]), **own)
-    # A reconstruction's loss may take logits; metrics and pictures are of the inputs themselves.
-    reconstructs = config["model"]["task"] == Task.RECONSTRUCTION
-    logits = reconstructs and getattr(objective.loss, "func", objective.loss) is losses.binary_cross_entropy
-    spec, source, arrays, splits, preprocess = _data(config, trust, needed="unit" if logits else None)
+    of_bits = getattr(objective.loss, "func", objective.loss) is losses.binary_cross_entropy
+    needed = "unit" if of_bits and config["model"]["task"] == Task.RECONSTRUCTION else None
+    spec, source, arrays, splits, preprocess = _data(config, trust, needed=needed)
     objective, preprocess = _finished(objective, preprocess, config, spec)
     pipeline, in_batches = _order(config, source, splits)
     per_epoch = pipeline.steps_per_epoch
@@ -92,7 +91,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         splits=splits,
         pipeline=pipeline,
         in_batches=in_batches,
-        preprocess=replace(preprocess, final=activations.sigmoid) if logits else preprocess,
+        preprocess=preprocess,
         make_model=lambda rngs: build(model, path="model", trust=trust, spec=spec, rngs=rngs),
         objective=objective,
         optimizer=optimizer,
@@ -123,6 +122,14 @@ def _finished(
             f"loss=nll: takes probabilities; set model.output_activation={of_probabilities}, or take a loss that "
             "begins with logits (loss=auto)"
         )
+    if plain is losses.binary_cross_entropy and spec.task in (Task.REGRESSION, Task.RECONSTRUCTION):
+        # Several labels a row, or the inputs themselves: metrics and pictures are of numbers from 0 to 1, too.
+        if preprocess.targets:
+            raise ConfigError(
+                "loss=binary_cross_entropy: takes targets from 0 to 1, and these are standardised; set "
+                "data.scale=unit, symmetric or none"
+            )
+        preprocess = replace(preprocess, final=activations.sigmoid)
     if not name:
         return objective, preprocess
     if spec.task in SELF_TAUGHT:

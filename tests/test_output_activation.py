@@ -61,6 +61,16 @@ def test_metrics_of_numbers_see_the_numbers_behind_it():
     np.testing.assert_allclose(parts.preprocess.outputs(Z), 1 / (1 + np.exp(-Z.astype(float))), rtol=1e-5)
 
 
+def test_metrics_of_several_labels_a_row_see_their_probabilities():
+    words = (*HAND, "data.inputs=[-1,0,1]", "data.targets=[[0,1],[1,1],[0,0]]", "loss=binary_cross_entropy")
+    parts = assemble(compose_words(*words).config)
+    z = Z[:3, :2]
+    np.testing.assert_allclose(parts.preprocess.outputs(z), 1 / (1 + np.exp(-z.astype(float))), rtol=1e-5)
+    values = parts.objective.loss(z, {"targets": parts.arrays["targets"]})
+    signs = 2.0 * parts.arrays["targets"] - 1
+    np.testing.assert_allclose(values, np.logaddexp(0, -signs * z.astype(float)).mean(1), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -72,6 +82,7 @@ def test_metrics_of_numbers_see_the_numbers_behind_it():
             "data=breast_cancer loss=mse model.output_activation=softmax",
             "of a single output is always 1; take sigmoid",
         ),
+        ("data=diabetes loss=binary_cross_entropy", "takes targets from 0 to 1, and these are standardised; set"),
         ("data=diabetes model.output_activation=sigmoid", "the targets are standardised; set data.scale=unit"),
         ("model=autoencoder model.output_activation=sigmoid", "this model has none"),
         ("model.output_activation=step", "must be one of sigmoid, softmax, tanh, relu, softplus, or null"),
