@@ -95,11 +95,10 @@ def _of_machine() -> Room:
     return Room(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of the machine's memory")
 
 
-def _of_groups() -> Iterable[Room]:
+def _of_groups(root: Path = Path("/sys/fs/cgroup"), of_process: Path = Path("/proc/self/cgroup")) -> Iterable[Room]:
     """Go through the control groups of this process, own and outer; pages that can be dropped count as free."""
-    root = Path("/sys/fs/cgroup")
     try:
-        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        own = of_process.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     inside = [Path(line.split(":", 2)[2].lstrip("/")) for line in own]

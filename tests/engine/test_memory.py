@@ -1,6 +1,7 @@
 """What will not fit is refused before the first step, with the batch that would."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +67,55 @@ def test_the_room_is_what_the_least_limit_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda name: (used + 10**6, 10**15))
     tight = memory.host_room()
     assert tight.bytes < 10**6 and "ulimit" in tight.limit
+
+
+GROUPS = {
+    # version 2: one tree; the outer group allows less than the own one, the root sets no limit
+    "a/memory.max": "1000000",
+    "a/memory.current": "400000",
+    "a/memory.stat": "anon 1\nactive_file 7\ninactive_file 50000\n",
+    "a/b/memory.max": "5000000",
+    "a/b/memory.current": "100000",
+    "memory.max": "max",
+    "memory.current": "1",
+    # version 1: a tree for memory alone
+    "memory/c/memory.limit_in_bytes": "900000",
+    "memory/c/memory.usage_in_bytes": "850000",
+    # not of this process
+    "other/memory.max": "10",
+    "other/memory.current": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("lines", "rooms"),
+    [
+        ("0::/a/b\n", {650_000: "a/memory.max", 4_900_000: "a/b/memory.max"}),
+        ("0::/a\n", {650_000: "a/memory.max"}),
+        ("0::/\n", {}),
+        ("5:cpu:/x\n4:memory:/c\n", {50_000: "memory/c/memory.limit_in_bytes"}),
+    ],
+)
+def test_each_control_group_around_this_process_sets_its_limit(tmp_path, lines, rooms):
+    for name, text in GROUPS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "cgroup").write_text(lines)
+    found = list(memory._of_groups(tmp_path, tmp_path / "cgroup"))
+    limits = {count: f"of what the control group allows ({tmp_path / name})" for count, name in rooms.items()}
+    assert {room.bytes: room.limit for room in found} == limits and len(found) == len(rooms)
+    assert list(memory._of_groups(tmp_path, tmp_path / "none")) == []
+
+
+def test_a_device_that_counts_its_memory_is_asked(monkeypatch):
+    stats = {"bytes_limit": 5_000_000, "bytes_in_use": 1_000_000, "peak_bytes_in_use": 2_000_000}
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)])
+    assert not memory.on_host()
+    assert memory.device_room() == Room(4_000_000, "of the device's memory")
+    assert memory.room_for_data() == 1_600_000
+    assert memory.peak()["device"] == 2_000_000
+    stats.clear()  # as a processor does
+    assert memory.on_host() and memory.device_room().limit != "of the device's memory"
 
 
 def test_the_peak_is_at_least_what_is_held():

@@ -12,7 +12,21 @@ import pytest
 
 
 @pytest.fixture
-def killed(start, dltrain, words, clean, rng, count, same, saved):
+def go_on(dltrain, saved):
+    """`go_on(cwd, fresh)` returns the words that go on after a kill: `resume`, or a fresh start."""
+
+    def words(cwd: Path, fresh: tuple[str, ...]) -> tuple[str, ...]:
+        if saved(cwd / "run"):
+            return ("resume", "run")
+        said = dltrain("resume", "run", cwd=cwd)  # nothing to go on from is said, never passed over
+        assert said.code in (2, 4) and said.err.startswith("dltrain: "), (said.code, said.err)
+        return (*fresh, "overwrite=true")
+
+    return words
+
+
+@pytest.fixture
+def killed(start, words, clean, rng, count, same, saved, go_on):
     """`killed(cwd, times)` starts a run, kills it that often, and lets it end; returns its folder."""
 
     def go(cwd: Path, times: int) -> Path:
@@ -44,11 +58,7 @@ def killed(start, dltrain, words, clean, rng, count, same, saved):
             count.note(before_the_first_checkpoint=not steps)
             if steps:
                 count.note(most_steps_repeated=max(0, last - steps[-1]))
-                command = ("resume", "run")
-            else:  # nothing to go on from is said, never passed over
-                said = dltrain("resume", "run", cwd=cwd)
-                assert said.code in (2, 4) and said.err.startswith("dltrain: "), (said.code, said.err)
-                command = (*fresh, "overwrite=true")
+            command = go_on(cwd, fresh)
         process = start(*command, cwd=cwd)
         err = process.communicate(timeout=120)[1]
         assert process.returncode == 0, err
@@ -80,6 +90,37 @@ def test_kills_at_random_instants_lose_nothing(killed, tries, tmp_path, clean):
         if left > 0:
             shutil.rmtree(folder.parent)
     assert fast(folder, tmp_path) == fast(clean.folder, tmp_path)  # the last one, in TensorBoard's fast loader
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_kills_inside_each_save_lose_nothing(start, words, clean, count, same, saved, go_on, tries, tmp_path):
+    """As soon as the folder is there that the n-th save writes into, for every n."""
+    fresh = (*words, "steps=40", "output_dir=run", "quiet=true")
+    for n in range(1, tries(20) + 1):
+        cwd = tmp_path / str(n)
+        cwd.mkdir()
+        checkpoints = cwd / "run/checkpoints"
+        process = start(*fresh, cwd=cwd)
+        while process.poll() is None and not any(step >= n for step in drafts(checkpoints)):
+            time.sleep(0.0005)
+        process.kill()
+        process.wait()
+        count.tried += 1
+        count.note(inside_a_save=bool(drafts(checkpoints)), before_the_first_checkpoint=not saved(cwd / "run"))
+        process = start(*go_on(cwd, fresh), cwd=cwd)
+        err = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, err
+        assert drafts(checkpoints) == []
+        same(cwd / "run", clean)
+        count.survived += 1
+        shutil.rmtree(cwd)
+    assert count.more["inside_a_save"], "every kill came too late"
+
+
+def drafts(checkpoints: Path) -> list[int]:
+    """Steps of the checkpoints that are being written."""
+    return [int(path.name.removeprefix(".writing_")) for path in checkpoints.glob(".writing_*")]
 
 
 def fast(folder: Path, cwd: Path) -> dict:
