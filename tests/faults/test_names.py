@@ -50,6 +50,11 @@ def test_a_name_goes_through_every_command(dltrain, words, name, tmp_path, count
         said = dltrain(*line, cwd=tmp_path)
         assert said.code == code, (line, said.err)
     assert json.loads((tmp_path / name / "summary.json").read_text())["steps"] == 3
+    drawn = ("data=iris", "model=rbm", "model.widths=[2]", "model.sweeps=2", "steps=1", "quiet=true")
+    for line in ((*drawn, f"output_dir={quoted[:-1]}/drawn'"), ("generate", f"{run}/drawn", "count=2")):
+        said = dltrain(*line, cwd=tmp_path)
+        assert said.code == 0, (line, said.err)
+    assert (tmp_path / name / "drawn/report/generated.npz").is_file()
     count.survived += 1
 
 
