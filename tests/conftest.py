@@ -1,4 +1,4 @@
-"""What all tests share: strict jax settings, and small parts to put an engine together from."""
+"""What all tests share: strict jax settings, small parts to put an engine together from, and a table of faults."""
 
 import contextlib
 import io
@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -145,6 +145,52 @@ def make_program(make_parts: Callable[..., Parts]) -> Callable[..., Program]:
 def program(make_program: Callable[..., Program]) -> Program:
     """One program that many tests share, so that it is compiled once."""
     return make_program()
+
+
+@dataclass
+class Count:
+    """How often a fault was planted, and how often finished work was lost or something wrong reported as right."""
+
+    fault: str
+    tried: int = 0
+    survived: int = 0
+    more: dict[str, int] = field(default_factory=dict)
+
+    def note(self, **numbers: int) -> None:
+        """Add to further numbers; those that begin with `most` keep the largest."""
+        for name, n in numbers.items():
+            before = self.more.get(name, 0)
+            self.more[name] = max(before, n) if name.startswith("most") else before + n
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Iterator[Count]:
+    """The row of this test in the table that is printed at the end."""
+    row = Count(request.node.originalname.removeprefix("test_").replace("_", " "))
+    yield row
+    content = {"fault": row.fault, "tried": row.tried, "survived": row.survived, **row.more}
+    request.node.user_properties.append(("faults", json.dumps(content)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of planted faults: a row for each test that counted, all its cases together."""
+    reports = [r for kind in ("", "failed", "error") for r in terminalreporter.stats.get(kind, [])]  # "": teardowns
+    found = [dict(r.user_properties) for r in reports if getattr(r, "when", None) == "teardown"]
+    table: dict[tuple[str, str], Count] = {}
+    for told in (f for f in found if "faults" in f):
+        numbers = json.loads(told["faults"])
+        fault, tried, survived = (numbers.pop(name) for name in ("fault", "tried", "survived"))
+        row = table.setdefault((fault, told.get("seed", "")), Count(fault))
+        row.tried, row.survived = row.tried + tried, row.survived + survived
+        row.note(**numbers)
+    if not table:
+        return
+    terminalreporter.section("planted faults")
+    terminalreporter.write_line("| fault | tried | survived | lost | seed | |\n|---|---|---|---|---|---|")
+    for (fault, seed), row in table.items():
+        more = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in row.more.items())
+        counted = f"{row.tried} | {row.survived} | {row.tried - row.survived}"
+        terminalreporter.write_line(f"| {fault} | {counted} | {seed} | {more} |")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,8 +102,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_exits_with_2_and_names_what_would_be_right(
-    line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, count: Any
 ) -> None:
+    count.tried += 1
     assert cli.main(shlex.split(line, posix="{" not in line)) == 2
     out, err = capsys.readouterr()
     assert MISTAKES[line] in err
@@ -110,6 +112,7 @@ def test_a_mistake_exits_with_2_and_names_what_would_be_right(
     assert "+" not in err.replace(line, "")
     assert "Traceback" not in err and "override" not in err
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+    count.survived += 1
 
 
 def test_several_mistakes_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:

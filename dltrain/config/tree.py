@@ -139,6 +139,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _read_limited(path: Path) -> str:
+    if path.exists() and not path.is_file():  # to open a FIFO may wait for ever
+        raise ConfigError(f"{path}: is no regular file")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

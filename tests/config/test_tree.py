@@ -1,5 +1,6 @@
 """Finding the choices, and reading YAML of others within limits."""
 
+import os
 import time
 from pathlib import Path
 
@@ -101,3 +102,11 @@ def test_numbers_are_read_as_omegaconf_reads_them(tmp_path: Path) -> None:
     values = ("1e-3", "2026-01-01", "1_000", ".5", "1.", "-1.5E+3", ".inf", "1ep", "5", "on_", "'1e-3'", "1e5")
     path = _write(tmp_path / "a.yaml", "".join(f"k{i}: {value}\n" for i, value in enumerate(values)))
     assert tree.read_yaml(path) == OmegaConf.to_container(OmegaConf.load(path))
+
+
+@pytest.mark.timeout(10)
+def test_a_fifo_among_the_files_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model/a.yaml")
+    with pytest.raises(ConfigError, match=r"a\.yaml: is no regular file"):
+        tree.roots(str(tmp_path))

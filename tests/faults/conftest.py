@@ -1,4 +1,4 @@
-"""What the tests of planted faults share: real processes, seeds that are printed, and a table of what was tried.
+"""What the tests of planted faults share: real processes, and seeds that are printed.
 
 `pytest tests/faults` is the quick set, `pytest -m faults tests/faults` the long one. FAULTS_SEED repeats a run,
 FAULTS_TRIES sets how often a fault is planted, FAULTS_PART=1/3 takes a third of the cuts at system calls.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -54,46 +54,6 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 def tries() -> Callable[[int], int]:
     """`tries(100)` is 100 unless FAULTS_TRIES says otherwise."""
     return lambda usual: int(os.environ.get("FAULTS_TRIES", usual))
-
-
-@dataclass
-class Count:
-    """How often a fault was planted, and how often finished work was lost or something wrong reported as right."""
-
-    fault: str
-    tried: int = 0
-    survived: int = 0
-    more: dict[str, int] = field(default_factory=dict)
-
-    def note(self, **numbers: int) -> None:
-        """Add to further numbers; those that begin with `most` keep the largest."""
-        for name, n in numbers.items():
-            before = self.more.get(name, 0)
-            self.more[name] = max(before, n) if name.startswith("most") else before + n
-
-
-@pytest.fixture
-def count(request: pytest.FixtureRequest) -> Iterator[Count]:
-    """The row of this test in the table that is printed at the end."""
-    row = Count(request.node.name.removeprefix("test_").replace("_", " "))
-    yield row
-    content = {"fault": row.fault, "tried": row.tried, "survived": row.survived, **row.more}
-    request.node.user_properties.append(("faults", json.dumps(content)))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table: a row for each test that counted."""
-    reports = [r for kind in ("", "failed", "error") for r in terminalreporter.stats.get(kind, [])]  # "": teardowns
-    found = [dict(r.user_properties) for r in reports if getattr(r, "when", None) == "teardown"]
-    rows = [(json.loads(f["faults"]), f.get("seed", "")) for f in found if "faults" in f]
-    if not rows:
-        return
-    terminalreporter.section("planted faults")
-    terminalreporter.write_line("| fault | tried | survived | lost | seed | |\n|---|---|---|---|---|---|")
-    for row, seed in rows:
-        fault, tried, survived = row.pop("fault"), row.pop("tried"), row.pop("survived")
-        more = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in row.items())
-        terminalreporter.write_line(f"| {fault} | {tried} | {survived} | {tried - survived} | {seed} | {more} |")
 
 
 @pytest.fixture

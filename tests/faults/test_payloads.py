@@ -123,9 +123,11 @@ def refused(said) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("line", WORDS, ids=" ".join)
-def test_a_line_that_names_code_is_refused(dltrain, line, tmp_path):
+def test_a_line_that_names_code_is_refused(dltrain, line, tmp_path, count):
+    count.tried += 1
     refused(dltrain("data=iris", *line, "steps=1", "output_dir=run", cwd=tmp_path))
     assert not (tmp_path / "run").exists()
+    count.survived += 1
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -136,18 +138,22 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("files", "line"), FILES, ids=range(len(FILES)))
-def test_a_file_that_names_code_is_refused(dltrain, files, line, tmp_path):
+def test_a_file_that_names_code_is_refused(dltrain, files, line, tmp_path, count):
+    count.tried += 1
     write(tmp_path / "conf", files)
     refused(dltrain(*line, "--config-dir", "conf", "data=iris", "steps=1", "output_dir=run", cwd=tmp_path))
+    count.survived += 1
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("files", "line"), FILES[5:11], ids=range(6))
-def test_hydra_calls_nothing_even_if_a_file_was_not_looked_at(dltrain, files, line, tmp_path, monkeypatch):
+def test_hydra_calls_nothing_even_if_a_file_was_not_looked_at(dltrain, files, line, tmp_path, monkeypatch, count):
     """The look at the composed config refuses by itself what the look at the files would have refused."""
+    count.tried += 1
     monkeypatch.setattr("dltrain.config.tree._check_folder", lambda folder: None)
     write(tmp_path / "conf", files)
     refused(dltrain(*line, "--config-dir", "conf", "data=iris", "steps=1", "output_dir=run", cwd=tmp_path))
+    count.survived += 1
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +179,8 @@ TAMPERED = {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("what", TAMPERED)
-def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, words):
+def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, words, count):
+    count.tried += 1
     folder = shutil.copytree(run, tmp_path / "run")
     text = (folder / "config.yaml").read_text()
     before, after = TAMPERED[what]
@@ -185,6 +192,7 @@ def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, w
     if what == "a target":  # of which weights are taken, but no config is read
         said = dltrain("init_from=run", *words, "steps=1", "output_dir=new", cwd=tmp_path)
         assert said.code == 0, said.err
+    count.survived += 1
 
 
 def grow(n: int) -> str:
@@ -211,8 +219,9 @@ BOMBS = {
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_before_it_grows(dltrain, run, bomb, tmp_path):
+def test_a_bomb_is_refused_before_it_grows(dltrain, run, bomb, tmp_path, count):
     """In a recipe and in a run folder; less than a second of this process's time for each."""
+    count.tried += 1
     write(tmp_path / "conf", {"experiment/a.yaml": "# @package _global_\n" + BOMBS[bomb]})
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "config.yaml").write_text(
@@ -225,6 +234,7 @@ def test_a_bomb_is_refused_before_it_grows(dltrain, run, bomb, tmp_path):
         began = time.process_time()
         refused(dltrain(*line, cwd=tmp_path))
         assert time.process_time() - began < 1
+    count.survived += 1
 
 
 SECRET = "hunter2-correct-horse"
