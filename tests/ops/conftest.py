@@ -4,9 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest magnitude
 
 
 @pytest.fixture
@@ -14,6 +18,30 @@ def strict_dtypes():
     """No silent promotion in these operations."""
     with jax.numpy_dtype_promotion("strict"):
         yield
+
+
+@pytest.fixture(scope="session")
+def quick(quick: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the emitters of fused loops, too, where XLA can: the sweeps compile in a third of the time."""
+    options = {**quick, "xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(jnp.negative, compiler_options=options)(1.0)
+    except jax.errors.JaxRuntimeError:  # XLA of jax 0.12 has no other way to compile them
+        return quick
+    return options
+
+
+@pytest.fixture(scope="session")
+def agree() -> Callable[..., None]:
+    """Compare with what is expected, to a share of its largest magnitude that goes by the type of what is found."""
+
+    def compare(found: Any, expected: Any, case: str = "") -> None:
+        found, expected = np.asarray(found), np.asarray(expected)
+        assert found.shape == expected.shape, case
+        bound = TOLERANCE[str(found.dtype)] * np.abs(expected).max(initial=0)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=bound, err_msg=case)
+
+    return compare
 
 
 @pytest.fixture(scope="session")
