@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
-STAGES = ("data", "forward", "backward", "update", "logging and checks")
+PARTS = ("data", "forward", "backward", "update", "logging and checks", "whole step", "the last, of bare")
 
 
 @pytest.fixture
@@ -45,12 +45,24 @@ def named(found: dict) -> dict[str, str]:
 
 
 def test_every_row_of_one_net_is_made_and_a_missing_peer_is_skipped_with_a_word(tmp_path):
-    text, found = bench(tmp_path, "--only", "mlp", "steps", "share", "gpu", without=("torch", "keras", "lightning"))
+    text, found = bench(
+        tmp_path,
+        "--only",
+        "mlp",
+        "steps",
+        "share",
+        "safety",
+        "parts",
+        "gpu",
+        without=("torch", "keras", "lightning"),
+    )
     net = "MLP (tiny)"
     ours = {"dltrain", "bare lax.scan", "Flax NNX (nnx.jit)"}
     assert rows(found, "steps") == {(net, name) for name in ours}
     assert (net, "training / bare lax.scan") in rows(found, "ratio")
     assert (net, "evaluation, not counted") in rows(found, "share")
+    assert rows(found, "safety") and {case for case, _ in rows(found, "safety")} == {net}
+    assert rows(found, "parts") == {(net, name) for name in PARTS}
     for row in found["rows"]:
         assert row["low"] <= row["median"] <= row["high"]
         assert row["program"] in text
@@ -104,12 +116,10 @@ def test_only_a_net_leaves_all_sections_and_only_a_section_all_nets(measure):
 def test_every_section_and_net(tmp_path):
     _, found = bench(tmp_path)
     sections = {row["section"] for row in found["rows"]}
-    assert {"steps", "ratio", "share", "parts", "start", "whole"} <= sections
+    assert {"steps", "ratio", "share", "safety", "parts", "start", "whole"} <= sections
     nets = {f"{name} (tiny)" for name in ("MLP", "LeNet", "convnet", "LSTM")}
     assert {case for case, _ in rows(found, "steps")} == {case for case, _ in rows(found, "share")} == nets
-    assert rows(found, "parts") == {
-        (net, name) for net in nets for name in (*STAGES, "whole step", "the last, of bare")
-    }
+    assert rows(found, "parts") == {(net, name) for net in nets for name in PARTS}
     assert rows(found, "start") >= {("digits", f"first step, {cache} cache") for cache in ("empty", "warm")}
 
 

@@ -327,7 +327,10 @@ NODES = {
         "threads": Key(optional(whole(1)), "processor threads; null: all", "threads"),
         "deterministic": Key(FLAG, "the same bits each time, where threads or kernels would reorder sums"),
         "cache": Key(FLAG, "keep compiled programs for the next start"),
-        "ops": Key(one_of("auto", "stock"), "convolution, pooling, LSTM: what is fast here, or as jax has them"),
+        "ops": Key(
+            one_of("auto", "stock"),
+            "convolutions, pooling, lstm, gru, rnn, embeddings: what is fast here, or as jax has them",
+        ),
         "precision": Key(
             one_of("float32", "mixed", "bfloat16"),
             "of the arithmetic; mixed: bfloat16 with parameters in float32, bfloat16: these too",
@@ -366,7 +369,7 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
     },
 }
-"""The commands that lay typed keys over a run's config, each with options of its own: configs/<command>.yaml."""
+"""The commands that lay typed keys over a run's config, each with options of its own: configs/<command>.yaml, where it has any."""
 
 
 def node_keys(group: str) -> Mapping[str, Key]:

@@ -6,7 +6,9 @@ import jax
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
+from dltrain.engine import state as states
 from dltrain.engine.state import count, create, from_named, named_leaves, state_hash, trace_module, with_weights
 from dltrain.errors import CheckpointError
 from dltrain.models.mlp import MLP
@@ -51,6 +53,13 @@ def test_the_hash_covers_every_bit_of_what_training_made_and_nothing_else(saved)
         assert (state_hash({**saved, name: flipped}) == whole) == (part in ("hparams", "active", "left_out")), name
     kernel = saved["params.head.kernel"]
     assert state_hash({**saved, "params.head.kernel": kernel.reshape(-1)}) != whole
+
+
+def test_an_option_that_xla_does_not_know_is_dropped(monkeypatch):
+    monkeypatch.setattr(states, "_OPTIONS", {"xla_made_up_option": "1"})
+    given = {"seed": 0, "hparams": {"learning_rate": np.float32(0.1)}}
+    made = create(lambda rngs: nnx.Linear(2, 3, rngs=rngs), lambda hparams: optax.sgd(0.1), **given)
+    assert made.params["kernel"].shape == (2, 3)
 
 
 def test_leaves_have_the_names_of_the_parameters_and_rebuild_the_state(program, saved):
