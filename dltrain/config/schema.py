@@ -369,7 +369,7 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
     },
 }
-"""The commands that lay typed keys over a run's config, each with options of its own: configs/<command>.yaml, where it has any."""
+"""The commands that lay typed keys over a run's config; one with options of its own has configs/<command>.yaml."""
 
 
 def node_keys(group: str) -> Mapping[str, Key]:

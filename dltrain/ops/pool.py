@@ -15,7 +15,9 @@ from dltrain.ops import lowering
 Array = jax.Array
 Padding = str | Sequence[tuple[int, int]]
 
-# A window of more taps than this is left to lax: the comparison is written out once a tap.
+# A window of more taps than this is left to lax: the comparison is written out once a tap, and gains less by each.
+# Value and gradient beside lax's (28x28x32, batch 8, in a loop on 2 cores beside other work): maxima of 16 taps
+# 0.06, of 25 that overlap 0.2, of 49 0.6; means of 25 that overlap 0.8.
 _MOST_TAPS = 16
 
 

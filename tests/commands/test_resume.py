@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dltrain import training
 from dltrain.data.sources import embedded
 from dltrain.engine import checkpoint, runtime
+from dltrain.ops import lowering
 from dltrain.program import Program
 from dltrain.report import finish
 from dltrain.report.console import shown
@@ -93,6 +94,22 @@ def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, 
     assert said.code == 0, said.err
     assert "resumed run at step 15\n" in said.out and "was killed" not in said.out
     assert_same(dltrain, tmp_path / "run", straight)
+
+
+def test_what_only_watches_may_change_and_the_run_ends_with_the_same_hash(
+    dltrain, straight, cut, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lowering, "_stock", False)  # set back afterwards, whatever the run has chosen
+    cut(10)
+    assert dltrain(*STRAIGHT, cwd=tmp_path).code == 130
+    changes = ("eval_every=9", "checkpoint_every=4", "keep_every=7", "on_nonfinite=skip", "log_every=3")
+    said = dltrain("resume", "run", *changes, "metrics=f1", "runtime.ops=stock", cwd=tmp_path)
+    assert said.code == 0, said.err
+    folder = tmp_path / "run"
+    assert hash_of(dltrain, folder) == hash_of(dltrain, straight)
+    assert [row["step"] for row in rows(folder) if row["split"] == "validation"] == [5, 10, 18, 27, 28]
+    assert {14, 21, 28} <= {int(path.name.split("_")[1]) for path in (folder / "checkpoints").glob("step_*")}
+    assert "f1" in json.loads((folder / "summary.json").read_text())["test"]
 
 
 def test_resuming_says_that_the_process_before_was_killed_and_that_versions_are_others(

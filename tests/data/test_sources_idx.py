@@ -3,7 +3,6 @@ import hashlib
 import os
 import shutil
 import struct
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -251,9 +250,7 @@ def test_published_files_are_read_whole(choice):
     for file in node["files"].values():
         assert hashlib.sha256((root / file["name"]).read_bytes()).hexdigest() == file["sha256"]
     del node["_target_"]
-    start = time.perf_counter()
     source = load_pictures(**{**node, "root": str(root), "task": Task(node["task"])})
-    seconds = time.perf_counter() - start
     rows = source.read(np.arange(len(source)))
     check_rows(rows, source.spec)
     counts, first, mean, deviation = PUBLISHED[choice]
@@ -267,4 +264,3 @@ def test_published_files_are_read_whole(choice):
     histogram = np.bincount(train.reshape(-1), minlength=256)
     squares = histogram @ np.arange(256.0) ** 2 / train.size
     assert np.sqrt(squares - train.mean() ** 2) / 255 == pytest.approx(deviation, abs=5e-5)
-    assert seconds < 5  # about 0.3 on an idle machine; a loaded one must not fail

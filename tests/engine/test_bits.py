@@ -37,8 +37,8 @@ def deterministic(monkeypatch):
 def trained(program, begin, most: int) -> str:
     """Train from a state in chunks of at most `most` steps, and return the hash of where that leads.
 
-    A chunk has room for as many, but for `most=1`, which has room for two: room for one compiles to code that rounds
-    otherwise (`Program.capacity`).
+    A chunk has room for as many, but for `most=1`, which has room for two: room for one compiles to code that
+    rounds otherwise (`Program.capacity`).
     """
     program.plan = replace(program.plan, intervals=(most,))
     state, step = jax.tree.map(jnp.copy, begin), 0  # a chunk takes the memory of what it is given

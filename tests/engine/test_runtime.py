@@ -65,3 +65,43 @@ def test_a_process_that_computes_already_says_where():
             runtime.start(platform="gpu", threads=None, deterministic=False, cache=False)
     finally:
         jax.config.update("jax_platforms", before)
+
+
+CACHED = """
+import json, sys
+from dltrain.engine import runtime
+runtime.CACHE_BYTES, runtime.WORTH_KEEPING = int(sys.argv[1]), 0
+runtime.start(platform="cpu", threads=None, deterministic=False, cache=True)
+import jax, jax.numpy as jnp
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rsplit("/", 1)[-1]))
+for n in range(2, 8):
+    jax.jit(lambda x: jnp.tanh(x) * n).lower(jax.ShapeDtypeStruct((n,), "float32")).compile()
+print(json.dumps([events.count("cache_hits"), events.count("cache_misses")]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_fill_the_cache_at_once_the_next_reads_it_and_it_keeps_its_limit(tmp_path):
+    def begin(name, limit):
+        env = {**os.environ, "DLTRAIN_CACHE": str(tmp_path / name)}
+        return subprocess.Popen(
+            [sys.executable, "-c", CACHED, str(limit)], env=env, stdout=subprocess.PIPE, text=True
+        )
+
+    def ended(process):
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        return json.loads(said)
+
+    def kept(name):
+        return [path.stat().st_size for path in (tmp_path / name).rglob("*-cache")]
+
+    for process in [begin("shared", 2**30) for _ in range(2)]:
+        hits, misses = ended(process)
+        assert hits + misses == 6
+    assert ended(begin("shared", 2**30)) == [6, 0]
+    assert len(kept("shared")) == 6
+    limit = 3 * max(kept("shared"))
+    assert ended(begin("small", limit)) == [0, 6]
+    assert 0 < sum(kept("small")) <= limit
