@@ -69,10 +69,10 @@ def gru(
 
 
 def _by_platform(cpu: Callable[..., Any], stock: Callable[..., Any], *given: Any) -> Any:
-    # Value and gradient on a CPU beside the scan, in a loop beside other work (128 units, batch 128, 28 steps of
-    # 28; medians of 11 turns, twice): GRU 0.90 and 1.04, RNN 0.93 and 0.75. The choice stands around both forms, not inside a gradient
-    # written by hand: each then keeps what it needs for its backward pass, and the other's part of that is zeros,
-    # which XLA drops.
+    # The choice stands around both forms, not inside a gradient written by hand: each then keeps what it needs for
+    # its backward pass, and the other's part of that is zeros, which XLA drops. Value and gradient on a CPU beside
+    # the scan, in a loop beside other work (128 units, batch 128, 28 steps of 28; medians of 11 turns, twice): GRU
+    # 0.90 and 1.04, RNN 0.93 and 0.75.
     return stock(*given) if lowering.is_stock() else lax.platform_dependent(*given, cpu=cpu, default=stock)
 
 
