@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = ("data=iris", "model=linear", "batch_size=16", "log_every=50")
+WORDS = ("data=iris", "data.split_seed=7", "model=linear", "batch_size=16", "log_every=50")
 LONG = (*WORDS, "schedule=one_cycle", "eval_every=10ep", "checkpoint_every=1h", "runtime.platform=cpu")
 
 

@@ -44,8 +44,8 @@ def cases(draw):
     return name, (rows, steps, features, hidden), None if there is None else np.reshape(there, (rows, steps))
 
 
-def check_cases(cases, agree, quick):
-    """Compare values and gradients in both types with the plain loop; compiled as one program."""
+def check_cases(cases, dtype, agree, quick):
+    """Compare values and gradients with the plain loop in float64; compiled as one program."""
 
     def results(name, inputs, initial, steps):
         def number(inputs, initial):
@@ -59,20 +59,17 @@ def check_cases(cases, agree, quick):
     def all_of_them(data):
         return [results(name, *given, steps) for (name, _, steps), given in zip(cases, data, strict=True)]
 
-    data = [(weights(name, sizes=sizes), first_states(name, sizes=sizes)) for name, sizes, _ in cases]
-    exact = jax.tree.map(lambda a: a.astype("float64"), data)
+    exact = [(weights(name, "float64", sizes=s), first_states(name, "float64", sizes=s)) for name, s, _ in cases]
     with jax.enable_x64(True):
-        found = all_of_them(data), all_of_them(exact)
-    for (name, sizes, steps), (inputs, initial), *ours in zip(cases, exact, *found, strict=True):
+        found = all_of_them(jax.tree.map(lambda a: a.astype(dtype), exact))
+    for (name, sizes, steps), (inputs, initial), ours in zip(cases, exact, found, strict=True):
         whole = np.ones(sizes[:2], bool) if steps is None else steps
         expected = plain(name, *inputs, initial=initial, mask=whole), by_complex_steps(name, inputs, initial, whole)
-        for each in ours:
-            for part, wanted in zip(each, expected, strict=True):
-                assert jax.tree.map(np.shape, part) == jax.tree.map(np.shape, wanted)
-                leaves = [jax.tree.leaves(tree) for tree in (part, wanted)]
-                single = leaves[0][0].dtype == np.float32
-                for one, right in [map(flat, leaves)] if single else zip(*leaves, strict=True):
-                    agree(one, right, str((name, sizes, steps)))
+        for part, wanted in zip(ours, expected, strict=True):
+            assert jax.tree.map(np.shape, part) == jax.tree.map(np.shape, wanted)
+            leaves = [jax.tree.leaves(tree) for tree in (part, wanted)]
+            for one, right in [map(flat, leaves)] if dtype == "float32" else zip(*leaves, strict=True):
+                agree(one, right, str((name, sizes, steps)))
 
 
 def flat(arrays):
@@ -100,16 +97,18 @@ def by_complex_steps(name, inputs, initial, steps):
     return jax.tree.unflatten(tree, [s.reshape(a.shape) for s, a in zip(slopes, arrays, strict=True)])
 
 
-def test_values_and_gradients_equal_those_of_the_plain_loop(drawn, agree, quick):
+@pytest.mark.parametrize(("dtype", "count"), [("float64", 30), ("float32", 6)])
+def test_values_and_gradients_equal_those_of_the_plain_loop(dtype, count, drawn, agree, quick):
     chosen = [(name, (B, L, F, H), steps) for name in LAYERS for steps in (mask(), None)]
-    check_cases([*chosen, *drawn(cases(), 30)], agree, quick)
+    check_cases([*chosen, *drawn(cases(), count)], dtype, agree, quick)
 
 
 @pytest.mark.slow
-def test_values_and_gradients_equal_those_of_the_plain_loop_in_hundreds_of_shapes(drawn, agree, quick):
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_values_and_gradients_equal_those_of_the_plain_loop_in_hundreds_of_shapes(dtype, drawn, agree, quick):
     found = drawn(cases(), 200)
     for first in range(0, len(found), 20):
-        check_cases(found[first : first + 20], agree, quick)
+        check_cases(found[first : first + 20], dtype, agree, quick)
 
 
 def plain(name, x, kernel, recurrent, bias, *rest, initial, mask):
