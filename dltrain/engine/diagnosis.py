@@ -1,5 +1,6 @@
 """What a run computes with and what is known to go wrong here: printed by `dltrain doctor`, kept with each run."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -78,4 +79,9 @@ def _places(disk: int, cache: Path) -> list[str]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Add up the bytes of all files; one that another process takes away meanwhile counts nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
