@@ -81,7 +81,8 @@ def _places(disk: int, cache: Path) -> list[str]:
 def _size(folder: Path) -> int:
     """Add up the bytes of all files; one that another process takes away meanwhile counts nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(f"{path}/{name}").st_size
     return total
