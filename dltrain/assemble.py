@@ -134,7 +134,7 @@ def _finished(
         return objective, preprocess
     if spec.task in SELF_TAUGHT:
         raise ConfigError(f"{key}: is for the targets of the data, and this model has none")
-    if name in ("sigmoid", "softmax") and plain in OF_LOGITS:
+    if (name in ("sigmoid", "softmax") or preprocess.final) and plain in OF_LOGITS:
         raise ConfigError(f"{key}: this loss begins with logits; leave it out, or take loss=nll or loss=mse")
     if name == "softmax" and spec.outputs == 1:
         raise ConfigError(f"{key}: of a single output is always 1; take sigmoid")

@@ -84,6 +84,10 @@ def test_metrics_of_several_labels_a_row_see_their_probabilities():
         ),
         ("data=diabetes loss=binary_cross_entropy", "takes targets from 0 to 1, and these are standardised; set"),
         ("data=diabetes model.output_activation=sigmoid", "the targets are standardised; set data.scale=unit"),
+        (
+            "data=diabetes loss=binary_cross_entropy data.scale=none model.output_activation=tanh",
+            "begins with logits",
+        ),
         ("model=autoencoder model.output_activation=sigmoid", "this model has none"),
         ("model.output_activation=step", "must be one of sigmoid, softmax, tanh, relu, softplus, or null"),
     ],

@@ -7,6 +7,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import steps_of, weights_of
+from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding
 from dltrain.types import Array, Initializer, Kind, Spec, Task
@@ -51,6 +52,7 @@ class AttentionLSTM(nnx.Module):
             head_init: initial weights of the attention and of the output.
             bias_init: initial biases, but of the forget gates.
         """
+        check_sizes(hidden=hidden, embedding=embedding)
         if spec.kind is Kind.TABLE or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
             raise ValueError(
                 f"needs a sequence or a picture with one answer, and this data is {spec.kind.words} for {spec.task}"

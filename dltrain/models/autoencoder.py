@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from dltrain import activations, initializers
+from dltrain.models.layers import check_sizes
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -49,6 +50,7 @@ class Autoencoder(nnx.Module):
             kernel_init: initial weights.
             bias_init: initial biases.
         """
+        check_sizes(widths=widths, code=code, decoder=decoder or ())
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         down = (spec.inputs.size, *widths, code)
         up = (code, *(widths[::-1] if decoder is None else decoder), spec.inputs.size)

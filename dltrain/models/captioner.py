@@ -9,7 +9,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.cnn import CNN
-from dltrain.models.layers import Norm
+from dltrain.models.layers import Norm, check_sizes
 from dltrain.models.recurrent import LSTMLayer, State
 from dltrain.models.steps import Embedding
 from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
@@ -61,6 +61,7 @@ class Captioner(nnx.Module):
             head_init: initial weights of the output.
             bias_init: initial biases, but of the forget gates.
         """
+        check_sizes(hidden=hidden, embedding=embedding)
         if spec.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
             raise ValueError(
                 f"writes about pictures, and this data is {spec.kind.words} for {spec.task}; "

@@ -97,7 +97,8 @@ class CNN(nnx.Module):
             )
         height, width, depth = spec.inputs.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
-        check_sizes(channels=channels, kernel=kernel, stride=stride, window=window, pool_stride=pooling.stride)
+        check_sizes(channels=channels, kernel=kernel, stride=stride, dense=dense)
+        check_sizes(window=window, pool_stride=pooling.stride)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.convolutions, self.norms = nnx.List(), nnx.List()
         for block, out in enumerate(channels):

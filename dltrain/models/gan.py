@@ -16,7 +16,7 @@ from flax import nnx
 
 from dltrain import activations, initializers
 from dltrain.models.cnn import CNN, Pool
-from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
+from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
 from dltrain.models.mlp import MLP
 from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
 
@@ -62,6 +62,7 @@ class GAN(nnx.Module):
             kernel_init: initial weights.
             bias_init: initial biases.
         """
+        check_sizes(widths=widths, noise=noise)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         made = Spec(ArraySpec((noise,), "float32"), spec.inputs, Task.REGRESSION, Kind.TABLE)
         self.generator = MLP(widths[::-1], spec=made, activation=activation, norm=norm, **init)
@@ -125,6 +126,7 @@ class DCGAN(nnx.Module):
             kernel_init: initial weights.
             bias_init: initial biases.
         """
+        check_sizes(channels=channels, noise=noise, kernel=kernel)
         if spec.kind is not Kind.IMAGE:
             raise ValueError(f"makes pictures, and this data is {spec.kind.words}; try model=gan")
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
 from dltrain.types import Array, Initializer, Spec
 
 
@@ -40,8 +40,7 @@ class Maxout(nnx.Module):
             bias_init: initial biases.
             remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
         """
-        if pieces < 1:
-            raise ValueError(f"pieces={pieces}: a unit needs at least one affine map; 2 to 5 are usual")
+        check_sizes(widths=widths, pieces=pieces)
         sizes = (spec.inputs.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, pieces * b, **init) for a, b in itertools.pairwise(sizes)])

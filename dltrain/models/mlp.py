@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -40,6 +40,7 @@ class MLP(nnx.Module):
             bias_init: initial biases.
             remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
         """
+        check_sizes(widths=widths)
         sizes = (spec.inputs.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])

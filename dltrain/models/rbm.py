@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.models.layers import check_sizes
 from dltrain.types import Array, Initializer, Spec
 
 
@@ -50,8 +51,9 @@ class RBM(nnx.Module):
             bias_init: initial biases of the hidden units.
             visible_init: initial biases of the visible units.
         """
-        if not widths or k < 1:
-            raise ValueError(f"widths={list(widths)} k={k}: at least one layer and one step are needed")
+        check_sizes(widths=widths, k=k, sweeps=sweeps)
+        if not widths:
+            raise ValueError("widths=[]: at least one layer is needed")
         sizes = (spec.inputs.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -93,6 +93,7 @@ class ResNet(nnx.Module):
             bias_init: initial biases of the output.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
+        check_sizes(channels=channels, blocks=blocks)
         if spec.kind is not Kind.IMAGE:
             raise ValueError(
                 f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import rematerialised
+from dltrain.models.layers import check_sizes, rematerialised
 from dltrain.models.recurrent import Carried, GRULayer, LSTMLayer, RNNLayer, State
 from dltrain.models.steps import Embedding, check_steps, max_of, mean_of, taken_apart
 from dltrain.ops.recurrent import Squash
@@ -70,6 +70,7 @@ class Recurrent(nnx.Module):
             bias_init: initial biases of the layers (not of an LSTM's forget gates) and of the output.
             **options: what only this kind of layer takes.
         """
+        check_sizes(hidden=hidden, layers=layers, embedding=embedding)
         check_steps(spec)
         self.at_each_step = spec.task is Task.LANGUAGE
         if bidirectional and self.at_each_step:

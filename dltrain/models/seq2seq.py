@@ -7,6 +7,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import steps_of, weights_of
+from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding
 from dltrain.types import Array, Initializer, Kind, Spec, Task
@@ -53,6 +54,7 @@ class Seq2Seq(nnx.Module):
             head_init: initial weights of the attention, of what it is combined by, and of the output.
             bias_init: initial biases, but of the forget gates.
         """
+        check_sizes(hidden=hidden, embedding=embedding)
         check_texts(spec)
         if hidden % 2:
             raise ValueError(f"hidden={hidden} must be even: half of it for each direction of the encoder")

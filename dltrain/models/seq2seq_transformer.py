@@ -21,6 +21,7 @@ from dltrain.models.blocks import (
     through,
     token_init,
 )
+from dltrain.models.layers import check_sizes
 from dltrain.models.seq2seq import check_texts
 from dltrain.models.steps import Embedding
 from dltrain.types import Activation, Array, Initializer, Spec
@@ -74,6 +75,7 @@ class Seq2SeqTransformer(nnx.Module):
             bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
+        check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_texts(spec)
         check_width(width, heads, positions)
         (self.read,), (self.written,) = spec.inputs.shape, spec.targets.shape

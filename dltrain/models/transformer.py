@@ -21,6 +21,7 @@ from dltrain.models.blocks import (
     through,
     token_init,
 )
+from dltrain.models.layers import check_sizes
 from dltrain.models.steps import Embedding, check_steps, mean_of, taken_apart
 from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
 
@@ -82,6 +83,7 @@ class Transformer(nnx.Module):
             bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
+        check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_steps(spec)
         check_width(width, heads, positions)
         self.length, self.causal = spec.inputs.shape[0], spec.task is Task.LANGUAGE

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
+from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import max_pool
 from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
@@ -45,6 +45,7 @@ class UNet(nnx.Module):
             head_init: initial weights of the output.
             bias_init: initial biases.
         """
+        check_sizes(channels=channels)
         if spec.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
             raise ValueError(
                 f"needs pictures with a class for each pixel, and this data is {spec.kind.words} for "

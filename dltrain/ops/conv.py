@@ -5,7 +5,7 @@ same size, and more than ten times slower again inside a loop, which is where tr
 of the input are laid out as rows of a matrix ("patches") and multiplied with the kernel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import product
@@ -22,15 +22,21 @@ Array = jax.Array
 
 # Value and gradient beside lax's, in a loop on 2 cores beside other work (medians of 5 turns, batch 8 but where
 # said): 3x3 0.06 (16 channels), 0.03 (64), 0.04 (256) and 0.03 (64 -> 128, stride 2); 7x7 with stride 2 0.11
-# (batch 4); 1x1 0.03 (batch 32); 1-D 0.01 (batch 64); 3-D 0.20. No shape was slower. Groups would gain as much,
-# and are left to lax only because their form is not written: shifted slices 0.01 (depthwise 3x3), patches 0.32 (8
-# groups of 8).
+# (batch 4); 1x1 0.03 (batch 32); 1-D 0.01 (batch 64); 3-D 0.20. No shape was slower. Groups (batch 8, 3x3 but where
+# said): one channel to one 0.03 (32 channels) and 0.004 (256, stride 2), 7x7 0.02, 1-D 0.005; 1 to 2 0.35; 2 to 2
+# 0.27; 8 groups of 8 0.37; 2 of 32 0.10; 32 of 4 0.80.
 
 # Patches are kept for the backward pass up to this size. Beyond it they are built for one piece of the batch at a
 # time, in both passes, and not kept: they take kernel-area times the memory of the layer's input. Two pieces took
 # 0.9 of the time of the whole and 176 MB where it took 256 (3x3, 64 channels, 32x32, batch 64: patches of 144
 # MiB).
 _MOST_BYTES = 128 * 2**20
+
+# A group that has no more pairs of an input and an output channel is computed pair by pair, with sums of shifted
+# inputs; XLA's product of so many small matrices takes longer. A step with 3x3 kernels on 28x28, batch 8, pairs
+# against products: 32 groups of 1 to 1 1.6 and 5.0 ms, 1 to 2 3.8 and 8.5 ms, 2 to 2 12 and 28 ms, but 16 of 4 to
+# 4 44 and 31 ms.
+_MOST_PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class _Window:
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     inputs: tuple[int, ...]  # spatial sizes of the input, before padding
+    groups: int  # parts of the channels, each convolved by itself
     precision: Any
 
     @property
@@ -74,7 +81,7 @@ def conv_general_dilated(
     """Convolve as `jax.lax.conv_general_dilated` does; made to be the `conv_general_dilated` of an `nnx.Conv`.
 
     The CPU form covers channels-last arrays (lhs [B, *spatial, C], rhs [*window, C, K]) of a real floating type,
-    any strides, padding and kernel dilation. Groups, a dilated input and every further option of lax
+    any strides, padding, kernel dilation and groups. A dilated input and every further option of lax
     (`preferred_element_type`, `out_sharding`, ...) are left to lax on all platforms.
 
     The gradient is written by hand: reverse mode of any order, but no forward mode (`jax.jvp`).
@@ -89,8 +96,8 @@ def conv_general_dilated(
         and not lowering.is_stock()
         and (layout.lhs_spec, layout.rhs_spec, layout.out_spec) == last
         and all(d == 1 for d in lhs_dilation or ())
-        and feature_group_count == 1
-        and lhs.shape[-1] == rhs.shape[-2]
+        and lhs.shape[-1] == rhs.shape[-2] * feature_group_count
+        and rhs.shape[-1] % feature_group_count == 0
         and not options
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
@@ -101,7 +108,8 @@ def conv_general_dilated(
             reached = [(k - 1) * d + 1 for k, d in zip(rhs.shape[:-2], dilation, strict=True)]
             padding = lax.padtype_to_pads(lhs.shape[1:-1], reached, window_strides, padding)
         pads = tuple((int(low), int(high)) for low, high in padding)
-        window = _Window(rhs.shape[:-2], tuple(window_strides), pads, dilation, lhs.shape[1:-1], precision)
+        sizes, groups = (rhs.shape[:-2], lhs.shape[1:-1]), feature_group_count
+        window = _Window(sizes[0], tuple(window_strides), pads, dilation, sizes[1], groups, precision)
         if lhs.size and rhs.size and min(window.outputs) > 0:
             return _conv(lhs, rhs, window)
     return lax.conv_general_dilated(
@@ -121,7 +129,10 @@ def conv_general_dilated(
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _conv(x: Array, kernel: Array, window: _Window) -> Array:
     return lax.platform_dependent(
-        x, kernel, cpu=partial(_product, window=window), default=partial(_stock, window=window)
+        x,
+        kernel,
+        cpu=partial(_grouped if window.groups > 1 else _product, window=window),
+        default=partial(_stock, window=window),
     )
 
 
@@ -134,11 +145,19 @@ def _conv_forward(x: Array, kernel: Array, window: _Window) -> tuple[Array, tupl
 def _conv_backward(window: _Window, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     # Two calls, not one: a first layer has no use for `dx`, and XLA then drops its whole computation.
     x, kernel = kept
+    by_groups = partial(_transposed_dx, _grouped), partial(_transposed_dkernel, _grouped)
+    of_input, of_kernel = by_groups if window.groups > 1 else (_input_gradient, _kernel_gradient)
     dx = lax.platform_dependent(
-        dy, kernel, cpu=partial(_input_gradient, window=window), default=partial(_stock_dx, window=window)
+        dy,
+        kernel,
+        cpu=partial(of_input, window=window),
+        default=partial(_transposed_dx, _stock, window=window),
     )
     dkernel = lax.platform_dependent(
-        x, dy, cpu=partial(_kernel_gradient, window=window), default=partial(_stock_dkernel, window=window)
+        x,
+        dy,
+        cpu=partial(of_kernel, window=window),
+        default=partial(_transposed_dkernel, _stock, window=window),
     )
     return dx, dkernel
 
@@ -158,20 +177,48 @@ def _stock(x: Array, kernel: Array, *, window: _Window) -> Array:
         window.padding,
         rhs_dilation=window.dilation,
         dimension_numbers=numbers,
+        feature_group_count=window.groups,
         precision=window.precision,
     )
 
 
-def _stock_dx(dy: Array, kernel: Array, *, window: _Window) -> Array:
-    shape = jax.ShapeDtypeStruct((dy.shape[0], *window.inputs, kernel.shape[-2]), dy.dtype)
-    (dx,) = jax.linear_transpose(lambda x: _stock(x, kernel, window=window), shape)(dy)
-    return dx
+def _transposed_dx(form: Callable[..., Array], dy: Array, kernel: Array, *, window: _Window) -> Array:
+    shape = (dy.shape[0], *window.inputs, kernel.shape[-2] * window.groups)
+    transpose = jax.linear_transpose(
+        lambda x: form(x, kernel, window=window), jax.ShapeDtypeStruct(shape, dy.dtype)
+    )
+    return transpose(dy)[0]
 
 
-def _stock_dkernel(x: Array, dy: Array, *, window: _Window) -> Array:
-    shape = jax.ShapeDtypeStruct((*window.size, x.shape[-1], dy.shape[-1]), dy.dtype)
-    (dkernel,) = jax.linear_transpose(lambda kernel: _stock(x, kernel, window=window), shape)(dy)
-    return dkernel
+def _transposed_dkernel(form: Callable[..., Array], x: Array, dy: Array, *, window: _Window) -> Array:
+    shape = (*window.size, x.shape[-1] // window.groups, dy.shape[-1])
+    transpose = jax.linear_transpose(
+        lambda kernel: form(x, kernel, window=window), jax.ShapeDtypeStruct(shape, dy.dtype)
+    )
+    return transpose(dy)[0]
+
+
+def _grouped(x: Array, kernel: Array, *, window: _Window) -> Array:
+    dtype, depth, groups = x.dtype, kernel.shape[-2], window.groups
+    x = _padded(x, window)
+    kernel = kernel.reshape(-1, depth, groups, kernel.shape[-1] // groups)
+    taps = [dict(enumerate(tap)) for tap in product(*map(range, window.size))]
+    if depth * kernel.shape[-1] <= _MOST_PAIRS:
+        wide = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32  # sums, as those of a product of matrices
+        x, kernel = x.astype(wide), kernel.astype(wide)
+        channels = [x[..., c::depth] for c in range(depth)]  # the c-th of each group
+
+        def feature(weights: Array) -> Array:
+            each = weights.reshape(-1, *(1,) * (x.ndim - 1), groups)
+            parts = zip(product(taps, channels), each, strict=True)
+            return reduce(jnp.add, (_tap(x, window, tap) * weight for (tap, x), weight in parts))
+
+        y = jnp.stack([feature(kernel[..., k]) for k in range(kernel.shape[-1])], -1).astype(dtype)
+    else:
+        rows = jnp.stack([_tap(x, window, tap) for tap in taps])
+        rows = rows.reshape(*rows.shape[:-1], groups, depth)
+        y = jnp.einsum("t...gc,tcgk->...gk", rows, kernel, precision=window.precision)
+    return y.reshape(*y.shape[:-2], -1)
 
 
 def _product(x: Array, kernel: Array, *, window: _Window) -> Array:
@@ -213,9 +260,7 @@ def _split(x: Array, pieces: int) -> Array:
 
 def _patches(x: Array, window: _Window) -> Array:
     """Lay out the input under each position of the kernel as a row: [B, *spatial, C] -> [B * outputs, taps * C]."""
-    zero = jnp.zeros((), x.dtype)
-    x = lax.pad(x, zero, [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)])
-    axes = range(len(window.size))
+    x, axes = _padded(x, window), range(len(window.size))
     if x.shape[-1] == 1:
         # One axis after the other, the last first: with one channel the copies are single numbers, and 10 cost less
         # than 25 (5x5 kernel on 28x28, batch 128; patches and both products: 3.9 ms against 6.0 ms). With more
@@ -226,6 +271,11 @@ def _patches(x: Array, window: _Window) -> Array:
         taps = product(*(range(size) for size in window.size))
         x = jnp.concatenate([_tap(x, window, dict(zip(axes, tap, strict=True))) for tap in taps], -1)
     return x.reshape(-1, x.shape[-1])
+
+
+def _padded(x: Array, window: _Window) -> Array:
+    edges = [(0, 0, 0), *((low, high, 0) for low, high in window.padding), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), edges)
 
 
 def _tap(x: Array, window: _Window, taps: dict[int, int]) -> Array:

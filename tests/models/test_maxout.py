@@ -2,8 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
-from flax import nnx
 
 from dltrain.engine.state import split_module
 from dltrain.models.maxout import Maxout
@@ -55,8 +53,3 @@ def test_dropout_stands_after_each_hidden_layer(filled):
     model.dropout = lambda x, rngs: (calls.append(x.shape), x)[1]
     jax.eval_shape(lambda: model(X, mask=None, rngs=None))
     assert calls == [(7, 4), (7, 5)]
-
-
-def test_a_unit_without_an_affine_map_is_refused():
-    with pytest.raises(ValueError, match="pieces=0: a unit needs at least one affine map"):
-        Maxout(spec=REGRESSION, rngs=nnx.Rngs(0), pieces=0)

@@ -29,8 +29,9 @@ def values_and_gradients(cases, data, quick):
     """Return (y, dx, dkernel) of ours and of lax for each case, from one program, which compiles in less time."""
 
     def run(convolution, case, x, kernel):
-        _, _, strides, padding, dilation = case
+        _, _, strides, padding, dilation, groups = case
         given = {"rhs_dilation": dilation, "dimension_numbers": NUMBERS[len(strides)]}
+        given["feature_group_count"] = groups
         y, pull = jax.vjp(lambda x, kernel: convolution(x, kernel, strides, padding, **given), x, kernel)
         return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
 
@@ -67,9 +68,13 @@ def cases(draw):
     if padding is pairs:
         assume(all(s + min(p, 0) + min(q, 0) > 0 for s, (p, q) in zip(size, pairs, strict=True)))
         assume(all(s + p + q >= r for s, (p, q), r in zip(size, pairs, reached, strict=True)))
-    channels, features = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    shape = (draw(st.integers(1, 3)), *size, channels)
-    return shape, (*window, channels, features), strides, padding, dilation
+    channels, features, groups = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from((1, 1, 2, 3))),
+    )
+    shape = (draw(st.integers(1, 3)), *size, channels * groups)
+    return shape, (*window, channels, features * groups), strides, padding, dilation, groups
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,10 +94,13 @@ def test_values_and_gradients_are_those_of_lax_in_hundreds_of_shapes(dtype, draw
 def test_chosen_cases_agree_with_lax(agree, quick):
     check_cases(
         [
-            ((4, 14, 14, 1), (5, 5, 1, 6), (1, 1), "VALID", None),
-            ((2, 8, 8, 3), (3, 3, 3, 4), (1, 1), "SAME", None),
-            ((2, 9, 7, 2), (3, 2, 2, 4), (2, 3), ((2, 1), (0, 3)), (2, 1)),
-            ((2, 5, 4, 6, 2), (2, 3, 2, 2, 3), (1, 2, 1), "SAME", (1, 1, 2)),
+            ((4, 14, 14, 1), (5, 5, 1, 6), (1, 1), "VALID", None, 1),
+            ((2, 8, 8, 3), (3, 3, 3, 4), (1, 1), "SAME", None, 1),
+            ((2, 9, 7, 2), (3, 2, 2, 4), (2, 3), ((2, 1), (0, 3)), (2, 1), 1),
+            ((2, 5, 4, 6, 2), (2, 3, 2, 2, 3), (1, 2, 1), "SAME", (1, 1, 2), 1),
+            ((2, 8, 7, 6), (3, 3, 1, 12), (2, 1), "SAME", None, 6),
+            ((2, 8, 7, 6), (3, 3, 2, 6), (1, 1), ((2, 1), (0, 3)), (2, 1), 3),
+            ((2, 8, 7, 6), (3, 2, 3, 8), (1, 2), "VALID", None, 2),
         ],
         "float64",
         agree,
@@ -111,7 +119,6 @@ def test_an_nnx_layer_takes_it_and_gives_the_same_result():
 @pytest.mark.parametrize(
     ("kernel_shape", "options"),
     [
-        ((3, 3, 1, 8), dict(feature_group_count=4, dimension_numbers=NUMBERS[2])),
         ((3, 3, 4, 8), dict(padding=((1, 1), (0, 2)), lhs_dilation=(2, 1), dimension_numbers=NUMBERS[2])),
         ((3, 3, 4, 8), dict(preferred_element_type=jnp.float32, dimension_numbers=NUMBERS[2])),
         ((8, 6, 2, 2), dict()),
@@ -126,13 +133,15 @@ def test_what_the_patches_do_not_cover_is_left_to_lax(kernel_shape, options):
 
 
 def loss(x, kernel):
-    y = conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS[2])
+    groups = x.shape[-1] // kernel.shape[-2]
+    y = conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS[2], feature_group_count=groups)
     return jnp.sum(y**2)
 
 
+@pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_other_platforms_get_the_stock_convolution(platform):
-    x, kernel = arrays((2, 6, 6, 3), (3, 3, 3, 4))
+def test_other_platforms_get_the_stock_convolution(platform, channels):
+    x, kernel = arrays((2, 6, 6, 3), (3, 3, channels, 6))
     traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert text.count("stablehlo.convolution") == 3  # forward, dx, dkernel
@@ -185,6 +194,16 @@ def test_the_gradient_can_be_differentiated_again():
 
     ours, theirs = penalty(conv_general_dilated), penalty(lax.conv_general_dilated)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * float(jnp.abs(theirs).max()))
+
+
+def test_groups_of_bfloat16_are_summed_in_float32():
+    x, kernel = arrays((4, 12, 12, 4), (3, 3, 1, 4), dtype="bfloat16")
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    for ours, exact in zip(gradient(x, kernel), gradient(*map(jnp.float32, (x, kernel))), strict=True):
+        assert ours.dtype == jnp.bfloat16
+        np.testing.assert_allclose(
+            ours.astype(jnp.float32), exact, rtol=0, atol=2**-7 * float(jnp.abs(exact).max())
+        )
 
 
 def test_vmap_over_kernels_gives_each_lane_its_own_result():
