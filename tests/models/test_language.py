@@ -22,7 +22,7 @@ WORDS = {  # what is typed; by how many nats a letter the loss must be below tha
 
 @pytest.fixture(scope="module")
 def pairs_loss():
-    """The mean of `-log p(next | this)`, p counted over the training windows, each pair once more than it was seen."""
+    """The mean of `-log p(next | this)`, p counted over the training windows, each pair once more than seen."""
     if not TEXT.exists():
         pytest.skip("tinyshakespeare is not at hand")
     source = Characters(str(TEXT), test=0.1)
