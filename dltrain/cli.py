@@ -31,6 +31,7 @@ from dltrain.config.words import Words, commands, no_command, take_apart
 from dltrain.engine.files import hide
 from dltrain.errors import (
     FOREIGN,
+    NO_ONE_ASKED,
     ConfigError,
     DiskError,
     DltrainError,
@@ -62,9 +63,10 @@ def main(argv: list[str] | None = None) -> int:
     owned = argv is None  # the process, which ends with this command line
     if owned:
         signal.signal(signal.SIGINT, _interrupt)
-        sys.unraisablehook, foreign = _raised_elsewhere, logging.getLogger(FOREIGN)
-        foreign.addHandler(logging.NullHandler())  # outside a run's folder it goes nowhere
-        foreign.propagate = False
+        sys.unraisablehook = _raised_elsewhere
+        for foreign in map(logging.getLogger, (FOREIGN, NO_ONE_ASKED)):
+            foreign.addHandler(logging.NullHandler())  # outside a run's folder it goes nowhere
+            foreign.propagate = False
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         sys.stdout.reconfigure(errors="replace")  # our own text has ≥ and ²
     argv = sys.argv[1:] if argv is None else argv

@@ -238,6 +238,14 @@ def unoptimised(request: pytest.FixtureRequest) -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(scope="module")
+def quickly_compiled() -> Iterator[None]:
+    """As `unoptimised`, for a whole file and what its tests share."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what is drawn at the end: half of a short run's time. Those of `digits_run` are looked at."""

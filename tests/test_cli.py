@@ -215,6 +215,14 @@ def test_a_failure_ends_with_its_code_and_without_traceback(
     assert "Traceback" not in err
 
 
+def test_what_a_library_raises_after_the_command_is_not_printed() -> None:
+    """Of several tasks that a full disk ends, one is reported; the others are found by the interpreter's end."""
+    code = "import sys; from dltrain.cli import main; sys.argv = ['dltrain', '--version']; main()"
+    late = "import logging; logging.getLogger('asyncio').error('late')"
+    line = [sys.executable, "-c", f"{code}; {late}"]
+    assert subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stderr == ""
+
+
 class _Fake:
     """Stands in for the command train: fails by its seed, and records what it was given."""
 

@@ -48,6 +48,7 @@ NEEDS = {  # what a choice, of several together the first, needs beside itself t
     "loss=gan": ("model=gan",),
     "metrics=adversarial": ("model=gan",),
     "loss=contrastive_divergence": ("model=rbm",),
+    "model=resnet18": ("model.blocks=[1,1,1,1]",),  # one of two equal ones
     "model=lenet": ("model.padding=same",),  # 8x8 digits are too small for two 5x5 blocks
 }
 

@@ -16,7 +16,15 @@ from typing import IO, Any
 
 from dltrain.engine.files import hide, replace_text, writing
 from dltrain.engine.memory import shown
-from dltrain.errors import FOREIGN, CheckpointError, ConfigError, DataError, DiskError, LockedError
+from dltrain.errors import (
+    FOREIGN,
+    NO_ONE_ASKED,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DiskError,
+    LockedError,
+)
 
 
 class RunFolder:
@@ -125,7 +133,8 @@ class RunFolder:
         """Write the traceback of a failure, and what other libraries log, to train.log and not to the terminal."""
         import absl.logging  # Orbax's words; who asks for its logger by name before spoils it
 
-        handler, loggers = _Kept(self), (absl.logging.get_absl_logger(), logging.getLogger(FOREIGN))
+        handler = _Kept(self)
+        loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, (FOREIGN, NO_ONE_ASKED))
         before = [logger.propagate for logger in loggers]
         for logger in loggers:
             logger.addHandler(handler)

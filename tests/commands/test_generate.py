@@ -11,6 +11,8 @@ from dltrain.engine.folder import existing
 from dltrain.program import Program
 from dltrain.training import restored
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 WORDS = ("data=small_captions", "model=captioner", "model.channels=[8]", "model.dense=[]", "model.hidden=32")
 LEARNING = ("epochs=3", "optim.learning_rate=0.01", "data.scale=unit", "quiet=true")
 

@@ -10,6 +10,8 @@ from tensorboard.util import tensor_util
 
 from dltrain.report.sampling import SHOWN, keep
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 RBM = ("data=digits", "model=rbm", "model.widths=[40]", "model.sweeps=20", "optim.learning_rate=0.05", "epochs=4")
 GAN = ("data=iris", "model=gan", "model.widths=[8]", "epochs=1")
 

@@ -10,6 +10,8 @@ from tensorboard.util import tensor_util
 
 from dltrain.engine import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 VERSE = "a rose, is a rose (is it?)\n"
 WORDS = ("data=characters", "data.path=verse.txt", "data.length=20", "data.stride=3", "batch_size=32")
 LEARNING = ("optim.learning_rate=0.02", "epochs=6", "eval_every=3ep", "output_dir=run", "quiet=true")

@@ -21,7 +21,7 @@ from dltrain.program import Program
 
 IRIS = ("data=iris", "model=linear", "quiet=true", "output_dir=run")
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "quickly_compiled")
 
 
 def rows(folder) -> list[dict]:

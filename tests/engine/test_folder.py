@@ -1,5 +1,7 @@
 """The run folder: one run, one process; what another run left is neither used nor lost by accident."""
 
+import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -122,8 +124,16 @@ def test_a_failure_is_kept_in_the_log_and_gives_the_folder_back(tmp_path):
     folder.release()
 
 
+async def leave_a_task_that_fails():
+    async def fail():
+        raise ValueError("a task failed, too")
+
+    asyncio.get_running_loop().create_task(fail())
+    await asyncio.sleep(0)
+
+
 def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsys, caplog, monkeypatch):
-    """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own."""
+    """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own; asyncio, late."""
     import absl.logging
 
     from dltrain import cli
@@ -138,8 +148,11 @@ def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsy
         thread = threading.Thread(target=cli._raised_elsewhere, args=(raised,))
         thread.start()
         thread.join()
+        asyncio.run(leave_a_task_that_fails())
+        gc.collect()
     text = folder.log.read_text()
     assert "cannot write ${oc.env:TOKEN_OF_MINE}" in text and "ValueError: No space left" in text
+    assert "ValueError: a task failed, too" in text
     assert "all is well" not in text and capsys.readouterr().err == ""
     assert caplog.records == []  # which hears what is passed on
     before = folder.log.read_text()

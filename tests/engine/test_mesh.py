@@ -91,11 +91,10 @@ STREAMED = ["model.widths=[64]", "model.dropout=0.3", "batch_size=104", "optim.a
 
 
 def test_losses_do_not_depend_on_the_number_of_devices(tmp_path):
-    check_same(losses_of(on_meshes(CNN, ("1", "4", "2x2")), tmp_path), large=1)
-
-
-def test_nor_with_dropout_accumulation_and_a_streamed_feed(tmp_path):
-    check_same(losses_of(on_meshes(STREAMED, ("1", "2", "2x2")), tmp_path), large=1)
+    nets = {"cnn": on_meshes(CNN, ("1", "4", "2x2")), "streamed": on_meshes(STREAMED, ("1", "2"))}
+    found = losses_of({f"{net} {name}": words for net, of in nets.items() for name, words in of.items()}, tmp_path)
+    for net, of in nets.items():
+        check_same({name: found[f"{net} {name}"] for name in of}, large=1)
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from dltrain.errors import ConfigError
 from dltrain.plan import make_plan
 from dltrain.program import Program
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 GAME = (
     "data=iris",
     "model=gan",

@@ -11,6 +11,8 @@ from dltrain.engine.precision import PRECISIONS, norm
 from dltrain.plan import make_plan
 from dltrain.program import Program
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 WORDS = ("data=iris", "model.widths=[8]", "model.norm=batch", "model.dropout=0.1", "steps=12", "log_every=1")
 
 

@@ -27,7 +27,7 @@ MODELS = {
     "locally connected": lambda **given: LocallyConnected((2,), norm=Norm.BATCH, dense=(), **given),
     "maxout": lambda **given: Maxout((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
     "resnet": lambda **given: ResNet((2, 3), (1, 1), **given),
-    "lstm": lambda **given: LSTM(3, layers=2, bidirectional=True, **given),
+    "lstm": lambda **given: LSTM(3, bidirectional=True, **given),
     "transformer": lambda **given: Transformer(2, 1, 4, 4, **given),
 }
 
