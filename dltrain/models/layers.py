@@ -33,8 +33,9 @@ def make_norm(norm: Norm, width: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm | nnx.
 def check_sizes(**sizes: int | Sequence[int]) -> None:
     """Raise ValueError unless all sizes of a model's arguments are 1 at least."""
     for name, given in sizes.items():
-        if min(given if isinstance(given, Sequence) else [given], default=1) < 1:
-            raise ValueError(f"{name}={given}: must be 1 at least")
+        each = [*given] if isinstance(given, Sequence) else [given]
+        if min(each, default=1) < 1:
+            raise ValueError(f"{name}={each if isinstance(given, Sequence) else given}: must be 1 at least")
 
 
 def rematerialised(block: Callable[..., Any], wanted: bool) -> Callable[..., Any]:

@@ -93,5 +93,5 @@ def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():
         build(2, 2, padding=Padding.VALID, kernel=5)
     with pytest.raises(ValueError, match="pool_stride=0: must be 1 at least"):
         build(2, pool_stride=0)
-    with pytest.raises(ValueError, match=r"channels=\(2, 0\): must be 1 at least"):
+    with pytest.raises(ValueError, match=r"channels=\[2, 0\]: must be 1 at least"):
         build(2, 0)
