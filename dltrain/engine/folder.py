@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import time
 import traceback
 from collections.abc import Generator, Mapping
 from datetime import datetime
@@ -25,6 +26,8 @@ from dltrain.errors import (
     DiskError,
     LockedError,
 )
+
+_TO_SIGN = 1.0  # seconds that whoever has just locked a folder is given to write who it is
 
 
 class RunFolder:
@@ -54,15 +57,21 @@ class RunFolder:
         """Take the folder for this process, or raise LockedError naming the holder; the dead hold no lock."""
         with writing(self.path / "lock"):
             handle = (self.path / "lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            holder = handle.read().strip() or "unknown"
-            handle.close()
-            raise LockedError(
-                f"{self.path} is in use by process {holder}; wait for it, or choose another output_dir"
-            ) from None
+        holder, until = "", time.monotonic() + _TO_SIGN
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                handle.seek(0)
+                holder = handle.read().strip()
+            if holder or time.monotonic() > until:
+                handle.close()
+                raise LockedError(
+                    f"{self.path} is in use by process {holder or 'unknown'}; wait for it, or choose another "
+                    "output_dir"
+                )
+            time.sleep(0.01)
         handle.seek(0)
         self.died = handle.read().strip()
         handle.truncate(0)

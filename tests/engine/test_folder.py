@@ -1,6 +1,7 @@
 """The run folder: one run, one process; what another run left is neither used nor lost by accident."""
 
 import asyncio
+import fcntl
 import gc
 import os
 import subprocess
@@ -59,6 +60,27 @@ def make_run(path):
     for file in (folder.config, folder.overrides, folder.metrics, folder.results, folder.summary, folder.log):
         file.write_text("{}")
     return folder
+
+
+def test_a_holder_that_has_not_signed_yet_is_waited_for(tmp_path):
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        signing = threading.Timer(0.1, lambda: print(4711, file=held, flush=True))
+        signing.start()
+        with pytest.raises(LockedError, match="in use by process 4711;"):
+            RunFolder(tmp_path).lock()
+        signing.join()
+
+
+def test_a_folder_that_is_given_back_meanwhile_is_taken(tmp_path):
+    (tmp_path / "lock").touch()
+    held = (tmp_path / "lock").open("a+")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    threading.Timer(0.1, held.close).start()
+    folder = RunFolder(tmp_path)
+    folder.lock()
+    folder.release()
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):

@@ -82,22 +82,29 @@ class Clean:
     folder: Path
     hash: str
     seconds: float  # of the whole process
+    steps: int
 
 
-def make_clean(cwd: Path, *words: str) -> Clean:
+def make_clean(cwd: Path, steps: int) -> Clean:
     """Train it in a process of its own."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "dltrain", *words, "output_dir=clean"]
+    command = [sys.executable, "-m", "dltrain", *WORDS, f"steps={steps}", "output_dir=clean"]
     subprocess.run(command, cwd=cwd, check=True, timeout=120, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - began
     summary = json.loads((cwd / "clean" / "summary.json").read_text())
-    return Clean(cwd / "clean", summary["hash"], seconds)
+    return Clean(cwd / "clean", summary["hash"], seconds, steps)
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
     """Forty steps with a checkpoint at each."""
-    return make_clean(tmp_path_factory.mktemp("clean"), *WORDS, "steps=40")
+    return make_clean(tmp_path_factory.mktemp("clean"), 40)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """As `clean`, of twelve steps: for what is planted in every test run."""
+    return make_clean(tmp_path_factory.mktemp("short"), 12)
 
 
 def saved_steps(folder: Path) -> list[int]:

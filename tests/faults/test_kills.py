@@ -26,12 +26,12 @@ def go_on(dltrain, saved):
 
 
 @pytest.fixture
-def killed(start, words, clean, rng, count, same, saved, go_on):
-    """`killed(cwd, times)` starts a run, kills it that often, and lets it end; returns its folder."""
+def killed(start, words, rng, count, same, saved, go_on):
+    """`killed(cwd, times, clean)` starts that run, kills it that often, and lets it end; returns its folder."""
 
-    def go(cwd: Path, times: int) -> Path:
+    def go(cwd: Path, times: int, clean) -> Path:
         cwd.mkdir()
-        folder, fresh, done = cwd / "run", (*words, "steps=40", "output_dir=run", "quiet=true"), 0
+        folder, fresh, done = cwd / "run", (*words, f"steps={clean.steps}", "output_dir=run", "quiet=true"), 0
         command = fresh
         while done < times:
             process = start(*command, cwd=cwd)
@@ -39,7 +39,7 @@ def killed(start, words, clean, rng, count, same, saved, go_on):
                 before = saved(folder)
                 while process.poll() is None and saved(folder) == before:
                     time.sleep(0.002)
-                time.sleep(rng.uniform(0, 0.35 * clean.seconds))
+                time.sleep(rng.uniform(0, 0.009 * clean.steps * clean.seconds))  # forty are a third of it
             else:
                 time.sleep(rng.uniform(0, 1.2 * clean.seconds))
             if process.poll() is not None:  # it was faster
@@ -76,8 +76,8 @@ def _last_step(folder: Path) -> int:
 
 
 @pytest.mark.timeout(120)
-def test_three_kills_at_random_instants_lose_nothing(killed, tmp_path):
-    killed(tmp_path / "a", 3)
+def test_three_kills_at_random_instants_lose_nothing(killed, short, tmp_path):
+    killed(tmp_path / "a", 3, short)
 
 
 @pytest.mark.faults
@@ -85,7 +85,7 @@ def test_three_kills_at_random_instants_lose_nothing(killed, tmp_path):
 def test_kills_at_random_instants_lose_nothing(killed, tries, tmp_path, clean):
     left = tries(100)
     while left > 0:
-        folder = killed(tmp_path / str(left), min(5, left))
+        folder = killed(tmp_path / str(left), min(5, left), clean)
         left -= 5
         if left > 0:
             shutil.rmtree(folder.parent)
