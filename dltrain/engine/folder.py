@@ -65,7 +65,7 @@ class RunFolder:
             except BlockingIOError:
                 handle.seek(0)
                 holder = handle.read().strip()
-            if holder or time.monotonic() > until:
+            if _lives(holder) or time.monotonic() > until:
                 handle.close()
                 raise LockedError(
                     f"{self.path} is in use by process {holder or 'unknown'}; wait for it, or choose another "
@@ -164,6 +164,17 @@ class RunFolder:
         with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
             config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
+
+
+def _lives(process: str) -> bool:
+    """Tell whether a process of that number is there; what a dead one left in a lock is about to be replaced."""
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:  # of another user
+        return True
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    return True
 
 
 class _Kept(logging.Handler):

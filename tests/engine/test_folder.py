@@ -62,15 +62,29 @@ def make_run(path):
     return folder
 
 
-def test_a_holder_that_has_not_signed_yet_is_waited_for(tmp_path):
-    (tmp_path / "lock").touch()
+@pytest.mark.parametrize("left", ["", "999999999\n"], ids=["empty", "of a dead process"])
+def test_a_holder_that_has_not_signed_yet_is_waited_for(left, tmp_path):
+    (tmp_path / "lock").write_text(left)
+
+    def sign():
+        held.truncate(0)
+        print(os.getpid(), file=held, flush=True)
+
     with (tmp_path / "lock").open("a+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        signing = threading.Timer(0.1, lambda: print(4711, file=held, flush=True))
+        signing = threading.Timer(0.1, sign)
         signing.start()
-        with pytest.raises(LockedError, match="in use by process 4711;"):
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()};"):
             RunFolder(tmp_path).lock()
         signing.join()
+
+
+def test_a_holder_that_never_signs_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("dltrain.engine.folder._TO_SIGN", 0.02)
+    with (tmp_path / "lock").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match="in use by process unknown;"):
+            RunFolder(tmp_path).lock()
 
 
 def test_a_folder_that_is_given_back_meanwhile_is_taken(tmp_path):
