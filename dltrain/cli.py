@@ -31,7 +31,7 @@ from dltrain.config.words import Words, commands, no_command, take_apart
 from dltrain.engine.files import hide
 from dltrain.errors import (
     FOREIGN,
-    NO_ONE_ASKED,
+    OTHERS,
     ConfigError,
     DiskError,
     DltrainError,
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     if owned:
         signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook = _raised_elsewhere
-        for foreign in map(logging.getLogger, (FOREIGN, NO_ONE_ASKED)):
+        for foreign in map(logging.getLogger, OTHERS):
             foreign.addHandler(logging.NullHandler())  # outside a run's folder it goes nowhere
             foreign.propagate = False
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):

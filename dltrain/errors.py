@@ -5,7 +5,7 @@ stderr without a traceback, which goes to `train.log`.
 """
 
 FOREIGN = "dltrain.foreign"  # the logger of what threads of other libraries raise
-NO_ONE_ASKED = "asyncio"  # the logger of what Orbax's tasks raise when another has failed already
+OTHERS = (FOREIGN, "asyncio")  # and what Orbax's tasks raise when another has failed already: for train.log only
 
 
 class DltrainError(Exception):

@@ -17,15 +17,7 @@ from typing import IO, Any
 
 from dltrain.engine.files import hide, replace_text, writing
 from dltrain.engine.memory import shown
-from dltrain.errors import (
-    FOREIGN,
-    NO_ONE_ASKED,
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DiskError,
-    LockedError,
-)
+from dltrain.errors import OTHERS, CheckpointError, ConfigError, DataError, DiskError, LockedError
 
 _TO_SIGN = 1.0  # seconds that whoever has just locked a folder is given to write who it is
 
@@ -143,7 +135,7 @@ class RunFolder:
         import absl.logging  # Orbax's words; who asks for its logger by name before spoils it
 
         handler = _Kept(self)
-        loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, (FOREIGN, NO_ONE_ASKED))
+        loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, OTHERS)
         before = [logger.propagate for logger in loggers]
         for logger in loggers:
             logger.addHandler(handler)

@@ -108,8 +108,15 @@ def conv_general_dilated(
             reached = [(k - 1) * d + 1 for k, d in zip(rhs.shape[:-2], dilation, strict=True)]
             padding = lax.padtype_to_pads(lhs.shape[1:-1], reached, window_strides, padding)
         pads = tuple((int(low), int(high)) for low, high in padding)
-        sizes, groups = (rhs.shape[:-2], lhs.shape[1:-1]), feature_group_count
-        window = _Window(sizes[0], tuple(window_strides), pads, dilation, sizes[1], groups, precision)
+        window = _Window(
+            size=rhs.shape[:-2],
+            strides=tuple(window_strides),
+            padding=pads,
+            dilation=dilation,
+            inputs=lhs.shape[1:-1],
+            groups=feature_group_count,
+            precision=precision,
+        )
         if lhs.size and rhs.size and min(window.outputs) > 0:
             return _conv(lhs, rhs, window)
     return lax.conv_general_dilated(
@@ -200,7 +207,7 @@ def _transposed_dkernel(form: Callable[..., Array], x: Array, dy: Array, *, wind
 
 def _grouped(x: Array, kernel: Array, *, window: _Window) -> Array:
     dtype, depth, groups = x.dtype, kernel.shape[-2], window.groups
-    x = _padded(x, window)
+    x, pieces = _padded(x, window), _pieces(x.shape, dtype, window)
     kernel = kernel.reshape(-1, depth, groups, kernel.shape[-1] // groups)
     taps = [dict(enumerate(tap)) for tap in product(*map(range, window.size))]
     if depth * kernel.shape[-1] <= _MOST_PAIRS:
@@ -215,9 +222,14 @@ def _grouped(x: Array, kernel: Array, *, window: _Window) -> Array:
 
         y = jnp.stack([feature(kernel[..., k]) for k in range(kernel.shape[-1])], -1).astype(dtype)
     else:
-        rows = jnp.stack([_tap(x, window, tap) for tap in taps])
-        rows = rows.reshape(*rows.shape[:-1], groups, depth)
-        y = jnp.einsum("t...gc,tcgk->...gk", rows, kernel, precision=window.precision)
+
+        def convolve(x: Array) -> Array:
+            rows = jnp.stack([_tap(x, window, tap) for tap in taps])
+            rows = rows.reshape(*rows.shape[:-1], groups, depth)
+            return jnp.einsum("t...gc,tcgk->...gk", rows, kernel, precision=window.precision)
+
+        y = convolve(x) if pieces == 1 else lax.map(convolve, _split(x, pieces))
+        y = y.reshape(-1, *y.shape[-2 - len(window.size) :])
     return y.reshape(*y.shape[:-2], -1)
 
 

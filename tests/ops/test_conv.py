@@ -168,8 +168,9 @@ def test_patches_are_built_once_for_forward_and_backward():
     assert len(re.findall(r"= \S+ concatenate\(", text)) == 1
 
 
-def test_large_patches_are_built_in_pieces_and_not_kept(monkeypatch):
-    x, kernel = arrays((6, 16, 16, 4), (3, 3, 4, 2))
+@pytest.mark.parametrize("shapes", [((6, 16, 16, 4), (3, 3, 4, 2)), ((6, 16, 16, 6), (3, 3, 3, 4))])
+def test_large_patches_are_built_in_pieces_and_not_kept(shapes, monkeypatch):
+    x, kernel = arrays(*shapes)
     patches = x.size * 9 * 4
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
     whole, expected = gradient.lower(x, kernel).compile(), gradient(x, kernel)
