@@ -11,7 +11,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from jax import lax
 
-from dltrain.ops.conv import conv_general_dilated
+from dltrain.ops.conv import _LEAST_CHANNELS, conv_general_dilated
 
 NUMBERS = {1: ("NHC", "HIO", "NHC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NHWDC", "HWDIO", "NHWDC")}
 DTYPES = ("float32", "float64")
@@ -59,7 +59,10 @@ def cases(draw):
     def each(low, high):
         return tuple(draw(st.integers(low, high)) for _ in range(n))
 
+    tiles = n == 2 and draw(st.sampled_from((True, False, False)))
     size, window, strides, dilation = each(1, 9), each(1, 4), each(1, 3), each(1, 2)
+    if tiles:
+        window, strides, dilation = (3, 3), (1, 1), (1, 1)
     pairs = tuple((draw(st.integers(-1, 3)), draw(st.integers(-1, 3))) for _ in range(n))
     padding = draw(st.sampled_from(("SAME", "VALID", "SAME_LOWER", pairs)))
     reached = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
@@ -68,11 +71,9 @@ def cases(draw):
     if padding is pairs:
         assume(all(s + min(p, 0) + min(q, 0) > 0 for s, (p, q) in zip(size, pairs, strict=True)))
         assume(all(s + p + q >= r for s, (p, q), r in zip(size, pairs, reached, strict=True)))
-    channels, features, groups = (
-        draw(st.integers(1, 3)),
-        draw(st.integers(1, 3)),
-        draw(st.sampled_from((1, 1, 2, 3))),
-    )
+    least = _LEAST_CHANNELS if tiles else 1
+    channels, features = draw(st.integers(least, least + 2)), draw(st.integers(least, least + 2))
+    groups = 1 if tiles else draw(st.sampled_from((1, 1, 2, 3)))
     shape = (draw(st.integers(1, 3)), *size, channels * groups)
     return shape, (*window, channels, features * groups), strides, padding, dilation, groups
 
@@ -101,6 +102,8 @@ def test_chosen_cases_agree_with_lax(agree, quick):
             ((2, 8, 7, 6), (3, 3, 1, 12), (2, 1), "SAME", None, 6),
             ((2, 8, 7, 6), (3, 3, 2, 6), (1, 1), ((2, 1), (0, 3)), (2, 1), 3),
             ((2, 8, 7, 6), (3, 2, 3, 8), (1, 2), "VALID", None, 2),
+            ((2, 7, 8, 8), (3, 3, 8, 9), (1, 1), "SAME", None, 1),
+            ((2, 7, 6, 9), (3, 3, 9, 8), (1, 1), ((3, -1), (0, 2)), None, 1),
         ],
         "float64",
         agree,
@@ -138,10 +141,10 @@ def loss(x, kernel):
     return jnp.sum(y**2)
 
 
-@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize(("channels", "depth"), [(3, 3), (3, 1), (8, 8)])
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_other_platforms_get_the_stock_convolution(platform, channels):
-    x, kernel = arrays((2, 6, 6, 3), (3, 3, channels, 6))
+def test_other_platforms_get_the_stock_convolution(platform, channels, depth):
+    x, kernel = arrays((2, 6, 6, channels), (3, 3, depth, 9))
     traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert text.count("stablehlo.convolution") == 3  # forward, dx, dkernel
@@ -163,12 +166,36 @@ def test_an_unused_input_gradient_costs_nothing():
     assert products(compiled_text((0, 1), *shapes)) == 2 + 3  # and one for each column of the kernel
 
 
+@pytest.mark.parametrize("shapes", [((4, 8, 8, 8), (3, 3, 8, 9)), ((4, 7, 7, 8), (3, 3, 8, 8))])
+def test_wide_3x3_kernels_take_tiles(shapes):
+    assert products(compiled_text(1, *shapes)) == 2 * 16
+    assert products(compiled_text((0, 1), *shapes)) == 3 * 16
+
+
+@pytest.mark.parametrize(
+    ("shapes", "dtype"),
+    [
+        (((4, 8, 8, 7), (3, 3, 7, 8)), "float32"),  # few channels
+        (((4, 8, 8, 8), (3, 3, 8, 7)), "float32"),  # few features
+        (((4, 8, 1, 8), (3, 3, 8, 8)), "float32"),  # half of each tile would lie outside
+        (((4, 8, 8, 8), (3, 3, 8, 8)), "bfloat16"),  # the sums of a tile would lose digits
+        (((4, 8, 8, 8), (2, 3, 8, 8)), "float32"),
+    ],
+)
+def test_other_kernels_take_patches(shapes, dtype):
+    text = jax.jit(loss).lower(*arrays(*shapes, dtype=dtype)).compile().as_text()
+    assert products(text) == 1
+
+
 def test_patches_are_built_once_for_forward_and_backward():
     text = compiled_text(1, (4, 8, 8, 6), (3, 3, 6, 5))
     assert len(re.findall(r"= \S+ concatenate\(", text)) == 1
 
 
-@pytest.mark.parametrize("shapes", [((6, 16, 16, 4), (3, 3, 4, 2)), ((6, 16, 16, 6), (3, 3, 3, 4))])
+@pytest.mark.parametrize(
+    "shapes",
+    [((6, 16, 16, 4), (3, 3, 4, 2)), ((6, 16, 16, 6), (3, 3, 3, 4)), ((6, 16, 16, 16), (3, 3, 16, 16))],
+)
 def test_large_patches_are_built_in_pieces_and_not_kept(shapes, monkeypatch):
     x, kernel = arrays(*shapes)
     patches = x.size * 9 * 4
@@ -184,8 +211,9 @@ def test_large_patches_are_built_in_pieces_and_not_kept(shapes, monkeypatch):
     jax.clear_caches()
 
 
-def test_the_gradient_can_be_differentiated_again():
-    x, kernel = arrays((2, 5, 5, 2), (3, 3, 2, 2))
+@pytest.mark.parametrize("channels", [2, _LEAST_CHANNELS])
+def test_the_gradient_can_be_differentiated_again(channels):
+    x, kernel = arrays((2, 5, 5, channels), (3, 3, channels, channels))
 
     def penalty(convolution):
         def inner(x, kernel):
