@@ -235,8 +235,9 @@ def test_groups_of_bfloat16_are_summed_in_float32():
         )
 
 
-def test_vmap_over_kernels_gives_each_lane_its_own_result():
-    x, kernels = arrays((2, 5, 5, 2), (3, 3, 3, 2, 4))
+@pytest.mark.parametrize("channels", [2, _LEAST_CHANNELS])
+def test_vmap_over_kernels_gives_each_lane_its_own_result(channels):
+    x, kernels = arrays((2, 5, 5, channels), (3, 3, 3, channels, 2 * channels))
     gradient = jax.grad(loss, argnums=1)
     gradients, alone = jax.jit(jax.vmap(gradient, in_axes=(None, 0))), jax.jit(gradient)
     for kernel, found in zip(kernels, gradients(x, kernels), strict=True):
