@@ -26,29 +26,34 @@ def arrays(*shapes, dtype="float32", seed=0):
 
 
 def values_and_gradients(cases, data, quick):
-    """Return (y, dx, dkernel) of ours and of lax for each case, from one program, which compiles in less time."""
+    """Return (y, dx, dkernel) of ours and of lax for each case, from one program, which compiles in less time.
+
+    Lax computes in float64 from the same numbers: in float32 XLA (of jax 0.10.2, on a CPU) is wrong about the
+    gradient by a kernel of 1 where the padding is negative (see below).
+    """
 
     def run(convolution, case, x, kernel):
         _, _, strides, padding, dilation, groups = case
         given = {"rhs_dilation": dilation, "dimension_numbers": NUMBERS[len(strides)]}
         given["feature_group_count"] = groups
         y, pull = jax.vjp(lambda x, kernel: convolution(x, kernel, strides, padding, **given), x, kernel)
-        return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+        return y, *pull(jnp.cos(jnp.arange(y.size, dtype="float32")).reshape(y.shape).astype(y.dtype))
 
     def both(data):
-        pair = (conv_general_dilated, lax.conv_general_dilated)
-        return [[run(convolution, case, *x) for convolution in pair] for case, x in zip(cases, data, strict=True)]
+        exact = jax.tree.map(jnp.float64, data)
+        each = zip(cases, data, exact, strict=True)
+        return [(run(conv_general_dilated, c, *x), run(lax.conv_general_dilated, c, *y)) for c, x, y in each]
 
     return jax.tree.map(np.asarray, jax.jit(both, compiler_options=quick)(data))
 
 
 def check_cases(cases, dtype, agree, quick):
-    with jax.enable_x64(dtype == "float64"):
+    with jax.enable_x64(True):
         data = [arrays(*case[:2], dtype=dtype) for case in cases]
         found = values_and_gradients(cases, data, quick)
     for case, (ours, theirs) in zip(cases, found, strict=True):
         for name, a, b in zip(("value", "dx", "dkernel"), ours, theirs, strict=True):
-            assert str(a.dtype) == str(b.dtype) == dtype, case
+            assert str(a.dtype) == dtype, case
             agree(a, b, f"{name} {case}")
 
 
@@ -109,6 +114,19 @@ def test_chosen_cases_agree_with_lax(agree, quick):
         agree,
         quick,
     )
+
+
+def test_a_kernel_of_1_with_negative_padding():
+    """In float32 XLA's own gradient by the kernel is wrong here (jax 0.10.2, CPU)."""
+    x, dy = (np.asarray(array) for array in arrays((1, 8, 3), (1, 8, 1)))
+    kernel = jnp.zeros((1, 3, 1), jnp.float32)
+    padded = np.concatenate([x[:, 1:], np.zeros_like(x[:, :1])], 1)
+
+    def convolve(kernel):
+        return conv_general_dilated(x, kernel, (1,), ((-1, 1),), dimension_numbers=NUMBERS[1])
+
+    (dkernel,) = jax.vjp(convolve, kernel)[1](dy)
+    np.testing.assert_allclose(dkernel[0], np.einsum("bsc,bsk->ck", padded, dy), rtol=1e-5)
 
 
 def test_an_nnx_layer_takes_it_and_gives_the_same_result():
