@@ -64,7 +64,7 @@ def cases(draw):
     def each(low, high):
         return tuple(draw(st.integers(low, high)) for _ in range(n))
 
-    tiles = n == 2 and draw(st.sampled_from((True, False, False)))
+    tiles = n == 2 and draw(st.sampled_from((False, False, False, True)))
     size, window, strides, dilation = each(1, 9), each(1, 4), each(1, 3), each(1, 2)
     if tiles:
         window, strides, dilation = (3, 3), (1, 1), (1, 1)
@@ -184,10 +184,10 @@ def test_an_unused_input_gradient_costs_nothing():
     assert products(compiled_text((0, 1), *shapes)) == 2 + 3  # and one for each column of the kernel
 
 
-@pytest.mark.parametrize("shapes", [((4, 8, 8, 8), (3, 3, 8, 9)), ((4, 7, 7, 8), (3, 3, 8, 8))])
-def test_wide_3x3_kernels_take_tiles(shapes):
-    assert products(compiled_text(1, *shapes)) == 2 * 16
-    assert products(compiled_text((0, 1), *shapes)) == 3 * 16
+@pytest.mark.parametrize(("argnums", "count"), [(1, 2 * 16), ((0, 1), 3 * 16)])
+def test_wide_3x3_kernels_take_tiles(argnums, count, quick):
+    traced = jax.jit(jax.grad(loss, argnums=argnums)).lower(*arrays((4, 7, 8, 8), (3, 3, 8, 9)))
+    assert products(traced.compile(compiler_options=quick).as_text()) == count
 
 
 @pytest.mark.parametrize(
