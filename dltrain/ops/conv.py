@@ -228,7 +228,7 @@ def _transposed_dkernel(form: Callable[..., Array], x: Array, dy: Array, *, wind
 
 def _grouped(x: Array, kernel: Array, *, window: _Window) -> Array:
     dtype, depth, groups = x.dtype, kernel.shape[-2], window.groups
-    x, pieces = _padded(x, window), _pieces(x.shape, dtype, window)
+    x = _padded(x, window)
     kernel = kernel.reshape(-1, depth, groups, kernel.shape[-1] // groups)
     taps = [dict(enumerate(tap)) for tap in product(*map(range, window.size))]
     if depth * kernel.shape[-1] <= _MOST_PAIRS:
@@ -249,7 +249,7 @@ def _grouped(x: Array, kernel: Array, *, window: _Window) -> Array:
             rows = rows.reshape(*rows.shape[:-1], groups, depth)
             return jnp.einsum("t...gc,tcgk->...gk", rows, kernel, precision=window.precision)
 
-        y = _mapped(convolve, pieces, x)
+        y = _mapped(convolve, _pieces(x.shape, dtype, window), x)
     return y.reshape(*y.shape[:-2], -1)
 
 
