@@ -33,7 +33,7 @@ def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_coun
     assert (feed[3:] == PADDING).all()
 
 
-def test_streamed_and_resident_training_end_with_one_hash_and_one_evaluation(make_program):
+def test_streamed_and_resident_training_end_with_one_hash_and_one_evaluation(make_program, unoptimised):
     found = []
     for changes in ({}, {"arrays": None}):
         program = make_program(**changes)

@@ -61,8 +61,8 @@ def run_on_four(words: list[str], cwd) -> str:
     return done.stdout
 
 
-def losses_of(cases: dict[str, list[str]], cwd) -> dict[str, dict]:
-    return json.loads(run_on_four(["-c", LOSSES, json.dumps(cases)], cwd).splitlines()[-1])
+def losses_of(cases: dict[str, list[str]], cwd, first: str = "") -> dict[str, dict]:
+    return json.loads(run_on_four(["-c", first + LOSSES, json.dumps(cases)], cwd).splitlines()[-1])
 
 
 MESHES = {"1": "{data: 1}", "2": "{data: 2}", "4": "auto", "2x2": "{data: 2, fsdp: 2}"}
@@ -90,11 +90,20 @@ CNN = ["model=cnn", "model.channels=[4]", "model.dense=[32]", "model.norm=batch"
 STREAMED = ["model.widths=[64]", "model.dropout=0.3", "batch_size=104", "optim.accumulate=2", "data.feed=streamed"]
 
 
-def test_losses_do_not_depend_on_the_number_of_devices(tmp_path):
-    nets = {"cnn": on_meshes(CNN, ("1", "4", "2x2")), "streamed": on_meshes(STREAMED, ("1", "2"))}
-    found = losses_of({f"{net} {name}": words for net, of in nets.items() for name, words in of.items()}, tmp_path)
-    for net, of in nets.items():
-        check_same({name: found[f"{net} {name}"] for name in of}, large=1)
+NETS = {"cnn": on_meshes(CNN, ("1", "2x2")), "streamed": on_meshes(STREAMED, ("1", "4"))}
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """Do both in one process, whose start takes as long as two runs: (the folder with the runs, the losses)."""
+    folder = tmp_path_factory.mktemp("four")
+    cases = {f"{net} {name}": words for net, of in NETS.items() for name, words in of.items()}
+    return folder, losses_of(cases, folder, first=MOVES)
+
+
+def test_losses_do_not_depend_on_the_number_of_devices(four):
+    for net, of in NETS.items():
+        check_same({name: four[1][f"{net} {name}"] for name in of}, large=1)
 
 
 @pytest.mark.slow
@@ -109,7 +118,6 @@ def test_nor_of_a_recurrent_net(tmp_path):
 
 
 MOVES = """
-import sys
 from dltrain.cli import main
 from dltrain.report import finish
 finish._draw = lambda *args: None  # pictures are the same on one device
@@ -121,10 +129,9 @@ for steps, mesh in ((12, "{data: 1, fsdp: 2}"), (20, "{data: 4}"), (26, "{data: 
 """
 
 
-def test_a_checkpoint_moves_from_1_to_2_to_4_devices_and_back(tmp_path):
-    run_on_four(["-c", MOVES], tmp_path)
+def test_a_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
     rows = [
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        [json.loads(line) for line in (four[0] / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("straight", "moved")
     ]
     straight, moved = ({r["step"]: r["loss"] for r in found if r["split"] == "train"} for found in rows)
