@@ -26,7 +26,7 @@ MODELS = {
     "cnn": lambda **given: CNN((3, 2), norm=Norm.BATCH, dense=(5,), **given),
     "locally connected": lambda **given: LocallyConnected((2,), norm=Norm.BATCH, dense=(), **given),
     "maxout": lambda **given: Maxout((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
-    "resnet": lambda **given: ResNet((2,), (1,), **given),
+    "resnet": lambda **given: ResNet((2, 3), (1, 1), **given),
     "lstm": lambda **given: LSTM(3, bidirectional=True, **given),
     "transformer": lambda **given: Transformer(2, 1, 4, 4, **given),
 }
