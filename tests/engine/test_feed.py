@@ -33,19 +33,18 @@ def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_coun
     assert (feed[3:] == PADDING).all()
 
 
-def test_streamed_and_resident_training_end_with_one_hash_and_one_evaluation(make_program, unoptimised):
+def test_streamed_and_resident_training_end_with_one_hash_and_one_evaluation(program, make_program):
     found = []
-    for changes in ({}, {"arrays": None}):
-        program = make_program(**changes)
-        state, step = program.start(), 0
+    for each in (program, make_program(arrays=None)):
+        state, step = each.start(), 0
         for end in (5, 6, 12, 18):
-            feed = program.feed(step, end - step)
-            state, _ = program.chunk(state, program.data, feed, np.int32(end - step))
+            feed = each.feed(step, end - step)
+            state, _ = each.chunk(state, each.data, feed, np.int32(end - step))
             step = end
         leaves = {name: np.asarray(leaf) for name, leaf in named_leaves(state).items()}
-        found.append((state_hash(leaves), program.evaluate(state, "train").scalars))
-        assert program.chunk._cache_size() == program.evaluator.compilations == 1
-        program.close()
+        found.append((state_hash(leaves), each.evaluate(state, "train").scalars))
+        assert each.chunk._cache_size() == each.evaluator.compilations == 1
+        each.close()
     assert found[0] == found[1]
 
 
