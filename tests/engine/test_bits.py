@@ -47,6 +47,7 @@ def trained(program, begin, most: int) -> str:
         state, _ = program.chunk(state, program.data, program.feed(step, n), np.int32(n))
         step += n
     program.close()
+    assert program.chunk._cache_size() == 1
     return state_hash({name: np.asarray(leaf) for name, leaf in named_leaves(state).items()})
 
 

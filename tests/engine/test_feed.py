@@ -9,7 +9,6 @@ import pytest
 
 from dltrain.data.pipeline import PADDING
 from dltrain.engine.feed import ReadAhead, Resident, Streamed
-from dltrain.engine.state import named_leaves, state_hash
 from dltrain.errors import DataError
 
 
@@ -33,19 +32,11 @@ def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_coun
     assert (feed[3:] == PADDING).all()
 
 
-def test_streamed_and_resident_training_end_with_one_hash_and_one_evaluation(program, make_program):
-    found = []
-    for each in (program, make_program(arrays=None)):
-        state, step = each.start(), 0
-        for end in (5, 6, 12, 18):
-            feed = each.feed(step, end - step)
-            state, _ = each.chunk(state, each.data, feed, np.int32(end - step))
-            step = end
-        leaves = {name: np.asarray(leaf) for name, leaf in named_leaves(state).items()}
-        found.append((state_hash(leaves), each.evaluate(state, "train").scalars))
-        assert each.chunk._cache_size() == each.evaluator.compilations == 1
-        each.close()
-    assert found[0] == found[1]
+def test_streamed_and_resident_rows_are_evaluated_to_the_same_numbers(program, make_program):
+    streamed, state = make_program(arrays=None), program.start()
+    assert streamed.evaluate(state, "train").scalars == program.evaluate(state, "train").scalars
+    assert streamed.evaluator.compilations == 1
+    streamed.close()
 
 
 def slow(seconds):
