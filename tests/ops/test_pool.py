@@ -57,7 +57,7 @@ def cases(draw):
 def check_cases(cases, dtype, agree, quick):
     with jax.enable_x64(dtype == "float64"):
         # Few distinct numbers, so that most windows hold a tie: the gradient must then take the first.
-        data = [jnp.asarray(np.random.default_rng(0).integers(-2, 3, case[0]), dtype) for case in cases]
+        data = [np.random.default_rng(0).integers(-2, 3, case[0]).astype(dtype) for case in cases]
         found = values_and_gradients(cases, data, quick)
     for case, (greatest, averages) in zip(cases, found, strict=True):
         for a, b in zip(*greatest, strict=True):
