@@ -229,6 +229,12 @@ def quick() -> dict[str, Any]:
     return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
+@pytest.fixture(scope="session")
+def quick_flags(quick: dict[str, Any]) -> str:
+    """The same as `XLA_FLAGS`, for processes of their own."""
+    return " ".join(f"--{name}={str(value).lower()}" for name, value in quick.items())
+
+
 @pytest.fixture
 def unoptimised(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compile in less time what is run once, to compare values; what trains for long is compiled as for users."""

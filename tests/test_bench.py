@@ -20,12 +20,11 @@ def measure(monkeypatch: pytest.MonkeyPatch):
     return measure
 
 
-def bench(tmp_path: Path, *words: str, without: tuple[str, ...] = ()) -> tuple[str, dict]:
-    """Run it at test size; a module of `without` cannot be found."""
+def bench(tmp_path: Path, flags: str, *words: str, without: tuple[str, ...] = ()) -> tuple[str, dict]:
+    """Run it at test size, compiled with these flags of XLA; a module of `without` cannot be found."""
     environment = dict(os.environ)
     environment.pop("DLTRAIN_DATA", None)
-    # No time is looked at, so what is measured may be compiled sooner and run slower.
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment["XLA_FLAGS"] = flags
     if without:
         (tmp_path / "sitecustomize.py").write_text(
             "import importlib.util as u\nfind = u.find_spec\n"
@@ -46,9 +45,10 @@ def named(found: dict) -> dict[str, str]:
     return {one["what"]: one["why"] for one in found["skipped"]}
 
 
-def test_every_row_of_one_net_is_made_and_a_missing_peer_is_skipped_with_a_word(tmp_path):
+def test_every_row_of_one_net_is_made_and_a_missing_peer_is_skipped_with_a_word(tmp_path, quick_flags):
     text, found = bench(
         tmp_path,
+        quick_flags,
         "--only",
         "mlp",
         "steps",
@@ -114,8 +114,8 @@ def test_only_a_net_leaves_all_sections_and_only_a_section_all_nets(measure):
 
 
 @pytest.mark.slow
-def test_every_section_and_net(tmp_path):
-    _, found = bench(tmp_path)
+def test_every_section_and_net(tmp_path, quick_flags):
+    _, found = bench(tmp_path, quick_flags)
     sections = {row["section"] for row in found["rows"]}
     assert {"steps", "ratio", "share", "safety", "parts", "start", "whole"} <= sections
     nets = {f"{name} (tiny)" for name in ("MLP", "LeNet", "convnet", "LSTM")}
@@ -125,9 +125,9 @@ def test_every_section_and_net(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_first_losses_are_those_of_pytorch(tmp_path):
+def test_the_first_losses_are_those_of_pytorch(tmp_path, quick_flags):
     pytest.importorskip("torch")
-    _, found = bench(tmp_path, "--only", "steps", "eager")
+    _, found = bench(tmp_path, quick_flags, "--only", "steps", "eager")
     apart = [row["median"] for row in found["rows"] if row["program"] == "first loss, off PyTorch's"]
     assert len(apart) == 4
     assert max(apart) < 1e-4

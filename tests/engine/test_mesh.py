@@ -49,20 +49,13 @@ print(json.dumps(found))
 """
 
 
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compiles sooner
-
-
-def run_on_four(words: list[str], cwd) -> str:
-    """Run Python on four devices made of the processor."""
-    flags = f"--xla_force_host_platform_device_count=4 {QUICK}"
-    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, timeout=240, cwd=cwd)
+def on_four(script: str, cases: dict[str, list[str]], cwd, flags: str) -> dict[str, dict]:
+    """Run a script that ends with `LOSSES` on four devices made of the processor."""
+    env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {flags}", "JAX_PLATFORMS": "cpu"}
+    words = [sys.executable, "-c", script, json.dumps(cases)]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=240, cwd=cwd)
     assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def losses_of(cases: dict[str, list[str]], cwd, first: str = "") -> dict[str, dict]:
-    return json.loads(run_on_four(["-c", first + LOSSES, json.dumps(cases)], cwd).splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 MESHES = {"1": "{data: 1}", "2": "{data: 2}", "4": "auto", "2x2": "{data: 2, fsdp: 2}"}
@@ -90,29 +83,6 @@ CNN = ["model=cnn", "model.channels=[4]", "model.dense=[32]", "model.norm=batch"
 STREAMED = ["model.widths=[64]", "model.dropout=0.3", "batch_size=104", "optim.accumulate=2", "data.feed=streamed"]
 
 
-@pytest.fixture(scope="module")
-def four(tmp_path_factory):
-    """Do both in one process, whose start takes as long as two runs: (the folder with the runs, the losses)."""
-    folder = tmp_path_factory.mktemp("four")
-    words = [*STREAMED, "model.norm=batch"]
-    return folder, losses_of(on_meshes(words, ("1", "4", "2x2")), folder, first=MOVES)
-
-
-def test_losses_do_not_depend_on_the_number_of_devices(four):
-    check_same(four[1], large=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", [CNN, STREAMED])
-def test_losses_are_the_same_on_every_mesh(words, tmp_path):
-    check_same(losses_of(on_meshes(words), tmp_path), large=1)
-
-
-@pytest.mark.slow
-def test_nor_of_a_recurrent_net(tmp_path):
-    check_same(losses_of(on_meshes(["model=lstm", "model.hidden=32", "batch_size=104"]), tmp_path), large=2)
-
-
 MOVES = """
 from dltrain.cli import main
 from dltrain.report import finish
@@ -123,6 +93,30 @@ assert main([*words, "output_dir=moved", "steps=6", "epochs=null", "runtime.mesh
 for steps, mesh in ((12, "{data: 1, fsdp: 2}"), (20, "{data: 4}"), (26, "{data: 1}")):
     assert main(["resume", "moved", f"steps={steps}", "epochs=null", f"runtime.mesh={mesh}"]) == 0
 """
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory, quick_flags):
+    """Do both in one process, whose start takes as long as two runs: (the folder with the runs, the losses)."""
+    folder = tmp_path_factory.mktemp("four")
+    words = [*STREAMED, "model.norm=batch"]
+    return folder, on_four(MOVES + LOSSES, on_meshes(words, ("1", "4", "2x2")), folder, quick_flags)
+
+
+def test_losses_do_not_depend_on_the_number_of_devices(four):
+    check_same(four[1], large=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [CNN, STREAMED])
+def test_losses_are_the_same_on_every_mesh(words, tmp_path, quick_flags):
+    check_same(on_four(LOSSES, on_meshes(words), tmp_path, quick_flags), large=1)
+
+
+@pytest.mark.slow
+def test_nor_of_a_recurrent_net(tmp_path, quick_flags):
+    words = ["model=lstm", "model.hidden=32", "batch_size=104"]
+    check_same(on_four(LOSSES, on_meshes(words), tmp_path, quick_flags), large=2)
 
 
 def test_a_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):

@@ -38,7 +38,7 @@ def mask():
 @st.composite
 def cases(draw):
     """Rows, steps, features and hidden units, and which steps are there; 1 of each is the edge."""
-    rows, steps, features, hidden = (draw(st.integers(1, most)) for most in (3, 3, 3, 5))
+    rows, steps, features, hidden = (draw(st.integers(1, most)) for most in (3, 4, 3, 5))
     there = draw(st.one_of(st.none(), st.lists(st.booleans(), min_size=rows * steps, max_size=rows * steps)))
     name = draw(st.sampled_from(list(LAYERS)))
     return name, (rows, steps, features, hidden), None if there is None else np.reshape(there, (rows, steps))
