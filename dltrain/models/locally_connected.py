@@ -10,7 +10,7 @@ from flax import nnx
 from jax import lax
 
 from dltrain import initializers
-from dltrain.models.cnn import Padding, Pool, Pooling, pooled, size_after
+from dltrain.models.cnn import Padding, Pool, Pooling, activated_and_pooled, size_after
 from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -142,4 +142,4 @@ class LocallyConnected(nnx.Module):
         return self.head(x)
 
     def _block(self, layer: LocalLayer, norm: Any, x: Array, mask: Array | None) -> Array:
-        return pooled(self.activation(normalise(norm, layer(x), mask=mask)), self.pooling)
+        return activated_and_pooled(normalise(norm, layer(x), mask=mask), self.activation, self.pooling)

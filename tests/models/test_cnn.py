@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain.models.cnn import CNN, Gather, Padding, Pool
+from dltrain import activations
+from dltrain.models.cnn import CNN, Gather, Padding, Pool, Pooling, activated_and_pooled
 from dltrain.models.layers import Norm
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
@@ -67,6 +68,21 @@ def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
     model = filled(lambda rngs: CNN(spec=PICTURES, rngs=rngs, **options), np.float64)
     model.train()
     equals_torch(model, X, lambda params, x: in_torch(params, x, options))
+
+
+@pytest.mark.parametrize(("kind", "stride"), [(Pool.MAX, 2), (Pool.MAX, 1), (Pool.AVERAGE, 2)])
+def test_relu_behind_the_largest_changes_no_bit_and_others_stay_before_it(kind, stride):
+    # Whole numbers around zero: windows with ties, with nothing above zero, and with zero as the largest.
+    x = np.random.default_rng(0).integers(-3, 3, (5, 6, 7, 2)).astype(np.float32)
+    reference = nnx.max_pool if kind is Pool.MAX else nnx.avg_pool
+
+    def value_and_gradient(function):
+        return jax.jit(jax.value_and_grad(lambda x: (function(x) * np.float32(1.7)).sum()))(x)
+
+    for activation in (jax.nn.relu, activations.relu, jax.numpy.square):
+        ours = value_and_gradient(lambda x, f=activation: activated_and_pooled(x, f, Pooling(kind, 2, stride)) ** 2)
+        before = value_and_gradient(lambda x, f=activation: reference(f(x), (2, 2), (stride, stride)) ** 2)
+        jax.tree.map(np.testing.assert_array_equal, ours, before)
 
 
 @pytest.mark.parametrize(("dense", "shapes"), [((7, 5), [(4, 7), (4, 5)]), ((), [(4, SIZE)])])
