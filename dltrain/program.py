@@ -180,15 +180,16 @@ class Program:
         elif copies > host.bytes:
             raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
         if need > room.bytes:
+            data = memory.shown(memory.size(self.supply.shapes))
             raise MemoryExhausted(
-                f"training needs {memory.shown(need)}: state {memory.shown(memory.size(self.shapes))}, data "
-                f"{memory.shown(memory.size(self.supply.shapes))}, the rest for steps of "
+                f"training needs {memory.shown(need)}: state {memory.shown(memory.size(self.shapes))}, "
+                f"{f'no more for data ({data})' if self._there else f'data {data}'}, the rest for steps of "
                 f"{self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
             )
         size = self.plan.eval_batch_size
         if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
             placed = self._placed
-            evaluation = memory.needed(self.evaluator.compile(placed.params, placed.rest))
+            evaluation = memory.needed(self.evaluator.compile(placed.params, placed.rest), there=self._there)
             if evaluation > room.bytes:
                 raise MemoryExhausted(
                     f"evaluation needs {memory.shown(evaluation)} for {size} rows at once; {room} are left; "
@@ -204,7 +205,12 @@ class Program:
             task = self.parts.spec.task
             advice = f"; for {task} try model={' or model='.join(MODELS[task])}" if task in MODELS else ""
             raise ConfigError(f"these parts do not go together: {error}{advice}") from error
-        return memory.needed(lowered.compile())
+        return memory.needed(lowered.compile(), there=self._there)
+
+    @property
+    def _there(self) -> int:
+        """Bytes of the data set that the device shares with the source: they are taken already."""
+        return self.supply.in_place if memory.on_host() and isinstance(self.supply, Resident) else 0
 
     def _remedy(self, room: int) -> str:
         """Find the largest half, quarter, ... of the batch that fits, by compiling it."""

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dltrain.data.aligned import aligned
 from dltrain.data.check import check_rows
 from dltrain.data.preprocess import Block
+from dltrain.data.sources.rows import Rows
 from dltrain.types import Kind, Source
 
 MOST_ROWS = 8192  # at a time; the same whether the data is streamed or not, so that sums round alike
@@ -19,8 +21,11 @@ def size_of(source: Source) -> int:
 
 
 def read_whole(source: Source) -> dict[str, np.ndarray]:
-    """Read and check every row."""
-    arrays = source.read(np.arange(len(source)))
+    """Read and check every row; what is in memory already is not copied."""
+    if isinstance(source, Rows):
+        arrays = dict(source.arrays)
+    else:
+        arrays = {part: aligned(array) for part, array in source.read(np.arange(len(source))).items()}
     check_rows(arrays, source.spec)
     return arrays
 

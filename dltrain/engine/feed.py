@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dltrain.data.aligned import is_aligned
 from dltrain.data.pipeline import PADDING, Pipeline
 from dltrain.errors import DataError
 from dltrain.types import Array, Batch, Source
@@ -29,8 +30,14 @@ class Resident:
 
     @cached_property
     def data(self) -> dict[str, Array]:
-        """The arrays on the device."""
+        """The arrays on the device; a processor shares those that are `in_place`."""
         return {name: jax.device_put(value, self._where) for name, value in self._arrays.items()}
+
+    @property
+    def in_place(self) -> int:
+        """Count the bytes of arrays that a processor takes as they lie, without a copy."""
+        same = (v for v in self._arrays.values() if jax.dtypes.canonicalize_dtype(v.dtype) == v.dtype)
+        return sum(value.nbytes for value in same if is_aligned(value))
 
     @property
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:

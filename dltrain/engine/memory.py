@@ -49,15 +49,16 @@ def host_room() -> Room:
     return min([_of_machine(), *_of_groups(), *_of_rlimits()], key=lambda room: room.bytes)
 
 
-def needed(compiled: jax.stages.Compiled) -> int:
-    """Return the bytes that a call of a compiled program has at once on a device, its arguments included.
+def needed(compiled: jax.stages.Compiled, *, there: int = 0) -> int:
+    """Return the bytes that a call of a compiled program takes at once on a device, its arguments included.
 
-    Devices that are processors share the host's memory: there it is the sum over all of them.
+    Devices that are processors share the host's memory: there it is the sum over all of them. `there` are bytes of
+    the arguments that are in memory already.
     """
     found = compiled.memory_analysis()
     if found is None:
         return 0
-    taken = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    taken = found.argument_size_in_bytes - there + found.output_size_in_bytes - found.alias_size_in_bytes
     each = taken + found.temp_size_in_bytes + found.generated_code_size_in_bytes
     devices = {d for s in jax.tree.leaves(compiled.output_shardings) for d in s.device_set}
     shared = [d for d in devices if d.platform == "cpu"]

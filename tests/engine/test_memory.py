@@ -25,7 +25,9 @@ def test_a_run_that_cannot_fit_ends_with_8_and_the_batch_that_would(dltrain, roo
     room(2 * 2**20)
     said = dltrain(*WORDS, cwd=tmp_path)
     assert said.code == 8
-    assert re.search(r"training needs \d+\.\d MiB: state 0\.\d MiB, data 0\.1 MiB, .* 1024 rows", said.err)
+    assert re.search(
+        r"training needs \d+\.\d MiB: state 0\.\d MiB, no more for data \(0\.1 MiB\), .* 1024 rows", said.err
+    )
     assert "MiB of a test's memory beside" in said.err and "are left" in said.err
     assert not (tmp_path / "run").exists()
     fits, pieces = re.search(r"batch_size=(\d+) would fit; optim\.accumulate=(\d+)", said.err).groups()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.aligned import aligned
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.types import ArraySpec, Spec
 
@@ -26,7 +27,13 @@ class Rows:
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fingerprint what is there; other words behind the same numbers are other data."""
+        """Fingerprint what is there; other words behind the same numbers are other data.
+
+        The arrays may then be shared with the device, so nobody writes into them any more.
+        """
+        self.arrays = {part: aligned(array).view() for part, array in self.arrays.items()}
+        for array in self.arrays.values():
+            array.flags.writeable = False
         words = np.frombuffer("\n".join(self.spec.vocabulary).encode(), np.uint8)
         self.fingerprint = fingerprint({**self.arrays, "vocabulary": words} if words.size else self.arrays)
 
