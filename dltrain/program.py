@@ -180,12 +180,7 @@ class Program:
         elif copies > host.bytes:
             raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
         if need > room.bytes:
-            data = memory.shown(memory.size(self.supply.shapes))
-            raise MemoryExhausted(
-                f"training needs {memory.shown(need)}: state {memory.shown(memory.size(self.shapes))}, "
-                f"{f'no more for data ({data})' if self._there else f'data {data}'}, the rest for steps of "
-                f"{self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
-            )
+            raise MemoryExhausted(self._too_much(need, room))
         size = self.plan.eval_batch_size
         if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
             placed = self._placed
@@ -211,6 +206,15 @@ class Program:
     def _there(self) -> int:
         """Bytes of the data set that the device shares with the source: they are taken already."""
         return self.supply.in_place if memory.on_host() and isinstance(self.supply, Resident) else 0
+
+    def _too_much(self, need: int, room: memory.Room) -> str:
+        """Say what training takes, how much is left, and which batch would fit."""
+        data = memory.shown(memory.size(self.supply.shapes))
+        data = f"no more for data ({data})" if self._there else f"data {data}"
+        return (
+            f"training needs {memory.shown(need)}: state {memory.shown(memory.size(self.shapes))}, {data}, the "
+            f"rest for steps of {self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
+        )
 
     def _remedy(self, room: int) -> str:
         """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
