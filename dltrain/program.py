@@ -207,13 +207,17 @@ class Program:
         """Bytes of the data set that the device shares with the source: they are taken already."""
         return self.supply.in_place if memory.on_host() and isinstance(self.supply, Resident) else 0
 
+    @property
+    def lasting(self) -> str:
+        """Say how much memory is taken for the whole run: by the state, and by data if that is not there yet."""
+        state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.supply.shapes))
+        return f"state {state}, " + (f"no more for data ({data})" if self._there else f"data {data}")
+
     def _too_much(self, need: int, room: memory.Room) -> str:
         """Say what training takes, how much is left, and which batch would fit."""
-        data = memory.shown(memory.size(self.supply.shapes))
-        data = f"no more for data ({data})" if self._there else f"data {data}"
         return (
-            f"training needs {memory.shown(need)}: state {memory.shown(memory.size(self.shapes))}, {data}, the "
-            f"rest for steps of {self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
+            f"training needs {memory.shown(need)}: {self.lasting}, the rest for steps of "
+            f"{self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
         )
 
     def _remedy(self, room: int) -> str:

@@ -89,9 +89,7 @@ def prepare(screen: Screen, program: Program) -> None:
     """Compile the training step, and say what memory it will take; raises MemoryExhausted if that is not there."""
     began = time.monotonic()
     need = program.compile()
-    parts, state = program.parts, memory.size(program.shapes)
-    sizes = {"state": state, "data": memory.size(program.supply.shapes)}
-    listed = ", ".join(f"{name} {memory.shown(count)}" for name, count in sizes.items())
-    pieces = f" in {parts.accumulate} pieces" if parts.accumulate > 1 else ""
+    count = program.parts.accumulate
+    pieces = f" in {count} pieces" if count > 1 else ""
     took = f"compiled in {time.monotonic() - began:.1f} s"
-    screen.say(f"memory  {memory.shown(need)}: {listed}, the rest for the step{pieces}; {took}")
+    screen.say(f"memory  {memory.shown(need)}: {program.lasting}, the rest for the step{pieces}; {took}")

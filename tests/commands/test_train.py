@@ -189,7 +189,7 @@ def test_a_run_may_overwrite_the_run_whose_weights_it_starts_from(iris):
 def test_a_dry_run_compiles_says_the_memory_and_leaves_no_trace(dltrain, tmp_path):
     said = dltrain("data=iris", "dry_run=true", cwd=tmp_path)
     assert said.code == 0
-    assert re.search(r"memory  .*state 0\.2 MiB, data 0\.0 MiB.*compiled", said.out)
+    assert re.search(r"memory  .*state 0\.2 MiB, no more for data \(0\.0 MiB\).*compiled", said.out)
     assert "nothing was trained or written" in said.out
     assert list(tmp_path.iterdir()) == []
 
