@@ -183,8 +183,8 @@ class Program:
             raise MemoryExhausted(self._too_much(need, room))
         size = self.plan.eval_batch_size
         if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
-            placed = self._placed
-            evaluation = memory.needed(self.evaluator.compile(placed.params, placed.rest), there=self._there)
+            compiled = self.evaluator.compile(self._placed.params, self._placed.rest)
+            evaluation = memory.needed(compiled, there=self.supply.in_place)
             if evaluation > room.bytes:
                 raise MemoryExhausted(
                     f"evaluation needs {memory.shown(evaluation)} for {size} rows at once; {room} are left; "
@@ -200,18 +200,13 @@ class Program:
             task = self.parts.spec.task
             advice = f"; for {task} try model={' or model='.join(MODELS[task])}" if task in MODELS else ""
             raise ConfigError(f"these parts do not go together: {error}{advice}") from error
-        return memory.needed(lowered.compile(), there=self._there)
-
-    @property
-    def _there(self) -> int:
-        """Bytes of the data set that the device shares with the source: they are taken already."""
-        return self.supply.in_place if memory.on_host() and isinstance(self.supply, Resident) else 0
+        return memory.needed(lowered.compile(), there=self.supply.in_place)
 
     @property
     def lasting(self) -> str:
         """Say how much memory is taken for the whole run: by the state, and by data if that is not there yet."""
         state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.supply.shapes))
-        return f"state {state}, " + (f"no more for data ({data})" if self._there else f"data {data}")
+        return f"state {state}, " + (f"no more for data ({data})" if self.supply.in_place else f"data {data}")
 
     def _too_much(self, need: int, room: memory.Room) -> str:
         """Say what training takes, how much is left, and which batch would fit."""

@@ -35,7 +35,9 @@ class Resident:
 
     @property
     def in_place(self) -> int:
-        """Count the bytes of arrays that a processor takes as they lie, without a copy."""
+        """Count the bytes of arrays that the device, being a processor, takes as they lie, without a copy."""
+        if jax.default_backend() != "cpu":
+            return 0
         same = (v for v in self._arrays.values() if jax.dtypes.canonicalize_dtype(v.dtype) == v.dtype)
         return sum(value.nbytes for value in same if is_aligned(value))
 
@@ -67,6 +69,8 @@ class Resident:
 
 class Streamed:
     """The data set stays where its source has it; given are the batches themselves, `[room, B, ...]`."""
+
+    in_place = 0  # bytes: nothing of the source is shared
 
     def __init__(self, source: Source, where: Any = None) -> None:
         """Read nothing but one row; `where` is the sharding of what is given, `[room, B, ...]`."""

@@ -52,3 +52,10 @@ def test_what_jax_takes_in_another_type_or_from_another_place_is_copied():
     for name, value in (("wide", wide), ("off", off)):
         assert resident.data[name].unsafe_buffer_pointer() != value.ctypes.data
         np.testing.assert_array_equal(resident.data[name], value)
+
+
+def test_on_another_device_there_is_always_a_copy(monkeypatch):
+    resident = Resident(read_whole(load_embedded("iris")))
+    assert resident.in_place > 0
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert resident.in_place == 0
