@@ -2,7 +2,7 @@
 
 import sys
 
-from dltrain.cli import main
+from dltrain.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,8 +4,11 @@ Messages say what is wrong, where (config key, file, row), and what would be rig
 stderr without a traceback, which goes to `train.log`.
 """
 
-FOREIGN = "dltrain.foreign"  # the logger of what threads of other libraries raise
-OTHERS = (FOREIGN, "asyncio")  # and what Orbax's tasks raise when another has failed already: for train.log only
+BACKGROUND = "dltrain.background"  # the logger of what threads of other libraries raise
+THIRD_PARTY = (
+    BACKGROUND,
+    "asyncio",
+)  # and what Orbax's tasks raise when another has failed already: for train.log only
 
 
 class DltrainError(Exception):

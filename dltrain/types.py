@@ -21,7 +21,7 @@ those beside it. Sources, augmentation and losses see the arrays by their own na
 OF_THE_LOSS = ("loss_mask", "weights")
 """What a source may add for the loss alone; everything else it adds is given to the model."""
 
-CARRIED = "carried"
+RECURRENT_STATE = "recurrent_state"
 """Name of the part of a model whose variables hold something of each row of the batch before, [B, ...].
 
 The model makes them for one row, zeros for nothing, and the engine for as many as its batches have. They are saved
@@ -42,7 +42,7 @@ class Task(StrEnum):
     ADVERSARIAL = "adversarial"  # no targets; outputs are the judgements of a discriminator
 
 
-SELF_TAUGHT = (Task.RECONSTRUCTION, Task.ENERGY, Task.ADVERSARIAL)
+SELF_SUPERVISED = (Task.RECONSTRUCTION, Task.ENERGY, Task.ADVERSARIAL)
 """Tasks that need no targets: a model names one of them in its YAML, in place of the data's."""
 
 

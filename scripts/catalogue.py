@@ -6,7 +6,7 @@ Only what stands between the two markers of each page is replaced.
 from pathlib import Path
 
 from dltrain.config.catalogue import Section, catalogue
-from dltrain.config.tree import packaged, read_tree
+from dltrain.config.folders import packaged, read_tree
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written by scripts/catalogue.py -->\n", "<!-- end -->"

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dltrain.answers import sample
-from dltrain.assemble import assemble
-from dltrain.cli import amend_words
-from dltrain.config.tree import read_yaml
-from dltrain.engine.folder import RunFolder
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.cli.main import amend_words
+from dltrain.config.folders import read_yaml
 from dltrain.engine.state import TrainState, from_named
-from dltrain.plan import make_plan
-from dltrain.program import Program
-from dltrain.training import best_checkpoint
+from dltrain.inference.generate import sample
+from dltrain.runs.folder import RunFolder
+from dltrain.trainer import best_checkpoint
 
 SURE = 0.9
 
@@ -44,7 +44,7 @@ def made(path: Path, count: int) -> np.ndarray:
 def probabilities(path: Path, pictures: np.ndarray) -> np.ndarray:
     """Ask a run's classifier, [N, H, W, C] in the data's units -> [N, K]."""
     program, state = loaded(path)
-    model = nnx.merge(program.graphs.eval, *program.measured(state))
+    model = nnx.merge(program.graphs.eval, *program.eval_params(state))
     scaled = program.parts.preprocess.inputs.forward(jnp.asarray(pictures))
     return np.asarray(jax.nn.softmax(model(scaled, mask=None, rngs=None)))
 

@@ -15,11 +15,14 @@ import numpy as np
 import optax
 import pytest
 
-from dltrain import cli, losses
-from dltrain.assemble import Parts
+from dltrain import losses
+from dltrain.build.parts import Parts
+from dltrain.build.plan import Plan
+from dltrain.build.program import Program
+from dltrain.cli import main as cli
 from dltrain.commands import train
 from dltrain.data.augment.chain import Chain
-from dltrain.data.pipeline import Pipeline
+from dltrain.data.order import Pipeline
 from dltrain.data.preprocess import Scale, fit
 from dltrain.data.split import make_splits
 from dltrain.durations import Duration
@@ -27,8 +30,6 @@ from dltrain.engine.step import Objective
 from dltrain.metrics import Average, Confusion, accuracy
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
-from dltrain.plan import Plan
-from dltrain.program import Program
 from dltrain.report import finish
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
@@ -126,7 +127,7 @@ def make_program(make_parts: Callable[..., Parts]) -> Callable[..., Program]:
             log_every=log_every,
             eval_every=Duration(1, "ep"),
             save_every=(Duration(1, "ep"),),
-            saves_by_itself=False,
+            auto_checkpoint=False,
             splits=("validation",),
             monitor=None,
             patience=None,

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.cli.main import compose_words
 from dltrain.config import schema
-from dltrain.config.tree import first_comment, packaged, read_tree
+from dltrain.config.folders import first_comment, packaged, read_tree
 from dltrain.data.sources.rows import make_rows
-from dltrain.plan import make_plan
-from dltrain.program import Program
 from dltrain.report.console import Screen
 from dltrain.report.start import introduce
 from dltrain.types import Kind, Task

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.cli.main import compose_words
 from dltrain.engine.state import TrainState, named_leaves
-from dltrain.plan import make_plan
-from dltrain.program import Program
 
 HAND = ("data=inline", "model=linear", "loss=mse", "data.scale=none", "data.shuffle=false", "data.validation=0")
 EIGHT = ("data.inputs=[1,2,3,4,5,6,7,8]", "data.targets=[2,4,6,8,10,12,14,16]")
@@ -23,7 +23,7 @@ def trained(steps: int, *words: str) -> tuple[TrainState, Program]:
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
     state = program.start()
-    state, _ = program.chunk(state, program.data, program.feed(0, steps), np.int32(steps))
+    state, _ = program.chunk(state, program.data, program.feed_chunk(0, steps), np.int32(steps))
     return state, program
 
 
@@ -60,7 +60,7 @@ def test_rows_count_by_their_weights_in_the_loss_and_alike_in_metrics():
     found = program.evaluate(state, "train").scalars
     assert found["loss"] == pytest.approx((1.38**2 + 3 * 5.91**2) / 4)
     assert found["mse"] == pytest.approx((1.38**2 + 2.89**2 + 4.4**2 + 5.91**2) / 4)
-    weightless = program.evaluator(*program.measured(state), np.array([1, 2], np.int32))
+    weightless = program.evaluator(*program.eval_params(state), np.array([1, 2], np.int32))
     assert np.isnan(weightless.scalars["loss"])  # not 0, which would be the best of all
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dltrain.cli import main
+from dltrain.cli.main import main
 from dltrain.config.schema import ENGINE, NODES
 
 ROOT = Path(__file__).parent.parent

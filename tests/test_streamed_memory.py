@@ -48,17 +48,17 @@ SOURCE = '''
         def __init__(self, path: str) -> None:
             self.path, self.seen = Path(path), []
 
-        def __call__(self, moment):
+        def __call__(self, event):
             unit = 1 if sys.platform == "darwin" else 1024
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-            self.seen.append([moment.step, most])
+            self.seen.append([event.step, most])
             self.path.write_text(json.dumps(self.seen))
 '''
 
 SCRIPT = """
 import sys
-from dltrain import cli
-from dltrain.data import survey
+from dltrain.cli import main as cli
+from dltrain.data import scan as survey
 from dltrain.engine import chunk
 from dltrain.report import finish
 chunk.FEED_BYTES = {buffer}

@@ -22,7 +22,7 @@ PARTS = '''
     import numpy as np
     from flax import nnx
 
-    from dltrain.engine.callbacks import StopTraining
+    from dltrain.engine.events import StopTraining
     from dltrain.types import Activation, ArraySpec, Kind, Spec, Task
 
     Path(os.environ["SENTINEL"]).touch()
@@ -94,10 +94,10 @@ PARTS = '''
         def __init__(self, path: str, *, last: int = 1000) -> None:
             self.path, self.last, self.steps = Path(path), last, []
 
-        def __call__(self, moment):
-            self.steps.append(moment.step)
+        def __call__(self, event):
+            self.steps.append(event.step)
             self.path.write_text(json.dumps(self.steps))
-            if moment.step >= self.last:
+            if event.step >= self.last:
                 raise StopTraining("the diary is full")
 
         def state(self):
@@ -209,10 +209,12 @@ def test_own_parts_are_listed_composed_and_checked_like_dltrains(project, dltrai
 
 def test_a_fault_in_the_users_code_keeps_its_traceback_in_the_log(project, dltrain):
     parts = project / "ringlib" / "parts.py"
-    parts.write_text(parts.read_text().replace("self.steps.append(moment.step)", "self.steps.append(moment.stepp)"))
+    parts.write_text(parts.read_text().replace("self.steps.append(event.step)", "self.steps.append(event.stepp)"))
     said = dltrain(*OWN, "trust=[ringlib]", "epochs=1", "output_dir=run")
     assert said.code == 1
-    assert "AttributeError: 'Moment' object has no attribute 'stepp'" in said.err and "Traceback" not in said.err
+    assert (
+        "AttributeError: 'TrainEvent' object has no attribute 'stepp'" in said.err and "Traceback" not in said.err
+    )
     assert "ringlib/parts.py" in (project / "run" / "train.log").read_text()
 
 

@@ -4,7 +4,7 @@ Versions, devices, threads, memory, disk, caches; then problems, each with what 
 """
 
 from dltrain.config.call import Call
-from dltrain.engine.diagnosis import diagnose
+from dltrain.devices.doctor import diagnose
 from dltrain.errors import ConfigError
 
 

@@ -4,17 +4,17 @@ Options are split (train, validation, test, all) and checkpoint (best, last, or 
 run's own config for this evaluation, such as metrics=[accuracy,auroc].
 """
 
-from dltrain.assemble import assemble
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
 from dltrain.config.call import Call
-from dltrain.config.tree import read_yaml
+from dltrain.config.folders import read_yaml
 from dltrain.data.split import NAMES
-from dltrain.engine import runtime
-from dltrain.engine.folder import existing
+from dltrain.devices import runtime
 from dltrain.errors import ConfigError
-from dltrain.plan import make_plan
-from dltrain.program import Program
 from dltrain.report.console import Screen, shown
-from dltrain.training import restored
+from dltrain.runs.folder import existing
+from dltrain.trainer import restored
 
 
 def run(call: Call) -> int:

@@ -15,21 +15,21 @@ from typing import Any
 
 import jax
 
-from dltrain.answers import draws, sample, writes_text
-from dltrain.assemble import assemble
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
 from dltrain.config.call import Call
-from dltrain.config.tree import read_yaml
-from dltrain.engine import runtime
-from dltrain.engine.folder import RunFolder, existing
+from dltrain.config.folders import read_yaml
+from dltrain.devices import runtime
 from dltrain.engine.state import TrainState
 from dltrain.errors import ConfigError
-from dltrain.plan import make_plan
-from dltrain.program import Program
+from dltrain.inference.generate import draws, sample, writes_text
 from dltrain.report.console import Screen, complain
 from dltrain.report.sampling import keep, usual
 from dltrain.report.text import TEMPERATURE, numbers_of, written_on
 from dltrain.report.written import written_about
-from dltrain.training import restored
+from dltrain.runs.folder import RunFolder, existing
+from dltrain.trainer import restored
 from dltrain.types import Task
 
 BETWEEN = "-" * 20  # two texts

@@ -4,11 +4,11 @@ SHA-256 over parameters, other state, optimizer state, running means, random key
 """
 
 from dltrain.config.call import Call
-from dltrain.engine import checkpoint
-from dltrain.engine.folder import existing
 from dltrain.engine.state import state_hash
 from dltrain.errors import ConfigError
 from dltrain.report.console import complain
+from dltrain.runs import checkpoint
+from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:

@@ -5,10 +5,9 @@ which are chosen by name, the first lines of their docstrings.
 """
 
 from dltrain.config.call import Call
-from dltrain.config.catalogue import catalogue
-from dltrain.config.help import table
+from dltrain.config.catalogue import catalogue, table
+from dltrain.config.folders import read_tree
 from dltrain.config.hints import nearest
-from dltrain.config.tree import read_tree
 from dltrain.errors import ConfigError
 
 

@@ -7,19 +7,20 @@ else happens may. A schedule keeps the length it started with, unless schedule.s
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dltrain.assemble import assemble
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
 from dltrain.config.call import Call, Composed
+from dltrain.config.folders import read_yaml
 from dltrain.config.hints import show
-from dltrain.config.tree import read_yaml
-from dltrain.engine import checkpoint, runtime
-from dltrain.engine.folder import existing
+from dltrain.devices import runtime
 from dltrain.errors import ConfigError
-from dltrain.plan import make_plan
-from dltrain.program import Program
 from dltrain.report.console import Screen, complain
 from dltrain.report.finish import finish
 from dltrain.report.start import introduce, prepare
-from dltrain.training import train
+from dltrain.runs import checkpoint
+from dltrain.runs.folder import existing
+from dltrain.trainer import train
 
 MAY_CHANGE = (
     "epochs",

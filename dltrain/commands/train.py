@@ -6,23 +6,23 @@ with its config, curves, checkpoints and TensorBoard files, from which it can be
 
 from pathlib import Path
 
-from dltrain.assemble import assemble
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
 from dltrain.config.call import Call, Composed
-from dltrain.engine import runtime
-from dltrain.engine.diagnosis import diagnose
-from dltrain.engine.files import replace_json
-from dltrain.engine.folder import RunFolder, claim, existing
-from dltrain.engine.recorder import Recorder
+from dltrain.devices import runtime
+from dltrain.devices.doctor import diagnose
 from dltrain.engine.state import TrainState, with_weights
 from dltrain.errors import CheckpointError
-from dltrain.plan import make_plan
-from dltrain.program import Program
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, complain
 from dltrain.report.describe import describe
 from dltrain.report.finish import finish
 from dltrain.report.start import introduce, prepare
-from dltrain.training import best_checkpoint, train
+from dltrain.runs.files import replace_json
+from dltrain.runs.folder import RunFolder, claim, existing
+from dltrain.runs.recorder import Recorder
+from dltrain.trainer import best_checkpoint, train
 
 
 def run(call: Call) -> int:

@@ -4,9 +4,9 @@ Exit code 0 if all are whole, 4 if any is damaged or there is none. Nothing is c
 """
 
 from dltrain.config.call import Call
-from dltrain.engine import checkpoint
-from dltrain.engine.folder import existing
 from dltrain.errors import CheckpointError, ConfigError
+from dltrain.runs import checkpoint
+from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:

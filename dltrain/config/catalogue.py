@@ -4,11 +4,12 @@
 """
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dltrain.config.folders import Tree, first_comment
 from dltrain.config.schema import GROUPS
-from dltrain.config.tree import Tree, first_comment
 
 FUNCTIONS = {
     "activation": ("activations", "by name, in a model that has one: model.activation=gelu"),
@@ -45,3 +46,10 @@ def _first_lines(module: str) -> dict[str, str]:
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
     lines = {f.name: (ast.get_docstring(f) or "").split("\n")[0] for f in functions if not f.name.startswith("_")}
     return {name: line.replace("`", "").removesuffix(".") for name, line in lines.items()}
+
+
+def table(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Write rows of two columns."""
+    rows = list(rows)
+    width = max((len(left) for left, _ in rows), default=0)
+    return [f"  {left:<{width}}  {right}".rstrip() for left, right in rows]

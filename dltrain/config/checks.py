@@ -1,14 +1,14 @@
 """The checks on a composed config: keys that nothing takes, values outside their range, arguments of targets."""
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, keys_beside, node_keys, parse
-from dltrain.config.tree import Tree, read_yaml
 from dltrain.errors import ConfigError
 
 SINGLE = ("data", "model", "loss", "optim", "schedule")
@@ -17,16 +17,16 @@ AWAITING = {
     "metrics": ("outputs", "batch"),
     "schedule": ("step", "total"),
     "augment": ("batch", "key"),
-    "callbacks": ("moment",),
+    "callbacks": ("event",),
 }
 """Group -> the arguments that its functions get at run time."""
 
 ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
-OFFERED = {
-    "data": ("task", "validation", "test", "streams", "memory_left"),
+INJECTED = {
+    "data": ("task", "validation", "test", "stateful", "memory_left"),
     "model": ("spec", "rngs"),
     "metrics": ("spec",),
-    "loss": ("pieces",),
+    "loss": ("microbatches",),
     "augment": ("spec", "scaled_by"),
     "optim": ("mask", "weight_decay_mask", "rules"),
     "schedule": ("scale",),
@@ -46,6 +46,7 @@ class Origin:
     chosen: Mapping[str, Sequence[str]]
     tree: Tree
     folders: tuple[Path, ...]
+    targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
 
     def named(self, path: str) -> str:
         """Return ` (in FILE)` for a key that stands in a file which was chosen, nothing for a typed one."""
@@ -98,7 +99,7 @@ def unknown_keys(
             strange = [path] if group in MULTIPLE else [f"{path}.{key}" for key in own]
             wrong += strange if "_target_" not in node else []
             continue
-        takes, takes_any = _arguments(group, path, node, trust)
+        takes, takes_any = _arguments(group, path, node, origin, trust)
         known |= {f"{path}.{name}": value for name, value in takes.items() if f"{path}.{name}" not in known}
         wrong += [f"{path}.{key}" for key in own if key not in takes and (not takes_any or key.startswith("_"))]
     for path in [k for k in known if any(k == w or k.startswith(w + ".") for w in wrong)]:
@@ -156,16 +157,16 @@ def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: 
 
 def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str]) -> None:
     """Import every target and check its arguments, or raise ConfigError."""
-    from dltrain.config.build import check
-
     for group, path, node in _nodes(config):
         if "_target_" not in node:
             raise ConfigError(f"{path}._target_: missing; it names what to build{origin.named(path)}")
         plain = {key: value for key, value in node.items() if key not in engine_keys(group)}
-        check(plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), offered=OFFERED.get(group, ()))
+        origin.targets().check(
+            plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), injected=INJECTED.get(group, ())
+        )
 
 
-def untaught(model: Mapping[str, Any], origin: Origin) -> list[str]:
+def check_trainable_activations(model: Mapping[str, Any], origin: Origin) -> list[str]:
     """Say which activations of one of dltrain's own models would keep what lies below them from learning."""
     if not str(model.get("_target_")).startswith("dltrain.models."):
         return []
@@ -231,14 +232,15 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def _arguments(
-    group: str, path: str, node: Mapping[str, Any], trust: Collection[str]
+    group: str, path: str, node: Mapping[str, Any], origin: Origin, trust: Collection[str]
 ) -> tuple[dict[str, Any], bool]:
     """Name what the node's target takes from a config, and whether it takes any name at all."""
-    from dltrain.config.build import accepts, locate
-
-    given = (*AWAITING.get(group, ()), *OFFERED.get(group, ()))
-    takes = {name: value for name, value in accepts(node, path=path, trust=trust).items() if name not in given}
-    target = locate(node["_target_"], path=path, trust=trust)
+    targets = origin.targets()
+    given = (*AWAITING.get(group, ()), *INJECTED.get(group, ()))
+    takes = {
+        name: value for name, value in targets.accepts(node, path=path, trust=trust).items() if name not in given
+    }
+    target = targets.locate(node["_target_"], path=path, trust=trust)
     function = target.__init__ if inspect.isclass(target) else target  # a metaclass may hide a class's signature
     kinds = [p.kind for p in inspect.signature(function).parameters.values()]
     return takes, inspect.Parameter.VAR_KEYWORD in kinds and kinds != ANYTHING

@@ -15,15 +15,15 @@ from dltrain.config.checks import (
     check_alone,
     check_keys,
     check_nodes,
+    check_trainable_activations,
     check_values,
     flat,
     unknown_keys,
-    untaught,
 )
+from dltrain.config.folders import Tree, no_choice, read_yaml
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.saved import check_references, conceal, resolve, save, written
+from dltrain.config.interpolation import check_references, conceal, resolve, save, written
 from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, MULTIPLE, keys_beside, node_keys
-from dltrain.config.tree import Tree, no_choice, read_yaml
 from dltrain.errors import ConfigError
 
 AUTOMATIC = {
@@ -72,6 +72,7 @@ class Typed:
     folders: tuple[Path, ...]
     tree: Tree
     load: Callable[[str, Sequence[str]], Any]  # name of the top YAML, Hydra's words -> DictConfig
+    targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
     imports: bool = True  # whether targets are imported and their arguments checked
 
     @property
@@ -227,13 +228,13 @@ def _finish(typed: Typed, raw: Any, chosen: dict[str, list[str]], automatic: dic
         raise ConfigError(f"trust: {show(list(raw.trust))}: does not count in YAML; type it if it is code of yours")
     _one_length(raw, {o.key for o in typed.values()})
     config, plain = resolve(raw), written(raw)
-    origin = Origin(tuple(o.key for o in typed.values()), chosen, typed.tree, typed.folders)
+    origin = Origin(tuple(o.key for o in typed.values()), chosen, typed.tree, typed.folders, typed.targets)
     try:
         _complain([*unknown_keys(config, plain, origin, typed.trust), *check_values(config, plain, origin)])
         if typed.imports:
             check_nodes(config, origin, typed.trust)
         if typed.command in ("train", "resume"):
-            _complain(untaught(config["model"], origin))
+            _complain(check_trainable_activations(config["model"], origin))
     except ConfigError as error:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
     shown = {group: ",".join(names) for group, names in chosen.items() if names}

@@ -168,7 +168,7 @@ def _rule(value: Any) -> dict[str, Any]:
     return {name: kinds[name](v) for name, v in value.items()}
 
 
-def _players(value: Any) -> dict[str, dict[str, Any]]:
+def _groups(value: Any) -> dict[str, dict[str, Any]]:
     kinds = {
         "every": whole(1).parse,
         "learning_rate": number(above=0).parse,
@@ -194,9 +194,9 @@ RULE = Kind(
     "the weight decay}",
     _rule,
 )
-PLAYERS = Kind(
+PARAMETER_GROUPS = Kind(
     "{part of the model: {every: steps ≥ 1, learning_rate: x > 0, and other arguments of the optimizer}, ...}",
-    _players,
+    _groups,
 )
 PACKAGE = Kind("the dotted name of a Python package", _package)
 
@@ -261,8 +261,8 @@ NODES = {
         "folds": Key(optional(whole(2)), "cross-validation: cut the training rows into so many", "parts"),
         "fold": Key(whole(0), "which of them is validation in place of data.validation, counted from 0"),
         "shuffle": Key(
-            either("streams", FLAG),
-            "a new order in each epoch; streams: each row of a batch goes on in the next (texts)",
+            FLAG,
+            "Draw a new order of the training examples in each epoch; model.stateful=true has an order of its own",
         ),
         "scale": Key(
             one_of("auto", "standard", "unit", "symmetric", "none"),
@@ -315,7 +315,9 @@ NODES = {
             optional(number(above=0, below=1)),
             "decay of running means of the weights, which are what is measured then; such as 0.999",
         ),
-        "players": Key(optional(PLAYERS), "optimizers of their own, and how often, for parts of the model (GAN)"),
+        "groups": Key(
+            optional(PARAMETER_GROUPS), "Parts of the model with an optimizer or update interval of their own"
+        ),
         "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate or decay of their own"),
     },
     "schedule": {

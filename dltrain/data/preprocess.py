@@ -57,7 +57,7 @@ class Preprocess:
             scaled["targets"] = scaled["inputs"]
         return scaled
 
-    def given(self, scaled: Batch) -> Any:
+    def model_inputs(self, scaled: Batch) -> Any:
         """Return what the model is given of a scaled batch: an array, or a dict of them."""
         main = scaled["inputs"]
         return {"main": main, **{name: scaled[name] for name in self.beside}} if self.beside else main

@@ -1,4 +1,4 @@
-"""Running means of the weights: how they are kept, and which weights are measured."""
+"""Running means of the weights: how they are kept, and which weights are eval_params."""
 
 import math
 from typing import Any
@@ -7,22 +7,21 @@ import jax
 import jax.numpy as jnp
 import optax.contrib
 
-from dltrain.engine.carried import is_carried
+from dltrain.engine.stateful import is_recurrent_state
+from dltrain.tree import Tree
 from dltrain.types import Array
 
-Tree = Any
 
-
-def begin(params: Tree, rest: Tree) -> Tree:
+def begin(params: Tree, model_state: Tree) -> Tree:
     """Return the means of no update yet: copies, in float32."""
-    return jax.tree.map(_copied, {"params": params, "rest": rest})
+    return jax.tree.map(_copied, {"params": params, "model_state": model_state})
 
 
 def _copied(x: Array) -> Array:
     return jnp.array(x, jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype, copy=True)
 
 
-def after(ema: Tree, params: Tree, rest: Tree, *, decay: float, count: Array) -> Tree:
+def after(ema: Tree, params: Tree, model_state: Tree, *, decay: float, count: Array) -> Tree:
     """Take in the weights that update number `count` (from 1) led to; batch statistics, too, but no carried rows.
 
     The result is the mean of all weights so far, those of i updates ago weighted by decay^i: the bias towards the
@@ -35,25 +34,25 @@ def after(ema: Tree, params: Tree, rest: Tree, *, decay: float, count: Array) ->
     share = (1 - decay) / inverse(count)
 
     def one(path: tuple[Any, ...], mean: Array, new: Array) -> Array:
-        if is_carried(path) or not jnp.issubdtype(mean.dtype, jnp.floating):
+        if is_recurrent_state(path) or not jnp.issubdtype(mean.dtype, jnp.floating):
             return new.astype(mean.dtype)
         return mean + share.astype(mean.dtype) * (new.astype(mean.dtype) - mean)
 
-    return jax.tree_util.tree_map_with_path(one, ema, {"params": params, "rest": rest})
+    return jax.tree_util.tree_map_with_path(one, ema, {"params": params, "model_state": model_state})
 
 
-def measured(params: Tree, rest: Tree, opt_state: Tree, ema: Tree) -> tuple[Tree, Tree]:
-    """Return (params, rest) as they are evaluated: the means, where any are kept, else what is trained itself."""
+def eval_params(params: Tree, model_state: Tree, opt_state: Tree, ema: Tree) -> tuple[Tree, Tree]:
+    """Return the (params, model_state) to evaluate: the EMA where one is kept, else the trained weights."""
     if ema:
-        params, rest = jax.tree.map(
-            lambda mean, raw: mean.astype(raw.dtype), (ema["params"], ema["rest"]), (params, rest)
+        params, model_state = jax.tree.map(
+            lambda mean, raw: mean.astype(raw.dtype), (ema["params"], ema["model_state"]), (params, model_state)
         )
-        return params, rest
+        return params, model_state
     mixed = schedule_free_state(opt_state)
     if mixed is None:
-        return params, rest
+        return params, model_state
     found = optax.contrib.schedule_free_eval_params(mixed, params)
-    return jax.tree.map(lambda mean, raw: mean.astype(raw.dtype), found, params), rest
+    return jax.tree.map(lambda mean, raw: mean.astype(raw.dtype), found, params), model_state
 
 
 def schedule_free_state(opt_state: Tree) -> Any:

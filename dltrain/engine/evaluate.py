@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dltrain.data.pipeline import PADDING, in_order
+from dltrain.data.order import PADDING, in_order
 from dltrain.data.preprocess import Preprocess
-from dltrain.engine.carried import fresh
+from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine.chunk import Pick
-from dltrain.engine.decoding import write_about
+from dltrain.engine.decode import write_about
 from dltrain.engine.feed import Feed
-from dltrain.engine.precision import FLOAT32, Precision, like
-from dltrain.engine.state import Graphs, Tree, split_module
+from dltrain.engine.state import Graphs, split_module
+from dltrain.engine.stateful import fresh
 from dltrain.engine.step import named_values, row_weights
+from dltrain.tree import Tree, like
 from dltrain.types import Array, Batch
 
 
@@ -69,15 +70,15 @@ class Evaluator:
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
         self._fresh = jax.jit(partial(fresh, rows=batch_size), out_shardings=where)
 
-    def __call__(self, params: Tree, rest: Tree, rows: np.ndarray) -> Evaluation:
+    def __call__(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these rows, int32 [N]."""
-        sums, rest = self._zero, self._fresh(rest)
+        sums, model_state = self._zero, self._fresh(model_state)
         totals, weights = [], []
         batches = self._order(rows, self._batch_size)
         there = batches.reshape(-1) != PADDING
         for start in range(0, len(batches), self._batches):
             part = batches[start : start + self._batches]
-            sums, rest, total, weight, _ = self._run(params, rest, part, sums)
+            sums, model_state, total, weight, _ = self._run(params, model_state, part, sums)
             totals.append(total[: len(part)])  # not looked at yet: the next part is read meanwhile
             weights.append(weight[: len(part)])
         total, weight = (
@@ -94,13 +95,13 @@ class Evaluator:
                 scalars[name] = float(value)
         return Evaluation(scalars, arrays, batches.reshape(-1)[there], total / np.maximum(weight, 1e-12))
 
-    def outputs(self, params: Tree, rest: Tree, rows: np.ndarray) -> Any:
+    def outputs(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Any:
         """Return the model's outputs for these rows, [N, ...] or a dict of such, in the units of the data.
 
         Nothing is carried from one row to another.
         """
-        batches, rest = in_order(rows, self._batch_size)[:, None], self._fresh(rest)
-        found = [self._run(params, rest, batch, self._zero)[4] for batch in batches]
+        batches, model_state = in_order(rows, self._batch_size)[:, None], self._fresh(model_state)
+        found = [self._run(params, model_state, batch, self._zero)[4] for batch in batches]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *jax.device_get(found))
 
     @property
@@ -108,15 +109,15 @@ class Evaluator:
         """How many executables were made."""
         return self._program._cache_size()
 
-    def compile(self, params: Tree, rest: Tree) -> jax.stages.Compiled:
+    def compile(self, params: Tree, model_state: Tree) -> jax.stages.Compiled:
         """Compile for parameters of these shapes; a later call finds it compiled."""
-        given = self._feed.given(self._batches, self._batch_size)
-        rest = jax.eval_shape(self._fresh, rest)
-        return self._program.lower(params, rest, self._feed.shapes, given, 1, self._zero).compile()
+        given = self._feed.input_shapes(self._batches, self._batch_size)
+        model_state = jax.eval_shape(self._fresh, model_state)
+        return self._program.lower(params, model_state, self._feed.shapes, given, 1, self._zero).compile()
 
-    def _run(self, params: Tree, rest: Tree, batches: np.ndarray, sums: Any) -> Any:
+    def _run(self, params: Tree, model_state: Tree, batches: np.ndarray, sums: Any) -> Any:
         given = self._feed.load(batches, self._batches)
-        return self._program(params, rest, self._feed.data, given, len(batches), sums)
+        return self._program(params, model_state, self._feed.data, given, len(batches), sums)
 
 
 def _compile(
@@ -130,12 +131,12 @@ def _compile(
 ) -> Any:
     writes = any(getattr(metric, "of_written", False) for metric in metrics.values())
 
-    def one(params: Tree, rest: Tree, raw: Batch, sums: Any) -> Any:
+    def one(params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
-        model = nnx.merge(graphs.eval, precision.enter(params), rest, copy=True)
-        inputs = precision.enter(preprocess.given(batch))
-        outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=None))
-        rest = like(split_module(model)[2], rest)
+        model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
+        inputs = precision.cast_to_compute(preprocess.model_inputs(batch))
+        outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=None))
+        model_state = like(split_module(model)[2], model_state)
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = row_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
@@ -144,19 +145,19 @@ def _compile(
         seen = {**seen, "written": write_about(model, inputs, raw)} if writes else seen
         sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
-        return sums, rest, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
+        return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 
     @partial(jax.jit, out_shardings=where)
-    def run(params: Tree, rest: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
-        shapes = jax.eval_shape(lambda i: one(params, rest, pick(data, given, i), sums), n)
+    def run(params: Tree, model_state: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
+        shapes = jax.eval_shape(lambda i: one(params, model_state, pick(data, given, i), sums), n)
         outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[4])
         rows = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
-            sums, rest, totals, weights, _ = carry
-            sums, rest, total, weight, outputs = one(params, rest, pick(data, given, i), sums)
-            return sums, rest, totals.at[i].set(total), weights.at[i].set(weight), outputs
+            sums, model_state, totals, weights, _ = carry
+            sums, model_state, total, weight, outputs = one(params, model_state, pick(data, given, i), sums)
+            return sums, model_state, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
-        return jax.lax.fori_loop(0, n, body, (sums, rest, rows, rows, outputs))
+        return jax.lax.fori_loop(0, n, body, (sums, model_state, rows, rows, outputs))
 
     return run

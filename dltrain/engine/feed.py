@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dltrain.data.aligned import is_aligned
-from dltrain.data.pipeline import PADDING, Pipeline
+from dltrain.data.order import PADDING, Pipeline
 from dltrain.errors import DataError
 from dltrain.types import Array, Batch, Source
 
@@ -46,7 +46,7 @@ class Resident:
         """Shapes and types of `data`."""
         return {name: _shape(value.shape, value.dtype, self._where) for name, value in self._arrays.items()}
 
-    def given(self, room: int, batch_size: int) -> jax.ShapeDtypeStruct:
+    def input_shapes(self, room: int, batch_size: int) -> jax.ShapeDtypeStruct:
         """Shape and type of what one dispatch is given."""
         return jax.ShapeDtypeStruct((room, batch_size), np.int32)
 
@@ -89,13 +89,13 @@ class Streamed:
 
     def stack(self, batches: list[dict[str, np.ndarray]], room: int, batch_size: int) -> dict[str, Any]:
         """Put batches behind one another; what is left of the room is never looked at."""
-        stacked = {name: np.empty(s.shape, s.dtype) for name, s in self.given(room, batch_size).items()}
+        stacked = {name: np.empty(s.shape, s.dtype) for name, s in self.input_shapes(room, batch_size).items()}
         for i, batch in enumerate(batches):
             for name, value in batch.items():
                 stacked[name][i] = value
         return jax.device_put(stacked, self._where) if self._where else stacked
 
-    def given(self, room: int, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    def input_shapes(self, room: int, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of what one dispatch is given."""
         one = {**self._one, "mask": np.ones(1, bool)}
         return {n: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where) for n, v in one.items()}

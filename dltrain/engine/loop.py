@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dltrain.engine.callbacks import After, Callback, Every, Moment, Replace, StepLogs, StopTraining
+from dltrain.engine.events import After, Callback, Every, Replace, StepLogs, StopTraining, TrainEvent
 from dltrain.engine.state import TrainState
 
 
@@ -22,7 +22,7 @@ class Pace:
         """Begin within the bound."""
         self.steps = min(self.steps, self.most)
 
-    def measured(self, steps: int, seconds: float) -> None:
+    def update(self, steps: int, seconds: float) -> None:
         """Take note of a chunk that took so long; grow at most fourfold, since the first ones are short."""
         wanted = self.target * steps / max(seconds, 1e-6)
         self.steps = int(min(max(1, wanted), 4 * self.steps, self.most))
@@ -64,28 +64,28 @@ class Loop:
             state, logs = self.chunk(state, self.data, self.feed(step, n), np.int32(n))
             self.state = state
             self._settle()  # the numbers of the chunk before, while this one runs
-            moment = Moment(step + n, total, self.per_epoch, state, StepLogs(step + 1, n, logs))
+            event = TrainEvent(step + n, total, self.per_epoch, state, StepLogs(step + 1, n, logs))
             step += n
             try:
-                self._look(moment)
+                self._look(event)
             except StopTraining as stop:
                 total, reason = step, stop.reason
-            self.state = state = moment.state
-            self.pace.measured(n, time.monotonic() - dispatched)
+            self.state = state = event.state
+            self.pace.update(n, time.monotonic() - dispatched)
         self._settle()
         return Outcome(state, step, reason, time.monotonic() - began)
 
-    def _look(self, moment: Moment) -> None:
+    def _look(self, event: TrainEvent) -> None:
         for callback in self.callbacks:
             if isinstance(callback, Every):
-                if not callback.is_due(moment):
+                if not callback.is_due(event):
                     continue
                 self._settle()
-            outcome = callback(moment)
+            outcome = callback(event)
             if isinstance(outcome, After):
                 self.pending.append(outcome.read)
             elif isinstance(outcome, Replace):
-                moment.state = outcome.state
+                event.state = outcome.state
 
     def _settle(self) -> None:
         waiting, self.pending = self.pending, []

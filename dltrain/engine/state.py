@@ -12,15 +12,13 @@ import optax
 from flax import nnx
 
 from dltrain.engine import averages
-from dltrain.engine.carried import fresh, is_carried
+from dltrain.engine.stateful import fresh, is_recurrent_state
 from dltrain.errors import CheckpointError
+from dltrain.tree import Tree, path_name
 from dltrain.types import Array
 
 ROLLBACKS = 3
 """How often a run may go back to a checkpoint to leave a step out."""
-
-Tree = Any
-"""A nested dict of arrays."""
 
 OptimizerFactory = Callable[[Mapping[str, Array]], optax.GradientTransformation]
 """hparams -> transformation; called inside the trace, so that hparams may be traced."""
@@ -31,18 +29,18 @@ OptimizerFactory = Callable[[Mapping[str, Array]], optax.GradientTransformation]
 class TrainState:
     """Everything that training changes or depends on.
 
-    `step` counts updates done. `rest` is what else the module carries (batch statistics). `hparams` are the numbers
-    that a sweep may vary, the number of steps that schedules were planned for, and the `scale` that a schedule
-    which follows the monitored number has brought the rate down to. On a state that is not `active` a step is the
-    identity. Steps whose number is in `left_out` are only counted.
+    `step` counts the updates done. `model_state` holds the variables that are not trained (batch statistics).
+    `hparams` holds the numbers that a sweep may vary, the number of steps that schedules were planned for, and the
+    `scale` to which a schedule that follows the monitored metric has reduced the learning rate. On a state that is
+    not `active` a step is the identity. Steps whose number is in `left_out` are counted but change nothing.
     """
 
     step: Array  # int32 []
     key: Array  # PRNG key []
     params: Tree
-    rest: Tree
+    model_state: Tree
     opt_state: Tree
-    ema: Tree  # running means of params and rest, float32; {} without them
+    ema: Tree  # running means of params and model_state, float32; {} without them
     hparams: dict[str, Array]
     active: Array  # bool []
     left_out: Array  # int32 [ROLLBACKS], numbers of steps counted from 1; 0 where there is none
@@ -50,16 +48,16 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Graphs:
-    """The static half of a module, in both modes; both fit the same params and rest."""
+    """The static half of a module, in both modes; both fit the same params and model_state."""
 
     train: nnx.GraphDef
     eval: nnx.GraphDef
 
 
 def split_module(model: nnx.Module) -> tuple[nnx.GraphDef, Tree, Tree]:
-    """Take a module apart: (graphdef, params, rest), the latter two as plain nested dicts of arrays."""
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+    """Take a module apart: (graphdef, params, model_state), the latter two as plain nested dicts of arrays."""
+    graphdef, params, model_state = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(model_state)
 
 
 def trace_module(make_model: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.Module, Graphs]:
@@ -74,26 +72,27 @@ def trace_module(make_model: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.Modu
 def initial(
     make_model: Callable[[nnx.Rngs], nnx.Module],
     make_optimizer: OptimizerFactory,
-    keep: Callable[[Tree], Tree],
+    cast_to_param: Callable[[Tree], Tree],
     root: Array,
     hparams: dict[str, Any],
     averaged: bool = False,
     rows: int = 1,
 ) -> TrainState:
-    """Initialise model and optimizer from a key and numbers; to be traced. `keep` sets the parameters' type.
+    """Initialise model and optimizer from a key and hyperparameters, inside a trace.
 
-    `rows` are those of a batch, for a model that carries something of each.
+    `cast_to_param` converts new parameters to the dtype they are stored in. `rows` is the batch size, for a model
+    that keeps a recurrent state per example.
     """
     model_key, run_key = jax.random.split(root)
-    _, params, rest = split_module(make_model(nnx.Rngs(params=model_key)))
-    params, rest = keep(params), fresh(rest, rows)
+    _, params, model_state = split_module(make_model(nnx.Rngs(params=model_key)))
+    params, model_state = cast_to_param(params), fresh(model_state, rows)
     return TrainState(
         step=jnp.int32(0),
         key=run_key,
         params=params,
-        rest=rest,
+        model_state=model_state,
         opt_state=make_optimizer(hparams).init(params),
-        ema=averages.begin(params, rest) if averaged else {},
+        ema=averages.begin(params, model_state) if averaged else {},
         hparams=hparams,
         active=jnp.bool_(True),
         left_out=jnp.zeros(ROLLBACKS, jnp.int32),
@@ -110,13 +109,13 @@ def create(
     *,
     seed: int,
     hparams: Mapping[str, np.generic],
-    keep: Callable[[Tree], Tree] = lambda params: params,
+    cast_to_param: Callable[[Tree], Tree] = lambda params: params,
     averaged: bool = False,
     rows: int = 1,
     where: TrainState | None = None,
 ) -> TrainState:
     """Initialise model and optimizer in one compiled call, the same for all seeds; `where` holds shardings."""
-    given = (make_model, make_optimizer, keep, jax.random.key(seed), dict(hparams), averaged, rows)
+    given = (make_model, make_optimizer, cast_to_param, jax.random.key(seed), dict(hparams), averaged, rows)
 
     def compiled(options: dict[str, str] | None) -> TrainState:
         program = jax.jit(initial, static_argnums=(0, 1, 2, 5, 6), compiler_options=options, out_shardings=where)
@@ -138,11 +137,6 @@ def named_leaves(tree: Tree) -> dict[str, Array]:
     return {path_name(path): _raw(leaf) for path, leaf in leaves}
 
 
-def path_name(path: tuple[Any, ...]) -> str:
-    """Write a pytree path with dots: `hidden.0.kernel`."""
-    return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
 def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tree:
     """Rebuild a tree shaped as `like` from named leaves, or raise CheckpointError naming what does not fit.
 
@@ -155,7 +149,7 @@ def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tr
     values = []
     for name, (path, leaf) in zip(names, paths, strict=True):
         expected, found = _raw(leaf), leaves[name]
-        if is_carried(path) and expected.shape[:1] != found.shape[:1]:
+        if is_recurrent_state(path) and expected.shape[:1] != found.shape[:1]:
             found = np.zeros((expected.shape[0], *found.shape[1:]), found.dtype)
         if expected.shape != found.shape or expected.dtype != found.dtype:
             raise CheckpointError(
@@ -167,32 +161,29 @@ def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tr
 
 
 def with_weights(state: TrainState, leaves: Mapping[str, np.ndarray]) -> tuple[TrainState, list[str], list[str]]:
-    """Take params and rest over from named leaves wherever name and shape agree: (state, taken, left).
+    """Take params and model_state over from named leaves wherever name and shape agree: (state, taken, left).
 
     What is carried is neither: the rows are another run's.
     """
-    own = {"params": state.params, "rest": state.rest}
+    own = {"params": state.params, "model_state": state.model_state}
     named = named_leaves(own)
-    learnt = [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(own)[0] if not is_carried(path)]
+    learnt = [
+        path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(own)[0] if not is_recurrent_state(path)
+    ]
     taken = {n: leaves[n] for n in learnt if n in leaves and leaves[n].shape == named[n].shape}
     both = from_named(own, {**jax.device_get(named), **taken}, what="the weights to start from")
     return replace(state, **both), list(taken), [n for n in learnt if n not in taken]
 
 
 def state_hash(leaves: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over params, rest, optimizer state, running means, key and step: two runs are the same when it is."""
+    """SHA-256 over params, model state, optimizer state, EMA, key and step: equal hashes mean equal runs."""
     digest = hashlib.sha256()
     for name in sorted(leaves):
-        if name.split(".")[0] in ("params", "rest", "opt_state", "ema", "key", "step"):
+        if name.split(".")[0] in ("params", "model_state", "opt_state", "ema", "key", "step"):
             value = np.ascontiguousarray(leaves[name])
             digest.update(f"{name} {value.dtype} {value.shape}\n".encode())
             digest.update(value.tobytes())
     return digest.hexdigest()
-
-
-def count(tree: Tree) -> int:
-    """Count the numbers in a tree."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def _is_key(leaf: Any) -> bool:

@@ -13,11 +13,12 @@ import optax
 from flax import nnx
 
 from dltrain.data.preprocess import Preprocess
+from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine import averages
-from dltrain.engine.extras import ELSEWHERE, extras, needs
-from dltrain.engine.precision import FLOAT32, Precision, like, norm, widened
-from dltrain.engine.rules import decayed
-from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, Tree, split_module
+from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
+from dltrain.optimizers.extras import ELSEWHERE, extras, needs
+from dltrain.optimizers.rules import decayed
+from dltrain.tree import Tree, like, norm, widened
 from dltrain.types import Array, Batch
 
 Logs = dict[str, Array]
@@ -39,7 +40,7 @@ class Objective:
     def __call__(self, outputs: Any, batch: Batch, params: Tree, *, of: Batch | None = None) -> dict[str, Array]:
         """Return the named terms of the loss, each a scalar; their sum is minimised.
 
-        Where `batch` is a piece of the batch `of`, the terms of all its pieces add up to those of the whole, and
+        If `batch` is a microbatch of `of`, the terms of all microbatches add up to those of the whole batch, and
         penalties are left out.
         """
         terms: dict[str, Array] = {}
@@ -99,64 +100,64 @@ def make_gradients(
     accumulate: int,
     given: Callable[[Batch], Any] = itemgetter("inputs"),
 ) -> Callable[[Tree, Tree, Batch, Array], tuple[dict[str, Array], Any, Tree, Tree]]:
-    """Make `(params, rest, batch, key) -> (terms of the loss, outputs, rest, gradients)`.
+    """Make `(params, model_state, batch, key) -> (terms of the loss, outputs, model_state, gradients)`.
 
-    With `accumulate` = n above 1 the batch is worked off in n pieces, one after the other, in less memory.
+    With `accumulate` = n above 1 the batch is worked off in n microbatches, one after the other, in less memory.
     Sums and counts are added, so that loss and gradients are those of the whole batch, wherever its padding lies;
-    batch norm sees the pieces one by one, and dropout has a key for each. The model takes `given(batch)`.
+    batch norm sees the microbatches one by one, and dropout has a key for each. The model takes `given(batch)`.
     """
 
-    def minimised(params: Tree, rest: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
-        model = nnx.merge(graphs.train, precision.enter(params), rest, copy=True)
-        inputs = precision.enter(given(batch))
-        outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
+    def minimised(params: Tree, model_state: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
+        model = nnx.merge(graphs.train, precision.cast_to_compute(params), model_state, copy=True)
+        inputs = precision.cast_to_compute(given(batch))
+        outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
         terms = objective(outputs, batch, params, of=of)
-        new_rest = like(split_module(model)[2], rest)
-        return functools.reduce(operator.add, terms.values()), (terms, outputs, new_rest)
+        new_model_state = like(split_module(model)[2], model_state)
+        return functools.reduce(operator.add, terms.values()), (terms, outputs, new_model_state)
 
     differentiated = jax.value_and_grad(minimised, has_aux=True)
 
-    def whole(params: Tree, rest: Tree, batch: Batch, key: Array) -> Any:
-        (_, (terms, outputs, rest)), grads = differentiated(params, rest, batch, key, None)
-        return terms, outputs, rest, grads
+    def whole(params: Tree, model_state: Tree, batch: Batch, key: Array) -> Any:
+        (_, (terms, outputs, model_state)), grads = differentiated(params, model_state, batch, key, None)
+        return terms, outputs, model_state, grads
 
-    def in_pieces(params: Tree, rest: Tree, batch: Batch, key: Array) -> Any:
-        def present(rest: Tree, piece: Batch, key: Array) -> Any:
-            (_, (terms, outputs, rest)), grads = differentiated(params, rest, piece, key, batch)
-            return terms, outputs, rest, widened(grads)
+    def in_microbatches(params: Tree, model_state: Tree, batch: Batch, key: Array) -> Any:
+        def present(model_state: Tree, microbatch: Batch, key: Array) -> Any:
+            (_, (terms, outputs, model_state)), grads = differentiated(params, model_state, microbatch, key, batch)
+            return terms, outputs, model_state, widened(grads)
 
-        pieces = {name: jax.tree.map(lambda x: _dealt(x, accumulate), value) for name, value in batch.items()}
-        shapes = jax.eval_shape(present, rest, jax.tree.map(lambda x: x[0], pieces), key)
+        microbatches = {name: jax.tree.map(lambda x: _dealt(x, accumulate), value) for name, value in batch.items()}
+        shapes = jax.eval_shape(present, model_state, jax.tree.map(lambda x: x[0], microbatches), key)
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
-        def absent(rest: Tree, piece: Batch, key: Array) -> Any:  # batch norm over no row would be NaN
+        def absent(model_state: Tree, microbatch: Batch, key: Array) -> Any:  # batch norm over no row would be NaN
             terms, outputs, _, grads = nothing
-            return terms, outputs, rest, grads
+            return terms, outputs, model_state, grads
 
         def one(carry: Any, given: Any) -> Any:
-            rest, sums = carry
-            i, piece = given
-            valid = piece["mask"].any()
-            terms, outputs, rest, grads = jax.lax.cond(
-                valid, present, absent, rest, piece, jax.random.fold_in(key, i)
+            model_state, sums = carry
+            i, microbatch = given
+            valid = microbatch["mask"].any()
+            terms, outputs, model_state, grads = jax.lax.cond(
+                valid, present, absent, model_state, microbatch, jax.random.fold_in(key, i)
             )
-            return (rest, jax.tree.map(jnp.add, sums, (terms, grads))), outputs
+            return (model_state, jax.tree.map(jnp.add, sums, (terms, grads))), outputs
 
-        begin = (rest, (nothing[0], nothing[3]))
-        (rest, (terms, grads)), outputs = jax.lax.scan(one, begin, (jnp.arange(accumulate), pieces))
+        begin = (model_state, (nothing[0], nothing[3]))
+        (model_state, (terms, grads)), outputs = jax.lax.scan(one, begin, (jnp.arange(accumulate), microbatches))
         if penalties := objective.penalties(params):
             own = jax.grad(lambda params: functools.reduce(operator.add, objective.penalties(params).values()))(
                 params
             )
             terms, grads = {**terms, **penalties}, jax.tree.map(jnp.add, grads, own)
-        return terms, jax.tree.map(_collected, outputs), rest, like(grads, params)
+        return terms, jax.tree.map(_collected, outputs), model_state, like(grads, params)
 
-    return whole if accumulate == 1 else in_pieces
+    return whole if accumulate == 1 else in_microbatches
 
 
-def _dealt(x: Array, pieces: int) -> Array:
-    """Deal rows out, [B, ...] -> [pieces, B / pieces, ...]: each device has a share of every piece."""
-    return x.reshape(-1, pieces, *x.shape[1:]).swapaxes(0, 1)
+def _dealt(x: Array, microbatches: int) -> Array:
+    """Deal examples out, [B, ...] -> [n, B / n, ...], so that each device has a share of every microbatch."""
+    return x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1)
 
 
 def _collected(x: Array) -> Array:
@@ -191,16 +192,16 @@ def make_step(
     `metrics` are those that are a mean over rows; they and the norm of the parameters are computed only for steps
     that are logged. The logs also say whether the loss and every gradient were finite: if not, the state comes back
     as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps that the
-    state leaves out are counted, and count as finite. `accumulate` is the number of pieces of a batch, `ema` the
-    decay of the running means of the weights. With `log_change` the logs have the norm of what the update changed.
+    state leaves out are counted, and count as finite. `accumulate` is the number of microbatches per batch, `ema`
+    the decay of the EMA of the weights. With `log_change` the logs have the norm of what the update changed.
     An optimizer that looks at the loss at other parameters sees this batch, with these keys and batch statistics.
     """
-    gradients = make_gradients(graphs, objective, precision, accumulate, preprocess.given)
+    gradients = make_gradients(graphs, objective, precision, accumulate, preprocess.model_inputs)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         raw = batch
         batch, model_key = prepare(batch, state, preprocess, augment)
-        terms, outputs, rest, grads = gradients(state.params, state.rest, batch, model_key)
+        terms, outputs, model_state, grads = gradients(state.params, state.model_state, batch, model_key)
         loss = functools.reduce(operator.add, terms.values())
         gradient_norm = norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
@@ -210,7 +211,7 @@ def make_step(
         hparams = {**state.hparams, "learning_rate": learning_rate}
 
         def elsewhere(params: Tree) -> tuple[Array, Tree]:
-            terms, _, _, grads = gradients(params, state.rest, batch, model_key)
+            terms, _, _, grads = gradients(params, state.model_state, batch, model_key)
             return functools.reduce(operator.add, terms.values()), grads
 
         def update(state: TrainState) -> TrainState:
@@ -221,18 +222,22 @@ def make_step(
             kept = like((params, opt_state), (state.params, state.opt_state))
             means = state.ema
             if ema is not None:
-                means = averages.after(means, kept[0], rest, decay=ema, count=state.step + 1)
-            return replace(state, step=state.step + 1, params=kept[0], rest=rest, opt_state=kept[1], ema=means)
+                means = averages.after(means, kept[0], model_state, decay=ema, count=state.step + 1)
+            return replace(
+                state, step=state.step + 1, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means
+            )
 
-        def looked_at() -> Logs:
+        def logged_metrics() -> Logs:
             units = preprocess.outputs(outputs)
             seen = preprocess.judged(raw, batch)
             means = {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
             return {**means, "parameter_norm": norm(state.params)}
 
         logged = (state.step + 1) % log_every == 0
-        shapes = jax.eval_shape(looked_at)
-        extra = jax.lax.cond(logged, looked_at, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+        shapes = jax.eval_shape(logged_metrics)
+        extra = jax.lax.cond(
+            logged, logged_metrics, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        )
 
         left_out = (state.left_out == state.step + 1).any()
         counted = state.active & (left_out | skip_nonfinite)  # although it changes nothing

@@ -10,7 +10,7 @@ from dltrain.types import Array, Batch
 
 
 def f1(
-    outputs: Array, batch: Batch, *, average: Literal["macro", "micro", "binary"] = "macro", pieces: int = 1
+    outputs: Array, batch: Batch, *, average: Literal["macro", "micro", "binary"] = "macro", microbatches: int = 1
 ) -> Array:
     """`1 - F1` with `F1 = 2 Σ p·y / (Σ p + Σ y)`, p the probabilities: [B, K] or [B, 1] logits, int [B] -> [B].
 
@@ -22,12 +22,12 @@ def f1(
         batch: `targets` int [B] or probabilities [B, K], `mask`, `weights`.
         average: macro: the mean F1 of the classes that the batch holds; micro: of all classes together, which is
             the mean probability of the right one; binary: of class 1 of two.
-        pieces: in how many the batch is worked off (`optim.accumulate`): the F1 of pieces is not that of the batch,
-            so only micro can be.
+        microbatches: how many microbatches a batch is split into (`optim.accumulate`). The F1 of microbatches is
+            not that of the batch, so only micro allows more than one.
     """
-    if pieces > 1 and average != "micro":
+    if microbatches > 1 and average != "micro":
         raise ValueError(
-            f"loss=f1 is a score of the whole batch, which optim.accumulate={pieces} would cut into pieces; "
+            f"loss=f1 is a score of the whole batch, which optim.accumulate={microbatches} splits; "
             "set optim.accumulate=1, or loss.average=micro"
         )
     valid = jnp.asarray(batch["mask"]).astype(bool)

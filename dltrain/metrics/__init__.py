@@ -10,7 +10,7 @@ from dltrain.metrics.average import Average, Perplexity
 from dltrain.metrics.calibration import CalibrationError
 from dltrain.metrics.classification import Confusion, accuracy, bits_per_character, log_loss, top_k, zero_one
 from dltrain.metrics.generation import ExactMatch
-from dltrain.metrics.generative import fake_believed, real_believed, reconstruction_error
+from dltrain.metrics.generative import disc_fake_accuracy, disc_real_accuracy, reconstruction_error
 from dltrain.metrics.hits import F1, Averaging, IoU, Precision, Recall
 from dltrain.metrics.ranking import AUROC, AveragePrecision
 from dltrain.metrics.regression import R2, RMSE, mae, mape, mse
@@ -32,12 +32,12 @@ __all__ = [
     "Recall",
     "accuracy",
     "bits_per_character",
-    "fake_believed",
+    "disc_fake_accuracy",
+    "disc_real_accuracy",
     "log_loss",
     "mae",
     "mape",
     "mse",
-    "real_believed",
     "reconstruction_error",
     "top_k",
     "zero_one",

@@ -8,13 +8,13 @@ from dltrain.metrics.regression import mse
 from dltrain.types import Array, Batch
 
 
-def real_believed(outputs: Mapping[str, Array], batch: Batch) -> Array:
+def disc_real_accuracy(outputs: Mapping[str, Array], batch: Batch) -> Array:
     """1 where the discriminator takes a row of the data for real -> [B]."""
     del batch
     return (outputs["real"] > 0).astype(jnp.float32)
 
 
-def fake_believed(outputs: Mapping[str, Array], batch: Batch) -> Array:
+def disc_fake_accuracy(outputs: Mapping[str, Array], batch: Batch) -> Array:
     """1 where it takes a made row for real -> [B]; 0 is a beaten generator."""
     del batch
     return (outputs["fake"] > 0).astype(jnp.float32)

@@ -38,7 +38,7 @@ class Pooling(NamedTuple):
     stride: int
 
 
-class Gather(StrEnum):
+class HeadPooling(StrEnum):
     """How the last feature maps become one vector."""
 
     FLATTEN = "flatten"
@@ -62,7 +62,7 @@ class CNN(nnx.Module):
         window: int = 2,
         pool_stride: int | None = None,
         norm: Norm = Norm.NONE,
-        gather: Gather = Gather.FLATTEN,
+        head_pooling: HeadPooling = HeadPooling.FLATTEN,
         dense: tuple[int, ...] = (128,),
         dropout: float = 0.0,
         activation: Activation = jax.nn.relu,
@@ -83,7 +83,7 @@ class CNN(nnx.Module):
             window: height and width of the pooling.
             pool_stride: of the pooling; None: the window, so that no two overlap.
             norm: after each convolution, before the activation.
-            gather: how the last feature maps become one vector.
+            head_pooling: how the last feature maps become one vector.
             dense: units of the hidden dense layers.
             dropout: the probability to drop a unit of a dense layer's output, not to keep it; without dense layers,
                 of the vector that goes into the last one.
@@ -120,12 +120,12 @@ class CNN(nnx.Module):
                 raise ValueError(
                     f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks"
                 )
-        features = depth * (height * width if gather is Gather.FLATTEN else 1)
+        features = depth * (height * width if head_pooling is HeadPooling.FLATTEN else 1)
         sizes = (features, *dense)
         self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
-        self.activation, self.pooling, self.gather, self.remat = activation, pooling, gather, remat
+        self.activation, self.pooling, self.head_pooling, self.remat = activation, pooling, head_pooling, remat
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
@@ -133,12 +133,12 @@ class CNN(nnx.Module):
         block = rematerialised(self._block, self.remat)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = block(convolution, norm, x, mask)
-        match self.gather:
-            case Gather.FLATTEN:
+        match self.head_pooling:
+            case HeadPooling.FLATTEN:
                 x = x.reshape(len(x), -1)
-            case Gather.MEAN:
+            case HeadPooling.MEAN:
                 x = x.mean((1, 2))
-            case Gather.MAX:
+            case HeadPooling.MAX:
                 x = x.max((1, 2))
         if not self.dense:
             return self.head(self.dropout(x, rngs=rngs))

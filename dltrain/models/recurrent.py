@@ -94,7 +94,7 @@ class GRULayer(nnx.Module):
         return states, (last,)
 
 
-class Carried(nnx.Module):
+class RecurrentState(nnx.Module):
     """The last states of a batch of windows, and where in the text these ended: the next batch goes on from there.
 
     Kept first in, first out: of a batch that comes in pieces, each finds the piece of the batch before.
@@ -117,7 +117,7 @@ class Carried(nnx.Module):
         states = jnp.where(continues[:, None, None, None], self.states[: len(at)], 0).astype(dtype)
         return [tuple(layer) for layer in states.transpose(1, 2, 0, 3)]
 
-    def keep(self, states: list[State], ends: Array, mask: Array | None) -> None:
+    def store(self, states: list[State], ends: Array, mask: Array | None) -> None:
         """Take in the last states of windows that end at `ends`, int [B]; nothing of rows whose mask is False."""
         new = jnp.stack([jnp.stack(state, 1) for state in states], 1).astype(self.states.dtype)
         if mask is not None:

@@ -9,7 +9,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.layers import check_sizes, rematerialised
-from dltrain.models.recurrent import Carried, GRULayer, LSTMLayer, RNNLayer, State
+from dltrain.models.recurrent import GRULayer, LSTMLayer, RecurrentState, RNNLayer, State
 from dltrain.models.steps import Embedding, check_steps, max_of, mean_of, taken_apart
 from dltrain.ops.recurrent import Squash
 from dltrain.types import Array, Initializer, Kind, Spec, Task
@@ -44,7 +44,7 @@ class Recurrent(nnx.Module):
         embedding: int,
         dropout: float,
         remat: bool,
-        carry: bool,
+        stateful: bool,
         embedding_init: Initializer,
         head_init: Initializer,
         bias_init: Initializer,
@@ -63,7 +63,7 @@ class Recurrent(nnx.Module):
             embedding: numbers that stand for a token, where the data is tokens.
             dropout: the probability to drop a unit between layers and before the output, not to keep it.
             remat: compute the values inside each layer again in the backward pass, instead of keeping them.
-            carry: begin a window in the state in which the one before it ended, where that one stood in the same
+            stateful: begin a window in the state in which the one before it ended, where that one stood in the same
                 place of the last batch; gradients end there.
             embedding_init: initial vectors of the tokens.
             head_init: initial weights of the output.
@@ -75,10 +75,12 @@ class Recurrent(nnx.Module):
         self.at_each_step = spec.task is Task.LANGUAGE
         if bidirectional and self.at_each_step:
             raise ValueError("bidirectional=true sees the next token, which it is to foretell; take false")
-        if carry and bidirectional:
-            raise ValueError("bidirectional=true begins at a window's end, and carry=true cannot; take one of them")
-        if carry and "at" not in spec.beside:
-            raise ValueError("carry=true: only rows in streams go on from one another; set data.shuffle=streams")
+        if stateful and bidirectional:
+            raise ValueError(
+                "bidirectional=true starts at the end of a window, which stateful=true cannot; choose one"
+            )
+        if stateful and "at" not in spec.beside:
+            raise ValueError("stateful=true: the examples of this data do not continue one another")
         tokens = spec.kind is Kind.TOKENS
         table = len(spec.vocabulary), embedding
         self.embedding = Embedding(*table, rngs=rngs, init=embedding_init) if tokens else None
@@ -91,16 +93,16 @@ class Recurrent(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.head = nnx.Linear(features[-1], spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
-        self.carried = Carried(layers, self.forward[0].remembers, hidden) if carry else None
+        self.recurrent_state = RecurrentState(layers, self.forward[0].remembers, hidden) if stateful else None
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
         steps, there = taken_apart(inputs)
         x = self._vectors(steps)
-        before = self.carried.before(inputs["at"], x.dtype) if self.carried else None
+        before = self.recurrent_state.before(inputs["at"], x.dtype) if self.recurrent_state else None
         states, (last, after) = self._read(x, there, before, rngs)
-        if self.carried:
-            self.carried.keep(after, inputs["at"] + steps.shape[1], mask)
+        if self.recurrent_state:
+            self.recurrent_state.store(after, inputs["at"] + steps.shape[1], mask)
         if not self.at_each_step:
             match self.pool:
                 case Pooling.LAST:
@@ -171,7 +173,7 @@ class RNN(Recurrent):
         head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
-        carry: bool = False,
+        stateful: bool = False,
     ) -> None:
         """Build the layers; `activation` is tanh or relu."""
         super().__init__(
@@ -185,7 +187,7 @@ class RNN(Recurrent):
             embedding=embedding,
             dropout=dropout,
             remat=remat,
-            carry=carry,
+            stateful=stateful,
             activation=activation,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
@@ -216,7 +218,7 @@ class LSTM(Recurrent):
         head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
-        carry: bool = False,
+        stateful: bool = False,
     ) -> None:
         """Build the layers; `forget_bias` is the initial bias of the forget gates."""
         super().__init__(
@@ -230,7 +232,7 @@ class LSTM(Recurrent):
             embedding=embedding,
             dropout=dropout,
             remat=remat,
-            carry=carry,
+            stateful=stateful,
             forget_bias=forget_bias,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
@@ -260,7 +262,7 @@ class GRU(Recurrent):
         head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
-        carry: bool = False,
+        stateful: bool = False,
     ) -> None:
         """Build the layers."""
         super().__init__(
@@ -274,7 +276,7 @@ class GRU(Recurrent):
             embedding=embedding,
             dropout=dropout,
             remat=remat,
-            carry=carry,
+            stateful=stateful,
             kernel_init=kernel_init,
             recurrent_init=recurrent_init,
             embedding_init=embedding_init,

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 
-from dltrain.engine.files import writing
-from dltrain.engine.folder import RunFolder
-from dltrain.engine.recorder import Recorder
-from dltrain.program import Program
+from dltrain.build.program import Program
+from dltrain.runs.files import writing
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind, Task
 
 EXAMPLES, VERSIONS = 8, 3

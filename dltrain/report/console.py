@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from dltrain.engine.callbacks import After, Moment
-from dltrain.engine.recorder import Recorder
+from dltrain.engine.events import After, TrainEvent
+from dltrain.runs.recorder import Recorder
 
 WAITING = 0.05  # share of the time from which on waiting for data is said
 SIGN_OF_LIFE = 10.0  # seconds between lines where there is no terminal
@@ -61,21 +61,21 @@ class Progress:
         self.screen, self.recorder, self.metric = screen, recorder, metric
         self._began, self._start, self._spoke = time.monotonic(), start, time.monotonic()
 
-    def __call__(self, moment: Moment) -> After:
+    def __call__(self, event: TrainEvent) -> After:
         """Tell about evaluations at once, about the chunk when its numbers are there."""
-        for split, found in moment.results.items():
+        for split, found in event.results.items():
             numbers = "  ".join(f"{n} {shown(v)}" for n, v in found.scalars.items() if "/" not in n)
-            self.screen.say(f"epoch {moment.epoch:6.4g}  step {moment.step:>7}  {split:<10}  {numbers}")
+            self.screen.say(f"epoch {event.epoch:6.4g}  step {event.step:>7}  {split:<10}  {numbers}")
             self._spoke = time.monotonic()
-        return After(lambda: self._chunk(moment))
+        return After(lambda: self._chunk(event))
 
-    def _chunk(self, moment: Moment) -> None:
-        now, done = time.monotonic(), moment.step - self._start
-        left = (now - self._began) / max(done, 1) * (moment.total - moment.step)
-        last = {name: float(value[-1]) for name, value in moment.logs.values.items()}
+    def _chunk(self, event: TrainEvent) -> None:
+        now, done = time.monotonic(), event.step - self._start
+        left = (now - self._began) / max(done, 1) * (event.total - event.step)
+        last = {name: float(value[-1]) for name, value in event.logs.values.items()}
         metric = self._last_metric()
         line = (
-            f"step {moment.step}/{moment.total}  epoch {moment.epoch:.2f}  loss {shown(last['loss'])}{metric}"
+            f"step {event.step}/{event.total}  epoch {event.epoch:.2f}  loss {shown(last['loss'])}{metric}"
             f"  {self.recorder.speed:,.0f} examples/s  {clock(left)} left"
         )
         if self.recorder.waiting > WAITING:

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 from flax import nnx
 
-from dltrain.engine.graph import graph_def
-from dltrain.engine.recorder import Recorder
-from dltrain.program import Program
+from dltrain.build.program import Program
+from dltrain.runs.graph import graph_def
+from dltrain.runs.recorder import Recorder
 
 HPARAMS = ("seed", "batch_size", "epochs", "steps")
 GROUPS = ("data", "model", "loss", "optim", "schedule")

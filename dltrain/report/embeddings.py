@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from flax import nnx
 
+from dltrain.build.program import Program
 from dltrain.data.vocabulary import SPECIAL
-from dltrain.engine.projector import visible
 from dltrain.engine.state import TrainState
 from dltrain.models.steps import Embedding
-from dltrain.program import Program
+from dltrain.runs.projector import visible
 
 NEAREST = 5  # neighbours of a token
 LISTED = 1000  # tokens whose neighbours are written; those of all others are in the projector
@@ -23,7 +23,7 @@ def vectors(program: Program, state: TrainState) -> dict[str, np.ndarray]:
     layers = [path for path, layer in nnx.iter_modules(program.module) if isinstance(layer, Embedding | nnx.Embed)]
     if not layers:
         return {}
-    params, _ = program.measured(state)
+    params, _ = program.eval_params(state)
     found = {}
     for path in layers:
         (table,) = jax.tree.leaves(reduce(getitem, path, params))

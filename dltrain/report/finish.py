@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.answers import writes_text
-from dltrain.engine import checkpoint, memory
+from dltrain.build.program import Program
+from dltrain.devices import memory
 from dltrain.engine.evaluate import Evaluation
-from dltrain.engine.files import replace_json, replace_text, writing
-from dltrain.engine.folder import RunFolder
-from dltrain.engine.projector import write_vectors
-from dltrain.engine.state import TrainState, count, from_named, named_leaves, state_hash
-from dltrain.program import Program
+from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
+from dltrain.inference.generate import writes_text
+from dltrain.profiling.summary import profiled
 from dltrain.report.console import Screen, complain, shown
 from dltrain.report.embeddings import neighbours, vectors
 from dltrain.report.pictures import pictures
-from dltrain.report.profile import profiled
 from dltrain.report.text import written_on
-from dltrain.training import Trained, evaluated_splits, raise_if_interrupted
+from dltrain.runs import checkpoint
+from dltrain.runs.files import replace_json, replace_text, writing
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.projector import write_vectors
+from dltrain.trainer import Trained, evaluated_splits, raise_if_interrupted
+from dltrain.tree import count
 
 WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps
 ADVICE = (
@@ -73,7 +75,7 @@ def _best_step(folder: RunFolder, trained: Trained) -> int:
 def _summary(
     program: Program, trained: Trained, final: Found, best: Found, best_step: int, raw: Found
 ) -> dict[str, Any]:
-    outcome, pipeline, spent = trained.outcome, program.parts.pipeline, trained.saver.spent
+    outcome, pipeline, clock = trained.outcome, program.parts.pipeline, trained.saver.clock
     done = outcome.step - trained.first_step
     return {
         **{split: found.scalars for split, found in final.items()},
@@ -84,12 +86,12 @@ def _summary(
         "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
         "steps": outcome.step,
         "epochs": outcome.step / pipeline.steps_per_epoch,
-        "seconds": round(spent.seconds + outcome.seconds, 3),  # all legs of the run together, as the saves are
+        "seconds": round(clock.seconds + outcome.seconds, 3),  # all legs of the run together, as the saves are
         "left_out": trained.left_out,
         "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
         "parameters": count(outcome.state.params),
         "stop_reason": outcome.reason,
-        "saves": {"count": spent.saves, "seconds_stalled": round(spent.stalled, 4)},
+        "saves": {"count": clock.saves, "seconds_stalled": round(clock.stalled, 4)},
         "peak_memory": memory.peak(),  # bytes
         "waiting": _waiting(program, trained),
         "skipped": trained.skipped,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from dltrain.engine.observe import Wrap, observe
+from dltrain.models.observe import Wrap, observe
 from dltrain.ops import lowering
 from dltrain.types import Spec
 

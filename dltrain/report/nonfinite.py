@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dltrain.engine import checkpoint
-from dltrain.engine.files import writing
-from dltrain.engine.folder import RunFolder
-from dltrain.engine.observe import observe
+from dltrain.build.program import Program
 from dltrain.engine.state import TrainState, named_leaves
 from dltrain.engine.step import make_gradients, named_values, prepare
 from dltrain.errors import DiskError
-from dltrain.program import Program
+from dltrain.models.observe import observe
+from dltrain.runs import checkpoint
+from dltrain.runs.files import writing
+from dltrain.runs.folder import RunFolder
 from dltrain.types import Batch
 
 FEW = 8  # rows or names in a message
@@ -81,20 +81,22 @@ def _first(program: Program, state: TrainState, raw: Batch, rows: np.ndarray) ->
     batch, key = prepare(raw, state, parts.preprocess, parts.augment)
     if not _finite(batch["inputs"]):
         return f"the inputs, scaled and augmented{_of_rows(batch['inputs'], rows)}"
-    model = nnx.merge(program.graphs.train, precision.enter(state.params), state.rest, copy=True)
+    model = nnx.merge(program.graphs.train, precision.cast_to_compute(state.params), state.model_state, copy=True)
     if getattr(model, "remat", False):
         model.remat = False  # the search looks at values, and rematerialised blocks are traced
     search = _Search()
     observe(model, search)
-    inputs = precision.enter(parts.preprocess.given(batch))
-    outputs = precision.leave(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
+    inputs = precision.cast_to_compute(parts.preprocess.model_inputs(batch))
+    outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
     if search.found:
         return search.found
     for name, values in named_values(parts.objective.loss(outputs, batch)).items():
         if not _finite(values):
             return f"the {name}{_of_rows(values, rows)}"
-    gradients = make_gradients(program.graphs, parts.objective, precision, parts.accumulate, parts.preprocess.given)
-    terms, _, _, grads = jax.jit(gradients)(state.params, state.rest, batch, key)
+    gradients = make_gradients(
+        program.graphs, parts.objective, precision, parts.accumulate, parts.preprocess.model_inputs
+    )
+    terms, _, _, grads = jax.jit(gradients)(state.params, state.model_state, batch, key)
     if bad := [name for name, value in terms.items() if not _finite(value)]:
         return f"the {bad[0]}, summed over the batch"
     if bad := [name for name, leaf in named_leaves(grads).items() if not _finite(leaf)]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.answers import attends, attention, draws
+from dltrain.build.program import Program
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
-from dltrain.program import Program
+from dltrain.inference.generate import attends, attention, draws
 from dltrain.report.sampling import drawn
 from dltrain.report.written import written_about
 from dltrain.types import Kind, Task

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.answers import sample
-from dltrain.engine.callbacks import Moment
-from dltrain.engine.files import replace_bytes, writing
-from dltrain.engine.recorder import Recorder
+from dltrain.build.program import Program
+from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
-from dltrain.program import Program
+from dltrain.inference.generate import sample
+from dltrain.runs.files import replace_bytes, writing
+from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind
 
 PICTURES = 64
@@ -28,12 +28,12 @@ class Sampling:
     program: Program
     recorder: Recorder
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, event: TrainEvent) -> None:
         """Draw."""
         from dltrain.plots.png import png_bytes, png_size
 
-        png = png_bytes(drawn(self.program, moment.state))
-        self.recorder.writer().image(moment.step, "made", png, *png_size(png))
+        png = png_bytes(drawn(self.program, event.state))
+        self.recorder.writer().image(event.step, "made", png, *png_size(png))
 
 
 def usual(program: Program) -> int:

@@ -7,15 +7,15 @@ import jax
 import numpy as np
 from rich.table import Table
 
+from dltrain.build.program import Program
+from dltrain.data.scan import size_of
 from dltrain.data.split import NAMES
-from dltrain.data.survey import size_of
-from dltrain.engine import memory
-from dltrain.engine.runtime import arithmetic
-from dltrain.program import Program
+from dltrain.devices import memory
+from dltrain.devices.runtime import arithmetic
 from dltrain.report.console import Screen, complain
-from dltrain.report.doubts import doubts
+from dltrain.report.data_warnings import data_warnings
 from dltrain.report.layers import layers
-from dltrain.types import SELF_TAUGHT
+from dltrain.types import SELF_SUPERVISED
 
 
 def introduce(
@@ -29,7 +29,7 @@ def introduce(
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
-    goal = str(spec.task) if spec.task in SELF_TAUGHT else f"{spec.task}, {goal}"
+    goal = str(spec.task) if spec.task in SELF_SUPERVISED else f"{spec.task}, {goal}"
     screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.inputs.dtype}; {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
@@ -62,7 +62,7 @@ def introduce(
         screen.say(f"        {used} of {there} devices are used: a batch does not divide by more")
     where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
     screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
-    for line in doubts(parts):
+    for line in data_warnings(parts):
         complain(line)
 
 
@@ -92,4 +92,4 @@ def prepare(screen: Screen, program: Program) -> None:
     count = program.parts.accumulate
     pieces = f" in {count} pieces" if count > 1 else ""
     took = f"compiled in {time.monotonic() - began:.1f} s"
-    screen.say(f"memory  {memory.shown(need)}: {program.lasting}, the rest for the step{pieces}; {took}")
+    screen.say(f"memory  {memory.shown(need)}: {program.memory_summary}, the rest for the step{pieces}; {took}")

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from dltrain.config.tree import read_yaml
-from dltrain.engine.files import writing
-from dltrain.engine.folder import RunFolder
+from dltrain.config.folders import read_yaml
 from dltrain.errors import DltrainError
 from dltrain.report.console import Screen, shown
+from dltrain.runs.files import writing
+from dltrain.runs.folder import RunFolder
 
 COLUMNS = ("runs", "failed", "overrides", "monitor", "mean", "deviation", "test_mean", "test_deviation", "folders")
 

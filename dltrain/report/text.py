@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from dltrain.answers import make_writer
-from dltrain.engine.callbacks import Moment
-from dltrain.engine.recorder import Recorder
+from dltrain.build.program import Program
+from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
 from dltrain.errors import ConfigError
-from dltrain.program import Program
+from dltrain.inference.generate import make_writer
+from dltrain.runs.recorder import Recorder
 
 LENGTH = 300  # tokens of a sample
 TEMPERATURE = 0.8
@@ -60,12 +60,12 @@ class TextSample:
         self._recorder, self._words = recorder, program.parts.spec.vocabulary
         self._write, self._seed = make_writer(program, length=LENGTH), program.plan.seed
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, event: TrainEvent) -> None:
         """Write a sample, the same draws each time."""
         prompts = numbers_of(None, self._words)[None]
         options = {"key": jax.random.key(self._seed), "temperature": TEMPERATURE}
-        text = "".join(self._words[i] for i in self._write(moment.state, prompts, **options)[0])
-        self._recorder.writer().text(moment.step, "sample", as_markdown(text))
+        text = "".join(self._words[i] for i in self._write(event.state, prompts, **options)[0])
+        self._recorder.writer().text(event.step, "sample", as_markdown(text))
 
 
 def as_markdown(text: str) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.answers import written
+from dltrain.build.program import Program
 from dltrain.data.vocabulary import as_text
 from dltrain.engine.state import TrainState
-from dltrain.program import Program
+from dltrain.inference.generate import written
 from dltrain.types import Kind
 
 

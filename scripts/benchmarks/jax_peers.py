@@ -27,7 +27,7 @@ def ours(program: Any) -> Peer:
         nonlocal state, step
         done, logs = 0, None
         while done < n:
-            state, new = program.chunk(state, program.data, program.feed(step, count), np.int32(count))
+            state, new = program.chunk(state, program.data, program.feed_chunk(step, count), np.int32(count))
             if logs is not None:
                 jax.device_get(logs)
             logs, done, step = new, done + count, step + count
@@ -40,7 +40,7 @@ def ours(program: Any) -> Peer:
 
 def first_losses(program: Any, steps: int) -> np.ndarray:
     """Return the losses of a new run's first steps."""
-    feed = program.feed(0, steps)
+    feed = program.feed_chunk(0, steps)
     _, logs = program.chunk(program.start(), program.data, feed, np.int32(steps))
     return np.asarray(logs["loss"])[:steps]
 
@@ -54,7 +54,7 @@ def bare(program: Any, stage: str = "update") -> Peer:
 
     compiled = jax.jit(loop, donate_argnums=0)
     data, state, feed = program.data, program.start(), program.parts.pipeline.indices(0, LENGTH)
-    fixed = (state.params, state.rest, optax.adam(RATE).init(state.params))
+    fixed = (state.params, state.model_state, optax.adam(RATE).init(state.params))
     shapes = jax.eval_shape(lambda: body((*fixed, None), data, feed[0])[-1])
     carry = (*fixed, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
     position = 0
@@ -78,26 +78,26 @@ def _body(program: Any, last: int) -> Callable[[Any, Any, Any], Any]:
     optimizer = optax.adam(RATE)
 
     def body(carry: Any, data: Any, rows: Any) -> Any:
-        params, rest, opt_state, _ = carry
+        params, model_state, opt_state, _ = carry
         index = jnp.maximum(rows, 0)
         inputs = scaling.forward(jnp.take(data["inputs"], index, axis=0, mode="clip"))
         targets, mask = jnp.take(data["targets"], index, mode="clip"), rows >= 0
         if last == 0:
-            return params, rest, opt_state, (inputs, targets)
+            return params, model_state, opt_state, (inputs, targets)
 
         def loss(params: Any) -> Any:
-            model = nnx.merge(graph, params, rest, copy=True)
+            model = nnx.merge(graph, params, model_state, copy=True)
             logits = model(inputs, mask=mask, rngs=nnx.Rngs(dropout=jax.random.key(0)))
             values = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
             return jnp.where(mask, values, 0).sum() / mask.sum()
 
         if last == 1:
-            return params, rest, opt_state, loss(params)
+            return params, model_state, opt_state, loss(params)
         value, grads = jax.value_and_grad(loss)(params)
         if last == 2:
-            return params, rest, opt_state, (value, grads)
+            return params, model_state, opt_state, (value, grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return optax.apply_updates(params, updates), rest, opt_state, value
+        return optax.apply_updates(params, updates), model_state, opt_state, value
 
     return body
 

@@ -111,11 +111,11 @@ def make_program(net: Net, setup: Setup, *more: str) -> Any:
 
 def make_program_of(*words: str) -> Any:
     """Build what `dltrain train` would train, on the platform where it would."""
-    from dltrain.assemble import assemble
-    from dltrain.cli import compose_words
-    from dltrain.engine import runtime
-    from dltrain.plan import make_plan
-    from dltrain.program import Program
+    from dltrain.build.parts import assemble
+    from dltrain.build.plan import make_plan
+    from dltrain.build.program import Program
+    from dltrain.cli.main import compose_words
+    from dltrain.devices import runtime
 
     config = compose_words(*words).config
     runtime.start(**config["runtime"])

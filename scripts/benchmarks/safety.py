@@ -37,7 +37,7 @@ def run(table: Table, setup: Setup) -> None:
         stalls = []
         for _ in range(1 if setup.tiny else 3):
             trained, _, _ = train_once(program)
-            stalls.append(1e3 * trained.saver.spent.stalled / trained.saver.spent.saves)
+            stalls.append(1e3 * trained.saver.clock.stalled / trained.saver.clock.saves)
         table.add("safety", net.title, "training held up by a save", "ms", stalls)
         size = sum(np.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(program.shapes.params))
         table.add("safety", net.title, "parameters, with two moments", "MiB", [3 * float(size) / 2**20])

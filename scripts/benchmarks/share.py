@@ -44,16 +44,16 @@ def run(table: Table, setup: Setup) -> None:
 def warm(program: Any) -> None:
     """Compile all that a run calls, so that only running is timed."""
     state = program.start()
-    state, _ = program.chunk(state, program.data, program.feed(0, 1), np.int32(1))
+    state, _ = program.chunk(state, program.data, program.feed_chunk(0, 1), np.int32(1))
     for split in program.plan.splits:
         program.evaluate(state, split)
 
 
 def train_once(program: Any) -> tuple[Any, float, float]:
     """Train one run into a folder of its own: what it ended with, seconds of all, and of its evaluations."""
-    from dltrain.engine.folder import claim
     from dltrain.report.console import Screen
-    from dltrain.training import train
+    from dltrain.runs.folder import claim
+    from dltrain.trainer import train
 
     looking, evaluate = 0.0, type(program).evaluate
 

@@ -52,7 +52,7 @@ def test_a_run_that_rests_at_its_end_resumes_exactly(dltrain, tmp_path):
             r"augment\.noise\.stdev: unknown; did you mean augment.noise.stddev",
         ),
         (("augment=noise", "augment.noise.scaled_by=1"), r"augment\.noise\.scaled_by: unknown"),
-        (("loss=f1", "optim.accumulate=2"), r"optim\.accumulate=2 would cut into pieces"),
+        (("loss=f1", "optim.accumulate=2"), r"optim\.accumulate=2 splits"),
     ],
 )
 def test_mistakes_end_with_2_before_a_folder_is_made(dltrain, tmp_path, words, message):

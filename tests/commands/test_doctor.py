@@ -8,7 +8,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from dltrain.engine import diagnosis, memory
+from dltrain.devices import doctor as diagnosis
+from dltrain.devices import memory
 
 
 def test_a_sound_machine_has_no_problem(dltrain, tmp_path):

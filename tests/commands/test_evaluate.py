@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from dltrain.engine import checkpoint
 from dltrain.report import finish
+from dltrain.runs import checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from dltrain.build.program import Program
 from dltrain.commands import train
-from dltrain.engine.folder import existing
-from dltrain.program import Program
-from dltrain.training import restored
+from dltrain.runs.folder import existing
+from dltrain.trainer import restored
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from dltrain.engine import checkpoint
+from dltrain.runs import checkpoint
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

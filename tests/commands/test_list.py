@@ -3,7 +3,7 @@
 import pytest
 
 from dltrain import activations, initializers
-from dltrain.config.tree import first_comment, packaged, read_tree
+from dltrain.config.folders import first_comment, packaged, read_tree
 
 
 def test_every_choice_of_every_group_is_listed_with_its_line(dltrain):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dltrain.data import survey
-from dltrain.program import Program
+from dltrain.build.program import Program
+from dltrain.data import scan as survey
 
 SOURCE = """
 import numpy as np

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dltrain.engine import checkpoint
+from dltrain.runs import checkpoint
 
 pytestmark = pytest.mark.usefixtures("unoptimised", "without_pictures")
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dltrain import training
+from dltrain import trainer as training
+from dltrain.build.program import Program
 from dltrain.data.sources import embedded
-from dltrain.engine import checkpoint, runtime
+from dltrain.devices import runtime
 from dltrain.ops import lowering
-from dltrain.program import Program
 from dltrain.report import finish
 from dltrain.report.console import shown
+from dltrain.runs import checkpoint
 
 HARD = ("data=iris", "model.widths=[8]", "model.dropout=0.3", "model.norm=batch", "schedule=one_cycle")
 STRAIGHT = (*HARD, "batch_size=16", "epochs=4", "eval_every=5", "log_every=1", "output_dir=run")  # 7 steps an epoch
@@ -41,11 +42,11 @@ def cut(monkeypatch):
     def at(step: int) -> None:
         look = training.Signals.__call__
 
-        def stop(self: training.Signals, moment: object) -> None:
-            if moment.step >= step:
+        def stop(self: training.Signals, event: object) -> None:
+            if event.step >= step:
                 monkeypatch.setattr(training.Signals, "__call__", look)
                 self.received = signal.SIGINT
-            look(self, moment)
+            look(self, event)
 
         monkeypatch.setattr(training.Signals, "__call__", stop)
 

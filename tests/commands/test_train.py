@@ -11,13 +11,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from dltrain.cli import amend_words, compose_words
-from dltrain.config.tree import read_yaml
+from dltrain.build.program import Program
+from dltrain.cli.main import amend_words, compose_words
+from dltrain.config.folders import read_yaml
 from dltrain.data.sources.embedded import load_embedded
-from dltrain.engine import checkpoint, diagnosis
-from dltrain.engine.folder import RunFolder
+from dltrain.devices import doctor as diagnosis
 from dltrain.engine.state import state_hash
-from dltrain.program import Program
+from dltrain.runs import checkpoint
+from dltrain.runs.folder import RunFolder
 
 IRIS = ("data=iris", "model=linear", "quiet=true", "output_dir=run")
 
@@ -277,7 +278,7 @@ def test_steps_that_are_not_finite_are_skipped_by_choice_named_and_change_nothin
     said = dltrain(*POISON, *words, "on_nonfinite=skip", "data.targets=[2,4,6,8]", cwd=tmp_path)
     assert said.code == 0, said.err
     found = last(tmp_path / "run")
-    assert found.meta["callbacks"]["watch"] == [4, 8, 12]
+    assert found.meta["callbacks"]["nonfinite"] == [4, 8, 12]
     assert int(found.leaves["step"]) == 12
     clean = dltrain(*words[:-1], *POISON[:1], *POISON[2:], "data.inputs=[1,2,3]", "data.targets=[2,4,6]",
                     "output_dir=clean", cwd=tmp_path)  # fmt: skip

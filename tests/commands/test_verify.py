@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dltrain.engine import checkpoint
+from dltrain.runs import checkpoint
 
 
 @pytest.fixture

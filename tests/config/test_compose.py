@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dltrain import cli
-from dltrain.config import tree
+from dltrain.cli import main as cli
+from dltrain.config import folders as tree
 from dltrain.config.call import Call, Composed
 from dltrain.errors import ConfigError
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from dltrain.config import schema, tree
-from dltrain.config.help import defaults
-from dltrain.types import SELF_TAUGHT, Task
+from dltrain.cli.help import defaults
+from dltrain.config import folders as tree
+from dltrain.config import schema
+from dltrain.types import SELF_SUPERVISED, Task
 
 BASE = defaults("train", tree.roots(None))
 
@@ -37,13 +38,13 @@ def test_options_of_commands_are_those_of_their_yaml() -> None:
 
 def test_tasks_are_those_of_types() -> None:
     for task in Task:
-        group = "model" if task in SELF_TAUGHT else "data"
+        group = "model" if task in SELF_SUPERVISED else "data"
         assert schema.parse(f"{group}.task", schema.NODES[group]["task"], task.value) == task
 
 
 def test_engine_keys_leave_out_what_the_target_gets() -> None:
     assert "learning_rate" not in schema.engine_keys("optim")
-    assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "ema", "players", "rules"}
+    assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "ema", "groups", "rules"}
     assert schema.engine_keys("metrics") == ("better",)
     assert schema.engine_keys("model") == ("task", "scale", "output_activation")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dltrain.data.aligned import LINE, aligned, is_aligned
+from dltrain.data.scan import read_whole
 from dltrain.data.sources.embedded import load_embedded
-from dltrain.data.survey import read_whole
 from dltrain.engine.feed import Resident
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dltrain.engine import runtime
+from dltrain.devices import runtime
 from dltrain.engine.state import named_leaves, state_hash
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
@@ -44,7 +44,7 @@ def trained(program, begin, most: int) -> str:
     state, step = jax.tree.map(jnp.copy, begin), 0  # a chunk takes the memory of what it is given
     while step < STEPS:
         n = min(most, STEPS - step)
-        state, _ = program.chunk(state, program.data, program.feed(step, n), np.int32(n))
+        state, _ = program.chunk(state, program.data, program.feed_chunk(step, n), np.int32(n))
         step += n
     program.close()
     assert program.chunk._cache_size() == 1

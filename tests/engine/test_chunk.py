@@ -15,7 +15,7 @@ def trained(program, cuts):
     """Train 18 steps in chunks that end at `cuts`; return the hash of the state and the losses."""
     state, losses, step = program.start(), [], 0
     for end in (*cuts, 18):
-        state, logs = program.chunk(state, program.data, program.feed(step, end - step), np.int32(end - step))
+        state, logs = program.chunk(state, program.data, program.feed_chunk(step, end - step), np.int32(end - step))
         losses += np.asarray(logs["loss"])[: end - step].tolist()
         step = end
     return state_hash({n: np.asarray(v) for n, v in named_leaves(state).items()}), losses
@@ -37,7 +37,7 @@ def test_an_inactive_state_comes_back_as_it_was(program):
     state = program.start()
     before = jax.device_get(named_leaves(state))
     state, _ = program.chunk(
-        replace(state, active=jax.numpy.bool_(False)), program.data, program.feed(0, 5), np.int32(5)
+        replace(state, active=jax.numpy.bool_(False)), program.data, program.feed_chunk(0, 5), np.int32(5)
     )
     after = jax.device_get(named_leaves(state))
     for name, value in before.items():
@@ -53,7 +53,7 @@ def test_the_feed_is_bounded_by_bytes_and_steps(batch, most):
 
 def test_a_step_copies_no_kernel_before_it_overwrites_it(program):
     count = np.int32(1)
-    text = program.chunk.lower(program.start(), program.data, program.feed(0, 1), count).compile().as_text()
+    text = program.chunk.lower(program.start(), program.data, program.feed_chunk(0, 1), count).compile().as_text()
     kernels = {name: v.shape for name, v in named_leaves(program.shapes.params).items() if v.ndim == 2}
     assert kernels
     for name, (rows, columns) in kernels.items():

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from dltrain.data.pipeline import PADDING
+from dltrain.data.order import PADDING
 from dltrain.engine.feed import ReadAhead, Resident, Streamed
 from dltrain.errors import DataError
 
@@ -25,7 +25,7 @@ def test_rows_come_in_the_order_asked_for_and_padding_is_masked(make_parts):
 
 
 def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_count(program):
-    feed = program.feed(4, 3)
+    feed = program.feed_chunk(4, 3)
     assert feed.shape == (program.capacity, 8)
     assert feed.dtype == np.int32
     np.testing.assert_array_equal(feed[:3], program.parts.pipeline.indices(4, 3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dltrain.durations import Duration
-from dltrain.engine.callbacks import After, Every, Replace, StopTraining
+from dltrain.engine.events import After, Every, Replace, StopTraining
 from dltrain.engine.loop import Loop, Pace
 
 
@@ -33,11 +33,11 @@ class Story:
 
 
 def reader(events):
-    return lambda moment: After(lambda: events.append(f"read {moment.step}"))
+    return lambda event: After(lambda: events.append(f"read {event.step}"))
 
 
 def looker(events, name="look"):
-    return lambda moment: events.append(f"{name} {moment.step}")
+    return lambda event: events.append(f"{name} {event.step}")
 
 
 def test_after_is_read_when_the_next_chunk_is_under_way_and_at_the_end():
@@ -89,18 +89,18 @@ def test_callbacks_run_in_the_order_of_the_list():
 
 def test_replace_goes_on_with_the_new_state_which_later_callbacks_see():
     seen = []
-    story = Story(lambda e: lambda moment: Replace(1000), lambda e: lambda moment: seen.append(moment.state))
+    story = Story(lambda e: lambda event: Replace(1000), lambda e: lambda event: seen.append(event.state))
     outcome = story.run(6)
     assert seen == [1000, 1000]
     assert outcome.state == 1000
-    story = Story(lambda e: lambda moment: Replace(moment.state * 10) if moment.step == 4 else None)
+    story = Story(lambda e: lambda event: Replace(event.state * 10) if event.step == 4 else None)
     assert story.run(6).state == 42
 
 
 def test_stop_training_ends_it_there_with_the_reason_and_what_was_put_off_is_read():
     def stopper(events):
-        def stop(moment):
-            if moment.step == 8:
+        def stop(event):
+            if event.step == 8:
                 raise StopTraining("enough")
 
         return stop
@@ -116,7 +116,7 @@ def test_an_error_found_while_reading_ends_training():
         def fail():
             raise RuntimeError("found late")
 
-        return lambda moment: After(fail)
+        return lambda event: After(fail)
 
     story = Story(failing)
     with pytest.raises(RuntimeError, match="found late"):
@@ -132,15 +132,15 @@ def test_nothing_is_dispatched_when_all_steps_are_done():
 
 def test_the_pace_aims_at_its_target_grows_fourfold_at_most_and_stays_in_bounds():
     pace = Pace(most=100, target=1.0, steps=8)
-    pace.measured(8, 0.5)
+    pace.update(8, 0.5)
     assert pace.steps == 16
-    pace.measured(16, 0.001)
+    pace.update(16, 0.001)
     assert pace.steps == 64
-    pace.measured(64, 0.001)
+    pace.update(64, 0.001)
     assert pace.steps == 100
-    pace.measured(100, 1e6)
+    pace.update(100, 1e6)
     assert pace.steps == 1
-    pace.measured(1, 0.0)
+    pace.update(1, 0.0)
     assert pace.steps == 4
 
 

@@ -9,9 +9,10 @@ import pytest
 from flax import nnx
 
 from dltrain.engine import state as states
-from dltrain.engine.state import count, create, from_named, named_leaves, state_hash, trace_module, with_weights
+from dltrain.engine.state import create, from_named, named_leaves, state_hash, trace_module, with_weights
 from dltrain.errors import CheckpointError
 from dltrain.models.mlp import MLP
+from dltrain.tree import count
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def trained(program, leaves, cuts):
     for end in (*cuts, 18):
         state = from_named(program.shapes, leaves, what="the test")
         n = end - step
-        leaves = on_host(program.chunk(state, program.data, program.feed(step, n), np.int32(n))[0])
+        leaves = on_host(program.chunk(state, program.data, program.feed_chunk(step, n), np.int32(n))[0])
         step = end
     return leaves
 
@@ -39,7 +40,9 @@ def test_a_run_continued_from_its_leaves_every_few_steps_ends_with_the_same_hash
     straight = trained(program, saved, ())
     assert straight["step"] == 18
     assert state_hash(trained(program, saved, (1, 4, 6, 11, 17))) == state_hash(straight)
-    assert not np.array_equal(straight["rest.norms.0.mean"], saved["rest.norms.0.mean"])  # batch norm was at work
+    assert not np.array_equal(
+        straight["model_state.norms.0.mean"], saved["model_state.norms.0.mean"]
+    )  # batch norm was at work
     assert state_hash(straight) != state_hash(saved)
 
 
@@ -63,7 +66,9 @@ def test_an_option_that_xla_does_not_know_is_dropped(monkeypatch):
 
 
 def test_leaves_have_the_names_of_the_parameters_and_rebuild_the_state(program, saved):
-    assert {"params.hidden.0.kernel", "rest.norms.0.var", "step", "key", "hparams.learning_rate"} <= set(saved)
+    assert {"params.hidden.0.kernel", "model_state.norms.0.var", "step", "key", "hparams.learning_rate"} <= set(
+        saved
+    )
     rebuilt = from_named(program.shapes, saved, what="the test")
     assert jax.tree.structure(rebuilt) == jax.tree.structure(program.shapes)
     assert jax.random.key_data(rebuilt.key).tolist() == saved["key"].tolist()
@@ -83,11 +88,13 @@ def test_leaves_that_do_not_fit_are_named_with_both_shapes(program, saved):
 
 def test_weights_are_taken_over_where_name_and_shape_agree_and_nothing_else_is(program, saved):
     state = from_named(program.shapes, saved, what="the test")
-    other = {name: value + 1 for name, value in saved.items() if name.startswith(("params.", "rest."))}
+    other = {name: value + 1 for name, value in saved.items() if name.startswith(("params.", "model_state."))}
     other |= {"params.head.kernel": np.ones((6, 10), np.float32), "params.extra": np.ones(3), "step": np.int32(99)}
     mixed, taken, left = with_weights(state, other)
     assert left == ["params.head.kernel"]
-    assert sorted([*taken, *left]) == sorted(named_leaves({"params": state.params, "rest": state.rest}))
+    assert sorted([*taken, *left]) == sorted(
+        named_leaves({"params": state.params, "model_state": state.model_state})
+    )
     for name, value in on_host(mixed).items():
         np.testing.assert_array_equal(value, other[name] if name in taken else saved[name], err_msg=name)
 

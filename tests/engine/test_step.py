@@ -53,7 +53,7 @@ def batch_of(arrays, rows, mask=None):
 
 
 def leaves(state):
-    return jax.device_get(named_leaves({"params": state.params, "rest": state.rest}))
+    return jax.device_get(named_leaves({"params": state.params, "model_state": state.model_state}))
 
 
 def test_a_masked_row_is_an_absent_row(one_step, arrays):
@@ -132,13 +132,13 @@ def test_a_loss_of_the_wrong_shape_is_refused_with_the_shapes(one_step, arrays):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_batch_in_pieces_gives_the_update_of_the_whole(one_step, arrays, reduction):
-    """Pieces of 3 and 1 valid rows and example weights: a mean of the pieces' means would be another number."""
+    """Microbatches of 3 and 1 valid examples, with weights: the mean of their means would be another number."""
     objective = Objective(losses.cross_entropy, reduction=reduction, l1=0.01, l2=0.1)
     batch = batch_of(arrays, range(6), [True, True, True, False, True, False])
     batch["weights"] = np.arange(1.0, 7.0, dtype=np.float32)
     state, whole = one_step(objective, norm=Norm.NONE)
-    _, pieces = one_step(objective, norm=Norm.NONE, accumulate=2)
-    (expected, logs), (found, found_logs) = whole(state, batch), pieces(state, batch)
+    _, microbatches = one_step(objective, norm=Norm.NONE, accumulate=2)
+    (expected, logs), (found, found_logs) = whole(state, batch), microbatches(state, batch)
     for name in ("loss", "gradient_norm"):
         assert float(found_logs[name]) == pytest.approx(float(logs[name]), rel=1e-5)
     for name, value in leaves(expected).items():
@@ -149,8 +149,8 @@ def test_penalties_count_once_however_many_pieces_are_padding(one_step, arrays):
     objective = Objective(losses.cross_entropy, l1=0.01, l2=0.1)
     batch = batch_of(arrays, range(6), [True] + [False] * 5)
     state, whole = one_step(objective, norm=Norm.NONE)
-    _, pieces = one_step(objective, norm=Norm.NONE, accumulate=3)
-    logs, found = whole(state, batch)[1], pieces(state, batch)[1]
+    _, microbatches = one_step(objective, norm=Norm.NONE, accumulate=3)
+    logs, found = whole(state, batch)[1], microbatches(state, batch)[1]
     for name in ("loss/l1", "loss/l2", "loss", "gradient_norm"):
         assert float(found[name]) == pytest.approx(float(logs[name]), rel=1e-5), name
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dltrain.engine import checkpoint
+from dltrain.runs import checkpoint
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000)]
 
@@ -27,7 +27,7 @@ from pathlib import Path
 import jax
 jax.config.update("jax_platforms", "cpu")
 import numpy as np, orbax.checkpoint
-from dltrain.engine import checkpoint
+from dltrain.runs import checkpoint
 folder, step = Path(sys.argv[1]), int(sys.argv[2])
 leaves = {"params.kernel": np.full((64, 64), step, np.float32), "step": np.array(step, np.int32)}
 print("ready", flush=True)
@@ -208,7 +208,7 @@ def test_a_limit_on_the_size_of_files_ends_with_6(words, tmp_path, saved, dltrai
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
-        "from dltrain.cli import main; sys.exit(main())"
+        "from dltrain.cli.main import main; sys.exit(main())"
     )
     line = (*words, "steps=1000000", "checkpoint_every=500", "runtime.cache=false", "output_dir=run", "quiet=true")
     done = subprocess.run(

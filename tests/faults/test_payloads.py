@@ -17,11 +17,11 @@ TARGETS = (
     "pickle.loads",
     "payload.go",
     "payload",
-    "dltrain.cli.main",
-    "dltrain.cli.os.system",
-    "dltrain.config.build.importlib.import_module",
-    "dltrain.engine.checkpoint.shutil.rmtree",
-    "dltrain.engine.callbacks.time.sleep",
+    "dltrain.cli.main.main",
+    "dltrain.cli.main.os.system",
+    "dltrain.build.instantiate.importlib.import_module",
+    "dltrain.runs.checkpoint.shutil.rmtree",
+    "dltrain.engine.events.time.sleep",
     "dltrain.models.mlp.jax.numpy.load",
     "dltrain.data.sources.embedded.np.load",
     "dltrain.data.sources.idx.gzip.open",
@@ -150,7 +150,7 @@ def test_a_file_that_names_code_is_refused(dltrain, files, line, tmp_path, count
 def test_hydra_calls_nothing_even_if_a_file_was_not_looked_at(dltrain, files, line, tmp_path, monkeypatch, count):
     """The look at the composed config refuses by itself what the look at the files would have refused."""
     count.tried += 1
-    monkeypatch.setattr("dltrain.config.tree._check_folder", lambda folder: None)
+    monkeypatch.setattr("dltrain.config.folders._check_folder", lambda folder: None)
     write(tmp_path / "conf", files)
     refused(dltrain(*line, "--config-dir", "conf", "data=iris", "steps=1", "output_dir=run", cwd=tmp_path))
     count.survived += 1
@@ -322,7 +322,7 @@ pickle.load(io.BytesIO(pickle.dumps([1])))
 pickle.Unpickler(io.BytesIO(pickle.dumps(pathlib.Path()))).load()
 assert [h[0] if isinstance(h, tuple) else h for h in heard] == ["loads", "load", "Unpickler", "pickle.find_class"]
 heard.clear()
-from dltrain.cli import main
+from dltrain.cli.main import main
 
 for line in %r:
     code = main(line)

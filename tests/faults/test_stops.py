@@ -17,8 +17,8 @@ class Cut:
     def __init__(self, at: int, number: int) -> None:
         self.at, self.number = at, number
 
-    def __call__(self, moment) -> None:
-        if moment.step == self.at:
+    def __call__(self, event) -> None:
+        if event.step == self.at:
             os.kill(os.getpid(), self.number)
 '''
 CHOICE = "# Ends a run by a signal\ncut: {_target_: cutter.Cut, at: 0, number: 15, every: 1}\n"

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from dltrain.build.program import Program
 from dltrain.commands import train
-from dltrain.engine.state import path_name, split_module
-from dltrain.program import Program
+from dltrain.engine.state import split_module
+from dltrain.tree import path_name
 
 
 @pytest.fixture(autouse=True)

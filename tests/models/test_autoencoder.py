@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
+from dltrain.build.parts import assemble
+from dltrain.cli.main import compose_words
 from dltrain.engine.state import split_module
 from dltrain.models.autoencoder import Autoencoder
 from dltrain.types import ArraySpec, Kind, Spec, Task

@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from dltrain import activations
-from dltrain.models.cnn import CNN, Gather, Padding, Pool, Pooling, activated_and_pooled
+from dltrain.models.cnn import CNN, HeadPooling, Padding, Pool, Pooling, activated_and_pooled
 from dltrain.models.layers import Norm
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
@@ -34,12 +34,12 @@ def in_torch(params, x, options):
         if pool is not Pool.NONE:
             pooled = function.max_pool2d if pool is Pool.MAX else function.avg_pool2d
             x = pooled(x, window, options.get("pool_stride", window))
-    match options.get("gather", Gather.FLATTEN):
-        case Gather.FLATTEN:
+    match options.get("head_pooling", HeadPooling.FLATTEN):
+        case HeadPooling.FLATTEN:
             x = x.permute(0, 2, 3, 1).flatten(1)
-        case Gather.MEAN:
+        case HeadPooling.MEAN:
             x = x.mean((2, 3))
-        case Gather.MAX:
+        case HeadPooling.MAX:
             x = x.amax((2, 3))
     for layer in params.get("dense", {}).values():
         x = function.relu(x @ layer["kernel"] + layer["bias"])
@@ -57,10 +57,10 @@ def in_torch(params, x, options):
             "pool": Pool.AVERAGE,
             "pool_stride": 3,
             "norm": Norm.BATCH,
-            "gather": Gather.MAX,
+            "head_pooling": HeadPooling.MAX,
         },
         {"channels": (3, 4), "stride": 2, "pool": Pool.NONE, "dense": ()},
-        {"channels": (3,), "window": 3, "pool_stride": 2, "gather": Gather.MEAN, "dense": (5, 6)},
+        {"channels": (3,), "window": 3, "pool_stride": 2, "head_pooling": HeadPooling.MEAN, "dense": (5, 6)},
     ],
 )
 def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):

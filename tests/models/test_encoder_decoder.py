@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
-from dltrain.engine.decoding import write_about
-from dltrain.engine.precision import PRECISIONS
+from dltrain.devices.precision import PRECISIONS
+from dltrain.engine.decode import write_about
 from dltrain.models.blocks import Positions
 from dltrain.models.captioner import Captioner
 from dltrain.models.seq2seq import Seq2Seq
@@ -93,7 +93,7 @@ def test_padding_is_not_seen(short, long, filled, called):
 @pytest.mark.parametrize("name", MODELS)
 def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, filled):
     """A loop's state must keep its type."""
-    half = PRECISIONS["mixed"].enter
+    half = PRECISIONS["mixed"].cast_to_compute
     graphdef, state = nnx.split(filled(MODELS[name]))
     model, given = nnx.merge(graphdef, half(state)), half(jax.tree.map(jnp.asarray, GIVEN[name]))
     assert jax.eval_shape(lambda: model(given, mask=None, rngs=None)).dtype == jnp.bfloat16

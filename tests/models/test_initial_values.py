@@ -6,10 +6,10 @@ import pytest
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
-from dltrain.config.tree import packaged, read_tree
-from dltrain.engine.state import path_name
+from dltrain.build.parts import assemble
+from dltrain.cli.main import compose_words
+from dltrain.config.folders import packaged, read_tree
+from dltrain.tree import path_name
 
 DATA = {
     "captioner": "small_captions",

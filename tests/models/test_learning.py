@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dltrain.config.tree import packaged, read_tree
+from dltrain.config.folders import packaged, read_tree
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.data.split import make_splits
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
-from dltrain.engine.decoding import write_on
+from dltrain.engine.decode import write_on
 from dltrain.engine.state import split_module
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain.cli import compose_words
-from dltrain.config.build import build
+from dltrain.build.instantiate import build
+from dltrain.cli.main import compose_words
 from dltrain.config.schema import engine_keys
-from dltrain.engine.state import path_name, split_module
+from dltrain.engine.state import split_module
 from dltrain.models.resnet import ResNet, Shortcut
+from dltrain.tree import path_name
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
 TEN = tuple("abcdefghij")

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from flax import nnx
 
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
+from dltrain.build.instantiate import build
+from dltrain.build.parts import assemble
+from dltrain.cli.main import compose_words
 from dltrain.config import schema
-from dltrain.config.build import build
-from dltrain.config.tree import packaged, read_tree
+from dltrain.config.folders import packaged, read_tree
 from dltrain.errors import ConfigError
 
 MODELS = read_tree((packaged(),))["model"]

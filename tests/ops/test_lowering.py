@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dltrain.engine import runtime
+from dltrain.devices import runtime
 from dltrain.ops import lowering
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.embedding import embed

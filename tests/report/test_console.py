@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dltrain.engine.callbacks import Moment, StepLogs
 from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.events import StepLogs, TrainEvent
 from dltrain.report import console
 from dltrain.report.console import Progress, Screen, clock, complain, shown
 
 
-def moment(step, *, found=None):
+def event(step, *, found=None):
     logs = StepLogs(step - 1, 2, {"loss": np.array([9.0, 0.25, 7.0]), "finite": np.ones(3)})
     results = {} if found is None else {"validation": Evaluation(found, {}, np.zeros(0), np.zeros(0))}
-    return Moment(step, 100, 10, None, logs, results)
+    return TrainEvent(step, 100, 10, None, logs, results)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_times_can_be_read(seconds, text):
 
 def test_an_evaluation_is_told_at_once_and_in_one_line_however_long(recorder, capsys):
     found = {"loss": 0.5, "accuracy": 0.9, "f1/a": 0.1} | {f"metric_{i}": 0.1 for i in range(20)}
-    Progress(Screen(), recorder, metric="accuracy", start=0)(moment(20, found=found))
+    Progress(Screen(), recorder, metric="accuracy", start=0)(event(20, found=found))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(
@@ -67,7 +67,7 @@ def test_without_a_terminal_there_is_a_sign_of_life_every_ten_seconds(recorder, 
     progress = Progress(Screen(), recorder, metric="accuracy", start=0)
     spoken = []
     for now, step in ((1005.0, 20), (1011.0, 40), (1020.0, 50), (1021.5, 60)):  # noqa: B007 - the clock reads it
-        progress(moment(step)).read()
+        progress(event(step)).read()
         spoken.append(capsys.readouterr().out)
     assert [bool(text) for text in spoken] == [False, True, False, True]
     line = "step 40/100  epoch 4.00  loss 0.2500  accuracy 0.7500  1,234 examples/s  16s left\n"
@@ -79,7 +79,7 @@ def test_waiting_for_data_is_said_where_it_takes_more_than_a_twentieth(recorder,
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     for share, said in ((0.04, False), (0.4, True)):
         recorder.waiting = share
-        Progress(Screen(), recorder, metric=None, start=0)(moment(20)).read()
+        Progress(Screen(), recorder, metric=None, start=0)(event(20)).read()
         assert ("40% of the time waiting for data" in capsys.readouterr().out) is said
 
 
@@ -88,14 +88,14 @@ def test_time_left_counts_the_steps_of_this_start_only(recorder, capsys, monkeyp
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: now))
     progress = Progress(Screen(), recorder, metric=None, start=90)
     now = 10.0
-    progress(moment(95)).read()
+    progress(event(95)).read()
     assert "10s left" in capsys.readouterr().out
 
 
 def test_quiet_says_nothing_but_warnings(recorder, capsys):
     screen = Screen(quiet=True)
     screen.say("something")
-    Progress(screen, recorder, metric=None, start=0)(moment(20, found={"loss": 1.0})).read()
+    Progress(screen, recorder, metric=None, start=0)(event(20, found={"loss": 1.0})).read()
     complain("careful")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "dltrain: careful\n")
@@ -106,7 +106,7 @@ def test_on_a_terminal_one_line_is_replaced_and_taken_away_at_the_end(recorder):
     screen.console = Console(file=out, force_terminal=True, width=60, highlight=False, legacy_windows=False)
     progress = Progress(screen, recorder, metric="accuracy", start=0)
     for step in (20, 40):
-        progress(moment(step)).read()
+        progress(event(step)).read()
     screen.end_live()
     screen.end_live()
     assert "step 40/100" in out.getvalue()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
-from dltrain.plan import make_plan
-from dltrain.program import Program
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.cli.main import compose_words
 from dltrain.report import embeddings
 from dltrain.report.embeddings import nearest, neighbours, vectors
 

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain.engine.state import count, trace_module
+from dltrain.engine.state import trace_module
 from dltrain.models.cnn import CNN, Padding
 from dltrain.models.layers import Norm
 from dltrain.models.linear import Linear
 from dltrain.models.mlp import MLP
 from dltrain.models.rnn import LSTM
 from dltrain.report.layers import layers
+from dltrain.tree import count
 from dltrain.types import ArraySpec, Kind, Spec, Task
 
 PICTURES = Spec(

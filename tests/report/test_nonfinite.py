@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dltrain.engine.folder import RunFolder
 from dltrain.engine.state import named_leaves
 from dltrain.engine.step import Objective
 from dltrain.models.linear import Linear
 from dltrain.report.nonfinite import explain
+from dltrain.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

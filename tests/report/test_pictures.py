@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dltrain.assemble import assemble
-from dltrain.cli import compose_words
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.cli.main import compose_words
 from dltrain.engine.evaluate import Evaluation
-from dltrain.plan import make_plan
-from dltrain.program import Program
 from dltrain.report import pictures as module
 from dltrain.report.pictures import FEW, PANELS, pictures
 from dltrain.types import Task

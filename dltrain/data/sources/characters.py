@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dltrain.data.fetch import fetch
+from dltrain.data.download import fetch
 from dltrain.data.sources.files import read_file
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.errors import ConfigError, DataError
@@ -31,7 +31,7 @@ class Characters:
         validation: `data.validation`, a fraction of the characters that are not for testing.
         test: `data.test`, a fraction of all characters.
         task: `language`.
-        streams: whether each window is given with its place in the text, `at` int32 [] (`data.shuffle=streams`).
+        stateful: whether each window is given with its place in the text, `at` int32 [] (`model.stateful=true`).
 
     Raises:
         DataError: the file is missing, is no UTF-8, or is too short for a window in each split.
@@ -49,16 +49,16 @@ class Characters:
         validation: float = 0.1,
         test: float = 0.0,
         task: Task = Task.LANGUAGE,
-        streams: bool = False,
+        stateful: bool = False,
     ) -> None:
         if task is not Task.LANGUAGE:
             raise ConfigError(f"data.task={task}: a text is for language")
         for key, value in (("length", length), ("stride", stride)):
             if value is not None and value < 1:
                 raise ConfigError(f"data.{key}={value}: must be a whole number ≥ 1")
-        if streams and length % (stride or length):
+        if stateful and length % (stride or length):
             raise ConfigError(
-                f"data.stride={stride}: with data.shuffle=streams a window begins where another ends, so that the "
+                f"data.stride={stride}: with model.stateful=true a window begins where another ends, so that the "
                 f"stride must divide data.length={length}; null always does"
             )
         found = _find(path, name, file, mirrors)
@@ -84,7 +84,7 @@ class Characters:
             "test": np.arange(ends[1], ends[2]),
         }
         window = ArraySpec((length,), "int32")
-        self._more = {"at": ArraySpec((), "int32")} if streams else {}
+        self._more = {"at": ArraySpec((), "int32")} if stateful else {}
         self.spec = Spec(window, window, Task.LANGUAGE, Kind.TOKENS, vocabulary=vocabulary, more=self._more)
         self.fingerprint = fingerprint({"codes": self._codes, "vocabulary": np.array(vocabulary)})
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from dltrain.data.check import check_labels, fitting_task
-from dltrain.data.fetch import fetch
+from dltrain.data.download import fetch
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind, Task

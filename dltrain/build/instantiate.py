@@ -1,0 +1,318 @@
+"""The one place where a YAML node with `_target_` becomes an object; what may be named is an allowlist.
+
+A node is a mapping: `_target_` names a class or function, the other keys are its keyword arguments. Arguments are
+bound against the signature before anything is called, so that a mistyped one is answered with the right names.
+"""
+
+import collections.abc
+import enum
+import functools
+import importlib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dltrain.config.hints import nearest
+from dltrain.errors import ConfigError, DltrainError
+from dltrain.types import NamedIn
+
+PARTS = (
+    "dltrain.models",
+    "dltrain.losses",
+    "dltrain.metrics",
+    "dltrain.optimizers",
+    "dltrain.schedules",
+    "dltrain.activations",
+    "dltrain.initializers",
+    "dltrain.data.sources",
+    "dltrain.data.augment",
+    "dltrain.callbacks",
+)
+"""The modules of dltrain whose members a config may name: parts, never commands or file access."""
+
+LIBRARIES = ("optax", "flax.nnx", "jax.nn")
+DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
+
+
+def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Any:
+    """Construct what `node` names.
+
+    Args:
+        node: `_target_` and its arguments; nested nodes are built first.
+        path: where the node stands in the config, for messages (`model`).
+        trust: packages of the user's own that may be named besides the allowlist.
+        **injected: values passed only to a target that has a parameter of that name, never over what was typed.
+    """
+    target, arguments = _bound(node, path=path, trust=trust, injected=injected)
+    _inject(target, arguments, injected)
+    try:
+        return target(**arguments)
+    except DltrainError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Callable[..., Any]:
+    """Give the function that `node` names its options and leave it waiting for its run-time arguments.
+
+    Offers are made as by `build`.
+    """
+    target, arguments = _bound(node, path=path, trust=trust, injected=injected, partial=True)
+    _inject(target, arguments, injected)
+    return functools.partial(target, **arguments) if arguments else target
+
+
+def _inject(target: Callable[..., Any], arguments: dict[str, Any], injected: Mapping[str, Any]) -> None:
+    wanted = _parameters(target)
+    for name, value in injected.items():
+        if name in wanted and name not in arguments:
+            arguments[name] = value
+
+
+def is_function(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> bool:
+    """Tell whether `node` names a plain function (to be bound) rather than a class (to be built)."""
+    return not inspect.isclass(locate(node["_target_"], path=path, trust=trust))
+
+
+def check(
+    node: Mapping[str, Any],
+    *,
+    path: str,
+    trust: Collection[str] = (),
+    awaiting: Collection[str] = (),
+    injected: Collection[str] = (),
+    partial: bool = False,
+) -> None:
+    """Raise ConfigError unless the node could be built or bound: right names, right kinds, nothing missing.
+
+    Args:
+        node: the node.
+        path: where it stands in the config.
+        trust: packages of the user's own that may be named.
+        awaiting: run-time arguments that a function will get later (`outputs`, `batch`).
+        injected: arguments that the engine will offer (`spec`, `rngs`).
+        partial: whether arguments may be missing, as of a function inside a node.
+    """
+    nested = (
+        [name for name in node if isinstance(node[name], Mapping) and "_target_" in node[name]]
+        if (isinstance(node, Mapping))
+        else []
+    )
+    for name in nested:  # not built here: a source inside a source would be read
+        check(node[name], path=f"{path}.{name}", trust=trust, partial=True)
+    plain = {name: value for name, value in node.items() if name not in nested} if nested else node
+    _bound(plain, path=path, trust=trust, injected=(*awaiting, *injected, *nested), partial=partial)
+
+
+def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> dict[str, Any]:
+    """Name the arguments that the node's target takes, each with its value now (the node's, else the default)."""
+    target = locate(node["_target_"], path=path, trust=trust)
+    return {
+        name: node.get(name, None if p.default is p.empty else p.default)
+        for name, p in _parameters(target).items()
+        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+
+
+def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[..., Any]:
+    """Find the class or function of that dotted name, or raise ConfigError if a config may not name it."""
+    where = f"{path}._target_={target}"
+    if not isinstance(target, str) or not DOTTED.fullmatch(target):
+        raise ConfigError(f"{where}: must be a dotted name such as dltrain.models.mlp.MLP")
+    roots = (*PARTS, *LIBRARIES, *trust)
+    root = next((r for r in roots if target.startswith(r + ".")), None)
+    if root is None:
+        package = target.split(".")[0]
+        raise ConfigError(
+            f"{where}: a config may name parts of dltrain, optax, flax.nnx and jax.nn. If {package} is a package "
+            f"of yours, allow it on the command line: trust=[{package}]"
+        )
+    found: Any = _module(root, where)
+    for name in target[len(root) + 1 :].split("."):
+        inside = getattr(found, "__name__", "")
+        if isinstance(found, types.ModuleType) and not hasattr(found, name):
+            try:
+                importlib.import_module(f"{inside}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{inside}.{name}":  # the user's module itself lacks something
+                    raise ConfigError(f"{where}: importing it failed: {error}") from error
+        if not hasattr(found, name):
+            public = [n for n in vars(found) if not n.startswith("_")]
+            raise ConfigError(f"{where}: {inside} has no {name}{nearest(name, public)}")
+        found = getattr(found, name)
+        if isinstance(found, types.ModuleType) and not _lives_in(found.__name__, (root,)):
+            raise ConfigError(f"{where}: {name} is the module {found.__name__}, which a config may not name")
+    _refuse_stranger(found, root, roots, where)
+    return found
+
+
+def _refuse_stranger(found: Any, root: str, roots: Collection[str], where: str) -> None:
+    """Check where an object really lives: an allowed module may have imported anything under any name."""
+    while isinstance(found, functools.partial):  # optax.nadam is one, over optax.adam
+        found = found.func
+    home = getattr(found, "__module__", None) or ""
+    homes = (*roots, "flax", "jax._src") if root in LIBRARIES else (*roots, "flax", "jax._src.nn")
+    if isinstance(found, types.ModuleType) or not callable(found):
+        raise ConfigError(f"{where}: is no class or function")
+    if not _lives_in(home, homes):
+        raise ConfigError(f"{where}: really lives in {home or 'no module'}, which a config may not name")
+
+
+def _lives_in(module: str, roots: Collection[str]) -> bool:
+    return any(module == root or module.startswith(root + ".") for root in roots)
+
+
+def _module(name: str, where: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        lost = f"; {name} is looked for here, in {Path.cwd()}, and where Python is installed"
+        missing = isinstance(error, ModuleNotFoundError) and name.startswith(error.name or ".")
+        raise ConfigError(f"{where}: importing {name} failed: {error}{lost * missing}") from error
+
+
+@functools.cache
+def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    of_class = inspect.isclass(target)  # whose own signature a metaclass may hide, as nnx.Module's does
+    if of_class and target.__init__ is object.__init__:
+        return {}
+    function = target.__init__ if of_class else target
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except (NameError, TypeError):  # a library's annotations that only a type checker can resolve
+        signature = inspect.signature(function)
+    parameters = list(signature.parameters.items())[1 if of_class else 0 :]
+    return {name: p for name, p in parameters if p.kind is not p.POSITIONAL_ONLY}
+
+
+def _bound(
+    node: Mapping[str, Any], *, path: str, trust: Collection[str], injected: Collection[str], partial: bool = False
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Locate the target and convert its arguments; with `partial`, missing ones come at run time."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{path}: expected a mapping with _target_, found {node!r}")
+    target = locate(node["_target_"], path=path, trust=trust)
+    wanted = _parameters(target)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
+    arguments = {}
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        known = name in wanted and wanted[name].kind is not inspect.Parameter.VAR_KEYWORD
+        if not known and (not takes_any or name.startswith("_")):
+            names = [n for n, p in wanted.items() if n not in injected and p.kind is not p.VAR_KEYWORD]
+            takes = ", ".join(names) or "no arguments"
+            raise ConfigError(
+                f"{path}.{name}: unknown; {node['_target_']} takes {takes}{nearest(name, names, prefix=path)}"
+            )
+        annotation = wanted[name].annotation if known else inspect.Parameter.empty
+        arguments[name] = _convert(value, annotation, f"{path}.{name}", trust)
+    if not partial:
+        for name, p in wanted.items():
+            optional = p.default is not p.empty or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            if not optional and name not in arguments and name not in injected:
+                raise ConfigError(f"{path}.{name}: missing; {node['_target_']} needs it")
+    return target, arguments
+
+
+def _convert(value: Any, annotation: Any, path: str, trust: Collection[str]) -> Any:
+    """Turn a YAML value into what the annotation asks for, or say what would be right."""
+    fits, result = _fit(value, annotation, path, trust)
+    if not fits:
+        raise ConfigError(f"{path}={_shown(value)}: must be {_words(annotation)}{_near_member(value, annotation)}")
+    return result
+
+
+def _fit(value: Any, annotation: Any, path: str, trust: Collection[str]) -> tuple[bool, Any]:
+    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _fit_named(value, options[1], path, trust) if isinstance(options[1], NamedIn) else (True, value)
+    if origin in (typing.Union, types.UnionType):
+        return next((r for o in options if (r := _fit(value, o, path, trust))[0]), (False, None))
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True, build(value, path=path, trust=trust)
+    if annotation is None or annotation is types.NoneType:
+        return value is None, None
+    if origin is typing.Literal:
+        return value in options, value
+    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+        found = next((m for m in annotation if m.value == value), None)
+        return found is not None, found
+    if annotation is bool or annotation is str:
+        return isinstance(value, annotation), value
+    if annotation is int:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return whole and not isinstance(value, bool), int(value) if whole else None
+    if annotation is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number, float(value) if number else None
+    if origin in (tuple, list, Sequence):
+        return _fit_items(value, options, path, trust)
+    no_text = annotation in (jax.Array, np.ndarray) or origin is collections.abc.Callable
+    return not (no_text and isinstance(value, str)), value
+
+
+def _fit_items(value: Any, options: tuple[Any, ...], path: str, trust: Collection[str]) -> tuple[bool, Any]:
+    if not isinstance(value, list | tuple):
+        return False, None
+    if len(options) == 2 and options[1] is not Ellipsis and len(value) != 2:
+        return False, None
+    kinds = options if len(options) == 2 and options[1] is not Ellipsis else (options[0],) * len(value)
+    items = [_fit(v, kind, f"{path}[{i}]", trust) for i, (v, kind) in enumerate(zip(value, kinds, strict=True))]
+    return all(fits for fits, _ in items), tuple(item for _, item in items)
+
+
+def _fit_named(value: Any, named: NamedIn, path: str, trust: Collection[str]) -> tuple[bool, Any]:
+    if isinstance(value, Mapping):
+        make = build if named.call else bind
+        return True, make(value, path=path, trust=trust)
+    if not isinstance(value, str):
+        return False, None
+    members = _named(named)
+    return value in members, (members[value]() if named.call else members[value]) if value in members else None
+
+
+def _named(named: NamedIn) -> dict[str, Callable[..., Any]]:
+    module = importlib.import_module(named.module)
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def _named_in(annotation: Any) -> NamedIn | None:
+    options = (annotation, *typing.get_args(annotation))
+    found = [a for o in options if typing.get_origin(o) is typing.Annotated for a in typing.get_args(o)[1:]]
+    return next((a for a in found if isinstance(a, NamedIn)), None)
+
+
+def _near_member(value: Any, annotation: Any) -> str:
+    named = _named_in(annotation)
+    return nearest(value, list(_named(named))) if named and isinstance(value, str) else ""
+
+
+def _words(annotation: Any) -> str:
+    """Say in words what values an annotation admits."""
+    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if named := _named_in(annotation):
+        also = " or null" if types.NoneType in options else ""
+        return f"one of {', '.join(_named(named))}{also}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(o) for o in options)
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, options))}"
+    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+        return f"one of {', '.join(str(m.value) for m in annotation)}"
+    if origin in (tuple, list, Sequence):
+        return f"a list, each {_words(options[0])}" if options else "a list"
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

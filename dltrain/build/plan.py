@@ -1,0 +1,173 @@
+"""Config -> Plan: how long to train, how often to look, and what number to watch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from dltrain.build.parts import Parts
+from dltrain.config.hints import nearest
+from dltrain.durations import Duration
+from dltrain.errors import ConfigError
+from dltrain.types import Task
+
+FIRST = ("iou", "accuracy", "exact_match", "r2", "reconstruction_error")
+"""What `monitor=auto` looks for before it takes the loss."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The number that tells which state is best."""
+
+    split: str
+    name: str
+    higher_is_better: bool
+
+    def __str__(self) -> str:
+        """Write it as the config does."""
+        return f"{self.split}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When training ends before its last step; None: not for that."""
+
+    loss: float | None = None
+    gradient_norm: float | None = None
+    change: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plain values that steer a run."""
+
+    seed: int
+    total: int  # updates
+    eval_batch_size: int
+    log_every: int
+    eval_every: Duration
+    save_every: tuple[Duration, ...]
+    auto_checkpoint: bool  # whether that was chosen automatically
+    splits: tuple[str, ...]  # evaluated while training
+    monitor: Monitor | None
+    patience: int | None
+    min_delta: float
+    stretch: bool
+    skip_nonfinite: bool
+    overfit: bool
+    profile: bool
+    intervals: tuple[int, ...] = ()  # steps between evaluations and the like, where they are counted in steps
+    read_threads: int = 2  # that read a streamed data set ahead
+    read_timeout: float = 60.0  # seconds to wait for one batch of it
+    rollback: bool = False
+    keep_every: int | None = None  # steps whose checkpoints stay
+    precision: str = "float32"
+    mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
+    stop: Stop = Stop()
+    ema: float | None = None  # decay of the running means of the weights
+
+
+def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
+    """Turn durations into steps and check what is monitored."""
+    per_epoch = parts.pipeline.steps_per_epoch
+    total = _total(config, parts)
+    overfit = bool(config["overfit_batches"])
+    splits = ("train",) if overfit else ("validation",) if len(parts.splits.validation) else ()
+    monitor = _monitor("auto" if overfit else config["monitor"], parts, splits)
+    if monitor and monitor.split not in splits:
+        splits = (*splits, monitor.split)
+    stopping = config["early_stopping"]
+    if stopping["patience"] and monitor is None:
+        raise ConfigError(
+            "early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1"
+        )
+    if parts.plateau is not None and monitor is None:
+        raise ConfigError("schedule: it follows validation, and there are no such rows; set data.validation=0.1")
+    largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
+    evaluate = _duration(config, "eval_every")
+    auto = config["checkpoint_every"] == "auto"
+    save = (Duration(1, "ep"), Duration(5, "min")) if auto else (_duration(config, "checkpoint_every"),)
+    kept = _kept(config, per_epoch)
+    return Plan(
+        seed=config["seed"],
+        total=total,
+        eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
+        log_every=min(config["log_every"], total),  # a short run has a row, too
+        eval_every=evaluate,
+        save_every=save,
+        auto_checkpoint=auto,
+        splits=splits,
+        monitor=monitor,
+        patience=stopping["patience"],
+        min_delta=stopping["min_delta"],
+        stretch=config["schedule"]["stretch"],
+        skip_nonfinite=config["on_nonfinite"] == "skip",
+        overfit=overfit,
+        profile=config["profile"],
+        intervals=tuple(n for n in (*(every.steps(per_epoch) for every in (evaluate, *save)), kept) if n),
+        read_threads=config["data"]["threads"],
+        read_timeout=config["data"]["timeout"],
+        rollback=config["on_nonfinite"] == "rollback",
+        keep_every=kept,
+        precision=config["runtime"]["precision"],
+        mesh=config["runtime"]["mesh"],
+        stop=_stop(**config["stop"]),
+        ema=config["optim"]["ema"],
+    )
+
+
+def _stop(*, time: Any, **bounds: float | None) -> Stop:
+    return Stop(**bounds, seconds=None if time is None else Duration.parse(time).seconds)
+
+
+def _total(config: Mapping[str, Any], parts: Parts) -> int:
+    """Return the number of updates that epochs, steps or examples come to."""
+    pipeline = parts.pipeline
+    if config["examples"]:
+        batches = pipeline.steps_per_epoch
+        epochs, left = divmod(config["examples"], min(len(pipeline.rows), batches * pipeline.batch_size))
+        return max(1, epochs * batches + -(-left // pipeline.batch_size))
+    return config["steps"] or max(1, round(config["epochs"] * pipeline.steps_per_epoch))
+
+
+def _kept(config: Mapping[str, Any], per_epoch: int) -> int | None:
+    if config["keep_every"] is None:
+        return None
+    return _duration(config, "keep_every").steps(per_epoch)
+
+
+def _duration(config: Mapping[str, Any], key: str) -> Duration:
+    try:
+        return Duration.parse(config[key])
+    except ValueError as error:
+        raise ConfigError(f"{key}={config[key]}: {error}") from error
+
+
+def _monitor(wanted: str | None, parts: Parts, splits: tuple[str, ...]) -> Monitor | None:
+    if wanted == "auto":
+        if not splits or parts.spec.task is Task.ADVERSARIAL:  # the players' losses say nothing of the samples
+            return None
+        first = () if parts.spec.task is Task.LANGUAGE else FIRST  # the likelihood is what a text is judged by
+        name = next((n for n in first if n in parts.metrics and _numbers(n, parts.metrics) == [n]), "loss")
+        return Monitor(splits[0], name, parts.better.get(name) == "higher")
+    if wanted is None:
+        return None
+    split, _, name = wanted.partition("/")
+    metric = name.partition("/")[0]
+    asked = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
+    known = [f"{s}/{n}" for s in ("validation", "train") for names in asked.values() for n in names]
+    if wanted not in known:
+        raise ConfigError(f"monitor={wanted}: is not computed{nearest(wanted, known)} (known: {', '.join(known)})")
+    if not len(parts.splits[split]):
+        raise ConfigError(f"monitor={wanted}: there are no {split} rows; set data.{split}=0.1")
+    if metric not in parts.better:
+        raise ConfigError(f"monitor={wanted}: say what is better: metrics.{metric}.better=higher, or lower")
+    return Monitor(split, name, parts.better[metric] == "higher")
+
+
+def _numbers(name: str, metrics: Mapping[str, Any]) -> list[str]:
+    """Return the name, or NAME/CLASS for each class where the metric has a number for each, as no rows tell."""
+    value = metrics[name].value(jax.device_get(metrics[name].zero())) if name in metrics else None
+    return [f"{name}/{part}" for part in value] if isinstance(value, Mapping) else [name]

@@ -1,0 +1,287 @@
+"""Parts -> Program: the compiled functions of a run and the data on its device."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from dltrain.build.parts import Parts
+from dltrain.data.order import PADDING
+from dltrain.engine import averages
+from dltrain.devices import memory
+from dltrain.engine.chunk import capacity, make_chunk
+from dltrain.engine.evaluate import Evaluation, Evaluator
+from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
+from dltrain.devices.mesh import Layout, make_layout
+from dltrain.devices.precision import PRECISIONS
+from dltrain.engine.state import TrainState, create, initial, trace_module
+from dltrain.tree import Tree
+from dltrain.engine.step import make_step
+from dltrain.errors import ConfigError, MemoryExhausted
+from dltrain.metrics import Average
+from dltrain.build.plan import Plan
+from dltrain.types import Batch, Task
+
+MODELS = {Task.LANGUAGE: ("lstm", "gru", "rnn", "transformer"), Task.SEGMENTATION: ("unet",)}
+"""Models of the catalogue that answer at each step or pixel."""
+
+
+class Program:
+    """What training, evaluation and a dry run have in common."""
+
+    def __init__(self, parts: Parts, plan: Plan) -> None:
+        """Trace the model; shapes that do not fit are found here."""
+        self.parts, self.plan = parts, plan
+        self.precision = PRECISIONS[plan.precision]
+        self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
+        self.module, self.graphs = trace_module(parts.make_model)
+        if parts.spec.task is Task.GENERATION and not hasattr(self.module, "begin"):
+            raise ConfigError(
+                "model: this data is to be written about, which takes an encoder and a decoder; "
+                "try model=captioner for pictures, model=seq2seq or seq2seq_transformer for texts"
+            )
+
+    def start(self) -> TrainState:
+        """Initialise the state of a new run."""
+        return create(
+            self.parts.make_model,
+            self.parts.optimizer,
+            seed=self.plan.seed,
+            hparams=self._hparams,
+            cast_to_param=self.precision.cast_to_param,
+            averaged=self.plan.ema is not None,
+            rows=self.parts.pipeline.batch_size,
+            where=self.layout.of(self.shapes) if self.layout else None,
+        )
+
+    def place(self, state: TrainState) -> TrainState:
+        """Put a state that was read to where a new one would lie."""
+        return self.layout.place(state) if self.layout else state
+
+    @cached_property
+    def shapes(self) -> TrainState:
+        """The state of a run with shapes in place of arrays."""
+        make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.cast_to_param)
+        averaged, rows = self.plan.ema is not None, self.parts.pipeline.batch_size
+        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, rows))
+
+    @property
+    def _hparams(self) -> dict[str, np.generic]:
+        numbers = {name: np.float32(value) for name, value in self.parts.hparams.items()}
+        return {**numbers, "total_steps": np.int32(self.plan.total)}
+
+    @cached_property
+    def feed(self) -> Resident | Streamed:
+        """What chunks and evaluations are fed from."""
+        parts, layout = self.parts, self.layout
+        if parts.arrays is None:
+            return Streamed(parts.source, layout.rows(1) if layout else None)
+        return Resident(parts.arrays, layout.replicated if layout else None)
+
+    def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
+        batch = self.feed.pick(data, given, i)
+        return self.layout.batch(batch) if self.layout else batch
+
+    @property
+    def data(self) -> Mapping[str, jax.Array]:
+        """What stays on the device for the whole run."""
+        return self.feed.data
+
+    @cached_property
+    def capacity(self) -> int:
+        """K, the most steps of one chunk; no more than will ever be due at once.
+
+        Room for two at least: room for one compiles to other code, which rounds otherwise, so that the interval of
+        evaluations would decide what is trained.
+        """
+        most = capacity(self.feed.batch_bytes(self.parts.pipeline.batch_size))
+        return max(2, min(most, self.plan.total, *self.plan.intervals))
+
+    @cached_property
+    def ahead(self) -> ReadAhead | None:
+        """The threads that read a streamed data set."""
+        if isinstance(self.feed, Resident):
+            return None
+        options = {"threads": self.plan.read_threads, "patience": self.plan.read_timeout}
+        return read_ahead(self.feed, self.parts.pipeline, ahead=self.capacity, **options)
+
+    @cached_property
+    def chunk(self):
+        """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
+        parts = self.parts
+        means = {n: m.function for n, m in parts.metrics.items() if isinstance(m, Average)}
+        step = make_step(
+            graphs=self.graphs,
+            objective=parts.objective,
+            optimizer=parts.optimizer,
+            schedule=parts.schedule,
+            preprocess=parts.preprocess,
+            augment=parts.augment,
+            metrics=means,
+            log_every=self.plan.log_every,
+            skip_nonfinite=self.plan.skip_nonfinite,
+            precision=self.precision,
+            accumulate=parts.accumulate,
+            ema=self.plan.ema,
+            log_change=self.plan.stop.change is not None,
+        )
+        layout = self.layout
+        where = (layout.of(self.shapes), layout.replicated) if layout else None
+        return make_chunk(step, self._pick, where)
+
+    def feed_chunk(self, step: int, count: int) -> Any:
+        """Make what a chunk of the next `count` steps is given, [K, B] or [K, B, ...]."""
+        pipeline = self.parts.pipeline
+        if isinstance(self.feed, Streamed) and self.ahead:
+            return self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
+        return self.feed.load(pipeline.indices(step, count), self.capacity)
+
+    def batch(self, step: int) -> Batch:
+        """Read the batch of one update again, [B, ...], as the source has it; `step` updates come before."""
+        rows = self.parts.pipeline.indices(step, 1)[0]
+        return {**self.parts.source.read(np.maximum(rows, 0)), "mask": rows >= 0}
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Evaluates any rows."""
+        parts, devices = self.parts, self.layout.devices if self.layout else 1
+        size = -(-self.plan.eval_batch_size // devices) * devices  # more padding rows change nothing
+        largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
+        return Evaluator(
+            graphs=self.graphs,
+            loss=parts.objective.loss,
+            metrics=parts.metrics,
+            preprocess=parts.preprocess,
+            feed=self.feed,
+            batch_size=size,
+            batches=min(-(-largest // size), capacity(self.feed.batch_bytes(size))),
+            order=parts.in_batches,
+            pick=self._pick,
+            precision=self.precision,
+            where=self.layout.replicated if self.layout else None,
+        )
+
+    def compile(self) -> int:
+        """Compile training and return the bytes that it will take; nothing is allocated for it yet.
+
+        Raises:
+            ConfigError: the parts cannot be traced together.
+            MemoryExhausted: there are not so many; the message says which batch would fit.
+        """
+        room, need = memory.device_room(), self._need()
+        host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
+        if memory.on_host():
+            limit = (
+                f"{room.limit} beside {memory.shown(copies)} for two copies of the state, which checkpoints take"
+            )
+            room = memory.Room(room.bytes - copies, limit)
+        elif copies > host.bytes:
+            raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
+        if need > room.bytes:
+            raise MemoryExhausted(self._too_much(need, room))
+        size = self.plan.eval_batch_size
+        if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
+            compiled = self.evaluator.compile(self._placed.params, self._placed.model_state)
+            evaluation = memory.needed(compiled, there=self.feed.in_place)
+            if evaluation > room.bytes:
+                raise MemoryExhausted(
+                    f"evaluation needs {memory.shown(evaluation)} for {size} rows at once; {room} are left; "
+                    f"try eval_batch_size={max(1, size // 4)}"
+                )
+        return need
+
+    def _need(self) -> int:
+        given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
+        try:
+            lowered = self.chunk.lower(self._placed, self.feed.shapes, given, np.int32(1))
+        except (TypeError, ValueError) as error:  # of a loss, a metric, ... that is given what it cannot take
+            task = self.parts.spec.task
+            advice = f"; for {task} try model={' or model='.join(MODELS[task])}" if task in MODELS else ""
+            raise ConfigError(f"these parts do not go together: {error}{advice}") from error
+        return memory.needed(lowered.compile(), there=self.feed.in_place)
+
+    @property
+    def memory_summary(self) -> str:
+        """Say how much memory is taken for the whole run: by the state, and by data if that is not there yet."""
+        state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.feed.shapes))
+        return f"state {state}, " + (f"no more for data ({data})" if self.feed.in_place else f"data {data}")
+
+    def _too_much(self, need: int, room: memory.Room) -> str:
+        """Say what training takes, how much is left, and which batch would fit."""
+        return (
+            f"training needs {memory.shown(need)}: {self.memory_summary}, the rest for steps of "
+            f"{self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
+        )
+
+    def _remedy(self, room: int) -> str:
+        """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
+        pipeline, accumulate = self.parts.pipeline, self.parts.accumulate
+        rows = pipeline.batch_size
+        size = rows // 2 // accumulate * accumulate
+        while size:
+            parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
+            with contextlib.suppress(ConfigError):  # cannot be cut among the devices
+                if Program(parts, self.plan)._need() <= room:
+                    pieces = next(n for n in range(-(-rows * accumulate // size), rows + 1) if rows % n == 0)
+                    return f"batch_size={size} would fit; optim.accumulate={pieces} does the same batch in pieces"
+            size = size // 2 // accumulate * accumulate
+        return "no smaller batch would fit; try a smaller model"
+
+    @property
+    def _placed(self) -> TrainState:
+        """The shapes of the state, and where they lie."""
+        if not self.layout:
+            return self.shapes
+        where = self.layout.of(self.shapes)
+        return jax.tree.map(lambda s, at: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=at), self.shapes, where)
+
+    @property
+    def waited(self) -> Callable[[], float] | None:
+        """Tell how many seconds training has stood still for data so far, where it is streamed."""
+        ahead = self.ahead
+        return None if ahead is None else lambda: ahead.waited
+
+    def close(self) -> None:
+        """Let the threads that read end."""
+        if self.ahead:
+            self.ahead.close()
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split; with `overfit_batches`, train is those batches."""
+        if split == "train" and self.plan.overfit:
+            rows = self.parts.pipeline.indices(0, self.parts.pipeline.steps_per_epoch).reshape(-1)
+            return rows[rows != PADDING]
+        return self.parts.splits[split]
+
+    def evaluate(self, state: TrainState, split: str) -> Evaluation:
+        """Evaluate a split."""
+        return self.evaluator(*self.eval_params(state), self.rows(split))
+
+    def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
+        """Return the outputs for these rows, [N, ...], in the units of the data."""
+        return self.evaluator.outputs(*self.eval_params(state), rows)
+
+    @property
+    def averages(self) -> str:
+        """Say which means of the weights are eval_params; nothing where it is the weights themselves."""
+        if self.plan.ema is not None:
+            return f"running means of the weights (optim.ema={self.plan.ema:g})"
+        mixed = averages.schedule_free_state(self.shapes.opt_state)
+        return "the mean of the iterates that schedule_free keeps" if mixed is not None else ""
+
+    def eval_params(self, state: TrainState) -> tuple[Tree, Tree]:
+        """Return (params, model_state) of the model that a run leaves behind: running means, where there are any.
+
+        Whatever is eval_params, drawn, written or looked at is made with these; only training itself takes others.
+        """
+        trees = (state.params, state.model_state, state.opt_state, state.ema)
+        return self._mean(*trees) if self.averages else trees[:2]
+
+    @cached_property
+    def _mean(self) -> Callable[..., tuple[Any, Any]]:
+        where = self.layout.of(self.shapes) if self.layout else None
+        return jax.jit(averages.eval_params, out_shardings=(where.params, where.model_state) if where else None)

@@ -1,0 +1,51 @@
+"""Tracks the best value of the monitored metric."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dltrain.engine.events import TrainEvent
+
+
+@dataclass
+class Best:
+    """Remembers the best value of the monitored number so far, and the step it was seen at.
+
+    Where values are equal, as accuracies of a small split often are, the smaller loss decides.
+    """
+
+    split: str
+    name: str
+    higher_is_better: bool
+    value: float | None = None
+    loss: float = np.inf
+    step: int = 0
+    improved: bool = False  # just now
+
+    def __call__(self, event: TrainEvent) -> None:
+        """Compare, if the monitored number was computed just now."""
+        self.improved = False
+        if self.split not in event.results:
+            return
+        scalars = event.results[self.split].scalars
+        found, loss = scalars[self.name], scalars["loss"]
+        self.improved = self.is_better(found, self.value) or (found == self.value and loss < self.loss)
+        if self.improved:
+            self.value, self.loss, self.step = found, loss, event.step
+
+    def is_better(self, found: float, than: float | None, *, by: float = 0.0) -> bool:
+        """Tell whether `found` is finite and better by more than `by`; anything finite is better than None."""
+        if not np.isfinite(found) or than is None:
+            return bool(np.isfinite(found))
+        return (found - than if self.higher_is_better else than - found) > by
+
+    def state(self) -> dict[str, Any]:
+        """Return value, loss and step."""
+        return {"value": self.value, "loss": self.loss if np.isfinite(self.loss) else None, "step": self.step}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continue from there."""
+        self.value, self.step = saved["value"], saved["step"]
+        self.loss = np.inf if saved["loss"] is None else saved["loss"]

@@ -1,0 +1,101 @@
+"""The command line taken apart: command, words, key=value, flags. Nothing is composed here."""
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dltrain.config.folders import Tree
+from dltrain.config.hints import close, nearest
+from dltrain.config.schema import ENGINE
+from dltrain.errors import ConfigError
+
+FLAGS = ("--help", "--version", "--config-dir", "--cfg", "--multirun", "--shell-completion")
+SHORT = {"-h": "--help", "-m": "--multirun", "-sc": "--shell-completion", "-c": "--cfg"}
+VALUED = {"--config-dir": "a folder", "--cfg": "job", "--shell-completion": "install=bash"}
+HYDRA_FLAGS = {
+    "--config-name": "choose a recipe with experiment=NAME",
+    "--config-path": "add a folder of YAML with --config-dir DIR",
+    "--experimental-rerun": "continue a run with dltrain resume RUN",
+    "--run": "dltrain runs by default",
+    "--hydra-help": "see dltrain --help",
+    "--info": "print the composed config with --cfg job",
+    "--package": "print the composed config with --cfg job",
+    "--resolve": "print the composed config with --cfg job",
+}
+OVERRIDE = re.compile(r"~|\+{0,2}[\w./@:-]*=", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What was typed."""
+
+    command: str
+    named: bool  # whether the command was typed, not assumed
+    words: tuple[str, ...]
+    overrides: tuple[str, ...]
+    flags: Mapping[str, str]
+
+
+def commands() -> dict[str, str]:
+    """Find the commands, each with the docstring of its module, without importing it."""
+    folder = Path(__file__).resolve().parent.parent / "commands"
+    found = (p for p in sorted(folder.glob("*.py")) if not p.stem.startswith("_"))
+    return {p.stem: ast.get_docstring(ast.parse(p.read_text(encoding="utf-8"))) or "" for p in found}
+
+
+def take_apart(argv: list[str], known: Mapping[str, str]) -> Words:
+    """Sort the words of a command line, or raise ConfigError for a flag there is none of."""
+    flags: dict[str, str] = {}
+    rest: list[str] = []
+    waiting = iter(argv)
+    for word in waiting:
+        if not word.startswith("-") or word == "-":
+            rest.append(word)
+            continue
+        typed, equals, value = word.partition("=")
+        name = SHORT.get(typed, typed)
+        if name not in FLAGS or (equals and name not in VALUED):
+            raise ConfigError(_no_flag(word, typed, value))
+        if name in VALUED and not equals:
+            value = next(waiting, "")
+        if name in VALUED and not value:
+            raise ConfigError(f"{typed}: needs {VALUED[name]}: {typed} {VALUED[name]}")
+        flags[name] = value
+    command = next((w for w in rest if "=" not in w), None)
+    named = command in known
+    if named:
+        rest.remove(str(command))
+    taken = str(command) if named else "train"
+    overrides = tuple(w for w in rest if _is_override(w, taken))
+    return Words(taken, named, tuple(w for w in rest if w not in overrides), overrides, flags)
+
+
+def no_command(word: str, known: Mapping[str, str], tree: Tree) -> str:
+    """Say that the first word is no command, and what may have been meant."""
+    groups = [group for group, choices in tree.items() if word in choices]
+    if groups:
+        return f"{word}: no such command; did you mean {groups[0]}={word}?"
+    if word in tree or word in ENGINE:
+        return f"{word}: needs a value: {word}={next(iter(tree[word])) if word in tree else '...'}"
+    return f"{word}: no such command{nearest(word, known)} (commands: {', '.join(known)})"
+
+
+def _is_override(word: str, command: str) -> bool:
+    """A word with `=` is key=value, unless a command that takes a RUN finds a folder of that name."""
+    if not OVERRIDE.match(word):
+        return False
+    return command == "train" or not Path(word).exists()
+
+
+def _no_flag(word: str, typed: str, value: str) -> str:
+    if typed in HYDRA_FLAGS:
+        return f"{typed}: dltrain has no such option; {HYDRA_FLAGS[typed]}"
+    key = typed.lstrip("-").replace("-", "_")
+    if key in ENGINE or "." in key or value:
+        return f"{word}: no such option; keys are written without dashes: {key}={value or '...'}"
+    meant = close(typed, (*FLAGS, *SHORT)) if typed.startswith("--") else []
+    return f"{word}: no such option" + (
+        f"; did you mean {meant[0]}?" if meant else f" (options: {', '.join(FLAGS)})"
+    )

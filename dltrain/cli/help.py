@@ -1,0 +1,88 @@
+"""The help texts, made from the folders of YAML, the schema and docstrings; nothing heavy is imported."""
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dltrain.config.catalogue import table
+from dltrain.config.folders import Tree, read_yaml
+from dltrain.config.hints import show
+from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES, Key
+
+EXAMPLES = (
+    ("dltrain", "an MLP on the built-in digits, no network needed"),
+    ("dltrain data=mnist model=cnn optim=adam epochs=2", "choose parts, set values"),
+    ("dltrain experiment=mnist_lenet", "a recipe"),
+    ("dltrain -m model=mlp,cnn optim.learning_rate=1e-2,1e-3", "every combination, one after the other"),
+    ("dltrain resume RUN epochs=20", "go on where a run stopped"),
+    ("tensorboard --logdir outputs", "watch the curves in a browser"),
+)
+OPTIONS = (
+    ("-m, --multirun", "a run for each combination of values: model=mlp,cnn seed=0,1,2"),
+    ("--config-dir DIR", "a folder of YAML of yours, laid out as dltrain's own: model/mine.yaml"),
+    ("--cfg job", "print the composed config and leave"),
+    ("-sc install=bash", 'tab completion: eval "$(dltrain -sc install=bash)"; also zsh and fish'),
+    ("--version", "print the version"),
+    ("-h, --help", "this; also after a command"),
+)
+
+
+def overview(commands: Mapping[str, str]) -> str:
+    """Write `dltrain --help`."""
+    lines = ["dltrain trains a neural network from the command line, with JAX and YAML.", ""]
+    lines += [
+        "Usage: dltrain [COMMAND] [RUN] [group=choice] [key=value] [options]",
+        "",
+        "Commands (train if none is named):",
+    ]
+    lines += table([(name, text.split("\n")[0]) for name, text in commands.items()])
+    lines += ["", "To paste:", *table(list(EXAMPLES))]
+    lines += ["", "Options:", *table(list(OPTIONS))]
+    lines += ["", "What there is to choose: dltrain list [GROUP]. Every key: dltrain train --help."]
+    return "\n".join(lines)
+
+
+def of_training(tree: Tree, folders: tuple[Path, ...]) -> str:
+    """Write `dltrain train --help`: the groups with their choices, and the engine's keys."""
+    base = defaults("train", folders)
+    lines = ["dltrain train: train a model; the word train may be left out.", ""]
+    lines += ["Groups (group=choice; what the choices are: dltrain list GROUP):"]
+    for group, choices in tree.items():
+        if group in GROUPS:
+            text = f"{GROUPS[group]}: {', '.join(choices)}"
+            lines += textwrap.wrap(text, 100, initial_indent=f"  {group:<12}", subsequent_indent=" " * 14)
+    lines += ["", "Keys (key=value):", *_keys(ENGINE, base)]
+    for group, keys in NODES.items():
+        place = group.replace("*", "NAME")
+        lines += _keys({f"{place}.{name}": key for name, key in keys.items()}, base)
+    lines += [
+        "",
+        "The arguments of a choice stand in its YAML: dltrain --cfg job model=cnn; set one with model.dropout=0.5.",
+    ]
+    return "\n".join(lines)
+
+
+def of_command(name: str, text: str, folders: tuple[Path, ...]) -> str:
+    """Write `dltrain COMMAND --help`: its docstring and its options."""
+    lines = [f"dltrain {name}: {text[:1].lower()}{text[1:]}"]
+    if COMMANDS.get(name):
+        lines += ["", "Keys (key=value):", *_keys(COMMANDS[name], defaults(name, folders))]
+    return "\n".join(lines)
+
+
+def defaults(name: str, folders: tuple[Path, ...]) -> dict[str, Any]:
+    """Read the values that configs/<name>.yaml sets, without the list of its choices."""
+    return {key: value for key, value in read_yaml(folders[0] / f"{name}.yaml").items() if key != "defaults"}
+
+
+def _keys(keys: Mapping[str, Key], base: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for path, key in keys.items():
+        value: Any = base
+        for part in path.split("."):
+            value = value.get(part, ...) if isinstance(value, Mapping) else ...
+        default = "" if value is ... else f"={show(value)}"
+        unit = f" [{key.unit}]" if key.unit else ""
+        lines += [f"  {path}{default}{unit}", f"      {key.line}; {key.kind.words}"]
+    return lines

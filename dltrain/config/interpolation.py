@@ -1,0 +1,143 @@
+"""OmegaConf's nodes as plain values: resolved for the engine, as written for messages, as text to be saved."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dltrain.config.folders import MAX_REFERENCES
+from dltrain.errors import ConfigError
+
+RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.]+\s*:")
+"""`${oc.env:HOME}` and the like, unlike `${optim.learning_rate}`."""
+
+REFERENCE = re.compile(r"\$\{\s*([\w.\[\]-]+)\s*\}")
+ALLOWED = re.compile(rf"{REFERENCE.pattern}|\$\{{\s*(oc\.decode\s*:\s*\$\{{\s*)?oc\.env\s*:")
+MAX_EXPANDED = 1_000_000  # characters of a config with every reference written out
+
+
+def check_references(raw: Any) -> None:
+    """Raise ConfigError for a ${...} that computes, and for references that grow like 2, 4, 8, ... when followed.
+
+    Called before anything is followed. What may stand there is `${key}`, `${oc.env:NAME}` and
+    `${oc.decode:${oc.env:NAME}}`.
+    """
+    leaves = dict(_leaves(written(raw), ""))
+    sizes: dict[str, int] = {}
+
+    def size(path: str) -> int:
+        if path not in sizes:
+            sizes[path] = 0  # of a reference that leads back: OmegaConf finds those
+            text = str(leaves[path])
+            found = [leaf for name in REFERENCE.findall(text) for leaf in reached(_absolute(name, path))]
+            sizes[path] = max(1, len(text)) + sum(size(leaf) for leaf in found)
+        if sizes[path] > MAX_EXPANDED:
+            raise ConfigError(f"{path}: its references come to more than {MAX_EXPANDED:,} characters when followed")
+        return sizes[path]
+
+    def reached(name: str) -> list[str]:
+        """List the leaves at or under a key, else the one that it leads through."""
+        inside = [leaf for leaf in leaves if leaf == name or leaf.startswith(f"{name}.")]
+        return inside or [leaf for leaf in leaves if name.startswith(f"{leaf}.")]
+
+    for path, value in leaves.items():
+        if len(ALLOWED.sub("", str(value)).split("${")) > 1:
+            raise ConfigError(f"{path}={value}: ${{...}} may hold a key of the config or oc.env:NAME")
+    count = sum(str(value).count("${") for value in leaves.values())
+    if count > MAX_REFERENCES or sum(size(path) for path in leaves) > MAX_EXPANDED:
+        raise ConfigError(
+            f"the config has more than {MAX_REFERENCES} references, or they come to more than "
+            f"{MAX_EXPANDED:,} characters when followed"
+        )
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _absolute(name: str, path: str) -> str:
+    """Write `.key`, `..key` and `list[0]` of the leaf at `path` as a key from the top."""
+    up = len(name) - len(name.lstrip("."))
+    parents = path.split(".")[:-up] if up else []
+    return ".".join([*parents, *re.split(r"[.\[\]]+", name.strip(".]"))])
+
+
+def resolve(raw: Any) -> dict[str, Any]:
+    """Return plain values with every interpolation followed, or raise ConfigError naming the key, not the value."""
+    from omegaconf import OmegaConf
+    from omegaconf import errors as faults
+
+    try:
+        return OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)  # ty: ignore[invalid-explicit-return]
+    except faults.MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: must be given: {error.full_key}=...") from None
+    except faults.OmegaConfBaseException as error:
+        text = OmegaConf.to_container(raw, resolve=False)
+        for part in (error.full_key or "").split("."):
+            text = text.get(part, text) if isinstance(text, dict) else text
+        text = text if isinstance(text, str) else "a ${...}"
+        unset = re.search(r"Environment variable '(\w+)' not found", str(error))
+        why = f"the environment variable {unset[1]} is not set" if unset else "cannot be resolved"
+        why = "names no key" if isinstance(error, faults.InterpolationKeyError) else why
+        raise ConfigError(f"{error.full_key}={text}: {why}") from None
+    except RecursionError:
+        raise ConfigError("a ${...} in the config leads back to itself") from None
+
+
+def written(raw: Any) -> dict[str, Any]:
+    """Return plain values with every interpolation as it was written: what may be shown."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(raw, resolve=False)  # ty: ignore[invalid-explicit-return]
+
+
+def conceal(message: str, plain: Any, config: Any) -> str:
+    """Put `${oc.env:TOKEN}` back where a message shows what it came to."""
+    if isinstance(plain, dict) and isinstance(config, dict):
+        pairs = [(plain[key], config[key]) for key in plain if key in config]
+    elif isinstance(plain, list) and isinstance(config, list):
+        pairs = list(zip(plain, config, strict=False))
+    else:
+        hidden = isinstance(plain, str) and RESOLVER.search(plain) and len(str(config)) > 3
+        return message.replace(str(config), plain) if hidden else message
+    for one, other in pairs:
+        message = conceal(message, one, other)
+    return message
+
+
+def save(raw: Any) -> str:
+    """Write YAML with plain interpolations followed, and those kept that ask outside the config (secrets do)."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    kept: dict[str, str] = {}
+
+    def hide(text: str) -> str:
+        if not RESOLVER.search(text):
+            return text
+        mark = f"kept-{uuid.uuid4().hex}"
+        kept[mark] = text
+        return mark
+
+    def reveal(text: str) -> str:
+        parts = re.split(r"(kept-[0-9a-f]{32})", text)
+        return "".join(kept.get(p, p.replace("${", "\\${")) for p in parts)
+
+    plain = written(raw)
+    try:
+        followed = OmegaConf.to_container(OmegaConf.create(_texts(plain, hide)), resolve=True)
+    except OmegaConfBaseException:  # something refers to the inside of what is kept: keep everything as written
+        return OmegaConf.to_yaml(OmegaConf.create(plain))
+    return OmegaConf.to_yaml(OmegaConf.create(_texts(followed, reveal)))
+
+
+def _texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _texts(inner, change) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_texts(inner, change) for inner in value]
+    return change(value) if isinstance(value, str) else value

@@ -1,0 +1,88 @@
+"""What a run computes with and what is known to go wrong here: printed by `dltrain doctor`, kept with each run."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from dltrain.cache import cache_folder
+from dltrain.devices import memory, runtime
+
+LEAST_DISK = 2**30  # bytes below which checkpoints of a small model are soon too many
+LEAST_MEMORY = 2**30  # bytes below which jax hardly starts
+
+
+def diagnose() -> dict[str, Any]:
+    """Describe versions, devices, threads, memory, disk and cache, and list problems, each with what helps.
+
+    Of the environment's variables only PJRT_NPROC is among it, and where the cache is.
+    """
+    found = runtime.environment()
+    disk, cache = shutil.disk_usage(Path.cwd()).free, cache_folder()
+    return found | {
+        "threads": f"{found['cores']} cores; PJRT_NPROC={os.environ.get('PJRT_NPROC', 'not set')}",
+        "memory": f"{memory.device_room()} are free",
+        "disk": f"{memory.shown(disk)} free in {Path.cwd()}",
+        "cache": f"{cache}, {memory.shown(_size(cache))}",
+        "problems": [*_versions(), *_devices(found["devices"]), *_places(disk, cache)],
+    }
+
+
+def _versions() -> list[str]:
+    """Compare what is installed with what dltrain was tested with."""
+    found = []
+    try:
+        requirements = metadata.requires("dltrain") or ()
+    except metadata.PackageNotFoundError:  # run from its source
+        requirements = ()
+    for text in requirements:
+        wanted = Requirement(text)
+        if wanted.marker is None and not wanted.specifier.contains(installed := metadata.version(wanted.name)):
+            found.append(
+                f"{wanted.name} {installed} is installed, tested is {wanted.specifier}: pip install -U dltrain"
+            )
+    jax, jaxlib = metadata.version("jax"), metadata.version("jaxlib")
+    if jax.split(".")[:3] != jaxlib.split(".")[:3]:
+        found.append(f"jax {jax} and jaxlib {jaxlib} differ: pip install 'jax=={jax}' 'jaxlib=={jax}'")
+    return found
+
+
+def _devices(devices: list[str]) -> list[str]:
+    found = []
+    if Path("/dev/nvidia0").exists() and all(name.startswith("cpu") for name in devices):
+        found.append("there is an NVIDIA GPU, and jax has no plugin for it: pip install 'jax[cuda13]'")
+    if os.environ.get("JAX_ENABLE_X64", "").lower() in ("1", "true"):
+        found.append("JAX_ENABLE_X64 is set: arithmetic in float64 is slow, and was not tested; unset it")
+    if os.environ.get("JAX_DISABLE_JIT", "").lower() in ("1", "true"):
+        found.append("JAX_DISABLE_JIT is set: nothing is compiled, and training crawls; unset it")
+    return found
+
+
+def _places(disk: int, cache: Path) -> list[str]:
+    found = []
+    if disk < LEAST_DISK:
+        found.append(f"{memory.shown(disk)} of disk are left here; a run that fills it ends with exit code 6")
+    if (room := memory.host_room()).bytes < LEAST_MEMORY:
+        found.append(f"{room} are left; jax needs about {memory.shown(LEAST_MEMORY)}")
+    for what, folder in (("runs are written to", Path.cwd()), ("compiled programs are kept in", cache)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            found.append(f"{what} {folder}, which cannot be written: {error.strerror}")
+    return found
+
+
+def _size(folder: Path) -> int:
+    """Add up the bytes of all files; one that another process takes away meanwhile counts nothing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(f"{path}/{name}").st_size
+    return total

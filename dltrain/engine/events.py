@@ -1,0 +1,117 @@
+"""What a callback is given at the end of a chunk of steps, and what it may return."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from dltrain.durations import Duration
+from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.state import TrainState
+
+
+@dataclass(frozen=True)
+class StepLogs:
+    """The logs of one chunk, still on the device until read."""
+
+    first: int  # number of the first step, counted from 1
+    count: int
+    arrays: Mapping[str, Any]
+
+    @cached_property
+    def values(self) -> dict[str, np.ndarray]:
+        """Wait for the chunk and return its logs, each [count]."""
+        return {name: value[: self.count] for name, value in jax.device_get(dict(self.arrays)).items()}
+
+
+@dataclass
+class TrainEvent:
+    """The end of a chunk. Callbacks early in the list leave their findings in `results` for later ones."""
+
+    step: int  # updates done
+    total: int  # updates planned
+    per_epoch: int
+    state: TrainState  # read it here and now: the next chunk takes it
+    logs: StepLogs
+    results: dict[str, Evaluation] = field(default_factory=dict)  # split -> what was found just now
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.step / self.per_epoch
+
+    @property
+    def is_last(self) -> bool:
+        """Whether training ends here as planned."""
+        return self.step >= self.total
+
+
+@dataclass(frozen=True)
+class After:
+    """Returned by a callback that only reads: `read()` is called when the next chunk is under way."""
+
+    read: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Returned by a callback that changes training: goes on with this state."""
+
+    state: TrainState
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training; the reason is kept in the run folder."""
+
+    def __init__(self, reason: str) -> None:
+        """Give the reason, as a user reads it."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Callback(Protocol):
+    """Anything that can be called with a event. One that remembers has `state()` and `restore(saved)`, JSON."""
+
+    def __call__(self, event: TrainEvent) -> After | Replace | None:
+        """Look at the event, or act on it."""
+        ...
+
+
+class Every:
+    """Calls `callback` each time `interval` has passed, and at the end."""
+
+    def __init__(self, interval: Duration, callback: Callback, *, per_epoch: int, at_end: bool = True) -> None:
+        """Count from step 0; a time counts from now."""
+        self.callback: Any = callback
+        self.steps, self.seconds = interval.steps(per_epoch), interval.seconds
+        self._at_end, self._since = at_end, time.monotonic()
+
+    def next(self, step: int) -> int | None:
+        """Return the next step after `step` at which this is due, if that can be known."""
+        return None if self.steps is None else (step // self.steps + 1) * self.steps
+
+    def is_due(self, event: TrainEvent) -> bool:
+        """Tell whether the interval has passed."""
+        if self._at_end and event.is_last:
+            return True
+        if self.steps is not None:
+            return event.step % self.steps == 0
+        return time.monotonic() - self._since >= (self.seconds or 0.0)
+
+    def __call__(self, event: TrainEvent) -> After | Replace | None:
+        """Call the callback."""
+        self._since = time.monotonic()
+        return self.callback(event)
+
+    def state(self) -> Any:
+        """Return what the callback remembers."""
+        return self.callback.state() if hasattr(self.callback, "state") else None
+
+    def restore(self, saved: Any) -> None:
+        """Give the callback back what it remembered."""
+        if hasattr(self.callback, "restore"):
+            self.callback.restore(saved)

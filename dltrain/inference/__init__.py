@@ -1,0 +1,1 @@
+"""A trained model and its uses: generating text and examples, and attention maps."""

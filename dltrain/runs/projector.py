@@ -1,0 +1,35 @@
+"""Vectors of tokens as TensorBoard's projector reads them: tables of numbers as text, beside the event files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dltrain.runs.files import replace_text, writing
+
+CONFIG, TOKENS = "projector_config.pbtxt", "tokens.tsv"  # the plugin knows the first by its name
+
+
+def write_vectors(folder: Path, tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> None:
+    """Write each table, name -> float [V, E], and the names of its rows; the config that refers to them last.
+
+    Text, since the plugin tries to read a table as such first, and fails at bytes that happen to be text.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / TOKENS, "".join(f"{visible(token)}\n" for token in tokens))
+    entries = []
+    for name, table in tables.items():
+        lines = ("\t".join(f"{value:.9g}" for value in row) for row in np.asarray(table, np.float32).tolist())
+        replace_text(folder / f"{name}.tsv", "".join(f"{line}\n" for line in lines))
+        fields = {"tensor_name": name, "tensor_path": f"{name}.tsv", "metadata_path": TOKENS}
+        entries += ["embeddings {\n", *(f'  {field}: "{value}"\n' for field, value in fields.items()), "}\n"]
+    replace_text(folder / CONFIG, "".join(entries))
+
+
+def visible(token: str) -> str:
+    r"""Return a token as it can be read on a line of its own: `' '` and `'\n'` in quotes, others as they are.
+
+    The projector leaves out blank lines, and every token behind one would get another's name.
+    """
+    return token if token and token.isprintable() and token == token.strip() else repr(token)

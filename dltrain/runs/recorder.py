@@ -1,0 +1,160 @@
+"""Writes down what a run finds: metrics.jsonl, results.csv, TensorBoard; each step once however often resumed."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.devices.memory import peak
+from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.events import After, TrainEvent
+from dltrain.engine.state import named_leaves
+from dltrain.runs.files import replace_text, writing
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.tensorboard import EventWriter
+
+HIDDEN = ("finite",)  # logs that are no news
+
+
+class Recorder:
+    """A callback: the training numbers of every `log_every`-th step, and each evaluation.
+
+    `history` holds what was written, by split, for the pictures.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        log_every: int,
+        batch_size: int,
+        start_step: int = 0,
+        waited: Callable[[], float] | None = None,
+    ) -> None:
+        """Open the files; what a dead run wrote beyond `start_step` is dropped.
+
+        `waited` tells how many seconds training has stood still for data so far, where it is streamed.
+        """
+        self._waited, self._waited_before = waited, 0.0
+        self.waiting = 0.0  # share of the time since the last look that training stood still for data
+        self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
+        self.history: dict[str, list[dict[str, Any]]] = {}
+        for row in _keep_until(folder.metrics, start_step):
+            self.history.setdefault(row["split"], []).append(row)
+        if start_step:
+            replace_text(folder.results, _table(self.history))
+        self._start_step = start_step
+        self._writers: dict[str, EventWriter] = {}
+        self._clock, self._clock_step = time.monotonic(), start_step
+        self.speed = 0.0  # examples per second since the last look
+        with writing(folder.metrics):
+            self._file = folder.metrics.open("a", encoding="utf-8")
+
+    def writer(self, split: str = "") -> EventWriter:
+        """Return the TensorBoard writer of a split, or of the run itself."""
+        if split not in self._writers:
+            first = self._start_step + 1 if self._start_step else 0  # from where on a dead run's points are dropped
+            self._writers[split] = EventWriter(self.folder.tensorboard / split, start_step=first)
+        return self._writers[split]
+
+    def __call__(self, event: TrainEvent) -> After | None:
+        """Write the training numbers when they are there: at once, where an evaluation has waited for them."""
+        if not event.results:
+            return After(lambda: self._training(event))
+        self._training(event)
+        for split, found in event.results.items():
+            self.evaluation(event.step, split, found)
+        self.histograms(event.step, event.state.params)
+        self.writer().scalars(event.step, {f"memory/{of}_peak_bytes": float(n) for of, n in peak().items()})
+        return None
+
+    def _training(self, event: TrainEvent) -> None:
+        logs, values = event.logs, event.logs.values
+        now = time.monotonic()
+        self.speed = (event.step - self._clock_step) * self.batch_size / max(now - self._clock, 1e-9)
+        if self._waited:
+            waited = self._waited()
+            self.waiting = (waited - self._waited_before) / max(now - self._clock, 1e-9)
+            self._waited_before = waited
+        self._clock, self._clock_step = now, event.step
+        extra = {"examples_per_second": self.speed} | ({"waiting": self.waiting} if self._waited else {})
+        for i in range(logs.count):
+            step = logs.first + i
+            if step % self.log_every == 0:
+                row = {name: float(value[i]) for name, value in values.items() if name not in HIDDEN}
+                self._write(step, "train", row | extra)
+        self.flush()
+
+    def evaluation(self, step: int, split: str, found: Evaluation) -> None:
+        """Write one evaluation, unless it is there: a run may have died between it and its summary.
+
+        Of `train` there are the numbers of training itself already, each of one batch: hence another name.
+        """
+        split = "train_evaluated" if split == "train" else split
+        if self.history.get(split, [{}])[-1].get("step") == step:
+            return
+        self._write(step, split, found.scalars)
+        self.flush()
+        replace_text(self.folder.results, _table(self.history))
+
+    def histograms(self, step: int, params: Any) -> None:
+        """Write how each parameter's values are distributed."""
+        self.writer().histograms(step, {name: np.asarray(leaf) for name, leaf in named_leaves(params).items()})
+
+    def close(self) -> None:
+        """Flush and close all files; a write that failed is raised here."""
+        with writing(self.folder.path):
+            self._file.close()
+            for writer in self._writers.values():
+                writer.close()
+
+    def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
+        row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}
+        self.history.setdefault(split, []).append(row)
+        with writing(self.folder.metrics):
+            self._file.write(json.dumps(row) + "\n")
+            self.writer(split).scalars(step, dict(scalars))
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        with writing(self.folder.metrics):
+            self._file.flush()
+            for writer in self._writers.values():
+                writer.flush()
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
+    """Read the rows up to `step` and drop the rest from the file, a line cut short by a crash included."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["step"] <= step:
+            rows.append(row)
+    replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def _table(history: Mapping[str, list[dict[str, Any]]]) -> str:
+    """A CSV row per evaluation: step, split, and each number."""
+    rows = [row for split, found in history.items() if split != "train" for row in found]
+    rows.sort(key=lambda row: row["step"])
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,49 @@
+"""Trees of arrays: names of their leaves, casts, norms and sizes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dltrain.types import Array
+
+Tree = Any
+"""A nested dict of arrays."""
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Write a pytree path with dots: `hidden.0.kernel`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def count(tree: Tree) -> int:
+    """Count the numbers in a tree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Convert the floating-point leaves; None for not at all."""
+    if dtype is None:
+        return tree
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+def widened(tree: Any) -> Any:
+    """Convert floating-point leaves that are narrower than float32 to it."""
+
+    def wide(x: Any) -> Any:
+        narrow = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4
+        return x.astype(jnp.float32) if narrow else x
+
+    return jax.tree.map(wide, tree)
+
+
+def like(new: Any, old: Any) -> Any:
+    """Convert each leaf to the type of its counterpart: a loop's state keeps its types."""
+    return jax.tree.map(lambda a, b: a.astype(b.dtype), new, old)
+
+
+def norm(tree: Any) -> Array:
+    """Return the Euclidean norm of all leaves together, summed in float32."""
+    return optax.tree.norm(widened(tree))

@@ -1,0 +1,63 @@
+"""Where running means of the weights are kept, all that a model does is done with them."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from dltrain.inference import generate as answers
+from dltrain.inference.generate import attention, make_writer, sample
+from dltrain.build.parts import assemble
+from dltrain.cli.main import compose_words
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+
+def made(*words):
+    config = compose_words(*words).config
+    parts = assemble(config)
+    return Program(parts, make_plan(config, parts))
+
+
+def check(program, ask):
+    """The means are the initial weights, those that are trained are all 0: only the former may be seen."""
+    start = program.start()
+    nothing = jax.tree.map(np.zeros_like, start.params)
+    seen = ask(replace(start, params=nothing))
+    np.testing.assert_array_equal(seen, ask(replace(start, ema={})))
+    assert (seen != ask(replace(start, params=nothing, ema={}))).any(), "the weights must matter"
+
+
+def test_examples_are_drawn_with_the_means():
+    program = made("data=iris", "model=gan", "model.widths=[4]", "optim.ema=0.9")
+    check(program, lambda state: sample(program, state, 5))
+
+
+def test_attention_is_of_the_means():
+    program = made("data=reverse", "model=seq2seq", "model.hidden=4", "model.embedding=3", "optim.ema=0.9")
+    check(program, lambda state: attention(program, state, program.rows("test")[:6]))
+
+
+def test_the_means_write_texts_and_foretell(tmp_path):
+    (tmp_path / "text").write_text("one two three four five six " * 20)
+    words = ("data=characters", f"data.path={tmp_path / 'text'}", "data.length=10", "model=rnn", "model.hidden=5")
+    program = made(*words, "model.embedding=3", "optim.ema=0.9")
+    check(program, lambda state: program.outputs(state, program.rows("train")[:6]))
+    write = make_writer(program, length=12)
+    check(program, lambda state: write(state, np.zeros((2, 1), np.int32)))
+
+
+def test_the_mean_of_schedule_free_draws():
+    program = made("data=iris", "model=gan", "model.widths=[4]", "optim=schedule_free")
+    start = program.start()
+    moved = replace(start, params=jax.tree.map(lambda x: x + 0.5, start.params))  # the iterate beside it stays
+    params, rest = program.eval_params(moved)
+    key, scaling = jax.random.fold_in(jax.random.key(0), 0), program.parts.preprocess.inputs
+    asked = (program.graphs.eval, program.precision)
+    mean, last = (answers._draw(*asked, p, rest, key, 5) for p in (params, moved.params))
+    found = sample(program, moved, 5)
+    np.testing.assert_allclose(found, scaling.inverse(mean), rtol=1e-6)
+    assert np.abs(found - scaling.inverse(last)).max() > 1e-3

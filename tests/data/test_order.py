@@ -1,0 +1,100 @@
+"""The order of the data is a function of (seed, step), and each epoch is a permutation."""
+
+import numpy as np
+import pytest
+
+from dltrain.data.order import PADDING, RUN, Pipeline, in_order, in_runs, streams
+
+ROWS = np.array([3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377], np.int32)  # 11 rows: batches of 4, 4 and 3
+
+
+def pipeline(**changes):
+    return Pipeline(**{"rows": ROWS, "batch_size": 4, "seed": 0, **changes})
+
+
+def epochs(pipe, count):
+    per_epoch = pipe.steps_per_epoch
+    return [pipe.indices(e * per_epoch, per_epoch).reshape(-1) for e in range(count)]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_epoch_has_every_row_once_and_padding_at_its_end_only(shuffle):
+    for epoch in epochs(pipeline(shuffle=shuffle), 5):
+        np.testing.assert_array_equal(np.sort(epoch[:11]), ROWS)
+        assert epoch[11:].tolist() == [PADDING]
+
+
+def test_epochs_and_seeds_differ_and_without_shuffling_nothing_does():
+    orders = {tuple(order) for seed in (0, 1) for order in epochs(pipeline(seed=seed), 4)}
+    assert len(orders) == 8
+    assert {tuple(order) for order in epochs(pipeline(shuffle=False), 4)} == {(*ROWS, PADDING)}
+
+
+def test_the_batch_of_a_step_does_not_depend_on_how_it_is_asked_for():
+    whole = pipeline().indices(0, 20)
+    assert whole.shape == (20, 4)
+    assert whole.dtype == np.int32
+    other = pipeline()  # another object, asked backwards and in pieces that straddle epochs
+    for step in reversed(range(20)):
+        np.testing.assert_array_equal(other.indices(step, 1)[0], whole[step])
+    for start in (1, 2, 5):
+        np.testing.assert_array_equal(other.indices(start, 15), whole[start : start + 15])
+
+
+def test_a_limit_cuts_every_epoch_but_not_always_to_the_same_rows():
+    pipe = pipeline(limit=2)
+    assert pipe.steps_per_epoch == 2
+    seen = epochs(pipe, 6)
+    np.testing.assert_array_equal(seen[1], epochs(pipeline(), 2)[1][:8])
+    assert set(np.concatenate(seen).tolist()) == set(ROWS.tolist())
+    assert pipeline(limit=100).steps_per_epoch == 3
+
+
+def test_overfitting_brings_the_same_batches_again():
+    pipe = pipeline(overfit=1)
+    assert pipe.steps_per_epoch == 1
+    assert {tuple(batch) for batch in pipe.indices(0, 9)} == {tuple(pipeline().indices(0, 1)[0])}
+    assert pipeline(overfit=2, limit=1).steps_per_epoch == 1
+
+
+def test_a_batch_larger_than_the_data_is_padded():
+    batch = pipeline(batch_size=16).indices(3, 1)[0]
+    np.testing.assert_array_equal(np.sort(batch[:11]), ROWS)
+    assert (batch[11:] == PADDING).all()
+
+
+@pytest.mark.parametrize("size", [1, 4, 11, 12])
+def test_in_order_has_every_row_once_as_it_stands(size):
+    batches = in_order(ROWS, size)
+    assert batches.shape == (-(-11 // size), size)
+    np.testing.assert_array_equal(batches.reshape(-1)[:11], ROWS)
+    assert (batches.reshape(-1)[11:] == PADDING).all()
+
+
+AT = np.concatenate([np.arange(0, 600, 4), np.arange(2, 400, 4)])  # windows of 4 steps, every 2 at first: 250
+HALF = np.random.default_rng(0).permutation(250)[:249].astype(np.int32)
+
+
+@pytest.mark.parametrize("size", [1, 7, 249, 300])
+def test_in_streams_each_row_goes_on_in_the_next_batch_and_padding_is_at_the_end_only(size):
+    order = streams(HALF, size, at=AT, length=4)
+    np.testing.assert_array_equal(np.sort(order), np.sort(HALF))
+    pipe = Pipeline(order, size, 0, shuffle=False)
+    batches = pipe.indices(0, pipe.steps_per_epoch)
+    assert (batches[:-1] != PADDING).all()
+    goes_on = AT[batches[1:]] == AT[batches[:-1]] + 4
+    breaks = (~goes_on & (batches[1:] != PADDING)).sum()
+    assert breaks <= 2  # where the row is that is left out, and where one row of windows ends and the other begins
+
+
+@pytest.mark.parametrize("size", [1, 4, 300])
+def test_in_runs_has_every_row_once_each_behind_the_same_one(size):
+    batches = in_runs(HALF, size, at=AT, length=4)
+    assert batches.shape[1] == size and len(batches) % RUN == 0
+    np.testing.assert_array_equal(np.sort(batches[batches != PADDING]), np.sort(HALF))
+    column = batches.T.reshape(size, -1, RUN).reshape(-1, RUN)
+    assert {tuple(run[run != PADDING]) for run in column} - {()} == {
+        tuple(run[run != PADDING]) for run in in_runs(HALF, 9, at=AT, length=4).T.reshape(-1, RUN)
+    } - {()}
+    ends, begins = batches[RUN - 1 :: RUN], batches[::RUN]  # of runs that stand behind one another
+    assert not (AT[ends[:-1]] + 4 == AT[begins[1:]])[ends[:-1] != PADDING].any()

@@ -1,0 +1,125 @@
+"""What will not fit is refused before the first step, with the batch that would."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from dltrain.devices import memory
+from dltrain.devices.memory import Room
+
+WORDS = ("model.widths=[256]", "batch_size=1024", "steps=1", "eval_every=1", "quiet=true", "output_dir=run")
+
+pytestmark = pytest.mark.usefixtures("without_pictures", "quickly_compiled")
+
+
+@pytest.fixture
+def room(monkeypatch):
+    def leave(count: int) -> None:
+        monkeypatch.setattr(memory, "host_room", lambda: Room(count, "of a test's memory"))
+
+    return leave
+
+
+def test_a_run_that_cannot_fit_ends_with_8_and_the_batch_that_would(dltrain, room, tmp_path):
+    room(2 * 2**20)
+    said = dltrain(*WORDS, cwd=tmp_path)
+    assert said.code == 8
+    assert re.search(
+        r"training needs \d+\.\d MiB: state 0\.\d MiB, no more for data \(0\.1 MiB\), .* 1024 rows", said.err
+    )
+    assert "MiB of a test's memory beside" in said.err and "are left" in said.err
+    assert not (tmp_path / "run").exists()
+    fits, pieces = re.search(r"batch_size=(\d+) would fit; optim\.accumulate=(\d+)", said.err).groups()
+    assert int(fits) * int(pieces) == 1024
+    assert dltrain(*WORDS, f"batch_size={fits}", "eval_batch_size=64", cwd=tmp_path).code == 0
+    assert dltrain(*WORDS, f"batch_size={2 * int(fits)}", "output_dir=other", cwd=tmp_path).code == 8
+
+
+def test_where_no_batch_fits_the_model_is_named(dltrain, room, tmp_path):
+    room(1000)
+    said = dltrain("data=iris", "model.widths=[4]", "batch_size=2", cwd=tmp_path)
+    assert said.code == 8 and "no smaller batch would fit" in said.err
+
+
+def test_an_evaluation_that_cannot_fit_is_refused_too(dltrain, room, tmp_path):
+    room(5 * 2**20)
+    said = dltrain(*WORDS, "batch_size=8", "eval_batch_size=100000", cwd=tmp_path)
+    assert said.code == 8
+    assert re.search(r"evaluation needs .* 100000 rows at once.*try eval_batch_size=25000", said.err)
+
+
+def test_memory_that_runs_out_later_is_no_fault_of_dltrain(dltrain, monkeypatch, tmp_path):
+    def full(*given):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
+
+    monkeypatch.setattr("dltrain.build.program.Program.start", full)
+    said = dltrain("data=iris", "quiet=true", "output_dir=run", cwd=tmp_path)
+    assert said.code == 8
+    assert "out of memory: RESOURCE_EXHAUSTED" in said.err and "batch_size" in said.err
+    assert "Traceback" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_the_room_is_what_the_least_limit_leaves(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda name: (10**15, 10**15))
+    generous = memory.host_room()
+    assert 0 < generous.bytes < 10**14
+    used = sum(memory._numbers(memory.Path("/proc/self/status"), ("VmData:",))) * 1024
+    monkeypatch.setattr(resource, "getrlimit", lambda name: (used + 10**6, 10**15))
+    tight = memory.host_room()
+    assert tight.bytes < 10**6 and "ulimit" in tight.limit
+
+
+GROUPS = {
+    # version 2: one tree; the outer group allows less than the own one, the root sets no limit
+    "a/memory.max": "1000000",
+    "a/memory.current": "400000",
+    "a/memory.stat": "anon 1\nactive_file 7\ninactive_file 50000\n",
+    "a/b/memory.max": "5000000",
+    "a/b/memory.current": "100000",
+    "memory.max": "max",
+    "memory.current": "1",
+    # version 1: a tree for memory alone
+    "memory/c/memory.limit_in_bytes": "900000",
+    "memory/c/memory.usage_in_bytes": "850000",
+    # not of this process
+    "other/memory.max": "10",
+    "other/memory.current": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("lines", "rooms"),
+    [
+        ("0::/a/b\n", {650_000: "a/memory.max", 4_900_000: "a/b/memory.max"}),
+        ("0::/a\n", {650_000: "a/memory.max"}),
+        ("0::/\n", {}),
+        ("5:cpu:/x\n4:memory:/c\n", {50_000: "memory/c/memory.limit_in_bytes"}),
+    ],
+)
+def test_each_control_group_around_this_process_sets_its_limit(tmp_path, lines, rooms):
+    for name, text in GROUPS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "cgroup").write_text(lines)
+    found = list(memory._of_groups(tmp_path, tmp_path / "cgroup"))
+    limits = {count: f"of what the control group allows ({tmp_path / name})" for count, name in rooms.items()}
+    assert {room.bytes: room.limit for room in found} == limits and len(found) == len(rooms)
+    assert list(memory._of_groups(tmp_path, tmp_path / "none")) == []
+
+
+def test_a_device_that_counts_its_memory_is_asked(monkeypatch):
+    stats = {"bytes_limit": 5_000_000, "bytes_in_use": 1_000_000, "peak_bytes_in_use": 2_000_000}
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)])
+    assert not memory.on_host()
+    assert memory.device_room() == Room(4_000_000, "of the device's memory")
+    assert memory.room_for_data() == 1_600_000
+    assert memory.peak()["device"] == 2_000_000
+    stats.clear()  # as a processor does
+    assert memory.on_host() and memory.device_room().limit != "of the device's memory"
+
+
+def test_the_peak_is_at_least_what_is_held():
+    held = bytearray(50 * 2**20)
+    assert memory.peak()["host"] > len(held)

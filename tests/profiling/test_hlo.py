@@ -1,0 +1,66 @@
+"""What a trace's programs say of their instructions, against programs compiled here and packed by hand."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dltrain.profiling.hlo import METADATA, programs
+
+
+def packed(number: int, content: bytes) -> bytes:
+    """A field of protocol buffers that holds bytes."""
+    size, sized = len(content), b""
+    while size > 127:
+        sized, size = sized + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + sized + bytes([size]) + content
+
+
+def instructions(function, *shapes):
+    """Compile a function and put it into a trace as the profiler does."""
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    (module,) = jax.jit(function).lower(*arguments).compile().runtime_executable().hlo_modules()
+    hlo = packed(6, packed(1, module.as_serialized_hlo_module_proto()))
+    described = packed(2, b"jit_f(3)") + packed(5, hlo)
+    plane = packed(2, METADATA.encode()) + packed(4, b"\x08\x01" + packed(2, described))
+    other = packed(2, b"/host:CPU") + packed(4, b"\x08\x01" + packed(2, described))
+    return programs(packed(1, other) + packed(1, plane))["jit_f(3)"]
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "kind", "shape"),
+    [
+        (jnp.dot, [(300, 200), (200, 100)], "matrix product", "f32[300,100]"),
+        (lambda x: jnp.tanh(x) * 2 + x, [(8, 5)], "elementwise", "f32[8,5]"),
+        (lambda x: jnp.exp(x).sum(0), [(8, 5)], "reduction", "f32[5]"),
+        (lambda x: x[jnp.argmax(x, 1)], [(8, 8)], "gather and scatter", "f32[8,8]"),
+        (lambda x: jnp.sort(x), [(64,)], "sort", "f32[64]"),
+        (lambda x: x.T.copy(), [(8, 5)], "copy and transpose", "f32[8,5]"),
+        (lambda x: jax.random.bits(jax.random.key(x.astype(int)), (900,)), [()], "random", "900]"),
+        (lambda x, k: jax.lax.conv(x, k, (1, 1), "SAME"), [(2, 3, 8, 8), (4, 3, 3, 3)], "convolution", "f32[2,"),
+    ],
+)
+def test_what_an_instruction_does_names_its_kind(function, shapes, kind, shape):
+    assert shape in " ".join(i.shape for i in instructions(function, *shapes).values() if i.kind == kind)
+
+
+def test_loops_and_conditionals_are_a_kind_and_what_they_run_is_not():
+    def function(x):
+        return jax.lax.while_loop(lambda x: x.sum() < 100, lambda x: jnp.dot(x, x), x)
+
+    kinds = {name.split(".")[0]: i.kind for name, i in instructions(function, (200, 200)).items()}
+    assert kinds["while"] == "loop and conditional"
+    assert "matrix product" in kinds.values()
+
+
+def test_the_source_is_the_line_outside_the_libraries_and_the_direction_is_known():
+    from flax import nnx
+
+    layer = nnx.Linear(200, 100, rngs=nnx.Rngs(0))
+
+    def function(x):
+        return jnp.square(layer(x)).sum()
+
+    found = [i for i in instructions(jax.grad(function), (300, 200)).values() if i.kind == "matrix product"]
+    line = function.__code__.co_firstlineno + 1
+    assert {i.source for i in found} == {f"profiling/test_hlo.py:{line}"}
+    assert {i.direction for i in found} == {"forward", "backward"}

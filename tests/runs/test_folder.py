@@ -1,0 +1,196 @@
+"""The run folder: one run, one process; what another run left is neither used nor lost by accident."""
+
+import asyncio
+import fcntl
+import gc
+import os
+import subprocess
+import sys
+import threading
+from datetime import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from dltrain.errors import CheckpointError, ConfigError, DataError, LockedError
+from dltrain.runs.folder import RunFolder, claim, existing
+
+NOON = datetime(2024, 5, 6, 12, 0, 0)
+
+
+def test_two_starts_in_one_second_get_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    claimed = [claim(None, name="digits-mlp", overwrite=False, now=NOON) for _ in range(3)]
+    names = [str(folder.path) for folder in claimed]
+    assert names[0] == "outputs/2024-05-06/12-00-00-digits-mlp"
+    assert len(set(names)) == 3
+    for folder in claimed:
+        folder.release()
+
+
+def test_a_lock_is_refused_with_the_pid_of_its_holder_and_free_when_that_dies(tmp_path):
+    hold = "import sys; from pathlib import Path; from dltrain.runs.folder import RunFolder\n"
+    hold += "folder = RunFolder(Path(sys.argv[1])); folder.lock(); print('locked', flush=True); sys.stdin.read()"
+    (tmp_path / "lock").write_text("1234567\n")  # of a process that died long ago
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(LockedError, match=f"in use by process {holder.pid};"):
+            RunFolder(tmp_path).lock()
+        assert (tmp_path / "lock").read_text() == f"{holder.pid}\n"
+        holder.kill()
+    folder = RunFolder(tmp_path)
+    folder.lock()
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    assert folder.died == str(holder.pid)
+    with pytest.raises(LockedError):
+        RunFolder(tmp_path).lock()
+    folder.release()
+    folder.lock()
+    assert folder.died == ""  # it was given back
+    folder.release()
+
+
+def make_run(path):
+    """A folder that looks like a finished run."""
+    folder = RunFolder(path)
+    for inside in (folder.checkpoints / "step_00000004", folder.tensorboard, folder.report):
+        inside.mkdir(parents=True)
+        (inside / "file").write_text("old")
+    for file in (folder.config, folder.overrides, folder.metrics, folder.results, folder.summary, folder.log):
+        file.write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("left", ["", "999999999\n"], ids=["empty", "of a dead process"])
+def test_a_holder_that_has_not_signed_yet_is_waited_for(left, tmp_path):
+    (tmp_path / "lock").write_text(left)
+
+    def sign():
+        held.truncate(0)
+        print(os.getpid(), file=held, flush=True)
+
+    with (tmp_path / "lock").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        signing = threading.Timer(0.1, sign)
+        signing.start()
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()};"):
+            RunFolder(tmp_path).lock()
+        signing.join()
+
+
+def test_a_holder_that_never_signs_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("dltrain.runs.folder._TO_SIGN", 0.02)
+    with (tmp_path / "lock").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match="in use by process unknown;"):
+            RunFolder(tmp_path).lock()
+
+
+def test_a_folder_that_is_given_back_meanwhile_is_taken(tmp_path):
+    (tmp_path / "lock").touch()
+    held = (tmp_path / "lock").open("a+")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    threading.Timer(0.1, held.close).start()
+    folder = RunFolder(tmp_path)
+    folder.lock()
+    folder.release()
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
+    make_run(tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"holds a run already.*dltrain resume .*overwrite=true"):
+        claim(tmp_path / "run", name="x", overwrite=False)
+    assert [p for p in sorted(tmp_path.rglob("*")) if p.name != "lock"] == before
+    claim(tmp_path / "run", name="x", overwrite=True).release()  # the refused claim left no lock behind
+
+
+def test_overwrite_takes_away_what_the_old_run_left_and_nothing_else(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    claim(tmp_path, name="x", overwrite=True).release()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lock", "notes.txt"]
+
+
+def test_overwrite_takes_nothing_away_from_a_folder_that_is_no_run(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "thesis.tex").write_text("mine")
+    claim(tmp_path, name="x", overwrite=True).release()
+    assert (tmp_path / "report" / "thesis.tex").exists()
+
+
+def test_a_place_without_a_run_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such folder"):
+        existing(str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"config\.yaml is missing"):
+        existing(str(tmp_path))
+    make_run(tmp_path / "run")
+    assert existing(str(tmp_path / "run")).path == tmp_path / "run"
+
+
+def test_data_that_changed_since_the_run_started_is_refused(tmp_path):
+    folder = RunFolder(tmp_path)
+    described = {"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}, "classes": ["0"]}
+    folder.data.write_text('{"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}}')
+    folder.check_data(described)
+    for key in ("fingerprint", "rows", "splits"):
+        with pytest.raises(DataError, match=rf"\({key} changed\)"):
+            folder.check_data({**described, key: "other"})
+
+
+def test_a_run_without_a_summary_is_unfinished_and_a_damaged_one_is_said(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_summary() == {}
+    folder.summary.write_text('{"steps": 3}')
+    assert folder.read_summary() == {"steps": 3}
+    folder.summary.write_text('{"steps"')
+    with pytest.raises(CheckpointError, match=r"summary\.json cannot be read"):
+        folder.read_summary()
+
+
+def test_a_failure_is_kept_in_the_log_and_gives_the_folder_back(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.lock()
+    with pytest.raises(ConfigError), folder.kept_log():
+        raise ConfigError("the reason")
+    assert "Traceback" in folder.log.read_text()
+    assert "the reason" in folder.log.read_text()
+    folder.lock()  # it was given back
+    folder.release()
+
+
+async def leave_a_task_that_fails():
+    async def fail():
+        raise ValueError("a task failed, too")
+
+    asyncio.get_running_loop().create_task(fail())
+    await asyncio.sleep(0)
+
+
+def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsys, caplog, monkeypatch):
+    """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own; asyncio, late."""
+    import absl.logging
+
+    from dltrain.cli import main as cli
+
+    monkeypatch.setenv("TOKEN_OF_MINE", "hunter2")
+    folder, error = RunFolder(tmp_path), ValueError("No space left")
+    folder.config.write_text("tags: ['${oc.env:TOKEN_OF_MINE}']")
+    raised = SimpleNamespace(exc_type=ValueError, exc_value=error, exc_traceback=None)
+    with folder.kept_log():
+        absl.logging.error("cannot write hunter2")
+        absl.logging.info("all is well")
+        thread = threading.Thread(target=cli._raised_elsewhere, args=(raised,))
+        thread.start()
+        thread.join()
+        asyncio.run(leave_a_task_that_fails())
+        gc.collect()
+    text = folder.log.read_text()
+    assert "cannot write ${oc.env:TOKEN_OF_MINE}" in text and "ValueError: No space left" in text
+    assert "ValueError: a task failed, too" in text
+    assert "all is well" not in text and capsys.readouterr().err == ""
+    assert caplog.records == []  # which hears what is passed on
+    before = folder.log.read_text()
+    absl.logging.error("of another run")
+    assert folder.log.read_text() == before

@@ -1,0 +1,103 @@
+"""What a run finds is written once, however often it is cut and resumed."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.events import After, StepLogs, TrainEvent
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.recorder import Recorder
+
+STATE = SimpleNamespace(params={"kernel": np.ones((2, 2), np.float32)})
+
+
+def chunk(first, count, *, accuracy=None):
+    """The end of a chunk of these steps, whose loss is the step's number; evaluated if an accuracy is given."""
+    loss = np.zeros(16, np.float32)
+    loss[:count] = np.arange(first, first + count)
+    logs = StepLogs(first, count, {"loss": loss, "finite": np.ones(16)})
+    results = {}
+    if accuracy is not None:
+        results["validation"] = Evaluation({"loss": 2.5, "accuracy": accuracy}, {}, np.zeros(0), np.zeros(0))
+    return TrainEvent(first + count - 1, 100, 10, STATE, logs, results)
+
+
+def rows(folder):
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+def start(path, *, step=0, log_every=2):
+    return Recorder(RunFolder(path), log_every=log_every, batch_size=8, start_step=step)
+
+
+@pytest.fixture
+def cut(tmp_path):
+    """A run that logged steps 2, 4, ... 10 and an evaluation at 4 and 8, and died while it wrote a line."""
+    recorder = start(tmp_path)
+    recorder(chunk(1, 4, accuracy=0.5))
+    recorder(chunk(5, 4, accuracy=0.75))
+    recorder(chunk(9, 3)).read()
+    recorder.close()
+    with recorder.folder.metrics.open("a") as file:
+        file.write('{"step": 12, "split": "tr')
+    return recorder.folder
+
+
+def test_only_every_nth_step_is_written_with_its_own_number(tmp_path):
+    recorder = start(tmp_path, log_every=3)
+    recorder(chunk(1, 4, accuracy=0.5))
+    assert isinstance(recorder(chunk(5, 5)), After)
+    assert [row["step"] for row in rows(recorder.folder)] == [3, 4]  # the second chunk was not read yet
+    recorder(chunk(5, 5)).read()
+    found = [(r["step"], r["split"], r["loss"]) for r in rows(recorder.folder)]
+    assert found == [(3, "train", 3.0), (4, "validation", 2.5), (6, "train", 6.0), (9, "train", 9.0)]
+    assert all("finite" not in row for row in rows(recorder.folder))
+    assert rows(recorder.folder)[0]["examples_per_second"] > 0
+    recorder.close()
+
+
+@pytest.mark.parametrize(("step", "kept"), [(8, [2, 4, 4, 6, 8, 8]), (5, [2, 4, 4]), (0, [])])
+def test_a_restart_drops_what_lies_beyond_its_step_and_a_line_cut_short(cut, step, kept):
+    recorder = start(cut.path, step=step)
+    assert [row["step"] for row in rows(cut)] == kept
+    assert sorted(r["step"] for split in recorder.history.values() for r in split) == kept
+    recorder.close()
+
+
+def test_no_step_is_there_twice_after_a_restart(cut):
+    recorder = start(cut.path, step=6)
+    recorder(chunk(7, 2, accuracy=0.875))
+    recorder(chunk(9, 4)).read()
+    recorder.close()
+    found = [(row["step"], row["split"]) for row in rows(cut)]
+    assert found == [(2, "train"), (4, "train"), (4, "validation"), (6, "train"), (8, "train"), (8, "validation"),
+                     (10, "train"), (12, "train")]  # fmt: skip
+    with cut.results.open() as file:
+        table = list(csv.DictReader(file))
+    assert [(r["step"], r["accuracy"]) for r in table] == [("4", "0.5"), ("8", "0.875")]
+
+
+def test_numbers_that_are_not_finite_leave_the_file_readable(tmp_path):
+    recorder = start(tmp_path, log_every=1)
+    event = chunk(1, 2, accuracy=float("nan"))
+    event.logs.arrays["loss"][1] = np.inf
+    recorder(event)
+    recorder.close()
+    text = recorder.folder.metrics.read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert [row["loss"] for row in rows(recorder.folder)] == [1.0, None, 2.5]
+    assert rows(recorder.folder)[2]["accuracy"] is None
+
+
+def test_results_hold_a_row_an_evaluation_and_no_training_steps(cut):
+    with cut.results.open() as file:
+        table = list(csv.DictReader(file))
+    assert [(r["step"], r["split"], float(r["accuracy"])) for r in table] == [
+        ("4", "validation", 0.5),
+        ("8", "validation", 0.75),
+    ]
