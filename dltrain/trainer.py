@@ -2,14 +2,8 @@
 
 import contextlib
 import hashlib
-import signal
-import threading
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
-
-import jax.numpy as jnp
-import numpy as np
 
 from dltrain.build.plan import Plan
 from dltrain.build.program import Program
@@ -18,16 +12,16 @@ from dltrain.callbacks.early_stopping import EarlyStopping
 from dltrain.callbacks.evaluation import Evaluate
 from dltrain.callbacks.nonfinite import NonFiniteGuard
 from dltrain.callbacks.plateau import Plateau
+from dltrain.callbacks.profile import Profile
+from dltrain.callbacks.signals import Signals
 from dltrain.callbacks.stopping import OutOfTime, Reached, StopBelow
-from dltrain.data.split import NAMES
 from dltrain.devices import memory, runtime
 from dltrain.durations import Duration
-from dltrain.engine.events import Callback, Every, StopTraining, TrainEvent
-from dltrain.engine.loop import Loop, Outcome, Pace
-from dltrain.engine.state import ROLLBACKS, TrainState, from_named
-from dltrain.errors import CheckpointError, Interrupted, NonFiniteError, Terminated
+from dltrain.engine.events import Callback, Every, TrainEvent
+from dltrain.engine.loop import Loop, Pace
+from dltrain.engine.state import ROLLBACKS, TrainState
+from dltrain.errors import NonFiniteError
 from dltrain.inference.generate import draws, writes_text
-from dltrain.profiling.recording import Profile
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
 from dltrain.report.sampling import Sampling
@@ -35,63 +29,15 @@ from dltrain.report.text import TextSample
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
+from dltrain.runs.restore import left_out as steps_left_out
+from dltrain.runs.restore import resumed_state
+from dltrain.runs.result import TrainResult
 from dltrain.runs.saver import RunClock, Saver
 from dltrain.types import Kind
 
 SAVING = 0.05  # of the time may go into automatic checkpoints
 SKIPS = 10  # with on_nonfinite=skip: so many steps in a row that change nothing end the run
 LEARNT = 0.01  # the loss at which `overfit_batches` calls its batches learnt
-
-
-class Signals:
-    """A callback that ends training at the next chunk's end after SIGINT or SIGTERM; a second signal kills."""
-
-    def __init__(self) -> None:
-        """Nothing was received yet."""
-        self.received: signal.Signals | None = None
-
-    def __call__(self, event: TrainEvent) -> None:
-        """Stop if a signal came."""
-        if self.received:
-            raise StopTraining(f"interrupted by {self.received.name}")
-
-    @contextlib.contextmanager
-    def caught(self) -> Generator[None]:
-        """Catch the two signals while training; other threads than the main one cannot."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._receive) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: Any) -> None:
-        del frame
-        self.received = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
-
-
-@dataclass
-class Trained:
-    """What a run ended with."""
-
-    outcome: Outcome
-    saver: Saver
-    recorder: Recorder
-    interrupted: signal.Signals | None
-    first_step: int
-    skipped: list[int]  # steps that were not finite and changed nothing
-    left_out: list[int]  # steps that a rollback left out
-    profile: Profile | None = None  # with `profile=true`
-
-    @property
-    def best_step(self) -> int | None:
-        """Step of the best state, if anything was watched."""
-        return self.saver.best_step
 
 
 def train(
@@ -102,14 +48,14 @@ def train(
     start: checkpoint.Checkpoint | None = None,
     state: TrainState | None = None,
     at_start: Callable[[Recorder], None] = lambda recorder: None,
-) -> Trained:
+) -> TrainResult:
     """Train from the beginning, from `state`, or on from the checkpoint `start`.
 
     With `on_nonfinite=rollback` a step that is not finite sends training back to the last checkpoint, and is left
     out from there on. `at_start` may describe the run to the recorder, which the caller closes.
     """
     folder.check_disk(memory.size(program.shapes))
-    left_out, signals = _left_out(start), Signals()
+    left_out, signals = steps_left_out(start) if start else [], Signals()
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
     try:
         while True:
@@ -119,7 +65,7 @@ def train(
                 if not program.plan.rollback or len(left_out) == ROLLBACKS:
                     raise
                 start = checkpoint.load_last(folder.checkpoints, say=complain)
-                left_out = sorted({*left_out, *_left_out(start), error.step})
+                left_out = sorted({*left_out, *steps_left_out(start), error.step})
                 state, at_start = None, lambda recorder: None
                 screen.say(
                     f"{error}: back to step {start.step}, leaving out step {error.step} "
@@ -140,7 +86,7 @@ def _segment(
     left_out: list[int],
     signals: Signals,
     clock: RunClock,
-) -> Trained:
+) -> TrainResult:
     """Train until the end, or until a step is not finite."""
     plan, parts = program.plan, program.parts
     first = start.step if start else 0
@@ -159,7 +105,7 @@ def _segment(
     pace = Pace(most=program.capacity)
     profile = Profile(folder.tensorboard, pace, steps=plan.total - first) if plan.profile else None
     if start:
-        state = program.place(_continued(state, start, left_out, stretch=plan.stretch))
+        state = program.place(resumed_state(state, start, left_out, stretch=plan.stretch))
         saver.restore(start)
     elif plan.rollback:
         saver.save(0, state)  # there must be something to go back to
@@ -192,12 +138,7 @@ def _segment(
         if profile:
             profile.close()
     skipped = list(saver.remembering["nonfinite"].skipped)
-    return Trained(outcome, saver, recorder, signals.received, first, skipped, left_out, profile)
-
-
-def _left_out(start: checkpoint.Checkpoint | None) -> list[int]:
-    """Return the steps that a checkpoint leaves out."""
-    return [] if start is None else [int(step) for step in start.leaves["left_out"] if step]
+    return TrainResult(outcome, saver, recorder, signals.received, first, skipped, left_out, profile)
 
 
 def _callbacks(
@@ -281,63 +222,3 @@ def _stopping(plan: Plan, per_epoch: int, saver: Saver) -> list[Callback]:
         below.append(StopBelow(stop.loss, plan.splits[0]))
     looks: list[Callback] = [Every(plan.eval_every, callback, per_epoch=per_epoch) for callback in below]
     return [*looks, OutOfTime(seconds, lambda: saver.seconds)] if (seconds := stop.seconds) else looks
-
-
-def _continued(
-    fresh: TrainState, start: checkpoint.Checkpoint, left_out: list[int], *, stretch: bool
-) -> TrainState:
-    """Return the saved state with the rates of today's config.
-
-    Schedules keep their length unless stretched, and what the rate was brought down to.
-    """
-    state = from_named(fresh, start.leaves, what=f"checkpoint of step {start.step}")
-    names = ("scale",) if stretch else ("scale", "total_steps")
-    kept = {name: state.hparams[name] for name in names if name in state.hparams}
-    steps = np.zeros(ROLLBACKS, np.int32)
-    steps[: len(left_out)] = left_out
-    return replace(state, hparams={**fresh.hparams, **kept}, left_out=jnp.asarray(steps))
-
-
-def best_checkpoint(folder: RunFolder, *, say: Callable[[str], None]) -> checkpoint.Checkpoint:
-    """Read the checkpoint that was best by the monitored number, else the last.
-
-    Raises:
-        CheckpointError: it is damaged; the last one is another model, so it is not taken in its place.
-    """
-    last = checkpoint.load_last(folder.checkpoints, say=say)
-    best = last.meta["best"]
-    if best in (None, last.step):
-        return last
-    if not checkpoint.is_whole(folder.checkpoints, best, say=say):
-        raise CheckpointError(
-            f"the best state, of step {best}, is lost; the last one, of step {last.step}, is whole: "
-            f"take it with checkpoint=last, or train on with dltrain resume {folder.word}"
-        )
-    return checkpoint.load(folder.checkpoints, best)
-
-
-def restored(program: Program, folder: RunFolder, wanted: str | int) -> tuple[TrainState, int]:
-    """Return the state of a run's checkpoint and its step; `wanted` is best, last or a step."""
-    if wanted == "best":
-        found = best_checkpoint(folder, say=complain)
-    elif wanted == "last":
-        found = checkpoint.load_last(folder.checkpoints, say=complain)
-    elif wanted not in (there := checkpoint.steps(folder.checkpoints)):
-        raise CheckpointError(f"checkpoint={wanted}: there are checkpoints of steps {', '.join(map(str, there))}")
-    else:
-        found = checkpoint.load(folder.checkpoints, int(wanted))
-    named = from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
-    return program.place(named), found.step
-
-
-def raise_if_interrupted(trained: Trained, folder: RunFolder) -> None:
-    """Raise what ends the process with 130 or 143, saying how to go on."""
-    if trained.interrupted:
-        kind = Interrupted if trained.interrupted is signal.SIGINT else Terminated
-        where = f"saved at step {trained.outcome.step}; go on with: dltrain resume {folder.word}"
-        raise kind(f"{trained.outcome.reason}: {where}")
-
-
-def evaluated_splits(program: Program) -> list[str]:
-    """Name the splits that the final numbers are of."""
-    return [name for name in NAMES if name != "train" and len(program.parts.splits[name])]

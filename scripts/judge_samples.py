@@ -17,10 +17,10 @@ from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.cli.main import amend_words
 from dltrain.config.folders import read_yaml
-from dltrain.engine.state import TrainState, from_named
+from dltrain.engine.state import TrainState
 from dltrain.inference.generate import sample
 from dltrain.runs.folder import RunFolder
-from dltrain.trainer import best_checkpoint
+from dltrain.runs.restore import load_state
 
 SURE = 0.9
 
@@ -31,8 +31,7 @@ def loaded(path: Path) -> tuple[Program, TrainState]:
     config = amend_words(read_yaml(folder.config)).config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    found = best_checkpoint(folder, say=print)
-    return program, from_named(program.shapes, found.leaves, what=f"checkpoint of step {found.step}")
+    return program, load_state(folder, "best", program.shapes, warn=print)[0]
 
 
 def made(path: Path, count: int) -> np.ndarray:

@@ -10,7 +10,6 @@ FLOORS = (
     ("dltrain.__main__",),
     ("dltrain.cli",),
     ("dltrain.commands",),
-    ("dltrain.report.finish", "dltrain.report.sweep"),
     ("dltrain.trainer",),
     ("dltrain.report",),
     ("dltrain.profiling",),

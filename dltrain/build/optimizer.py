@@ -8,14 +8,14 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from dltrain.config import schema
 from dltrain.build.instantiate import accepts, bind
-from dltrain.optimizers.extras import ELSEWHERE, needs
 from dltrain.callbacks.plateau import Patience
-from dltrain.optimizers.groups import every, make_groups
-from dltrain.optimizers.rules import Rule, apply_rules, clip_each, decay_by_rules, decayed
+from dltrain.config import schema
 from dltrain.engine.state import OptimizerFactory
 from dltrain.errors import ConfigError
+from dltrain.optimizers.extras import ELSEWHERE, needs
+from dltrain.optimizers.groups import every, make_groups
+from dltrain.optimizers.rules import Rule, apply_rules, clip_each, decay_by_rules, decayed
 from dltrain.types import Array
 
 Node = Mapping[str, Any]

@@ -10,23 +10,23 @@ import numpy as np
 from flax import nnx
 
 from dltrain import activations, losses
-from dltrain.config import schema
 from dltrain.build.instantiate import bind, build, is_function
+from dltrain.build.optimizer import make_optimizer, make_schedule
+from dltrain.callbacks.plateau import Patience
+from dltrain.config import schema
 from dltrain.data.augment.chain import Chain
 from dltrain.data.order import Pipeline, in_order, in_runs, streams
 from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
-from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.data.scan import blocks, read_targets, read_whole, size_of
-from dltrain.durations import Duration
+from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.devices import memory
+from dltrain.durations import Duration
 from dltrain.engine.events import Callback
-from dltrain.callbacks.plateau import Patience
-from dltrain.optimizers.rules import Rule
 from dltrain.engine.state import OptimizerFactory
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
 from dltrain.metrics import Average
-from dltrain.build.optimizer import make_optimizer, make_schedule
+from dltrain.optimizers.rules import Rule
 from dltrain.types import SELF_SUPERVISED, Array, Source, Spec, Task
 
 Config = Mapping[str, Any]

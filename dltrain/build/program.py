@@ -10,20 +10,20 @@ import jax
 import numpy as np
 
 from dltrain.build.parts import Parts
+from dltrain.build.plan import Plan
 from dltrain.data.order import PADDING
-from dltrain.engine import averages
 from dltrain.devices import memory
+from dltrain.devices.mesh import Layout, make_layout
+from dltrain.devices.precision import PRECISIONS
+from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
-from dltrain.devices.mesh import Layout, make_layout
-from dltrain.devices.precision import PRECISIONS
 from dltrain.engine.state import TrainState, create, initial, trace_module
-from dltrain.tree import Tree
 from dltrain.engine.step import make_step
 from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.metrics import Average
-from dltrain.build.plan import Plan
+from dltrain.tree import Tree
 from dltrain.types import Batch, Task
 
 MODELS = {Task.LANGUAGE: ("lstm", "gru", "rnn", "transformer"), Task.SEGMENTATION: ("unet",)}

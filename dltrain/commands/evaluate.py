@@ -12,9 +12,9 @@ from dltrain.config.folders import read_yaml
 from dltrain.data.split import NAMES
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
-from dltrain.report.console import Screen, shown
+from dltrain.report.console import Screen, complain, shown
 from dltrain.runs.folder import existing
-from dltrain.trainer import restored
+from dltrain.runs.restore import load_state
 
 
 def run(call: Call) -> int:
@@ -28,7 +28,8 @@ def run(call: Call) -> int:
     parts = assemble(composed.config, composed.trust)
     folder.check_data(parts.described())
     program = Program(parts, make_plan(composed.config, parts))
-    state, step = restored(program, folder, options["checkpoint"])
+    saved, step = load_state(folder, options["checkpoint"], program.shapes, warn=complain)
+    state = program.place(saved)
     screen = Screen()  # the run may have been quiet; what is asked for now is the result
     screen.say(f"{folder.path}, checkpoint of step {step}")
     for split in NAMES if options["split"] == "all" else (options["split"],):

@@ -29,7 +29,7 @@ from dltrain.report.sampling import keep, usual
 from dltrain.report.text import TEMPERATURE, numbers_of, written_on
 from dltrain.report.written import written_about
 from dltrain.runs.folder import RunFolder, existing
-from dltrain.trainer import restored
+from dltrain.runs.restore import load_state
 from dltrain.types import Task
 
 BETWEEN = "-" * 20  # two texts
@@ -62,9 +62,9 @@ def run(call: Call) -> int:
         raise ConfigError(f"{strange[0]}: this run's model {way.words}")
     way.check(program, options)
     folder.check_data(parts.described())
-    state, step = restored(program, folder, options["checkpoint"])
+    saved, step = load_state(folder, options["checkpoint"], program.shapes, warn=complain)
     complain(f"{folder.path}, checkpoint of step {step}")
-    way.show(program, folder, state, options)
+    way.show(program, folder, program.place(saved), options)
     return 0
 
 

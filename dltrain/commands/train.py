@@ -22,7 +22,8 @@ from dltrain.report.start import introduce, prepare
 from dltrain.runs.files import replace_json
 from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.recorder import Recorder
-from dltrain.trainer import best_checkpoint, train
+from dltrain.runs.restore import load_best
+from dltrain.trainer import train
 
 
 def run(call: Call) -> int:
@@ -66,7 +67,7 @@ def _write_down(call: Call, composed: Composed, program: Program, folder: RunFol
 
 def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
     """Start from the best weights of another run, wherever name and shape agree."""
-    found = best_checkpoint(source, say=complain)
+    found = load_best(source, warn=complain)
     state, taken, left = with_weights(program.start(), found.leaves)
     if not taken:
         raise CheckpointError(f"init_from={source.path}: no parameter there has the name and shape of one here")

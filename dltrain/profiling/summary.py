@@ -3,7 +3,7 @@
 import shlex
 from collections import defaultdict
 
-from dltrain.profiling.recording import Recorded
+from dltrain.callbacks.profile import Recorded
 from dltrain.profiling.trace import Operation, Trace, read_trace
 from dltrain.runs.folder import RunFolder
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.build.program import Program
+from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
@@ -22,7 +23,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.files import replace_json, replace_text, writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.projector import write_vectors
-from dltrain.trainer import Trained, evaluated_splits, raise_if_interrupted
+from dltrain.runs.result import TrainResult
 from dltrain.tree import count
 
 WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps
@@ -34,16 +35,16 @@ ADVICE = (
 Found = dict[str, Evaluation]
 
 
-def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained) -> dict[str, Any]:
+def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
     """Evaluate what the run ended with and its best state, draw, write the summary, and say it all.
 
     An interrupted run raises here instead: it is saved, and will be finished when it is resumed.
     """
     with contextlib.closing(trained.recorder):
         _profile(screen, folder, trained)
-        raise_if_interrupted(trained, folder)
+        trained.raise_if_interrupted(folder)
         state = trained.outcome.state
-        final = {split: program.evaluate(state, split) for split in evaluated_splits(program)}
+        final = {split: program.evaluate(state, split) for split in _held_out(program)}
         best_step, best_state, best = _best_step(folder, trained), state, final
         if best_step != trained.outcome.step:
             leaves = checkpoint.load(folder.checkpoints, best_step).leaves
@@ -63,7 +64,12 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: Trained
     return summary
 
 
-def _best_step(folder: RunFolder, trained: Trained) -> int:
+def _held_out(program: Program) -> list[str]:
+    """List the splits that final metrics are computed on."""
+    return [name for name in NAMES if name != "train" and len(program.parts.splits[name])]
+
+
+def _best_step(folder: RunFolder, trained: TrainResult) -> int:
     """Return the step of the best state; where its checkpoint is damaged, of the final one, aloud."""
     last, best = trained.outcome.step, trained.best_step
     if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, say=complain):
@@ -73,7 +79,7 @@ def _best_step(folder: RunFolder, trained: Trained) -> int:
 
 
 def _summary(
-    program: Program, trained: Trained, final: Found, best: Found, best_step: int, raw: Found
+    program: Program, trained: TrainResult, final: Found, best: Found, best_step: int, raw: Found
 ) -> dict[str, Any]:
     outcome, pipeline, clock = trained.outcome, program.parts.pipeline, trained.saver.clock
     done = outcome.step - trained.first_step
@@ -99,13 +105,13 @@ def _summary(
     }
 
 
-def _waiting(program: Program, trained: Trained) -> float | None:
+def _waiting(program: Program, trained: TrainResult) -> float | None:
     """Return the share of the time that training stood still for data; None where none is streamed."""
     waited = program.waited
     return None if waited is None else round(waited() / max(trained.outcome.seconds, 1e-9), 4)
 
 
-def _profile(screen: Screen, folder: RunFolder, trained: Trained) -> None:
+def _profile(screen: Screen, folder: RunFolder, trained: TrainResult) -> None:
     """Write and say where the time of the recorded steps went."""
     if not (profile := trained.profile):
         return
@@ -166,7 +172,7 @@ def _embed(program: Program, folder: RunFolder, state: TrainState) -> None:
 
 
 def _draw(
-    program: Program, folder: RunFolder, state: TrainState, found: Found, best_step: int, trained: Trained
+    program: Program, folder: RunFolder, state: TrainState, found: Found, best_step: int, trained: TrainResult
 ) -> None:
     """Draw the pictures of the state that was best into `report/` and into TensorBoard."""
     from dltrain.plots.curves import curves  # matplotlib takes a second to import

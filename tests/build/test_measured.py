@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from dltrain.inference import generate as answers
-from dltrain.inference.generate import attention, make_writer, sample
 from dltrain.build.parts import assemble
-from dltrain.cli.main import compose_words
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.cli.main import compose_words
+from dltrain.inference import generate as answers
+from dltrain.inference.generate import attention, make_writer, sample
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

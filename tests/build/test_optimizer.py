@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
 from dltrain.cli.main import compose_words
 from dltrain.engine.state import named_leaves
 from dltrain.errors import ConfigError
-from dltrain.build.plan import make_plan
-from dltrain.build.program import Program
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

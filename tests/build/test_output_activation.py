@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dltrain.build.parts import assemble
-from dltrain.cli.main import compose_words
-from dltrain.engine.state import named_leaves
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.cli.main import compose_words
+from dltrain.engine.state import named_leaves
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dltrain.build.plan import Monitor, make_plan
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
 from dltrain.metrics import IoU
-from dltrain.build.plan import Monitor, make_plan
 
 CONFIG = {
     "seed": 0,

@@ -72,7 +72,7 @@ def test_a_signal_saves_and_says_how_to_go_on(stopped, name, word, code):
     assert returned == code
     typed = "'a run'" if name == "a run" else name
     match = re.fullmatch(
-        rf"dltrain: interrupted by {word}: saved at step (\d+); go on with: dltrain resume {typed}\n", err
+        rf"dltrain: interrupted by {word}: saved at step (\d+); continue with: dltrain resume {typed}\n", err
     )
     assert match, err
     assert "Traceback" not in out and not (cwd / name / "summary.json").exists()
@@ -125,7 +125,7 @@ def ended_at(step: int):
 def test_a_second_signal_stops_at_once(tmp_path):
     code = (
         "import os, signal, sys, time\n"
-        "from dltrain.trainer import Signals\n"
+        "from dltrain.callbacks.signals import Signals\n"
         "with Signals().caught():\n"
         "    print('ready', flush=True)\n"
         "    while True:\n"

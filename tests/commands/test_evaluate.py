@@ -59,7 +59,7 @@ def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
     assert losses["best"][1] == pytest.approx(summary["best"]["validation"]["loss"], abs=5e-5)
     said = dltrain("evaluate", str(run), "checkpoint=7")
     assert said.code == 4
-    assert f"checkpoint=7: there are checkpoints of steps {steps[0]}, 12" in said.err
+    assert f"has checkpoints of the steps {steps[0]}, 12" in said.err
 
 
 def test_other_metrics_may_be_asked_for(dltrain, run):

@@ -87,7 +87,9 @@ def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, 
     cut(10)
     said = dltrain(*STRAIGHT, cwd=tmp_path)
     assert said.code == 130
-    assert said.err.endswith("\ndltrain: interrupted by SIGINT: saved at step 10; go on with: dltrain resume run\n")
+    assert said.err.endswith(
+        "\ndltrain: interrupted by SIGINT: saved at step 10; continue with: dltrain resume run\n"
+    )
     assert not (tmp_path / "run" / "summary.json").exists()
     cut(15)
     assert dltrain("resume", "run", cwd=tmp_path).code == 130  # again, at the end of a chunk

@@ -28,7 +28,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 def check_stop(err: str, code: int, number: int, folder: Path, saved, logged) -> int:
     """A run ended by a signal: its code, its words, and not a step lost. Returns the step."""
     assert code == CODES[signal.Signals(number)], err
-    match = re.search(r"saved at step (\d+); go on with: dltrain resume run\n$", err)
+    match = re.search(r"saved at step (\d+); continue with: dltrain resume run\n$", err)
     assert match, err
     step = int(match[1])
     assert saved(folder)[-1] == step

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import jax
 import pytest
 
+from dltrain.callbacks.profile import CHUNKS, Profile
 from dltrain.durations import Duration
 from dltrain.engine.events import StopTraining
 from dltrain.engine.loop import Pace
-from dltrain.profiling.recording import CHUNKS, Profile
 from dltrain.report.console import Screen
 from dltrain.runs.folder import RunFolder
 from dltrain.trainer import train
