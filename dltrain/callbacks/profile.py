@@ -1,4 +1,4 @@
-"""Records some chunks of training for the profiler; `trace` reads what was recorded."""
+"""Records some chunks of training with the profiler; `trace` reads the recording."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +8,14 @@ import jax
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.loop import Pace
 
-CHUNKS = 3  # that are recorded, after one that compiles
-MOST_STEPS = 256  # of a chunk meanwhile: each step leaves a hundred events and more in the trace
-TARGET = 0.5  # seconds of a chunk meanwhile
+CHUNKS = 3  # recorded chunks, after the first one, which compiles
+MOST_STEPS = 256  # per chunk while recording: each step adds 100 events or more to the trace
+TARGET = 0.5  # seconds per chunk while recording
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was recorded: the trace's file, the first step (counted from 1) and the last."""
+    """A recording: the trace file, and the first and last recorded step (counted from 1)."""
 
     file: Path
     first: int
@@ -23,16 +23,16 @@ class Recorded:
 
 
 class Profile:
-    """A callback that records a few chunks, from the end of the first, which compiles.
+    """A callback that records a few chunks after the first, which compiles.
 
-    It stands first among the callbacks, so that it sees every chunk. Until it is done chunks are cut short, so that
-    a short run has enough of them; this changes no bit of what is trained.
+    It is the first callback, so that it sees every chunk. Until it is done, chunks are shorter, so that a short run
+    has enough of them; the trained parameters are bit-identical.
     """
 
     def __init__(self, folder: Path, pace: Pace, *, steps: int) -> None:
-        """Record into `folder`/plugins/profile; `steps` are still to be trained."""
+        """Record into `folder`/plugins/profile; `steps` is the number of steps left to train."""
         self.recorded: Recorded | None = None
-        self.problem = ""  # why nothing was recorded
+        self.problem = ""  # the reason if nothing was recorded
         self._folder, self._pace, self._before = folder, pace, (pace.most, pace.target)
         pace.most, pace.target = max(1, min(pace.most, MOST_STEPS, steps // (CHUNKS + 1))), TARGET
         pace.steps = min(pace.steps, pace.most)
@@ -40,31 +40,33 @@ class Profile:
         self._running = False
 
     def __call__(self, event: TrainEvent) -> None:
-        """Begin after the first chunk, and end some chunks later or with the run."""
+        """Start after the first chunk, and stop `CHUNKS` chunks later or at the end of the run."""
         self._seen += 1
         self._last = event.step
         if self._seen == 1:
             if event.is_last:
-                self.problem = "the run is a single step, and that one compiles"
+                self.problem = "the run has a single step, and the first one compiles"
                 return
-            self._begin(event)
+            self._start(event)
         elif self._running and (self._seen > CHUNKS or event.is_last):
             jax.block_until_ready(event.state)
             self.close()
 
-    def _begin(self, event: TrainEvent) -> None:
-        jax.block_until_ready(event.state)  # what is recorded are whole chunks
+    def _start(self, event: TrainEvent) -> None:
+        jax.block_until_ready(event.state)  # record whole chunks only
         options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0  # it would slow the host to a fraction, and show nothing of the device
+        options.python_tracer_level = (
+            0  # tracing Python would slow the host several times and show nothing about the device
+        )
         try:
             jax.profiler.start_trace(self._folder, profiler_options=options)
-        except RuntimeError as error:  # somebody else in this process is recording
+        except RuntimeError as error:  # a profiler is already running in this process
             self.problem = str(error)
             return
         self._first, self._running = event.step + 1, True
 
     def close(self) -> None:
-        """End the recording, if it is under way, and let chunks grow again."""
+        """Stop a running recording and restore the chunk length."""
         self._pace.most, self._pace.target = self._before
         if not self._running:
             return

@@ -1,17 +1,18 @@
-"""Download published files to a cache folder: several mirrors, resumed part-files, SHA-256 before anything is used.
+"""Download published files to the cache folder: several mirrors, resumed transfers, SHA-256 checked before use.
 
-pooch gives the sums; its own downloader starts every file anew, so the transfer is ours.
+The transfer is hand-written, since pooch restarts a broken one from zero, and unpacks a `.gz` that a server labels
+as compressed; what else pooch does (a checksum, a move) takes two lines.
 """
 
 import contextlib
-import fcntl
+import hashlib
 import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
-import pooch
+import filelock
 import requests
 import urllib3
 from rich.console import Console
@@ -29,40 +30,39 @@ LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 def fetch(name: str, files: Mapping[str, str], mirrors: Sequence[str]) -> Path:
     """Return the folder `<cache>/<name>` with all `files` in it, downloaded where they are missing or damaged.
 
-    Safe to be called by several processes at once: one downloads, the others wait for it.
+    Several processes may call this at once: one downloads, the others wait for it.
 
     Args:
         name: of the data set, and of its folder.
         files: file name -> SHA-256 (hex).
-        mirrors: addresses of folders that hold the files, tried in turn.
+        mirrors: addresses of folders that hold the files, tried in this order.
 
     Raises:
-        DataError: no mirror gave a file with the right sum.
+        DataError: no mirror has a file with the right checksum.
         DiskError: the cache folder cannot be written.
     """
     for part in (name, *files):
         if part in ("", ".", "..") or Path(part).name != part:
-            raise ConfigError(f"{part!r}: a data set's folder and files must be plain names, without a path")
+            raise ConfigError(f"{part!r}: the folder and files of a data set must be plain names, without a path")
     folder = cache_folder() / name
     if all(_is_good(folder / file, sha256) for file, sha256 in files.items()):
-        return folder
+        return folder  # before the lock: the cache may be read-only
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             for file, sha256 in files.items():
                 if not _is_good(folder / file, sha256):  # another process may have been quicker
-                    tried = _from_mirrors(folder / file, sha256, mirrors)
-                    if tried:
-                        raise DataError(_sorry(name, file, files, folder, tried))
-    except OSError as error:  # requests' errors never come here, although they are OSErrors too
+                    if failures := _from_mirrors(folder / file, sha256, mirrors):
+                        raise DataError(_download_error(name, file, files, folder, failures))
+    except OSError as error:  # those of requests are OSErrors too, but `_from_mirrors` catches them
         raise DiskError(f"{folder}: cannot be written ({error.strerror}); set DLTRAIN_CACHE=FOLDER") from error
     return folder
 
 
 def _from_mirrors(target: Path, sha256: str, mirrors: Sequence[str]) -> list[str]:
-    """Download one file; return what went wrong at each mirror, nothing if the file is there."""
+    """Download one file; return what went wrong at each mirror, [] on success."""
     part = target.with_name(f"{target.name}.part")
-    tried = []
+    failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{target.name}"
         for _ in range(ATTEMPTS):
@@ -70,34 +70,34 @@ def _from_mirrors(target: Path, sha256: str, mirrors: Sequence[str]) -> list[str
             try:
                 _transfer(url, part)
             except LOST as error:
-                tried.append(f"{url}: {_reason(error)}")
+                failures.append(f"{url}: {_reason(error)}")
                 if _size(part) > before:
-                    continue  # it brought something: go on from there
+                    continue  # some bytes came: resume from there
                 break
             if _is_good(part, sha256):
                 with part.open("rb") as stream:
                     os.fsync(stream.fileno())
                 part.replace(target)
                 return []
-            tried.append(f"{url}: wrong SHA-256 (a file of {_size(part)} bytes, not the published one)")
+            failures.append(f"{url}: wrong SHA-256 (a file of {_size(part)} bytes, not the published one)")
             part.unlink()
             if not before:
-                break  # else the old beginning may have been at fault: once more from zero
-    return tried or ["no mirrors are named (data.mirrors)"]
+                break  # otherwise the old beginning may be at fault: once more from zero
+    return failures or ["data.mirrors is empty"]
 
 
 def _transfer(url: str, part: Path) -> None:
-    """Append to `part` what it lacks, or write it anew where the server sends the whole file."""
+    """Append the missing bytes to `part`, or overwrite it where the server sends the whole file."""
     start = _size(part)
-    # identity: some servers would else pack or unpack a .gz file on the way, and the sum would not fit
+    # identity: some servers would otherwise compress or unpack a .gz file, which changes its checksum
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if start and response.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is lacking, or the part is no part of this file: the sum will tell
+            return  # nothing is missing, or the part is not of this file: the checksum tells
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise requests.RequestException("sent another part of the file than asked for")
+            raise requests.RequestException("sent another range of the file than the requested one")
         start = start if resumed else 0
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
@@ -109,7 +109,7 @@ def _transfer(url: str, part: Path) -> None:
 
 @contextlib.contextmanager
 def _progress(url: str, start: int, total: int | None) -> Generator[Callable[[int], None], None, None]:
-    """Show a bar on a terminal; elsewhere a line at the start and a sign of life every ten seconds."""
+    """Show a bar on a terminal; elsewhere print a line at the start and one every ten seconds."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
@@ -133,18 +133,24 @@ def _progress(url: str, start: int, total: int | None) -> Generator[Callable[[in
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Generator[None, None, None]:
-    """Hold the folder's lock; the system lets go of it when the process ends, however it ends."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"waiting for another process that is downloading to {folder}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    """Hold the folder's lock; the system releases it when the process ends, however it ends."""
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        _say(f"waiting for another process that is downloading to {folder}")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _is_good(path: Path, sha256: str) -> bool:
-    return path.is_file() and pooch.file_hash(str(path), alg="sha256") == sha256.lower()
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256.lower()
 
 
 def _size(path: Path) -> int:
@@ -152,7 +158,7 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words what went wrong; the library's own text may hold a proxy's password."""
+    """Name the failure in a few words; the text of the library may contain the password of a proxy."""
     match error:
         case requests.HTTPError(response=requests.Response() as response):
             return f"HTTP {response.status_code} {response.reason}"
@@ -165,21 +171,24 @@ def _reason(error: Exception) -> str:
         case requests.ConnectionError():
             return "no connection"
         case requests.exceptions.InvalidSchema() | requests.exceptions.MissingSchema():
-            return "is no http or https address"
+            return "not an http or https address"
         case urllib3.exceptions.HTTPError():
             return "the connection was cut"
         case _:
             return str(error) if type(error) is requests.RequestException else type(error).__name__
 
 
-def _sorry(name: str, file: str, files: Mapping[str, str], folder: Path, tried: Sequence[str]) -> str:
+def _download_error(name: str, file: str, files: Mapping[str, str], folder: Path, failures: Sequence[str]) -> str:
     kept = _size(folder / f"{file}.part")
-    lines = [f"{name}: {file} could not be downloaded:", *(f"  {line}" for line in dict.fromkeys(tried))]
+    lines = [f"{name}: {file} could not be downloaded:", *(f"  {line}" for line in dict.fromkeys(failures))]
     if (folder / file).exists():
         lines.append(f"The copy at {folder / file} is damaged.")
     if kept:
-        lines.append(f"The first {kept} bytes are kept in {folder}; starting again goes on from there.")
-    lines.append(f"Without a network: put {', '.join(files)} into a folder and name it with data.root=FOLDER")
+        lines.append(f"The first {kept} bytes are kept in {folder}; the next start resumes from there.")
+    lines.append(
+        f"Without a network: put {', '.join(files)} into FOLDER/{name} and set DLTRAIN_DATA=FOLDER"
+        f" (data sets in IDX format also accept data.root=FOLDER/{name})"
+    )
     return "\n".join(lines)
 
 

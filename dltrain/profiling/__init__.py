@@ -1,1 +1,1 @@
-"""Recording a profile of some steps and summarising where the time went (optional)."""
+"""Records a profile of some training steps and summarises where the time went (only with `profile=true`)."""

@@ -1,8 +1,9 @@
-"""The compiled programs that a profiler's trace carries: of what kind each instruction is, and who wrote it.
+"""The compiled programs in a profiler trace: the kind of each instruction, and the source line it comes from.
 
-jax reads a trace's events (`jax.profiler.ProfileData`) but not the programs beside them, so the few fields that
-are wanted are taken from the protocol buffers here: XSpace and XPlane of tsl/profiler/protobuf/xplane.proto,
-HloProto of xla/service/hlo.proto. A field that is not there leaves its word empty.
+Hand-written, since xprof (2.24) has no per-operation table for CPU traces (`hlo_stats` is empty), and
+`jax.profiler.ProfileData` reads the events of a trace but not its programs. The few fields needed are read from the
+protocol buffers: XSpace and XPlane of tsl/profiler/protobuf/xplane.proto, HloProto of xla/service/hlo.proto.
+A missing field gives an empty string.
 """
 
 import re
@@ -16,13 +17,19 @@ import jax
 import optax
 
 LIBRARIES = tuple(str(Path(package.__file__).parent) for package in (jax, flax, optax) if package.__file__)
-METADATA = "/host:metadata"  # the plane that holds the programs
-WRAPPING = {"fusion", "call", "custom-call", "map"}  # what they do is in the computations they call
+METADATA = "/host:metadata"  # the plane with the programs
+WRAPPING = {"fusion", "call", "custom-call", "map"}  # their work is in the computations they call
 MOVING = {"copy", "copy-start", "transpose", "concatenate", "pad", "slice", "dynamic-slice", "dynamic-update-slice",
           "reverse", "reshape"}  # fmt: skip
-MIXING = {"xor", "or", "shift-left", "shift-right-logical", "add"}  # together: a round of jax's generator, Threefry
+MIXING = {
+    "xor",
+    "or",
+    "shift-left",
+    "shift-right-logical",
+    "add",
+}  # together: a round of Threefry
 FREE = {"parameter", "constant", "bitcast", "broadcast", "iota", "tuple", "get-tuple-element"}
-KINDS = (  # the first that fits: the costliest part of a fusion names it
+KINDS = (  # the first match: a fusion is named after its most expensive part
     ("matrix product", {"dot"}, r"gemm|matmul|dot"),
     ("convolution", {"convolution"}, r"conv"),
     ("sort", {"sort", "topk"}, r"sort|topk|top_k"),
@@ -31,7 +38,7 @@ KINDS = (  # the first that fits: the costliest part of a fusion names it
     ("reduction", {"reduce", "reduce-window", "select-and-scatter"}, r"reduce"),
     ("loop and conditional", {"while", "conditional"}, r"$^"),
 )
-"""Kind, the opcodes that make it, and what the target of a library call is named."""
+"""Kind, its opcodes, and a pattern for the names of library calls of this kind."""
 
 ELEMENT_TYPES = {1: "pred", 2: "s8", 3: "s16", 4: "s32", 5: "s64", 6: "u8", 7: "u16", 8: "u32", 9: "u64", 10: "f16",
                  11: "f32", 12: "f64", 16: "bf16"}  # fmt: skip
@@ -43,12 +50,12 @@ class Instruction:
 
     kind: str
     shape: str  # of its result, as f32[64,128]
-    source: str  # file:line of the innermost call that is not a library's
-    direction: str  # forward or backward, where it is of the model
+    source: str  # file:line of the innermost call outside jax, flax and optax
+    direction: str  # "forward" or "backward" for instructions of the model, else ""
 
 
 def programs(trace: bytes) -> dict[str, dict[str, Instruction]]:
-    """Return the instructions of each program in a trace, by the program's name as `jit_chunk(7)`."""
+    """Return the instructions of each program in a trace, by program name, such as `jit_chunk(7)`."""
     found = {}
     for plane in _all(trace, 1):
         if _text(plane, 2) != METADATA:
@@ -92,7 +99,7 @@ def _kind(instruction: bytes, computations: dict[int, list[bytes]]) -> str:
 
 
 def _opcodes(instruction: bytes, computations: dict[int, list[bytes]], *, depth: int) -> tuple[set[str], set[str]]:
-    """Return the opcodes that an instruction executes, and the targets of its calls into libraries."""
+    """Return the opcodes that an instruction executes, and the targets of its library calls."""
     opcode, targets = _text(instruction, 2), {name} if (name := _text(instruction, 28)) else set()
     if opcode not in WRAPPING or not depth:
         return {opcode}, targets
@@ -110,10 +117,10 @@ def _shape(shape: bytes) -> str:
 
 
 def _sources(index: bytes) -> dict[int, str]:
-    """Name the file and line of each stack frame: the innermost outside jax, flax and optax."""
+    """Map each stack frame to file:line of the innermost call outside jax, flax and optax."""
     files = [bytes(name).decode() for name in _all(index, 1)]
     places = [(_number(place, 1), _number(place, 3)) for place in _all(index, 3)]
-    frames = [(_number(frame, 1), _number(frame, 2)) for frame in _all(index, 4)]  # all are counted from 1
+    frames = [(_number(frame, 1), _number(frame, 2)) for frame in _all(index, 4)]  # indices start at 1
 
     @cache
     def source(frame: int) -> str:
@@ -129,7 +136,7 @@ def _sources(index: bytes) -> dict[int, str]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Take a message of protocol buffers apart: (number, integer or bytes) of each field."""
+    """Parse a protocol buffer message: (field number, integer or bytes) of each field."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -143,7 +150,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
-            raise ValueError(f"a field of wire type {wire} in a profiler's trace")
+            raise ValueError(f"unknown wire type {wire} in a profiler trace")
         yield number, message[at : at + size]
         at += size
 

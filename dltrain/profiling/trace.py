@@ -1,9 +1,10 @@
-"""Reads what a profiler's trace says of the device: how long it was busy, and with which instructions.
+"""Reads from a profiler trace how long the device was busy, and with which instructions.
 
-A trace is planes of lines of events. On a GPU or TPU each device has a plane (`/device:GPU:0`), whose lines are the
-streams (`Stream #14(...)`), or `XLA Ops`; its other lines say the same once more. The processor has the plane
-`/host:CPU`, with a line for each thread; what XLA runs there are the events that name an instruction (`hlo_op`).
-The processor's was seen with jax 0.10 and 0.12; for the others this follows XLA's xplane_schema and is untried.
+A trace has planes, with lines, with events. On a GPU or TPU each device has a plane (`/device:GPU:0`), whose lines
+are the streams (`Stream #14(...)`), or `XLA Ops`; its other lines repeat these. The CPU has the plane `/host:CPU`,
+with one line per thread; events of XLA are those that name an instruction (`hlo_op`).
+Tested with traces of a CPU from jax 0.10 and 0.12; the rest follows XLA's xplane_schema and is untested.
+Hand-written, since xprof (2.24) has no per-operation table for CPU traces.
 """
 
 import warnings
@@ -18,7 +19,7 @@ from jax.profiler import ProfileData
 from dltrain.profiling.hlo import Instruction, programs
 
 UNKNOWN = Instruction("other", "", "", "")
-COPY = Instruction("copy and transpose", "", "", "")  # between host and device: no instruction of a program
+COPY = Instruction("copy and transpose", "", "", "")  # between host and device, outside any program
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,17 @@ class Operation:
 
     name: str
     program: str
-    what: Instruction
-    seconds: float  # of its own, without what was executed inside it
+    instruction: Instruction
+    seconds: float  # self time, without nested operations
     count: int
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the device did between the first and the last instruction of a program."""
+    """The work of the device between the first and the last instruction of a program."""
 
     seconds: float
-    busy: float  # of these, with at least one instruction at work
+    busy: float  # seconds with at least one running instruction
     operations: list[Operation]  # the most expensive first
 
 
@@ -51,28 +52,28 @@ class _Event:
 
 
 def read_trace(path: Path, *, program: str) -> Trace:
-    """Read an `.xplane.pb` file; the time begins and ends with instructions of `program` (`jit_...`).
+    """Read an `.xplane.pb` file from the first to the last instruction of `program` (`jit_...`).
 
     Raises:
         ValueError: the program is not in the trace.
     """
     data = path.read_bytes()
-    with warnings.catch_warnings():  # of the types that jaxlib makes when stats are first read
+    with warnings.catch_warnings():  # about types that jaxlib creates when stats are first read
         warnings.simplefilter("ignore", DeprecationWarning)
         lines = [list(_executed(line)) for line in _lines(ProfileData.from_serialized_xspace(data))]
     window = [event for line in lines for event in line if event.program == program]
     if not window:
-        raise ValueError(f"{path} holds nothing of {program}")
+        raise ValueError(f"{path} contains no events of {program}")
     start, end = min(e.start for e in window), max(e.end for e in window)
     lines = [[e for e in line if start <= e.start and e.end <= end] for line in lines]
-    own: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    times: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for line in lines:
-        for event, seconds in _own_times(line):
-            own[event.program, event.number, event.name].append(seconds)
+        for event, seconds in _self_times(line):
+            times[event.program, event.number, event.name].append(seconds)
     known = programs(data)
     operations = [
-        Operation(name, made, _instruction(known, made, number, name), sum(times), len(times))
-        for (made, number, name), times in own.items()
+        Operation(name, module, _instruction(known, module, number, name), sum(seconds), len(seconds))
+        for (module, number, name), seconds in times.items()
     ]
     return Trace(
         seconds=(end - start) / 1e9,
@@ -93,10 +94,10 @@ def _lines(profile: ProfileData) -> Iterator[Any]:
 
 
 def _executed(line: Any) -> Iterator[_Event]:
-    """Find what was executed: on the processor's lines only events that name their instruction."""
+    """Yield the executed instructions: on CPU lines only events that name an instruction."""
     is_device = line.name.startswith(("Stream", "XLA Ops"))
     for event in line.events:
-        if event.name.startswith(("$", "end: ")):  # Python's functions; the end of what another thread finished
+        if event.name.startswith(("$", "end: ")):  # Python functions; the end of work finished by another thread
             continue
         stats = dict(event.stats)
         if "hlo_op" in stats or is_device:
@@ -105,20 +106,20 @@ def _executed(line: Any) -> Iterator[_Event]:
             yield _Event(event.start_ns, event.start_ns + event.duration_ns, str(name), *where)
 
 
-def _own_times(events: Iterable[_Event]) -> Iterator[tuple[_Event, float]]:
-    """Return each event of a line with the seconds that no event inside it took."""
-    own: list[float] = []
+def _self_times(events: Iterable[_Event]) -> Iterator[tuple[_Event, float]]:
+    """Return each event of a line with its self time: the seconds not spent in nested events."""
+    seconds: list[float] = []
     found: list[_Event] = []
-    around: list[int] = []
+    open_events: list[int] = []
     for event in sorted(events, key=lambda e: (e.start, -e.end)):
-        while around and found[around[-1]].end <= event.start:
-            around.pop()
-        if around:
-            own[around[-1]] -= (min(event.end, found[around[-1]].end) - event.start) / 1e9
-        around.append(len(found))
+        while open_events and found[open_events[-1]].end <= event.start:
+            open_events.pop()
+        if open_events:
+            seconds[open_events[-1]] -= (min(event.end, found[open_events[-1]].end) - event.start) / 1e9
+        open_events.append(len(found))
         found.append(event)
-        own.append((event.end - event.start) / 1e9)
-    return zip(found, own, strict=True)
+        seconds.append((event.end - event.start) / 1e9)
+    return zip(found, seconds, strict=True)
 
 
 def _covered(spans: Iterable[tuple[float, float]]) -> float:

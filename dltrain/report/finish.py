@@ -14,7 +14,7 @@ from dltrain.devices import memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
 from dltrain.inference.generate import writes_text
-from dltrain.profiling.summary import profiled
+from dltrain.profiling.summary import summarize
 from dltrain.report.console import Screen, complain, shown
 from dltrain.report.embeddings import neighbours, vectors
 from dltrain.report.pictures import pictures
@@ -118,7 +118,7 @@ def _profile(screen: Screen, folder: RunFolder, trained: TrainResult) -> None:
     if not profile.recorded:
         screen.say(f"profile     nothing was recorded: {profile.problem}")
         return
-    lines = profiled(profile.recorded, folder)
+    lines = summarize(profile.recorded, folder)
     with writing(folder.report):
         folder.report.mkdir(exist_ok=True)
         (folder.report / "profile.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Recording ends whatever ends the run, and a short run has chunks enough to record."""
+"""Recording stops however the run ends, and a short run has enough chunks to record."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,8 +16,8 @@ from dltrain.trainer import train
 
 
 @pytest.fixture
-def nothing_runs(tmp_path):
-    """Afterwards the profiler can be started, since nobody has left it running."""
+def profiler_is_stopped(tmp_path):
+    """Check after the test that no profiler is left running, by starting one."""
     yield
     jax.profiler.start_trace(tmp_path / "another")
     jax.profiler.stop_trace()
@@ -32,7 +32,7 @@ def profiling(make_program):
 
 
 def run(program, folder, error, *, at):
-    """Train; a callback raises at a step. Every step is a chunk, since the callback wants to see each."""
+    """Train with a callback that raises at step `at`. Each step is a chunk, since the callback runs at each."""
 
     def fail(event):
         if event.step == at:
@@ -42,7 +42,7 @@ def run(program, folder, error, *, at):
     return train(program, RunFolder(folder), Screen(quiet=True))
 
 
-def test_a_run_that_ends_early_is_recorded_as_far_as_it_went(profiling, tmp_path, nothing_runs):
+def test_run_that_stops_early_is_recorded_up_to_its_end(profiling, tmp_path, profiler_is_stopped):
     trained = run(profiling, tmp_path, StopTraining("enough"), at=3)
     trained.recorder.close()
     assert trained.outcome.reason == "enough"
@@ -51,20 +51,20 @@ def test_a_run_that_ends_early_is_recorded_as_far_as_it_went(profiling, tmp_path
     assert recorded.file.stat().st_size > 1000
 
 
-def test_a_run_that_fails_leaves_no_running_profiler(profiling, tmp_path, nothing_runs):
+def test_failing_run_leaves_no_running_profiler(profiling, tmp_path, profiler_is_stopped):
     with pytest.raises(RuntimeError, match="fell over"):
         run(profiling, tmp_path, RuntimeError("fell over"), at=3)
 
 
-def test_a_run_that_ends_in_the_chunk_that_compiles_says_so(profiling, tmp_path, nothing_runs):
+def test_run_that_stops_in_the_compiling_chunk_says_so(profiling, tmp_path, profiler_is_stopped):
     trained = run(profiling, tmp_path, StopTraining("at once"), at=1)
     trained.recorder.close()
     assert trained.profile.recorded is None
     assert "ended before a chunk was recorded" in trained.profile.problem
 
 
-def test_another_recording_in_the_process_is_left_alone(profiling, tmp_path):
-    jax.profiler.start_trace(tmp_path / "theirs")
+def test_another_recording_in_the_process_is_not_stopped(profiling, tmp_path):
+    jax.profiler.start_trace(tmp_path / "other")
     try:
         trained = run(profiling, tmp_path, StopTraining("enough"), at=3)
     finally:
@@ -75,10 +75,10 @@ def test_another_recording_in_the_process_is_left_alone(profiling, tmp_path):
 
 
 @pytest.mark.parametrize(("steps", "most"), [(1, 1), (4, 1), (5, 1), (40, 10), (100_000, 256)])
-def test_until_it_is_recorded_chunks_are_cut_so_that_there_are_enough(tmp_path, steps, most, monkeypatch):
-    began, ended = [], []
-    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder, **options: began.append(folder))
-    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: ended.append(True))
+def test_chunks_are_shortened_until_enough_are_recorded(tmp_path, steps, most, monkeypatch):
+    started, stopped = [], []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder, **options: started.append(folder))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: stopped.append(True))
     pace = Pace(most=1000)
     profile = Profile(tmp_path, pace, steps=steps)
     assert (pace.most, pace.steps) == (most, min(most, 8))
@@ -86,11 +86,11 @@ def test_until_it_is_recorded_chunks_are_cut_so_that_there_are_enough(tmp_path, 
     for chunk in range(steps):
         step = min(steps, step + pace.steps)
         profile(SimpleNamespace(step=step, is_last=step == steps, state=()))
-        assert len(ended) == (chunk >= CHUNKS or (step == steps and steps > 1))
-        if step == steps or ended:
+        assert len(stopped) == (chunk >= CHUNKS or (step == steps and steps > 1))
+        if step == steps or stopped:
             break
         pace.update(pace.steps, 1e-6)
     profile.close()
-    assert len(began) == len(ended) == (steps > 1)
+    assert len(started) == len(stopped) == (steps > 1)
     assert (pace.most, pace.target) == (1000, 1.0)
-    assert (profile.problem == "the run is a single step, and that one compiles") == (steps == 1)
+    assert (profile.problem == "the run has a single step, and the first one compiles") == (steps == 1)

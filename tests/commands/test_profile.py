@@ -1,4 +1,4 @@
-"""`profile=true` leaves a trace that its readers can open, and says where the time went."""
+"""`profile=true` writes a trace that TensorBoard and Perfetto can open, and a summary of where the time went."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ from dltrain.report import finish
 
 @pytest.fixture(scope="module")
 def profiled(dltrain, tmp_path_factory):
-    """A short run of an MLP with one hidden layer: all its steps are due at once."""
+    """A short run of an MLP with one hidden layer, without events between its steps."""
     cwd = tmp_path_factory.mktemp("profiled")
     words = ("data=iris", "model.widths=[32]", "steps=40", "eval_every=40", "checkpoint_every=40", "profile=true")
     said = dltrain(*words, "output_dir=a run", cwd=cwd, pictures=False)
@@ -22,7 +22,7 @@ def profiled(dltrain, tmp_path_factory):
     return SimpleNamespace(folder=cwd / "a run", out=said.out, text=text)
 
 
-def test_the_trace_is_where_tensorboard_and_perfetto_find_it(profiled):
+def test_trace_is_where_tensorboard_and_perfetto_find_it(profiled):
     (folder,) = (profiled.folder / "tensorboard" / "plugins" / "profile").iterdir()
     (planes,) = folder.glob("*.xplane.pb")
     assert "/host:CPU" in [plane.name for plane in ProfileData.from_file(str(planes)).planes]
@@ -31,15 +31,15 @@ def test_the_trace_is_where_tensorboard_and_perfetto_find_it(profiled):
         assert json.load(file)["traceEvents"]
 
 
-def test_where_the_time_went_adds_up_and_names_the_matrix_products(profiled):
+def test_shares_add_up_and_matrix_products_are_counted(profiled):
     steps = re.match(
-        r"profile     steps (\d+) to (\d+): (\d+) steps in [\d.]+ s, [\d.]+ ms a step\n", profiled.text
+        r"profile     steps (\d+) to (\d+): (\d+) steps in [\d.]+ s, [\d.]+ ms per step\n", profiled.text
     )
     first, last, count = map(int, steps.groups())
     assert 1 < first < last <= 40 and count == last - first + 1
     busy = float(re.search(r"device busy ([\d.]+)% of the time", profiled.text)[1])
     assert 0 < busy <= 100
-    table = profiled.text.split("runs a step\n")[1].split("\n\n")[0].splitlines()
+    table = profiled.text.split("runs/step\n")[1].split("\n\n")[0].splitlines()
     rows = [re.fullmatch(r"(.+?) +([\d.]+) s +([\d.]+)% +([\d.]+) +([\d.]+)", line).groups() for line in table]
     shares = [float(row[2]) for row in rows]
     assert 99 <= sum(shares) <= 100 + 0.05 * len(rows)  # of rounding
@@ -49,24 +49,24 @@ def test_where_the_time_went_adds_up_and_names_the_matrix_products(profiled):
     assert float(products[4]) == 5  # two forward, two for the kernels' gradients, one for the hidden layer's
 
 
-def test_the_most_expensive_operations_name_the_line_that_wrote_them(profiled):
-    ten = profiled.text.split("written in\n")[1].split("\n\n")[0].splitlines()
+def test_most_expensive_operations_name_their_source_line(profiled):
+    ten = profiled.text.split("source\n")[1].split("\n\n")[0].splitlines()
     assert len(ten) == 10
     assert any("matrix product" in line and re.search(r"models/mlp\.py:\d+ (for|back)ward$", line) for line in ten)
 
 
-def test_the_screen_shows_the_first_lines_and_the_file_what_to_open(profiled):
+def test_screen_shows_the_first_lines_and_the_file_says_how_to_open_the_trace(profiled):
     shown = "\n".join(profiled.text.splitlines()[:3])
     assert f"{shown}\n            more in a run/report/profile.txt\n" in profiled.out
     assert "tensorboard --logdir 'a run/tensorboard'" in profiled.text
     assert re.search(
-        r"ui\.perfetto\.dev, .* a run/tensorboard/plugins/profile/.*\.trace\.json\.gz\n", profiled.text
+        r"ui\.perfetto\.dev: open a run/tensorboard/plugins/profile/.*\.trace\.json\.gz\n", profiled.text
     )
 
 
-def test_a_run_of_one_step_says_that_there_was_nothing_to_record(dltrain, tmp_path, monkeypatch):
+def test_run_of_one_step_says_that_nothing_was_recorded(dltrain, tmp_path, monkeypatch):
     monkeypatch.setattr(finish, "_draw", lambda *args: None)
     said = dltrain("data=iris", "model=linear", "steps=1", "profile=true", "output_dir=run", cwd=tmp_path)
     assert said.code == 0, said.err
-    assert "profile     nothing was recorded: the run is a single step, and that one compiles\n" in said.out
+    assert "profile     nothing was recorded: the run has a single step, and the first one compiles\n" in said.out
     assert not (tmp_path / "run" / "report" / "profile.txt").exists()

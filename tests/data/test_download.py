@@ -30,22 +30,22 @@ class Mirror(http.server.ThreadingHTTPServer):
     def __init__(self, content=CONTENT, *, cuts=(), ranges=True, slow=None, offset=0):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.ranges, self.slow, self.offset = content, ranges, slow, offset
-        self.cuts = list(cuts)  # how many bytes each of the first answers sends before the connection breaks
-        self.asked = []  # (path, Range header) of each request
+        self.cuts = list(cuts)  # bytes that each of the first responses sends before the connection breaks
+        self.requests = []  # (path, Range header) of each request
         self.encodings = set()
         self.url = f"http://127.0.0.1:{self.server_port}/folder/"
 
     def handle_error(self, request, client_address):
-        """Say nothing of clients that were killed."""
+        """Ignore clients that were killed."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         mirror = self.server
-        asked = self.headers.get("Range")
-        mirror.asked.append((self.path, asked))
+        requested = self.headers.get("Range")
+        mirror.requests.append((self.path, requested))
         mirror.encodings.add(self.headers.get("Accept-Encoding"))
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and mirror.ranges else 0
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and mirror.ranges else 0
         if not self.path.endswith("file.gz"):
             self.send_error(404)
             return
@@ -106,7 +106,7 @@ def test_file_is_downloaded_once(serve, cache):
     mirror = serve()
     assert fetched(mirror.url) == CONTENT
     assert fetched(mirror.url, sha256=SUM.upper()) == CONTENT
-    assert mirror.asked == [("/folder/file.gz", None)]
+    assert mirror.requests == [("/folder/file.gz", None)]
     assert mirror.encodings == {"identity"}
     assert sorted(path.name for path in cache.iterdir()) == [".lock", "file.gz"]
 
@@ -114,27 +114,27 @@ def test_file_is_downloaded_once(serve, cache):
 def test_cut_connection_is_resumed_where_it_broke(serve):
     mirror = serve(cuts=[300_000, 200_000])
     assert fetched(mirror.url) == CONTENT
-    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for _, asked in mirror.asked[1:]]
+    starts = [int(header.removeprefix("bytes=").removesuffix("-")) for _, header in mirror.requests[1:]]
     assert starts == [300_000, 500_000]
 
 
-def test_server_without_ranges_starts_anew(serve):
+def test_server_without_ranges_starts_from_zero(serve):
     mirror = serve(cuts=[300_000], ranges=False)
     assert fetched(mirror.url) == CONTENT
-    assert len(mirror.asked) == 2
+    assert len(mirror.requests) == 2
 
 
-def test_other_mirror_goes_on_with_the_part(serve):
+def test_next_mirror_resumes_the_part(serve):
     first, second = serve(cuts=[400_000, 0]), serve()
     assert fetched(first.url, second.url) == CONTENT
-    assert second.asked == [("/folder/file.gz", "bytes=400000-")]
+    assert second.requests == [("/folder/file.gz", "bytes=400000-")]
 
 
-def test_dead_and_wrong_mirrors_are_passed_over(serve, cache):
+def test_dead_and_wrong_mirrors_are_skipped(serve, cache):
     wrong, right = serve(CONTENT[:-1] + b"?"), serve()
     assert fetched(dead(), wrong.url.replace("/folder/", "/folder/absent/"), wrong.url, right.url) == CONTENT
-    assert len(wrong.asked) == 2  # once for each address: a whole file with a wrong sum is not asked for again
-    assert right.asked == [("/folder/file.gz", None)]  # nothing of the wrong file was kept
+    assert len(wrong.requests) == 2  # once for each address: a whole file with a wrong sum is not requested again
+    assert right.requests == [("/folder/file.gz", None)]  # nothing of the wrong file was kept
     assert not (cache / "file.gz.part").exists()
 
 
@@ -143,7 +143,7 @@ def test_wrong_beginning_is_thrown_away(serve, cache):
     (cache / "file.gz.part").write_bytes(b"rubbish")
     mirror = serve()
     assert fetched(mirror.url) == CONTENT
-    assert [asked for _, asked in mirror.asked] == ["bytes=7-", None]
+    assert [header for _, header in mirror.requests] == ["bytes=7-", None]
 
 
 def test_whole_part_is_taken_without_another_byte(serve, cache):
@@ -151,15 +151,15 @@ def test_whole_part_is_taken_without_another_byte(serve, cache):
     (cache / "file.gz.part").write_bytes(CONTENT)
     mirror = serve()
     assert fetched(mirror.url) == CONTENT
-    assert [asked for _, asked in mirror.asked] == [f"bytes={len(CONTENT)}-"]
+    assert [header for _, header in mirror.requests] == [f"bytes={len(CONTENT)}-"]
 
 
-def test_answer_to_another_range_is_refused(serve, cache):
+def test_response_with_another_range_is_refused(serve, cache):
     cache.mkdir(parents=True)
     (cache / "file.gz.part").write_bytes(CONTENT[:1000])
     odd, right = serve(offset=5), serve()
     assert fetched(odd.url, right.url) == CONTENT
-    assert [asked for _, asked in right.asked] == ["bytes=1000-"]
+    assert [header for _, header in right.requests] == ["bytes=1000-"]
 
 
 def test_damaged_copy_is_replaced(serve, cache):
@@ -168,7 +168,7 @@ def test_damaged_copy_is_replaced(serve, cache):
     assert fetched(serve().url) == CONTENT
 
 
-def test_without_network_all_that_was_tried_and_what_to_do_is_said(serve, cache):
+def test_without_network_the_message_lists_all_attempts_and_what_to_do(serve, cache):
     gone, wrong, cut = dead(), serve(b"other bytes"), serve(cuts=[1000, 0])
     with pytest.raises(DataError) as caught:
         fetch("set", {"file.gz": SUM, "other.gz": SUM}, [gone, wrong.url, wrong.url + "absent", "ftp://x", cut.url])
@@ -177,10 +177,11 @@ def test_without_network_all_that_was_tried_and_what_to_do_is_said(serve, cache)
         "set: file.gz could not be downloaded",
         f"{gone}/file.gz: no connection",
         f"{wrong.url}file.gz: wrong SHA-256 (a file of 11 bytes",
-        "ftp://x/file.gz: is no http or https address",
+        "ftp://x/file.gz: not an http or https address",
         f"{cut.url}file.gz: the connection was cut",
         f"first 1000 bytes are kept in {cache}",
-        "put file.gz, other.gz into a folder and name it with data.root=FOLDER",
+        "put file.gz, other.gz into FOLDER/set and set DLTRAIN_DATA=FOLDER",
+        "data.root=FOLDER/set",
     ):
         assert expected in message
     assert not (cache / "file.gz").exists()
@@ -192,19 +193,19 @@ def test_http_error_is_named(serve):
         fetch("set", {"absent.gz": SUM}, [mirror.url])
 
 
-def test_stalled_server_is_given_up(serve, monkeypatch):
+def test_stalled_server_times_out(serve, monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT", (1.0, 0.2))
     release = threading.Event()
     stalled, right = serve(slow=release, cuts=[0]), serve()
     begin = time.monotonic()
     assert fetched(stalled.url, right.url) == CONTENT
-    assert right.asked
+    assert right.requests
     assert time.monotonic() - begin < 15  # the stalled server would hold on for 30 s
     release.set()
 
 
-def test_no_mirrors_is_named():
-    with pytest.raises(DataError, match="no mirrors are named"):
+def test_no_mirrors_is_an_error():
+    with pytest.raises(DataError, match=r"data\.mirrors is empty"):
         fetched()
 
 
@@ -266,13 +267,13 @@ def test_two_processes_at_once_download_once(serve):
     release = threading.Event()
     mirror = serve(slow=release)
     first = start(mirror.url)
-    wait_for(lambda: mirror.asked)
+    wait_for(lambda: mirror.requests)
     second = start(mirror.url)
     assert "waiting for another process" in second.stderr.readline()
     release.set()
     errors = [process.communicate(timeout=30)[1] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], errors
-    assert mirror.asked == [("/folder/file.gz", None)]
+    assert mirror.requests == [("/folder/file.gz", None)]
     assert fetched() == CONTENT
 
 
@@ -288,4 +289,4 @@ def test_killed_download_is_resumed(serve, cache):
     kept = part.stat().st_size
     assert not (cache / "file.gz").exists()
     assert fetched(mirror.url) == CONTENT
-    assert mirror.asked[1] == ("/folder/file.gz", f"bytes={kept}-")
+    assert mirror.requests[1] == ("/folder/file.gz", f"bytes={kept}-")

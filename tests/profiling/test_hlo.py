@@ -1,4 +1,4 @@
-"""What a trace's programs say of their instructions, against programs compiled here and packed by hand."""
+"""Instructions read from a trace, compared with programs compiled here and packed by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from dltrain.profiling.hlo import METADATA, programs
 
 
 def packed(number: int, content: bytes) -> bytes:
-    """A field of protocol buffers that holds bytes."""
+    """Encode bytes as a protocol buffer field."""
     size, sized = len(content), b""
     while size > 127:
         sized, size = sized + bytes([size & 127 | 128]), size >> 7
@@ -16,7 +16,7 @@ def packed(number: int, content: bytes) -> bytes:
 
 
 def instructions(function, *shapes):
-    """Compile a function and put it into a trace as the profiler does."""
+    """Compile a function and put it into a trace in the format of the profiler."""
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     (module,) = jax.jit(function).lower(*arguments).compile().runtime_executable().hlo_modules()
     hlo = packed(6, packed(1, module.as_serialized_hlo_module_proto()))
@@ -39,11 +39,11 @@ def instructions(function, *shapes):
         (lambda x, k: jax.lax.conv(x, k, (1, 1), "SAME"), [(2, 3, 8, 8), (4, 3, 3, 3)], "convolution", "f32[2,"),
     ],
 )
-def test_what_an_instruction_does_names_its_kind(function, shapes, kind, shape):
+def test_kind_of_an_instruction(function, shapes, kind, shape):
     assert shape in " ".join(i.shape for i in instructions(function, *shapes).values() if i.kind == kind)
 
 
-def test_loops_and_conditionals_are_a_kind_and_what_they_run_is_not():
+def test_loops_are_a_kind_apart_from_their_body():
     def function(x):
         return jax.lax.while_loop(lambda x: x.sum() < 100, lambda x: jnp.dot(x, x), x)
 
@@ -52,7 +52,7 @@ def test_loops_and_conditionals_are_a_kind_and_what_they_run_is_not():
     assert "matrix product" in kinds.values()
 
 
-def test_the_source_is_the_line_outside_the_libraries_and_the_direction_is_known():
+def test_source_is_the_line_outside_libraries_and_direction_is_known():
     from flax import nnx
 
     layer = nnx.Linear(200, 100, rngs=nnx.Rngs(0))

@@ -1,4 +1,4 @@
-"""A trace of a GPU and one of a processor, written by hand: what ran how long, and when the device was idle."""
+"""Hand-written traces of a GPU and a CPU: how long each operation ran, and when the device was idle."""
 
 import pytest
 from jax.profiler import ProfileData
@@ -9,7 +9,10 @@ STATS = {"hlo_op": 1, "hlo_module": 2}
 
 
 def plane(name, **lines):
-    """Lines of events (name, start µs, end µs, program or None): an event of a program bears its own name there."""
+    """Write a plane; each line has events (name, start µs, end µs, program or None).
+
+    An event of a program stores its name as `hlo_op`, too.
+    """
     names = sorted({event[0] for events in lines.values() for event in events})
     text = f'planes {{ name: "{name}" '
     text += "".join(f'stat_metadata {{ key: {n} value {{ id: {n} name: "{s}" }} }} ' for s, n in STATS.items())
@@ -42,7 +45,7 @@ def found(trace):
     return {o.name: (round(o.seconds * 1e6, 3), o.count) for o in trace.operations}
 
 
-def test_a_gpus_streams_are_read_and_its_other_lines_are_not(read):
+def test_only_the_streams_of_a_gpu_are_read(read):
     kernels = [
         ("dot.1/gemm", 0, 40, "jit_chunk"),
         ("add.2", 40, 50, "jit_chunk"),
@@ -60,12 +63,12 @@ def test_a_gpus_streams_are_read_and_its_other_lines_are_not(read):
     )
     assert found(trace) == {"dot.1": (80, 2), "MemcpyH2D": (15, 1), "add.2": (10, 1)}
     assert [o.name for o in trace.operations] == ["dot.1", "MemcpyH2D", "add.2"]
-    assert trace.operations[1].what.kind == "copy and transpose"
+    assert trace.operations[1].instruction.kind == "copy and transpose"
     assert trace.seconds == pytest.approx(120e-6)
     assert trace.busy == pytest.approx(100e-6)  # 0 to 60 and 80 to 120
 
 
-def test_on_a_processor_only_named_instructions_count_less_what_runs_inside_them(read):
+def test_on_a_cpu_only_named_instructions_count_without_nested_time(read):
     trace = read(
         plane(
             "/host:CPU",
@@ -89,6 +92,6 @@ def test_on_a_processor_only_named_instructions_count_less_what_runs_inside_them
     assert {o.program for o in trace.operations if o.name == "dot.9"} == {"jit_run"}
 
 
-def test_a_trace_without_the_program_is_named(read):
-    with pytest.raises(ValueError, match="holds nothing of jit_chunk"):
+def test_trace_without_the_program_is_an_error(read):
+    with pytest.raises(ValueError, match="contains no events of jit_chunk"):
         read(plane("/host:CPU", pool=[("dot.1", 0, 1, "jit_other")]))
