@@ -17,6 +17,7 @@ from dltrain.devices import runtime
 from dltrain.errors import ConfigError
 from dltrain.report.console import Screen, complain
 from dltrain.report.finish import finish
+from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import existing
@@ -94,7 +95,8 @@ def run(call: Call) -> int:
         if folder.died:
             screen.say(f"process {folder.died} was killed here, by hand or by the system for want of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
-        finish(program, folder, screen, train(program, folder, screen, start=start))
+        live = LiveReport(program, folder, screen)
+        finish(program, folder, screen, train(program, folder, live, start=start))
     return 0
 
 

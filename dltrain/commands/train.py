@@ -18,6 +18,7 @@ from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, complain
 from dltrain.report.describe import describe
 from dltrain.report.finish import finish
+from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs.files import replace_json
 from dltrain.runs.folder import RunFolder, claim, existing
@@ -54,7 +55,8 @@ def run(call: Call) -> int:
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text)
             draw_augmented(recorder, program, folder)
 
-        finish(program, folder, screen, train(program, folder, screen, state=state, at_start=at_start))
+        live = LiveReport(program, folder, screen, describe=at_start)
+        finish(program, folder, screen, train(program, folder, live, state=state))
     return 0
 
 

@@ -59,7 +59,7 @@ def load_state(folder: RunFolder, which: str | int, shapes: TrainState, *, warn:
     return from_named(shapes, found.leaves, what=f"checkpoint of step {found.step}"), found.step
 
 
-def left_out(start: Checkpoint) -> list[int]:
+def steps_left_out(start: Checkpoint) -> list[int]:
     """List the steps that rollbacks before this checkpoint left out."""
     return [int(step) for step in start.leaves["left_out"] if step]
 

@@ -52,6 +52,7 @@ def warm(program: Any) -> None:
 def train_once(program: Any) -> tuple[Any, float, float]:
     """Train one run into a folder of its own: what it ended with, seconds of all, and of its evaluations."""
     from dltrain.report.console import Screen
+    from dltrain.report.live import LiveReport
     from dltrain.runs.folder import claim
     from dltrain.trainer import train
 
@@ -69,7 +70,7 @@ def train_once(program: Any) -> tuple[Any, float, float]:
     with tempfile.TemporaryDirectory(prefix="dltrain-bench-") as scratch:
         folder = claim(Path(scratch) / "run", name="bench", overwrite=False)
         began = time.perf_counter()
-        trained = train(program, folder, Screen(quiet=True))
+        trained = train(program, folder, LiveReport(program, folder, Screen(quiet=True)))
         trained.recorder.close()
         whole = time.perf_counter() - began
         folder.release()

@@ -11,6 +11,7 @@ from dltrain.durations import Duration
 from dltrain.engine.events import StopTraining
 from dltrain.engine.loop import Pace
 from dltrain.report.console import Screen
+from dltrain.report.live import LiveReport
 from dltrain.runs.folder import RunFolder
 from dltrain.trainer import train
 
@@ -39,7 +40,8 @@ def run(program, folder, error, *, at):
             raise error
 
     program.parts = replace(program.parts, callbacks=[(Duration(1, ""), fail)])
-    return train(program, RunFolder(folder), Screen(quiet=True))
+    where = RunFolder(folder)
+    return train(program, where, LiveReport(program, where, Screen(quiet=True)))
 
 
 def test_run_that_stops_early_is_recorded_up_to_its_end(profiling, tmp_path, profiler_is_stopped):

@@ -96,7 +96,7 @@ def test_what_was_stopped_is_resumed_to_the_bits_of_a_run_left_alone(stopped, dl
         assert said.code == 0, said.err
         assert json.loads((cwd / name / "summary.json").read_text())["steps"] == step + 150
     # The schedule was planned for a million steps, so the run left alone must be, too.
-    monkeypatch.setattr("dltrain.trainer._callbacks", ended_at(steps["a run"] + 150))
+    monkeypatch.setattr("dltrain.trainer.make_callbacks", ended_at(steps["a run"] + 150))
     said = dltrain(*LONG, "steps=1000000", "output_dir=straight", cwd=tmp_path)
     assert said.code == 0, said.err
     hashes = [json.loads((f / "summary.json").read_text())["hash"] for f in (cwd / "a run", tmp_path / "straight")]
@@ -105,18 +105,18 @@ def test_what_was_stopped_is_resumed_to_the_bits_of_a_run_left_alone(stopped, dl
 
 def ended_at(step: int):
     """The callbacks of a training that is ended as planned at this step."""
-    from dltrain import trainer as training
+    from dltrain import trainer
     from dltrain.durations import Duration
     from dltrain.engine.events import Every, StopTraining
 
-    make = training._callbacks
+    make = trainer.make_callbacks
 
     def stop(event):
         if event.step >= step:
             raise StopTraining("far enough")
 
-    def callbacks(program, *args):
-        found, saver = make(program, *args)
+    def callbacks(*args, **options):
+        found, saver = make(*args, **options)
         return [*found, Every(Duration(step, ""), stop, per_epoch=1)], saver
 
     return callbacks

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dltrain.build.callbacks import SKIPS
 from dltrain.callbacks.best import Best
 from dltrain.callbacks.early_stopping import EarlyStopping
 from dltrain.callbacks.evaluation import Evaluate
@@ -16,7 +17,6 @@ from dltrain.engine import events as callbacks
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.events import After, Every, StepLogs, StopTraining, TrainEvent
 from dltrain.errors import NonFiniteError
-from dltrain.trainer import SKIPS
 
 
 def event(step=10, *, found=None, logs=None, total=100, per_epoch=10):

@@ -1,0 +1,122 @@
+"""Plan -> the callbacks of a run, in the order in which they are called after each chunk."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from dltrain.build.plan import Plan
+from dltrain.build.program import Program
+from dltrain.callbacks.best import Best
+from dltrain.callbacks.early_stopping import EarlyStopping
+from dltrain.callbacks.evaluation import Evaluate
+from dltrain.callbacks.nonfinite import NonFiniteGuard
+from dltrain.callbacks.plateau import Plateau
+from dltrain.callbacks.stopping import OutOfTime, Reached, StopBelow
+from dltrain.devices import runtime
+from dltrain.durations import Duration
+from dltrain.engine.events import Callback, Every, TrainEvent
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.recorder import Recorder
+from dltrain.runs.saver import RunClock, Saver
+
+SAVING = 0.05  # largest share of the time that automatic checkpoints may take
+SKIPS = 10  # with on_nonfinite=skip, this many skipped steps in a row end the run
+LEARNT = 0.01  # the loss at which `overfit_batches` counts its batches as learnt
+
+MakeEvery = Callable[..., Every]
+
+
+def make_callbacks(
+    program: Program,
+    folder: RunFolder,
+    *,
+    recorder: Recorder,
+    observers: Sequence[Callback],
+    clock: RunClock,
+    warn: Callable[[str], None],
+) -> tuple[list[Callback], Saver]:
+    """Build what is called after each chunk, in order: check, evaluate, record, show, adapt, stop, save.
+
+    `observers` show the run. `clock` counts the time of earlier segments. `warn` is told of an older checkpoint
+    that turns out to be damaged. The saver is returned, too: it also saves the final state.
+    """
+    plan, parts = program.plan, program.parts
+    every = partial(Every, per_epoch=parts.pipeline.steps_per_epoch)
+    guard = NonFiniteGuard(limit=SKIPS if plan.skip_nonfinite else 1)
+    user_defined = [every(interval, callback) for interval, callback in parts.callbacks]
+    best, plateau, early_stopping = _make_monitored(program)
+    remembering: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(user_defined)}
+    remembering |= {"best": best, "early_stopping": early_stopping, "plateau": plateau, "nonfinite": guard}
+    remembering = {name: callback for name, callback in remembering.items() if callback is not None}
+    saver = Saver(
+        folder.checkpoints,
+        best,
+        remembering,
+        about=_provenance(program, folder),
+        share=SAVING if plan.auto_checkpoint else None,
+        keeps=lambda step: plan.keep_every is not None and step % plan.keep_every == 0,
+        clock=clock,
+        say=warn,
+    )
+    evaluate = [every(plan.eval_every, Evaluate(program.evaluate, plan.splits))] if plan.splits else []
+    callbacks = [
+        guard,
+        *evaluate,
+        best,
+        recorder,
+        *observers,
+        *user_defined,
+        plateau,
+        *_make_bounds(plan, every, saver),
+        early_stopping,
+        StopBelow(LEARNT, "train") if plan.overfit else None,
+        *_make_saves(plan, every, saver, best),
+    ]
+    return [callback for callback in callbacks if callback is not None], saver
+
+
+def _make_monitored(program: Program) -> tuple[Best | None, Plateau | None, EarlyStopping | None]:
+    """Build the callbacks that follow the monitored metric, each only if the config asks for it."""
+    plan, follows = program.plan, program.parts.plateau
+    if not (monitor := plan.monitor):
+        return None, None, None
+    best = Best(monitor.split, monitor.name, monitor.higher_is_better)
+    plateau = Plateau(best, follows, program.place) if follows else None
+    return best, plateau, EarlyStopping(best, plan.patience, plan.min_delta) if plan.patience else None
+
+
+def _make_bounds(plan: Plan, every: MakeEvery, saver: Saver) -> list[Callback]:
+    """Build what ends training at a bound (`stop` in the config)."""
+    stop = plan.stop
+    bounds = {"gradient_norm": stop.gradient_norm, "change": stop.change}
+    bounds |= {} if plan.splits else {"loss": stop.loss}
+    below: list[Callback] = [Reached(name, bound) for name, bound in bounds.items() if bound is not None]
+    if plan.splits and stop.loss is not None:
+        below.append(StopBelow(stop.loss, plan.splits[0]))
+    timed: list[Callback] = [OutOfTime(stop.seconds, lambda: saver.seconds)] if stop.seconds else []
+    return [*(every(plan.eval_every, callback) for callback in below), *timed]
+
+
+def _make_saves(plan: Plan, every: MakeEvery, saver: Saver, best: Best | None) -> list[Callback]:
+    """Build what writes checkpoints: of each new best state, and at the intervals of the config."""
+
+    def save(event: TrainEvent) -> None:
+        saver.save(event.step, event.state)
+
+    def save_best(event: TrainEvent) -> None:
+        if best and best.improved:
+            save(event)
+
+    kept = [every(Duration(plan.keep_every, ""), save, at_end=False)] if plan.keep_every else []
+    return [saver.check, save_best, *(every(interval, saver) for interval in plan.save_every), *kept]
+
+
+def _provenance(program: Program, folder: RunFolder) -> dict[str, Any]:
+    """Return what each checkpoint is from: versions, SHA-256 of the saved config, fingerprint of the data."""
+    config = folder.config.read_bytes() if folder.config.exists() else b""
+    return {
+        "versions": runtime.versions(),
+        "config": hashlib.sha256(config).hexdigest(),
+        "data": program.parts.source.fingerprint,
+    }

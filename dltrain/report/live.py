@@ -1,0 +1,66 @@
+"""What a user sees while a run trains: progress, samples in TensorBoard, and why a step was not finite."""
+
+from collections.abc import Callable
+
+from dltrain.build.program import Program
+from dltrain.engine.events import Callback, Every
+from dltrain.engine.state import TrainState
+from dltrain.inference.generate import draws, writes_text
+from dltrain.report.console import Progress, Screen, complain
+from dltrain.report.nonfinite import explain
+from dltrain.report.sampling import Sampling
+from dltrain.report.text import TextSample
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.recorder import Recorder
+from dltrain.types import Kind
+
+
+class LiveReport:
+    """Shows a run on the screen and in TensorBoard; the observer that `dltrain.trainer.train` expects."""
+
+    def __init__(
+        self,
+        program: Program,
+        folder: RunFolder,
+        screen: Screen,
+        *,
+        describe: Callable[[Recorder], None] | None = None,
+    ) -> None:
+        """Show on `screen`; `describe` writes what is known before the first step, in a new run."""
+        self.program, self.folder, self.screen, self._describe = program, folder, screen, describe
+
+    def begin(self, recorder: Recorder) -> None:
+        """Describe a new run."""
+        if self._describe:
+            self._describe(recorder)
+
+    def callbacks(self, recorder: Recorder, first: int) -> list[Callback]:
+        """Return what shows progress, and what the model generates, as TensorBoard images or text."""
+        program, plan = self.program, self.program.plan
+        per_epoch = program.parts.pipeline.steps_per_epoch
+        metric = plan.monitor.name if plan.monitor else None
+        samples: list[Callback] = []
+        if draws(program) and program.parts.spec.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
+            samples.append(Sampling(program, recorder))
+        if writes_text(program):
+            samples.append(TextSample(program, recorder))
+        return [
+            Progress(self.screen, recorder, metric=metric, start=first),
+            *(Every(plan.eval_every, sample, per_epoch=per_epoch) for sample in samples),
+        ]
+
+    def note(self, text: str) -> None:
+        """Show a message in colour."""
+        self.screen.say(text, style="yellow")
+
+    def warn(self, text: str) -> None:
+        """Write a warning on stderr."""
+        complain(text)
+
+    def end_live(self) -> None:
+        """Remove the progress line."""
+        self.screen.end_live()
+
+    def explain(self, state: TrainState | None, step: int) -> str:
+        """Save the batch of a step that was not finite, and find where in the model it began."""
+        return explain(self.program, self.folder, state, step)
