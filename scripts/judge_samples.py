@@ -15,7 +15,7 @@ from flax import nnx
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.cli.main import amend_words
+from dltrain.composition.compose import amend_words
 from dltrain.config.folders import read_yaml
 from dltrain.engine.state import TrainState
 from dltrain.inference.generate import sample

@@ -10,7 +10,7 @@ import pytest
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.config import schema
 from dltrain.config.folders import first_comment, packaged, read_tree
 from dltrain.data.sources.rows import make_rows

@@ -10,7 +10,7 @@ import pytest
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.engine.state import TrainState, named_leaves
 
 HAND = ("data=inline", "model=linear", "loss=mse", "data.scale=none", "data.shuffle=false", "data.validation=0")

@@ -28,8 +28,8 @@ OVERRIDE = re.compile(r"~|\+{0,2}[\w./@:-]*=", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Words:
-    """What was typed."""
+class CommandLine:
+    """A command line, taken apart."""
 
     command: str
     named: bool  # whether the command was typed, not assumed
@@ -45,7 +45,7 @@ def commands() -> dict[str, str]:
     return {p.stem: ast.get_docstring(ast.parse(p.read_text(encoding="utf-8"))) or "" for p in found}
 
 
-def take_apart(argv: list[str], known: Mapping[str, str]) -> Words:
+def take_apart(argv: list[str], known: Mapping[str, str]) -> CommandLine:
     """Sort the words of a command line, or raise ConfigError for a flag there is none of."""
     flags: dict[str, str] = {}
     rest: list[str] = []
@@ -69,7 +69,7 @@ def take_apart(argv: list[str], known: Mapping[str, str]) -> Words:
         rest.remove(str(command))
     taken = str(command) if named else "train"
     overrides = tuple(w for w in rest if _is_override(w, taken))
-    return Words(taken, named, tuple(w for w in rest if w not in overrides), overrides, flags)
+    return CommandLine(taken, named, tuple(w for w in rest if w not in overrides), overrides, flags)
 
 
 def no_command(word: str, known: Mapping[str, str], tree: Tree) -> str:

@@ -21,7 +21,7 @@ def run(call: Call) -> int:
     """Load the weights, evaluate, and print one line a split."""
     if len(call.words) != 1:
         raise ConfigError("evaluate: name one run folder: dltrain evaluate outputs/DATE/TIME-NAME")
-    options = call.compose("evaluate").config
+    options = call.options
     folder = existing(call.words[0])
     composed = call.amend(read_yaml(folder.config))
     runtime.start(**composed.config["runtime"])

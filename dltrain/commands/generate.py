@@ -50,7 +50,7 @@ def run(call: Call) -> int:
     """Load the weights, and show what the model makes; which run it was goes to stderr."""
     if len(call.words) != 1:
         raise ConfigError("generate: name one run folder: dltrain generate outputs/DATE/TIME-NAME")
-    options = call.compose("generate").config
+    options = call.options
     folder = existing(call.words[0])
     composed = call.amend(read_yaml(folder.config))
     runtime.start(**composed.config["runtime"])

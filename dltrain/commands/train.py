@@ -29,7 +29,7 @@ from dltrain.trainer import train
 
 def run(call: Call) -> int:
     """Compose, check, train and report."""
-    composed = call.compose("train")
+    composed = call.compose()
     config = composed.config
     runtime.start(**config["runtime"])
     screen = Screen(quiet=config["quiet"])

@@ -1,4 +1,4 @@
-"""What a command is given: the words that were typed, and ways to turn them into a checked config."""
+"""What a command is given: its words and options, and ways to get a checked config."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,13 +21,15 @@ class Composed:
 class Call:
     """One call of a command.
 
-    `compose(name)` composes configs/<name>.yaml with the overrides. `amend(saved)` lays them over the config of a
-    run folder (untrusted: its `trust` does not count); a choice such as model=cnn replaces the whole node.
+    `compose()` returns the training config with the overrides; it is composed and checked once. `amend(saved)` lays
+    the overrides over the config of a run folder (untrusted: its `trust` does not count); a choice such as model=cnn
+    replaces the whole node.
     """
 
     words: tuple[str, ...]  # after the command: RUN
     overrides: tuple[str, ...]  # key=value words as typed
-    compose: Callable[[str], Composed]
+    options: Mapping[str, Any]  # the command's own keys with their values, checked
+    compose: Callable[[], Composed]
     amend: Callable[[Mapping[str, Any]], Composed]
     folders: tuple[Path, ...] = ()  # of YAML: dltrain's own, then --config-dir
     folder: Path | None = None  # in a sweep: where this job must write

@@ -1,12 +1,30 @@
 """The keys that dltrain itself reads: what each may hold, its unit, one line about it. Defaults stand in YAML."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dltrain.config.hints import show
-from dltrain.durations import Duration
+from dltrain.config.kinds import (
+    CLIP,
+    DURATION,
+    FLAG,
+    INTERVAL,
+    MESH,
+    NAME,
+    PACKAGE,
+    PARAMETER_GROUPS,
+    RULE,
+    TEXT,
+    TIME,
+    Kind,
+    either,
+    listing,
+    number,
+    one_of,
+    optional,
+    whole,
+)
 
 GROUPS = {
     "data": "what to learn from",
@@ -20,17 +38,7 @@ GROUPS = {
     "callbacks": "what else happens on the way (one, or several)",
     "experiment": "a whole recipe: sets several of the above",
 }
-LARGEST = 3.4e38  # of float32, which is what the numbers become
-CLIPS = ("norm", "block", "value", "adaptive")
 MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A set of values: in words, and as a function that returns one as the engine wants it or raises ValueError."""
-
-    words: str
-    parse: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -42,163 +50,6 @@ class Key:
     unit: str = ""
     argument: bool = False
 
-
-def whole(low: int, high: int | None = None) -> Kind:
-    """Whole numbers from `low`; 1e3 counts as one."""
-
-    def parse(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-            raise ValueError
-        if value < low or (high is not None and value > high):
-            raise ValueError
-        return int(value)
-
-    return Kind(f"a whole number ≥ {low}" if high is None else f"a whole number from {low} to {high}", parse)
-
-
-def number(*, above: float | None = None, low: float | None = None, below: float | None = None) -> Kind:
-    """Finite numbers within the bounds."""
-    bounds = [f"{sign} {edge:g}" for sign, edge in ((">", above), ("≥", low), ("<", below)) if edge is not None]
-
-    def parse(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            raise ValueError  # nan too
-        outside = (above is not None and value <= above) or (low is not None and value < low)
-        if outside or (below is not None and value >= below):
-            raise ValueError
-        return float(value)
-
-    return Kind(f"a finite number {' and '.join(bounds)}".rstrip(), parse)
-
-
-def one_of(*words: str) -> Kind:
-    """One of these words."""
-
-    def parse(value: Any) -> str:
-        if value not in words:
-            raise ValueError
-        return value
-
-    return Kind(f"one of {', '.join(words)}", parse)
-
-
-def optional(kind: Kind) -> Kind:
-    """That, or null."""
-    return Kind(f"{kind.words}, or null", lambda value: None if value is None else kind.parse(value))
-
-
-def either(word: str, kind: Kind) -> Kind:
-    """That, or one special word."""
-    return Kind(f"{word}, or {kind.words}", lambda value: value if value == word else kind.parse(value))
-
-
-def listing(kind: Kind) -> Kind:
-    """A list of those; a single one counts as a list of one."""
-
-    def parse(value: Any) -> list[Any]:
-        if isinstance(value, Mapping) or value is None:
-            raise ValueError
-        return [kind.parse(item) for item in (value if isinstance(value, list | tuple) else [value])]
-
-    return Kind(f"a list, each {kind.words}", parse)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool | Mapping | list) or not str(value) or "\0" in str(value):
-        raise ValueError
-    return str(value)
-
-
-def _name(value: Any) -> str:
-    if re.search(r"[/\\\0\n]", _text(value)) or str(value).startswith(".") or len(str(value)) > 100:
-        raise ValueError
-    return str(value)
-
-
-def _package(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*(\.\w+)*", value):
-        raise ValueError
-    return value
-
-
-def _duration(value: Any) -> Any:
-    Duration.parse(value)
-    return value
-
-
-def _interval(value: Any) -> Any:
-    if Duration.parse(value).steps(1) is None:
-        raise ValueError
-    return value
-
-
-def _time(value: Any) -> Any:
-    if Duration.parse(value).seconds is None:
-        raise ValueError
-    return value
-
-
-def _clip(value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping) or len(value) != 1 or not set(value) <= set(CLIPS):
-        raise ValueError
-    return {name: number(above=0).parse(bound) for name, bound in value.items()}
-
-
-def _mesh(value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping) or not value or not set(value) <= {"data", "fsdp"}:
-        raise ValueError
-    return {name: whole(1).parse(count) for name, count in value.items()}
-
-
-def _rule(value: Any) -> dict[str, Any]:
-    factor = number(low=0).parse
-    kinds = {"match": _text, "scale": factor, "decay": factor, "freeze": _flag}
-    if not isinstance(value, Mapping) or "match" not in value or len(value) < 2 or not set(value) <= set(kinds):
-        raise ValueError
-    try:
-        re.compile(_text(value["match"]))
-    except re.error as error:
-        raise ValueError from error
-    return {name: kinds[name](v) for name, v in value.items()}
-
-
-def _groups(value: Any) -> dict[str, dict[str, Any]]:
-    kinds = {
-        "every": whole(1).parse,
-        "learning_rate": number(above=0).parse,
-        "weight_decay": number(low=0).parse,
-    }
-    if not isinstance(value, Mapping) or not all(isinstance(own, Mapping) for own in value.values()):
-        raise ValueError
-    return {
-        name: {key: kinds[key](v) if key in kinds else v for key, v in own.items()} for name, own in value.items()
-    }
-
-
-FLAG = Kind("true or false", _flag)
-TEXT = Kind("text", _text)
-NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
-DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
-INTERVAL = Kind("a number of steps (100) or epochs (1ep), more than 0", _interval)
-CLIP = Kind(f"{{{', '.join(CLIPS[:-1])} or {CLIPS[-1]}: x}} with x > 0", _clip)
-TIME = Kind("a time (2h, 5min, 30s), more than 0", _time)
-MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
-RULE = Kind(
-    "{match: regular expression of names, and freeze: true, scale: factor of the learning rate or decay: factor of "
-    "the weight decay}",
-    _rule,
-)
-PARAMETER_GROUPS = Kind(
-    "{part of the model: {every: steps ≥ 1, learning_rate: x > 0, and other arguments of the optimizer}, ...}",
-    _groups,
-)
-PACKAGE = Kind("the dotted name of a Python package", _package)
 
 ENGINE = {
     "seed": Key(whole(0, 2**32 - 1), "decides everything random but the split (data.split_seed)"),

@@ -114,7 +114,7 @@ def make_program_of(*words: str) -> Any:
     from dltrain.build.parts import assemble
     from dltrain.build.plan import make_plan
     from dltrain.build.program import Program
-    from dltrain.cli.main import compose_words
+    from dltrain.composition.compose import compose_words
     from dltrain.devices import runtime
 
     config = compose_words(*words).config

@@ -186,11 +186,11 @@ def test_an_interrupt_inside_jaxs_garbage_collection_is_not_lost(tmp_path):
     """In a process of its own: a test tool's own callbacks of the collector would be interrupted too."""
     code = (
         "import gc, signal, time\n"
-        "from dltrain.cli import main as cli\n"
+        "from dltrain.cli import faults\n"
         "def _xla_gc_callback(phase, info):\n"  # what a function of this name raises, Python swallows
         "    gc.callbacks.remove(_xla_gc_callback)\n"
         "    signal.raise_signal(signal.SIGINT)\n"
-        "signal.signal(signal.SIGINT, cli._interrupt)\n"
+        "signal.signal(signal.SIGINT, faults.interrupt)\n"
         "gc.callbacks.append(_xla_gc_callback)\n"
         "try:\n"
         "    gc.collect()\n"

@@ -13,6 +13,8 @@ import pytest
 from dltrain import __version__
 from dltrain.cli import argv as words
 from dltrain.cli import main as cli
+from dltrain.cli.sweep import claim
+from dltrain.config.call import Call
 from dltrain.errors import DataError, Interrupted
 
 MISTAKES = {
@@ -237,8 +239,8 @@ class _Fake:
         monkeypatch.setitem(sys.modules, train.__name__, train)
         monkeypatch.setitem(sys.modules, table.__name__, table)
 
-    def run(self, call: cli.Call) -> int:
-        config = call.compose("train").config
+    def run(self, call: Call) -> int:
+        config = call.compose().config
         self.calls.append((call.job, call.folder.name if call.folder else "", config))
         match config["seed"]:
             case 1:
@@ -282,7 +284,7 @@ def test_output_dir_is_the_folder_of_a_sweep_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_two_sweeps_of_one_second_get_two_folders(tmp_path: Path) -> None:
-    folders = {cli._claim(None, overwrite=False) for _ in range(5)}
+    folders = {claim(None, overwrite=False) for _ in range(5)}
     assert len(folders) == 5 and all(f.is_dir() and f.parent.parent == tmp_path / "multirun" for f in folders)
 
 

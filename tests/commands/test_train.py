@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from dltrain.build.program import Program
-from dltrain.cli.main import amend_words, compose_words
+from dltrain.composition.compose import amend_words, compose_words
 from dltrain.config.folders import read_yaml
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.devices import doctor as diagnosis

@@ -1,11 +1,12 @@
 """What comes out of composing: `auto`, choices laid over, files named in messages, trust, and the saved text."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dltrain.cli import main as cli
+from dltrain.composition.compose import make_call, make_request
 from dltrain.config import folders as tree
 from dltrain.config.call import Call, Composed
 from dltrain.errors import ConfigError
@@ -39,8 +40,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _call(*words: str, own: Path | None = None, command: str = "train", imports: bool = False) -> Call:
     folders = tree.roots(str(own) if own else None)
-    typed = cli._typed(command, words, folders, tree.read_tree(folders))
-    return cli._call(cli.replace(typed, imports=imports))
+    request = make_request(command, words, folders, tree.read_tree(folders))
+    return make_call(replace(request, imports=imports))
 
 
 def _compose(*words: str, **options: Any) -> Composed:
@@ -197,10 +198,10 @@ def test_an_older_run_gets_the_defaults_of_newer_keys(tmp_path: Path) -> None:
 
 def test_options_of_a_command_are_kept_apart_from_the_runs_keys(tmp_path: Path) -> None:
     call = _call("split=all", "batch_size=8", command="evaluate")
-    assert call.compose("evaluate").config == {"split": "all", "checkpoint": "best"}
+    assert call.options == {"split": "all", "checkpoint": "best"}
     assert call.amend(_saved(_compose(), tmp_path)).config["batch_size"] == 8
     with pytest.raises(ConfigError, match="split=some: must be one of"):
-        _call("split=some", command="evaluate").compose("evaluate")
+        _call("split=some", command="evaluate")
 
 
 def test_what_is_trained_by_default_passes_the_check_of_its_arguments() -> None:

@@ -15,7 +15,7 @@ LOSSES = """
 import json, logging, sys
 import jax, numpy as np
 from dltrain.build.parts import assemble
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 

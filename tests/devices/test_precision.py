@@ -8,7 +8,7 @@ import pytest
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.devices.precision import PRECISIONS
 from dltrain.tree import norm
 

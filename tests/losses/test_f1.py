@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
 from dltrain.losses import f1

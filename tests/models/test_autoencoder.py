@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dltrain.build.parts import assemble
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.engine.state import split_module
 from dltrain.models.autoencoder import Autoencoder
 from dltrain.types import ArraySpec, Kind, Spec, Task

@@ -7,7 +7,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.build.parts import assemble
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.config.folders import packaged, read_tree
 from dltrain.tree import path_name
 

@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from dltrain.build.instantiate import build
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.config.schema import engine_keys
 from dltrain.engine.state import split_module
 from dltrain.models.resnet import ResNet, Shortcut

@@ -8,7 +8,7 @@ from flax import nnx
 
 from dltrain.build.instantiate import build
 from dltrain.build.parts import assemble
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.config import schema
 from dltrain.config.folders import packaged, read_tree
 from dltrain.errors import ConfigError

@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.cli.main import compose_words
+from dltrain.composition.compose import compose_words
 from dltrain.report import embeddings
 from dltrain.report.embeddings import nearest, neighbours, vectors
 

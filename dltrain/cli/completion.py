@@ -1,0 +1,46 @@
+"""Tab completion: Hydra completes keys and values; commands, choices and groups are answered here."""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Mapping
+
+from dltrain.composition.loader import run_hydra
+from dltrain.config.catalogue import catalogue
+from dltrain.config.folders import read_tree, roots
+from dltrain.errors import ConfigError
+
+
+def complete(wanted: str, known: Mapping[str, str]) -> int:
+    """Answer the shell's question in COMP_LINE, or print the script that installs completion."""
+    if not re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", wanted):
+        raise ConfigError(f"-sc {wanted}: must be install=bash, zsh or fish, or uninstall=bash")
+    if not wanted.startswith("query="):
+        print(_ask_hydra(wanted, None).rstrip("\n"))
+        return 0
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    place = words[words.index("--config-dir") + 1] if "--config-dir" in words[:-2] else None
+    *before, last = [w for w in words[1:] if w not in ("--config-dir", place)] or [""]
+    command = next((w for w in before if w in known), None)
+    tree, group = read_tree(roots(place)), last.partition("=")[0]
+    if command == "list":
+        print(" ".join(catalogue(tree)))
+    elif "=" in last and group in tree:
+        print(" ".join(f"{group}={choice}" for choice in tree[group]))
+    else:
+        first = command is None and not [w for w in before if "=" in w]
+        found = [name for name in known if first and name.startswith(last)]
+        os.environ["COMP_LINE"] = " ".join(["dltrain", *(w for w in before if "=" in w), last])
+        answer = _ask_hydra(wanted, place).split()
+        print(" ".join([*found, *(word for word in answer if not word.startswith("hydra"))]))
+    return 0
+
+
+def _ask_hydra(wanted: str, place: str | None) -> str:
+    folders = roots(place)
+    more = ["--config-dir", str(folders[1])] if len(folders) > 1 else []
+    answer = io.StringIO()
+    with contextlib.redirect_stdout(answer):
+        run_hydra(folders, lambda _: None, *more, "-sc", wanted)
+    return answer.getvalue()

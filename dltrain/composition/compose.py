@@ -1,0 +1,74 @@
+"""From overrides to a checked config or a call of a command: for the command line and for Python."""
+
+import functools
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dltrain.composition.loader import make_loader
+from dltrain.composition.overrides import quote, read_single
+from dltrain.config import compose as composing
+from dltrain.config.call import Call, Composed
+from dltrain.config.folders import Tree, read_tree, read_yaml, roots
+from dltrain.config.request import Request
+from dltrain.config.schema import COMMANDS
+
+
+def compose_words(*words: str, config_dir: str | None = None) -> Composed:
+    """Compose and check a training config from group=choice and key=value words, as the command line does."""
+    folders = roots(config_dir)
+    return make_call(make_request("train", words, folders, read_tree(folders))).compose()
+
+
+def amend_words(saved: Mapping[str, Any], *words: str) -> Composed:
+    """Lay words over the config of a run folder, as `dltrain evaluate RUN` does; keys that it lacks are filled in."""
+    folders = roots(None)
+    return make_call(make_request("evaluate", words, folders, read_tree(folders))).amend(saved)
+
+
+def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> Request:
+    """Read key=value words; of a key that is set twice the last one counts."""
+    read = {o.key: o for o in (read_single(_literal(command, word), tree) for word in words)}
+    if "trust" in read and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a user's package is often in the folder where dltrain is started
+    options = COMMANDS.get(command, {})
+    return Request(command, tuple(read.values()), folders, tree, make_loader(folders), _targets, options=options)
+
+
+def make_call(request: Request, words: tuple[str, ...] = (), texts: list[str] | None = None) -> Call:
+    """Make the call of a command; `texts` gets the text of each config: it may ask the environment for secrets."""
+
+    def noted(composed: Composed) -> Composed:
+        if texts is not None:
+            texts.append(composed.text)
+        return composed
+
+    if request.command in COMMANDS:
+        composing.check_overrides(request)  # before the command is imported, which takes a second
+    options = {}
+    if request.options:
+        defaults = read_yaml(request.folders[0] / f"{request.command}.yaml")
+        options = noted(composing.compose_options(request, defaults)).config
+    return Call(
+        words=words,
+        overrides=tuple(o.word for o in request.overrides),
+        options=options,
+        compose=functools.cache(lambda: noted(composing.compose(request))),
+        amend=lambda saved: noted(composing.amend(request, saved)),
+        folders=request.folders,
+    )
+
+
+def _targets() -> Any:
+    """Import the module that turns YAML into objects: it needs jax, which takes a second."""
+    return importlib.import_module("dltrain.build.instantiate")
+
+
+def _literal(command: str, word: str) -> str:
+    """Quote the prompt of `generate`, which is text for a model: no sign in it has a meaning for Hydra."""
+    key, _, text = word.partition("=")
+    if (command, key) != ("generate", "prompt") or text in ("", "null") or text[0] in "'\"":
+        return word
+    return f"{key}={quote(text)}"

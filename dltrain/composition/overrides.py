@@ -1,0 +1,84 @@
+"""Reading key=value by Hydra's grammar, and writing a value in it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dltrain.config.folders import Tree
+from dltrain.config.request import Override
+from dltrain.errors import ConfigError
+
+
+def read_single(word: str, tree: Tree) -> Override:
+    """Read an override that holds one value, or raise ConfigError."""
+    o, sweep = read(word, tree)
+    if sweep is not None:
+        text = o.text if not re.match(r"\w+\(", o.text) else "a,b"
+        raise ConfigError(f"{o.word}: several values; -m makes a run for each, {o.key}=[{text}] is a list of them")
+    if o.key.split(".")[0].split("/")[0] == "hydra":
+        raise ConfigError(f"{o.word}: hydra is set up by dltrain; hydra.launcher and hydra.sweeper go with -m")
+    return o
+
+
+def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
+    """Read an override; where it holds several values, return those of the sweep too."""
+    from hydra.core.override_parser.types import Glob, ValueType
+
+    key, _, text = word.lstrip("+").partition("=")
+    if word.startswith("~"):
+        raise ConfigError(f"{word}: keys are not removed; set another value, such as {key[1:]}=null")
+    if "@" in key or ":" in key or not key:
+        raise ConfigError(f"{word}: must be group=choice or key=value")
+    parsed, text = _parse(word, key, text)
+    plain = f"{key}={text}"
+    if parsed.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        glob = parsed.value()
+        names = glob.filter(list(tree.get(key, {}))) if isinstance(glob, Glob) else []
+        if not names:
+            raise ConfigError(f"{word}: matches no choice (choices: {', '.join(tree.get(key, {}))})")
+        return read(f"{key}={','.join(names)}", tree)
+    if parsed.is_sweep_override():
+        discrete = parsed.is_discrete_sweep()
+        values = [read(f"{key}={v}", tree)[0] for v in parsed.sweep_string_iterator()] if discrete else []
+        return Override(plain, key, None, text), values
+    return Override(plain, key, parsed.value(), text), None
+
+
+def _parse(word: str, key: str, text: str) -> tuple[Any, str]:
+    """Parse a value; text with characters outside the grammar is taken as it was typed. Return it as parsed, too."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    try:
+        try:
+            return parser.parse_override(f"{key}={text}"), text
+        except HydraException:
+            if not text or text[0] in "[{'\"" or re.match(r"\w+\(", text):
+                raise
+            return parser.parse_override(f"{key}={quote(text)}"), quote(text)
+    except (HydraException, RecursionError) as error:
+        raise ConfigError(
+            f"{word}: cannot be read; text with brackets or other signs is quoted: \"{key}='...'\""
+        ) from error
+
+
+def quote(text: str) -> str:
+    """Write text in the quotes of Hydra's grammar."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def write(value: Any) -> str:
+    """Write a Python value in Hydra's grammar, so that reading it gives an equal one."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{quote(str(k))}:{write(v)}' for k, v in value.items())}}}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(write, value))}]"
+    return quote(str(value))

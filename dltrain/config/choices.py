@@ -1,0 +1,62 @@
+"""Which choice of each group is taken: typed, else the experiment's, else the default of train.yaml."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dltrain.config.folders import Tree, no_choice, read_yaml
+from dltrain.config.hints import nearest
+from dltrain.config.request import Override, Request
+from dltrain.config.schema import MULTIPLE
+from dltrain.errors import ConfigError
+
+
+def choices(request: Request) -> dict[str, list[str]]:
+    """Find the choices of each group before composing: typed, else by the experiment, else by train.yaml."""
+    chosen = chosen_by_file(request.folders[0] / "train.yaml", request.tree)
+    chosen |= {o.key: listed(o.value) for o in request.groups() if o.key == "experiment"}
+    for name in chosen.get("experiment", []):
+        chosen |= chosen_by_file(request.tree["experiment"][name], request.tree)
+    return chosen | {o.key: listed(o.value) for o in request.groups()}
+
+
+def wrong_choices(tree: Tree, o: Override) -> list[str]:
+    there = tree[o.key]
+    if not isinstance(o.value, str | list) and not (o.value is None and o.key == "experiment"):
+        example = f"{o.key}={next(iter(there))}"
+        return [f"{o.word}: name a choice, such as {example} (choices: {', '.join(there)})"]
+    if isinstance(o.value, list) and o.key not in MULTIPLE:
+        return [f"{o.word}: one choice only (choices: {', '.join(there)})"]
+    return [no_choice(tree, o.key, name) for name in listed(o.value) if name not in there]
+
+
+def chosen_by_file(path: Path, tree: Tree) -> dict[str, list[str]]:
+    """Read which choices a YAML file's defaults list makes; a mistyped group or choice is said with the file."""
+    found: dict[str, list[str]] = {}
+    entries = read_yaml(path).get("defaults") or []
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: defaults: must be a list, such as: - override /model: cnn")
+    for entry in entries:
+        for word, value in entry.items() if isinstance(entry, Mapping) else ():
+            group = str(word).removeprefix("override ").removeprefix("optional ").strip().lstrip("/")
+            if group not in tree:
+                raise ConfigError(
+                    f"{path}: {word}: no such group{nearest(group, tree)} (groups: {', '.join(tree)})"
+                )
+            for name in listed(value):
+                if name not in tree[group]:
+                    raise ConfigError(f"{path}: {no_choice(tree, group, name)}")
+            found[group] = listed(value)
+    return found
+
+
+def choice_text(o: Override) -> str:
+    if o.value is None:
+        return "null"
+    return f"[{','.join(o.value)}]" if isinstance(o.value, list) else str(o.value)
+
+
+def listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]

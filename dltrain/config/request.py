@@ -1,0 +1,53 @@
+"""What was asked for on the command line or from Python: the overrides, and where choices are looked up."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dltrain.config.folders import Tree
+from dltrain.config.schema import ENGINE, Key
+
+
+@dataclass(frozen=True)
+class Override:
+    """One key=value word, read by Hydra's grammar."""
+
+    word: str  # as typed
+    key: str
+    value: Any  # plain
+    text: str  # the value in Hydra's grammar
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a config, apart from the config of a run folder."""
+
+    command: str
+    overrides: tuple[Override, ...]
+    folders: tuple[Path, ...]
+    tree: Tree
+    load: Callable[[str, Sequence[str]], Any]  # name of the top YAML, Hydra's words -> DictConfig
+    targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
+    imports: bool = True  # whether targets are imported and their arguments checked
+    options: Mapping[str, Key] = field(default_factory=dict)  # the command's own keys, such as split of evaluate
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        """The packages that this command line allows YAML to name."""
+        given = [o.value for o in self.overrides if o.key == "trust"]
+        checked = ENGINE["trust"].kind.parse(given[-1]) if given else []
+        return tuple(checked)
+
+    def own(self) -> tuple[Override, ...]:
+        """The overrides that set an option of the command itself, such as split=test of evaluate."""
+        return tuple(o for o in self.overrides if o.key.split(".")[0] in self.options)
+
+    def groups(self) -> tuple[Override, ...]:
+        """The overrides that choose: model=cnn."""
+        return tuple(o for o in self.overrides if o.key in self.tree and o not in self.own())
+
+    def values(self) -> tuple[Override, ...]:
+        """The overrides that set a key of the training config: epochs=3; `trust` is handled apart."""
+        others = (*self.own(), *self.groups())
+        return tuple(o for o in self.overrides if o not in others and o.key != "trust")
