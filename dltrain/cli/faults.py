@@ -96,7 +96,7 @@ def as_error(error: BaseException) -> DltrainError:
 
 
 def report(error: DltrainError, prefix: str = "", texts: Sequence[str] = ()) -> int:
-    """Print what went wrong, with no value of an environment variable that `texts` ask for; return the exit code."""
+    """Print what went wrong, without values of environment variables that `texts` name; return the exit code."""
     if os.environ.get("DLTRAIN_TRACEBACK") == "1":
         print(hide("".join(traceback.format_exception(error)), texts), end="", file=sys.stderr)
     for line in hide(str(error), texts).splitlines() or [type(error).__name__]:

@@ -23,7 +23,7 @@ def compose_words(*words: str, config_dir: str | None = None) -> Composed:
 
 
 def amend_words(saved: Mapping[str, Any], *words: str) -> Composed:
-    """Lay words over the config of a run folder, as `dltrain evaluate RUN` does; keys that it lacks are filled in."""
+    """Lay words over the config of a run folder, as `dltrain evaluate RUN` does; missing keys are filled in."""
     folders = roots(None)
     return make_call(make_request("evaluate", words, folders, read_tree(folders))).amend(saved)
 
@@ -34,7 +34,16 @@ def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], 
     if "trust" in read and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a user's package is often in the folder where dltrain is started
     options = COMMANDS.get(command, {})
-    return Request(command, tuple(read.values()), folders, tree, make_loader(folders), _targets, options=options)
+    return Request(
+        command,
+        tuple(read.values()),
+        folders,
+        tree,
+        load=make_loader(folders),
+        targets=_targets,
+        options=options,
+        defaults=read_yaml(folders[0] / f"{command}.yaml") if options else {},
+    )
 
 
 def make_call(request: Request, words: tuple[str, ...] = (), texts: list[str] | None = None) -> Call:
@@ -47,10 +56,7 @@ def make_call(request: Request, words: tuple[str, ...] = (), texts: list[str] | 
 
     if request.command in COMMANDS:
         composing.check_overrides(request)  # before the command is imported, which takes a second
-    options = {}
-    if request.options:
-        defaults = read_yaml(request.folders[0] / f"{request.command}.yaml")
-        options = noted(composing.compose_options(request, defaults)).config
+    options = noted(composing.compose_options(request)).config if request.options else {}
     return Call(
         words=words,
         overrides=tuple(o.word for o in request.overrides),

@@ -45,7 +45,7 @@ def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
 
 
 def _parse(word: str, key: str, text: str) -> tuple[Any, str]:
-    """Parse a value; text with characters outside the grammar is taken as it was typed. Return it as parsed, too."""
+    """Parse a value, text with characters outside the grammar as it is; return it with the text that was parsed."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

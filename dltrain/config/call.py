@@ -22,8 +22,8 @@ class Call:
     """One call of a command.
 
     `compose()` returns the training config with the overrides; it is composed and checked once. `amend(saved)` lays
-    the overrides over the config of a run folder (untrusted: its `trust` does not count); a choice such as model=cnn
-    replaces the whole node.
+    the overrides over the config of a run folder (untrusted: its `trust` does not count); a choice such as
+    model=cnn replaces the whole node.
     """
 
     words: tuple[str, ...]  # after the command: RUN

@@ -38,12 +38,12 @@ def compose(request: Request) -> Composed:
     return _finish(request, raw, chosen, automatic)
 
 
-def compose_options(request: Request, defaults: Mapping[str, Any]) -> Composed:
+def compose_options(request: Request) -> Composed:
     """Lay a command's own options over their defaults, and check them."""
     from omegaconf import OmegaConf
 
     check_overrides(request)
-    raw = OmegaConf.create(dict(defaults))
+    raw = OmegaConf.create(dict(request.defaults))
     for o in request.own():
         OmegaConf.update(raw, o.key, o.value, merge=False, force_add=True)
     check_references(raw)
@@ -162,7 +162,7 @@ def _known(request: Request) -> dict[str, Any]:
     raw, chosen, _ = load_training(
         replace(request, overrides=good), choices(replace(request, overrides=good)), good, []
     )
-    return flat(written(raw), chosen) | dict.fromkeys(request.options)
+    return flat(written(raw), chosen) | dict(request.defaults)
 
 
 def _engine_part(base: Any, saved: Mapping[str, Any]) -> dict[str, Any]:

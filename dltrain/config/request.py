@@ -31,6 +31,7 @@ class Request:
     targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
     imports: bool = True  # whether targets are imported and their arguments checked
     options: Mapping[str, Key] = field(default_factory=dict)  # the command's own keys, such as split of evaluate
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of these
 
     @property
     def trust(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def _call(*words: str, own: Path | None = None, command: str = "train", imports:
 
 
 def _compose(*words: str, **options: Any) -> Composed:
-    return _call(*words, **options).compose("train")
+    return _call(*words, **options).compose()
 
 
 def _saved(composed: Composed, folder: Path) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsy
     """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own; asyncio, late."""
     import absl.logging
 
-    from dltrain.cli import main as cli
+    from dltrain.cli import faults
 
     monkeypatch.setenv("TOKEN_OF_MINE", "hunter2")
     folder, error = RunFolder(tmp_path), ValueError("No space left")
@@ -181,7 +181,7 @@ def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsy
     with folder.kept_log():
         absl.logging.error("cannot write hunter2")
         absl.logging.info("all is well")
-        thread = threading.Thread(target=cli._raised_elsewhere, args=(raised,))
+        thread = threading.Thread(target=faults._raised_elsewhere, args=(raised,))
         thread.start()
         thread.join()
         asyncio.run(leave_a_task_that_fails())
