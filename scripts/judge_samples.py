@@ -44,7 +44,7 @@ def probabilities(path: Path, pictures: np.ndarray) -> np.ndarray:
     """Ask a run's classifier, [N, H, W, C] in the data's units -> [N, K]."""
     program, state = loaded(path)
     model = nnx.merge(program.graphs.eval, *program.eval_params(state))
-    scaled = program.parts.preprocess.inputs.forward(jnp.asarray(pictures))
+    scaled = program.parts.preprocess.scaling.forward(jnp.asarray(pictures))
     return np.asarray(jax.nn.softmax(model(scaled, mask=None, rngs=None)))
 
 

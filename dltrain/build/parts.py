@@ -66,7 +66,6 @@ class Parts:
             "splits": {name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in splits.items()},
             "classes": list(self.spec.classes),
             "features": list(self.spec.features),
-            "scaling": self.preprocess.describe(),
         }
 
 
@@ -124,7 +123,7 @@ def _finished(
         )
     if plain is losses.binary_cross_entropy and spec.task in (Task.REGRESSION, Task.RECONSTRUCTION):
         # Several labels a row, or the inputs themselves: metrics and pictures are of numbers from 0 to 1, too.
-        if preprocess.targets:
+        if preprocess.scales_targets:
             raise ConfigError(
                 "loss=binary_cross_entropy: takes targets from 0 to 1, and these are standardised; set "
                 "data.scale=unit, symmetric or none"
@@ -138,7 +137,7 @@ def _finished(
         raise ConfigError(f"{key}: this loss begins with logits; leave it out, or take loss=nll or loss=mse")
     if name == "softmax" and spec.outputs == 1:
         raise ConfigError(f"{key}: of a single output is always 1; take sigmoid")
-    if preprocess.targets:
+    if preprocess.scales_targets:
         raise ConfigError(f"{key}: the targets are standardised; set data.scale=unit, symmetric or none")
     activation = getattr(activations, name)
     seen = {} if spec.task is not Task.REGRESSION else {"final": activation}
@@ -172,7 +171,7 @@ def _data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> tupl
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
     spec = replace(spec, task=Task(of_model["task"])) if of_model["task"] else spec
-    preprocess = fit_blocks(blocks(source, splits.train), spec=spec, scale=scale)
+    preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale)
     return spec, source, arrays, splits, preprocess
 
 
@@ -238,7 +237,7 @@ def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tu
 def _augmentations(
     nodes: Mapping[str, Any], spec: Spec, preprocess: Preprocess, pipeline: Pipeline, trust: tuple[str, ...]
 ) -> Chain:
-    injected = {"spec": spec, **({"scaled_by": preprocess.inputs} if preprocess.inputs else {})}
+    injected = {"spec": spec, **({"scaled_by": preprocess.scaling} if preprocess.scaling else {})}
     named = {
         name: bind(node, path=f"augment.{name}", trust=trust, **injected)
         for name, node in nodes.items()

@@ -69,12 +69,12 @@ def make_writer(program: Program, *, length: int, top_k: int | None = None) -> C
 
 def sample(program: Program, state: TrainState, count: int, *, seed: int = 0) -> np.ndarray:
     """Draw examples from noise, [count, ...], in the units of the data."""
-    scaling, weights = program.parts.preprocess.inputs, program.eval_params(state)
+    weights = program.eval_params(state)
     root, made = jax.random.key(seed), []
     for i in range(-(-count // DRAWN)):  # in pieces, so that any number fits into memory
         key = jax.random.fold_in(root, i)
         piece = _draw(program.graphs.eval, program.precision, *weights, key, min(count, DRAWN))
-        made.append(np.asarray(scaling.inverse(piece) if scaling else piece))
+        made.append(np.asarray(program.parts.preprocess.raw_inputs(piece)))
     return np.concatenate(made)[:count]
 
 

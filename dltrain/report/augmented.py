@@ -17,8 +17,8 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
 
     A table or a text has no picture. What training sees differs in the draws and, of mixtures, in the partners.
     """
-    parts, affine = program.parts, program.parts.preprocess.inputs
-    if not parts.augment.named or parts.spec.kind is Kind.TABLE or affine is None:
+    parts = program.parts
+    if not parts.augment.named or parts.spec.kind in (Kind.TABLE, Kind.TOKENS):
         return
     from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
     from dltrain.plots.labels import labels
@@ -31,7 +31,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     augment = jax.jit(parts.augment.augmented)
     keys = jax.random.split(jax.random.key(program.plan.seed), VERSIONS)
     made = [augment(scaled, key) for key in keys]
-    versions = np.stack([np.asarray(affine.inverse(one["inputs"])) for one in made])
+    versions = np.stack([np.asarray(parts.preprocess.raw_inputs(one["inputs"])) for one in made])
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec.task, names) for one in (batch, *made)]
     png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.kind, titles))

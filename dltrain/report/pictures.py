@@ -52,7 +52,7 @@ def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> 
     outputs = program.outputs(state, rows)
     made: Any = outputs["reconstruction"] if isinstance(outputs, Mapping) else outputs
     originals = parts.source.read(rows)["inputs"]
-    back = parts.preprocess.inputs.inverse(made) if parts.preprocess.inputs else made
+    back = parts.preprocess.raw_inputs(made)
     if images:
         return panels({"original": originals, "reconstruction": np.asarray(back)})
     return scatter(originals, np.asarray(back), parts.spec.features)

@@ -34,8 +34,8 @@ def introduce(
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
         screen.say(f"        classes are not balanced in train: {counts}")
-    if parts.preprocess.targets is not None:
-        shift, size = parts.preprocess.targets.shift, parts.preprocess.targets.scale
+    if parts.preprocess.target_scaling is not None:
+        shift, size = parts.preprocess.target_scaling.shift, parts.preprocess.target_scaling.scale
         screen.say(
             f"        targets are standardised (mean {shift[0]:.4g}, deviation {size[0]:.4g}): the loss is in"
         )

@@ -74,7 +74,7 @@ def bare(program: Any, stage: str = "update") -> Peer:
 
 def _body(program: Any, last: int) -> Callable[[Any, Any, Any], Any]:
     """Write a step by hand; what the last part makes is carried, so that nothing of it can be left out."""
-    graph, scaling = program.graphs.train, program.parts.preprocess.inputs
+    graph, scaling = program.graphs.train, program.parts.preprocess.scaling
     optimizer = optax.adam(RATE)
 
     def body(carry: Any, data: Any, rows: Any) -> Any:

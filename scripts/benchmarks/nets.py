@@ -127,7 +127,7 @@ def make_program_of(*words: str) -> Any:
 def arrays(program: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the training rows as the net sees them, scaled: float32 [N, 28, 28, 1] and labels int32 [N]."""
     parts = program.parts
-    rows, scaling = parts.splits.train, parts.preprocess.inputs
+    rows, scaling = parts.splits.train, parts.preprocess.scaling
     inputs = (parts.arrays["inputs"][rows].astype(np.float32) - scaling.shift) / scaling.scale
     return np.ascontiguousarray(inputs, np.float32), parts.arrays["targets"][rows].astype(np.int32)
 

@@ -36,7 +36,7 @@ def first_losses(net: Net, program: Any, steps: int) -> np.ndarray:
 
     module = _built(net, program)
     optimizer, found = torch.optim.Adam(module.parameters(), RATE), []
-    scaling, data = program.parts.preprocess.inputs, program.parts.arrays
+    scaling, data = program.parts.preprocess.scaling, program.parts.arrays
     for rows in program.parts.pipeline.indices(0, steps):
         inputs = (data["inputs"][rows].astype(np.float32) - scaling.shift) / scaling.scale
         x, y = _tensors(inputs.astype(np.float32), data["targets"][rows])

@@ -55,7 +55,7 @@ def test_the_mean_of_schedule_free_draws():
     start = program.start()
     moved = replace(start, params=jax.tree.map(lambda x: x + 0.5, start.params))  # the iterate beside it stays
     params, rest = program.eval_params(moved)
-    key, scaling = jax.random.fold_in(jax.random.key(0), 0), program.parts.preprocess.inputs
+    key, scaling = jax.random.fold_in(jax.random.key(0), 0), program.parts.preprocess.scaling
     asked = (program.graphs.eval, program.precision)
     mean, last = (answers._draw(*asked, p, rest, key, 5) for p in (params, moved.params))
     found = sample(program, moved, 5)

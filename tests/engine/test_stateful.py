@@ -74,7 +74,7 @@ def test_running_means_are_of_weights_alone(state):
 
 def test_a_batch_in_microbatches_goes_on_as_the_whole(state, quick):
     rng, begin = np.random.default_rng(0), np.int32([0, 40, 80, 120])
-    graphs, given = trace_module(make_model)[1], Preprocess(None, beside=("at",)).model_inputs
+    graphs, given = trace_module(make_model)[1], Preprocess({}, beside=("at",)).model_inputs
     batches = [
         {
             "inputs": rng.integers(0, 3, (4, 4)).astype(np.int32),

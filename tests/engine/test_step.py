@@ -7,13 +7,13 @@ import optax
 import pytest
 
 from dltrain import losses
-from dltrain.data.preprocess import Affine, Preprocess
+from dltrain.data.preprocess import Affine, Chain, Preprocess
 from dltrain.engine.state import create, named_leaves, trace_module
 from dltrain.engine.step import Objective, make_step, weighted_sum
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 
-PLAIN = Preprocess(Affine(np.zeros(1, np.float32), np.ones(1, np.float32)))
+PLAIN = Preprocess({"inputs": Chain((Affine(np.zeros(1, np.float32), np.ones(1, np.float32)),))})
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ def test_standardising_equals_numpy_in_float64_on_the_training_rows_only(table):
     found = preprocess.scaled({"inputs": jnp.asarray(x), "targets": jnp.asarray(y)})
     assert found["inputs"].dtype == np.float32
     np.testing.assert_allclose(found["inputs"][:, :2], expected, rtol=2e-3, atol=2e-3)  # float32 inputs of 1e4 +- 7
-    np.testing.assert_allclose(preprocess.inputs.shift, train.mean(0), rtol=1e-7)
-    np.testing.assert_allclose(preprocess.inputs.scale[:2], train.std(0)[:2], rtol=1e-7)
+    np.testing.assert_allclose(preprocess.scaling.shift, train.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(preprocess.scaling.scale[:2], train.std(0)[:2], rtol=1e-7)
     targets = y[:30].astype(np.float64)
     np.testing.assert_allclose(found["targets"], (y - targets.mean(0)) / targets.std(0), rtol=1e-4, atol=1e-4)
 
@@ -47,7 +47,7 @@ def test_standardising_equals_numpy_in_float64_on_the_training_rows_only(table):
 def test_a_constant_column_is_only_shifted(table, scale):
     x, y = table
     preprocess = fit(x, y, spec=TABLE, scale=scale)
-    assert preprocess.inputs.scale[2] == 1
+    assert preprocess.scaling.scale[2] == 1
     found = scaled(preprocess, x + np.float32([0, 0, 0.5]), jnp.asarray(y))
     np.testing.assert_allclose(found[:, 2], 0.6 if scale is Scale.NONE else 0.5, rtol=1e-6)
 
@@ -58,20 +58,20 @@ def test_outputs_come_back_in_the_units_of_the_data(table, scale):
     preprocess = fit(x, y, spec=TABLE, scale=scale)
     targets = preprocess.scaled({"inputs": jnp.asarray(x), "targets": jnp.asarray(y)})["targets"]
     np.testing.assert_allclose(preprocess.outputs(targets), y, rtol=1e-5)
-    assert (preprocess.targets is None) == (scale is not Scale.STANDARD)
+    assert (preprocess.target_scaling is None) == (scale is not Scale.STANDARD)
 
 
 def test_classes_are_never_scaled(pictures):
     labels = np.arange(20, dtype=np.int32) % 2
     preprocess = fit(pictures, labels, spec=IMAGE, scale=Scale.STANDARD)
-    assert preprocess.targets is None
+    assert preprocess.target_scaling is None
     assert preprocess.scaled({"inputs": jnp.asarray(pictures), "targets": labels})["targets"] is labels
 
 
 def test_the_exact_moments_of_bytes_equal_those_of_floats(pictures):
     labels = np.zeros(20, np.int32)
-    small = fit(pictures, labels, spec=IMAGE, scale=Scale.STANDARD).inputs
-    large = fit(pictures.astype(np.float32), labels, spec=IMAGE, scale=Scale.STANDARD).inputs
+    small = fit(pictures, labels, spec=IMAGE, scale=Scale.STANDARD).scaling
+    large = fit(pictures.astype(np.float32), labels, spec=IMAGE, scale=Scale.STANDARD).scaling
     flat = pictures.reshape(-1, 2).astype(np.float64)
     for found in (small, large):
         assert found.shift.shape == (2,)  # one number a channel
@@ -93,7 +93,10 @@ def test_ranges_end_where_they_should(table, pictures, scale, low):
 
 
 def test_the_numbers_that_are_kept_with_the_run_are_those_that_are_used(table):
-    described = fit(*table, spec=TABLE, scale=Scale.STANDARD).describe()
-    assert sorted(described) == ["inputs", "targets"]
-    np.testing.assert_allclose(described["inputs"]["shift"], table[0].mean(0, dtype=np.float64), rtol=1e-6)
-    assert sorted(fit(*table, spec=TABLE, scale=Scale.UNIT).describe()) == ["inputs"]
+    saved = fit(*table, spec=TABLE, scale=Scale.STANDARD).to_json()
+    assert sorted(saved) == ["inputs", "targets"]
+    (step,) = saved["inputs"]["inputs"]
+    assert step["_target_"] == "dltrain.data.preprocess.scale.Affine"
+    np.testing.assert_allclose(step["fitted"]["shift"], table[0].mean(0, dtype=np.float64), rtol=1e-6)
+    assert len(saved["targets"]["targets"]) == 1
+    assert fit(*table, spec=TABLE, scale=Scale.UNIT).to_json()["targets"]["targets"] == []

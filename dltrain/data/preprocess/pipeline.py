@@ -1,0 +1,103 @@
+"""The fitted steps of all features: what is done to a batch before the model, and undone before the metrics."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dltrain.data.preprocess.scale import Affine
+from dltrain.data.preprocess.step import Chain, Locate
+from dltrain.types import Array, Batch
+
+
+@dataclass(frozen=True, eq=False)  # equal only to itself, so that compiled functions can be found by it
+class Preprocess:
+    """Fitted steps by the names of inputs and targets, and how outputs return to the units of the data.
+
+    Inputs never need targets. `reconstructs` says that the targets are the scaled inputs; `final` is applied to
+    outputs before metrics see them.
+    """
+
+    inputs: Mapping[str, Chain]
+    targets: Mapping[str, Chain] = field(default_factory=dict)
+    reconstructs: bool = False
+    final: Callable[[Array], Array] | None = None
+    beside: tuple[str, ...] = ()  # what the model is given beside its main inputs
+
+    def host(self, inputs: Any) -> Any:
+        """Apply the host halves to raw inputs, [N, ...] or a dict of them by name."""
+        return _each(self.inputs, inputs, Chain.host)
+
+    def scaled(self, batch: Batch) -> dict[str, Any]:
+        """Return the batch as augmentation and loss see it; a batch without targets has none afterwards either."""
+        scaled = {**batch, "inputs": _each(self.inputs, batch["inputs"], Chain.forward)}
+        if "targets" in batch:
+            scaled["targets"] = _each(self.targets, batch["targets"], Chain.forward)
+        if self.reconstructs:  # before augmentation: noise is to be taken away
+            scaled["targets"] = scaled["inputs"]
+        return scaled
+
+    def model_inputs(self, scaled: Batch) -> Any:
+        """Return what the model is given of a scaled batch: an array, or a dict of them."""
+        main = scaled["inputs"]
+        return {"main": main, **{name: scaled[name] for name in self.beside}} if self.beside else main
+
+    def outputs(self, outputs: Any) -> Any:
+        """Return the outputs in the units of the data."""
+        outputs = self.final(outputs) if self.final else outputs
+        return _each(self.targets, outputs, Chain.inverse)
+
+    def raw_inputs(self, x: Any) -> Any:
+        """Return inputs that a model made (samples, reconstructions) in the units of the data."""
+        return _each(self.inputs, x, Chain.inverse)
+
+    def judged(self, raw: Batch, scaled: Batch) -> Batch:
+        """Return the batch that metrics compare `outputs` with: targets in the units of the data, or mixed ones."""
+        return raw if self.scales_targets else {**raw, "targets": scaled["targets"]}
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether the loss sees other targets than the metrics."""
+        return any(self.targets.values())
+
+    @property
+    def scaling(self) -> Affine | None:
+        """The scaling of the one input that has any; None for tokens."""
+        return _last_affine(self.inputs)
+
+    @property
+    def target_scaling(self) -> Affine | None:
+        """The scaling of a regression's target, if there is any."""
+        return _last_affine(self.targets)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every fitted step, to be kept with the run."""
+        sides = {"inputs": self.inputs, "targets": self.targets}
+        return {side: {name: chain.to_json() for name, chain in chains.items()} for side, chains in sides.items()}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any], locate: Locate, **about: Any) -> "Preprocess":
+        """Rebuild the fitted steps; `about` holds the other arguments, which follow from the config.
+
+        Raises:
+            ConfigError: a step is of a class that may not be named.
+            KeyError, TypeError, ValueError: this is not what `to_json` returns.
+        """
+        sides = (
+            {name: Chain.from_json(chain, locate) for name, chain in saved[side].items()}
+            for side in ("inputs", "targets")
+        )
+        return cls(*sides, **about)
+
+
+def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any], Any]) -> Any:
+    """Apply each chain to the values of its name; of a single array to that."""
+    if isinstance(values, Mapping):
+        return {name: apply(chains[name], value) if name in chains else value for name, value in values.items()}
+    for chain in chains.values():
+        values = apply(chain, values)
+    return values
+
+
+def _last_affine(chains: Mapping[str, Chain]) -> Affine | None:
+    found = [chain.steps[-1] for chain in chains.values() if chain and isinstance(chain.steps[-1], Affine)]
+    return found[0] if len(found) == 1 else None
