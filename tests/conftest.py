@@ -93,6 +93,7 @@ def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts
         train = splits.train
         parts = {
             "spec": spec,
+            "raw_spec": spec,
             "source": InMemory(spec, arrays),
             "arrays": arrays,
             "splits": splits,

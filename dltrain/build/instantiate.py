@@ -33,6 +33,7 @@ PARTS = (
     "dltrain.initializers",
     "dltrain.data.sources",
     "dltrain.data.augment",
+    "dltrain.data.preprocess",
     "dltrain.callbacks",
 )
 """The modules of dltrain whose members a config may name: parts, never commands or file access."""

@@ -132,6 +132,12 @@ def _mesh(value: Any) -> dict[str, int]:
     return {name: whole(1).parse(count) for name, count in value.items()}
 
 
+def _step(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
+        raise ValueError
+    return dict(value)
+
+
 def _rule(value: Any) -> dict[str, Any]:
     factor = number(low=0).parse
     kinds = {"match": _text, "scale": factor, "decay": factor, "freeze": _flag}
@@ -174,4 +180,5 @@ PARAMETER_GROUPS = Kind(
     "{part of the model: {every: steps ≥ 1, learning_rate: x > 0, and other arguments of the optimizer}, ...}",
     _groups,
 )
+STEP = Kind("{_target_: dotted name of a class, and its options}", _step)
 PACKAGE = Kind("the dotted name of a Python package", _package)

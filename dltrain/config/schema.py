@@ -15,6 +15,7 @@ from dltrain.config.kinds import (
     PACKAGE,
     PARAMETER_GROUPS,
     RULE,
+    STEP,
     TEXT,
     TIME,
     Kind,
@@ -118,6 +119,10 @@ NODES = {
         "scale": Key(
             one_of("auto", "standard", "unit", "symmetric", "none"),
             "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows; auto: what the model needs",
+        ),
+        "preprocess": Key(
+            listing(STEP),
+            "fitted steps of the inputs before data.scale: [{_target_: dotted name of a class, its options}, ...]",
         ),
         "feed": Key(
             one_of("auto", "resident", "streamed"), "on the device, or read ahead by threads; auto: by its size"

@@ -1,12 +1,12 @@
 """The fitted steps of all features: what is done to a batch before the model, and undone before the metrics."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dltrain.data.preprocess.scale import Affine
-from dltrain.data.preprocess.step import Chain, Locate
-from dltrain.types import Array, Batch
+from dltrain.data.preprocess.step import Chain, Locate, described
+from dltrain.types import Array, Batch, Spec
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself, so that compiled functions can be found by it
@@ -82,11 +82,17 @@ class Preprocess:
             ConfigError: a step is of a class that may not be named.
             KeyError, TypeError, ValueError: this is not what `to_json` returns.
         """
-        sides = (
+        inputs, targets = (
             {name: Chain.from_json(chain, locate) for name, chain in saved[side].items()}
             for side in ("inputs", "targets")
         )
-        return cls(*sides, **about)
+        return cls(inputs, targets, **about)
+
+
+def model_spec(spec: Spec, preprocess: Preprocess) -> Spec:
+    """Return the spec of the examples as the model is given them; `spec` is that of the raw ones."""
+    (chain,) = preprocess.inputs.values()
+    return replace(spec, inputs=described(chain.steps, spec.inputs))
 
 
 def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any], Any]) -> Any:

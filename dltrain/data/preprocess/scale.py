@@ -49,12 +49,8 @@ class Affine:
     def from_json(cls, saved: Mapping[str, Any]) -> "Affine":
         """Rebuild the arrays, float32 [columns], bit for bit."""
         shift, scale = (np.asarray(saved[name], np.float32) for name in ("shift", "scale"))
-        if (
-            shift.ndim != 1
-            or shift.shape != scale.shape
-            or not np.isfinite([shift, scale]).all()
-            or not scale.all()
-        ):
+        fits = shift.ndim == 1 and shift.shape == scale.shape
+        if not fits or not np.isfinite([shift, scale]).all() or not scale.all():
             raise ValueError("shift and scale must be two lists of as many finite numbers, scale without a 0")
         return cls(shift, scale)
 

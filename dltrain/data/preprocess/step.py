@@ -119,9 +119,7 @@ def check_order(steps: Sequence[Any], where: str) -> None:
     """Raise ConfigError if a host half would come after a graph half: all host halves run first."""
     first = next((i for i, step in enumerate(steps) if has_graph(step)), len(steps))
     if late := next((i for i, step in enumerate(steps) if i > first and has_host(step)), None):
-        raise ConfigError(
-            f"{where}[{late}]: has a host half, so it must come before {where}[{first}], which runs later"
-        )
+        raise ConfigError(f"{where}[{late}]: host halves run before graph halves; put it before {where}[{first}]")
 
 
 def described(steps: Iterable[Any], spec: ArraySpec) -> ArraySpec:

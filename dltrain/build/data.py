@@ -1,0 +1,116 @@
+"""Config -> data: reads and checks the examples, splits them, fits the preprocessing, and orders the batches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dltrain.build.instantiate import build
+from dltrain.config import schema
+from dltrain.data.aligned import aligned
+from dltrain.data.order import Pipeline, in_order, in_runs, streams
+from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
+from dltrain.data.preprocess.pipeline import model_spec
+from dltrain.data.preprocess.prepared import Prepared
+from dltrain.data.preprocess.step import check_step, has_host
+from dltrain.data.scan import blocks, read_targets, read_whole, size_of
+from dltrain.data.split import NAMES, Splits, make_splits
+from dltrain.devices import memory
+from dltrain.errors import ConfigError
+from dltrain.types import Source, Spec, Task
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples that have been read and checked, how they are split, and the preprocessing fitted on them."""
+
+    spec: Spec  # of the raw examples
+    source: Source
+    arrays: dict[str, np.ndarray] | None  # the whole data set, unless it is streamed
+    splits: Splits
+    preprocess: Preprocess
+
+
+def read_data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> Data:
+    """Read the data; `needed` is what the model and the loss need `data.scale` to be, if anything."""
+    node, own = schema.parted("data", config["data"])
+    task = {"task": Task(own["task"])} if own.get("task") else {}
+    held = {name: own[name] for name in ("validation", "test")}
+    injected = {"stateful": is_stateful(config), "memory_left": memory.host_room().bytes}
+    source = build(node, path="data", trust=trust, **task, **held, **injected)
+    spec, of_model = source.spec, schema.parted("model", config["model"])[1]
+    scale, steps = _scale(own["scale"], needed), _make_steps(own["preprocess"], trust)
+    stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= memory.room_for_data())
+    arrays = read_whole(source) if stays else None
+    targets = read_targets(source) if arrays is None else arrays["targets"]
+    labels = targets if spec.has_labels else None
+    if own["fold"] >= (own["folds"] or 1):
+        numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
+        raise ConfigError(f"data.fold={own['fold']}: {numbered}")
+    cut = {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
+    splits = make_splits(labels, len(source), published=source.published, **held, **cut)
+    if limit := config["limit_batches"]:
+        most = limit * _batch_size(config, splits)
+        few = {n: _some(splits[n], most, own["split_seed"]) for n in ("validation", "test")}
+        splits = replace(splits, **few)
+    if labels is not None:
+        counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
+        spec = replace(spec, counts=counts)
+    spec = replace(spec, task=Task(of_model["task"])) if of_model["task"] else spec
+    preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
+    if any(has_host(step) for step in steps):
+        source = Prepared(source, preprocess, model_spec(spec, preprocess))
+        arrays = arrays and {**arrays, "inputs": aligned(preprocess.host(arrays["inputs"]))}
+    return Data(spec, source, arrays, splits, preprocess)
+
+
+def _make_steps(nodes: Sequence[Mapping[str, Any]], trust: tuple[str, ...]) -> list[Any]:
+    """Build the steps of `data.preprocess`; they are not fitted yet."""
+    steps = []
+    for i, node in enumerate(nodes):
+        path = f"data.preprocess[{i}]"
+        steps.append(build(node, path=path, trust=trust))
+        check_step(steps[-1], path)
+    return steps
+
+
+def is_stateful(config: Config) -> bool:
+    """Tell whether the model keeps its recurrent state from batch to batch, which decides the batch layout."""
+    return config["model"].get("stateful") is True
+
+
+def _batch_size(config: Config, splits: Splits) -> int:
+    return len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
+
+
+def make_order(
+    config: Config, source: Any, splits: Splits
+) -> tuple[Pipeline, Callable[[np.ndarray, int], np.ndarray]]:
+    """Return the order in which rows are trained on, and that in which they are evaluated."""
+    shuffle, rows, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
+    evaluated: Callable[[np.ndarray, int], np.ndarray] = in_order
+    if is_stateful(config):
+        if "at" not in source.spec.more:
+            raise ConfigError(
+                "model.stateful=true: the examples of this data do not continue one another; the windows of a text "
+                "do (data=characters); set model.stateful=false"
+            )
+        places = {"at": source.at, "length": source.spec.inputs.shape[0]}
+        rows, shuffle, evaluated = streams(rows, size, **places), False, partial(in_runs, **places)
+    limit, overfit = config["limit_batches"], config["overfit_batches"]
+    return Pipeline(rows, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated
+
+
+def _scale(wanted: str, needed: str | None) -> Scale:
+    if needed and wanted not in ("auto", needed):
+        raise ConfigError(f"data.scale={wanted}: this model and loss need data.scale={needed}")
+    return Scale(needed or "standard") if wanted == "auto" else Scale(wanted)
+
+
+def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Pick at most so many rows, from all over the split: files are often sorted by class."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])

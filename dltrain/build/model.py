@@ -1,0 +1,66 @@
+"""Config and spec -> what a trained model consists of besides its weights; nothing here needs the data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from flax import nnx
+
+from dltrain.build.instantiate import bind, build, is_function
+from dltrain.build.objective import with_output_activation
+from dltrain.config import schema
+from dltrain.data.preprocess import Preprocess
+from dltrain.data.preprocess.pipeline import model_spec
+from dltrain.engine.step import Objective
+from dltrain.metrics import Average
+from dltrain.types import Spec
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """The model, its preprocessing, and how it is judged."""
+
+    spec: Spec  # of the examples as the model is given them
+    preprocess: Preprocess
+    make_model: Callable[[nnx.Rngs], nnx.Module]
+    objective: Objective
+    metrics: dict[str, Any]
+    better: dict[str, str]  # metric -> "higher" or "lower"
+
+
+def make_model_parts(
+    config: Config, trust: tuple[str, ...], objective: Objective, spec: Spec, preprocess: Preprocess
+) -> ModelParts:
+    """Build what depends on the data only through its spec and the fitted preprocessing."""
+    spec = model_spec(spec, preprocess)
+    objective, preprocess = with_output_activation(objective, preprocess, config, spec)
+    model, _ = schema.parted("model", config["model"])
+    metrics, better = _metrics(config["metrics"], spec, trust)
+    return ModelParts(
+        spec=spec,
+        preprocess=preprocess,
+        make_model=partial(_make_model, model, trust, spec),
+        objective=objective,
+        metrics=metrics,
+        better=better,
+    )
+
+
+def _make_model(node: Mapping[str, Any], trust: tuple[str, ...], spec: Spec, rngs: nnx.Rngs) -> nnx.Module:
+    return build(node, path="model", trust=trust, spec=spec, rngs=rngs)
+
+
+def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    metrics, better = {}, {"loss": "lower"}
+    for name, full in nodes.items():
+        path, node = f"metrics.{name}", schema.parted("metrics", full)[0]
+        plain = is_function(node, path=path, trust=trust)
+        metrics[name] = (
+            Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)
+        )
+        if full.get("better"):
+            better[name] = full["better"]
+    return metrics, better
