@@ -23,6 +23,9 @@ from dltrain.types import Source, Spec, Task
 
 Config = Mapping[str, Any]
 
+Order = Callable[[np.ndarray, int], np.ndarray]
+"""(rows [N], batch size B) -> batches, int [n, B], in which these rows are evaluated."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -87,12 +90,10 @@ def _batch_size(config: Config, splits: Splits) -> int:
     return len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
 
 
-def make_order(
-    config: Config, source: Any, splits: Splits
-) -> tuple[Pipeline, Callable[[np.ndarray, int], np.ndarray]]:
+def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, Order]:
     """Return the order in which rows are trained on, and that in which they are evaluated."""
     shuffle, rows, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
-    evaluated: Callable[[np.ndarray, int], np.ndarray] = in_order
+    evaluated: Order = in_order
     if is_stateful(config):
         if "at" not in source.spec.more:
             raise ConfigError(

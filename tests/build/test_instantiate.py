@@ -35,13 +35,13 @@ PAYLOADS = {
     "dltrain.data.sources.idx.zlib.decompress": "zlib is the module zlib, which a config may not name",
     "dltrain.data.sources.embedded.zipfile.ZipFile": "which a config may not name",
     "dltrain.data.sources.embedded.np.load": "np is the module numpy",
-    "dltrain.engine.events.time.sleep": "time is the module time",
+    "dltrain.callbacks.signals.signal.raise_signal": "signal is the module signal",
     "dltrain.models.mlp.jax.numpy.load": "jax is the module jax",
     "flax.nnx.typing.importlib.import_module": None,
     # objects that live elsewhere
     "dltrain.data.sources.embedded.Path": "really lives in pathlib",
     "dltrain.data.sources.idx.Path": None,
-    "dltrain.engine.events.dataclass": "really lives in dataclasses",
+    "dltrain.callbacks.plateau.dataclass": "really lives in dataclasses",
     "dltrain.data.sources.embedded._load": "must be a dotted name",
     # no class or function
     "dltrain.models.mlp": "is no class or function",
