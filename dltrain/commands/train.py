@@ -9,6 +9,7 @@ from pathlib import Path
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.build.saved import saved_model
 from dltrain.config.call import Call, Composed
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
@@ -65,6 +66,7 @@ def _write_down(call: Call, composed: Composed, program: Program, folder: RunFol
     folder.write_config(composed.text, {"overrides": list(call.overrides), "choices": dict(composed.choices)})
     replace_json(folder.environment, {"seed": composed.config["seed"], **diagnose()})
     replace_json(folder.data, program.parts.described())
+    replace_json(folder.model, saved_model(program.parts, program.plan))
 
 
 def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:

@@ -33,6 +33,7 @@ class RunFolder:
         self.overrides = path / "overrides.yaml"
         self.environment = path / "environment.json"
         self.data = path / "data.json"
+        self.model = path / "model.json"
         self.metrics = path / "metrics.jsonl"
         self.results = path / "results.csv"
         self.summary = path / "summary.json"
@@ -94,7 +95,15 @@ class RunFolder:
         with writing(self.path):
             for path in (self.checkpoints, self.tensorboard, self.report, self.nonfinite):
                 shutil.rmtree(path, ignore_errors=True)
-            written = (self.overrides, self.environment, self.data, self.metrics, self.results, self.summary)
+            written = (
+                self.overrides,
+                self.environment,
+                self.data,
+                self.model,
+                self.metrics,
+                self.results,
+                self.summary,
+            )
             for path in (*written, self.log, self.config):
                 path.unlink(missing_ok=True)
 

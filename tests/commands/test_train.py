@@ -47,7 +47,15 @@ def iris(dltrain, tmp_path):
 
 def test_the_run_folder_holds_everything_about_the_run(digits_run):
     names = {p.name for p in digits_run.folder.iterdir()}
-    files = {"config.yaml", "overrides.yaml", "environment.json", "data.json", "metrics.jsonl", "results.csv"}
+    files = {
+        "config.yaml",
+        "overrides.yaml",
+        "environment.json",
+        "data.json",
+        "model.json",
+        "metrics.jsonl",
+        "results.csv",
+    }
     assert names - {"train.log"} == files | {"summary.json", "report", "checkpoints", "tensorboard", "lock"}
     pictures = sorted((digits_run.folder / "report").iterdir())
     assert [p.name for p in pictures] == ["confusion_matrix.png", "curves.png", "samples.png"]
@@ -91,7 +99,8 @@ def test_the_config_saved_is_the_config_used(digits_run):
     data = json.loads((digits_run.folder / "data.json").read_text())
     assert data["rows"] == {"train": 1294, "validation": 144, "test": 359}
     assert data["classes"] == [str(i) for i in range(10)]
-    assert len(data["scaling"]["inputs"]["shift"]) == 1
+    saved = json.loads((digits_run.folder / "model.json").read_text())
+    assert len(saved["preprocess"]["inputs"]["inputs"][0]["fitted"]["shift"]) == 1
 
 
 def test_the_environment_is_kept_with_all_that_doctor_prints(digits_run):
@@ -317,7 +326,9 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
     assert 0.3 < test["r2"] < 0.6 and 45 < test["rmse"] < 65 and 35 < test["mae"] < test["rmse"]
     targets = source.read(np.arange(len(source)))["targets"]
     assert test["mse"] / (1 - test["r2"]) == pytest.approx(targets.var(), rel=0.3)  # 1 - R² = MSE / variance
-    assert test["loss"] == pytest.approx(test["mse"] / data["scaling"]["targets"]["scale"][0] ** 2, rel=1e-4)
+    saved = json.loads((tmp_path / "run" / "model.json").read_text())
+    (scaling,) = saved["preprocess"]["targets"]["targets"]
+    assert test["loss"] == pytest.approx(test["mse"] / scaling["fitted"]["scale"][0] ** 2, rel=1e-4)
 
 
 def test_quiet_prints_the_result_only(dltrain, tmp_path):
