@@ -1,1 +1,1 @@
-"""Convolution, pooling and recurrence with lax's meaning, lowered better where a platform needs it."""
+"""Convolution, pooling, recurrence and embedding with the semantics of lax and flax, lowered faster on CPUs."""

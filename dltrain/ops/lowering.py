@@ -1,4 +1,4 @@
-"""Which form the operations of this package take in what is traced from now on."""
+"""A switch between the lowerings of this package and those of jax, for code traced from now on."""
 
 import contextlib
 from collections.abc import Generator
@@ -7,14 +7,14 @@ _stock = False
 
 
 def use(*, stock: bool) -> None:
-    """Take jax's own forms everywhere, or those that were measured to be faster on the platform."""
+    """Use the lowerings of jax everywhere (stock=True), or those of this package where they are faster."""
     global _stock
     _stock = stock
 
 
 @contextlib.contextmanager
 def stock() -> Generator[None]:
-    """Take jax's own forms for what is traced inside."""
+    """Use the lowerings of jax for code traced in this context."""
     before = _stock
     use(stock=True)
     try:
@@ -24,5 +24,5 @@ def stock() -> Generator[None]:
 
 
 def is_stock() -> bool:
-    """Tell whether jax's own forms are wanted."""
+    """Tell whether the lowerings of jax are used."""
     return _stock

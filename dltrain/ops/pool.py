@@ -1,4 +1,7 @@
-"""Pooling over windows with the meaning of `flax.nnx.max_pool` and `avg_pool`, with a cheap gradient on a CPU."""
+"""Pooling over windows with the semantics of `flax.nnx.max_pool` and `avg_pool`.
+
+Hand-written, since the gradient of lax's pooling (select-and-scatter) is slow on a CPU.
+"""
 
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -15,20 +18,20 @@ from dltrain.ops import lowering
 Array = jax.Array
 Padding = str | Sequence[tuple[int, int]]
 
-# A window of more taps than this is left to lax: the comparison is written out once a tap, and gains less by each.
-# Value and gradient beside lax's (28x28x32, batch 8, in a loop on 2 cores beside other work): maxima of 16 taps
-# 0.06, of 25 that overlap 0.2, of 49 0.6; means of 25 that overlap 0.8.
+# Windows with more taps use lax: the comparison is unrolled over taps, and each adds less. Time of value and
+# gradient relative to lax's (28x28x32, batch 8, in a loop on 2 busy cores): maxima of 16 taps 0.06, of 25 that
+# overlap 0.2, of 49 0.6; means of 25 that overlap 0.8.
 _MOST_TAPS = 16
 
 
 def max_pool(
     x: Array, window_shape: Sequence[int], strides: Sequence[int] | None = None, padding: Padding = "VALID"
 ) -> Array:
-    """Maximum of each window: x [B, *spatial, C] -> [B, *windows, C].
+    """Return the maximum of each window: x [B, *spatial, C] -> [B, *windows, C].
 
-    strides: 1 along every axis if None, as in flax. padding: "SAME", "VALID" or a pair for each axis; padding
-    never wins. The gradient goes to the first maximum of a window in row-major order, as in lax and PyTorch;
-    up to 4x4 it has reverse mode only (no `jax.jvp`).
+    strides: 1 along every axis if None, as in flax. padding: "SAME", "VALID" or a pair per axis; padding is never
+    the maximum. The gradient goes to the first maximum of a window in row-major order, as in lax and PyTorch; up to
+    4x4 it supports reverse mode only (no `jax.jvp`).
     """
     window, strides, pads = _geometry(x, window_shape, strides, padding)
     if lowering.is_stock() or prod(window) > _MOST_TAPS or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -43,10 +46,10 @@ def avg_pool(
     padding: Padding = "VALID",
     count_include_pad: bool = False,
 ) -> Array:
-    """Mean of each window: x [B, *spatial, C] -> [B, *windows, C].
+    """Return the mean of each window: x [B, *spatial, C] -> [B, *windows, C].
 
-    strides: 1 along every axis if None, as in flax. count_include_pad: whether padding counts as zeros in the
-    mean (flax: True) or not at all.
+    strides: 1 along every axis if None, as in flax. count_include_pad: count padding as zeros in the mean (the
+    default of flax), or leave it out.
     """
     window, strides, pads = _geometry(x, window_shape, strides, padding)
     stock = partial(_stock_sum, window=window, strides=strides, pads=pads)
@@ -55,7 +58,7 @@ def avg_pool(
     elif window == strides:
         sums = lax.platform_dependent(x, cpu=partial(_window_sum, window=window, pads=pads), default=stock)
     else:
-        # Value and gradient: 1.6 ms, by lax 11.4 (3x3 windows, stride 2, 28x28x32, batch 128, in a loop, 2 cores).
+        # Value and gradient: 1.6 ms, with lax 11.4 (3x3 windows, stride 2, 28x28x32, batch 128, loop, 2 cores).
         taps = partial(_taps, fill=0, window=window, strides=strides, pads=pads)
         sums = lax.platform_dependent(x, cpu=lambda x: reduce(jnp.add, taps(x)), default=stock)
     if count_include_pad or not any(low or high for low, high in pads):
@@ -70,7 +73,7 @@ def _geometry(
     strides = tuple(strides or (1,) * len(window))
     if not len(window) == len(strides) == x.ndim - 2:
         raise ValueError(
-            f"window {window} with strides {strides} does not fit {x.shape}, which needs {x.ndim - 2} of each"
+            f"window {window} and strides {strides} need {x.ndim - 2} entries each for inputs of shape {x.shape}"
         )
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:-1], window, strides, padding)
@@ -88,12 +91,14 @@ def _stock_sum(x: Array, *, window: tuple[int, ...], strides: tuple[int, ...], p
 
 def _reduce_window(x: Array, start, operation, window, strides, pads) -> Array:
     edge = ((0, 0),)
-    identity = np.array(start, x.dtype)  # a constant: only then lax finds its differentiable maximum and sum
+    identity = np.array(
+        start, x.dtype
+    )  # must be a constant for lax to recognise its differentiable maximum and sum
     return lax.reduce_window(x, identity, operation, (1, *window, 1), (1, *strides, 1), (*edge, *pads, *edge))
 
 
 def _windows(x: Array, fill: float, window: tuple[int, ...], pads: tuple) -> Array:
-    """Cut into windows that do not overlap: [B, H, W, C] -> [B, H/h, h, W/w, w, C]; a rest is cut off."""
+    """Split into windows that do not overlap: [B, H, W, C] -> [B, H/h, h, W/w, w, C]; a remainder is cut off."""
     counts = [(n + low + high) // k for n, (low, high), k in zip(x.shape[1:-1], pads, window, strict=True)]
     config = [
         (low, count * k - low - n, 0)
@@ -105,7 +110,7 @@ def _windows(x: Array, fill: float, window: tuple[int, ...], pads: tuple) -> Arr
 
 
 def _inside(window: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of `_windows` that run inside a window."""
+    """Return the axes of `_windows` inside a window."""
     return tuple(range(2, 2 * len(window) + 1, 2))
 
 
@@ -114,9 +119,11 @@ def _window_sum(x: Array, *, window: tuple[int, ...], pads: tuple) -> Array:
 
 
 def _taps(x: Array, *, fill: float, window: tuple[int, ...], strides: tuple[int, ...], pads: tuple) -> list[Array]:
-    """Return what each place of the window meets, [B, *windows, C] each, the places in row-major order."""
+    """Return the values at each position of the window, [B, *windows, C] each, in row-major order."""
     x = lax.pad(x, jnp.full((), fill, x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)])
-    starts = [max(n - k + 1, 0) for n, k in zip(x.shape[1:-1], window, strict=True)]  # where a window can begin
+    starts = [
+        max(n - k + 1, 0) for n, k in zip(x.shape[1:-1], window, strict=True)
+    ]  # number of possible window starts
     return [
         x[(slice(None), *(slice(t, t + room, s) for t, room, s in zip(tap, starts, strides, strict=True)))]
         for tap in product(*(range(k) for k in window))
@@ -125,9 +132,9 @@ def _taps(x: Array, *, fill: float, window: tuple[int, ...], strides: tuple[int,
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _max(x: Array, window: tuple[int, ...], strides: tuple[int, ...], pads: tuple) -> Array:
-    # A reduction, not a chain of `maximum`: XLA would fuse the chain into every reader, and the next convolution
-    # reads each value once a tap of its kernel. Where windows overlap, a chain behind a barrier: 0.9 ms where lax's
-    # reduction takes 2.3 (3x3 windows, stride 2, 28x28x32, batch 128, in a loop on 2 cores).
+    # A reduction, not a chain of `maximum`: XLA would fuse the chain into every consumer, and the next convolution
+    # reads each value once per tap of its kernel. Where windows overlap, a chain behind a barrier: 0.9 ms instead
+    # of 2.3 for lax's reduction (3x3 windows, stride 2, 28x28x32, batch 128, in a loop on 2 cores).
     def apart(x: Array) -> Array:
         return _windows(x, -jnp.inf, window, pads).max(_inside(window))
 
@@ -150,7 +157,7 @@ def _max_forward(
 
 
 def _max_backward(
-    window: tuple[int, ...], strides: tuple[int, ...], pads: tuple, kept: tuple[Array, Array], dy: Array
+    window: tuple[int, ...], strides: tuple[int, ...], pads: tuple, saved: tuple[Array, Array], dy: Array
 ) -> tuple[Array]:
     def stock(x: Array, y: Array, dy: Array) -> Array:
         del y
@@ -159,16 +166,16 @@ def _max_backward(
     cpu = partial(_to_first_maximum, window=window, pads=pads)
     if window != strides:
         cpu = partial(_sum_of_first_maxima, window=window, strides=strides, pads=pads)
-    return (lax.platform_dependent(*kept, dy, cpu=cpu, default=stock),)
+    return (lax.platform_dependent(*saved, dy, cpu=cpu, default=stock),)
 
 
 _max.defvjp(_max_forward, _max_backward)
 
 
 def _to_first_maximum(x: Array, y: Array, dy: Array, *, window: tuple[int, ...], pads: tuple) -> Array:
-    """Give each window's gradient to its first maximum, in one elementwise pass.
+    """Route each window's gradient to its first maximum, in one elementwise pass.
 
-    A LeNet step took 40 ms with this kind of gradient and 51 ms with lax's select-and-scatter.
+    A LeNet step takes 40 ms with this gradient and 51 ms with lax's select-and-scatter.
     """
     cut = _windows(x, -jnp.inf, window, pads)
     inside = [tuple(part for t in tap for part in (slice(None), t)) for tap in product(*(range(k) for k in window))]
@@ -176,8 +183,8 @@ def _to_first_maximum(x: Array, y: Array, dy: Array, *, window: tuple[int, ...],
     first = _first(taps, y)
 
     shape = [k if axis in _inside(window) else 1 for axis, k in enumerate(cut.shape)]
-    numbers = jnp.arange(len(taps), dtype=jnp.int32).reshape(shape)
-    wins = jnp.expand_dims(first, _inside(window)) == numbers
+    positions = jnp.arange(len(taps), dtype=jnp.int32).reshape(shape)
+    wins = jnp.expand_dims(first, _inside(window)) == positions
     spread = jnp.where(wins, jnp.expand_dims(dy, _inside(window)), jnp.zeros((), dy.dtype))
     sizes = [count * k for count, k in zip(y.shape[1:-1], window, strict=True)]
     spread = spread.reshape(x.shape[0], *sizes, x.shape[-1])
@@ -186,7 +193,7 @@ def _to_first_maximum(x: Array, y: Array, dy: Array, *, window: tuple[int, ...],
 
 
 def _first(taps: list[Array], y: Array) -> Array:
-    """Return the number of the first tap that is the maximum y: int32, shaped as y."""
+    """Return the index of the first tap equal to the maximum y: int32, with the shape of y."""
     first = jnp.full(y.shape, len(taps) - 1, jnp.int32)
     for number, tap in reversed(list(enumerate(taps[:-1]))):
         first = jnp.where(tap == y, jnp.int32(number), first)
@@ -196,11 +203,11 @@ def _first(taps: list[Array], y: Array) -> Array:
 def _sum_of_first_maxima(
     x: Array, y: Array, dy: Array, *, window: tuple[int, ...], strides: tuple[int, ...], pads: tuple
 ) -> Array:
-    """Give each window's gradient to its first maximum, and sum where windows overlap: elementwise, no scatter.
+    """Route each window's gradient to its first maximum, and sum where windows overlap: elementwise, no scatter.
 
-    The transpose of the taps adds the last tap first: the first window first, the order of lax. 2.1 ms, and 32 ms
-    by lax's select-and-scatter (3x3 windows, stride 2, 28x28x32, batch 128, in a loop on 2 cores). Where windows
-    do not overlap this is slower than `_to_first_maximum`: 8 % of a LeNet step.
+    The transpose of the taps adds the last tap first, that is, the first window first, as in lax. 2.1 ms, and 32 ms
+    with lax's select-and-scatter (3x3 windows, stride 2, 28x28x32, batch 128, in a loop on 2 cores). Where windows
+    do not overlap, this is slower than `_to_first_maximum`: 8 % of a LeNet step.
     """
     cut = partial(_taps, window=window, strides=strides, pads=pads)
     first = _first(cut(x, fill=-jnp.inf), y)

@@ -1,9 +1,10 @@
 """Recurrent layers over whole sequences: small loops on a CPU, elsewhere a scan over the formula.
 
-What the CPU's forms share: their gradients are written by hand; a loop holds one product; every gate of a step
-comes from one `tanh` (a sigmoid is tanh(z/2)/2 + 1/2, so the weights of sigmoid gates are halved beforehand); all
-local derivatives are computed for every step at once before the backward loop; the gradient of the recurrent weight
-is one product after it. In any form a step that `mask` leaves out keeps the state bit for bit.
+Hand-written, since flax's cells under a scan are slower on a CPU, and their rounding depends on the padded length.
+The CPU forms share this: gradients are hand-written; a loop contains one product; all gates of a step come from one
+`tanh` (a sigmoid is tanh(z/2)/2 + 1/2, so the weights of sigmoid gates are halved beforehand); local derivatives
+are computed for all steps at once before the backward loop; the gradient of the recurrent weight is one product
+after it. In any form a masked step keeps the state bit for bit.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def lstm(
 
     kernel [F, 4H], recurrent_kernel [H, 4H] and bias [4H] hold the gates in the order input, forget, cell
     candidate, output (i, f, g, o; the order of PyTorch). initial: the first (cell, hidden), zeros if None.
-    mask: bool [B, L]; where False the state does not change, and the hidden state of that step is the one before.
+    mask: bool [B, L]; where it is False, the state does not change and the step returns the previous hidden state.
 
     c = σ(f)·c + σ(i)·tanh(g), h = σ(o)·tanh(c) (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
     """
@@ -57,7 +58,7 @@ def gru(
     """Gated recurrent unit: x [B, L, F] -> hidden states [B, L, H] and the last one [B, H].
 
     kernel [F, 3H], recurrent_kernel [H, 3H] and bias [3H] hold the gates in the order reset, update, candidate
-    (r, z, n; the order of PyTorch); recurrent_bias [H] stands inside the reset gate. `initial` and `mask` as for
+    (r, z, n; the order of PyTorch); recurrent_bias [H] is multiplied by the reset gate. `initial` and `mask` as in
     `lstm`.
 
     n = tanh(Wx + b + r·(Uh + b')), h = (1 - z)·n + z·h (Cho et al. 2014, in the form of cuDNN and PyTorch).
@@ -68,12 +69,14 @@ def gru(
     return _by_platform(_cpu_gru, _stock_gru, x, kernel, recurrent_kernel, bias, recurrent_bias, hidden, mask)
 
 
-def _by_platform(cpu: Callable[..., Any], stock: Callable[..., Any], *given: Any) -> Any:
-    # The choice stands around both forms, not inside a gradient written by hand: each then keeps what it needs for
-    # its backward pass, and the other's part of that is zeros, which XLA drops. Value and gradient on a CPU beside
-    # the scan, in a loop beside other work (128 units, batch 128, 28 steps of 28; medians of 11 turns, twice): GRU
-    # 0.90 and 1.04, RNN 0.93 and 0.75.
-    return stock(*given) if lowering.is_stock() else lax.platform_dependent(*given, cpu=cpu, default=stock)
+def _by_platform(cpu: Callable[..., Any], stock: Callable[..., Any], *arguments: Any) -> Any:
+    # The choice encloses both forms instead of being inside a hand-written gradient: each form then saves what its
+    # backward pass needs, and zeros for the other, which XLA drops. Time of value and gradient on a CPU relative to
+    # the scan, in a loop on busy cores (128 units, batch 128, 28 steps of 28; medians of 11 runs, twice): GRU 0.90
+    # and 1.04, RNN 0.93 and 0.75.
+    if lowering.is_stock():
+        return stock(*arguments)
+    return lax.platform_dependent(*arguments, cpu=cpu, default=stock)
 
 
 def _check(x: Array, kernel: Array, recurrent: Array, bias: tuple[Array, int], mask: Array | None, *, gates: int):
@@ -92,10 +95,10 @@ def _scales(kinds: tuple[str, ...], size: int, dtype: jnp.dtype) -> Array:
 
 
 def _project(x: Array, kernel: Array, mask: Array | None) -> Array:
-    """Multiply all steps, at once unless some are masked, with the time in front: [B, L, F] -> [L, B, gates].
+    """Multiply all steps by the kernel, in one product unless some are masked: [B, L, F] -> [L, B, gates].
 
-    The bias is left to the loop, where adding it costs nothing: here it would be one more pass over the largest
-    array there is (13 % of a step of LSTM 128, batch 128, 28 steps of 28).
+    The bias is added in the loop, where it costs nothing: here it would be another pass over the largest array
+    (13 % of a step of LSTM 128, batch 128, 28 steps of 28).
     """
     if mask is not None:
         return _project_in_turn(x, kernel)
@@ -105,12 +108,12 @@ def _project(x: Array, kernel: Array, mask: Array | None) -> Array:
 
 @jax.custom_vjp
 def _project_in_turn(x: Array, kernel: Array) -> Array:
-    """Multiply step by step: a product of all steps rounds by how many there are, and padding would change bits."""
+    """Multiply step by step: a product of all steps rounds by their number, so that padding would change bits."""
     return lax.map(lambda step: step @ kernel, x.swapaxes(0, 1))
 
 
-def _in_turn_backward(kept: tuple[Array, Array], dz: Array) -> tuple[Array, Array]:
-    x, kernel = kept
+def _in_turn_backward(saved: tuple[Array, Array], dz: Array) -> tuple[Array, Array]:
+    x, kernel = saved
     return (dz @ kernel.T).swapaxes(0, 1), _outer(x.swapaxes(0, 1), dz)
 
 
@@ -140,9 +143,9 @@ def _lstm(x: Array, kernel: Array, weight: Array, bias: Array, cell: Array, hidd
 def _lstm_forward(
     x: Array, kernel: Array, weight: Array, bias: Array, cell: Array, hidden: Array, mask: Array | None
 ):
-    # A step's hidden state, input and a 1 for the bias stand in one row, so that a step is one product and nothing
-    # is projected before the loop: 15.3 ms a training step instead of 16.9 (LSTM 128, batch 128, 28 steps of 28, 2
-    # cores). The rows also serve the weight gradients, which are then one product too.
+    # The hidden state and input of a step, and a 1 for the bias, are one row, so that a step is one product and
+    # nothing is projected before the loop: 15.3 instead of 16.9 ms per training step (LSTM 128, batch 128, 28 steps
+    # of 28, 2 cores). With these rows the weight gradients are one product, too.
     length, batch, _ = x.shape
     size = hidden.shape[-1]
     stacked = jnp.concatenate([weight, kernel, bias[None]])
@@ -167,8 +170,8 @@ def _lstm_forward(
     return (states, (last, rows[length, :, :size])), (rows, gates, cells, kernel, weight, cell, mask)
 
 
-def _lstm_backward(kept, cotangents):
-    rows, gates, cells, kernel, weight, cell, mask = kept
+def _lstm_backward(saved, cotangents):
+    rows, gates, cells, kernel, weight, cell, mask = saved
     dstates, (dcell, dhidden) = cotangents
     i, f, g, o = jnp.split(gates, 4, -1)
     squashed = jnp.tanh(cells)
@@ -186,12 +189,12 @@ def _lstm_backward(kept, cotangents):
     if mask is not None:
         local, through = jnp.where(mask, local, 0), jnp.where(mask, through, 0)
         forget = jnp.where(mask, forget, 1)
-    transposed = weight.T  # once, here: a product with a transposed weight in the loop took 2.5 times as long
+    transposed = weight.T  # once, here: transposing inside the loop takes 2.5 times as long
     length = len(cells)
 
     def step(n, state):
         t = length - 1 - n
-        dz, dcell, dhidden = state  # `dz` takes the place of `local`, step by step: no second array of that size
+        dz, dcell, dhidden = state  # `dz` replaces `local` step by step: no second array of that size
         dhidden = dhidden + _at(dstates, t)
         dcell = dcell + dhidden * _at(through, t)
         new = jnp.concatenate([dcell, dcell, dcell, dhidden], -1) * _at(dz, t)
@@ -213,13 +216,13 @@ def _at(array: Array, t: Array) -> Array:
 
 
 def _put(array: Array, t: Array, value: Array) -> Array:
-    """Replace the first columns of row t."""
+    """Overwrite the first columns of row t."""
     return lax.dynamic_update_slice(array, value[None], (t, *[0] * value.ndim))
 
 
 def _outer(left: Array, right: Array) -> Array:
-    """Sum the outer products over steps and rows: [L, B, M], [L, B, N] -> [M, N]."""
-    # Transposed first, as an array of its own: 3.3 ms with that copy and 6.7 without (M 157, N 512, 3584 rows).
+    """Sum the outer products over steps and examples: [L, B, M], [L, B, N] -> [M, N]."""
+    # Transposed into a separate array first: 3.3 ms with that copy and 6.7 without (M 157, N 512, 3584 rows).
     left = lax.optimization_barrier(left.reshape(-1, left.shape[-1]).T)
     return left @ right.reshape(-1, right.shape[-1])
 
@@ -256,8 +259,8 @@ def _gru_forward(z: Array, weight: Array, bias: Array, inner_bias: Array, hidden
     return (states, last), (gates, inner, n, states, weight, hidden, mask)
 
 
-def _gru_backward(kept, cotangents):
-    gates, inner, n, states, weight, hidden, mask = kept
+def _gru_backward(saved, cotangents):
+    gates, inner, n, states, weight, hidden, mask = saved
     dstates, dhidden = cotangents
     r, u = jnp.split(gates, 2, -1)
     reset, update = 0.5 * r + 0.5, 0.5 * u + 0.5
@@ -288,7 +291,7 @@ _gru.defvjp(_gru_forward, _gru_backward)
 
 
 def _stock_lstm(x, kernel, recurrent, bias, cell, hidden, mask):
-    """Scan over the formula as it is written, and let jax differentiate it."""
+    """Scan over the formula as written, differentiated by jax."""
 
     def step(state, inputs):
         x, keep = inputs
@@ -304,7 +307,7 @@ def _stock_lstm(x, kernel, recurrent, bias, cell, hidden, mask):
 
 
 def _stock_gru(x, kernel, recurrent, bias, inner_bias, hidden, mask):
-    """Scan over the formula as it is written, and let jax differentiate it."""
+    """Scan over the formula as written, differentiated by jax."""
     size = hidden.shape[-1]
 
     def step(hidden, inputs):
@@ -321,7 +324,7 @@ def _stock_gru(x, kernel, recurrent, bias, inner_bias, hidden, mask):
 
 
 class Squash(StrEnum):
-    """What a plain recurrent layer applies to its sum."""
+    """The activation of a plain recurrent layer."""
 
     TANH = "tanh"
     RELU = "relu"
@@ -337,9 +340,9 @@ def rnn(
     initial: Array | None = None,
     mask: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Plain recurrence: x [B, L, F] -> hidden states [B, L, H] and the last one [B, H].
+    """Simple (Elman) recurrence: x [B, L, F] -> hidden states [B, L, H] and the last one [B, H].
 
-    kernel [F, H], recurrent_kernel [H, H] and bias [H]; `initial` and `mask` as for `lstm`.
+    kernel [F, H], recurrent_kernel [H, H] and bias [H]; `initial` and `mask` as in `lstm`.
 
     h = f(Wx + Uh + b), f tanh or max(0, ·) (Elman 1990; Le et al., arXiv:1504.00941).
     """
@@ -374,8 +377,8 @@ def _rnn_forward(activation: Squash, z: Array, weight: Array, bias: Array, hidde
     return (states, last), (states, weight, hidden, mask)
 
 
-def _rnn_backward(activation: Squash, kept, cotangents):
-    states, weight, hidden, mask = kept
+def _rnn_backward(activation: Squash, saved, cotangents):
+    states, weight, hidden, mask = saved
     dstates, dhidden = cotangents
     local = 1 - states**2 if activation is Squash.TANH else (states > 0).astype(states.dtype)
     if mask is not None:

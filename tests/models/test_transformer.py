@@ -80,7 +80,7 @@ def test_attention_is_the_formula_in_float64(x64):
     expected = np.einsum("bhml,bhld->bhmd", weights / weights.sum(-1, keepdims=True), values)
     found = attention(*map(jnp.asarray, (queries, keys, values)), mask=jnp.asarray(mask))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"queries .* are needed, found"):
+    with pytest.raises(ValueError, match=r"needs queries .*, found"):
         attention(jnp.ones((1, 2, 3, 4)), jnp.ones((1, 2, 3, 5)), jnp.ones((1, 2, 3, 5)))
 
 

@@ -1,4 +1,4 @@
-"""What the tests of operations share: cases drawn once and compiled together."""
+"""Fixtures of the tests of operations: random cases, compiled together."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest magnitude
 
 @pytest.fixture
 def strict_dtypes():
-    """No silent promotion in these operations."""
+    """Forbid implicit type promotion in these operations."""
     with jax.numpy_dtype_promotion("strict"):
         yield
 
 
 @pytest.fixture(scope="session")
 def quick(quick: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the emitters of fused loops, too, where XLA can: the sweeps compile in a third of the time."""
+    """Disable the emitters of fused loops, too, where XLA allows it: the sweeps compile in a third of the time."""
     options = {**quick, "xla_cpu_use_fusion_emitters": False}
     try:
         jax.jit(jnp.negative, compiler_options=options)(1.0)

@@ -1,4 +1,4 @@
-"""The convolution means what lax means, in values and gradients, and is lowered as the platform needs."""
+"""Values and gradients of the convolution equal those of lax, and the lowering depends on the platform."""
 
 import re
 
@@ -26,7 +26,7 @@ def arrays(*shapes, dtype="float32", seed=0):
 
 
 def values_and_gradients(cases, data, quick):
-    """Return (y, dx, dkernel) of ours and of lax for each case, from one program, which compiles in less time.
+    """Return (y, dx, dkernel) of dltrain and of lax for each case, from one program, which compiles faster.
 
     Lax computes in float64 from the same numbers: in float32 XLA (of jax 0.10.2, on a CPU) is wrong about the
     gradient by a kernel of 1 where the padding is negative (see below).
@@ -84,20 +84,20 @@ def cases(draw):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_values_and_gradients_are_those_of_lax(dtype, drawn, agree, quick):
+def test_values_and_gradients_equal_lax(dtype, drawn, agree, quick):
     check_cases(drawn(cases(), 30 if dtype == "float64" else 10), dtype, agree, quick)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_values_and_gradients_are_those_of_lax_in_hundreds_of_shapes(dtype, drawn, agree, quick):
+def test_values_and_gradients_equal_lax_in_hundreds_of_shapes(dtype, drawn, agree, quick):
     found = drawn(cases(), 400)
     for first in range(0, len(found), 30):
         check_cases(found[first : first + 30], dtype, agree, quick)
 
 
-def test_chosen_cases_agree_with_lax(agree, quick):
+def test_selected_cases_equal_lax(agree, quick):
     check_cases(
         [
             ((4, 14, 14, 1), (5, 5, 1, 6), (1, 1), "VALID", None, 1),
@@ -115,7 +115,7 @@ def test_chosen_cases_agree_with_lax(agree, quick):
     )
 
 
-def test_a_kernel_of_1_with_negative_padding():
+def test_kernel_of_size_1_with_negative_padding():
     """In float32 XLA's own gradient by the kernel is wrong here (jax 0.10.2, CPU)."""
     x, dy = (np.asarray(array) for array in arrays((1, 8, 3), (1, 8, 1)))
     kernel = jnp.zeros((1, 3, 1), jnp.float32)
@@ -128,7 +128,7 @@ def test_a_kernel_of_1_with_negative_padding():
     np.testing.assert_allclose(dkernel[0], np.einsum("bsc,bsk->ck", padded, dy), rtol=1e-5)
 
 
-def test_an_nnx_layer_takes_it_and_gives_the_same_result():
+def test_nnx_layer_gives_the_same_result():
     (x,) = arrays((2, 10, 3))
     kwargs = dict(strides=2, kernel_dilation=2, padding="SAME")
     ours = nnx.Conv(3, 5, (3,), **kwargs, conv_general_dilated=conv_general_dilated, rngs=nnx.Rngs(0))
@@ -145,7 +145,7 @@ def test_an_nnx_layer_takes_it_and_gives_the_same_result():
         ((8, 6, 2, 2), dict()),
     ],
 )
-def test_what_the_patches_do_not_cover_is_left_to_lax(kernel_shape, options):
+def test_unsupported_options_use_lax(kernel_shape, options):
     x, kernel = arrays((2, 6, 6, 4), kernel_shape)
     options = dict(window_strides=(1, 1), padding="SAME") | options
     ours = jax.make_jaxpr(lambda x, k: conv_general_dilated(x, k, **options))(x, kernel)
@@ -161,7 +161,7 @@ def loss(x, kernel):
 
 @pytest.mark.parametrize(("channels", "depth"), [(3, 3), (3, 1), (8, 8)])
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_other_platforms_get_the_stock_convolution(platform, channels, depth):
+def test_other_platforms_use_the_stock_convolution(platform, channels, depth):
     x, kernel = arrays((2, 6, 6, channels), (3, 3, depth, 9))
     traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
@@ -185,7 +185,7 @@ def test_an_unused_input_gradient_costs_nothing():
 
 
 @pytest.mark.parametrize(("argnums", "count"), [(1, 2 * 16), ((0, 1), 3 * 16)])
-def test_wide_3x3_kernels_take_tiles(argnums, count, quick):
+def test_wide_3x3_kernels_use_tiles(argnums, count, quick):
     traced = jax.jit(jax.grad(loss, argnums=argnums)).lower(*arrays((4, 7, 8, 8), (3, 3, 8, 9)))
     assert products(traced.compile(compiler_options=quick).as_text()) == count
 
@@ -200,7 +200,7 @@ def test_wide_3x3_kernels_take_tiles(argnums, count, quick):
         (((4, 8, 8, 8), (2, 3, 8, 8)), "float32"),
     ],
 )
-def test_other_kernels_take_patches(shapes, dtype):
+def test_other_kernels_use_patches(shapes, dtype):
     text = jax.jit(loss).lower(*arrays(*shapes, dtype=dtype)).compile().as_text()
     assert products(text) == 1
 
@@ -214,7 +214,7 @@ def test_patches_are_built_once_for_forward_and_backward():
     "shapes",
     [((6, 16, 16, 4), (3, 3, 4, 2)), ((6, 16, 16, 6), (3, 3, 3, 4)), ((6, 16, 16, 16), (3, 3, 16, 16))],
 )
-def test_large_patches_are_built_in_pieces_and_not_kept(shapes, monkeypatch):
+def test_large_patches_are_built_in_parts_and_not_kept(shapes, monkeypatch):
     x, kernel = arrays(*shapes)
     patches = x.size * 9 * 4
     whole = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(x, kernel).compile()
@@ -229,7 +229,7 @@ def test_large_patches_are_built_in_pieces_and_not_kept(shapes, monkeypatch):
 
 
 @pytest.mark.parametrize("channels", [2, _LEAST_CHANNELS])
-def test_the_gradient_can_be_differentiated_again(channels, quick):
+def test_second_derivative_equals_lax(channels, quick):
     x, kernel = arrays((2, 5, 5, channels), (3, 3, channels, channels))
 
     def penalty(convolution):

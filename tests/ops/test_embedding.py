@@ -1,4 +1,4 @@
-"""Rows of a table, and the gradient of looking them up."""
+"""Embedding lookup and its gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ TABLE = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("stock", [False, True])
-def test_rows_are_looked_up_and_gradients_are_added_up_by_token(stock):
+def test_tokens_are_looked_up_and_gradients_summed_by_token(stock):
     weights = np.random.default_rng(1).normal(size=(2, 3, 3)).astype(np.float32)
     lowering.use(stock=stock)
     try:
@@ -26,5 +26,5 @@ def test_rows_are_looked_up_and_gradients_are_added_up_by_token(stock):
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_token_that_is_not_in_the_table_is_nan():
+def test_token_outside_the_table_is_nan():
     assert np.isnan(embedding.embed(jnp.array([4]), jnp.asarray(TABLE))).all()

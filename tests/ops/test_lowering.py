@@ -1,4 +1,4 @@
-"""`runtime.ops=stock` takes jax's own forms, which compute the same."""
+"""`runtime.ops=stock` uses the lowerings of jax, which compute the same."""
 
 import re
 
@@ -75,7 +75,7 @@ WORK = ("dot_general", "while", "tanh", "exponential", "multiply", "reduce", "ga
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "embed"])
-def test_other_platforms_get_the_stock_form(name, stock):
+def test_other_platforms_use_the_stock_form(name, stock):
     def work(platforms):
         """Count the operations of value and gradient for each platform; traced anew."""
 
@@ -95,7 +95,7 @@ def test_other_platforms_get_the_stock_form(name, stock):
     assert cpu != expected[2]
 
 
-def test_the_key_switches_them(stock):
+def test_key_switches_the_forms(stock):
     options = {"platform": "cpu", "threads": None, "deterministic": False, "cache": False}
     before = jax.config.jax_platforms
     for ops, found in (("auto", False), ("stock", True)):
@@ -104,7 +104,7 @@ def test_the_key_switches_them(stock):
     jax.config.update("jax_platforms", before)
 
 
-def test_the_precision_of_products_is_what_the_key_says():
+def test_key_sets_the_precision_of_products():
     options = {"platform": "cpu", "threads": None, "deterministic": False, "cache": False}
     x = normal(2, 2)
     try:

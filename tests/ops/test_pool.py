@@ -1,4 +1,4 @@
-"""Pooling means what flax and lax mean, ties and edges included."""
+"""Pooling equals that of flax and lax, including ties and edges."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
 def values_and_gradients(cases, data, quick):
-    """Return (y, dx) of our pools and of flax's for each case, from one program, which compiles in less time."""
+    """Return (y, dx) of the pools of dltrain and of flax for each case, from one program, which compiles faster."""
 
     def run(pool, x, *args):
         y, pull = jax.vjp(lambda x: pool(x, *args), x)
@@ -81,14 +81,14 @@ def test_pools_agree_with_flax_in_hundreds_of_shapes(dtype, drawn, agree, quick)
         check_cases(found[first : first + 30], dtype, agree, quick)
 
 
-def test_a_tie_gives_the_gradient_to_the_first_maximum_in_row_major_order():
+def test_gradient_of_a_tie_goes_to_the_first_maximum_in_row_major_order():
     window = jnp.array([[[0.0, 7.0], [7.0, 7.0]], [[3.0, 3.0], [3.0, 3.0]]])[..., None]
     gradient = jax.jit(jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum()))(window)
     np.testing.assert_array_equal(gradient[..., 0], [[[0, 1], [0, 0]], [[1, 0], [0, 0]]])
 
 
 @pytest.mark.parametrize("strides", [(3, 2), (2, 1), (1, 3)], ids=["apart", "overlapping", "with gaps"])
-def test_ties_fall_as_in_torch(strides):
+def test_ties_equal_torch(strides):
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(1).integers(0, 2, (2, 9, 6, 3)).astype("float32")
     theirs = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
@@ -97,39 +97,39 @@ def test_ties_fall_as_in_torch(strides):
     np.testing.assert_array_equal(ours, theirs.grad.numpy().transpose(0, 2, 3, 1))
 
 
-def test_padding_never_wins_over_negative_numbers():
+def test_padding_is_never_the_maximum():
     x = -jnp.ones((1, 3, 3, 1))
     np.testing.assert_array_equal(max_pool(x, (2, 2), (2, 2), "SAME"), -jnp.ones((1, 2, 2, 1)))
 
 
-def test_padding_takes_no_gradient_where_windows_overlap():
+def test_padding_gets_no_gradient_where_windows_overlap():
     gradient = jax.jit(jax.grad(lambda x: max_pool(x, (3, 3), (2, 2), "SAME").sum()))(jnp.zeros((1, 5, 5, 1)))
     assert gradient.sum() == 9  # one for each window; at an edge the first place that meets it is padding
 
 
-def test_a_nan_is_not_lost():
+def test_nan_is_kept():
     x = jnp.zeros((1, 4, 4, 1)).at[0, 3, 2, 0].set(jnp.nan)
     assert np.isnan(max_pool(x, (2, 2), (2, 2))).tolist() == [[[[False], [False]], [[False], [True]]]]
 
 
-def test_integers_are_pooled_too():
+def test_integers_are_pooled():
     x = jnp.arange(16, dtype=jnp.uint8).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(max_pool(x, (2, 2), (2, 2)).ravel(), [5, 7, 13, 15])
 
 
-def test_a_window_of_the_wrong_rank_is_refused():
-    with pytest.raises(ValueError, match="needs 2 of each"):
+def test_window_of_the_wrong_rank_is_an_error():
+    with pytest.raises(ValueError, match="need 2 entries each"):
         max_pool(jnp.zeros((1, 4, 4, 1)), (2,))
 
 
-def test_a_nan_is_not_lost_where_windows_overlap():
+def test_nan_is_kept_where_windows_overlap():
     x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2, 0].set(jnp.nan)
     expected = [[False, True, True], [False, True, True], [False, False, False]]
     assert np.isnan(max_pool(x, (2, 2)))[0, :, :, 0].tolist() == expected
 
 
 @pytest.mark.parametrize("pool", [max_pool, avg_pool])
-def test_a_window_larger_than_its_input_meets_nothing(pool):
+def test_window_larger_than_its_input_gives_empty_output(pool):
     x = jnp.ones((1, 3, 8, 2))
     assert pool(x, (5, 2), (2, 1)).shape == (1, 0, 7, 2)
     assert not np.any(jax.jit(jax.grad(lambda x: pool(x, (5, 2), (2, 1)).sum()))(x))
@@ -137,7 +137,7 @@ def test_a_window_larger_than_its_input_meets_nothing(pool):
 
 @pytest.mark.parametrize("strides", [(2, 2), (1, 1)], ids=["apart", "overlapping"])
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_other_platforms_get_the_stock_pooling(platform, strides):
+def test_other_platforms_use_the_stock_pooling(platform, strides):
     x = jnp.zeros((1, 4, 4, 1))
     traced = jax.jit(jax.grad(lambda x: max_pool(x, (2, 2), strides).sum() ** 2)).trace(x)
     text = traced.lower(lowering_platforms=(platform,)).as_text()

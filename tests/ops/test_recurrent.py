@@ -1,4 +1,4 @@
-"""The recurrent layers equal a plain loop and PyTorch's layers; their gradients, complex steps of the loop."""
+"""Recurrent layers equal a plain loop and the layers of PyTorch; gradients equal complex-step derivatives."""
 
 from functools import partial
 
@@ -101,13 +101,13 @@ CHOSEN = [(name, (B, L, F, H), steps) for name in LAYERS for steps in (mask(), N
 
 
 @pytest.mark.parametrize(("dtype", "chosen", "count"), [("float64", [], 30), ("float32", CHOSEN, 4)])
-def test_values_and_gradients_equal_those_of_the_plain_loop(dtype, chosen, count, drawn, agree, quick):
+def test_values_and_gradients_equal_a_plain_loop(dtype, chosen, count, drawn, agree, quick):
     check_cases([*chosen, *drawn(cases(), count)], dtype, agree, quick)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_values_and_gradients_equal_those_of_the_plain_loop_in_hundreds_of_shapes(dtype, drawn, agree, quick):
+def test_values_and_gradients_equal_a_plain_loop_in_hundreds_of_shapes(dtype, drawn, agree, quick):
     found = [*CHOSEN, *drawn(cases(), 200)]
     for first in range(0, len(found), 20):
         check_cases(found[first : first + 20], dtype, agree, quick)
@@ -168,7 +168,7 @@ def scalar(layer, inputs, initial, **options):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_masked_steps_keep_the_state_to_the_bit(name):
+def test_masked_steps_keep_the_state_bit_for_bit(name):
     inputs, steps = weights(name), mask()
     states, last = jax.jit(LAYERS[name][0])(*inputs, initial=first_states(name), mask=steps)
     for row, t in zip(*np.nonzero(~steps[:, 1:]), strict=True):
@@ -178,7 +178,7 @@ def test_masked_steps_keep_the_state_to_the_bit(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_what_stands_in_masked_steps_changes_nothing(name, quick):
+def test_inputs_of_masked_steps_change_nothing(name, quick):
     inputs, steps = weights(name), mask()
     run = jax.jit(jax.value_and_grad(partial(scalar, LAYERS[name][0], mask=steps)), compiler_options=quick)
     other = [np.where(steps[:, :, None], inputs[0], 1e3).astype("float32"), *inputs[1:]]
@@ -189,7 +189,7 @@ def test_what_stands_in_masked_steps_changes_nothing(name, quick):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_torch_gives_the_same_values_and_gradients(name):
+def test_values_and_gradients_equal_torch(name):
     torch = pytest.importorskip("torch")
     x, kernel, recurrent, bias, *rest = weights(name)
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[name](F, H, batch_first=True)
@@ -212,7 +212,7 @@ def test_torch_gives_the_same_values_and_gradients(name):
     assert_close(gradients, expected, 1e-5)
 
 
-def test_wrong_shapes_are_named():
+def test_wrong_shapes_are_an_error():
     x, kernel, recurrent, bias = weights("lstm")
     with pytest.raises(ValueError, match=r"expected|found"):
         lstm(x, kernel[:, :-1], recurrent, bias)

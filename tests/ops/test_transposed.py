@@ -1,4 +1,4 @@
-"""The transposed convolution is the gradient of a convolution by its input, and so are its gradients."""
+"""The transposed convolution equals the gradient of a convolution with respect to its input."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from dltrain.ops.transposed import conv_transpose
 
 
 def by_definition(x, kernel, stride):
-    """Differentiate lax's convolution, with the channels' roles exchanged."""
+    """Differentiate the convolution of lax, with input and output channels exchanged."""
     pad = (kernel.shape[0] - stride) // 2
     shape = (x.shape[0], stride * x.shape[1], stride * x.shape[2], kernel.shape[3])
 
@@ -27,7 +27,7 @@ def by_definition(x, kernel, stride):
 
 
 @pytest.mark.parametrize(("size", "stride"), [(2, 2), (4, 2), (3, 1), (9, 3)])
-def test_values_and_gradients_are_those_of_the_definition(size, stride, x64):
+def test_values_and_gradients_equal_the_definition(size, stride, x64):
     rng = np.random.default_rng(0)
     x, kernel = jnp.asarray(rng.normal(size=(2, 3, 4, 5))), jnp.asarray(rng.normal(size=(size, size, 5, 3)))
     expected, back = jax.vjp(lambda x, k: by_definition(x, k, stride), x, kernel)
@@ -37,6 +37,6 @@ def test_values_and_gradients_are_those_of_the_definition(size, stride, x64):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max())
 
 
-def test_a_kernel_that_does_not_divide_by_the_stride_is_refused():
-    with pytest.raises(ValueError, match="kernel=3: cannot be transposed with stride 2; try kernel=4"):
+def test_kernel_that_is_not_a_multiple_of_the_stride_is_an_error():
+    with pytest.raises(ValueError, match=r"kernel=3 must be a multiple of stride=2 .*; try kernel=4"):
         conv_transpose(jnp.zeros((1, 2, 2, 1)), jnp.zeros((3, 3, 1, 1)), 2)

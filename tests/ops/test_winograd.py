@@ -1,4 +1,4 @@
-"""The tiles of Winograd give what sums over windows give, exactly where numbers are small integers."""
+"""Winograd tiles equal sums over windows, exactly for small integers."""
 
 import jax
 import numpy as np
@@ -9,19 +9,19 @@ from dltrain.ops import winograd
 
 @pytest.fixture(params=[(6, 4), (5, 3)])
 def problem(request):
-    """x, kernel and dy of whole numbers: halves of their sums have no rounding in float32."""
+    """Draw x, kernel and dy as integers: halves of their sums are exact in float32."""
     rng = np.random.default_rng(0)
     shapes = ((2, 8, 6, 3), (3, 3, 3, 4), (2, *request.param, 4))
     return [rng.integers(-9, 10, shape).astype("float32") for shape in shapes]
 
 
 def places(x, dy):
-    """Take each place of the kernel with the inputs that meet it, of the outputs' size."""
+    """Yield each position of the kernel with the inputs that it multiplies, with the size of the output."""
     rows, columns = dy.shape[1:3]
     return {(i, j): x[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)}
 
 
-def test_the_value(problem):
+def test_value_equals_the_definition(problem):
     x, kernel, dy = problem
     expected = sum(cut @ kernel[place] for place, cut in places(x, dy).items())
     found = jax.jit(winograd.convolve)(x, kernel)
@@ -29,7 +29,7 @@ def test_the_value(problem):
     np.testing.assert_array_equal(found[:, : dy.shape[1], : dy.shape[2]], expected)
 
 
-def test_the_gradient_by_the_input(problem):
+def test_input_gradient_equals_the_definition(problem):
     x, kernel, dy = problem
     expected = np.zeros_like(x)
     for place, cut in places(expected, dy).items():
@@ -37,7 +37,7 @@ def test_the_gradient_by_the_input(problem):
     np.testing.assert_array_equal(jax.jit(winograd.input_gradient)(dy, kernel), expected)
 
 
-def test_the_gradient_by_the_kernel(problem):
+def test_kernel_gradient_equals_the_definition(problem):
     x, kernel, dy = problem
     found = jax.jit(winograd.kernel_gradient)(x, dy)
     assert found.shape == kernel.shape
