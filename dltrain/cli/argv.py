@@ -5,26 +5,37 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dltrain.config.folders import Tree
 from dltrain.config.hints import close, nearest
 from dltrain.config.schema import ENGINE
 from dltrain.errors import ConfigError
 
-FLAGS = ("--help", "--version", "--config-dir", "--cfg", "--multirun", "--shell-completion")
-SHORT = {"-h": "--help", "-m": "--multirun", "-sc": "--shell-completion", "-c": "--cfg"}
-VALUED = {"--config-dir": "a folder", "--cfg": "job", "--shell-completion": "install=bash"}
-HYDRA_FLAGS = {
-    "--config-name": "choose a recipe with experiment=NAME",
-    "--config-path": "add a folder of YAML with --config-dir DIR",
-    "--experimental-rerun": "continue a run with dltrain resume RUN",
-    "--run": "dltrain runs by default",
-    "--hydra-help": "see dltrain --help",
-    "--info": "print the composed config with --cfg job",
-    "--package": "print the composed config with --cfg job",
-    "--resolve": "print the composed config with --cfg job",
+FLAGS = (
+    *("--help", "--version", "--config-dir", "--cfg", "--package", "--resolve", "--info", "--run", "--multirun"),
+    "--shell-completion",
+)
+SHORT = {
+    **{"-h": "--help", "-m": "--multirun", "-sc": "--shell-completion", "-c": "--cfg", "-cd": "--config-dir"},
+    **{"-p": "--package", "-i": "--info", "-r": "--run", "-cn": "--config-name", "-cp": "--config-path"},
 }
-OVERRIDE = re.compile(r"~|\+{0,2}[\w./@:-]*=", re.ASCII)
+VALUED = {
+    "--config-dir": "a folder",
+    "--cfg": "job",
+    "--package": "a key of the config, such as model",
+    "--shell-completion": "install=bash",
+}
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+HYDRA_FLAGS = {
+    "--config-name": "a config of yours is an experiment: -cd DIR experiment=NAME reads DIR/experiment/NAME.yaml",
+    "--config-path": "add a folder of YAML with -cd DIR",
+    "--experimental-rerun": "continue a run with dltrain resume RUN",
+    "--hydra-help": "see dltrain --help, and dltrain --info=plugins",
+}
+"""Hydra's options that dltrain lacks, and what does the same."""
+
+OVERRIDE = re.compile(r"~[\w./@:-]|\+{0,2}[\w./@:-]*=", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -56,14 +67,16 @@ def take_apart(argv: list[str], known: Mapping[str, str]) -> CommandLine:
             continue
         typed, equals, value = word.partition("=")
         name = SHORT.get(typed, typed)
-        if name not in FLAGS or (equals and name not in VALUED):
+        if name not in FLAGS or (equals and name not in (*VALUED, "--info")):
             raise ConfigError(_no_flag(word, typed, value))
         if name in VALUED and not equals:
             value = next(waiting, "")
+        if name == "--info":
+            value = _info(value if equals else waiting, rest)
         if name in VALUED and not value:
             raise ConfigError(f"{typed}: needs {VALUED[name]}: {typed} {VALUED[name]}")
         flags[name] = value
-    command = next((w for w in rest if "=" not in w), None)
+    command = next((w for w in rest if "=" not in w and not w.startswith("~")), None)
     named = command in known
     if named:
         rest.remove(str(command))
@@ -89,9 +102,22 @@ def _is_override(word: str, command: str) -> bool:
     return command == "train" or not Path(word).exists()
 
 
+def _info(value: Any, rest: list[str]) -> str:
+    """Return what is asked of --info: behind `=`, or the next word if it is one of the choices."""
+    if not isinstance(value, str):
+        following = next(value, None)
+        if following not in INFO:
+            rest += [following] if following is not None else []
+            return "all"
+        value = following
+    if value not in INFO:
+        raise ConfigError(f"--info={value}: must be one of {', '.join(INFO)}")
+    return value
+
+
 def _no_flag(word: str, typed: str, value: str) -> str:
-    if typed in HYDRA_FLAGS:
-        return f"{typed}: dltrain has no such option; {HYDRA_FLAGS[typed]}"
+    if (name := SHORT.get(typed, typed)) in HYDRA_FLAGS:
+        return f"{typed}: dltrain has no such option; {HYDRA_FLAGS[name]}"
     key = typed.lstrip("-").replace("-", "_")
     if key in ENGINE or "." in key or value:
         return f"{word}: no such option; keys are written without dashes: {key}={value or '...'}"

@@ -17,8 +17,13 @@ from dltrain.cli.argv import CommandLine, commands, no_command, take_apart
 from dltrain.cli.completion import complete
 from dltrain.cli.sweep import sweep
 from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sweep
+from dltrain.composition.show import show
 from dltrain.config.folders import Tree, read_tree, roots
+from dltrain.config.request import Request
 from dltrain.errors import THIRD_PARTY, ConfigError
+
+OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,20 +72,38 @@ def _run(argv: list[str], asking: list[str]) -> int:
         raise ConfigError(no_command(line.words[0], known, tree))
     if line.words and line.command == "train":
         raise ConfigError(f"{line.words[0]}: dltrain train takes group=choice and key=value only")
-    if line.command != "train" and (flag := next((f for f in ("--multirun", "--cfg") if f in line.flags), None)):
+    if line.command != "train" and (flag := next((f for f in OF_TRAINING if f in line.flags), None)):
         raise ConfigError(f"{flag}: goes with training only")
-    if "--multirun" in line.flags:
+    if line.command == "train":
+        return _train(line, folders, tree, asking)
+    return _command(line.command).run(make_call(_request(line, folders, tree), line.words, asking))
+
+
+def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: list[str]) -> int:
+    showing = [flag for flag in ("--cfg", "--info") if flag in line.flags]
+    if len(showing) + ("--multirun" in line.flags) > 1:
+        raise ConfigError("--multirun, --cfg, --info: give one of them")
+    if orphan := next((f for f in ("--package", "--resolve") if f in line.flags and showing != ["--cfg"]), None):
+        raise ConfigError(f"{orphan}: goes with --cfg")
+    if "--multirun" in line.flags or (not showing and wants_sweep(line.overrides, tree)):
         return sweep(line.overrides, folders, tree)
-    if line.flags.get("--cfg", "job") != "job":
-        raise ConfigError(f"--cfg {line.flags['--cfg']}: must be --cfg job")
-    request = make_request(line.command, line.overrides, folders, tree)
-    if "--cfg" in line.flags:
-        print(make_call(replace(request, imports=False), texts=asking).compose().text, end="")
+    request = _request(line, folders, tree)
+    if showing:
+        composed = make_call(replace(request, imports=False), texts=asking).compose()
+        print(show(request, composed, line.flags), end="")
         return 0
     call = make_call(request, line.words, asking)
-    if line.command == "train":
-        call.compose()  # what needs no jax is checked before the command imports it, which takes a second
-    return _command(line.command).run(call)
+    composed = call.compose()  # what needs no jax is checked before the command imports it, which takes a second
+    if request.hydra or recipe_settings(composed.choices.get("experiment"), tree):
+        named = apply_to_run(request, composed)
+        if named and composed.config["output_dir"]:
+            raise ConfigError("output_dir, hydra.run.dir: both name the run folder; give one")
+        call = replace(call, folder=named)
+    return _command("train").run(call)
+
+
+def _request(line: CommandLine, folders: tuple[Path, ...], tree: Tree) -> Request:
+    return make_request(line.command, line.overrides, folders, tree)
 
 
 def _help(line: CommandLine, known: Mapping[str, str], tree: Tree, folders: tuple[Path, ...]) -> str:

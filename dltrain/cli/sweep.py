@@ -1,87 +1,147 @@
-"""A sweep from the command line: its checks, its folder, one job of it, and the table that closes it."""
+"""A sweep from the command line: its checks, its folder, and the table that closes it."""
 
 import contextlib
+import functools
 import importlib
-import re
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from dltrain.cli.faults import as_error, report, was_interrupted
+from dltrain.cli.job import JOBS, run_job
+from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
-from dltrain.composition.launch import Job, SweepStopped, check_hydra, launch
-from dltrain.composition.overrides import read
+from dltrain.composition.launch import SweepStopped, launch
+from dltrain.composition.overrides import NEEDS_SAMPLER, read
+from dltrain.composition.settings import (
+    Settings,
+    compose_whole,
+    hydra_words,
+    logging_words,
+    read_hydra,
+    read_settings,
+    recipe_settings,
+    trusted,
+)
 from dltrain.config.compose import check_sweep
-from dltrain.config.folders import Tree, read_tree
-from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated
-from dltrain.runs.files import hide
+from dltrain.config.folders import Tree
+from dltrain.config.hydra_node import is_hydra
+from dltrain.config.request import Override
+from dltrain.errors import ConfigError
 
-LAUNCHING = re.compile(r"hydra(/launcher=|/sweeper=|\.launcher\.|\.sweeper\.)")
+Found = dict[str, tuple[Override, list[Override] | None]]
+"""Key -> the override, and its values if there are several."""
 
 
 def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     """Run every combination; the exit code is that of the first job that failed."""
-    launching = [w for w in words if LAUNCHING.match(w)]
-    if code := next((w for w in launching if re.search(r"_target_|\.params\b.*\bhydra\b", w)), None):
-        raise ConfigError(f"{code}: a launcher or sweeper is chosen by name: hydra/launcher=joblib")
-    found = {o.key: (o, values) for o, values in (read(w, tree) for w in words if w not in launching)}
-    if wrong := next((o for o, _ in found.values() if o.key.split(".")[0].split("/")[0] == "hydra"), None):
-        raise ConfigError(f"{wrong.word}: only hydra/launcher, hydra/sweeper and their parameters may be set")
+    own = [w for w in words if not is_hydra(w.lstrip("+~").partition("=")[0])]
+    typed = read_hydra([w for w in words if w not in own], tree, trusted(own, tree))
+    found: Found = {o.key: (o, values) for o, values in (read(w, tree) for w in own)}
     place = found.pop("output_dir")[0].value if "output_dir" in found else None
+    config = _check(found, folders, tree)
+    fixed = [o for o, values in found.values() if values is None]
     first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
-    check_sweep([v for _, values in found.values() for v in values or []], tree)
-    make_call(make_request("train", [o.word for o in first], folders, tree)).compose()
-    check_hydra([*launching, *(o.word for o in first if o.key in tree)], folders)
-    folder = claim(place, overwrite=any(o.key == "overwrite" and o.value is True for o in first))
-    passed = [f"{o.key}={o.text}" if o.key in tree else f"++{o.key}={o.text}" for o, _ in found.values()]
+    groups = [o.word for o in first if o.key in tree]
+    whole = compose_whole(
+        [*groups, *(o.for_hydra for o in fixed if o.key not in tree), *hydra_words(typed)], folders
+    )
+    settings = read_settings(whole)
+    if params := _params(settings, found, tree):
+        config = _check({**params, **found}, folders, tree)
+    _check_intervals({**params, **found}, settings)
+    recipe = next((recipe_settings(o.value, tree) for o in fixed if o.key == "experiment"), {})
+    passed = _passed(found, config, settings, tree)
+    passed += [*hydra_words(typed), *logging_words(settings), *_directions(config, settings, typed, recipe)]
+    if place is not None and settings.sweep_dir:
+        raise ConfigError(
+            f"output_dir={place} hydra.sweep.dir={settings.sweep_dir}: both name the folder; give one"
+        )
+    overwrite = any(o.key == "overwrite" and o.value is True for o in first)
+    folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
+    return _run(passed, folder, folders, config["sweep"]["objectives"])
+
+
+def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], objectives: Sequence[str]) -> int:
     code = 0
     try:
-        launch([*launching, *passed], folder, folders, train=run_job)
-    except DltrainError as error:
-        if not hasattr(error, "job"):  # nothing was started
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            raise
-        code = error.code  # of the first job that failed, reported when it did
+        launch(words, folder, folders, train=functools.partial(run_job, tuple(objectives)))
     except SweepStopped as stopped:
         code = stopped.code
     except KeyboardInterrupt:  # between two jobs
         code = 130
-    importlib.import_module("dltrain.report.sweep").summarise(folder)
-    return code
+    except Exception:
+        if not any(job["code"] for job in _jobs(folder)):  # else the sweeper ends with an error of its own
+            if not _jobs(folder):
+                shutil.rmtree(folder / JOBS, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
+    jobs = _jobs(folder)
+    shutil.rmtree(folder / JOBS, ignore_errors=True)
+    importlib.import_module("dltrain.report.sweep").summarise(folder, [Path(job["folder"]) for job in jobs])
+    return code or next((job["code"] for job in jobs if job["code"]), 0)
 
 
-def run_job(job: Job) -> None:
-    """Train one combination of a sweep; a failure is reported and kept, then raised."""
-    texts = list(job.words)
-    print(f"\njob {job.number}: {' '.join(job.words)}", flush=True)
-    try:
-        call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)), texts=texts)
-        train = importlib.import_module("dltrain.commands.train")
-        code = train.run(replace(call, folder=job.folder, job=job.number))
-        failed = DltrainError(f"training ended with code {code}") if code else None
-        if failed is not None:
-            failed.code = code
-    except (Interrupted, Terminated) as error:
-        raise SweepStopped(report(error, texts=texts)) from error
-    except (KeyboardInterrupt, Exception) as error:
-        if was_interrupted(error):
-            raise SweepStopped(130) from None
-        failed = as_error(error)
-    if failed is not None:
-        failed.job = job.number  # ty: ignore[missing-attribute]
-        _keep_failure(job.folder, hide(str(failed), texts))
-        report(failed, f"job {job.number}: ", texts)
-        raise failed
+def _jobs(folder: Path) -> list[dict[str, Any]]:
+    """Read what the jobs noted, in their order."""
+    paths = sorted((folder / JOBS).glob("*.json"), key=lambda path: int(path.stem))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def _keep_failure(folder: Path, message: str) -> None:
-    """Keep why a job never became a run, for the sweep's table: it may have been tried in another process."""
-    run = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
-    if folder.is_dir() and not run.config.exists():
-        with contextlib.suppress(OSError):
-            run.failure.write_text(f"{(message.splitlines() or [''])[0]}\n", encoding="utf-8")
+def _check(found: Found, folders: tuple[Path, ...], tree: Tree) -> dict[str, Any]:
+    """Check every value alone and the first combination as a whole; return its config."""
+    check_sweep([v for _, values in found.values() for v in values or []], tree)
+    first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
+    return make_call(make_request("train", [o.typed for o in first], folders, tree)).compose().config
+
+
+def _params(settings: Settings, found: Found, tree: Tree) -> Found:
+    """Read the parameters of the sweeper's own node: those of a committed sweep. What is typed goes first."""
+    params = settings.sweeper.get("params") or {}
+    read_words = (read(f"{key}={value}", tree) for key, value in params.items())
+    return {o.key: (o, values) for o, values in read_words if o.key not in found}
+
+
+def _check_intervals(found: Found, settings: Settings) -> None:
+    interval = next((o for o, values in found.values() if values == []), None)
+    if interval and settings.chosen["hydra/sweeper"] == "basic":
+        raise ConfigError(f"{interval.word}: a range to sample from; {NEEDS_SAMPLER}")
+
+
+def _passed(found: Found, config: Mapping[str, Any], settings: Settings, tree: Tree) -> list[str]:
+    """Write the overrides for Hydra's sweeper. A sweeper that samples names its parameters after the keys."""
+    words = []
+    for o, _ in found.values():
+        node: Any = config
+        for part in o.key.split("."):
+            node = node.get(part, ...) if isinstance(node, Mapping) else ...
+        plain = o.key in tree or (settings.chosen["hydra/sweeper"] != "basic" and node is not ...)
+        words.append(f"{o.key}={o.text}" if plain and not o.removes else o.for_hydra)
+    return words
+
+
+def _directions(
+    config: Mapping[str, Any], settings: Settings, typed: Sequence[Override], recipe: Mapping[str, Any]
+) -> list[str]:
+    """Let the sweeper look for what is better, unless the user says what to look for."""
+    name, sweeper = settings.chosen["hydra/sweeper"], settings.sweeper
+    if name == "basic":
+        return []
+    if any(o.key == "hydra.sweeper.direction" for o in typed) or "direction" in recipe.get("sweeper", {}):
+        objective.check_count(sweeper.get("direction"), config["sweep"]["objectives"])
+        return []
+    found = objective.directions(config)
+    if "direction" not in sweeper:
+        print(
+            f"dltrain: hydra/sweeper={name}: tell it to {' and '.join(found)}; dltrain tells only optuna",
+            file=sys.stderr,
+        )
+        return []
+    return [f"++hydra.sweeper.direction={found[0] if len(found) == 1 else '[' + ','.join(found) + ']'}"]
 
 
 def claim(place: str | None, *, overwrite: bool) -> Path:
@@ -91,7 +151,7 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
             raise ConfigError(f"output_dir={place}: is not empty; choose another, or overwrite=true")
         folder.mkdir(parents=True, exist_ok=True)
-        for job in [p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()]:
+        for job in _earlier_jobs(folder):
             _clear(job)
         return folder
     now = datetime.now()
@@ -103,6 +163,15 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
             folder.mkdir()
             return folder
     raise ConfigError(f"{day}: too many sweeps started in one second")
+
+
+def _earlier_jobs(folder: Path) -> list[Path]:
+    """Find the job folders of an earlier sweep: numbered, or with a run or a failure in them."""
+    run = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
+    found = {p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()}
+    for name in (run.overrides.name, run.failure.name):
+        found |= {p.parent for p in folder.rglob(name) if p.parent != folder}
+    return sorted(found)
 
 
 def _clear(job: Path) -> None:

@@ -41,6 +41,7 @@ MAY_CHANGE = (
     "quiet",
     "profile",
     "on_nonfinite",
+    "sweep",
     "metrics",
     "callbacks",
     "data.feed",

@@ -9,11 +9,14 @@ from typing import Any
 
 from dltrain.composition.loader import make_loader
 from dltrain.composition.overrides import quote, read_single
+from dltrain.composition.settings import read_hydra, trusted
 from dltrain.config import compose as composing
 from dltrain.config.call import Call, Composed
 from dltrain.config.folders import Tree, read_tree, read_yaml, roots
+from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Request
 from dltrain.config.schema import COMMANDS
+from dltrain.errors import ConfigError
 
 
 def compose_words(*words: str, config_dir: str | None = None) -> Composed:
@@ -30,7 +33,11 @@ def amend_words(saved: Mapping[str, Any], *words: str) -> Composed:
 
 def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> Request:
     """Read key=value words; of a key that is set twice the last one counts."""
-    read = {o.key: o for o in (read_single(_literal(command, word), tree) for word in words)}
+    own = [word for word in words if not is_hydra(word.lstrip("+~").partition("=")[0])]
+    settings = read_hydra([word for word in words if word not in own], tree, trusted(own, tree))
+    if settings and command != "train":
+        raise ConfigError(f"{settings[0].word}: goes with training only")
+    read = {o.key: o for o in (read_single(_literal(command, word), tree) for word in own)}
     if "trust" in read and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a user's package is often in the folder where dltrain is started
     options = COMMANDS.get(command, {})
@@ -42,6 +49,7 @@ def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], 
         load=make_loader(folders),
         targets=_targets,
         options=options,
+        hydra=settings,
         defaults=read_yaml(folders[0] / f"{command}.yaml") if options else {},
     )
 

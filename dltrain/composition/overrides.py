@@ -8,27 +8,31 @@ from dltrain.config.folders import Tree
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError
 
+NEEDS_SAMPLER = (
+    "only a sweeper that samples takes it, with -m: hydra/sweeper=optuna (pip install hydra-optuna-sweeper); "
+    "without one list values: 1e-3,1e-2"
+)
+
 
 def read_single(word: str, tree: Tree) -> Override:
     """Read an override that holds one value, or raise ConfigError."""
     o, sweep = read(word, tree)
+    if sweep == []:
+        raise ConfigError(f"{o.word}: a range to sample from; {NEEDS_SAMPLER}")
     if sweep is not None:
         text = o.text if not re.match(r"\w+\(", o.text) else "a,b"
         raise ConfigError(f"{o.word}: several values; -m makes a run for each, {o.key}=[{text}] is a list of them")
-    if o.key.split(".")[0].split("/")[0] == "hydra":
-        raise ConfigError(f"{o.word}: hydra is set up by dltrain; hydra.launcher and hydra.sweeper go with -m")
     return o
 
 
 def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
-    """Read an override; where it holds several values, return those of the sweep too."""
+    """Read an override; where it holds several values, return those of the sweep too (none for an interval)."""
     from hydra.core.override_parser.types import Glob, ValueType
 
-    key, _, text = word.lstrip("+").partition("=")
     if word.startswith("~"):
-        raise ConfigError(f"{word}: keys are not removed; set another value, such as {key[1:]}=null")
-    if "@" in key or ":" in key or not key:
-        raise ConfigError(f"{word}: must be group=choice or key=value")
+        return _read_removal(word, tree), None
+    key, _, text = word.lstrip("+").partition("=")
+    key = _key(word, key, text)
     parsed, text = _parse(word, key, text)
     plain = f"{key}={text}"
     if parsed.value_type == ValueType.GLOB_CHOICE_SWEEP:
@@ -42,6 +46,30 @@ def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
         values = [read(f"{key}={v}", tree)[0] for v in parsed.sweep_string_iterator()] if discrete else []
         return Override(plain, key, None, text), values
     return Override(plain, key, parsed.value(), text), None
+
+
+def _key(word: str, key: str, text: str) -> str:
+    """Return the key of a word; of group@package only a group's own package is there."""
+    group, at, package = key.partition("@")
+    if at and package in (group, "_group_"):
+        return group
+    if at:
+        raise ConfigError(f"{word}: each part has one place in dltrain's config, that of its group: {group}={text}")
+    if ":" in key or not key:
+        raise ConfigError(f"{word}: must be group=choice or key=value")
+    return key
+
+
+def _read_removal(word: str, tree: Tree) -> Override:
+    """Read ~group or ~key, with or without the value that is removed."""
+    key = word[1:].partition("=")[0]
+    if key in ("augment", "callbacks"):
+        return Override(word, key, "none", "none")
+    if key == "experiment":
+        return Override(word, key, None, "null")
+    if key in tree:
+        raise ConfigError(f"{word}: a run needs one; choose another: {key}={next(iter(tree[key]))}")
+    return Override(word, key, None, "null", removes=True)
 
 
 def _parse(word: str, key: str, text: str) -> tuple[Any, str]:

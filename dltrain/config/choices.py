@@ -6,6 +6,7 @@ from typing import Any
 
 from dltrain.config.folders import Tree, no_choice, read_yaml
 from dltrain.config.hints import nearest
+from dltrain.config.hydra_node import is_plugin
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import MULTIPLE
 from dltrain.errors import ConfigError
@@ -38,6 +39,8 @@ def chosen_by_file(path: Path, tree: Tree) -> dict[str, list[str]]:
         raise ConfigError(f"{path}: defaults: must be a list, such as: - override /model: cnn")
     for entry in entries:
         for word, value in entry.items() if isinstance(entry, Mapping) else ():
+            if is_plugin(word, value):
+                continue
             group = str(word).removeprefix("override ").removeprefix("optional ").strip().lstrip("/")
             if group not in tree:
                 raise ConfigError(

@@ -33,7 +33,7 @@ def compose(request: Request) -> Composed:
     """Compose train.yaml with the overrides, and check the result."""
     check_overrides(request)
     chosen = choices(request)
-    values = [f"++{o.key}={o.text}" for o in request.values()]
+    values = [o.for_hydra for o in request.values()]
     raw, chosen, automatic = load_training(request, chosen, request.groups(), values)
     return _finish(request, raw, chosen, automatic)
 
@@ -85,10 +85,23 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
         for o in request.values():
             group, _, inside = o.key.partition(".")
             whole = o.key in ENGINE or inside in node_keys(group)  # {data: 4} takes the place of {data: 2, fsdp: 2}
-            OmegaConf.update(raw, o.key, o.value, merge=not whole, force_add=True)
+            if o.removes:
+                _remove(raw, o.key)
+            else:
+                OmegaConf.update(raw, o.key, o.value, merge=not whole, force_add=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"config.yaml of the run: {str(error).splitlines()[0]}") from error
     return _finish(request, raw, chosen, automatic)
+
+
+def _remove(raw: Any, key: str) -> None:
+    from omegaconf import OmegaConf
+
+    parent, _, last = key.rpartition(".")
+    node = OmegaConf.select(raw, parent)
+    if node is None or last not in node:
+        raise ConfigError(f"~{key}: the run's config has no {key}")
+    del node[last]
 
 
 def check_overrides(request: Request) -> None:
@@ -103,12 +116,29 @@ def check_overrides(request: Request) -> None:
             first in tops and o.key != first and o.key not in ENGINE
         ):
             lost.append(o.key)
+        elif o.removes and (fault := _kept_key(o.key)):
+            mistakes.append(fault)
         elif o.key == "trust":
             mistakes += check_keys({"trust": o.value}, {"trust": ENGINE["trust"]}, {})
         elif first == "experiment":
             mistakes.append(f"{o.key}: set the key itself: {o.key.partition('.')[2]}={o.text}")
     known = _known(request) if lost else {}
     _complain([*mistakes, *(unknown(key, known) for key in lost)])
+
+
+def _kept_key(key: str) -> str:
+    """Say why a key cannot be removed, nothing if it can: dltrain's own always have a value."""
+    group, _, inside = key.partition(".")
+    name = inside.partition(".")[2] if group in MULTIPLE else inside
+    if (
+        key in ENGINE
+        or group not in GROUPS
+        or not inside
+        or name in node_keys(group)
+        or inside in keys_beside(group)
+    ):
+        return f"~{key}: dltrain reads this key; set another value, such as {key}=null"
+    return ""
 
 
 def check_sweep(alternatives: Sequence[Override], tree: Tree) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.config.hints import REFUSED, nearest
+from dltrain.config.hydra_node import file_fault, is_plugin
 from dltrain.config.schema import GROUPS
 from dltrain.errors import ConfigError
 
@@ -93,7 +94,7 @@ def yaml_fault(path: Path | str, error: Exception) -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check every YAML file before Hydra reads it; `hydra` is refused there, since it could name code to run."""
+    """Check every YAML file before Hydra reads it: what `hydra` holds could name code to run."""
     count, ours = 0, packaged()
     for path in _walk(folder):
         name = path.relative_to(folder)
@@ -105,23 +106,28 @@ def _check_folder(folder: Path) -> None:
                 f"--config-dir {folder}: holds more than {MAX_FILES} YAML files; name the folder of yours"
             )
         node = read_yaml(path)
-        if "hydra" in node or re.search(r"\bhydra\b", str(name.parent)):
-            raise ConfigError(f"{path}: hydra: may only be set on the command line, with -m")
+        recipe = name.parts[0] == "experiment"
+        if ("hydra" in node and not recipe) or re.search(r"\bhydra\b", str(name.parent)):
+            raise ConfigError(f"{path}: hydra: may only be set in an experiment, or on the command line")
+        if "hydra" in node and (fault := file_fault(node["hydra"])):
+            raise ConfigError(f"{path}: {fault}")
         for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()):  # where Hydra sees line ends
             if (match := re.match(r"#+\s*@package\s+(\S+)", line)) and match[1] not in ("_global_", "_group_"):
                 raise ConfigError(f"{path}: # @package {match[1]}: must be _global_ or _group_")
-        _check_defaults(path, node.get("defaults") or [])
+        _check_defaults(path, node.get("defaults") or [], recipe=recipe)
 
 
-def _check_defaults(path: Path, entries: Any) -> None:
-    """Refuse what a defaults list reaches beside the groups: Hydra's own nodes, and files not looked at here."""
+def _check_defaults(path: Path, entries: Any, *, recipe: bool) -> None:
+    """Refuse what a defaults list reaches beyond the groups: Hydra's own nodes, and files not checked here."""
     for entry in entries if isinstance(entries, list) else [entries]:
+        if recipe and isinstance(entry, Mapping) and all(is_plugin(*pair) for pair in entry.items()):
+            continue
         for word in [entry] if not isinstance(entry, Mapping) else [*entry, *entry.values()]:
             listed = word if isinstance(word, list) else [word]
             if any(w != "_self_" and re.search(r"\bhydra\b|[@$]|(^|[/\s])[._]", str(w)) for w in listed):
                 raise ConfigError(
                     f"{path}: defaults: {word}: may name groups and choices only, such as - override /model: cnn "
-                    "(a launcher or sweeper of hydra may only be chosen on the command line, with -m)"
+                    "(in an experiment also - override /hydra/sweeper: optuna, or a launcher)"
                 )
 
 

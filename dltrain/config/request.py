@@ -11,12 +11,23 @@ from dltrain.config.schema import ENGINE, Key
 
 @dataclass(frozen=True)
 class Override:
-    """One key=value word, read by Hydra's grammar."""
+    """One key=value word, read by Hydra's grammar; or ~key, which removes a key."""
 
     word: str  # as typed
     key: str
     value: Any  # plain
     text: str  # the value in Hydra's grammar
+    removes: bool = False
+
+    @property
+    def typed(self) -> str:
+        """The word as dltrain reads it."""
+        return f"~{self.key}" if self.removes else f"{self.key}={self.text}"
+
+    @property
+    def for_hydra(self) -> str:
+        """The word for Hydra: set whether or not the key is there, or remove."""
+        return f"~{self.key}" if self.removes else f"++{self.key}={self.text}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Request:
     imports: bool = True  # whether targets are imported and their arguments checked
     options: Mapping[str, Key] = field(default_factory=dict)  # the command's own keys, such as split of evaluate
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of these
+    hydra: tuple[Override, ...] = ()  # settings of Hydra itself, such as hydra.run.dir
 
     @property
     def trust(self) -> tuple[str, ...]:

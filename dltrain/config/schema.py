@@ -98,6 +98,10 @@ ENGINE = {
     "init_from": Key(
         optional(TEXT), "start from the weights of that run, where names and shapes match", "run folder"
     ),
+    "sweep.objectives": Key(
+        listing(TEXT),
+        "What a job returns to its sweeper, such as [validation/loss, parameters]; []: the monitored metric",
+    ),
     "on_nonfinite": Key(
         one_of("stop", "skip", "rollback"),
         "what a NaN or infinite loss does; skip: at most 10 in a row; rollback: to the last checkpoint, thrice",

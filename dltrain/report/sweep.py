@@ -1,7 +1,9 @@
 """The table that closes a sweep: its runs sorted by the monitored number, seeds and folds put together."""
 
 import csv
+import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ class Job:
     """One run of a sweep, finished or not."""
 
     folder: Path
+    name: str  # the folder's, inside that of the sweep
     overrides: tuple[str, ...]
     summary: dict[str, Any]  # empty if it failed
     failure: str = ""  # why, where it failed before it had a run folder
@@ -39,10 +42,9 @@ class Job:
         return self.summary.get("best", {}).get("test", {}).get(name)
 
 
-def summarise(folder: Path) -> None:
-    """Print the table of the sweep in `folder` and write it to `sweep.csv` there."""
-    numbered = sorted((p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()), key=lambda p: int(p.name))
-    jobs = [_read(path) for path in numbered]
+def summarise(folder: Path, paths: Sequence[Path]) -> None:
+    """Print the table of the sweep in `folder`, whose jobs wrote to these folders, and write it to `sweep.csv`."""
+    jobs = [_read(path, os.path.relpath(path, folder)) for path in paths]
     if not jobs:
         return
     rows = _rows(jobs)
@@ -55,19 +57,19 @@ def summarise(folder: Path) -> None:
     screen.draw(_table(rows, jobs))
     for job in jobs:
         if job.failure:
-            screen.say(f"job {job.folder.name}: {job.failure}")
+            screen.say(f"job {job.name}: {job.failure}")
     screen.say(f"sweep   {folder}  (sweep.csv; compare runs with: tensorboard --logdir {folder}, HPARAMS)")
 
 
-def _read(path: Path) -> Job:
+def _read(path: Path, name: str) -> Job:
     run, overrides = RunFolder(path), ()
     if run.failure.is_file():
-        return Job(path, (), {}, run.failure.read_text(encoding="utf-8").strip())
+        return Job(path, name, (), {}, run.failure.read_text(encoding="utf-8").strip())
     try:
         overrides = tuple(read_yaml(run.overrides)["overrides"]) if run.overrides.exists() else ()
-        return Job(path, overrides, run.read_summary())
+        return Job(path, name, overrides, run.read_summary())
     except (DltrainError, KeyError, TypeError):  # a run that died while it wrote
-        return Job(path, overrides, {})
+        return Job(path, name, overrides, {})
 
 
 def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
@@ -77,7 +79,7 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
     common = set.intersection(*started) if len(started) > 1 else set()
     for job in jobs:
         varied = tuple(o for o in job.overrides if not o.startswith(("seed=", "data.fold=")) and o not in common)
-        failed = f"job {job.folder.name} failed at its start"
+        failed = f"job {job.name} failed at its start"
         groups.setdefault(varied if job.overrides else (failed,), []).append(job)
     rows = []
     for overrides, group in groups.items():
@@ -93,7 +95,7 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
             "deviation": statistics.stdev(scores) if len(scores) > 1 else None,
             "test_mean": statistics.fmean(tests) if tests else None,
             "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
-            "folders": " ".join(job.folder.name for job in group),
+            "folders": " ".join(job.name for job in group),
         })  # fmt: skip
     higher = next((job.summary["higher_is_better"] for job in jobs if job.summary), True)
     return sorted(rows, key=lambda r: (r["mean"] is None, (r["mean"] or 0.0) * (-1 if higher else 1)))

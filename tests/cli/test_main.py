@@ -29,8 +29,11 @@ MISTAKES = {
     "model=[cnn]": "one choice only",
     "model={a:1}": "name a choice, such as model=",
     "model=mlp,cnn": "several values; -m makes a run for each",
-    "model@net=cnn": "must be group=choice or key=value",
-    "~model": "keys are not removed",
+    "model@net=cnn": "each part has one place in dltrain's config, that of its group: model=cnn",
+    "net:model=cnn": "must be group=choice or key=value",
+    "~model": "a run needs one; choose another: model=",
+    "~epochs": "dltrain reads this key; set another value, such as epochs=null",
+    "~model.nothing": "model.nothing",
     "runtime=tpuu": "did you mean tpu",
     "experiment=mnist_lenett": "did you mean mnist_lenet or mnist_dcgan?",
     "metrics.precision.average=micro": "metrics.precision: is not chosen; choose it with metrics=[",
@@ -52,7 +55,13 @@ MISTAKES = {
     "early_stopping=2": "has keys of its own, such as early_stopping.patience",
     "epochs.x=3": "did you mean epochs (now 20)?",
     "metrics.acuracy.better=lower": "did you mean metrics.accuracy",
-    "hydra.run.dir=x": "hydra is set up by dltrain",
+    "hydra.run.dir=x output_dir=y": "both name the run folder; give one",
+    "hydra.callbacks.x=1": "callbacks of training are chosen with callbacks=[...]",
+    "hydra.job.name=x": "name a run with name=NAME",
+    "hydra.job.chdir=true": "dltrain never changes the working folder",
+    "hydra.searchpath=[x]": "add a folder of YAML with -cd DIR",
+    "hydra.foo=1": "hydra.foo=1: is not set through dltrain; of hydra there are",
+    "evaluate RUN hydra.verbose=true": "goes with training only",
     "experiment.epochs=3": "set the key itself: epochs=3",
     # values
     "epochs=-1": "epochs=-1: must be a whole number ≥ 1",
@@ -83,7 +92,12 @@ MISTAKES = {
     "--config-name x": "experiment=NAME",
     "--experimental-rerun x": "dltrain resume RUN",
     "--config-dir /does/not/exist": "is no folder",
-    "--cfg yaml": "must be --cfg job",
+    "-cn x": "DIR/experiment/NAME.yaml",
+    "-cp x": "add a folder of YAML with -cd DIR",
+    "--cfg yaml": "must be one of job, hydra, all",
+    "--cfg job -p modle": "the config has no such node; did you mean model?",
+    "--info=x": "must be one of all, config",
+    "-p model": "--package: goes with --cfg",
     "-m resume x": "goes with training only",
     "list modle": "modle: no such group; did you mean model?",
     "resume RUN num_epochs=3": "did you mean epochs (now 20)?",
@@ -92,7 +106,9 @@ MISTAKES = {
     # sweeps: each value, and the first combination
     "-m model=mlp,cnnn": "model=cnnn: no such choice",
     "-m seed=0,x": "seed=x: must be a whole number",
-    "-m hydra.sweep.dir=x": "only hydra/launcher, hydra/sweeper",
+    "-m hydra.sweep.dir=x output_dir=y": "both name the folder; give one",
+    "-m optim.learning_rate=interval(1e-3,1)": "only a sweeper that samples takes it",
+    "optim.learning_rate=interval(1e-3,1)": "only a sweeper that samples takes it, with -m",
     "-m hydra.launcher._target_=os.system": "is chosen by name",
     "-m hydra/launcher=nowhere": "no such launcher is installed",
 }
@@ -235,7 +251,7 @@ class _Fake:
         self.calls: list[tuple[int | None, str, object]] = []
         self.summarised: list[Path] = []
         train, table = types.ModuleType("dltrain.commands.train"), types.ModuleType("dltrain.report.sweep")
-        train.run, table.summarise = self.run, self.summarised.append  # ty: ignore[unresolved-attribute]
+        train.run, table.summarise = self.run, lambda folder, jobs: self.summarised.append(folder)  # ty: ignore[unresolved-attribute]
         monkeypatch.setitem(sys.modules, train.__name__, train)
         monkeypatch.setitem(sys.modules, table.__name__, table)
 

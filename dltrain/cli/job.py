@@ -1,0 +1,61 @@
+"""One job of a sweep: it trains, notes how it ended, and returns its objective."""
+
+import contextlib
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dltrain.cli.faults import as_error, report, was_interrupted
+from dltrain.composition import objective
+from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.launch import Job, Objectives, SweepStopped
+from dltrain.config.folders import read_tree
+from dltrain.errors import DltrainError, Interrupted, Terminated
+from dltrain.runs.files import hide
+
+JOBS = ".jobs"  # in the folder of a sweep while it runs: a file for each job, from whatever process it ran in
+
+
+def run_job(objectives: Sequence[str], job: Job) -> Objectives:
+    """Train one combination of a sweep and return its objectives; a failure is reported, and returns NaN."""
+    texts = list(job.words)
+    _note(job, code=1)  # of a process that dies
+    print(f"\njob {job.number}: {' '.join(job.words)}", flush=True)
+    try:
+        call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)), texts=texts)
+        train = importlib.import_module("dltrain.commands.train")
+        code = train.run(replace(call, folder=job.folder, job=job.number))
+        error = DltrainError(f"training ended with code {code}") if code else None
+        if error is not None:
+            error.code = code
+    except (Interrupted, Terminated) as stopped:
+        raise SweepStopped(report(stopped, texts=texts)) from stopped
+    except (KeyboardInterrupt, Exception) as raised:
+        if was_interrupted(raised):
+            raise SweepStopped(130) from None
+        error = as_error(raised)
+    if error is None:
+        _note(job, code=0)
+        run = importlib.import_module("dltrain.runs.folder").RunFolder(job.folder)
+        return objective.values(run.read_summary(), objectives)
+    _note(job, code=error.code)
+    _keep_failure(job.folder, hide(str(error), texts))
+    report(error, f"job {job.number}: ", texts)
+    return objective.failed(objectives)
+
+
+def _note(job: Job, *, code: int) -> None:
+    """Write where this job is, and how it ended."""
+    (job.sweep / JOBS).mkdir(exist_ok=True)
+    note = json.dumps({"folder": str(job.folder), "code": code})
+    (job.sweep / JOBS / f"{job.number}.json").write_text(note, encoding="utf-8")
+
+
+def _keep_failure(folder: Path, message: str) -> None:
+    """Keep why a job never became a run, for the sweep's table: it may have been tried in another process."""
+    run = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
+    if folder.is_dir() and not run.config.exists():
+        with contextlib.suppress(OSError):
+            run.failure.write_text(f"{(message.splitlines() or [''])[0]}\n", encoding="utf-8")

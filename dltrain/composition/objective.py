@@ -1,0 +1,65 @@
+"""What a job returns to its sweeper: the monitored metric, or `sweep.objectives`; and which direction is better."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dltrain.config.hints import nearest, show
+from dltrain.errors import ConfigError
+
+
+def directions(config: Mapping[str, Any]) -> list[str]:
+    """Return minimize or maximize for each objective of a training config, or raise ConfigError."""
+    wanted = config["sweep"]["objectives"] or [config["monitor"]]
+    return [_direction(str(name), config) for name in wanted]
+
+
+def _direction(name: str, config: Mapping[str, Any]) -> str:
+    from dltrain.build.plan import FIRST
+
+    better = {n: node.get("better") for n, node in config["metrics"].items() if isinstance(node, Mapping)}
+    task = config["model"].get("task") or config["data"].get("task")
+    if name in ("None", "auto"):
+        first = () if task == "language" else FIRST
+        name = f"validation/{next((n for n in first if n in better), 'loss')}"
+    if "/" not in name:
+        return "minimize"  # parameters, seconds, steps, peak_memory
+    metric = name.split("/")[1]
+    if metric == "loss":
+        return "minimize"
+    if metric not in better:
+        known = ["validation/loss", *(f"validation/{n}" for n in better)]
+        raise ConfigError(f"sweep.objectives: {name}: is not computed{nearest(name, known)} ({', '.join(known)})")
+    if not better[metric]:
+        raise ConfigError(
+            f"sweep.objectives: {name}: say which is better: metrics.{metric}.better=higher, or lower"
+        )
+    return "maximize" if better[metric] == "higher" else "minimize"
+
+
+def values(summary: Mapping[str, Any], wanted: Sequence[str]) -> float | list[float]:
+    """Read the objectives from a run's summary, those of metrics at its best step; NaN for what is not there."""
+    if wanted:
+        return [_value(summary, name) for name in wanted] if len(wanted) > 1 else _value(summary, wanted[0])
+    return _value(summary, summary.get("monitor") or "")
+
+
+def failed(wanted: Sequence[str]) -> float | list[float]:
+    """Return the objectives of a job that failed: NaN, so that a sweeper goes on and leaves it out."""
+    return [math.nan] * len(wanted) if len(wanted) > 1 else math.nan
+
+
+def _value(summary: Mapping[str, Any], name: str) -> float:
+    split, slash, metric = name.partition("/")
+    found = summary.get("best", {}).get(split, {}).get(metric) if slash else summary.get(name)
+    return float(found) if isinstance(found, int | float) else math.nan
+
+
+def check_count(typed: Any, wanted: Sequence[str]) -> None:
+    """Raise ConfigError if a sweeper's own direction is not one for each objective."""
+    count = len(typed) if isinstance(typed, list | tuple) else 1
+    if count != max(1, len(wanted)):
+        raise ConfigError(
+            f"hydra.sweeper.direction={show(typed)}: {count} given, and a job returns {max(1, len(wanted))} "
+            "(sweep.objectives)"
+        )
