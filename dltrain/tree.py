@@ -1,5 +1,6 @@
 """Trees of arrays: names of their leaves, casts, norms and sizes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -47,3 +48,12 @@ def like(new: Any, old: Any) -> Any:
 def norm(tree: Any) -> Array:
     """Return the Euclidean norm of all leaves together, summed in float32."""
     return optax.tree.norm(widened(tree))
+
+
+def flattened(tree: Any) -> dict[str, Any]:
+    """Return the leaves of a nested dict by their paths, such as inputs.length, in the order of the dict."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        inside = flattened(value) if isinstance(value, Mapping) else None
+        found |= {name: value} if inside is None else {f"{name}.{path}": leaf for path, leaf in inside.items()}
+    return found

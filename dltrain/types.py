@@ -8,18 +8,17 @@ from typing import Annotated, Any, Protocol
 import jax
 import numpy as np
 
+from dltrain.errors import ConfigError
+
 Array = jax.Array
 """A device array. Shape legend: B batch, H W C image, L length, F features, K classes, V size of a vocabulary."""
 
 Batch = Mapping[str, Any]
-"""`inputs [B, ...]`, `targets [B, ...]`, `mask [B]` (False marks a padding row), and what a source adds
-(`lengths [B]`, `loss_mask [B, L]`, `weights [B]`). Every array has the leading axis B.
+"""`inputs` and `targets`, `mask [B]` (False marks a padding example), and what a source adds for the loss alone
+(`weights [B]`, `loss_mask [B, L]`). Every array has the leading axis B.
 
-Where `Spec.beside` names arrays, the model is given `inputs` as a dict: `main`, which is the source's `inputs`, and
-those beside it. Sources, augmentation and losses see the arrays by their own names."""
-
-OF_THE_LOSS = ("loss_mask", "weights")
-"""What a source may add for the loss alone; everything else it adds is given to the model."""
+`inputs` is what the model is given: an array where the data has one input feature, else a dict of arrays by the
+names of the features; `targets` likewise."""
 
 RECURRENT_STATE = "recurrent_state"
 """Name of the part of a model whose variables hold something of each row of the batch before, [B, ...].
@@ -47,80 +46,183 @@ SELF_SUPERVISED = (Task.RECONSTRUCTION, Task.ENERGY, Task.ADVERSARIAL)
 
 
 class Kind(StrEnum):
-    """What one row of the inputs is: how it is scaled and drawn."""
+    """What a feature is: how it is checked, scaled and drawn. The shapes are those of one example."""
 
-    TABLE = "table"  # [F]
+    NUMBERS = "numbers"  # float [F], columns of numbers
     IMAGE = "image"  # [H, W, C]
-    SEQUENCE = "sequence"  # [L, F]
-    TOKENS = "tokens"  # int [L], numbers of a vocabulary
+    SEQUENCE = "sequence"  # float [L, F]
+    TOKENS = "tokens"  # int [L], numbers of tokens of the vocabulary
+    DECODER_TOKENS = "decoder_tokens"  # int [L], the target tokens moved by one step: what a decoder is fed
+    CATEGORY = "category"  # int [] or [H, W], numbers of classes of the vocabulary
+    LENGTH = "length"  # int [], how many steps of the sequence or text are valid, the rest is padding
+    POSITION = "position"  # int [], the step of the whole text at which the example begins
+    WEIGHT = "weight"  # float [], how much an example counts in the loss
+    MASK = "mask"  # bool [L], which steps count in the loss and the metrics
 
     @property
     def words(self) -> str:
-        """What such rows are called in a sentence."""
-        return {"table": "a table", "image": "pictures", "sequence": "sequences", "tokens": "texts"}[self]
+        """What examples of this kind are called in a sentence."""
+        named = {"numbers": "a table", "image": "images", "sequence": "sequences", "tokens": "texts"}
+        return named.get(self, f"a {self.replace('_', ' ')}")
+
+
+CONTENT = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE, Kind.TOKENS, Kind.CATEGORY)
+"""Kinds of features that say something by themselves; the others belong to one of these."""
 
 
 @dataclass(frozen=True)
-class ArraySpec:
-    """Shape and dtype of one row of an array (without the batch axis)."""
+class Feature:
+    """One named part of every example: an input, a target, or something for the loss.
 
+    Attributes:
+        kind: what it is.
+        shape: of one example, without the batch axis.
+        dtype: as the source delivers it.
+        names: of the columns, where they have names.
+        vocabulary: the tokens or the names of the classes, in the order of their numbers.
+    """
+
+    kind: Kind
     shape: tuple[int, ...]
     dtype: str
+    names: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
-        """How many numbers a row has."""
+        """How many numbers an example has."""
         return int(np.prod(self.shape, dtype=int))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        found = {"kind": str(self.kind), "shape": list(self.shape), "dtype": self.dtype}
+        return found | {"names": list(self.names), "vocabulary": list(self.vocabulary)}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "Feature":
+        """Undo `to_json`."""
+        shape, names, vocabulary = (tuple(saved[part]) for part in ("shape", "names", "vocabulary"))
+        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a source delivers; models, losses and metrics ask it instead of repeating numbers in YAML."""
+    """What a source delivers; models, losses and metrics ask it instead of repeating numbers in YAML.
 
-    inputs: ArraySpec
-    targets: ArraySpec
+    Attributes:
+        inputs: what the model is given, by name.
+        targets: what it is to predict, by name.
+        task: what is to be done with the targets.
+        counts: split -> examples of each class, where the target is one class per example.
+        for_loss: what the source adds for the loss alone: `weights`, `loss_mask`.
+    """
+
+    inputs: Mapping[str, Feature]
+    targets: Mapping[str, Feature]
     task: Task
-    kind: Kind
-    classes: tuple[str, ...] = ()  # class names, in the order of the labels
-    features: tuple[str, ...] = ()  # names of the input columns, where there are any
-    target_names: tuple[str, ...] = ()  # names of the target columns of a regression
-    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # split -> rows of each class
-    vocabulary: tuple[str, ...] = ()  # tokens, in the order of their numbers
-    more: Mapping[str, ArraySpec] = field(default_factory=dict)  # what else a row has (lengths, loss_mask, ...)
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    for_loss: Mapping[str, Feature] = field(default_factory=dict)
+
+    @property
+    def input_name(self) -> str:
+        """The name of the one input that has content; ConfigError where there are several."""
+        return _only({name: f for name, f in self.inputs.items() if f.kind in CONTENT}, "inputs")
+
+    @property
+    def input(self) -> Feature:
+        """The one input that has content; others only tell of it, as its length does."""
+        return self.inputs[self.input_name]
+
+    @property
+    def target(self) -> Feature:
+        """The one target; ConfigError where there are several."""
+        return self.targets[_only(self.targets, "targets")]
+
+    def find(self, kind: Kind) -> str | None:
+        """Return the name of the input of this kind, or None; of several the first."""
+        return next((name for name, feature in self.inputs.items() if feature.kind is kind), None)
+
+    def only(self, kind: Kind) -> str:
+        """Return the name of the one input of this kind, or raise ConfigError."""
+        return _only({name: f for name, f in self.inputs.items() if f.kind is kind}, f"inputs of kind {kind}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, where the target is classes."""
+        return self.target.vocabulary if self.target.kind is Kind.CATEGORY else ()
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Tokens of the text that is generated, else of the one that is read."""
+        found = (*self.targets.values(), *self.inputs.values())
+        return next((feature.vocabulary for feature in found if feature.kind is Kind.TOKENS), ())
 
     @property
     def outputs(self) -> int:
-        """How many numbers a model must return for each row (position, pixel)."""
+        """How many numbers a model must return for each example (position, pixel)."""
         match self.task:
             case Task.CLASSIFICATION | Task.SEGMENTATION:
                 return len(self.classes)
             case Task.BINARY:
                 return 1
             case Task.REGRESSION:
-                return self.targets.size
+                return self.target.size
             case Task.LANGUAGE | Task.GENERATION:
                 return len(self.vocabulary)
             case Task.RECONSTRUCTION | Task.ENERGY | Task.ADVERSARIAL:
-                return self.inputs.size
-
-    @property
-    def beside(self) -> tuple[str, ...]:
-        """Names of the arrays that the model is given beside its main inputs."""
-        return tuple(name for name in self.more if name not in OF_THE_LOSS)
+                return self.input.size
 
     @property
     def has_labels(self) -> bool:
-        """Whether the targets are one class a row, int [B]."""
-        return self.task in (Task.CLASSIFICATION, Task.BINARY)
+        """Whether the target is one class per example, int [B]."""
+        (target, *others) = self.targets.values()
+        return not others and target.kind is Kind.CATEGORY and target.shape == ()
 
     def example(self) -> Any:
-        """Return what a model is given, for one row, as shapes and types with a leading axis 1."""
-        main = jax.ShapeDtypeStruct((1, *self.inputs.shape), "int32" if self.kind is Kind.TOKENS else "float32")
-        if not self.beside:
-            return main
-        return {"main": main} | {
-            n: jax.ShapeDtypeStruct((1, *self.more[n].shape), self.more[n].dtype) for n in self.beside
-        }
+        """Return what a model is given, for one example, as shapes and types with a leading axis 1."""
+        scaled = {Kind.NUMBERS: "float32", Kind.IMAGE: "float32", Kind.SEQUENCE: "float32", Kind.TOKENS: "int32"}
+        return alone_or_named(
+            {n: jax.ShapeDtypeStruct((1, *f.shape), scaled.get(f.kind, f.dtype)) for n, f in self.inputs.items()}
+        )
+
+    def layout(self) -> dict[str, Any]:
+        """Return the features in the structure of what the source reads."""
+        named = {"inputs": self.inputs, "targets": self.targets}
+        return {part: alone_or_named(features) for part, features in named.items()} | dict(self.for_loss)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON, without the task, which the config names."""
+        parts = {"inputs": self.inputs, "targets": self.targets, "for_loss": self.for_loss}
+        saved: dict[str, Any] = {part: {n: f.to_json() for n, f in found.items()} for part, found in parts.items()}
+        return saved | {"counts": {split: list(counts) for split, counts in self.counts.items()}}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any], *, task: Task) -> "Spec":
+        """Undo `to_json`."""
+        inputs, targets, for_loss = (
+            {name: Feature.from_json(feature) for name, feature in saved[part].items()}
+            for part in ("inputs", "targets", "for_loss")
+        )
+        counts = {split: tuple(counts) for split, counts in saved["counts"].items()}
+        return cls(inputs, targets, task, counts, for_loss)
+
+
+def content(batch: Mapping[str, Any], spec: Spec) -> Any:
+    """Return the array of the one input that has content, [B, ...]."""
+    inputs = batch["inputs"]
+    return inputs[spec.input_name] if isinstance(inputs, Mapping) else inputs
+
+
+def alone_or_named(parts: Mapping[str, Any]) -> Any:
+    """Return what stands for one feature alone, or for several a dict by name: the structure of a batch."""
+    return dict(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _only(features: Mapping[str, Feature], what: str) -> str:
+    if len(features) == 1:
+        return next(iter(features))
+    there = ", ".join(f"{name} ({feature.kind})" for name, feature in features.items()) or "none"
+    raise ConfigError(f"one of the {what} of the data is needed here, found {there}")
 
 
 class Source(Protocol):
@@ -129,8 +231,8 @@ class Source(Protocol):
     `published` holds the row numbers of the splits that the data set's authors fixed (`{"test": ...}`);
     the rest is left to `dltrain.data.split`.
 
-    Where rows continue one another (windows of a text), `spec.more` may have `at`, int32 [], the step at which a
-    row begins, and the source `at`, the same of all rows, int [N].
+    Where examples continue one another (windows of a text), `spec.inputs` may have a feature of the kind POSITION,
+    and the source then has `position`, the same of all examples, int [N].
     """
 
     spec: Spec
@@ -141,8 +243,8 @@ class Source(Protocol):
         """Return the number of rows, all splits together."""
         ...
 
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read `inputs` and `targets` of these rows, int [B] -> arrays with leading axis B."""
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
+        """Read these examples, int [B] -> `inputs`, `targets` and what `spec.for_loss` names, as of a batch."""
         ...
 
 

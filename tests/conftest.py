@@ -31,7 +31,7 @@ from dltrain.metrics import Average, Confusion, accuracy
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 from dltrain.report import finish
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
@@ -52,7 +52,9 @@ def x64():
 def spec() -> Spec:
     """Pictures of 4x4, three classes."""
     return Spec(
-        ArraySpec((4, 4, 1), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, ("a", "b", "c")
+        {"image": Feature(Kind.IMAGE, (4, 4, 1), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b", "c"))},
+        Task.CLASSIFICATION,
     )
 
 

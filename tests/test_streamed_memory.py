@@ -20,7 +20,7 @@ SOURCE = '''
 
     import numpy as np
 
-    from dltrain.types import ArraySpec, Kind, Spec, Task
+    from dltrain.types import Feature, Kind, Spec, Task
 
     FEATURES = 4096  # float32: a row of 16 KiB
 
@@ -28,8 +28,8 @@ SOURCE = '''
     class Made:
         def __init__(self, rows: int) -> None:
             self.rows = rows
-            inputs, targets = ArraySpec((FEATURES,), "float32"), ArraySpec((1,), "float32")
-            self.spec = Spec(inputs, targets, Task.REGRESSION, Kind.TABLE)
+            x, y = (Feature(Kind.NUMBERS, (count,), "float32") for count in (FEATURES, 1))
+            self.spec = Spec({"x": x}, {"y": y}, Task.REGRESSION)
             self.fingerprint = f"made {rows}"
             self.published = {}
 

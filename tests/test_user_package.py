@@ -23,7 +23,7 @@ PARTS = '''
     from flax import nnx
 
     from dltrain.engine.events import StopTraining
-    from dltrain.types import Activation, ArraySpec, Kind, Spec, Task
+    from dltrain.types import Activation, Feature, Kind, Spec, Task
 
     Path(os.environ["SENTINEL"]).touch()
 
@@ -37,7 +37,9 @@ PARTS = '''
             angle, radius = rng.uniform(0, 2 * np.pi, rows), 1 + self.labels + rng.normal(0, noise, rows)
             self.points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).astype(np.float32)
             self.spec = Spec(
-                ArraySpec((2,), "float32"), ArraySpec((), "int32"), task, Kind.TABLE, ("inner", "outer"), ("x", "y")
+                {"point": Feature(Kind.NUMBERS, (2,), "float32", names=("x", "y"))},
+                {"ring": Feature(Kind.CATEGORY, (), "int32", vocabulary=("inner", "outer"))},
+                task,
             )
             self.fingerprint = f"rings {rows} {noise}"
             self.published = {"test": np.arange(0, 40)}
@@ -51,7 +53,7 @@ PARTS = '''
 
     class Net(nnx.Module):
         def __init__(self, units: int = 8, *, spec: Spec, rngs: nnx.Rngs, activation: Activation = jnp.tanh):
-            self.first = nnx.Linear(spec.inputs.size, units, rngs=rngs)
+            self.first = nnx.Linear(spec.input.size, units, rngs=rngs)
             self.last = nnx.Linear(units, spec.outputs, rngs=rngs)
             self.activation = activation
 

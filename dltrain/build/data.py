@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from dltrain.build.instantiate import build
@@ -19,7 +20,7 @@ from dltrain.data.scan import blocks, read_targets, read_whole, size_of
 from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.devices import memory
 from dltrain.errors import ConfigError
-from dltrain.types import Source, Spec, Task
+from dltrain.types import Kind, Source, Spec, Task
 
 Config = Mapping[str, Any]
 
@@ -33,7 +34,7 @@ class Data:
 
     spec: Spec  # of the raw examples
     source: Source
-    arrays: dict[str, np.ndarray] | None  # the whole data set, unless it is streamed
+    arrays: dict[str, Any] | None  # the whole data set, unless it is streamed
     splits: Splits
     preprocess: Preprocess
 
@@ -67,7 +68,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> 
     preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
     if any(has_host(step) for step in steps):
         source = Prepared(source, preprocess, model_spec(spec, preprocess))
-        arrays = arrays and {**arrays, "inputs": aligned(preprocess.host(arrays["inputs"]))}
+        arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
     return Data(spec, source, arrays, splits, preprocess)
 
 
@@ -95,12 +96,12 @@ def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, O
     shuffle, rows, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
     evaluated: Order = in_order
     if is_stateful(config):
-        if "at" not in source.spec.more:
+        if source.spec.find(Kind.POSITION) is None:
             raise ConfigError(
                 "model.stateful=true: the examples of this data do not continue one another; the windows of a text "
                 "do (data=characters); set model.stateful=false"
             )
-        places = {"at": source.at, "length": source.spec.inputs.shape[0]}
+        places = {"at": source.position, "length": source.spec.input.shape[0]}
         rows, shuffle, evaluated = streams(rows, size, **places), False, partial(in_runs, **places)
     limit, overfit = config["limit_batches"], config["overfit_batches"]
     return Pipeline(rows, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated

@@ -37,7 +37,7 @@ class Parts:
     spec: Spec  # of the examples as the model is given them
     raw_spec: Spec  # of the examples before `data.preprocess`
     source: Source
-    arrays: dict[str, np.ndarray] | None  # the whole data set, unless it is streamed
+    arrays: dict[str, Any] | None  # the whole data set, unless it is streamed
     splits: Splits
     pipeline: Pipeline
     preprocess: Preprocess

@@ -24,7 +24,7 @@ from dltrain.engine.step import make_step
 from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.metrics import Average
 from dltrain.tree import Tree
-from dltrain.types import Batch, Task
+from dltrain.types import Batch, Kind, Task
 
 MODELS = {Task.LANGUAGE: ("lstm", "gru", "rnn", "transformer"), Task.SEGMENTATION: ("unet",)}
 """Models of the catalogue that answer at each step or pixel."""
@@ -42,7 +42,7 @@ class Program:
         if parts.spec.task is Task.GENERATION and not hasattr(self.module, "begin"):
             raise ConfigError(
                 "model: this data is to be written about, which takes an encoder and a decoder; "
-                "try model=captioner for pictures, model=seq2seq or seq2seq_transformer for texts"
+                "try model=captioner for images, model=seq2seq or seq2seq_transformer for texts"
             )
 
     def start(self) -> TrainState:
@@ -160,6 +160,7 @@ class Program:
             batch_size=size,
             batches=min(-(-largest // size), capacity(self.feed.batch_bytes(size))),
             order=parts.in_batches,
+            hidden=parts.spec.find(Kind.DECODER_TOKENS),
             pick=self._pick,
             precision=self.precision,
             where=self.layout.replicated if self.layout else None,

@@ -4,57 +4,67 @@ JAX does not tell: a gather clips, a label of -1 trains the last class, and `one
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dltrain.errors import ConfigError, DataError
+from dltrain.tree import flattened
 from dltrain.types import Kind, Spec, Task
 
 
-def check_rows(arrays: Mapping[str, np.ndarray], spec: Spec, *, name: str = "data", first: int = 0) -> None:
-    """Raise DataError, naming row and column, unless every row is what `spec` promises.
+def check_rows(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", first: int = 0) -> None:
+    """Raise DataError, naming row and column, unless every example is what `spec` promises.
 
     Args:
-        arrays: `inputs [N, ...]`, `targets [N, ...]` and whatever else a source delivers by rows.
+        arrays: `inputs`, `targets` and whatever else a source delivers, each array [N, ...].
         spec: what the source says about them.
         name: what to call the data in messages.
         first: the number of the first row, where these are some of many.
     """
-    for part, promised in {"inputs": spec.inputs, "targets": spec.targets, **spec.more}.items():
-        if part not in arrays:
-            raise DataError(f"{name}: the source delivers no {part}, only {', '.join(sorted(arrays)) or 'nothing'}")
-        shape, dtype = arrays[part].shape[1:], arrays[part].dtype
-        if shape != promised.shape or dtype != promised.dtype:
+    promised, found = flattened(spec.layout()), flattened(dict(arrays))
+    for part, feature in promised.items():
+        if part not in found:
+            raise DataError(f"{name}: the source delivers no {part}, only {', '.join(sorted(found)) or 'nothing'}")
+        shape, dtype = found[part].shape[1:], found[part].dtype
+        if shape != feature.shape or dtype != feature.dtype:
             rows = f" from row {first} on" if first else ""
             raise DataError(
                 f"{name}: {part}{rows} are {dtype} {list(shape)} a row, but the source's spec says "
-                f"{promised.dtype} {list(promised.shape)}"
+                f"{feature.dtype} {list(feature.shape)}"
             )
-    sizes = {part: len(array) for part, array in arrays.items()}
+    sizes = {part: len(array) for part, array in found.items()}
     if len(set(sizes.values())) > 1:
         raise DataError(f"{name}: as many rows of each are needed, found {_listed(sizes)}")
-    if not sizes["inputs"]:
+    if not all(sizes.values()):
         raise DataError(f"{name}: there are no rows")
-    columns = {"inputs": spec.features, "targets": spec.target_names}
-    for part, array in arrays.items():
-        _check_finite(array, f"{name}: {part}", columns.get(part, ()), first)
-    if spec.kind is Kind.TOKENS:
-        _check_range(arrays["inputs"], len(spec.vocabulary), f"{name}: inputs", "tokens of the vocabulary", first)
-    if "lengths" in spec.more:
-        _check_lengths(arrays["lengths"], spec.inputs.shape[0], name, first)
-    if "weights" in spec.more:
-        check_weights(arrays["weights"], name=name, first=first)
+    for part, array in found.items():
+        _check_finite(array, f"{name}: {part}", promised[part].names if part in promised else (), first)
+    for part, feature in promised.items():
+        match feature.kind:
+            case Kind.TOKENS | Kind.DECODER_TOKENS:
+                count, where = len(feature.vocabulary), f"{name}: {part}"
+                _check_range(found[part], count, where, "tokens of the vocabulary", first)
+            case Kind.LENGTH:
+                _check_lengths(found[part], spec.input.shape[0], name, first)
+            case Kind.WEIGHT:
+                check_weights(found[part], name=name, first=first)
+    _check_task(arrays["targets"], spec, name, first)
+
+
+def _check_task(targets: np.ndarray, spec: Spec, name: str, first: int) -> None:
     if spec.task is Task.REGRESSION:
-        if not np.issubdtype(arrays["targets"].dtype, np.floating):
-            raise DataError(f"{name}: targets of a regression must be floats, found {arrays['targets'].dtype}")
+        if not np.issubdtype(targets.dtype, np.floating):
+            raise DataError(f"{name}: targets of a regression must be floats, found {targets.dtype}")
     elif spec.task in (Task.LANGUAGE, Task.GENERATION):
-        for part in ("targets", "tokens") if "tokens" in spec.more else ("targets",):
-            what = "tokens of the vocabulary"
-            _check_range(arrays[part], len(spec.vocabulary), f"{name}: {part}", what, first)
+        if spec.target.kind is not Kind.TOKENS:
+            raise DataError(
+                f"{name}: task={spec.task} needs tokens as targets, the source delivers {spec.target.kind}"
+            )
     elif spec.task is Task.SEGMENTATION:
-        _check_range(arrays["targets"], _classes(spec, name), f"{name}: targets", "classes", first)
+        _check_range(targets, _classes(spec, name), f"{name}: targets", "classes", first)
     else:
-        check_labels(arrays["targets"], _classes(spec, name), name=name, first=first)
+        check_labels(targets, _classes(spec, name), name=name, first=first)
 
 
 def check_labels(labels: np.ndarray, classes: int, *, name: str, first: int = 0) -> None:

@@ -1,14 +1,16 @@
 """Going through a source before training: whole if it shall stay on the device, else some rows at a time."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import jax
 import numpy as np
 
 from dltrain.data.aligned import aligned
 from dltrain.data.check import check_rows
 from dltrain.data.preprocess import Block
 from dltrain.data.sources.rows import Rows
-from dltrain.types import Kind, Source
+from dltrain.types import Kind, Source, content
 
 MOST_ROWS = 8192  # at a time; the same whether the data is streamed or not, so that sums round alike
 MOST_BYTES = 32 * 2**20  # of them
@@ -16,38 +18,39 @@ MOST_BYTES = 32 * 2**20  # of them
 
 def size_of(source: Source) -> int:
     """Return the bytes of all rows."""
-    rows = (source.spec.inputs, source.spec.targets, *source.spec.more.values())
-    return len(source) * sum(row.size * np.dtype(row.dtype).itemsize for row in rows)
+    features = jax.tree.leaves(source.spec.layout())
+    return len(source) * sum(feature.size * np.dtype(feature.dtype).itemsize for feature in features)
 
 
-def read_whole(source: Source) -> dict[str, np.ndarray]:
+def read_whole(source: Source) -> dict[str, Any]:
     """Read and check every row; what is in memory already is not copied."""
     if isinstance(source, Rows):
         arrays = dict(source.arrays)
     else:
-        arrays = {part: aligned(array) for part, array in source.read(np.arange(len(source))).items()}
+        arrays = jax.tree.map(aligned, source.read(np.arange(len(source))))
     check_rows(arrays, source.spec)
     return arrays
 
 
-def read_targets(source: Source) -> np.ndarray:
+def read_targets(source: Source) -> Any:
     """Check every row, and return the targets alone, [N, ...]."""
     found, some = [], _some(source)
     for start in range(0, len(source), some):
         arrays = source.read(np.arange(start, min(start + some, len(source))))
         check_rows(arrays, source.spec, first=start)
         found.append(arrays["targets"])
-    return np.concatenate(found)
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
 def blocks(source: Source, rows: np.ndarray) -> Iterator[Block]:
-    """Read inputs and targets of these rows, some at a time; of sequences the steps that are there, [N, F]."""
-    some = _some(source)
+    """Read the scaled input and the targets of these rows, some at a time; of sequences the valid steps, [N, F]."""
+    some, spec = _some(source), source.spec
+    length = spec.find(Kind.LENGTH)
     for start in range(0, len(rows), some):
         arrays = source.read(rows[start : start + some])
-        inputs = arrays["inputs"]
-        if "lengths" in source.spec.more and source.spec.kind is Kind.SEQUENCE:
-            inputs = inputs[np.arange(inputs.shape[1]) < arrays["lengths"][:, None]]
+        inputs = content(arrays, spec)
+        if length and spec.input.kind is Kind.SEQUENCE:
+            inputs = inputs[np.arange(inputs.shape[1]) < arrays["inputs"][length][:, None]]
         yield inputs, arrays["targets"]
 
 

@@ -28,7 +28,7 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def to_be_written(texts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what a decoder learns from, [N, L] each: `targets` with <end>, `tokens` to be fed, and `loss_mask`."""
+    """Return what a decoder learns from, [N, L] each: `targets` with <end>, `tokens` to feed it, `loss_mask`."""
     targets = padded([np.append(text, END) for text in texts])
     counted = np.arange(targets.shape[1]) <= np.array([len(text) for text in texts])[:, None]
     tokens = padded([np.insert(text, 0, START) for text in texts])

@@ -59,9 +59,12 @@ def write(
     return jax.lax.while_loop(unfinished, step, state)[-1]
 
 
-def write_about(model: Any, inputs: Any, batch: Batch, **options: Any) -> Array:
-    """Write about the rows of a batch, int32 [B, L], L as of its targets; options as of `write`."""
-    known = {name: value for name, value in inputs.items() if name != "tokens"}  # those are the answer
+def write_about(model: Any, inputs: Any, batch: Batch, *, hidden: str | None, **options: Any) -> Array:
+    """Write about the rows of a batch, int32 [B, L], L as of its targets; options as of `write`.
+
+    The model is not given the input named `hidden`: those are the tokens that it is to generate.
+    """
+    known = {name: value for name, value in inputs.items() if name != hidden}
     count, length = batch["targets"].shape
     first = jnp.full(count, START, jnp.int32)
     return write(model, model.begin(known, count), first, length=length, end=END, done=~batch["mask"], **options)

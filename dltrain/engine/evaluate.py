@@ -56,15 +56,17 @@ class Evaluator:
         precision: Precision = FLOAT32,
         where: Any = None,
         order: Callable[[np.ndarray, int], np.ndarray] = in_order,
+        hidden: str | None = None,
     ) -> None:
         """Prepare for up to `batches` batches a dispatch; more rows than that take several.
 
         `pick` takes the place of the feed's own, and `where` is the sharding of what comes back, on many devices.
         `order` puts rows, int [N], into batches, int32 [n, B], for a model that carries something to the next.
+        `hidden` names the input that a model is not given when it generates: the tokens that it is to find.
         """
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches, self._order = batch_size, max(1, batches), order
-        self._program = _compile(graphs, loss, metrics, preprocess, pick or feed.pick, precision, where)
+        self._program = _compile(graphs, loss, metrics, preprocess, pick or feed.pick, precision, where, hidden)
         # One program for all of them, and on the device, where later sums will be.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
@@ -128,13 +130,14 @@ def _compile(
     pick: Pick,
     precision: Precision,
     where: Any,
+    hidden: str | None,
 ) -> Any:
     writes = any(getattr(metric, "of_written", False) for metric in metrics.values())
 
     def one(params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
-        inputs = precision.cast_to_compute(preprocess.model_inputs(batch))
+        inputs = precision.cast_to_compute(batch["inputs"])
         outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=None))
         model_state = like(split_module(model)[2], model_state)
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
@@ -142,7 +145,7 @@ def _compile(
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
         seen = preprocess.judged(raw, batch)
-        seen = {**seen, "written": write_about(model, inputs, raw)} if writes else seen
+        seen = {**seen, "written": write_about(model, inputs, raw, hidden=hidden)} if writes else seen
         sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
         return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs

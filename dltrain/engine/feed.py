@@ -4,6 +4,7 @@ The step sees the same batch either way. A feed has `data`, which stays on the d
 makes what one dispatch is given of row numbers `[n, B]`; and `pick(data, given, i)`, batch i inside the trace.
 """
 
+import operator
 import queue
 import threading
 import time
@@ -24,27 +25,27 @@ from dltrain.types import Array, Batch, Source
 class Resident:
     """The whole data set is on the device (uint8 stays uint8, and is cast in the graph); given are row numbers."""
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], where: Any = None) -> None:
+    def __init__(self, arrays: Mapping[str, Any], where: Any = None) -> None:
         """Put nothing there yet; `where` is a sharding."""
         self._arrays, self._where = arrays, where
 
     @cached_property
-    def data(self) -> dict[str, Array]:
+    def data(self) -> dict[str, Any]:
         """The arrays on the device; a processor shares those that are `in_place`."""
-        return {name: jax.device_put(value, self._where) for name, value in self._arrays.items()}
+        return jax.tree.map(lambda array: jax.device_put(array, self._where), dict(self._arrays))
 
     @property
     def in_place(self) -> int:
         """Count the bytes of arrays that the device, being a processor, takes as they lie, without a copy."""
         if jax.default_backend() != "cpu":
             return 0
-        same = (v for v in self._arrays.values() if jax.dtypes.canonicalize_dtype(v.dtype) == v.dtype)
+        same = (v for v in jax.tree.leaves(dict(self._arrays)) if jax.dtypes.canonicalize_dtype(v.dtype) == v.dtype)
         return sum(value.nbytes for value in same if is_aligned(value))
 
     @property
-    def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+    def shapes(self) -> dict[str, Any]:
         """Shapes and types of `data`."""
-        return {name: _shape(value.shape, value.dtype, self._where) for name, value in self._arrays.items()}
+        return jax.tree.map(lambda array: _shape(array.shape, array.dtype, self._where), dict(self._arrays))
 
     def input_shapes(self, room: int, batch_size: int) -> jax.ShapeDtypeStruct:
         """Shape and type of what one dispatch is given."""
@@ -59,11 +60,11 @@ class Resident:
         return 4 * batch_size
 
     @staticmethod
-    def pick(data: Mapping[str, Array], given: Array, i: Array) -> Batch:
+    def pick(data: Mapping[str, Any], given: Array, i: Array) -> Batch:
         """Gather the rows; numbers are checked where they are made, since a gather on the device clips silently."""
         rows = given[i]
         index = jnp.maximum(rows, 0)
-        picked = {name: jnp.take(value, index, axis=0, mode="clip") for name, value in data.items()}
+        picked = jax.tree.map(lambda array: jnp.take(array, index, axis=0, mode="clip"), dict(data))
         return {**picked, "mask": rows >= 0}
 
 
@@ -74,8 +75,8 @@ class Streamed:
 
     def __init__(self, source: Source, where: Any = None) -> None:
         """Read nothing but one row; `where` is the sharding of what is given, `[room, B, ...]`."""
-        self.data: Mapping[str, Array] = {}
-        self.shapes: Mapping[str, jax.ShapeDtypeStruct] = {}
+        self.data: Mapping[str, Any] = {}
+        self.shapes: Mapping[str, Any] = {}
         self._source, self._where = source, where
         self._one = source.read(np.zeros(1, np.int64))
 
@@ -83,32 +84,31 @@ class Streamed:
         """Read these batches now."""
         return self.stack([self.read(rows) for rows in batches], room, batches.shape[1])
 
-    def read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def read(self, rows: np.ndarray) -> dict[str, Any]:
         """Read one batch, int32 [B] -> arrays [B, ...]; a padding row holds row 0, and is masked."""
         return {**self._source.read(np.maximum(rows, 0)), "mask": rows >= 0}
 
-    def stack(self, batches: list[dict[str, np.ndarray]], room: int, batch_size: int) -> dict[str, Any]:
+    def stack(self, batches: list[dict[str, Any]], room: int, batch_size: int) -> dict[str, Any]:
         """Put batches behind one another; what is left of the room is never looked at."""
-        stacked = {name: np.empty(s.shape, s.dtype) for name, s in self.input_shapes(room, batch_size).items()}
+        stacked = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), self.input_shapes(room, batch_size))
         for i, batch in enumerate(batches):
-            for name, value in batch.items():
-                stacked[name][i] = value
+            jax.tree.map(lambda array, value, i=i: operator.setitem(array, i, value), stacked, batch)
         return jax.device_put(stacked, self._where) if self._where else stacked
 
-    def input_shapes(self, room: int, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    def input_shapes(self, room: int, batch_size: int) -> dict[str, Any]:
         """Shapes and types of what one dispatch is given."""
         one = {**self._one, "mask": np.ones(1, bool)}
-        return {n: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where) for n, v in one.items()}
+        return jax.tree.map(lambda v: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where), one)
 
     def batch_bytes(self, batch_size: int) -> int:
         """Count all arrays of a batch."""
-        return batch_size * (1 + sum(value.nbytes for value in self._one.values()))
+        return batch_size * (1 + sum(value.nbytes for value in jax.tree.leaves(self._one)))
 
     @staticmethod
-    def pick(data: Mapping[str, Array], given: Mapping[str, Array], i: Array) -> Batch:
+    def pick(data: Mapping[str, Any], given: Mapping[str, Any], i: Array) -> Batch:
         """Take the batch as it was read."""
         del data
-        return {name: value[i] for name, value in given.items()}
+        return jax.tree.map(lambda value: value[i], dict(given))
 
 
 Feed = Resident | Streamed
@@ -124,21 +124,19 @@ class ReadAhead:
     Threads are daemons: a source that hangs does not keep the process from ending.
     """
 
-    def __init__(
-        self, read: Callable[[int], dict[str, np.ndarray]], *, ahead: int, threads: int, patience: float
-    ) -> None:
+    def __init__(self, read: Callable[[int], dict[str, Any]], *, ahead: int, threads: int, patience: float) -> None:
         """Start the threads; `patience` is how many seconds to wait for one batch."""
         self.waited = 0.0  # seconds that training stood still for data
         self._read, self._ahead, self._patience = read, ahead, patience
         self._wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._ready = threading.Condition()
-        self._done: dict[int, dict[str, np.ndarray] | Exception] = {}
+        self._done: dict[int, dict[str, Any] | Exception] = {}
         self._asked = self._next = 0
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"read {i}") for i in range(threads)]
         for thread in self._threads:
             thread.start()
 
-    def take(self, step: int, count: int) -> list[dict[str, np.ndarray]]:
+    def take(self, step: int, count: int) -> list[dict[str, Any]]:
         """Return the batches of the steps `step .. step + count - 1`, waiting for those that are not read yet."""
         if step != self._next:  # a resumed run starts anywhere
             with self._ready:
@@ -177,7 +175,7 @@ class ReadAhead:
     def _work(self) -> None:
         while (number := self._wanted.get()) is not None:
             try:
-                found: dict[str, np.ndarray] | Exception = self._read(number)
+                found: dict[str, Any] | Exception = self._read(number)
             except Exception as error:  # raised again where the batch is waited for
                 found = error
             with self._ready:
@@ -190,7 +188,7 @@ class ReadAhead:
 def read_ahead(feed: Streamed, pipeline: Pipeline, *, ahead: int, threads: int, patience: float) -> ReadAhead:
     """Read ahead along the order of a pipeline."""
 
-    def read(step: int) -> dict[str, np.ndarray]:
+    def read(step: int) -> dict[str, Any]:
         return feed.read(pipeline.indices(step, 1)[0])
 
     return ReadAhead(read, ahead=ahead, threads=threads, patience=patience)

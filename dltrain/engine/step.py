@@ -4,7 +4,6 @@ import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any
 
 import jax
@@ -98,18 +97,17 @@ def make_gradients(
     objective: Objective,
     precision: Precision,
     accumulate: int,
-    given: Callable[[Batch], Any] = itemgetter("inputs"),
 ) -> Callable[[Tree, Tree, Batch, Array], tuple[dict[str, Array], Any, Tree, Tree]]:
     """Make `(params, model_state, batch, key) -> (terms of the loss, outputs, model_state, gradients)`.
 
     With `accumulate` = n above 1 the batch is worked off in n microbatches, one after the other, in less memory.
     Sums and counts are added, so that loss and gradients are those of the whole batch, wherever its padding lies;
-    batch norm sees the microbatches one by one, and dropout has a key for each. The model takes `given(batch)`.
+    batch norm sees the microbatches one by one, and dropout has a key for each.
     """
 
     def minimised(params: Tree, model_state: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
         model = nnx.merge(graphs.train, precision.cast_to_compute(params), model_state, copy=True)
-        inputs = precision.cast_to_compute(given(batch))
+        inputs = precision.cast_to_compute(batch["inputs"])
         outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
         terms = objective(outputs, batch, params, of=of)
         new_model_state = like(split_module(model)[2], model_state)
@@ -196,7 +194,7 @@ def make_step(
     the decay of the EMA of the weights. With `log_change` the logs have the norm of what the update changed.
     An optimizer that looks at the loss at other parameters sees this batch, with these keys and batch statistics.
     """
-    gradients = make_gradients(graphs, objective, precision, accumulate, preprocess.model_inputs)
+    gradients = make_gradients(graphs, objective, precision, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         raw = batch

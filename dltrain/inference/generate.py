@@ -4,7 +4,6 @@ All with the weights that a run leaves behind, see `Program.eval_params`.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from dltrain.engine.decode import write_about, write_on
 from dltrain.engine.state import TrainState
 from dltrain.inference.question import make_question
 from dltrain.tree import Tree
-from dltrain.types import Batch, Task
+from dltrain.types import Batch, Kind, Task
 
 DRAWN = 1000  # examples drawn from noise at once
 
@@ -40,7 +39,8 @@ def attends(program: Program) -> bool:
 
 def written(program: Program, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
     """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
-    return _about(program, write_about, state, rows, options)
+    hidden = program.parts.spec.find(Kind.DECODER_TOKENS)
+    return _about(program, partial(write_about, hidden=hidden), state, rows, options)
 
 
 def attention(program: Program, state: TrainState, rows: np.ndarray) -> np.ndarray:
@@ -58,8 +58,7 @@ def make_writer(program: Program, *, length: int, top_k: int | None = None) -> C
         del batch
         return write_on(model, inputs, length=length, top_k=top_k, **options)
 
-    preprocess = replace(program.parts.preprocess, beside=())  # a prompt is all that there is
-    question = make_question(program.graphs, preprocess, program.precision, ask)
+    question = make_question(program.graphs, program.parts.preprocess, program.precision, ask)
 
     def write(state: TrainState, prompts: np.ndarray, **options: Any) -> np.ndarray:
         return np.asarray(question(*program.eval_params(state), {"inputs": prompts}, **options))

@@ -24,7 +24,7 @@ def make_question(
     @jax.jit
     def run(params: Tree, model_state: Tree, raw: Batch, **options: Any) -> Any:
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
-        inputs = precision.cast_to_compute(preprocess.model_inputs(preprocess.scaled(raw)))
+        inputs = precision.cast_to_compute(preprocess.scaled(raw)["inputs"])
         return precision.cast_to_output(ask(model, inputs, raw, **options))
 
     return run

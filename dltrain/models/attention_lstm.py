@@ -6,15 +6,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.attention import steps_of, weights_of
+from dltrain.models.attention import weights_of
 from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
-from dltrain.models.steps import Embedding
+from dltrain.models.steps import Embedding, Names
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 
 class AttentionLSTM(nnx.Module):
-    """Sequences, texts, or pictures by their rows -> [B, outputs].
+    """Sequences, texts, or images by their rows -> [B, outputs].
 
     `a = softmax(v·tanh(W h + b))` over the steps that are there, and the outputs are linear in `Σ a h` (Bahdanau et
     al., arXiv:1409.0473; with a learnt query in place of a decoder's state: Yang et al. 2016, eq. 5 to 7).
@@ -40,7 +40,7 @@ class AttentionLSTM(nnx.Module):
 
         Args:
             hidden: units of the LSTM, of each direction.
-            spec: what the data delivers; a picture is read as a sequence of its rows.
+            spec: what the data delivers; an image is read as a sequence of its rows.
             rngs: for the initial values.
             bidirectional: also read from the end; the states of both directions are joined.
             embedding: numbers that stand for a token, where the data is text.
@@ -53,14 +53,16 @@ class AttentionLSTM(nnx.Module):
             bias_init: initial biases, but of the forget gates.
         """
         check_sizes(hidden=hidden, embedding=embedding)
-        if spec.kind is Kind.TABLE or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
+        if spec.input.kind is Kind.NUMBERS or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
             raise ValueError(
-                f"needs a sequence or a picture with one answer, and this data is {spec.kind.words} for {spec.task}"
+                f"needs a sequence or an image with one answer, and this data is {spec.input.kind.words} "
+                f"for {spec.task}"
             )
-        text = spec.kind is Kind.TOKENS
-        table = len(spec.vocabulary), embedding
+        self.names = Names.of(spec)
+        text = spec.input.kind is Kind.TOKENS
+        table = len(spec.input.vocabulary), embedding
         self.embedding = Embedding(*table, rngs=rngs, init=embedding_init) if text else None
-        features = embedding if text else spec.inputs.size // spec.inputs.shape[0]
+        features = embedding if text else spec.input.size // spec.input.shape[0]
         inits: dict[str, Any] = {
             "kernel_init": kernel_init,
             "recurrent_init": recurrent_init,
@@ -89,9 +91,8 @@ class AttentionLSTM(nnx.Module):
 
     def _read(self, inputs: Any) -> tuple[Array, Array]:
         """Return all states [B, L, H] and their weights [B, L]."""
-        x, lengths = (inputs["main"], inputs["lengths"]) if isinstance(inputs, dict) else (inputs, None)
+        x, there = self.names.read(inputs)
         x = self.embedding(x) if self.embedding else x.reshape(*x.shape[:2], -1)
-        there = None if lengths is None else steps_of(lengths, x.shape[1])
         states = self.layers[0](x, mask=there)[0]
         if len(self.layers) == 2:
             back = self.layers[1](x[:, ::-1], mask=None if there is None else there[:, ::-1])[0]

@@ -52,8 +52,8 @@ class Autoencoder(nnx.Module):
         """
         check_sizes(widths=widths, code=code, decoder=decoder or ())
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
-        down = (spec.inputs.size, *widths, code)
-        up = (code, *(widths[::-1] if decoder is None else decoder), spec.inputs.size)
+        down = (spec.input.size, *widths, code)
+        up = (code, *(widths[::-1] if decoder is None else decoder), spec.input.size)
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(down)])
         self.decoder = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(up)])
         self.dropout = nnx.Dropout(dropout)

@@ -1,6 +1,5 @@
-"""A sequence from a picture: a convolutional encoder, an LSTM decoder."""
+"""A sequence from an image: a convolutional encoder, an LSTM decoder."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,14 +10,14 @@ from dltrain import initializers
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm, check_sizes
 from dltrain.models.recurrent import LSTMLayer, State
-from dltrain.models.steps import Embedding
-from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
+from dltrain.models.steps import Embedding, Names
+from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec, Task
 
 
 class Captioner(nnx.Module):
-    """Pictures and the tokens written so far -> the next token of each position, [B, L, V].
+    """Images and the tokens written so far -> the next token of each position, [B, L, V].
 
-    The picture is the first state of the decoder (Vinyals et al., arXiv:1411.4555, who give it as the first input).
+    The image is the first state of the decoder (Vinyals et al., arXiv:1411.4555, who give it as the first input).
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Captioner(nnx.Module):
 
         Args:
             hidden: units of the decoder.
-            spec: what the data delivers; pictures to be written about.
+            spec: what the data delivers; images to be written about.
             rngs: for the initial values.
             channels: output channels of each block of the encoder, a 3x3 convolution and 2x2 pooling.
             dense: units of the encoder's dense layers, behind which it gives the decoder's first state.
@@ -62,15 +61,15 @@ class Captioner(nnx.Module):
             bias_init: initial biases, but of the forget gates.
         """
         check_sizes(hidden=hidden, embedding=embedding)
-        if spec.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
+        if spec.input.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
             raise ValueError(
-                f"writes about pictures, and this data is {spec.kind.words} for {spec.task}; "
+                f"writes about images, and this data is {spec.input.kind.words} for {spec.task}; "
                 "try data=digit_captions"
             )
-        state = replace(spec, task=Task.REGRESSION, targets=ArraySpec((2 * hidden,), "float32"))
+        state = {"state": Feature(Kind.NUMBERS, (2 * hidden,), "float32")}
         self.encoder = CNN(
             channels,
-            spec=state,
+            spec=Spec({"image": spec.input}, state, Task.REGRESSION),
             rngs=rngs,
             dense=dense,
             norm=norm,
@@ -79,7 +78,8 @@ class Captioner(nnx.Module):
             kernel_init=encoder_init,
             bias_init=bias_init,
         )
-        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs, init=embedding_init)
+        self.names = Names.of(spec)
+        self.embedding = Embedding(len(spec.target.vocabulary), embedding, rngs=rngs, init=embedding_init)
         inits: dict[str, Any] = {
             "kernel_init": kernel_init,
             "recurrent_init": recurrent_init,
@@ -91,12 +91,14 @@ class Captioner(nnx.Module):
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L, V]."""
-        states, _ = self.decoder(self.embedding(inputs["tokens"]), initial=self._look(inputs, mask=mask, rngs=rngs))
+        states, _ = self.decoder(
+            self.embedding(self.names.fed(inputs)), initial=self._look(inputs, mask=mask, rngs=rngs)
+        )
         return self.head(self.dropout(states, rngs=rngs))
 
     def begin(self, inputs: Any, count: int) -> State:
         """Return the decoder's state before the first token; see `dltrain.types.Decoder`."""
-        del count  # as many as there are pictures
+        del count  # as many as there are images
         return self._look(inputs, mask=None, rngs=None)
 
     def decode(self, tokens: Array, cache: State) -> tuple[Array, State]:
@@ -105,5 +107,5 @@ class Captioner(nnx.Module):
         return self.head(states[:, 0]), cache
 
     def _look(self, inputs: Any, **given: Any) -> State:
-        cell, hidden = jnp.split(self.encoder(inputs["main"], **given), 2, -1)
+        cell, hidden = jnp.split(self.encoder(self.names.read(inputs)[0], **given), 2, -1)
         return cell, jnp.tanh(hidden)  # where an LSTM's hidden states lie

@@ -47,7 +47,7 @@ class HeadPooling(StrEnum):
 
 
 class CNN(nnx.Module):
-    """Pictures [B, H, W, C] -> [B, outputs]."""
+    """Images [B, H, W, C] -> [B, outputs]."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class CNN(nnx.Module):
 
         Args:
             channels: output channels of each block's convolution.
-            spec: what the data delivers; pictures.
+            spec: what the data delivers; images.
             rngs: for the initial values.
             kernel: height and width of the convolutions.
             stride: of the convolutions.
@@ -92,11 +92,11 @@ class CNN(nnx.Module):
             bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
-        if spec.kind is not Kind.IMAGE:
+        if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
+                f"needs images, and this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
             )
-        height, width, depth = spec.inputs.shape
+        height, width, depth = spec.input.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
         check_sizes(channels=channels, kernel=kernel, stride=stride, dense=dense)
         check_sizes(window=window, pool_stride=pooling.stride)
@@ -118,7 +118,7 @@ class CNN(nnx.Module):
             depth = out
             if min(height, width) < 1:
                 raise ValueError(
-                    f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks"
+                    f"block {block} shrinks images of {spec.input.shape[:2]} to nothing; use fewer blocks"
                 )
         features = depth * (height * width if head_pooling is HeadPooling.FLATTEN else 1)
         sizes = (features, *dense)

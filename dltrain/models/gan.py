@@ -18,7 +18,7 @@ from dltrain import activations, initializers
 from dltrain.models.cnn import CNN, Pool
 from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
 from dltrain.models.mlp import MLP
-from dltrain.types import Activation, Array, ArraySpec, Initializer, Kind, Spec, Task
+from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec, Task
 
 LEAKY = partial(activations.leaky_relu, alpha=0.2)  # of a discriminator (Radford et al., section 3)
 
@@ -28,7 +28,7 @@ logits, for the generator)."""
 
 
 class GAN(nnx.Module):
-    """Two multilayer perceptrons, for tables and small pictures: [B, ...] -> verdicts."""
+    """Two multilayer perceptrons, for tables and small images: [B, ...] -> verdicts."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class GAN(nnx.Module):
             rngs: for the initial values.
             noise: how many numbers an example is made from.
             activation: of the generator.
-            output: of the generator; `tanh` for pictures with `data.scale=symmetric`.
+            output: of the generator; `tanh` for images with `data.scale=symmetric`.
             norm: of the generator's hidden layers.
             discriminator_norm: of the discriminator's hidden layers.
             discriminator_activation: of the discriminator.
@@ -64,7 +64,8 @@ class GAN(nnx.Module):
         """
         check_sizes(widths=widths, noise=noise)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
-        made = Spec(ArraySpec((noise,), "float32"), spec.inputs, Task.REGRESSION, Kind.TABLE)
+        seed = {"noise": Feature(Kind.NUMBERS, (noise,), "float32")}
+        made = Spec(seed, {"example": spec.input}, Task.REGRESSION)
         self.generator = MLP(widths[::-1], spec=made, activation=activation, norm=norm, **init)
         self.discriminator = MLP(
             widths,
@@ -74,7 +75,7 @@ class GAN(nnx.Module):
             dropout=dropout,
             **init,
         )
-        self.noise, self.output, self.shape = noise, output, spec.inputs.shape
+        self.noise, self.output, self.shape = noise, output, spec.input.shape
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
         """Judge rows and as many made ones; without `rngs` from fixed noise."""
@@ -91,7 +92,7 @@ class GAN(nnx.Module):
 
 
 class DCGAN(nnx.Module):
-    """Two convolutional networks for pictures in [-1, 1]: [B, H, W, C] -> verdicts."""
+    """Two convolutional networks for images in [-1, 1]: [B, H, W, C] -> verdicts."""
 
     def __init__(
         self,
@@ -116,10 +117,10 @@ class DCGAN(nnx.Module):
                 the other way round.
             spec: what the data delivers; odd sides are halved upwards, 7 to 4.
             rngs: for the initial values.
-            noise: how many numbers a picture is made from.
+            noise: how many numbers an image is made from.
             kernel: height and width of the convolutions; even.
             norm: of the generator's hidden layers.
-            discriminator_norm: of the discriminator's convolutions; real and made pictures are normalised apart.
+            discriminator_norm: of the discriminator's convolutions; real and made images are normalised apart.
             activation: of the generator.
             discriminator_activation: of the discriminator.
             dropout: of the discriminator, before its output.
@@ -127,8 +128,8 @@ class DCGAN(nnx.Module):
             bias_init: initial biases.
         """
         check_sizes(channels=channels, noise=noise, kernel=kernel)
-        if spec.kind is not Kind.IMAGE:
-            raise ValueError(f"makes pictures, and this data is {spec.kind.words}; try model=gan")
+        if spec.input.kind is not Kind.IMAGE:
+            raise ValueError(f"makes images, and this data is {spec.input.kind.words}; try model=gan")
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.generator = Generator(channels[::-1], spec, noise, kernel, norm, activation, **init)
         self.discriminator = CNN(
@@ -146,17 +147,17 @@ class DCGAN(nnx.Module):
         self.noise = noise
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
-        """Judge pictures and as many made ones; without `rngs` from fixed noise."""
+        """Judge images and as many made ones; without `rngs` from fixed noise."""
         fake = self.generator(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask=mask)
         return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
 
     def sample(self, key: Array, count: int) -> Array:
-        """Make pictures, float [count, H, W, C] in [-1, 1]."""
+        """Make images, float [count, H, W, C] in [-1, 1]."""
         return self.generator(jax.random.normal(key, (count, self.noise)), mask=None)
 
 
 class Generator(nnx.Module):
-    """Noise [B, N] -> pictures [B, H, W, C] in [-1, 1]: a small one, made twice as large again and again."""
+    """Noise [B, N] -> images [B, H, W, C] in [-1, 1]: a small one, made twice as large again and again."""
 
     def __init__(
         self,
@@ -171,12 +172,12 @@ class Generator(nnx.Module):
         **init: Any,
     ) -> None:
         """Start from channels[0] at the smallest size."""
-        *sides, depth = spec.inputs.shape
+        *sides, depth = spec.input.shape
         sizes = [tuple(-(-side // 2**times) for side in sides) for times in range(len(channels), -1, -1)]
         if len(sizes) > 1 and 1 in sizes[1]:
             height, width = sides
             raise ValueError(
-                f"pictures of {height}x{width} cannot be halved {len(channels)} times; use fewer model.channels"
+                f"images of {height}x{width} cannot be halved {len(channels)} times; use fewer model.channels"
             )
         self.small, self.sizes = (*sizes[0], channels[0]), tuple(sizes[1:])
         self.first = nnx.Linear(noise, math.prod(self.small), rngs=rngs, **init)
@@ -187,7 +188,7 @@ class Generator(nnx.Module):
         )
 
     def __call__(self, noise: Array, *, mask: Array | None) -> Array:
-        """Return the pictures; rows whose mask is False change nothing for the others."""
+        """Return the images; rows whose mask is False change nothing for the others."""
         x = self.first(noise).reshape(len(noise), *self.small)
         for norm, larger, (height, width) in zip(self.norms, self.larger, self.sizes, strict=True):
             x = larger(self.activation(normalise(norm, x, mask=mask)))[:, :height, :width]

@@ -55,7 +55,7 @@ def normalise(norm: nnx.BatchNorm | nnx.LayerNorm | None, x: Array, *, mask: Arr
 
 
 class ConvTranspose(nnx.Module):
-    """Makes pictures `stride` times as large, [B, H, W, C] -> [B, sH, sW, K]; see `ops.transposed`."""
+    """Makes images `stride` times as large, [B, H, W, C] -> [B, sH, sW, K]; see `ops.transposed`."""
 
     def __init__(
         self,

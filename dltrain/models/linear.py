@@ -18,7 +18,7 @@ class Linear(nnx.Module):
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Start at zero by default: the problem is convex."""
-        features = spec.inputs.size
+        features = spec.input.size
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

@@ -1,4 +1,4 @@
-"""Locally connected networks: like convolutions, but each place of a picture has weights of its own."""
+"""Locally connected networks: like convolutions, but each place of an image has weights of its own."""
 
 import itertools
 from itertools import product
@@ -84,7 +84,7 @@ class LocallyConnected(nnx.Module):
 
         Args:
             channels: output channels of each block's layer.
-            spec: what the data delivers; pictures.
+            spec: what the data delivers; images.
             rngs: for the initial values.
             kernel: height and width of what a place sees.
             stride: between the places.
@@ -101,11 +101,11 @@ class LocallyConnected(nnx.Module):
             bias_init: initial biases.
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
-        if spec.kind is not Kind.IMAGE:
+        if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
+                f"needs images, and this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
             )
-        height, width, depth = spec.inputs.shape
+        height, width, depth = spec.input.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
         check_sizes(channels=channels, kernel=kernel, stride=stride, dense=dense)
         check_sizes(window=window, pool_stride=pooling.stride)
@@ -115,7 +115,7 @@ class LocallyConnected(nnx.Module):
             after = [size_after(s, kernel, stride, padding, pooling) for s in (height, width)]
             if min(after) < 1:
                 raise ValueError(
-                    f"block {block} shrinks pictures of {spec.inputs.shape[:2]} to nothing; use fewer blocks"
+                    f"block {block} shrinks images of {spec.input.shape[:2]} to nothing; use fewer blocks"
                 )
             inputs = height, width, depth
             layer = LocalLayer(inputs, out, kernel=kernel, stride=stride, padding=padding, **init)

@@ -41,7 +41,7 @@ class MLP(nnx.Module):
             remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
         """
         check_sizes(widths=widths)
-        sizes = (spec.inputs.size, *widths)
+        sizes = (spec.input.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.norms = nnx.List([make_norm(norm, width, rngs=rngs) for width in widths])

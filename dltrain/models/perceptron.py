@@ -24,7 +24,7 @@ class Perceptron(nnx.Module):
         """Start at zero by default, as Rosenblatt's rule does."""
         if spec.task is Task.REGRESSION:
             raise ValueError("decides between classes, and this data is a regression; try model=linear")
-        features = spec.inputs.size
+        features = spec.input.size
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

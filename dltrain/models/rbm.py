@@ -45,7 +45,7 @@ class RBM(nnx.Module):
             rngs: for the initial values.
             k: Gibbs steps from a row of the data to the chain's end.
             draw_visible: draw the visible units in training too, the row's own first: the exact form, for rows of 0
-                and 1. Else their probabilities go on, as suits grey pictures (Hinton 2010, section 3.2).
+                and 1. Else their probabilities go on, as suits grey images (Hinton 2010, section 3.2).
             sweeps: Gibbs steps from noise to a sample.
             kernel_init: initial weights.
             bias_init: initial biases of the hidden units.
@@ -54,11 +54,11 @@ class RBM(nnx.Module):
         check_sizes(widths=widths, k=k, sweeps=sweeps)
         if not widths:
             raise ValueError("widths=[]: at least one layer is needed")
-        sizes = (spec.inputs.size, *widths)
+        sizes = (spec.input.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.visible = nnx.List([nnx.Param(visible_init(rngs.params(), (size,))) for size in sizes[:-1]])
-        self.k, self.draw_visible, self.sweeps, self.shape = k, draw_visible, sweeps, spec.inputs.shape
+        self.k, self.draw_visible, self.sweeps, self.shape = k, draw_visible, sweeps, spec.input.shape
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> dict[str, Array]:
         """Return the free energies [B] of `data` and `model`, the chain's end, and `reconstruction` [B, ...].

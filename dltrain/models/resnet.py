@@ -1,4 +1,4 @@
-"""Residual networks for small pictures (He et al., arXiv:1512.03385): ResNet-20, 32, 56 and ResNet-18."""
+"""Residual networks for small images (He et al., arXiv:1512.03385): ResNet-20, 32, 56 and ResNet-18."""
 
 from enum import StrEnum
 from typing import Any
@@ -83,7 +83,7 @@ class ResNet(nnx.Module):
         Args:
             channels: of each stage.
             blocks: how many blocks each stage has.
-            spec: what the data delivers; pictures.
+            spec: what the data delivers; images.
             rngs: for the initial values.
             shortcut: what goes past a block whose output has another shape than its input.
             norm: after each convolution; the convolutions have no biases.
@@ -94,9 +94,9 @@ class ResNet(nnx.Module):
             remat: compute the values inside each block again in the backward pass, instead of keeping them.
         """
         check_sizes(channels=channels, blocks=blocks)
-        if spec.kind is not Kind.IMAGE:
+        if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs pictures, and this data is {spec.kind.words} of shape {spec.inputs.shape}; try model=mlp"
+                f"needs images, and this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
             )
         if not channels or len(channels) != len(blocks):
             raise ValueError(f"channels={[*channels]} blocks={[*blocks]}: needs one of each for every stage")
@@ -106,7 +106,7 @@ class ResNet(nnx.Module):
             )
         options: dict[str, Any] = {"norm": norm, "kernel_init": kernel_init, "rngs": rngs}
         depth = channels[0]
-        self.stem, self.stem_norm = _convolution(spec.inputs.shape[-1], depth, 3, 1, **options)
+        self.stem, self.stem_norm = _convolution(spec.input.shape[-1], depth, 3, 1, **options)
         self.blocks = nnx.List()
         for stage, (out, count) in enumerate(zip(channels, blocks, strict=True)):
             for number in range(count):

@@ -1,4 +1,4 @@
-"""Recurrent networks over a sequence, a text, or the rows of a picture: plain, LSTM and GRU."""
+"""Recurrent networks over a sequence, a text, or the rows of an image: plain, LSTM and GRU."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -10,7 +10,7 @@ from flax import nnx
 from dltrain import initializers
 from dltrain.models.layers import check_sizes, rematerialised
 from dltrain.models.recurrent import GRULayer, LSTMLayer, RecurrentState, RNNLayer, State
-from dltrain.models.steps import Embedding, check_steps, max_of, mean_of, taken_apart
+from dltrain.models.steps import Embedding, Names, check_steps, max_of, mean_of
 from dltrain.ops.recurrent import Squash
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
@@ -26,7 +26,7 @@ class Pooling(StrEnum):
 class Recurrent(nnx.Module):
     """Layers over a sequence, stacked and in one or both directions.
 
-    [B, L, F], tokens [B, L] or pictures [B, H, W, C] -> [B, outputs]; of a language model [B, L, V].
+    [B, L, F], tokens [B, L] or images [B, H, W, C] -> [B, outputs]; of a language model [B, L, V].
 
     What `RNN`, `LSTM` and `GRU` share: they give it their layer.
     """
@@ -55,7 +55,7 @@ class Recurrent(nnx.Module):
         Args:
             layer: a class of layers; called with x [B, L, F], one returns all states and the last `State`.
             hidden: units of each layer and direction.
-            spec: what the data delivers; a picture is read as a sequence of its rows.
+            spec: what the data delivers; an image is read as a sequence of its rows.
             rngs: for the initial values.
             layers: how many layers, one on top of the other.
             bidirectional: also read from the end; the outputs of both directions are joined.
@@ -72,6 +72,7 @@ class Recurrent(nnx.Module):
         """
         check_sizes(hidden=hidden, layers=layers, embedding=embedding)
         check_steps(spec)
+        self.names = Names.of(spec)
         self.at_each_step = spec.task is Task.LANGUAGE
         if bidirectional and self.at_each_step:
             raise ValueError("bidirectional=true sees the next token, which it is to foretell; take false")
@@ -79,12 +80,12 @@ class Recurrent(nnx.Module):
             raise ValueError(
                 "bidirectional=true starts at the end of a window, which stateful=true cannot; choose one"
             )
-        if stateful and "at" not in spec.beside:
+        if stateful and spec.find(Kind.POSITION) is None:
             raise ValueError("stateful=true: the examples of this data do not continue one another")
-        tokens = spec.kind is Kind.TOKENS
-        table = len(spec.vocabulary), embedding
+        tokens = spec.input.kind is Kind.TOKENS
+        table = len(spec.input.vocabulary), embedding
         self.embedding = Embedding(*table, rngs=rngs, init=embedding_init) if tokens else None
-        first = embedding if tokens else spec.inputs.size // spec.inputs.shape[0]
+        first = embedding if tokens else spec.input.size // spec.input.shape[0]
         options |= {"rngs": rngs, "bias_init": bias_init}
         features = [first] + [hidden * (1 + bidirectional)] * layers
         self.forward = nnx.List([layer(f, hidden, **options) for f in features[:-1]])
@@ -97,12 +98,12 @@ class Recurrent(nnx.Module):
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
-        steps, there = taken_apart(inputs)
+        steps, there = self.names.read(inputs)
         x = self._vectors(steps)
-        before = self.recurrent_state.before(inputs["at"], x.dtype) if self.recurrent_state else None
+        before = self.recurrent_state.before(inputs[self.names.position], x.dtype) if self.recurrent_state else None
         states, (last, after) = self._read(x, there, before, rngs)
         if self.recurrent_state:
-            self.recurrent_state.store(after, inputs["at"] + steps.shape[1], mask)
+            self.recurrent_state.store(after, inputs[self.names.position] + steps.shape[1], mask)
         if not self.at_each_step:
             match self.pool:
                 case Pooling.LAST:

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.attention import steps_of, weights_of
+from dltrain.models.attention import weights_of
 from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
-from dltrain.models.steps import Embedding
+from dltrain.models.steps import Embedding, Names
 from dltrain.types import Array, Initializer, Kind, Spec, Task
 
 Cache = dict[str, Any]
@@ -60,7 +60,8 @@ class Seq2Seq(nnx.Module):
             raise ValueError(f"hidden={hidden} must be even: half of it for each direction of the encoder")
         options: dict[str, Any] = {"kernel_init": kernel_init, "recurrent_init": recurrent_init}
         options |= {"rngs": rngs, "forget_bias": forget_bias, "bias_init": bias_init}
-        self.embedding = Embedding(len(spec.vocabulary), embedding, rngs=rngs, init=embedding_init)
+        self.names = Names.of(spec)
+        self.embedding = Embedding(len(spec.input.vocabulary), embedding, rngs=rngs, init=embedding_init)
         self.forward = LSTMLayer(embedding, hidden // 2, **options)
         self.backward = LSTMLayer(embedding, hidden // 2, **options)
         self.decoder = LSTMLayer(embedding, hidden, **options)
@@ -90,12 +91,15 @@ class Seq2Seq(nnx.Module):
 
     def _forced(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, Array]:
         cache = self._encode(inputs, rngs)
-        states, _ = self.decoder(self.dropout(self.embedding(inputs["tokens"]), rngs=rngs), initial=cache["state"])
+        states, _ = self.decoder(
+            self.dropout(self.embedding(self.names.fed(inputs)), rngs=rngs), initial=cache["state"]
+        )
         return self._look_back(states, cache, rngs)
 
     def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> Cache:
-        x = self.dropout(self.embedding(inputs["main"]), rngs=rngs)
-        there = steps_of(inputs["lengths"], x.shape[1])
+        tokens, there = self.names.read(inputs)
+        there = jnp.ones(tokens.shape, bool) if there is None else there
+        x = self.dropout(self.embedding(tokens), rngs=rngs)
         states, (cell, hidden) = self.forward(x, mask=there)
         back, (first_cell, first_hidden) = self.backward(x[:, ::-1], mask=there[:, ::-1])
         last = jnp.concatenate([cell, first_cell], -1), jnp.concatenate([hidden, first_hidden], -1)
@@ -112,7 +116,7 @@ class Seq2Seq(nnx.Module):
 
 def check_texts(spec: Spec) -> None:
     """Raise ValueError unless the data is texts with something to write about them."""
-    if spec.kind is not Kind.TOKENS or spec.task is not Task.GENERATION:
+    if spec.input.kind is not Kind.TOKENS or spec.task is not Task.GENERATION:
         raise ValueError(
-            f"writes about texts, and this data is {spec.kind.words} for {spec.task}; try data=reverse"
+            f"writes about texts, and this data is {spec.input.kind.words} for {spec.task}; try data=reverse"
         )

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import activations, initializers
-from dltrain.models.attention import steps_of
 from dltrain.models.blocks import (
     Block,
     Memory,
@@ -23,7 +22,7 @@ from dltrain.models.blocks import (
 )
 from dltrain.models.layers import check_sizes
 from dltrain.models.seq2seq import check_texts
-from dltrain.models.steps import Embedding
+from dltrain.models.steps import Embedding, Names
 from dltrain.types import Activation, Array, Initializer, Spec
 
 Cache = dict[str, Any]
@@ -78,9 +77,10 @@ class Seq2SeqTransformer(nnx.Module):
         check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_texts(spec)
         check_width(width, heads, positions)
-        (self.read,), (self.written,) = spec.inputs.shape, spec.targets.shape
+        (self.read,), (self.written,) = spec.input.shape, spec.target.shape
+        self.names = Names.of(spec)
         self.embedding = Embedding(
-            len(spec.vocabulary), width, rngs=rngs, init=token_init(positions, embedding_init)
+            len(spec.input.vocabulary), width, rngs=rngs, init=token_init(positions, embedding_init)
         )
         self.positions_read = drawn_places(positions, self.read, width, init=embedding_init, rngs=rngs)
         self.positions_written = drawn_places(positions, self.written, width, init=embedding_init, rngs=rngs)
@@ -130,12 +130,13 @@ class Seq2SeqTransformer(nnx.Module):
         """Return what the decoder is given: the tokens so far, embedded, and what its blocks look back at."""
         memories = self._encode(inputs, rngs)
         where = places(self.positions_written, self.written, self.head)
-        return self.dropout(self.embedding(inputs["tokens"]) + where[None], rngs=rngs), memories
+        return self.dropout(self.embedding(self.names.fed(inputs)) + where[None], rngs=rngs), memories
 
     def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> list[Memory]:
         where = places(self.positions_read, self.read, self.head)
-        x = self.dropout(self.embedding(inputs["main"]) + where[None], rngs=rngs)
-        there = steps_of(inputs["lengths"], self.read)[:, None, None, :]
+        tokens, valid = self.names.read(inputs)
+        x = self.dropout(self.embedding(tokens) + where[None], rngs=rngs)
+        there = None if valid is None else valid[:, None, None, :]
         x, _ = through(self.encoder, x, there, rngs, remat=self.remat)
         states = self.norm_read(x)
         return [block.cross.remember(states, there) for block in self.decoder]

@@ -1,6 +1,7 @@
-"""What models of sequences share: which steps of a row are there, and how tokens and pictures become vectors."""
+"""What models of sequences share: which steps are valid, and how tokens become vectors."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,22 +12,42 @@ from dltrain.ops.embedding import embed
 from dltrain.types import Array, Initializer, Kind, Spec
 
 
-def taken_apart(inputs: Any) -> tuple[Array, Array | None]:
-    """Return the steps of what a model is given, [B, L, ...], and which are there, bool [B, L] or None for all."""
-    if not isinstance(inputs, Mapping):
-        return inputs, None
-    steps, lengths = inputs["main"], inputs.get("lengths")
-    return steps, None if lengths is None else steps_of(lengths, steps.shape[1])
+@dataclass(frozen=True)
+class Names:
+    """Under which names a model finds what it reads among its inputs; None for what the data does not have."""
+
+    content: str
+    length: str | None
+    position: str | None
+    decoder_tokens: str | None
+
+    @classmethod
+    def of(cls, spec: Spec) -> "Names":
+        """Find them by their kinds."""
+        others = (spec.find(kind) for kind in (Kind.LENGTH, Kind.POSITION, Kind.DECODER_TOKENS))
+        return cls(spec.input_name, *others)
+
+    def read(self, inputs: Any) -> tuple[Array, Array | None]:
+        """Return the content [B, L, ...] and which of its steps are valid, bool [B, L], or None for all."""
+        if not isinstance(inputs, Mapping):
+            return inputs, None
+        steps = inputs[self.content]
+        return steps, steps_of(inputs[self.length], steps.shape[1]) if self.length else None
+
+    def fed(self, inputs: Any) -> Array:
+        """Return the tokens that a decoder is fed, int [B, L]."""
+        return inputs[self.decoder_tokens]
 
 
 def check_steps(spec: Spec) -> None:
-    """Raise ValueError unless rows are sequences or pictures, with nothing beside them but lengths and places."""
-    if spec.kind is Kind.TABLE:
+    """Raise ValueError unless examples are sequences or images, with nothing else but lengths and positions."""
+    if spec.input.kind is Kind.NUMBERS:
         raise ValueError(
-            f"needs a sequence or a picture, and this data is a table of {spec.inputs.size} columns; try model=mlp"
+            f"needs a sequence or an image, and this data is a table of {spec.input.size} columns; try model=mlp"
         )
-    if others := [name for name in spec.beside if name not in ("lengths", "at")]:
-        raise ValueError(f"has no use for {', '.join(others)}, which this data gives beside its inputs")
+    used = (spec.input.kind, Kind.LENGTH, Kind.POSITION)
+    if others := [name for name, feature in spec.inputs.items() if feature.kind not in used]:
+        raise ValueError(f"has no use for {', '.join(others)}, which is among the inputs of this data")
 
 
 class Embedding(nnx.Module):

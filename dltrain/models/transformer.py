@@ -22,7 +22,7 @@ from dltrain.models.blocks import (
     token_init,
 )
 from dltrain.models.layers import check_sizes
-from dltrain.models.steps import Embedding, check_steps, mean_of, taken_apart
+from dltrain.models.steps import Embedding, Names, check_steps, mean_of
 from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
 
 Cache = dict[str, Array]
@@ -38,7 +38,7 @@ class Pool(StrEnum):
 
 
 class Transformer(nnx.Module):
-    """Tokens [B, L], sequences [B, L, F] or the rows of pictures -> [B, outputs]; of a language model [B, L, V].
+    """Tokens [B, L], sequences [B, L, F] or the rows of images -> [B, outputs]; of a language model [B, L, V].
 
     Pre-norm (Xiong et al., arXiv:2002.04745): the states are normalised before each part and once at the end.
     A language model sees no step behind its own; all others see every step that is there.
@@ -70,7 +70,7 @@ class Transformer(nnx.Module):
             heads: of each attention; they share the width.
             width: of the states.
             feedforward: units between the two dense layers of a block.
-            spec: what the data delivers; a picture is read as a sequence of its rows.
+            spec: what the data delivers; an image is read as a sequence of its rows.
             rngs: for the initial values.
             dropout: the probability to drop a unit of the embedded steps or of what a part adds, not to keep it.
             positions: how a step says where it stands.
@@ -86,12 +86,13 @@ class Transformer(nnx.Module):
         check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_steps(spec)
         check_width(width, heads, positions)
-        self.length, self.causal = spec.inputs.shape[0], spec.task is Task.LANGUAGE
-        if spec.kind is Kind.TOKENS:
+        self.names = Names.of(spec)
+        self.length, self.causal = spec.input.shape[0], spec.task is Task.LANGUAGE
+        if spec.input.kind is Kind.TOKENS:
             init = token_init(positions, embedding_init)
-            self.embedding = Embedding(len(spec.vocabulary), width, rngs=rngs, init=init)
+            self.embedding = Embedding(len(spec.input.vocabulary), width, rngs=rngs, init=init)
         else:
-            features = spec.inputs.size // self.length
+            features = spec.input.size // self.length
             self.embedding = nnx.Linear(features, width, rngs=rngs, kernel_init=kernel_init, bias_init=bias_init)
         self.positions = drawn_places(positions, self.length, width, init=embedding_init, rngs=rngs)
         parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
@@ -105,7 +106,7 @@ class Transformer(nnx.Module):
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
         del mask  # rows do not see each other
-        steps, there = taken_apart(inputs)
+        steps, there = self.names.read(inputs)
         x = self._read(steps, there, rngs)[0]
         if not self.causal:
             x = x[:, 0] if self.pool is Pool.FIRST else mean_of(x, there)

@@ -1,4 +1,4 @@
-"""The U-Net: a class for each pixel, from what the whole picture and the pixel's neighbours say."""
+"""The U-Net: a class for each pixel, from what the whole image and the pixel's neighbours say."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
 
 
 class UNet(nnx.Module):
-    """Pictures [B, H, W, C] -> logits [B, H, W, K]. Ronneberger et al., arXiv:1505.04597, with padding.
+    """Images [B, H, W, C] -> logits [B, H, W, K]. Ronneberger et al., arXiv:1505.04597, with padding.
 
-    Each level halves the picture; on the way back it is doubled again and set beside what the way down had kept.
+    Each level halves the image; on the way back it is doubled again and set beside what the way down had kept.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class UNet(nnx.Module):
 
         Args:
             channels: of each level, from the full size down.
-            spec: what the data delivers; pictures whose sides divide by 2 to the number of levels less one.
+            spec: what the data delivers; images whose sides divide by 2 to the number of levels less one.
             rngs: for the initial values.
             norm: after each convolution, before the activation.
             dropout: the probability to drop a unit at the end of the way down, not to keep it.
@@ -46,16 +46,16 @@ class UNet(nnx.Module):
             bias_init: initial biases.
         """
         check_sizes(channels=channels)
-        if spec.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
+        if spec.input.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
             raise ValueError(
-                f"needs pictures with a class for each pixel, and this data is {spec.kind.words} for "
+                f"needs images with a class for each pixel, and this data is {spec.input.kind.words} for "
                 f"{spec.task}; try data=digit_masks"
             )
-        height, width, depth = spec.inputs.shape
+        height, width, depth = spec.input.shape
         times = 2 ** (len(channels) - 1)
         if height % times or width % times:
             raise ValueError(
-                f"pictures of {height}x{width} cannot be halved {len(channels) - 1} times; use fewer model.channels"
+                f"images of {height}x{width} cannot be halved {len(channels) - 1} times; use fewer model.channels"
             )
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.down, self.up, self.larger = nnx.List(), nnx.List(), nnx.List()

@@ -62,7 +62,7 @@ def samples(
         raise ValueError(f"{len(truth)} truths, {len(prediction)} predictions and {len(losses)} losses")
     if kind != Kind.IMAGE and not classes:
         return scatter(truth, prediction, names)
-    if kind == Kind.TABLE:
+    if kind == Kind.NUMBERS:
         return _losses(truth, prediction, losses, classes)
     if len(truth) > _MANY:
         rows = choose(truth, prediction, losses)

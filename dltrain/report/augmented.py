@@ -7,7 +7,7 @@ from dltrain.build.program import Program
 from dltrain.runs.files import writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
-from dltrain.types import Kind, Task
+from dltrain.types import Kind, Task, content
 
 EXAMPLES, VERSIONS = 8, 3
 
@@ -18,7 +18,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     A table or a text has no picture. What training sees differs in the draws and, of mixtures, in the partners.
     """
     parts = program.parts
-    if not parts.augment.named or parts.spec.kind in (Kind.TABLE, Kind.TOKENS):
+    if not parts.augment.named or parts.spec.input.kind in (Kind.NUMBERS, Kind.TOKENS):
         return
     from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
     from dltrain.plots.labels import labels
@@ -27,14 +27,14 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     rows = parts.pipeline.indices(0, 1)[0]
     rows = rows[rows >= 0][:EXAMPLES]
     batch = {**parts.source.read(rows), "mask": np.ones(len(rows), bool)}
-    originals, scaled = batch["inputs"], parts.preprocess.scaled(batch)
+    originals, scaled = content(batch, parts.spec), parts.preprocess.scaled(batch)
     augment = jax.jit(parts.augment.augmented)
     keys = jax.random.split(jax.random.key(program.plan.seed), VERSIONS)
     made = [augment(scaled, key) for key in keys]
-    versions = np.stack([np.asarray(parts.preprocess.raw_inputs(one["inputs"])) for one in made])
+    versions = np.stack([np.asarray(parts.preprocess.raw_inputs(content(one, parts.spec))) for one in made])
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec.task, names) for one in (batch, *made)]
-    png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.kind, titles))
+    png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
     with writing(folder.report):
         folder.report.mkdir(exist_ok=True)
         (folder.report / "augmented.png").write_bytes(png)

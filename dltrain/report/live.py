@@ -40,7 +40,7 @@ class LiveReport:
         per_epoch = program.parts.pipeline.steps_per_epoch
         metric = plan.monitor.name if plan.monitor else None
         samples: list[Callback] = []
-        if draws(program) and program.parts.spec.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
+        if draws(program) and program.parts.spec.input.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
             samples.append(Sampling(program, recorder))
         if writes_text(program):
             samples.append(TextSample(program, recorder))

@@ -17,6 +17,7 @@ from dltrain.models.observe import observe
 from dltrain.runs import checkpoint
 from dltrain.runs.files import writing
 from dltrain.runs.folder import RunFolder
+from dltrain.tree import flattened
 from dltrain.types import Batch
 
 FEW = 8  # rows or names in a message
@@ -75,27 +76,30 @@ def _first(program: Program, state: TrainState, raw: Batch, rows: np.ndarray) ->
     parts, precision = program.parts, program.precision
     if bad := [name for name, leaf in named_leaves(state.params).items() if not _finite(leaf)]:
         return f"the parameter {bad[0]}, before the step"
-    for name, value in raw.items():
+    for name, value in flattened(raw).items():
         if not _finite(value):
             return f"{name} of the data{_of_rows(value, rows)}"
     batch, key = prepare(raw, state, parts.preprocess, parts.augment)
     if not _finite(batch["inputs"]):
-        return f"the inputs, scaled and augmented{_of_rows(batch['inputs'], rows)}"
+        wrong = {
+            name: value for name, value in flattened({"inputs": batch["inputs"]}).items() if not _finite(value)
+        }
+        return "; ".join(
+            f"the {name}, scaled and augmented{_of_rows(value, rows)}" for name, value in wrong.items()
+        )
     model = nnx.merge(program.graphs.train, precision.cast_to_compute(state.params), state.model_state, copy=True)
     if getattr(model, "remat", False):
         model.remat = False  # the search looks at values, and rematerialised blocks are traced
     search = _Search()
     observe(model, search)
-    inputs = precision.cast_to_compute(parts.preprocess.model_inputs(batch))
+    inputs = precision.cast_to_compute(batch["inputs"])
     outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
     if search.found:
         return search.found
     for name, values in named_values(parts.objective.loss(outputs, batch)).items():
         if not _finite(values):
             return f"the {name}{_of_rows(values, rows)}"
-    gradients = make_gradients(
-        program.graphs, parts.objective, precision, parts.accumulate, parts.preprocess.model_inputs
-    )
+    gradients = make_gradients(program.graphs, parts.objective, precision, parts.accumulate)
     terms, _, _, grads = jax.jit(gradients)(state.params, state.model_state, batch, key)
     if bad := [name for name, value in terms.items() if not _finite(value)]:
         return f"the {bad[0]}, summed over the batch"

@@ -11,7 +11,7 @@ from dltrain.engine.state import TrainState
 from dltrain.inference.generate import attends, attention, draws
 from dltrain.report.sampling import drawn
 from dltrain.report.written import written_about
-from dltrain.types import Kind, Task
+from dltrain.types import Kind, Task, content
 
 PANELS = 4  # rows whose attention is drawn
 FEW = 12  # pictures in a row
@@ -24,7 +24,7 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
     match program.parts.spec.task:
         case Task.CLASSIFICATION | Task.BINARY | Task.REGRESSION:
             figures["samples"] = _samples(program, state, found)
-        case Task.GENERATION if program.parts.spec.kind is Kind.IMAGE:
+        case Task.GENERATION if program.parts.spec.input.kind is Kind.IMAGE:
             figures["samples"] = _captions(program, state, found)
         case Task.RECONSTRUCTION | Task.ENERGY:
             figures["reconstructions"] = _reconstructions(program, state, found)
@@ -47,15 +47,15 @@ def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> 
     from dltrain.plots.samples import scatter
 
     parts = program.parts
-    images = parts.spec.kind is Kind.IMAGE
+    images = parts.spec.input.kind is Kind.IMAGE
     rows = found.rows[: FEW if images else LOOKED_AT]
     outputs = program.outputs(state, rows)
     made: Any = outputs["reconstruction"] if isinstance(outputs, Mapping) else outputs
-    originals = parts.source.read(rows)["inputs"]
+    originals = content(parts.source.read(rows), parts.spec)
     back = parts.preprocess.raw_inputs(made)
     if images:
         return panels({"original": originals, "reconstruction": np.asarray(back)})
-    return scatter(originals, np.asarray(back), parts.spec.features)
+    return scatter(originals, np.asarray(back), parts.spec.input.names)
 
 
 def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -66,7 +66,7 @@ def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
     rows = found.rows[np.concatenate([worst, np.setdiff1d(np.arange(len(found.rows)), worst)[: FEW - len(worst)]])]
     read = program.parts.source.read(rows)
     predicted = program.outputs(state, rows).argmax(-1)
-    return panels({"input": read["inputs"], "truth": read["targets"], "prediction": predicted})
+    return panels({"input": content(read, program.parts.spec), "truth": read["targets"], "prediction": predicted})
 
 
 def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -84,10 +84,10 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
     elif spec.task is Task.BINARY:
         prediction = (outputs[:, 0] > 0).astype(np.int32)
     read = program.parts.source.read(rows)
-    inputs, truth = read["inputs"], read["targets"]
-    drawn = choose(truth, prediction, losses) if spec.kind is Kind.IMAGE else np.arange(len(rows))
+    inputs, truth = content(read, spec), read["targets"]
+    drawn = choose(truth, prediction, losses) if spec.input.kind is Kind.IMAGE else np.arange(len(rows))
     picked = (truth[drawn], prediction[drawn], losses[drawn])
-    return samples(inputs[drawn], spec.kind, *picked, spec.classes, names=spec.target_names)
+    return samples(inputs[drawn], spec.input.kind, *picked, spec.classes, names=spec.target.names)
 
 
 def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -98,7 +98,7 @@ def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
     written = list(written_about(program, state, rows))
     drawn = choose(np.ones(len(rows), int), np.array([one.right for one in written], int), losses)
     texts = [(written[i].text, written[i].truth) for i in drawn]
-    return captioned(program.parts.source.read(rows[drawn])["inputs"], texts)
+    return captioned(content(program.parts.source.read(rows[drawn]), program.parts.spec), texts)
 
 
 def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -107,14 +107,16 @@ def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
 
     spec, rows = program.parts.spec, found.rows[:PANELS]
     arrays, weights = program.parts.source.read(rows), attention(program, state, rows)
-    inputs, words = arrays["inputs"], spec.vocabulary
+    inputs, words = content(arrays, spec), spec.input.vocabulary
     if weights.ndim == 3:
-        there = [tokens[:n] for tokens, n in zip(inputs, arrays["lengths"], strict=True)]
+        name = spec.find(Kind.LENGTH)
+        lengths = arrays["inputs"][name] if name else [inputs.shape[1]] * len(rows)
+        there = [tokens[:n] for tokens, n in zip(inputs, lengths, strict=True)]
         truth = [tokens[mask] for tokens, mask in zip(arrays["targets"], arrays["loss_mask"], strict=True)]
         shades = [w[: len(t), : len(s)] for w, t, s in zip(weights, truth, there, strict=True)]
         return over_tokens([[words[i] for i in s] for s in there], [[words[i] for i in t] for t in truth], shades)
     titles = [f"row {row}" for row in rows]
-    if spec.kind is Kind.TOKENS:
+    if spec.input.kind is Kind.TOKENS:
         read = [[words[i] for i in tokens] for tokens in inputs]
         return over_tokens(read, [["weight"]] * len(rows), list(weights[:, None]))
     return over_steps(inputs, weights, titles)

@@ -38,7 +38,7 @@ class Sampling:
 
 def usual(program: Program) -> int:
     """Say how many examples make a good picture."""
-    return PICTURES if program.parts.spec.kind is Kind.IMAGE else ROWS
+    return PICTURES if program.parts.spec.input.kind is Kind.IMAGE else ROWS
 
 
 def drawn(program: Program, state: TrainState) -> Any:
@@ -51,13 +51,13 @@ def shown(program: Program, made: np.ndarray) -> Any:
     from dltrain.plots.panels import histograms, mosaic
 
     spec = program.parts.spec
-    if spec.kind is Kind.IMAGE:
+    if spec.input.kind is Kind.IMAGE:
         few = made[:SHOWN]
         return mosaic(few, columns=max(8, math.isqrt(len(few) - 1) + 1))  # a square from 64 on
     rows = program.parts.splits.train[:ROWS]
     real = program.parts.source.read(rows)["inputs"]
-    width = spec.inputs.shape[-1]
-    return histograms(np.reshape(real, (-1, width)), np.reshape(made, (-1, width)), spec.features)
+    width = spec.input.shape[-1]
+    return histograms(np.reshape(real, (-1, width)), np.reshape(made, (-1, width)), spec.input.names)
 
 
 def keep(program: Program, made: np.ndarray, path: Path) -> Path:

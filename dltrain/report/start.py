@@ -25,12 +25,12 @@ def introduce(
     parts, plan = program.parts, program.plan
     spec, pipeline = parts.spec, parts.pipeline
     rows = ", ".join(f"{len(parts.splits[n])} {n}" for n in NAMES if len(parts.splits[n]))
-    shape = "×".join(map(str, spec.inputs.shape))
+    shape = "×".join(map(str, spec.input.shape))
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
     goal = str(spec.task) if spec.task in SELF_SUPERVISED else f"{spec.task}, {goal}"
-    screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.inputs.dtype}; {goal}")
+    screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.input.dtype}; {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
         screen.say(f"        classes are not balanced in train: {counts}")

@@ -10,7 +10,7 @@ from dltrain.build.program import Program
 from dltrain.data.vocabulary import as_text
 from dltrain.engine.state import TrainState
 from dltrain.inference.generate import written
-from dltrain.types import Kind
+from dltrain.types import Kind, content
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class Written:
 def written_about(program: Program, state: TrainState, rows: np.ndarray, **options: Any) -> Iterator[Written]:
     """Let the model write about these rows, int [N]; options (key, temperature) as of `engine.decoding.write`."""
     spec, read = program.parts.spec, program.parts.source.read(rows)
+    inputs = content(read, spec)
     found = written(program, state, rows, **options)
     for i, row in enumerate(rows):
-        source = as_text(read["inputs"][i], spec.vocabulary) if spec.kind is Kind.TOKENS else ""
+        source = as_text(inputs[i], spec.input.vocabulary) if spec.input.kind is Kind.TOKENS else ""
         right = not ((found[i] != read["targets"][i]) & read["loss_mask"][i]).any()
-        truth, text = (as_text(tokens, spec.vocabulary) for tokens in (read["targets"][i], found[i]))
+        truth, text = (as_text(tokens, spec.target.vocabulary) for tokens in (read["targets"][i], found[i]))
         yield Written(int(row), source, truth, text, right)

@@ -8,14 +8,16 @@ from dltrain.data import scan as survey
 SOURCE = """
 import numpy as np
 
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 
 class Planted:
     fingerprint = "planted"
     published = {}
     spec = Spec(
-        ArraySpec((2,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, ("a", "b", "c")
+        {"numbers": Feature(Kind.NUMBERS, (2,), "float32")},
+        {"label": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b", "c"))},
+        Task.CLASSIFICATION,
     )
 
     def __init__(self, fault):

@@ -5,7 +5,8 @@ import pytest
 
 from dltrain.data.check import check_rows, fitting_task
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.tree import flattened
+from dltrain.types import Feature, Kind, Spec, Task
 
 
 def table(task=Task.CLASSIFICATION, classes=("a", "b", "c")):
@@ -16,13 +17,13 @@ def table(task=Task.CLASSIFICATION, classes=("a", "b", "c")):
         "targets": np.array([0, 1, 1, 0, 1, 0], np.int32) if labels else rng.normal(size=(6, 1)).astype(np.float32),
     }
     spec = Spec(
-        ArraySpec((2,), "float32"),
-        ArraySpec(() if labels else (1,), "int32" if labels else "float32"),
+        {"numbers": Feature(Kind.NUMBERS, (2,), "float32", names=("height", "weight"))},
+        {
+            "target": Feature(Kind.CATEGORY, (), "int32", vocabulary=classes)
+            if labels
+            else Feature(Kind.NUMBERS, (1,), "float32", names=("price",))
+        },
         task,
-        Kind.TABLE,
-        classes=classes if labels else (),
-        features=("height", "weight"),
-        target_names=() if labels else ("price",),
     )
     return arrays, spec
 
@@ -83,7 +84,9 @@ def test_bad_pixel_is_found_in_a_picture():
     images[1, 0, 1, 0] = np.inf
     images[2] = np.nan
     spec = Spec(
-        ArraySpec((2, 2, 1), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, classes=("a", "b")
+        {"image": Feature(Kind.IMAGE, (2, 2, 1), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
+        Task.CLASSIFICATION,
     )
     with pytest.raises(DataError, match=re.escape("row 1, column 0, 1, 0: inf is no finite number; 2 of 3 rows")):
         check_rows({"inputs": images, "targets": np.zeros(3, np.int32)}, spec)
@@ -96,7 +99,7 @@ def test_binary_with_three_classes_is_refused():
 
 def test_integer_targets_of_a_regression_are_refused():
     arrays, spec = table(Task.CLASSIFICATION, classes=())
-    wrong = Spec(spec.inputs, spec.targets, Task.REGRESSION, Kind.TABLE)
+    wrong = Spec(spec.inputs, spec.targets, Task.REGRESSION)
     with pytest.raises(DataError, match="must be floats, found int32"):
         check_rows(arrays, wrong)
 
@@ -112,18 +115,18 @@ def test_task_must_fit_the_classes():
 
 def sentences():
     arrays = {
-        "inputs": np.array([[0, 1, 2], [2, 1, 0]], np.int32),
+        "inputs": {"text": np.array([[0, 1, 2], [2, 1, 0]], np.int32), "length": np.array([3, 2], np.int32)},
         "targets": np.array([[1, 2, 0], [1, 0, 0]], np.int32),
-        "lengths": np.array([3, 2], np.int32),
         "loss_mask": np.array([[1, 1, 1], [1, 1, 0]], bool),
     }
     spec = Spec(
-        ArraySpec((3,), "int32"),
-        ArraySpec((3,), "int32"),
+        {
+            "text": Feature(Kind.TOKENS, (3,), "int32", vocabulary=("a", "b", "c")),
+            "length": Feature(Kind.LENGTH, (), "int32"),
+        },
+        {"target": Feature(Kind.TOKENS, (3,), "int32", vocabulary=("a", "b", "c"))},
         Task.LANGUAGE,
-        Kind.TOKENS,
-        vocabulary=("a", "b", "c"),
-        more={"lengths": ArraySpec((), "int32"), "loss_mask": ArraySpec((3,), "bool")},
+        for_loss={"loss_mask": Feature(Kind.MASK, (3,), "bool")},
     )
     return arrays, spec
 
@@ -131,16 +134,16 @@ def sentences():
 @pytest.mark.parametrize(
     ("part", "where", "value", "message"),
     [
-        ("inputs", (1, 2), 3, r"inputs of row 1, 2: 3, expected 0\.\.2 \(3 tokens of the vocabulary\)"),
+        ("inputs.text", (1, 2), 3, r"inputs.text of row 1, 2: 3, expected 0\.\.2 \(3 tokens of the vocabulary\)"),
         ("targets", (0, 1), -1, r"targets of row 0, 1: -1, expected 0\.\.2"),
-        ("lengths", 1, 0, r"the length of row 1 is 0, expected 1\.\.3"),
-        ("lengths", 0, 4, r"the length of row 0 is 4, expected 1\.\.3"),
+        ("inputs.length", 1, 0, r"the length of row 1 is 0, expected 1\.\.3"),
+        ("inputs.length", 0, 4, r"the length of row 0 is 4, expected 1\.\.3"),
     ],
 )
 def test_tokens_and_lengths_are_checked(part, where, value, message):
     arrays, spec = sentences()
     check_rows(arrays, spec)
-    arrays[part][where] = value
+    flattened(arrays)[part][where] = value
     with pytest.raises(DataError, match=message):
         check_rows(arrays, spec)
 
@@ -148,11 +151,9 @@ def test_tokens_and_lengths_are_checked(part, where, value, message):
 def test_a_class_of_a_pixel_is_checked():
     labels = np.zeros((2, 4, 4), np.int32)
     spec = Spec(
-        ArraySpec((4, 4, 1), "float32"),
-        ArraySpec((4, 4), "int32"),
+        {"image": Feature(Kind.IMAGE, (4, 4, 1), "float32")},
+        {"target": Feature(Kind.CATEGORY, (4, 4), "int32", vocabulary=("a", "b"))},
         Task.SEGMENTATION,
-        Kind.IMAGE,
-        classes=("a", "b"),
     )
     check_rows({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)
     labels[1, 2, 3] = 2

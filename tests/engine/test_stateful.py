@@ -9,19 +9,17 @@ import optax
 import pytest
 
 from dltrain import losses
-from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import FLOAT32
 from dltrain.engine import averages
 from dltrain.engine.state import create, from_named, named_leaves, trace_module, with_weights
 from dltrain.engine.stateful import fresh
 from dltrain.engine.step import Objective, make_gradients
 from dltrain.models.rnn import GRU
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-WINDOW = ArraySpec((4,), "int32")
-TEXT = Spec(
-    WINDOW, WINDOW, Task.LANGUAGE, Kind.TOKENS, vocabulary=tuple("abc"), more={"at": ArraySpec((), "int32")}
-)
+WINDOW = Feature(Kind.TOKENS, (4,), "int32", vocabulary=tuple("abc"))
+POSITION = Feature(Kind.POSITION, (), "int32")
+TEXT = Spec({"text": WINDOW, "position": POSITION}, {"next": WINDOW}, Task.LANGUAGE)
 make_model = partial(lambda rngs: GRU(3, spec=TEXT, rngs=rngs, embedding=2, stateful=True))
 
 
@@ -74,12 +72,11 @@ def test_running_means_are_of_weights_alone(state):
 
 def test_a_batch_in_microbatches_goes_on_as_the_whole(state, quick):
     rng, begin = np.random.default_rng(0), np.int32([0, 40, 80, 120])
-    graphs, given = trace_module(make_model)[1], Preprocess({}, beside=("at",)).model_inputs
+    graphs = trace_module(make_model)[1]
     batches = [
         {
-            "inputs": rng.integers(0, 3, (4, 4)).astype(np.int32),
+            "inputs": {"text": rng.integers(0, 3, (4, 4)).astype(np.int32), "position": begin + 4 * t},
             "targets": rng.integers(0, 3, (4, 4)).astype(np.int32),
-            "at": begin + 4 * t,
             "mask": np.array([True, True, True, t < 2]),
         }
         for t in range(3)
@@ -87,7 +84,7 @@ def test_a_batch_in_microbatches_goes_on_as_the_whole(state, quick):
     found = []
     for microbatches in (1, 2):
         compute = jax.jit(
-            make_gradients(graphs, Objective(losses.cross_entropy), FLOAT32, microbatches, given),
+            make_gradients(graphs, Objective(losses.cross_entropy), FLOAT32, microbatches),
             compiler_options=quick,
         )
         rest, mine = fresh(state.model_state, 4), []

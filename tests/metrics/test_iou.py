@@ -6,14 +6,12 @@ import pytest
 from sklearn.metrics import jaccard_score
 
 from dltrain.metrics import IoU
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 PIXELS = Spec(
-    ArraySpec((4, 5, 1), "uint8"),
-    ArraySpec((4, 5), "int32"),
+    {"image": Feature(Kind.IMAGE, (4, 5, 1), "uint8")},
+    {"target": Feature(Kind.CATEGORY, (4, 5), "int32", vocabulary=("a", "b", "c", "d"))},
     Task.SEGMENTATION,
-    Kind.IMAGE,
-    ("a", "b", "c", "d"),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as sk
 
 from dltrain import metrics
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -25,7 +25,12 @@ def strict_promotion():
 
 def spec_of(task, classes=(), targets=(), rows=N):
     counts = {"test": (rows,)} if classes else {}
-    return Spec(ArraySpec((2,), "float32"), ArraySpec(targets, "int32"), task, Kind.TABLE, classes, counts=counts)
+    return Spec(
+        {"numbers": Feature(Kind.NUMBERS, (2,), "float32")},
+        {"target": Feature(Kind.CATEGORY, targets, "int32", vocabulary=classes)},
+        task,
+        counts=counts,
+    )
 
 
 def batches(outputs, targets, size):
@@ -428,7 +433,9 @@ def test_what_does_not_fit_is_refused(make, message):
 
 def test_exact_match_counts_rows_written_right_wherever_their_tokens_count():
     spec = Spec(
-        ArraySpec((2,), "int32"), ArraySpec((3,), "int32"), Task.GENERATION, Kind.TOKENS, vocabulary=tuple("pseab")
+        {"text": Feature(Kind.TOKENS, (2,), "int32", vocabulary=tuple("pseab"))},
+        {"target": Feature(Kind.TOKENS, (3,), "int32", vocabulary=tuple("pseab"))},
+        Task.GENERATION,
     )
     metric = metrics.ExactMatch(spec=spec)
     targets = jnp.array([[3, 4, 2], [3, 2, 0], [3, 2, 0], [4, 2, 0], [3, 4, 2]])

@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 
 from dltrain.models.attention_lstm import AttentionLSTM
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 LENGTHS = np.array([5, 1, 3], np.int32)
 SEQUENCES = Spec(
-    ArraySpec((5, 3), "float32"),
-    ArraySpec((), "int32"),
+    {"sequence": Feature(Kind.SEQUENCE, (5, 3), "float32"), "length": Feature(Kind.LENGTH, (), "int32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abcd"))},
     Task.CLASSIFICATION,
-    Kind.SEQUENCE,
-    tuple("abcd"),
-    more={"lengths": ArraySpec((), "int32")},
 )
 X = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
 
@@ -53,7 +50,7 @@ def transcribed(model, x):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_outputs_and_weights_equal_the_formula_and_padding_is_not_seen(bidirectional, filled, called, close):
     model = filled(lambda rngs: AttentionLSTM(4, spec=SEQUENCES, rngs=rngs, bidirectional=bidirectional))
-    given = {"main": X, "lengths": LENGTHS}
+    given = {"sequence": X, "length": LENGTHS}
     outputs, _ = called(model, given)
     weights = np.asarray(model.attention(given))
     for row, length in enumerate(LENGTHS):
@@ -61,28 +58,29 @@ def test_outputs_and_weights_equal_the_formula_and_padding_is_not_seen(bidirecti
         close(outputs[row], logits)
         close(weights[row, :length], expected)
     assert not weights[np.arange(5) >= LENGTHS[:, None]].any()
-    longer = {"main": np.pad(X, ((0, 0), (0, 4), (0, 0)), constant_values=9.0), "lengths": LENGTHS}
+    longer = {"sequence": np.pad(X, ((0, 0), (0, 4), (0, 0)), constant_values=9.0), "length": LENGTHS}
     found, _ = called(model, longer)
     np.testing.assert_allclose(found, outputs, rtol=0, atol=1e-6 * np.abs(outputs).max())
 
 
-def test_texts_are_embedded_and_pictures_read_by_rows(filled, called):
+def test_texts_are_embedded_and_images_read_by_rows(filled, called):
     text = Spec(
-        ArraySpec((5,), "int32"),
-        ArraySpec((), "int32"),
+        {"text": Feature(Kind.TOKENS, (5,), "int32", vocabulary=tuple("wxyz"))},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("ab"))},
         Task.CLASSIFICATION,
-        Kind.TOKENS,
-        tuple("ab"),
-        vocabulary=tuple("wxyz"),
     )
     model = filled(lambda rngs: AttentionLSTM(4, spec=text, rngs=rngs, embedding=3))
     assert called(model, np.array([[0, 1, 2, 3, 0]], np.int32))[0].shape == (1, 2)
-    picture = Spec(ArraySpec((5, 3, 1), "float32"), text.targets, Task.CLASSIFICATION, Kind.IMAGE, tuple("ab"))
-    model = filled(lambda rngs: AttentionLSTM(4, spec=picture, rngs=rngs))
+    image = Spec({"image": Feature(Kind.IMAGE, (5, 3, 1), "float32")}, text.targets, Task.CLASSIFICATION)
+    model = filled(lambda rngs: AttentionLSTM(4, spec=image, rngs=rngs))
     assert model.attention(X[..., None]).shape == (3, 5)
 
 
 def test_a_table_is_refused(filled):
-    table = Spec(ArraySpec((4,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("a", "b"))
-    with pytest.raises(ValueError, match="needs a sequence or a picture with one answer, and this data is a table"):
+    table = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
+        Task.BINARY,
+    )
+    with pytest.raises(ValueError, match="needs a sequence or an image with one answer, and this data is a table"):
         filled(lambda rngs: AttentionLSTM(4, spec=table, rngs=rngs))

@@ -8,13 +8,15 @@ from flax import nnx
 from dltrain import activations
 from dltrain.models.cnn import CNN, HeadPooling, Padding, Pool, Pooling, activated_and_pooled
 from dltrain.models.layers import Norm
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 PICTURES = Spec(
-    ArraySpec((9, 8, 2), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, tuple("abc")
+    {"image": Feature(Kind.IMAGE, (9, 8, 2), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
+    Task.CLASSIFICATION,
 )
 X = np.random.default_rng(0).normal(size=(4, 9, 8, 2)).astype(np.float32)
-SIZE = 4 * 4 * 2  # of what the convolutions below leave of a picture
+SIZE = 4 * 4 * 2  # of what the convolutions below leave of an image
 
 
 def in_torch(params, x, options):
@@ -95,15 +97,19 @@ def test_dropout_stands_after_each_dense_layer_or_where_one_would_be(dense, shap
     assert calls == shapes
 
 
-def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():
-    table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
+def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
+    table = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
+        Task.BINARY,
+    )
 
     def build(*channels, spec=PICTURES, **options):
         nnx.eval_shape(lambda: CNN(channels, spec=spec, rngs=nnx.Rngs(0), **options))
 
-    with pytest.raises(ValueError, match=r"needs pictures, and this data is a table of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"needs images, and this data is a table of shape \(3,\)"):
         build(2, spec=table)
-    with pytest.raises(ValueError, match=r"block 3 shrinks pictures of \(9, 8\) to nothing"):
+    with pytest.raises(ValueError, match=r"block 3 shrinks images of \(9, 8\) to nothing"):
         build(2, 2, 2, 2)
     with pytest.raises(ValueError, match="block 1 shrinks"):
         build(2, 2, padding=Padding.VALID, kernel=5)

@@ -15,38 +15,37 @@ from dltrain.models.blocks import Positions
 from dltrain.models.captioner import Captioner
 from dltrain.models.seq2seq import Seq2Seq
 from dltrain.models.seq2seq_transformer import Seq2SeqTransformer
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 RNG = np.random.default_rng(0)
 WORDS = tuple("pse") + tuple("abcd")
 TEXTS = Spec(
-    ArraySpec((5,), "int32"),
-    ArraySpec((4,), "int32"),
-    Task.GENERATION,
-    Kind.TOKENS,
-    vocabulary=WORDS,
-    more={
-        "lengths": ArraySpec((), "int32"),
-        "tokens": ArraySpec((4,), "int32"),
-        "loss_mask": ArraySpec((4,), "bool"),
+    {
+        "text": Feature(Kind.TOKENS, (5,), "int32", vocabulary=WORDS),
+        "length": Feature(Kind.LENGTH, (), "int32"),
+        "tokens": Feature(Kind.DECODER_TOKENS, (4,), "int32", vocabulary=WORDS),
     },
+    {"target": Feature(Kind.TOKENS, (4,), "int32", vocabulary=WORDS)},
+    Task.GENERATION,
+    for_loss={"loss_mask": Feature(Kind.MASK, (4,), "bool")},
 )
 PICTURES = Spec(
-    ArraySpec((4, 4, 1), "float32"),
-    ArraySpec((4,), "int32"),
+    {
+        "image": Feature(Kind.IMAGE, (4, 4, 1), "float32"),
+        "tokens": Feature(Kind.DECODER_TOKENS, (4,), "int32", vocabulary=WORDS),
+    },
+    {"target": Feature(Kind.TOKENS, (4,), "int32", vocabulary=WORDS)},
     Task.GENERATION,
-    Kind.IMAGE,
-    vocabulary=WORDS,
-    more={"tokens": ArraySpec((4,), "int32"), "loss_mask": ArraySpec((4,), "bool")},
+    for_loss={"loss_mask": Feature(Kind.MASK, (4,), "bool")},
 )
 LENGTHS = np.array([5, 1, 3], np.int32)
 READ = np.where(np.arange(5) < LENGTHS[:, None], RNG.integers(3, 7, (3, 5)), 0).astype(np.int32)
 TOKENS = np.concatenate([np.ones((3, 1)), RNG.integers(3, 7, (3, 3))], 1).astype(np.int32)
-PAIRS = {"main": READ, "lengths": LENGTHS, "tokens": TOKENS}
+PAIRS = {"text": READ, "length": LENGTHS, "tokens": TOKENS}
 GIVEN = {
     "seq2seq": PAIRS,
     "seq2seq_transformer": PAIRS,
-    "captioner": {"main": RNG.normal(size=(3, 4, 4, 1)).astype(np.float32), "tokens": TOKENS},
+    "captioner": {"image": RNG.normal(size=(3, 4, 4, 1)).astype(np.float32), "tokens": TOKENS},
 }
 MODELS = {
     "seq2seq": lambda rngs: Seq2Seq(6, spec=TEXTS, rngs=rngs, embedding=3),
@@ -69,7 +68,8 @@ def test_step_by_step_it_says_what_it_says_at_once(name, filled, called, close):
 
 def transformer_of(length):
     """Make one that reads up to `length` tokens; what is learnt has a fixed length, what is computed has none."""
-    spec = replace(TEXTS, inputs=ArraySpec((length,), "int32"))
+    longer = replace(TEXTS.inputs["text"], shape=(length,))
+    spec = replace(TEXTS, inputs={**TEXTS.inputs, "text": longer})
     return lambda rngs: Seq2SeqTransformer(2, 2, 8, 12, spec=spec, rngs=rngs, positions=Positions.SINUSOIDAL)
 
 
@@ -81,7 +81,7 @@ def transformer_of(length):
 def test_padding_is_not_seen(short, long, filled, called):
     model = filled(short)
     outputs, _ = called(model, PAIRS)
-    longer = {**PAIRS, "main": np.pad(READ, ((0, 0), (0, 3)), constant_values=4)}
+    longer = {**PAIRS, "text": np.pad(READ, ((0, 0), (0, 3)), constant_values=4)}
     found, _ = called(filled(long), longer)
     np.testing.assert_allclose(found, outputs, rtol=0, atol=1e-6 * np.abs(outputs).max())
     weights = np.asarray(nnx.jit(type(model).attention)(model, PAIRS))
@@ -138,7 +138,7 @@ def lstm(torch, forward, backward=None):
 def seq2seq_in_torch(torch, model, given):
     """Logits [B, L written, V]: packed sequences instead of masks."""
     embed, rnn = tensor(torch, model.embedding.table), torch.nn.utils.rnn
-    read, lengths = (torch.from_numpy(given[part]).long() for part in ("main", "lengths"))
+    read, lengths = (torch.from_numpy(given[part]).long() for part in ("text", "length"))
     packed = rnn.pack_padded_sequence(embed[read], lengths, batch_first=True, enforce_sorted=False)
     states, (hidden, cell) = lstm(torch, model.forward, model.backward)(packed)
     states, _ = rnn.pad_packed_sequence(states, batch_first=True, total_length=read.shape[1])
@@ -153,7 +153,7 @@ def seq2seq_in_torch(torch, model, given):
 
 def captioner_in_torch(torch, model, given):
     """Logits [B, L, V]; the encoder is the CNN that has a test of its own."""
-    features = np.array(model.encoder(given["main"], mask=None, rngs=None))
+    features = np.array(model.encoder(given["image"], mask=None, rngs=None))
     cell, hidden = torch.from_numpy(features).chunk(2, -1)
     embedded = tensor(torch, model.embedding.table)[torch.from_numpy(given["tokens"]).long()]
     states, _ = lstm(torch, model.decoder)(embedded, (hidden.tanh()[None], cell.contiguous()[None]))
@@ -248,13 +248,13 @@ def test_the_transformer_and_its_gradients_equal_torch(filled, differentiated, c
 
 
 def test_other_data_is_refused(spec, filled):
-    with pytest.raises(ValueError, match="writes about texts, and this data is pictures for classification"):
+    with pytest.raises(ValueError, match="writes about texts, and this data is images for classification"):
         filled(lambda rngs: Seq2Seq(6, spec=spec, rngs=rngs))
-    with pytest.raises(ValueError, match="writes about texts, and this data is pictures for classification"):
+    with pytest.raises(ValueError, match="writes about texts, and this data is images for classification"):
         filled(lambda rngs: Seq2SeqTransformer(spec=spec, rngs=rngs))
     with pytest.raises(ValueError, match="width=10 cannot be shared by heads=4; try heads=2"):
         filled(lambda rngs: Seq2SeqTransformer(width=10, spec=TEXTS, rngs=rngs))
-    with pytest.raises(ValueError, match="writes about pictures, and this data is pictures for classification"):
+    with pytest.raises(ValueError, match="writes about images, and this data is images for classification"):
         filled(lambda rngs: Captioner(6, spec=spec, rngs=rngs))
     with pytest.raises(ValueError, match="hidden=5 must be even"):
         filled(lambda rngs: Seq2Seq(5, spec=TEXTS, rngs=rngs))

@@ -12,10 +12,18 @@ from dltrain.engine.state import split_module
 from dltrain.losses import gan
 from dltrain.models.gan import DCGAN, GAN
 from dltrain.models.layers import Norm
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-TABLE = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.ADVERSARIAL, Kind.TABLE)
-PICTURES = Spec(ArraySpec((8, 8, 1), "uint8"), ArraySpec((), "int32"), Task.ADVERSARIAL, Kind.IMAGE)
+TABLE = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32")},
+    Task.ADVERSARIAL,
+)
+PICTURES = Spec(
+    {"image": Feature(Kind.IMAGE, (8, 8, 1), "uint8")},
+    {"target": Feature(Kind.CATEGORY, (), "int32")},
+    Task.ADVERSARIAL,
+)
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
 
@@ -122,7 +130,7 @@ def test_evaluation_takes_the_same_noise_each_time(filled):
 @pytest.mark.parametrize("sides", [(8, 8), (7, 5)])  # 7 is halved to 4 and 2, 5 to 3 and 2
 def test_samples_are_shaped_and_scaled_as_the_data(filled, sides):
     assert filled(small()).sample(jax.random.key(0), 5).shape == (5, 3)
-    spec = replace(PICTURES, inputs=ArraySpec((*sides, 1), "uint8"))
+    spec = replace(PICTURES, inputs={"image": Feature(Kind.IMAGE, (*sides, 1), "uint8")})
     model = filled(lambda rngs: DCGAN((2, 3), spec=spec, rngs=rngs, noise=4))
     model.eval()
     found = jax.jit(lambda: model.sample(jax.random.key(0), 5))()
@@ -133,7 +141,7 @@ def test_samples_are_shaped_and_scaled_as_the_data(filled, sides):
     assert {name: logits.shape for name, logits in verdicts.items()} == dict.fromkeys(verdicts, (5,))
 
 
-def test_pictures_that_cannot_be_halved_so_often_are_refused():
+def test_images_that_cannot_be_halved_so_often_are_refused():
     with pytest.raises(ValueError, match=r"8x8 cannot be halved 4 times; use fewer model\.channels"):
         DCGAN((1, 2, 3, 4), spec=PICTURES, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="try model=gan"):

@@ -8,9 +8,13 @@ from flax import nnx
 
 from dltrain.models.linear import Linear
 from dltrain.models.mlp import MLP
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-REGRESSION = Spec(ArraySpec((3,), "float32"), ArraySpec((2,), "float32"), Task.REGRESSION, Kind.TABLE)
+REGRESSION = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.NUMBERS, (2,), "float32")},
+    Task.REGRESSION,
+)
 
 
 def test_a_linear_model_starts_at_zero_and_is_one_affine_map(spec, arrays, filled, called):

@@ -9,13 +9,15 @@ from dltrain import initializers
 from dltrain.engine.state import split_module
 from dltrain.models.cnn import Padding, Pool
 from dltrain.models.locally_connected import LocallyConnected
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 PICTURES = Spec(
-    ArraySpec((7, 6, 2), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, tuple("abc")
+    {"image": Feature(Kind.IMAGE, (7, 6, 2), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
+    Task.CLASSIFICATION,
 )
 X = np.random.default_rng(0).normal(size=(4, 7, 6, 2)).astype(np.float32)
-SIZE = 3 * 3 * 2  # of what the layers below leave of a picture
+SIZE = 3 * 3 * 2  # of what the layers below leave of an image
 
 
 def in_numpy(params, x, *, kernel, stride, padding, pool, pool_stride=2):
@@ -80,17 +82,19 @@ def test_dropout_stands_after_each_dense_layer_or_where_one_would_be(dense, shap
     assert calls == shapes
 
 
-def test_data_that_is_no_picture_and_pictures_that_vanish_are_refused():
-    table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
+def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
+    table = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
+        Task.BINARY,
+    )
 
     def make(*channels, spec=PICTURES, **options):
         nnx.eval_shape(lambda: LocallyConnected(channels, spec=spec, rngs=nnx.Rngs(0), **options))
 
-    with pytest.raises(
-        ValueError, match=r"needs pictures, and this data is a table of shape \(3,\); try model=mlp"
-    ):
+    with pytest.raises(ValueError, match=r"needs images, and this data is a table of shape \(3,\); try model=mlp"):
         make(2, spec=table)
-    with pytest.raises(ValueError, match=r"block 2 shrinks pictures of \(7, 6\) to nothing"):
+    with pytest.raises(ValueError, match=r"block 2 shrinks images of \(7, 6\) to nothing"):
         make(2, 2, 2)
     with pytest.raises(ValueError, match="block 1 shrinks"):
         make(2, 2, padding=Padding.VALID, kernel=5)

@@ -5,9 +5,13 @@ import numpy as np
 
 from dltrain.engine.state import split_module
 from dltrain.models.maxout import Maxout
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-REGRESSION = Spec(ArraySpec((3,), "float32"), ArraySpec((2,), "float32"), Task.REGRESSION, Kind.TABLE)
+REGRESSION = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.NUMBERS, (2,), "float32")},
+    Task.REGRESSION,
+)
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
 

@@ -9,10 +9,18 @@ from dltrain import losses
 from dltrain.engine.state import split_module
 from dltrain.metrics import accuracy
 from dltrain.models.perceptron import Perceptron
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-BINARY = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
-CLASSES = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, tuple("abc"))
+BINARY = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
+    Task.BINARY,
+)
+CLASSES = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
+    Task.CLASSIFICATION,
+)
 
 
 def rosenblatt(w, x, label):
@@ -66,7 +74,11 @@ def test_the_sign_of_the_score_decides(filled, called):
 
 
 def test_numbers_are_refused_as_targets():
-    numbers = Spec(ArraySpec((3,), "float32"), ArraySpec((1,), "float32"), Task.REGRESSION, Kind.TABLE)
+    numbers = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+        {"target": Feature(Kind.NUMBERS, (1,), "float32")},
+        Task.REGRESSION,
+    )
     with pytest.raises(
         ValueError, match="decides between classes, and this data is a regression; try model=linear"
     ):

@@ -11,9 +11,13 @@ from flax import nnx
 from dltrain.engine.state import split_module
 from dltrain.losses import contrastive_divergence
 from dltrain.models.rbm import RBM
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-TABLE = Spec(ArraySpec((4,), "float32"), ArraySpec((4,), "float32"), Task.ENERGY, Kind.TABLE)
+TABLE = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
+    {"target": Feature(Kind.NUMBERS, (4,), "float32")},
+    Task.ENERGY,
+)
 V = np.random.default_rng(1).uniform(size=(6, 4)).astype(np.float32)
 
 

@@ -11,12 +11,18 @@ from dltrain.config.schema import engine_keys
 from dltrain.engine.state import split_module
 from dltrain.models.resnet import ResNet, Shortcut
 from dltrain.tree import path_name
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 TEN = tuple("abcdefghij")
-CIFAR = Spec(ArraySpec((32, 32, 3), "uint8"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, TEN)
+CIFAR = Spec(
+    {"image": Feature(Kind.IMAGE, (32, 32, 3), "uint8")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=TEN)},
+    Task.CLASSIFICATION,
+)
 PICTURES = Spec(
-    ArraySpec((7, 6, 2), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, tuple("abc")
+    {"image": Feature(Kind.IMAGE, (7, 6, 2), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
+    Task.CLASSIFICATION,
 )
 X = np.random.default_rng(0).normal(size=(5, 7, 6, 2)).astype(np.float32)
 PUBLISHED = {"resnet20": "0.27", "resnet32": "0.46", "resnet56": "0.85", "resnet18": "11.17"}  # millions
@@ -124,14 +130,16 @@ def test_a_choice_has_as_many_parameters_as_published(name):
 
 
 def test_what_does_not_fit_is_refused():
-    table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
+    table = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
+        Task.BINARY,
+    )
 
     def make(*sizes, spec=PICTURES, **options):
         nnx.eval_shape(lambda: ResNet(*sizes, spec=spec, rngs=nnx.Rngs(0), **options))
 
-    with pytest.raises(
-        ValueError, match=r"needs pictures, and this data is a table of shape \(3,\); try model=mlp"
-    ):
+    with pytest.raises(ValueError, match=r"needs images, and this data is a table of shape \(3,\); try model=mlp"):
         make(spec=table)
     with pytest.raises(ValueError, match=r"channels=\[2, 3\] blocks=\[1\]: needs one of each for every stage"):
         make((2, 3), (1,))

@@ -15,10 +15,12 @@ from dltrain.models.recurrent import GRULayer, LSTMLayer, RNNLayer
 from dltrain.models.rnn import GRU, LSTM, RNN, Pooling
 from dltrain.ops import lowering
 from dltrain.ops.recurrent import Squash, rnn
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 SEQUENCES = Spec(
-    ArraySpec((5, 3), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.SEQUENCE, tuple("abcd")
+    {"sequence": Feature(Kind.SEQUENCE, (5, 3), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abcd"))},
+    Task.CLASSIFICATION,
 )
 X = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
 
@@ -139,10 +141,10 @@ def test_a_layer_reads_past_masked_steps_as_if_they_were_not_there(layer, filled
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_picture_is_read_as_the_sequence_of_its_rows(filled, called):
-    picture = replace(SEQUENCES, inputs=ArraySpec((5, 3, 2), "float32"), kind=Kind.IMAGE)
-    flat = replace(SEQUENCES, inputs=ArraySpec((5, 6), "float32"))
-    one, same = (filled(lambda rngs, spec=spec: LSTM(4, spec=spec, rngs=rngs)) for spec in (picture, flat))
+def test_an_image_is_read_as_the_sequence_of_its_rows(filled, called):
+    image = replace(SEQUENCES, inputs={"image": Feature(Kind.IMAGE, (5, 3, 2), "float32")})
+    flat = replace(SEQUENCES, inputs={"sequence": Feature(Kind.SEQUENCE, (5, 6), "float32")})
+    one, same = (filled(lambda rngs, spec=spec: LSTM(4, spec=spec, rngs=rngs)) for spec in (image, flat))
     x = np.random.default_rng(1).normal(size=(2, 5, 3, 2)).astype(np.float32)
     np.testing.assert_allclose(called(one, x)[0], called(same, x.reshape(2, 5, 6))[0], rtol=1e-6)
 
@@ -167,28 +169,27 @@ def test_dropout_stands_between_the_layers_and_before_the_output(filled):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_is_refused(kind):
-    table = Spec(ArraySpec((3,), "float32"), ArraySpec((), "int32"), Task.BINARY, Kind.TABLE, ("no", "yes"))
-    with pytest.raises(ValueError, match="needs a sequence or a picture, and this data is a table of 3 columns"):
+    table = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
+        Task.BINARY,
+    )
+    with pytest.raises(ValueError, match="needs a sequence or an image, and this data is a table of 3 columns"):
         KINDS[kind](spec=table, rngs=nnx.Rngs(0))
 
 
 LENGTHS = np.int32([5, 2, 1, 2, 5, 4])
 TEXTS = Spec(
-    ArraySpec((5,), "int32"),
-    ArraySpec((5,), "int32"),
+    {"text": Feature(Kind.TOKENS, (5,), "int32", vocabulary=tuple("abcdefg"))},
+    {"target": Feature(Kind.TOKENS, (5,), "int32", vocabulary=tuple("abcdefg"))},
     Task.LANGUAGE,
-    Kind.TOKENS,
-    vocabulary=tuple("abcdefg"),
 )
 WORDS = np.random.default_rng(2).integers(0, 7, (6, 5)).astype(np.int32)
 
 
 def of_lengths(spec, length):
-    return replace(
-        spec,
-        inputs=ArraySpec((length, *spec.inputs.shape[1:]), "float32"),
-        more={"lengths": ArraySpec((), "int32")},
-    )
+    longer = replace(spec.input, shape=(length, *spec.input.shape[1:]))
+    return replace(spec, inputs={"sequence": longer, "length": Feature(Kind.LENGTH, (), "int32")})
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_padding_changes_no_answer_however_long_and_whatever_it_holds(kind, pool
         x = rng.normal(0, 9, (6, length, 3)).astype(np.float32)
         for row, n in enumerate(LENGTHS):
             x[row, :n] = X[row, :n]
-        answers.append(np.asarray(called(model, {"main": x, "lengths": LENGTHS})[0]))
+        answers.append(np.asarray(called(model, {"sequence": x, "length": LENGTHS})[0]))
     alone = np.concatenate(  # without padding or masks
         [called(model, X[row : row + 1, :n])[0] for row, n in enumerate(LENGTHS)]
     )
@@ -253,4 +254,8 @@ def test_a_net_that_reads_from_the_end_is_no_language_model():
     with pytest.raises(ValueError, match="bidirectional=true sees the next token"):
         LSTM(4, spec=TEXTS, rngs=nnx.Rngs(0), bidirectional=True)
     with pytest.raises(ValueError, match="has no use for tokens"):
-        LSTM(4, spec=replace(TEXTS, more={"tokens": ArraySpec((3,), "int32")}), rngs=nnx.Rngs(0))
+        LSTM(
+            4,
+            spec=replace(TEXTS, inputs={**TEXTS.inputs, "tokens": Feature(Kind.DECODER_TOKENS, (3,), "int32")}),
+            rngs=nnx.Rngs(0),
+        )

@@ -12,12 +12,12 @@ from flax import nnx
 from dltrain.engine.state import split_module
 from dltrain.engine.stateful import fresh
 from dltrain.models.rnn import GRU, LSTM, RNN
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 L = 4
-WINDOW = ArraySpec((L,), "int32")
-PLAIN = Spec(WINDOW, WINDOW, Task.LANGUAGE, Kind.TOKENS, vocabulary=tuple("abcde"))
-PLACED = replace(PLAIN, more={"at": ArraySpec((), "int32")})
+WINDOW = Feature(Kind.TOKENS, (L,), "int32", vocabulary=tuple("abcde"))
+PLAIN = Spec({"text": WINDOW}, {"next": WINDOW}, Task.LANGUAGE)
+PLACED = replace(PLAIN, inputs={"text": WINDOW, "position": Feature(Kind.POSITION, (), "int32")})
 TEXT = np.random.default_rng(0).integers(0, 5, 60).astype(np.int32)
 KINDS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
@@ -27,7 +27,7 @@ def windows(at, steps=L):
 
 
 def given(at):
-    return {"main": windows(at), "at": np.int32(at)}
+    return {"text": windows(at), "position": np.int32(at)}
 
 
 def widest(params):

@@ -13,12 +13,18 @@ from dltrain.engine.state import split_module
 from dltrain.models.blocks import Attention, Block, Positions, sinusoidal
 from dltrain.models.transformer import Pool, Transformer
 from dltrain.ops.attention import attention
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 TEXTS = Spec(
-    ArraySpec((6,), "int32"), ArraySpec((6,), "int32"), Task.LANGUAGE, Kind.TOKENS, vocabulary=tuple("abcde")
+    {"text": Feature(Kind.TOKENS, (6,), "int32", vocabulary=tuple("abcde"))},
+    {"target": Feature(Kind.TOKENS, (6,), "int32", vocabulary=tuple("abcde"))},
+    Task.LANGUAGE,
 )
-ROWS = Spec(ArraySpec((6, 3), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.SEQUENCE, tuple("xyz"))
+ROWS = Spec(
+    {"sequence": Feature(Kind.SEQUENCE, (6, 3), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("xyz"))},
+    Task.CLASSIFICATION,
+)
 SMALL = {"layers": 2, "heads": 2, "width": 8, "feedforward": 12}
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 6, 8)).astype(np.float32)
@@ -105,20 +111,24 @@ def test_a_block_normalises_what_each_part_is_given_and_adds_what_it_returns(fil
     np.testing.assert_allclose(block(jnp.asarray(X), None, None)[0], expected, rtol=1e-4, atol=1e-4)
 
 
+def sequence(length):
+    return Feature(Kind.SEQUENCE, (length, 3), "float32")
+
+
 @pytest.mark.parametrize("pool", Pool)
 def test_padding_changes_no_answer_however_long_and_whatever_it_holds(pool, filled, called):
     rng, answers = np.random.default_rng(3), []
     for length in (6, 7, 15):
-        spec = replace(ROWS, inputs=ArraySpec((length, 3), "float32"), more={"lengths": ArraySpec((), "int32")})
+        spec = replace(ROWS, inputs={"sequence": sequence(length), "length": Feature(Kind.LENGTH, (), "int32")})
         options = {"pool": pool, "positions": Positions.SINUSOIDAL, **SMALL}
         model = filled(lambda rngs, spec=spec, options=options: Transformer(spec=spec, rngs=rngs, **options))
         x = rng.normal(0, 9, (4, length, 3)).astype(np.float32)
         for row, n in enumerate(LENGTHS):
             x[row, :n] = X[row, :n, :3]
-        answers.append(np.asarray(called(model, {"main": x, "lengths": LENGTHS})[0]))
+        answers.append(np.asarray(called(model, {"sequence": x, "length": LENGTHS})[0]))
     for found in answers[1:]:
         np.testing.assert_allclose(found, answers[0], rtol=0, atol=1e-6 * np.abs(answers[0]).max())
-    spec = replace(ROWS, inputs=ArraySpec((2, 3), "float32"))
+    spec = replace(ROWS, inputs={"sequence": sequence(2)})
     alone = filled(lambda rngs: Transformer(spec=spec, rngs=rngs, **options))
     found = called(alone, X[1:2, :2, :3])[0]
     np.testing.assert_allclose(found, answers[0][1:2], rtol=0, atol=1e-5)
@@ -162,7 +172,10 @@ def test_what_does_not_fit_is_refused():
     for options, message in (
         ({"width": 10, "heads": 4}, "width=10 cannot be shared by heads=4; try heads=2"),
         ({"width": 9, "heads": 3, "positions": Positions.SINUSOIDAL}, "positions=sinusoidal needs an even width"),
-        ({"spec": replace(ROWS, kind=Kind.TABLE)}, "needs a sequence or a picture"),
+        (
+            {"spec": replace(ROWS, inputs={"x": Feature(Kind.NUMBERS, (6,), "float32")})},
+            "needs a sequence or an image",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Transformer(**{"spec": ROWS, "rngs": nnx.Rngs(0), **options})

@@ -7,10 +7,12 @@ from flax import nnx
 
 from dltrain.models.layers import Norm
 from dltrain.models.unet import UNet
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 PIXELS = Spec(
-    ArraySpec((4, 8, 2), "float32"), ArraySpec((4, 8), "int32"), Task.SEGMENTATION, Kind.IMAGE, ("a", "b", "c")
+    {"image": Feature(Kind.IMAGE, (4, 8, 2), "float32")},
+    {"target": Feature(Kind.CATEGORY, (4, 8), "int32", vocabulary=("a", "b", "c"))},
+    Task.SEGMENTATION,
 )
 X = np.random.default_rng(0).normal(size=(2, 4, 8, 2)).astype(np.float32)
 
@@ -61,9 +63,13 @@ def test_dropout_stands_at_the_end_of_the_way_down(filled):
     assert calls == [(2, 1, 2, 4)]
 
 
-def test_data_that_cannot_be_halved_or_are_no_pictures_are_refused():
-    with pytest.raises(ValueError, match=r"pictures of 4x8 cannot be halved 3 times; use fewer model\.channels"):
+def test_data_that_cannot_be_halved_or_are_no_images_are_refused():
+    with pytest.raises(ValueError, match=r"images of 4x8 cannot be halved 3 times; use fewer model\.channels"):
         UNet((1, 2, 3, 4), spec=PIXELS, rngs=nnx.Rngs(0))
-    table = Spec(ArraySpec((4,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, ("a", "b"))
-    with pytest.raises(ValueError, match="needs pictures with a class for each pixel, and this data is a table"):
+    table = Spec(
+        {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
+        {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
+        Task.CLASSIFICATION,
+    )
+    with pytest.raises(ValueError, match="needs images with a class for each pixel, and this data is a table"):
         UNet(spec=table, rngs=nnx.Rngs(0))

@@ -156,10 +156,10 @@ def test_samples_draw_what_is_no_picture():
     classes = ["up", "down"]
     sequences = samples(rng.normal(size=(12, 30, 2)), Kind.SEQUENCE, truth, prediction, losses, classes)
     assert len(sequences.axes[0].get_lines()) == 2 and has_colour(pixels(sequences), RED) > 300
-    table = samples(rng.normal(size=(12, 4)), Kind.TABLE, truth, prediction, losses, classes)
+    table = samples(rng.normal(size=(12, 4)), Kind.NUMBERS, truth, prediction, losses, classes)
     assert table.axes[0].get_title() == f"{(truth != prediction).sum()} of 12 rows are wrong"
     pixels(table)
-    numbers = samples(rng.normal(size=(12, 4)), Kind.TABLE, losses, losses + 0.1, losses, names=["price"])
+    numbers = samples(rng.normal(size=(12, 4)), Kind.NUMBERS, losses, losses + 0.1, losses, names=["price"])
     assert numbers.axes[0].get_title() == "price"
     pictures = samples(rng.random((12, 8, 8, 1)), Kind.IMAGE, losses, losses + 0.1, losses)
     assert has_colour(pixels(pictures), RED) > 300

@@ -13,10 +13,12 @@ from dltrain.models.mlp import MLP
 from dltrain.models.rnn import LSTM
 from dltrain.report.layers import layers
 from dltrain.tree import count
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 PICTURES = Spec(
-    ArraySpec((8, 6, 2), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, tuple("abc")
+    {"image": Feature(Kind.IMAGE, (8, 6, 2), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
+    Task.CLASSIFICATION,
 )
 
 

@@ -40,9 +40,9 @@ def drawn(monkeypatch):
 def answer_shape(spec):
     match spec.task:
         case Task.SEGMENTATION:
-            return *spec.targets.shape, spec.outputs
+            return *spec.target.shape, spec.outputs
         case Task.RECONSTRUCTION:
-            return spec.inputs.shape
+            return spec.input.shape
     return (spec.outputs,)
 
 

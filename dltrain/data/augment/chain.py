@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from dltrain.data.augment.mixing import probabilities
-from dltrain.types import Array, Batch, Spec
+from dltrain.types import Array, Batch, Kind, Spec
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that it can be traced
@@ -25,12 +25,29 @@ class Chain:
 
     def augmented(self, batch: Batch, key: Array) -> Batch:
         """Apply all of them; ValueError names the key of the one that cannot take the batch."""
+        if not self.named:
+            return batch
+        seen = self._seen(batch)
         for i, (name, one) in enumerate(self.named.items()):
             try:
-                batch = one(batch, jax.random.fold_in(key, i))
+                seen = one(seen, jax.random.fold_in(key, i))
             except ValueError as error:
                 raise ValueError(f"augment.{name}: {error}") from error
-        return batch
+        return self._put_back(seen, batch)
+
+    def _seen(self, batch: Batch) -> Batch:
+        """Return the batch as augmentations see it: `inputs` is the array that is augmented, `length` its own."""
+        if not isinstance(batch["inputs"], Mapping):
+            return batch
+        length = self.spec.find(Kind.LENGTH)
+        valid = {"length": batch["inputs"][length]} if length else {}
+        return {**batch, "inputs": batch["inputs"][self.spec.input_name], **valid}
+
+    def _put_back(self, seen: Batch, batch: Batch) -> Batch:
+        if not isinstance(batch["inputs"], Mapping):
+            return seen
+        inputs = {**batch["inputs"], self.spec.input_name: seen["inputs"]}
+        return {**{name: value for name, value in seen.items() if name != "length"}, "inputs": inputs}
 
     def _rested(self, batch: Batch, key: Array) -> Batch:
         """The batch itself, its targets in the form that the augmentations give them."""

@@ -74,7 +74,7 @@ def sequences(name: str, batch: Batch, *, moves: bool = False) -> Array:
 def lengths(batch: Batch) -> Array:
     """How many steps of each sequence [B, L, F] are real, int32 [B]."""
     count, steps = batch["inputs"].shape[:2]
-    return jnp.asarray(batch.get("lengths", jnp.full(count, steps, jnp.int32))).astype(jnp.int32)
+    return jnp.asarray(batch.get("length", jnp.full(count, steps, jnp.int32))).astype(jnp.int32)
 
 
 def _found(x: Array) -> str:

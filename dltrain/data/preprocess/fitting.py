@@ -40,17 +40,18 @@ def fit_blocks(
     check_order(steps, "data.preprocess")
     inputs = _fit_chain([*steps, *_own_steps(spec, scale)], lambda: (block[0] for block in read()))
     standardised = spec.task is Task.REGRESSION and scale is Scale.STANDARD
-    of_targets = [Scaler(Scale.STANDARD)] if standardised and spec.kind is not Kind.TOKENS else []
+    of_targets = [Scaler(Scale.STANDARD)] if standardised and spec.input.kind is not Kind.TOKENS else []
     targets = _fit_chain(of_targets, lambda: (block[1] for block in read()))
     reconstructs = spec.task in (Task.RECONSTRUCTION, Task.ENERGY)
-    return Preprocess({"inputs": inputs}, {"targets": targets}, reconstructs=reconstructs, beside=spec.beside)
+    (of_target,) = spec.targets
+    return Preprocess({spec.input_name: inputs}, {of_target: targets}, reconstructs=reconstructs)
 
 
 def _own_steps(spec: Spec, scale: Scale) -> list[Any]:
-    if spec.kind is Kind.TOKENS:
-        return [Lookup(spec.vocabulary)]
+    if spec.input.kind is Kind.TOKENS:
+        return [Lookup(spec.input.vocabulary)]
     # The channels of an image keep their proportion, so that no colour is shifted.
-    return [Scaler(scale, together=spec.kind is Kind.IMAGE and spec.inputs.dtype == "uint8")]
+    return [Scaler(scale, together=spec.input.kind is Kind.IMAGE and spec.input.dtype == "uint8")]
 
 
 def _fit_chain(steps: Sequence[Any], read: Callable[[], Iterable[np.ndarray]]) -> Chain:

@@ -21,7 +21,6 @@ class Preprocess:
     targets: Mapping[str, Chain] = field(default_factory=dict)
     reconstructs: bool = False
     final: Callable[[Array], Array] | None = None
-    beside: tuple[str, ...] = ()  # what the model is given beside its main inputs
 
     def host(self, inputs: Any) -> Any:
         """Apply the host halves to raw inputs, [N, ...] or a dict of them by name."""
@@ -33,13 +32,10 @@ class Preprocess:
         if "targets" in batch:
             scaled["targets"] = _each(self.targets, batch["targets"], Chain.forward)
         if self.reconstructs:  # before augmentation: noise is to be taken away
-            scaled["targets"] = scaled["inputs"]
+            (name,) = self.inputs
+            inputs = scaled["inputs"]
+            scaled["targets"] = inputs[name] if isinstance(inputs, Mapping) else inputs
         return scaled
-
-    def model_inputs(self, scaled: Batch) -> Any:
-        """Return what the model is given of a scaled batch: an array, or a dict of them."""
-        main = scaled["inputs"]
-        return {"main": main, **{name: scaled[name] for name in self.beside}} if self.beside else main
 
     def outputs(self, outputs: Any) -> Any:
         """Return the outputs in the units of the data."""
@@ -91,8 +87,8 @@ class Preprocess:
 
 def model_spec(spec: Spec, preprocess: Preprocess) -> Spec:
     """Return the spec of the examples as the model is given them; `spec` is that of the raw ones."""
-    (chain,) = preprocess.inputs.values()
-    return replace(spec, inputs=described(chain.steps, spec.inputs))
+    inputs = {name: described(chain.steps, spec.inputs[name]) for name, chain in preprocess.inputs.items()}
+    return replace(spec, inputs={**spec.inputs, **inputs})
 
 
 def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any], Any]) -> Any:

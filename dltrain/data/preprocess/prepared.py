@@ -20,9 +20,9 @@ class Prepared:
         self._source, self._preprocess = source, preprocess
 
     @property
-    def at(self) -> np.ndarray:
+    def position(self) -> np.ndarray:
         """The step at which each example begins in its text, int [N], where the source has it."""
-        return self._source.at
+        return self._source.position
 
     def __len__(self) -> int:
         """Return the number of examples, all splits together."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dltrain.errors import ConfigError
-from dltrain.types import Array, ArraySpec
+from dltrain.types import Array, Feature
 
 
 class Step(Protocol):
@@ -25,7 +25,7 @@ class Step(Protocol):
     - `forward(x [B, ...]) -> [B, ...]` in jax.numpy, and
     - `inverse(x [B, ...]) -> [B, ...]`, which returns to the units before the step as far as that is possible.
 
-    A step that changes the shape or dtype of an example says so with `describe(ArraySpec) -> ArraySpec`.
+    A step that changes the shape or dtype of an example says so with `describe(Feature) -> Feature`.
     """
 
     def fit(self, blocks: Iterable[np.ndarray]) -> "Step":
@@ -122,11 +122,11 @@ def check_order(steps: Sequence[Any], where: str) -> None:
         raise ConfigError(f"{where}[{late}]: host halves run before graph halves; put it before {where}[{first}]")
 
 
-def described(steps: Iterable[Any], spec: ArraySpec) -> ArraySpec:
-    """Return shape and dtype of an example behind these steps."""
+def described(steps: Iterable[Any], feature: Feature) -> Feature:
+    """Return the feature as it is behind these steps."""
     for step in steps:
-        spec = step.describe(spec) if hasattr(step, "describe") else spec
-    return spec
+        feature = step.describe(feature) if hasattr(step, "describe") else feature
+    return feature
 
 
 def passed(steps: Sequence[Any], blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -1,13 +1,14 @@
 """Pictures with a sentence each, made from their class."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.data.vocabulary import make_vocabulary, numbered, to_be_written
 from dltrain.errors import ConfigError
-from dltrain.types import ArraySpec, Kind, Source, Spec, Task
+from dltrain.types import Feature, Kind, Source, Spec, Task
 
 DIGITS = (
     "the even number zero",
@@ -39,9 +40,9 @@ class Captions:
         spec, classes = pictures.spec, pictures.spec.classes
         if task != Task.GENERATION:
             raise ConfigError(f"data.task={task}: pictures with captions are for generation")
-        if spec.kind is not Kind.IMAGE or not spec.has_labels:
+        if spec.input.kind is not Kind.IMAGE or not spec.has_labels:
             raise ConfigError(
-                f"data.pictures: must be pictures with a class each, not a {spec.kind} for {spec.task}"
+                f"data.pictures: must be images with a class each, not {spec.input.kind.words} for {spec.task}"
             )
         texts = [caption.split() for caption in captions]
         if len(texts) != len(classes) or not all(texts) or len(set(map(tuple, texts))) != len(texts):
@@ -51,14 +52,17 @@ class Captions:
             )
         vocabulary = make_vocabulary(texts)
         self._pictures, self._captions = pictures, to_be_written(numbered(texts, vocabulary))
-        rows = {name: ArraySpec(array.shape[1:], str(array.dtype)) for name, array in self._captions.items()}
+        kinds = {"targets": Kind.TOKENS, "tokens": Kind.DECODER_TOKENS, "loss_mask": Kind.MASK}
+        features = {
+            name: Feature(kinds[name], array.shape[1:], str(array.dtype), vocabulary=words)
+            for name, array in self._captions.items()
+            for words in [() if kinds[name] is Kind.MASK else vocabulary]
+        }
         self.spec = Spec(
-            inputs=spec.inputs,
-            targets=rows.pop("targets"),
-            task=Task.GENERATION,
-            kind=Kind.IMAGE,
-            vocabulary=vocabulary,
-            more=rows,
+            {spec.input_name: spec.input, "tokens": features["tokens"]},
+            {"caption": features["targets"]},
+            Task.GENERATION,
+            for_loss={"loss_mask": features["loss_mask"]},
         )
         words = np.frombuffer("\n".join(vocabulary).encode() + pictures.fingerprint.encode(), np.uint8)
         self.fingerprint = fingerprint({**self._captions, "others": words})
@@ -68,8 +72,9 @@ class Captions:
         """Return the number of pictures."""
         return len(self._pictures)
 
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these rows, int [B]."""
         found = self._pictures.read(indices)
         written = {part: array[found["targets"]] for part, array in self._captions.items()}
-        return {"inputs": found["inputs"], **written}
+        image = {self._pictures.spec.input_name: found["inputs"]}
+        return {"inputs": {**image, "tokens": written.pop("tokens")}, **written}

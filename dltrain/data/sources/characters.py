@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from dltrain.data.download import fetch
 from dltrain.data.sources.files import read_file
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task, alone_or_named
 
 
 class Characters:
@@ -31,7 +32,7 @@ class Characters:
         validation: `data.validation`, a fraction of the characters that are not for testing.
         test: `data.test`, a fraction of all characters.
         task: `language`.
-        stateful: whether each window is given with its place in the text, `at` int32 [] (`model.stateful=true`).
+        stateful: whether each window is given with its `position` in the text, int32 [] (`model.stateful=true`).
 
     Raises:
         DataError: the file is missing, is no UTF-8, or is too short for a window in each split.
@@ -77,27 +78,30 @@ class Characters:
                     f"{found}: {high - low} of its {held} characters are for {split}, and data.length={length} "
                     f"needs {length + 1} at least; try a longer text or a smaller data.length"
                 )
-        self.at, self._length = np.concatenate(list(starts.values())), length
+        self.position, self._length = np.concatenate(list(starts.values())), length
         ends = np.cumsum([len(s) for s in starts.values()])
         self.published: Mapping[str, np.ndarray] = {
             "validation": np.arange(ends[0], ends[1]),
             "test": np.arange(ends[1], ends[2]),
         }
-        window = ArraySpec((length,), "int32")
-        self._more = {"at": ArraySpec((), "int32")} if stateful else {}
-        self.spec = Spec(window, window, Task.LANGUAGE, Kind.TOKENS, vocabulary=vocabulary, more=self._more)
+        window = Feature(Kind.TOKENS, (length,), "int32", vocabulary=vocabulary)
+        position = {"position": Feature(Kind.POSITION, (), "int32")} if stateful else {}
+        self.spec = Spec({"text": window, **position}, {"next": window}, Task.LANGUAGE)
         self.fingerprint = fingerprint({"codes": self._codes, "vocabulary": np.array(vocabulary)})
 
     def __len__(self) -> int:
         """Return the number of windows, all splits together."""
-        return len(self.at)
+        return len(self.position)
 
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Cut these windows out of the text, int [B]."""
-        at = self.at[indices]
-        windows = self._codes[at[:, None] + np.arange(self._length + 1)[None, :]].astype(np.int32)
-        more = {name: at.astype(np.int32) for name in self._more}
-        return {"inputs": windows[:, :-1], "targets": windows[:, 1:], **more}
+        position = self.position[indices]
+        windows = self._codes[position[:, None] + np.arange(self._length + 1)[None, :]].astype(np.int32)
+        inputs = {"text": windows[:, :-1], "position": position.astype(np.int32)}
+        return {
+            "inputs": alone_or_named({name: inputs[name] for name in self.spec.inputs}),
+            "targets": windows[:, 1:],
+        }
 
 
 def _find(path: str | None, name: str | None, file: Mapping[str, str] | None, mirrors: Sequence[str]) -> Path:

@@ -1,12 +1,11 @@
 """Pictures of a digit under uneven light and noise, and which pixels are the digit's: segmentation to try out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from dltrain.data.sources.fingerprint import fingerprint
-from dltrain.types import ArraySpec, Kind, Source, Task
+from dltrain.types import Feature, Kind, Source, Spec, Task
 
 CONTRAST = 0.35  # of the digit, of the whole range
 LIGHT = 0.55  # from the darkest corner to the brightest
@@ -25,16 +24,15 @@ class DigitMasks:
     """
 
     def __init__(self, digits: Source, *, noise: float = 0.08, seed: int = 0) -> None:
-        if digits.spec.kind is not Kind.IMAGE or digits.spec.inputs.shape[-1] != 1:
-            raise ValueError(f"needs grey pictures [H, W, 1], found {list(digits.spec.inputs.shape)}")
+        if digits.spec.input.kind is not Kind.IMAGE or digits.spec.input.shape[-1] != 1:
+            raise ValueError(f"needs grey pictures [H, W, 1], found {list(digits.spec.input.shape)}")
         self._digits, self._noise, self._seed = digits, noise, seed
         self._brightest = float(digits.read(np.arange(min(len(digits), 1000)))["inputs"].max())
-        self.spec = replace(
-            digits.spec,
-            inputs=ArraySpec(digits.spec.inputs.shape, "uint8"),
-            targets=ArraySpec(digits.spec.inputs.shape[:2], "int32"),
-            task=Task.SEGMENTATION,
-            classes=("ground", "digit"),
+        shape = digits.spec.input.shape
+        self.spec = Spec(
+            {"image": Feature(Kind.IMAGE, shape, "uint8")},
+            {"mask": Feature(Kind.CATEGORY, shape[:2], "int32", vocabulary=("ground", "digit"))},
+            Task.SEGMENTATION,
         )
         of = np.frombuffer(digits.fingerprint.encode(), np.uint8)
         self.fingerprint = fingerprint({"digits": of, "noise and seed": np.array([noise, seed], np.float64)})

@@ -12,7 +12,7 @@ from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind, Task
 
 FOLDER = Path(__file__).parent.parent / "embedded"
-KINDS = {1: Kind.TABLE, 3: Kind.IMAGE}
+KINDS = {1: Kind.NUMBERS, 3: Kind.IMAGE}
 
 
 def load_embedded(name: str, *, task: Task | None = None) -> Rows:

@@ -46,7 +46,7 @@ def make_table(
     return make_rows(
         arrays,
         task=task,
-        kind=Kind.TABLE,
+        kind=Kind.NUMBERS,
         classes=classes,
         features=_names("x", x.shape[1]),
         target_names=() if classes else _names("y", y.shape[1]),

@@ -23,7 +23,7 @@ class Tokens(StrEnum):
 def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], *, task: Task) -> Rows:
     """Texts in pairs, whole in memory, padded to the longest; one vocabulary serves both sides.
 
-    A row has `inputs [L]` and `lengths` of the source, and of the target what `to_be_written` returns.
+    The inputs are the `source [L]` and its `length`, and of the target the `tokens` that `to_be_written` returns.
 
     Args:
         sources: tokens of each source.
@@ -33,12 +33,14 @@ def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]
     if task != Task.GENERATION:
         raise ConfigError(f"data.task={task}: pairs of texts are for generation")
     vocabulary = make_vocabulary([*sources, *targets])
-    arrays = {
-        "inputs": padded(numbered(sources, vocabulary)),
-        "lengths": np.array([len(source) for source in sources], np.int32),
-        **to_be_written(numbered(targets, vocabulary)),
+    written = to_be_written(numbered(targets, vocabulary))
+    inputs = {
+        "source": padded(numbered(sources, vocabulary)),
+        "length": np.array([len(source) for source in sources], np.int32),
+        "tokens": written.pop("tokens"),
     }
-    return make_rows(arrays, task=Task.GENERATION, kind=Kind.TOKENS, vocabulary=vocabulary)
+    kinds = {"source": Kind.TOKENS, "length": Kind.LENGTH, "tokens": Kind.DECODER_TOKENS}
+    return make_rows({"inputs": inputs, **written}, task=Task.GENERATION, kind=kinds, vocabulary=vocabulary)
 
 
 def from_file(

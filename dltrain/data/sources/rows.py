@@ -1,14 +1,19 @@
-"""What most sources come to: rows that are arrays in memory."""
+"""What most sources come to: examples that are arrays in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from dltrain.data.aligned import aligned
 from dltrain.data.sources.fingerprint import fingerprint
-from dltrain.types import ArraySpec, Spec
+from dltrain.tree import flattened
+from dltrain.types import Feature, Kind, Spec, Task
+
+FOR_LOSS = {"weights": Kind.WEIGHT, "loss_mask": Kind.MASK}
+"""What a source may add for the loss alone."""
 
 
 @dataclass
@@ -16,40 +21,133 @@ class Rows:
     """A source whole in memory.
 
     Attributes:
-        arrays: `inputs [N, ...]`, `targets [N, ...]` and what `spec.more` names.
-        spec: the shapes of one row.
+        arrays: `inputs [N, ...]` and `targets [N, ...]`, each an array or a dict of them by name, and what
+            `spec.for_loss` names.
+        spec: the features of one example.
         published: row numbers of the splits that came with the data set.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Any]
     spec: Spec
     published: Mapping[str, np.ndarray] = field(default_factory=dict)
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fingerprint what is there; other words behind the same numbers are other data.
+        """Fingerprint the arrays; other words behind the same numbers are other data.
 
         The arrays may then be shared with the device, so nobody writes into them any more.
         """
-        self.arrays = {part: aligned(array).view() for part, array in self.arrays.items()}
-        for array in self.arrays.values():
+        self.arrays = jax.tree.map(lambda array: aligned(array).view(), dict(self.arrays))
+        for array in jax.tree.leaves(self.arrays):
             array.flags.writeable = False
         words = np.frombuffer("\n".join(self.spec.vocabulary).encode(), np.uint8)
-        self.fingerprint = fingerprint({**self.arrays, "vocabulary": words} if words.size else self.arrays)
+        flat = flattened(self.arrays)
+        self.fingerprint = fingerprint({**flat, "vocabulary": words} if words.size else flat)
 
     def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.arrays["inputs"])
+        """Return the number of examples."""
+        return len(jax.tree.leaves(self.arrays["inputs"])[0])
 
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
-        return {part: array[indices] for part, array in self.arrays.items()}
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
+        """Read these examples, int [B]."""
+        return jax.tree.map(lambda array: array[indices], dict(self.arrays))
 
 
 def make_rows(
-    arrays: Mapping[str, np.ndarray], *, published: Mapping[str, np.ndarray] | None = None, **about: Any
+    arrays: Mapping[str, Any],
+    *,
+    task: Task | str,
+    kind: Kind | str | Mapping[str, Kind | str],
+    classes: Sequence[str] = (),
+    vocabulary: Sequence[str] = (),
+    features: Sequence[str] = (),
+    target_names: Sequence[str] = (),
+    published: Mapping[str, np.ndarray] | None = None,
 ) -> Rows:
-    """Make a source of arrays [N, ...]: their shapes make its spec, and `about` what they are (task, kind, ...)."""
-    shapes = {part: ArraySpec(array.shape[1:], str(array.dtype)) for part, array in arrays.items()}
-    spec = Spec(inputs=shapes.pop("inputs"), targets=shapes.pop("targets"), more=shapes, **about)
+    """Make a source of arrays; the features of its spec have their shapes.
+
+    Args:
+        arrays: `inputs` and `targets`, [N, ...]; `inputs` may be a dict of arrays by name, such as
+            {"sequence": ..., "length": ...}. For the loss, `weights [N]` and `loss_mask [N, L]` may be added.
+        task: what the targets are for.
+        kind: what the inputs are (image, numbers, sequence, tokens, ...); of a dict of inputs, one for each name.
+        classes: names of the classes, where the targets are classes.
+        vocabulary: the tokens, where inputs or targets are tokens.
+        features: names of the columns of the inputs.
+        target_names: names of the columns of the targets.
+        published: row numbers of the splits that the authors of the data fixed (`{"test": ...}`).
+
+    Raises:
+        TypeError: an argument is of another type, or an array is missing.
+        ValueError: a task or kind that there is not.
+    """
+    _check_parts(arrays)
+    inputs, targets = arrays["inputs"], arrays["targets"]
+    kinds, words = _kinds(inputs, kind), _texts("vocabulary", vocabulary)
+    held = inputs if isinstance(inputs, Mapping) else {name: inputs for name in kinds}
+    columns = _texts("features", features)
+    spec = Spec(
+        {name: _feature(kinds[name], array, columns, words) for name, array in held.items()},
+        {"target": _target(targets, _texts("classes", classes), words, _texts("target_names", target_names))},
+        Task(task),
+        for_loss={name: _feature(kind, arrays[name]) for name, kind in FOR_LOSS.items() if name in arrays},
+    )
     return Rows(arrays, spec, published or {})
+
+
+def _feature(kind: Kind, array: np.ndarray, names: tuple[str, ...] = (), words: tuple[str, ...] = ()) -> Feature:
+    """Return the feature that an array [N, ...] holds; names are for columns, words for tokens or classes."""
+    columns, numbered = (Kind.NUMBERS, Kind.SEQUENCE), (Kind.TOKENS, Kind.DECODER_TOKENS, Kind.CATEGORY)
+    names, words = names if kind in columns else (), words if kind in numbered else ()
+    return Feature(kind, array.shape[1:], str(array.dtype), names, words)
+
+
+def _target(
+    targets: np.ndarray, classes: tuple[str, ...], words: tuple[str, ...], names: tuple[str, ...]
+) -> Feature:
+    """Tell what the targets are: classes where these are named, else numbers, or tokens of the vocabulary."""
+    if classes:
+        return _feature(Kind.CATEGORY, targets, words=classes)
+    if words and np.issubdtype(targets.dtype, np.integer):
+        return _feature(Kind.TOKENS, targets, words=words)
+    return _feature(Kind.NUMBERS, targets, names)
+
+
+def _check_parts(arrays: Any) -> None:
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"make_rows: expected a dict of arrays, found {type(arrays).__name__}")
+    for part in ("inputs", "targets"):
+        if part not in arrays:
+            raise TypeError(f"make_rows: {part}: missing; found {', '.join(map(str, arrays)) or 'nothing'}")
+    if unknown := [name for name in arrays if name not in ("inputs", "targets", *FOR_LOSS)]:
+        raise TypeError(
+            f"make_rows: {unknown[0]}: not known; besides inputs and targets there may be {', '.join(FOR_LOSS)}. "
+            f"If the model is to be given it, make inputs a dict: {{'x': ..., '{unknown[0]}': ...}}"
+        )
+    for name, array in flattened(dict(arrays)).items():
+        if not isinstance(array, np.ndarray) or not array.ndim:
+            raise TypeError(f"make_rows: {name}: expected a NumPy array [N, ...], found {type(array).__name__}")
+
+
+def _kinds(inputs: Any, kind: Any) -> dict[str, Kind]:
+    """Return the kind of each input by its name; a single one is named by its kind."""
+    if not isinstance(inputs, Mapping):
+        if isinstance(kind, Mapping):
+            raise TypeError(f"make_rows: kind: found one for each of {', '.join(kind)}, but inputs is one array")
+        return {str(_kind(kind)): _kind(kind)}
+    if not isinstance(kind, Mapping) or set(kind) != set(inputs):
+        example = ", ".join(f"{name!r}: ..." for name in inputs)
+        raise TypeError(f"make_rows: kind: expected one for each input, {{{example}}}, found {kind!r}")
+    return {name: _kind(kind[name]) for name in inputs}
+
+
+def _kind(kind: Any) -> Kind:
+    if not isinstance(kind, str) or kind not in list(Kind):
+        raise ValueError(f"make_rows: kind={kind!r}: expected one of {', '.join(Kind)}")
+    return Kind(kind)
+
+
+def _texts(name: str, texts: Any) -> tuple[str, ...]:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"make_rows: {name}: expected a list of texts, found {texts!r}")
+    return tuple(texts)

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,15 +47,18 @@ def load_sequences(path: str | None = None, *, task: Task | None = None, memory_
     vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
     inputs, kind = _inputs(found["inputs"], vocabulary, file)
     targets, classes, task = _targets(found["targets"], names, task, file)
-    arrays = {"inputs": inputs, "targets": targets}
+    arrays: dict[str, Any] = {"inputs": inputs, "targets": targets}
+    kinds: Any = kind
     if "lengths" in found:
-        arrays["lengths"] = _whole(found["lengths"], 1, "lengths", file)
-        inside = np.arange(inputs.shape[1])[None, :] < arrays["lengths"][:, None]
+        lengths = _whole(found["lengths"], 1, "lengths", file)
+        inside = np.arange(inputs.shape[1])[None, :] < lengths[:, None]
         if len(inside) == len(inputs):  # else `check_rows` complains
             inputs[~inside] = 0
+        arrays["inputs"] = {str(kind): inputs, "length": lengths}
+        kinds = {str(kind): kind, "length": Kind.LENGTH}
     if "weights" in found:
         arrays["weights"] = _numbers(found["weights"], 1, "weights", file)
-    rows = make_rows(arrays, task=task, kind=kind, classes=classes, vocabulary=vocabulary)
+    rows = make_rows(arrays, task=task, kind=kinds, classes=classes, vocabulary=vocabulary)
     check_rows(arrays, rows.spec, name=str(file))
     if "weights" in arrays:
         check_weights(arrays["weights"], name=str(file), some=True)

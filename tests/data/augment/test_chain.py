@@ -1,5 +1,7 @@
 """The chain of augmentations: its order and keys, when it rests, and what it says of one that cannot work."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,13 @@ import pytest
 
 from dltrain.data import augment
 from dltrain.data.augment.chain import Chain
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-SPEC = Spec(ArraySpec((4,), "float32"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.TABLE, tuple("abc"))
+SPEC = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
+    Task.CLASSIFICATION,
+)
 BATCH = {"inputs": jnp.ones((6, 4)), "targets": jnp.arange(6, dtype=jnp.int32) % 3, "mask": jnp.ones(6, bool)}
 KEY = jax.random.key(0)
 
@@ -41,8 +47,20 @@ def test_an_augmentation_that_cannot_take_the_batch_is_named_by_its_key():
         chain(BATCH, KEY, 1)
 
 
+def test_of_several_inputs_the_one_with_content_is_augmented_up_to_its_length():
+    sequence, length = Feature(Kind.SEQUENCE, (4, 2), "float32"), Feature(Kind.LENGTH, (), "int32")
+    spec = Spec({"heard": sequence, "steps": length}, SPEC.targets, Task.CLASSIFICATION)
+    inputs = {"heard": jnp.ones((3, 4, 2)), "steps": jnp.array([4, 2, 1])}
+    batch = {"inputs": inputs, "targets": jnp.zeros(3, jnp.int32), "mask": jnp.ones(3, bool)}
+    chain = Chain({"masking": partial(augment.masking, share=1.0, fill=7.0)}, spec)
+    found = chain(batch, KEY, 1)
+    assert set(found) == set(batch) and found["inputs"]["steps"] is inputs["steps"]
+    assert (np.asarray(found["inputs"]["heard"][..., 0]) == 7).sum(1).tolist() == [4, 2, 1]
+
+
 def test_classes_of_pixels_are_not_mixed():
-    spec = Spec(SPEC.inputs, ArraySpec((4,), "int32"), Task.SEGMENTATION, Kind.TABLE, tuple("abc"))
+    pixels = Feature(Kind.CATEGORY, (4,), "int32", vocabulary=tuple("abc"))
+    spec = Spec(SPEC.inputs, {"target": pixels}, Task.SEGMENTATION)
     with pytest.raises(ValueError, match="the task is segmentation"):
         jax.eval_shape(
             lambda batch: augment.mixup(batch, KEY, spec=spec), {**BATCH, "targets": jnp.zeros((6, 4), jnp.int32)}

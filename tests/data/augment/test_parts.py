@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dltrain.data import augment
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "augment"
 B, H, W, C, K = 64, 8, 10, 3, 5
@@ -20,7 +20,11 @@ LABELS = RNG.integers(0, K, B).astype(np.int32)
 MASK = np.arange(B) < 50
 KEY = jax.random.key(7)
 SPECS = {
-    task: Spec(ArraySpec((H, W, C), "float32"), ArraySpec(targets, "float32"), task, Kind.IMAGE, classes)
+    task: Spec(
+        {"image": Feature(Kind.IMAGE, (H, W, C), "float32")},
+        {"target": Feature(Kind.CATEGORY, targets, "float32", vocabulary=classes)},
+        task,
+    )
     for task, targets, classes in [
         (Task.CLASSIFICATION, (), tuple("abcde")),
         (Task.BINARY, (), ("no", "yes")),

@@ -153,7 +153,7 @@ LENGTHS = np.random.default_rng(2).integers(1, 13, 200).astype(np.int32)
 
 @pytest.mark.parametrize(("border", "mode"), [("edge", "edge"), ("reflect", "reflect"), ("constant", "constant")])
 def test_time_shift_moves_what_is_real_and_nothing_beyond(border, mode):
-    after = augment.time_shift(batch_of(SERIES, lengths=jnp.asarray(LENGTHS)), KEY, steps=3, border=Border(border))
+    after = augment.time_shift(batch_of(SERIES, length=jnp.asarray(LENGTHS)), KEY, steps=3, border=Border(border))
     moves = set()
     for x, found, n in zip(SERIES, np.asarray(after["inputs"]), LENGTHS, strict=True):
         np.testing.assert_array_equal(found[n:], x[n:])
@@ -173,5 +173,5 @@ def test_masking_covers_the_share_in_spans_and_nothing_beyond_the_length(span):
     np.testing.assert_allclose(covered.mean(0), 0.3, atol=0.12)  # the ends as often as the middle
     inner = [len(run) for row in covered for run in "".join("x" if c else " " for c in row[1:-1]).split(" ") if run]
     assert min(inner[1:-1]) >= 1 and max(inner) >= span
-    short = augment.masking(batch_of(SERIES, lengths=jnp.asarray(LENGTHS)), KEY, share=1.0, fill=7.0)["inputs"]
+    short = augment.masking(batch_of(SERIES, length=jnp.asarray(LENGTHS)), KEY, share=1.0, fill=7.0)["inputs"]
     np.testing.assert_array_equal((np.asarray(short) == 7).all(-1), np.arange(12)[None] < LENGTHS[:, None])

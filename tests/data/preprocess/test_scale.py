@@ -5,11 +5,19 @@ import numpy as np
 import pytest
 
 from dltrain.data.preprocess import Scale, fit
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
 RNG = np.random.default_rng(0)
-TABLE = Spec(ArraySpec((3,), "float32"), ArraySpec((2,), "float32"), Task.REGRESSION, Kind.TABLE)
-IMAGE = Spec(ArraySpec((4, 4, 2), "uint8"), ArraySpec((), "int32"), Task.CLASSIFICATION, Kind.IMAGE, ("a", "b"))
+TABLE = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.NUMBERS, (2,), "float32")},
+    Task.REGRESSION,
+)
+IMAGE = Spec(
+    {"image": Feature(Kind.IMAGE, (4, 4, 2), "uint8")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
+    Task.CLASSIFICATION,
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +103,7 @@ def test_ranges_end_where_they_should(table, pictures, scale, low):
 def test_the_numbers_that_are_kept_with_the_run_are_those_that_are_used(table):
     saved = fit(*table, spec=TABLE, scale=Scale.STANDARD).to_json()
     assert sorted(saved) == ["inputs", "targets"]
-    (step,) = saved["inputs"]["inputs"]
+    (step,) = saved["inputs"]["numbers"]
     assert step["_target_"] == "dltrain.data.preprocess.scale.Affine"
     np.testing.assert_allclose(step["fitted"]["shift"], table[0].mean(0, dtype=np.float64), rtol=1e-6)
     assert len(saved["targets"]["targets"]) == 1

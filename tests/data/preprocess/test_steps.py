@@ -11,9 +11,13 @@ from dltrain.data.preprocess import Affine, Chain, Lookup, Preprocess, Scale, Sc
 from dltrain.data.preprocess.step import check_order, check_step
 from dltrain.data.vocabulary import SPECIAL
 from dltrain.errors import ConfigError
-from dltrain.types import ArraySpec, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec, Task
 
-TABLE = Spec(ArraySpec((3,), "float32"), ArraySpec((2,), "float32"), Task.REGRESSION, Kind.TABLE)
+TABLE = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
+    {"target": Feature(Kind.NUMBERS, (2,), "float32")},
+    Task.REGRESSION,
+)
 
 
 class Halve:
@@ -86,7 +90,7 @@ def test_inputs_need_no_targets():
 def test_each_step_is_fitted_on_what_the_steps_before_it_return():
     x, y = np.arange(12, dtype=np.int32).reshape(4, 3), np.zeros((4, 2), np.float32)
     preprocess = fit(x, y, spec=TABLE, scale=Scale.STANDARD, steps=[Halve(), Center()])
-    halve, center, scale = preprocess.inputs["inputs"].steps
+    halve, center, scale = preprocess.inputs["numbers"].steps
     assert halve.seen == [5.5] and center.mean == 2.75
     np.testing.assert_allclose(scale.shift, x.mean(0) / 2 - 2.75)
     found = preprocess.scaled({"inputs": jnp.asarray(preprocess.host(x))})["inputs"]

@@ -17,12 +17,12 @@ def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
     source, rows = Captions(digits), np.arange(len(digits))
     found, labels = source.read(rows), digits.read(rows)
     check_rows(found, source.spec)
-    np.testing.assert_array_equal(found["inputs"], labels["inputs"])
+    np.testing.assert_array_equal(found["inputs"]["image"], labels["inputs"])
     texts = [as_text(row, source.spec.vocabulary) for row in found["targets"]]
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     assert [text.split()[-1] for text in texts] == [names[label] for label in labels["targets"]]
     assert len(set(texts)) == 10 and min(len(text.split()) for text in texts) > 2
-    assert source.spec.beside == ("tokens",)
+    assert list(source.spec.inputs) == ["image", "tokens"]
     np.testing.assert_array_equal(source.published["test"], np.arange(5))
     other = Captions(digits, [*DIGITS[:9], "the odd number 9"])
     assert len({source.fingerprint, other.fingerprint, digits.fingerprint}) == 3
@@ -34,7 +34,7 @@ def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
         ("digits", {"captions": DIGITS[:9]}, r"expected 10 different captions, for classes 0, 1, .*; found 9"),
         ("digits", {"captions": [*DIGITS[:9], DIGITS[0]]}, r"expected 10 different captions"),
         ("digits", {"captions": [*DIGITS[:9], " "]}, r"expected 10 different captions"),
-        ("iris", {}, r"data\.pictures: must be pictures with a class each, not a table"),
+        ("iris", {}, r"data\.pictures: must be images with a class each, not a table"),
         ("digits", {"task": Task.CLASSIFICATION}, r"data\.task=classification"),
     ],
 )

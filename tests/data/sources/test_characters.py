@@ -41,7 +41,7 @@ def test_the_last_characters_are_for_validation_each_once_and_no_training_window
     held = source.published["validation"]
     assert "".join(texts(source, "targets", held)) == TEXT[border + 1 :][: 10 * len(held)]
     assert len(TEXT) - border - 1 - 10 * len(held) < 10
-    assert source.at[: held[0]].max() + 10 < border <= source.at[: held[0]].max() + 10 + 3
+    assert source.position[: held[0]].max() + 10 < border <= source.position[: held[0]].max() + 10 + 3
     assert len(source.published["test"]) == 0
 
 
@@ -52,16 +52,16 @@ def test_a_test_split_stands_behind_validation(path):
         "".join(texts(source, "inputs", source.published["test"]))
         == TEXT[border:][: 5 * (round(len(TEXT) * 0.2) // 5)]
     )
-    assert source.at[source.published["validation"]].max() + 5 < border
+    assert source.position[source.published["validation"]].max() + 5 < border
 
 
 def test_in_streams_each_window_bears_its_place(path):
     source = Characters(path, length=10, stride=5, stateful=True)
     rows = source.read(np.arange(len(source)))
     check_rows(rows, source.spec)
-    assert source.spec.beside == ("at",)
-    for at, text in zip(rows["at"], texts(source, "inputs"), strict=True):
-        assert TEXT[at : at + 10] == text
+    assert list(source.spec.inputs) == ["text", "position"]
+    for at, window in zip(rows["inputs"]["position"], rows["inputs"]["text"], strict=True):
+        assert TEXT[at : at + 10] == "".join(source.spec.vocabulary[i] for i in window)
 
 
 def test_one_character_changes_the_fingerprint(tmp_path, path):

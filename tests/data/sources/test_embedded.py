@@ -31,7 +31,7 @@ def test_arrays_and_names_equal_scikit_learns(name):
     np.testing.assert_array_equal(arrays["inputs"], inputs, strict=name != "digits")
     targets = reference.target[:, None] if name == "diabetes" else reference.target
     np.testing.assert_array_equal(arrays["targets"], targets)
-    assert source.spec.features == (() if name == "digits" else tuple(reference.feature_names))
+    assert source.spec.input.names == (() if name == "digits" else tuple(reference.feature_names))
     assert source.spec.classes == (() if name == "diabetes" else tuple(map(str, reference.target_names)))
 
 
@@ -40,7 +40,7 @@ def test_rows_are_what_the_spec_says(name):
     source = load_embedded(name)
     check_rows(everything(source), source.spec)
     assert source.spec.task is TASKS.get(name, Task.CLASSIFICATION)
-    assert source.spec.kind is (Kind.IMAGE if name == "digits" else Kind.TABLE)
+    assert source.spec.input.kind is (Kind.IMAGE if name == "digits" else Kind.NUMBERS)
     assert not source.published
 
 

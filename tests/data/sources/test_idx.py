@@ -54,7 +54,7 @@ def test_rows_are_train_then_test(folder, arrays):
     np.testing.assert_array_equal(rows["inputs"][5:, ..., 0], arrays["t10k-images.gz"])
     np.testing.assert_array_equal(rows["targets"], np.int32([0, 2, 1, 1, 0, 1, 2]), strict=True)
     np.testing.assert_array_equal(source.published["test"], [5, 6])
-    assert (source.spec.inputs.shape, source.spec.kind) == ((4, 3, 1), Kind.IMAGE)
+    assert (source.spec.input.shape, source.spec.input.kind) == ((4, 3, 1), Kind.IMAGE)
 
 
 def test_unpacked_files_are_the_same_data(folder, arrays):

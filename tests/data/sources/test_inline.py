@@ -21,7 +21,7 @@ def test_yaml_holds_the_golden_numbers():
     arrays = everything(source)
     np.testing.assert_array_equal(arrays["inputs"], np.array([[1], [2], [3], [4]], np.float32), strict=True)
     np.testing.assert_array_equal(arrays["targets"], np.array([[2], [4], [6], [8]], np.float32), strict=True)
-    assert (source.spec.features, source.spec.target_names, source.spec.outputs) == (("x",), ("y",), 1)
+    assert (source.spec.input.names, source.spec.target.names, source.spec.outputs) == (("x",), ("y",), 1)
     assert node["test"] == 0
 
 
@@ -38,7 +38,7 @@ def test_spec_follows_task_and_numbers(task, targets, classes, outputs):
     source = make_table([[1, 2], [3, 4], [5, 6]], targets, task=task)
     check_rows(everything(source), source.spec)
     assert (source.spec.task, source.spec.classes, source.spec.outputs) == (task, classes, outputs)
-    assert (len(source), source.spec.features) == (3, ("x1", "x2"))
+    assert (len(source), source.spec.input.names) == (3, ("x1", "x2"))
 
 
 FAULTS = {

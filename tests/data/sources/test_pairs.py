@@ -8,6 +8,7 @@ from dltrain.data.sources.pairs import from_file, name_of, number_names, reversa
 from dltrain.data.split import make_splits
 from dltrain.data.vocabulary import as_text
 from dltrain.errors import ConfigError, DataError
+from dltrain.tree import flattened
 from dltrain.types import Task
 
 
@@ -26,7 +27,8 @@ def texts(source):
     rows, words = source.read(np.arange(len(source))), source.spec.vocabulary
     check_rows(rows, source.spec)
     return [
-        tuple(as_text(row, words) for row in pair) for pair in zip(rows["inputs"], rows["targets"], strict=True)
+        tuple(as_text(row, words) for row in pair)
+        for pair in zip(rows["inputs"]["source"], rows["targets"], strict=True)
     ]
 
 
@@ -34,15 +36,14 @@ def test_a_row_is_what_its_line_says(file):
     source = from_file(file("ab\tü\nb\tab ü\n".encode()))
     assert source.spec.vocabulary == ("<pad>", "<start>", "<end>", " ", "a", "b", "ü")
     expected = {
-        "inputs": [[4, 5], [5, 0]],
-        "lengths": [2, 1],
-        "tokens": [[1, 6, 0, 0, 0], [1, 4, 5, 3, 6]],
+        "inputs.source": [[4, 5], [5, 0]],
+        "inputs.length": [2, 1],
+        "inputs.tokens": [[1, 6, 0, 0, 0], [1, 4, 5, 3, 6]],
         "targets": [[6, 2, 0, 0, 0], [4, 5, 3, 6, 2]],
         "loss_mask": [[True, True, False, False, False], [True] * 5],
     }
     found = source.read(np.array([0, 1]))
-    assert {name: array.tolist() for name, array in found.items()} == expected
-    assert source.spec.beside == ("lengths", "tokens")
+    assert {name: array.tolist() for name, array in flattened(found).items()} == expected
     assert source.spec.outputs == 7
 
 

@@ -35,32 +35,31 @@ def written(tmp_path, arrays):
 def test_numbers_with_lengths_and_labels(tmp_path):
     source = load_sequences(written(tmp_path, NUMBERS))
     rows = source.read(np.array([2, 0]))
-    np.testing.assert_array_equal(rows["inputs"][0, :2], NUMBERS["inputs"][2, :2])
+    read = rows["inputs"]["sequence"]
+    np.testing.assert_array_equal(read[0, :2], NUMBERS["inputs"][2, :2])
     assert (
-        not rows["inputs"][0, 2:].any()
-        and rows["targets"].tolist() == [1, 0]
-        and rows["lengths"].tolist() == [2, 3]
+        not read[0, 2:].any() and rows["targets"].tolist() == [1, 0] and rows["inputs"]["length"].tolist() == [2, 3]
     )
-    assert (source.spec.task, source.spec.kind, source.spec.classes) == (
+    assert (source.spec.task, source.spec.input.kind, source.spec.classes) == (
         Task.CLASSIFICATION,
         Kind.SEQUENCE,
         ("0", "1", "2"),
     )
-    assert source.spec.beside == ("lengths",)
+    assert list(source.spec.inputs) == ["sequence", "length"]
 
 
 def test_weights_of_rows_are_for_the_loss_and_not_for_the_model(tmp_path):
     source = load_sequences(written(tmp_path, {**NUMBERS, "weights": np.array([0, 1, 2, 3])}))
     weights = source.read(np.array([3, 1]))["weights"]
     np.testing.assert_array_equal(weights, np.array([3, 1], np.float32), strict=True)
-    assert set(source.spec.more) == {"lengths", "weights"} and source.spec.beside == ("lengths",)
+    assert list(source.spec.for_loss) == ["weights"] and list(source.spec.inputs) == ["sequence", "length"]
 
 
 def test_tokens_and_numbers_to_be_predicted(tmp_path):
     source = load_sequences(written(tmp_path, TOKENS))
     rows = source.read(np.arange(2))
     assert rows["inputs"].dtype == np.int32 and rows["targets"].tolist() == [[0.5], [1.5]]
-    assert (source.spec.task, source.spec.kind, source.spec.vocabulary) == (
+    assert (source.spec.task, source.spec.input.kind, source.spec.vocabulary) == (
         Task.REGRESSION,
         Kind.TOKENS,
         ("a", "b", "c"),
@@ -102,7 +101,11 @@ CHANGED = [
     (NUMBERS, {"classes": np.array(["a", "b"])}, "the label of row 1 is 2, expected 0..1"),
     (NUMBERS, {"targets": np.ones(4), "classes": np.array(["a", "b"])}, "classes are for labels"),
     (NUMBERS, {"vocabulary": np.array(["a"])}, "with a vocabulary, inputs must be whole numbers [N, L]"),
-    (NUMBERS, {"inputs": np.full((4, 3, 2), 1e39)}, "inputs of row 0, column 0, 0: inf is no finite number"),
+    (
+        NUMBERS,
+        {"inputs": np.full((4, 3, 2), 1e39)},
+        "inputs.sequence of row 0, column 0, 0: inf is no finite number",
+    ),
     (TOKENS, {"vocabulary": None}, "their texts are lacking (vocabulary)"),
     (TOKENS, {"vocabulary": np.array(["a", "b"])}, "inputs of row 0, 2: 2, expected 0..1"),
     (TOKENS, {"vocabulary": np.arange(3)}, "vocabulary must be texts on one axis, found int64 [3]"),
