@@ -98,7 +98,7 @@ def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, 
     model, given = nnx.merge(graphdef, half(state)), half(jax.tree.map(jnp.asarray, GIVEN[name]))
     assert jax.eval_shape(lambda: model(given, mask=None, rngs=None)).dtype == jnp.bfloat16
     batch = {"targets": TOKENS, "mask": jnp.ones(3, bool)}
-    assert jax.eval_shape(lambda: write_about(model, given, batch)).shape == TOKENS.shape
+    assert jax.eval_shape(lambda: write_about(model, given, batch, hidden="tokens")).shape == TOKENS.shape
 
 
 def test_rematerialisation_keeps_nothing_inside_the_blocks_of_either_stack(filled, capsys):

@@ -142,8 +142,11 @@ def test_pieces_of_a_batch_find_theirs(filled):
 def test_what_cannot_be_carried_is_refused(kind, filled):
     with pytest.raises(ValueError, match=r"stateful=true: the examples of this data do not continue"):
         KINDS[kind](spec=PLAIN, rngs=nnx.Rngs(0), stateful=True)
-    both = replace(PLACED, task=Task.CLASSIFICATION, classes=("a", "b"))
-    with pytest.raises(ValueError, match="bidirectional=true begins at a window's end, and stateful=true cannot"):
+    label = Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))
+    both = replace(PLACED, task=Task.CLASSIFICATION, targets={"label": label})
+    with pytest.raises(
+        ValueError, match="bidirectional=true starts at the end of a window, which stateful=true cannot"
+    ):
         KINDS[kind](spec=both, rngs=nnx.Rngs(0), stateful=True, bidirectional=True)
     with pytest.raises(ValueError, match="a batch of 5 rows, and states are carried for 3"):
         Reader(filled, kind)([0, 5, 10, 15, 20])
