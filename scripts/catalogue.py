@@ -3,10 +3,13 @@
 Only what stands between the two markers of each page is replaced.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dltrain.config.catalogue import Section, catalogue
-from dltrain.config.folders import packaged, read_tree
+from dltrain.config.folders import packaged, read_tree, read_yaml
+from dltrain.config.hints import show
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- written by scripts/catalogue.py -->\n", "<!-- end -->"
@@ -21,12 +24,28 @@ def short(sections: dict[str, Section]) -> str:
 
 
 def whole(sections: dict[str, Section]) -> str:
-    """Write a table for each section, with a line for each choice."""
-    tables = []
+    """Write a table for each section, with a line for each choice, and its arguments with their defaults."""
+    tables, tree = [], read_tree((packaged(),))
     for name, found in sections.items():
-        rows = [f"| `{choice}` | {escaped(line)} |" for choice, line in found.lines.items()]
-        tables.append("\n".join([f"## {name}", "", f"{found.what}", "", "| | |", "|---|---|", *rows]))
+        rows = []
+        for choice, line in found.lines.items():
+            path = tree.get(name, {}).get(choice)
+            keys = " ".join(f"`{key}={show(value)}`" for key, value in _arguments(read_yaml(path) if path else {}))
+            rows.append(f"| `{choice}` | {escaped(line)} | {keys.replace('|', chr(92) + '|')} |")
+        head = ["| choice | when to pick it | arguments and their defaults |", "|---|---|---|"]
+        tables.append("\n".join([f"## {name}", "", f"{found.what[0].upper()}{found.what[1:]}.", "", *head, *rows]))
     return "\n\n".join(tables)
+
+
+def _arguments(node: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the default of what a choice's YAML sets."""
+    for name, value in node.items():
+        if name in ("_target_", "defaults", "files", "mirrors"):
+            continue
+        if isinstance(value, Mapping) and "_target_" in value:
+            yield from _arguments(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def escaped(line: str) -> str:
