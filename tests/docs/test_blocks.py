@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import pytest
 import yaml
 
@@ -47,8 +48,10 @@ def project(tmp_path, monkeypatch) -> Path:
         monkeypatch.setenv("DLTRAIN_DATA", str(shared))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     importlib.invalidate_caches()
+    jax.config.update("jax_numpy_rank_promotion", "allow")  # as it is for users
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+    jax.config.update("jax_numpy_rank_promotion", "raise")
     for name in [name for name in sys.modules if name.partition(".")[0] == "mypackage"]:  # what the page wrote
         del sys.modules[name]
 
