@@ -1,4 +1,4 @@
-"""Activations: functions of one array, element by element (but for the softmaxes), chosen in YAML by name.
+"""Activations: element-wise functions of one array (except softmax and log_softmax), selected in YAML by name.
 
 Options are keyword arguments: `{_target_: dltrain.activations.leaky_relu, alpha: 0.2}`.
 """
@@ -30,12 +30,12 @@ __all__ = [
 
 
 def identity(x: Array) -> Array:
-    """Return x as it is: a layer without a non-linearity."""
+    """Return x unchanged: a linear layer."""
     return x
 
 
 def sigmoid(x: Array) -> Array:
-    """`1 / (1 + exp(-x))`, between 0 and 1: gates, probabilities, the textbooks' networks; slope at most 1/4."""
+    """`1 / (1 + exp(-x))`, between 0 and 1: gates, probabilities, the networks of textbooks; slope at most 1/4."""
     return jax.nn.sigmoid(x)
 
 
@@ -45,17 +45,17 @@ def tanh(x: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    """`max(0, x)`, with slope 0 at 0: the usual choice of deep networks."""
+    """`max(0, x)`, with slope 0 at 0: the usual choice in deep networks."""
     return jax.nn.relu(x)
 
 
 def relu6(x: Array) -> Array:
-    """`min(max(0, x), 6)`: relu where numbers must stay small, as in 16 bits."""
+    """`min(max(0, x), 6)`: relu with bounded values, for 16-bit arithmetic."""
     return jax.nn.relu6(x)
 
 
 def leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
-    """`x` above zero, `alpha·x` below: relu whose units cannot die; GANs."""
+    """`x` above zero, `alpha·x` below: relu without dead units; common in GANs."""
     return jax.nn.leaky_relu(x, alpha)
 
 
@@ -65,12 +65,12 @@ def elu(x: Array, *, alpha: float = 1.0) -> Array:
 
 
 def selu(x: Array) -> Array:
-    """`λ·elu(x, α)` with fixed λ and α: deep networks without norms, with lecun_normal. arXiv:1706.02515."""
+    """`λ·elu(x, α)` with fixed λ and α: deep networks without norm layers, with lecun_normal. arXiv:1706.02515."""
     return jax.nn.selu(x)
 
 
 def gelu(x: Array, *, approximate: bool = False) -> Array:
-    """`x Φ(x)`, exactly or by tanh (faster): the usual choice of transformers. arXiv:1606.08415."""
+    """`x Φ(x)`, exact or with a tanh approximation (faster): the usual choice in transformers. arXiv:1606.08415."""
     return jax.nn.gelu(x, approximate=approximate)
 
 
@@ -90,17 +90,17 @@ def softplus(x: Array) -> Array:
 
 
 def hard_sigmoid(x: Array) -> Array:
-    """`min(max(0, x/6 + 1/2), 1)`: the sigmoid in straight pieces, where exp is dear."""
+    """`min(max(0, x/6 + 1/2), 1)`: a piecewise linear sigmoid, where exp is expensive."""
     return jax.nn.hard_sigmoid(x)
 
 
 def softmax(x: Array) -> Array:
-    """`exp(x_k) / Σ exp(x_j)` over the last axis: for an output that is read as probabilities (loss `nll`)."""
+    """`exp(x_k) / Σ exp(x_j)` over the last axis: for an output of probabilities (loss `nll`)."""
     return jax.nn.softmax(x)
 
 
 def log_softmax(x: Array) -> Array:
-    """`x_k - log Σ exp(x_j)` over the last axis: for an output that is read as log probabilities."""
+    """`x_k - log Σ exp(x_j)` over the last axis: for an output of log probabilities."""
     return jax.nn.log_softmax(x)
 
 

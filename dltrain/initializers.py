@@ -1,6 +1,6 @@
-"""Initializers: factories of `(key, shape, dtype) -> array`, chosen in YAML by name; all work without arguments.
+"""Initializers: factories of `(key, shape, dtype) -> array`, selected in YAML by name; all work without arguments.
 
-Kernels are `[..., inputs, outputs]` (a convolution's: `[height, width, inputs, outputs]`); fan_in and fan_out are
+Kernels are `[..., inputs, outputs]` (of a convolution: `[height, width, inputs, outputs]`); fan_in and fan_out are
 the numbers of weights into and out of one unit.
 """
 
@@ -33,7 +33,7 @@ Init = Callable[..., Array]
 
 
 def zeros() -> Init:
-    """All zero: for biases (a hidden kernel of zeros never leaves its symmetry)."""
+    """All zero: for biases (the units of a hidden kernel of zeros stay equal)."""
     return jax.nn.initializers.zeros
 
 
@@ -43,12 +43,12 @@ def ones() -> Init:
 
 
 def constant(value: float = 0.1) -> Init:
-    """All the same; the default is the slightly positive bias that keeps ReLUs alive at the start."""
+    """All equal; the default is a slightly positive bias that keeps ReLUs active at the start."""
     return jax.nn.initializers.constant(value)
 
 
 def normal(stddev: float = 0.05, mean: float = 0.0) -> Init:
-    """Gaussian with a spread of your own: GANs (0.02), Boltzmann machines (0.01), embeddings."""
+    """Gaussian with a given standard deviation: GANs (0.02), Boltzmann machines (0.01), embeddings."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32, **unused: object) -> Array:
         del unused
@@ -58,7 +58,7 @@ def normal(stddev: float = 0.05, mean: float = 0.0) -> Init:
 
 
 def uniform(low: float = -0.05, high: float = 0.05) -> Init:
-    """Uniform between `low` and `high`: small weights as in the older textbooks."""
+    """Uniform between `low` and `high`: small weights as in older textbooks."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32, **unused: object) -> Array:
         del unused
@@ -68,7 +68,7 @@ def uniform(low: float = -0.05, high: float = 0.05) -> Init:
 
 
 def truncated_normal(stddev: float = 0.1) -> Init:
-    """Gaussian, drawn again beyond two `stddev`: the tutorials' choice; the spread left is 0.88 `stddev`."""
+    """Gaussian truncated at two `stddev`, common in tutorials; its standard deviation is 0.88 `stddev`."""
     return jax.nn.initializers.truncated_normal(stddev)
 
 
@@ -78,17 +78,17 @@ def glorot_uniform() -> Init:
 
 
 def glorot_normal() -> Init:
-    """Variance 2 / (fan_in + fan_out), Gaussian cut at two deviations: for tanh and sigmoid. Glorot 2010."""
+    """Variance 2 / (fan_in + fan_out), truncated Gaussian: for tanh and sigmoid. Glorot, Bengio 2010."""
     return jax.nn.initializers.glorot_normal()
 
 
 def xavier_uniform() -> Init:
-    """Another name of `glorot_uniform`: for tanh and sigmoid."""
+    """Alias of `glorot_uniform`: for tanh and sigmoid."""
     return glorot_uniform()
 
 
 def xavier_normal() -> Init:
-    """Another name of `glorot_normal`: for tanh and sigmoid."""
+    """Alias of `glorot_normal`: for tanh and sigmoid."""
     return glorot_normal()
 
 
@@ -98,17 +98,17 @@ def he_uniform() -> Init:
 
 
 def he_normal() -> Init:
-    """Variance 2 / fan_in, Gaussian cut at two standard deviations: for ReLU. He et al., arXiv:1502.01852."""
+    """Variance 2 / fan_in, truncated Gaussian: for ReLU. He et al., arXiv:1502.01852."""
     return jax.nn.initializers.he_normal()
 
 
 def lecun_uniform() -> Init:
-    """Uniform within ±√(3 / fan_in): for SELU and layers without a non-linearity. LeCun et al. 1998."""
+    """Uniform within ±√(3 / fan_in): for SELU and linear layers. LeCun et al. 1998."""
     return jax.nn.initializers.lecun_uniform()
 
 
 def lecun_normal() -> Init:
-    """Variance 1 / fan_in, Gaussian cut at two deviations: for SELU and layers without a non-linearity."""
+    """Variance 1 / fan_in, truncated Gaussian: for SELU and linear layers."""
     return jax.nn.initializers.lecun_normal()
 
 

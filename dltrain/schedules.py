@@ -1,11 +1,13 @@
 """Schedules: factors of the learning rate, `(step, total, *, warmup_steps, ...) -> float32 scalar`.
 
-`step` is the number of the update, from 0; `total` the planned number of updates, both possibly traced. The
-factor times `optim.learning_rate` is what update `step` uses. Beyond `total` a schedule holds its last value.
+`step` is the number of the update, from 0; `total` the planned number of updates; both may be traced. Update `step`
+uses the factor times `optim.learning_rate`. Beyond `total` a schedule keeps its last value.
 
-Warm-up: update `step < warmup_steps` is multiplied by `(step + 1) / warmup_steps` (so the first one is not lost at
-a rate of zero), and the schedule itself begins after it and fills the `total - warmup_steps` updates that are left.
-Boundaries that are given in updates (`piecewise`) or in parts of the run (`step`) count from update 0.
+Warm-up: update `step < warmup_steps` is multiplied by `(step + 1) / warmup_steps` (so that the first one has a rate
+above zero); the schedule starts after it and takes the remaining `total - warmup_steps` updates. Boundaries in
+updates (`piecewise`) or fractions of the run (`step`) count from update 0.
+
+Hand-written, since those of optax fix the number of updates when they are built; here it is a value in the state.
 """
 
 from collections.abc import Sequence
@@ -32,7 +34,7 @@ Count = int | Array
 
 
 def _warmed(step: Count, total: Count, warmup_steps: Count) -> tuple[Array, Array, Array]:
-    """The update's number after the warm-up (0 or more), how many there are (1 or more), and the ramp's factor."""
+    """Return the update counted from the end of the warm-up, the number of updates after it, the warm-up factor."""
     if isinstance(warmup_steps, int) and warmup_steps < 0:
         raise ValueError(f"warmup_steps={warmup_steps} must be 0 or more")
     step, total, warmup = (jnp.asarray(x, jnp.float32) for x in (step, total, warmup_steps))
@@ -42,17 +44,17 @@ def _warmed(step: Count, total: Count, warmup_steps: Count) -> tuple[Array, Arra
 
 
 def _period(every: Count | None, length: Array) -> Array:
-    """Return `every` updates, or the whole length."""
+    """Return `every` in updates, or the whole length if None."""
     return length if every is None else jnp.asarray(every, jnp.float32)
 
 
 def constant(step: Count, total: Count, *, warmup_steps: int = 0) -> Array:
-    """1."""
+    """The constant 1."""
     return _warmed(step, total, warmup_steps)[2]
 
 
 def linear(step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0.0) -> Array:
-    """A straight line from 1 to `final`."""
+    """Linear from 1 to `final`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp * (1 + (final - 1) * t / length)
 
@@ -74,9 +76,9 @@ def cosine(step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0
 def cosine_restarts(
     step: Count, total: Count, *, warmup_steps: int = 0, final: float = 0.0, cycles: int = 4, growth: float = 1.0
 ) -> Array:
-    """`cycles` half cosines from 1 to `final`, each `growth` times as long as the one before.
+    """`cycles` half cosines from 1 to `final`, each `growth` times as long as the previous one.
 
-    Together they fill the run; they begin at whole updates. SGDR: Loshchilov, Hutter, arXiv:1608.03983.
+    Together they take the whole run; each starts at a whole update. SGDR: Loshchilov, Hutter, arXiv:1608.03983.
     """
     if cycles < 1:
         raise ValueError(f"cycles={cycles} must be 1 or more")
@@ -97,9 +99,9 @@ def one_cycle(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> Array:
-    """Up from `1/div_factor` to 1 over `pct_start` of the run, then down to `1/div_factor/final_div_factor`.
+    """From `1/div_factor` up to 1 over `pct_start` of the run, then down to `1/div_factor/final_div_factor`.
 
-    `optim.learning_rate` is the peak. Both ways are half cosines, as in PyTorch's OneCycleLR. Smith, Topin,
+    `optim.learning_rate` is the peak. Both phases are half cosines, as in PyTorch's OneCycleLR. Smith, Topin,
     arXiv:1708.07120.
     """
     if not 0 <= pct_start <= 1:
@@ -125,18 +127,18 @@ def plateau(
     cooldown: int = 0,
     min_scale: float = 1e-4,
 ) -> Array:
-    """1, brought down by `factor` each time that the monitored number has not improved.
+    """1, multiplied by `factor` whenever the monitored metric stops improving.
 
     Args:
         step: number of the update.
         total: planned number of updates.
-        warmup_steps: as for each schedule.
-        scale: what the evaluations so far have brought it down to; the engine fills it in.
-        factor: of the rate, below 1.
-        patience: so many evaluations without an improvement bring it down.
-        min_delta: what counts as an improvement, in the monitored number's unit.
-        cooldown: evaluations after that which do not count.
-        min_scale: the least `scale`.
+        warmup_steps: as in each schedule.
+        scale: the product of the reductions so far; filled in by the engine.
+        factor: of each reduction, below 1.
+        patience: evaluations without improvement before a reduction.
+        min_delta: the smallest change that counts as an improvement, in the unit of the monitored metric.
+        cooldown: evaluations after a reduction that do not count.
+        min_scale: the lower bound of `scale`.
     """
     if not 0 < factor < 1 or patience < 1 or min_delta < 0 or cooldown < 0 or not 0 <= min_scale <= 1:
         raise ValueError(
@@ -147,14 +149,14 @@ def plateau(
 
 
 def _half_cosine(first: float, last: float, progress: Array) -> Array:
-    """From `first` to `last` as `progress` goes from 0 to 1."""
+    """Interpolate from `first` to `last` for `progress` from 0 to 1."""
     return last + (first - last) * (1 + jnp.cos(jnp.pi * progress)) / 2
 
 
 def exponential(
     step: Count, total: Count, *, warmup_steps: int = 0, rate: float = 0.01, every: int | None = None
 ) -> Array:
-    """`rate^(t/every)`; without `every` (in updates) the run ends at `rate`."""
+    """`rate^(t/every)`; without `every` (in updates) the last value of the run is `rate`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp * jnp.asarray(rate, jnp.float32) ** (t / _period(every, length))
 
@@ -162,7 +164,7 @@ def exponential(
 def inverse_time(
     step: Count, total: Count, *, warmup_steps: int = 0, rate: float = 9.0, every: int | None = None
 ) -> Array:
-    """`1 / (1 + rate·t/every)`; without `every` (in updates) the run ends at `1 / (1 + rate)`."""
+    """`1 / (1 + rate·t/every)`; without `every` (in updates) the last value is `1 / (1 + rate)`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp / (1 + rate * t / _period(every, length))
 
@@ -175,7 +177,7 @@ def step(
     fractions: Sequence[float] = (0.5, 0.75),
     factor: float = 0.1,
 ) -> Array:
-    """Multiply by `factor` when each of these `fractions` of the run is over (at the nearest whole update)."""
+    """1, multiplied by `factor` at each of these `fractions` of the run (at the nearest whole update)."""
     ramp = _warmed(step, total, warmup_steps)[2]
     edges = jnp.round(jnp.asarray(fractions, jnp.float32) * jnp.asarray(total, jnp.float32))
     passed = jnp.sum(jnp.asarray(step, jnp.float32) >= edges).astype(jnp.float32)
@@ -190,11 +192,11 @@ def piecewise(
     boundaries: Sequence[int] = (),
     factors: Sequence[float] = (),
 ) -> Array:
-    """1, then `factors[i]` (of the learning rate, not of the factor before) from update `boundaries[i]` on."""
+    """1, then `factors[i]` (of the learning rate, not of the previous factor) from update `boundaries[i]` on."""
     if len(boundaries) != len(factors):
-        raise ValueError(f"{len(boundaries)} boundaries and {len(factors)} factors: give as many of each")
+        raise ValueError(f"{len(boundaries)} boundaries and {len(factors)} factors: both must have the same length")
     if list(boundaries) != sorted(boundaries):
-        raise ValueError(f"boundaries={list(boundaries)} must ascend")
+        raise ValueError(f"boundaries={list(boundaries)} must be in ascending order")
     ramp = _warmed(step, total, warmup_steps)[2]
     t = jnp.minimum(jnp.asarray(step, jnp.float32), jnp.asarray(total, jnp.float32))
     passed = jnp.sum(t >= jnp.asarray(boundaries, jnp.float32))

@@ -1,7 +1,7 @@
-"""Optimizers that optax lacks, or has with other arguments; the rest are a YAML with an optax `_target_`.
+"""Optimizers that optax does not have, or has with other arguments; the others are a YAML with an optax `_target_`.
 
-Each is called inside the trace with numbers that may be traced (`learning_rate` holds the schedule's factor
-already), so nothing here branches on a number; they are annotated as what a YAML may hold.
+Each is called inside the trace with numeric arguments that may be traced (`learning_rate` includes the factor of
+the schedule), so nothing here branches on their values; the annotations are the types in the YAML.
 """
 
 from dltrain.optimizers.curvature import lbfgs, newton

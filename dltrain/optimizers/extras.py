@@ -1,4 +1,4 @@
-"""What an optimizer is given beside the gradient: found in its own code, so that nothing is computed in vain."""
+"""Extra arguments of an optimizer besides the gradient, read from its code, so that none is computed in vain."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ import optax
 from dltrain.tree import Tree
 from dltrain.types import Array
 
-ELSEWHERE = ("value_fn", "grad_fn")  # an optimizer that needs one looks at the loss at other points
+ELSEWHERE = ("value_fn", "grad_fn")  # needed by optimizers that evaluate the loss at other points
 NEEDS = ("value", "grad", *ELSEWHERE)
 
 
 def needs(transform: optax.GradientTransformation) -> frozenset[str]:
-    """Name what `update` takes of `value, grad, value_fn, grad_fn`, however deep in chains it stands.
+    """Return which of `value, grad, value_fn, grad_fn` the `update` takes, also inside nested chains.
 
-    Transformations are functions over functions (`optax.chain` keeps its parts in a closure), and what each takes
-    by keyword is in its signature; so one of a user's own needs no declaration either.
+    Transformations are functions over functions (`optax.chain` keeps its parts in a closure), and each has its
+    keyword arguments in its signature; so user-defined ones need no declaration.
     """
     found: set[str] = set()
     seen: set[int] = set()
@@ -55,18 +55,18 @@ def extras(
     grads: Tree,
     evaluate: Callable[[Tree], tuple[Array, Tree]],
 ) -> dict[str, Any]:
-    """Return what it needs; `evaluate` gives (loss, gradients) of the same batch at other parameters."""
+    """Return the extra arguments of `transform`; `evaluate` maps parameters to (loss, gradients) of the batch."""
 
     @jax.custom_vjp
     def value_fn(params: Tree) -> Array:
         return evaluate(params)[0]
 
-    # The gradient as the step itself takes it, in pieces where it does so.
+    # The gradient as computed by the step, in microbatches where it uses them.
     value_fn.defvjp(evaluate, lambda grads, by: (jax.tree.map(lambda g: (by * g).astype(g.dtype), grads),))
 
     def grad_fn(params: Tree, step: int = 0) -> Tree:
-        del step  # SAM counts its steps up
+        del step  # an argument of SAM
         return evaluate(params)[1]
 
-    offered = {"value": value, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
-    return {name: offered[name] for name in needs(transform)}
+    available = {"value": value, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
+    return {name: available[name] for name in needs(transform)}

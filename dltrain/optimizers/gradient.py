@@ -1,4 +1,4 @@
-"""Optimizers of one gradient a step that optax lacks, or has with other arguments."""
+"""First-order optimizers that optax does not have, or has with other arguments."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from dltrain.types import Array
 
 
 def gd(learning_rate: float, minibatch: bool = False) -> optax.GradientTransformation:
-    """Gradient descent on the loss of all training rows: `w -= ηg`; `minibatch` as for `lbfgs`."""
+    """Full-batch gradient descent: `w -= ηg`; `minibatch` as in `lbfgs`."""
     del minibatch
     return optax.sgd(learning_rate)
 
 
 def polyak(learning_rate: float, f_min: float = 0.0, eps: float = 0.0) -> optax.GradientTransformation:
-    """Gradient descent at the rate `(L - f_min) / (‖g‖² + ε)`, at most `learning_rate`; L is the batch's loss.
+    """Gradient descent with rate `(L - f_min) / (‖g‖² + ε)`, at most `learning_rate`; L is the loss of the batch.
 
     Loizou et al., arXiv:2002.10542.
     """
@@ -26,7 +26,7 @@ def polyak(learning_rate: float, f_min: float = 0.0, eps: float = 0.0) -> optax.
 
 
 class MomentumForm(StrEnum):
-    """What the velocity v adds up; μ is the momentum, g the gradient, η the learning rate."""
+    """The update of the velocity v; μ is the momentum, g the gradient, η the learning rate."""
 
     STANDARD = "standard"  # v = μv + g;       w -= ηv   (PyTorch, optax)
     EMA = "ema"  # v = μv + (1-μ)g;  w -= ηv
@@ -34,7 +34,7 @@ class MomentumForm(StrEnum):
 
 
 class VelocityState(NamedTuple):
-    """What `momentum` remembers: a tree like the parameters."""
+    """The state of `momentum`: a tree with the structure of the parameters."""
 
     velocity: Any
 
@@ -47,8 +47,8 @@ def momentum(
 ) -> optax.GradientTransformation:
     """Gradient descent with momentum in one of its three forms.
 
-    With `nesterov` the step is `μv + s` instead of `v`, s being what was just added to v (Sutskever et al. 2013, as
-    PyTorch writes it).
+    With `nesterov` the step is `μv + s` instead of `v`, where s is the last addition to v (Sutskever et al. 2013,
+    in the form of PyTorch). Hand-written, since optax has the standard form only.
     """
     form = MomentumForm(form)
 
@@ -81,7 +81,7 @@ def momentum(
 
 
 def _like(number: float, array: Array) -> Array:
-    """The number in the array's dtype, so that a float32 rate does not widen bfloat16 parameters."""
+    """Convert a number to the dtype of the array, so that a float32 rate does not widen bfloat16 parameters."""
     return jnp.asarray(number, array.dtype)
 
 
@@ -92,14 +92,14 @@ def adam(
     eps: float = 1e-8,
     bias_correction: bool = True,
 ) -> optax.GradientTransformation:
-    """Adam: `w -= η m̂ / (√v̂ + ε)`; without `bias_correction` m and v themselves. Kingma, Ba, arXiv:1412.6980."""
+    """Adam: `w -= η m̂ / (√v̂ + ε)`; without `bias_correction` with m and v. Kingma, Ba, arXiv:1412.6980."""
     if bias_correction:
         return optax.adam(learning_rate, b1, b2, eps)
     return optax.chain(_scale_by_plain_adam(b1, b2, eps), optax.scale_by_learning_rate(learning_rate))
 
 
 class MomentsState(NamedTuple):
-    """Running means of the gradient and of its square: trees like the parameters."""
+    """Moving averages of the gradient and of its square: trees with the structure of the parameters."""
 
     m: Any
     v: Any
@@ -134,9 +134,9 @@ def rmsprop(
     momentum: float | None = None,
     nesterov: bool = False,
 ) -> optax.GradientTransformation:
-    """`E = ρE + (1-ρ)g²; w -= η g/√(E+ε)` (Hinton); `centered` takes the variance E - m² (Graves, arXiv:1308.0850).
+    """`E = ρE + (1-ρ)g²; w -= η g/√(E+ε)` (Hinton); `centered` uses the variance E - m² (Graves, arXiv:1308.0850).
 
-    optax's centred form becomes NaN where rounding makes the variance negative; this one stops at zero.
+    The centred form is hand-written, since that of optax is NaN where rounding makes the variance negative.
     """
     if not centered:
         return optax.rmsprop(learning_rate, decay, eps, momentum=momentum, nesterov=nesterov)
@@ -171,7 +171,7 @@ def lars(
 ) -> optax.GradientTransformation:
     """Layer-wise rates, η ‖w‖/‖g‖, for batches of thousands. You et al., arXiv:1708.03888.
 
-    `mask` marks what is decayed and scaled by its norm: kernels; biases and norms take plain momentum steps.
+    `mask` marks parameters with weight decay and a layer-wise rate: kernels; biases and norms use plain momentum.
     """
     return optax.lars(
         learning_rate,
@@ -194,7 +194,7 @@ def muon(
     adam_scale: float = 0.1,
     mask: Any = None,
 ) -> optax.GradientTransformation:
-    """Momentum made orthogonal for matrices; Adam with `adam_scale` times the rate for all else.
+    """Orthogonalised momentum for matrices; Adam with `adam_scale` times the rate for other parameters.
 
     Jordan 2024, kellerjordan.github.io/posts/muon.
     """
@@ -218,9 +218,9 @@ def novograd(
     weight_decay: float = 0.0,
     mask: Any = None,
 ) -> optax.GradientTransformation:
-    """Adam with one second moment for each layer. Ginsburg et al., arXiv:1905.11286.
+    """Adam with one second moment per layer. Ginsburg et al., arXiv:1905.11286.
 
-    `mask` marks what is decayed; optax's own decays everything.
+    `mask` marks parameters with weight decay; that of optax decays all.
     """
 
     def rule(decay: float) -> optax.GradientTransformation:

@@ -1,4 +1,4 @@
-"""Optimizers that take the gradient elsewhere than at the weights they train, or train a mean of them."""
+"""Optimizers that evaluate the gradient at other points than the weights, or average the weights."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def sam(
 ) -> optax.GradientTransformation:
     """Sharpness-aware minimisation: momentum with the gradient at `w + ρ g/‖g‖`. Foret et al., arXiv:2010.01412.
 
-    A step costs two gradients, of the same batch and with the same dropout.
+    A step takes two gradients, of the same batch and with the same dropout.
     """
     outer = optax.sgd(learning_rate, momentum, nesterov)
     ascent = optax.chain(optax.contrib.normalize(), optax.sgd(rho))
@@ -30,18 +30,18 @@ def schedule_free(
     mask: Any = None,
     rules: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformation:
-    """AdamW without a schedule: trains at a point between its iterates and their mean; that mean is measured.
+    """AdamW without a schedule: gradients between the iterates and their mean; the mean is evaluated.
 
-    Defazio et al., arXiv:2405.15682. Later steps weigh in the mean as the square of the highest rate so far.
+    Defazio et al., arXiv:2405.15682. A step has the weight of the square of the highest rate so far in the mean.
 
     Args:
         learning_rate: constant, or with a warm-up.
-        b1: how near the mean gradients are taken; takes the place of momentum.
-        b2: decay of the squared gradient's running mean.
+        b1: how close to the mean gradients are evaluated; replaces momentum.
+        b2: decay of the moving average of the squared gradient.
         eps: added to its root.
-        weight_decay: of the point that gradients are taken at.
-        mask: marks what is decayed.
-        rules: changes the steps of the iterates, before their mean is taken.
+        weight_decay: of the point where gradients are evaluated.
+        mask: marks parameters with weight decay.
+        rules: applied to the steps of the iterates, before averaging.
     """
     inner = optax.chain(
         optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),

@@ -1,6 +1,6 @@
-"""Which parameters are frozen, decayed, or trained at a rate of their own, by regular expression over names.
+"""Rules that freeze parameters or scale their rate and weight decay, selected by regular expression over names.
 
-And the clipping that optax lacks, of each parameter's gradient by its own norm.
+Also the clipping that optax does not have: each parameter's gradient by its norm.
 """
 
 import re
@@ -17,7 +17,7 @@ from dltrain.tree import Tree, norm, path_name
 
 @dataclass(frozen=True)
 class Rule:
-    """Applies to the parameters whose name (`hidden.0.kernel`) the expression matches anywhere; later rules win."""
+    """A rule for all parameters whose name (`hidden.0.kernel`) contains a match; the last matching rule counts."""
 
     match: str
     freeze: bool = False
@@ -25,18 +25,18 @@ class Rule:
     decay: float = 1.0  # a factor of optim.weight_decay
 
     def matched(self, params: Tree) -> list[str]:
-        """List the names it applies to."""
+        """Return the names of the matching parameters."""
         names = (path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0])
         return [name for name in names if re.search(self.match, name)]
 
 
 def last_match(rules: Sequence[Rule], name: str) -> Rule:
-    """Return the rule that counts for a parameter; one that changes nothing where none matches."""
+    """Return the rule that counts for a parameter; without a match, one that changes nothing."""
     return next((rule for rule in reversed(rules) if re.search(rule.match, name)), Rule(""))
 
 
 def decayed(params: Tree) -> Tree:
-    """Return a tree of bools, True where weight decay and penalties apply: not to biases and scales of norms."""
+    """Return a tree of bools: True for weight decay and penalties, False for biases and scales of norms."""
 
     def one(path: tuple[Any, ...], leaf: Any) -> bool:
         return leaf.ndim >= 2 and path_name(path).rsplit(".", 1)[-1] not in ("bias", "scale")
@@ -45,7 +45,7 @@ def decayed(params: Tree) -> Tree:
 
 
 def apply_rules(rules: Sequence[Rule]) -> optax.GradientTransformation:
-    """Multiply the updates by each parameter's own factor; a frozen one stays as it is, whatever its update."""
+    """Multiply the update of each parameter by its factor; a frozen one keeps its value, whatever its update."""
 
     def factor(name: str) -> float:
         last = last_match(rules, name)
@@ -66,7 +66,7 @@ def apply_rules(rules: Sequence[Rule]) -> optax.GradientTransformation:
 def decay_by_rules(
     rules: Sequence[Rule], make: Callable[[float], optax.GradientTransformation]
 ) -> optax.GradientTransformation:
-    """Give each factor of the weight decay that the rules name an optimizer of its own, `make(factor)`."""
+    """Use a separate optimizer, `make(factor)`, for each factor of the weight decay in the rules."""
 
     def labels(params: Tree) -> Tree:
         return jax.tree_util.tree_map_with_path(lambda path, _: last_match(rules, path_name(path)).decay, params)
@@ -75,7 +75,7 @@ def decay_by_rules(
 
 
 def clip_each(bound: float) -> optax.GradientTransformation:
-    """Scale the gradient of each parameter down to the norm `bound`, if it is larger."""
+    """Scale the gradient of each parameter down to the norm `bound` if its norm is larger."""
 
     def one(g: Any) -> Any:
         size = norm(g)

@@ -162,7 +162,7 @@ def test_a_batch_of_a_part_of_the_rows_is_refused_unless_told_otherwise(name):
 def test_newton_refuses_a_model_too_large_for_its_hessian():
     config = compose_words("data=iris", "batch_size=all", "optim=newton", "optim.max_parameters=10").config
     parts = assemble(config)
-    with pytest.raises(ConfigError, match=r"has .* parameters, and optim.max_parameters=10"):
+    with pytest.raises(ConfigError, match=r"has .* parameters, more than optim.max_parameters=10"):
         Program(parts, make_plan(config, parts)).compile()
 
 

@@ -69,7 +69,7 @@ def test_a_player_may_have_another_optimizer():
 
 
 def test_a_player_that_is_not_there_and_a_wrong_argument_are_answered():
-    with pytest.raises(ConfigError, match=r"optim.groups.judge: the model has no such part, only discr"):
+    with pytest.raises(ConfigError, match=r"optim.groups.judge: not a part of the model; its parts: discr"):
         trained("optim.groups={judge: {every: 2}}", steps=0)
     with pytest.raises(ConfigError, match=r"optim.groups.generator.momentun: unknown"):
         trained("optim.groups={generator: {momentun: 0.5}}", steps=0)
