@@ -1,4 +1,4 @@
-"""Where files are kept that can be made or fetched again: downloads and compiled programs."""
+"""The folder for files that can be recreated: downloads and compiled programs."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,6 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """Return `$DLTRAIN_CACHE`, else the platform's place for caches."""
+    """Return `$DLTRAIN_CACHE`, or the cache folder of the platform."""
     chosen = os.environ.get("DLTRAIN_CACHE")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("dltrain"))

@@ -1,4 +1,4 @@
-"""Lengths of training as a user writes them: `100` (steps), `1ep`, `0.5ep`, `2h`, `5min`, `30s`."""
+"""Durations of training in the config: `100` (steps), `1ep`, `0.5ep`, `2h`, `5min`, `30s`."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ FORM = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*(ep|h|min|s)?")
 
 @dataclass(frozen=True)
 class Duration:
-    """So many steps (unit `""`), epochs (`ep`), hours, minutes or seconds."""
+    """A number of steps (unit `""`), epochs (`ep`), hours, minutes or seconds."""
 
     value: float
     unit: str
 
     @classmethod
     def parse(cls, text: Any) -> "Duration":
-        """Read a number of steps or a text such as `1ep`; ValueError says what would be right."""
+        """Parse a number of steps or a text such as `1ep`; raises ValueError with the valid forms."""
         match = FORM.fullmatch(str(text).strip())
         value = float(match[1]) if match else 0.0
         unit = (match[2] or "") if match else ""
@@ -35,5 +35,5 @@ class Duration:
 
     @property
     def seconds(self) -> float | None:
-        """Return the length in seconds, or None if it is no time."""
+        """Return the length in seconds, or None if it is not a time."""
         return self.value * SECONDS[self.unit] if self.unit in SECONDS else None

@@ -1,18 +1,15 @@
-"""The errors a user may meet, each with the exit code it ends the process with.
+"""The errors shown to users, each with the exit code of the process.
 
-Messages say what is wrong, where (config key, file, row), and what would be right; `cli` prints them on
-stderr without a traceback, which goes to `train.log`.
+Messages say what is wrong, where (config key, file, row), and what to do; `cli` prints them to stderr without a
+traceback, which is written to `train.log`.
 """
 
-BACKGROUND = "dltrain.background"  # the logger of what threads of other libraries raise
-THIRD_PARTY = (
-    BACKGROUND,
-    "asyncio",
-)  # and what Orbax's tasks raise when another has failed already: for train.log only
+BACKGROUND = "dltrain.background"  # the logger for errors in threads of other libraries
+THIRD_PARTY = (BACKGROUND, "asyncio")  # asyncio: secondary errors of Orbax tasks; both go to train.log only
 
 
 class DltrainError(Exception):
-    """A failure that is worded for the user. Raised as itself only for a fault of dltrain."""
+    """A failure with a message for the user; raised directly only for a bug in dltrain."""
 
     code = 1
 
@@ -24,13 +21,13 @@ class ConfigError(DltrainError):
 
 
 class DataError(DltrainError):
-    """The data is missing, damaged, or does not fit what was asked of it."""
+    """The data is missing, damaged, or does not match the config."""
 
     code = 3
 
 
 class CheckpointError(DltrainError):
-    """No checkpoint can be read, or it belongs to something else."""
+    """No checkpoint can be read, or it does not match the model."""
 
     code = 4
 
@@ -41,13 +38,13 @@ class NonFiniteError(DltrainError):
     code = 5
 
     def __init__(self, step: int, message: str) -> None:
-        """Keep the step, so that the batch can be named."""
+        """Store the step, which identifies the batch."""
         super().__init__(message)
         self.step = step
 
 
 class DiskError(DltrainError):
-    """A file or folder could not be written."""
+    """A file or folder cannot be written."""
 
     code = 6
 
@@ -59,18 +56,18 @@ class LockedError(DltrainError):
 
 
 class MemoryExhausted(DltrainError):
-    """The run does not fit into the memory of host or device."""
+    """The run does not fit into the memory of the host or the device."""
 
     code = 8
 
 
 class Interrupted(DltrainError):
-    """Ctrl-C: the run was saved and can be resumed."""
+    """Ctrl-C: the run is saved and can be resumed."""
 
     code = 130
 
 
 class Terminated(DltrainError):
-    """SIGTERM: the run was saved and can be resumed."""
+    """SIGTERM: the run is saved and can be resumed."""
 
     code = 143

@@ -1,4 +1,4 @@
-"""Trees of arrays: names of their leaves, casts, norms and sizes."""
+"""Trees of arrays: names of leaves, casts, norms and sizes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,24 +14,24 @@ Tree = Any
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """Write a pytree path with dots: `hidden.0.kernel`."""
+    """Format a pytree path with dots: `hidden.0.kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def count(tree: Tree) -> int:
-    """Count the numbers in a tree."""
+    """Count the values in a tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """Convert the floating-point leaves; None for not at all."""
+    """Convert the floating-point leaves to `dtype`; None leaves them unchanged."""
     if dtype is None:
         return tree
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 def widened(tree: Any) -> Any:
-    """Convert floating-point leaves that are narrower than float32 to it."""
+    """Convert floating-point leaves with fewer than 32 bits to float32."""
 
     def wide(x: Any) -> Any:
         narrow = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4
@@ -41,7 +41,7 @@ def widened(tree: Any) -> Any:
 
 
 def like(new: Any, old: Any) -> Any:
-    """Convert each leaf to the type of its counterpart: a loop's state keeps its types."""
+    """Convert each leaf to the dtype of its counterpart in `old`: the state of a loop must keep its dtypes."""
     return jax.tree.map(lambda a, b: a.astype(b.dtype), new, old)
 
 

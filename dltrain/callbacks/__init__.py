@@ -1,1 +1,1 @@
-"""What happens between chunks of steps, one file each; a user's own callback needs nothing from here."""
+"""Callbacks that run between chunks of steps, one per file; user-defined callbacks need nothing from here."""

@@ -11,9 +11,9 @@ from dltrain.engine.events import TrainEvent
 
 @dataclass
 class Best:
-    """Remembers the best value of the monitored number so far, and the step it was seen at.
+    """Tracks the best value of the monitored metric so far, and its step.
 
-    Where values are equal, as accuracies of a small split often are, the smaller loss decides.
+    Equal values are common, such as accuracies on a small split; then the smaller loss decides.
     """
 
     split: str
@@ -22,10 +22,10 @@ class Best:
     value: float | None = None
     loss: float = np.inf
     step: int = 0
-    improved: bool = False  # just now
+    improved: bool = False  # at the last evaluation
 
     def __call__(self, event: TrainEvent) -> None:
-        """Compare, if the monitored number was computed just now."""
+        """Compare if the monitored metric was computed at this step."""
         self.improved = False
         if self.split not in event.results:
             return
@@ -36,7 +36,7 @@ class Best:
             self.value, self.loss, self.step = found, loss, event.step
 
     def is_better(self, found: float, than: float | None, *, by: float = 0.0) -> bool:
-        """Tell whether `found` is finite and better by more than `by`; anything finite is better than None."""
+        """Tell whether `found` is finite and better by more than `by`; a finite value is better than None."""
         if not np.isfinite(found) or than is None:
             return bool(np.isfinite(found))
         return (found - than if self.higher_is_better else than - found) > by
@@ -46,6 +46,6 @@ class Best:
         return {"value": self.value, "loss": self.loss if np.isfinite(self.loss) else None, "step": self.step}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Continue from there."""
+        """Restore what `state` returned."""
         self.value, self.step = saved["value"], saved["step"]
         self.loss = np.inf if saved["loss"] is None else saved["loss"]

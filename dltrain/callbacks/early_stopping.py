@@ -10,12 +10,12 @@ from dltrain.engine.events import StopTraining, TrainEvent
 
 @dataclass
 class EarlyStopping:
-    """Ends training when the monitored number has not improved by `min_delta` for `patience` evaluations."""
+    """Ends training when the monitored metric has not improved by `min_delta` for `patience` evaluations."""
 
     best: Best
     patience: int
     min_delta: float = 0.0
-    value: float | None = None  # what is to be improved upon
+    value: float | None = None  # the value to improve on
     waited: int = 0
 
     def __call__(self, event: TrainEvent) -> None:
@@ -33,9 +33,9 @@ class EarlyStopping:
             )
 
     def state(self) -> dict[str, Any]:
-        """Return the count, and what is to be improved upon."""
+        """Return the count and the value to improve on."""
         return {"value": self.value, "waited": self.waited}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Continue from there."""
+        """Restore what `state` returned."""
         self.value, self.waited = saved["value"], saved["waited"]

@@ -1,4 +1,4 @@
-"""Evaluates splits for the callbacks that come after it."""
+"""Evaluates splits for the callbacks after it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +16,6 @@ class Evaluate:
     splits: tuple[str, ...]
 
     def __call__(self, event: TrainEvent) -> None:
-        """Evaluate, waiting for the result."""
+        """Evaluate all splits and wait for the results."""
         for split in self.splits:
             event.results[split] = self.evaluate(event.state, split)

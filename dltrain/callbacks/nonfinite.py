@@ -1,4 +1,4 @@
-"""Ends a run whose loss or gradient is not finite."""
+"""Ends a run whose loss or gradient becomes NaN or infinite."""
 
 from dataclasses import dataclass, field
 
@@ -13,10 +13,10 @@ class NonFiniteGuard:
     """Ends the run with an error when a loss or gradient is not finite, or after `limit` such steps in a row."""
 
     limit: int = 1
-    skipped: list[int] = field(default_factory=list)  # steps that changed nothing, counted from 1
+    skipped: list[int] = field(default_factory=list)  # steps without an update, counted from 1
 
     def __call__(self, event: TrainEvent) -> After:
-        """Look at the chunk's logs once it is done."""
+        """Check the logs of the chunk when it is done."""
         return After(lambda: self._check(event.logs))
 
     def _check(self, logs: StepLogs) -> None:
@@ -25,13 +25,13 @@ class NonFiniteGuard:
             self.skipped.append(step)
             if self.skipped[-self.limit :] == list(range(step - self.limit + 1, step + 1)):
                 loss, norm = (float(logs.values[name][i]) for name in ("loss", "gradient_norm"))
-                row = f", the {self.limit}th in a row" if self.limit > 1 else ""
-                raise NonFiniteError(step, f"loss {loss:.4g}, gradient norm {norm:.4g} at step {step}{row}")
+                streak = f", the {self.limit}th in a row" if self.limit > 1 else ""
+                raise NonFiniteError(step, f"loss {loss:.4g}, gradient norm {norm:.4g} at step {step}{streak}")
 
     def state(self) -> list[int]:
-        """Return the steps skipped."""
+        """Return the skipped steps."""
         return self.skipped
 
     def restore(self, saved: list[int]) -> None:
-        """Continue from there."""
+        """Restore what `state` returned."""
         self.skipped = list(saved)

@@ -1,4 +1,4 @@
-"""Brings the learning rate down where the monitored number no longer improves."""
+"""Reduces the learning rate when the monitored metric stops improving."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from dltrain.engine.state import TrainState
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, and what to do then; see `dltrain.schedules.plateau`."""
+    """When to reduce the rate, and by how much; see `dltrain.schedules.plateau`."""
 
     factor: float = 0.1
     patience: int = 5
@@ -24,14 +24,14 @@ class Patience:
 
 @dataclass
 class Plateau:
-    """Multiplies `hparams.scale`, a leaf of the state: nothing is compiled anew."""
+    """Multiplies `hparams.scale`, a leaf of the state, so that nothing is recompiled."""
 
     best: Best
     options: Patience
-    place: Callable[[TrainState], TrainState] = lambda state: state  # puts a state onto the run's devices
-    value: float | None = None  # what is to be improved upon
-    waited: int = 0  # evaluations
-    resting: int = 0  # evaluations of the cooldown that are left
+    place: Callable[[TrainState], TrainState] = lambda state: state  # moves a state to the devices of the run
+    value: float | None = None  # the value to improve on
+    waited: int = 0  # evaluations without improvement
+    resting: int = 0  # remaining evaluations of the cooldown
 
     def __call__(self, event: TrainEvent) -> Replace | None:
         """Count evaluations without improvement."""
@@ -54,9 +54,9 @@ class Plateau:
         return Replace(self.place(replace(event.state, hparams={**hparams, "scale": scale})))
 
     def state(self) -> dict[str, Any]:
-        """Return the counts, and what is to be improved upon."""
+        """Return the counts and the value to improve on."""
         return {"value": self.value, "waited": self.waited, "resting": self.resting}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Continue from there."""
+        """Restore what `state` returned."""
         self.value, self.waited, self.resting = saved["value"], saved["waited"], saved["resting"]

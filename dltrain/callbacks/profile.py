@@ -55,9 +55,7 @@ class Profile:
     def _start(self, event: TrainEvent) -> None:
         jax.block_until_ready(event.state)  # record whole chunks only
         options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = (
-            0  # tracing Python would slow the host several times and show nothing about the device
-        )
+        options.python_tracer_level = 0  # it slows the host several times, and shows nothing of the device
         try:
             jax.profiler.start_trace(self._folder, profiler_options=options)
         except RuntimeError as error:  # a profiler is already running in this process

@@ -1,4 +1,4 @@
-"""Ends training cleanly when the process is asked to stop."""
+"""Ends training cleanly on SIGINT and SIGTERM."""
 
 import contextlib
 import signal
@@ -10,21 +10,21 @@ from dltrain.engine.events import StopTraining, TrainEvent
 
 
 class Signals:
-    """Ends training at the end of the chunk in which SIGINT or SIGTERM arrives; a second signal kills."""
+    """Ends training after the chunk in which SIGINT or SIGTERM arrives; a second signal ends the process."""
 
     def __init__(self) -> None:
-        """Start with no signal received."""
+        """Start without a received signal."""
         self.received: signal.Signals | None = None
 
     def __call__(self, event: TrainEvent) -> None:
-        """Stop if a signal has arrived."""
+        """Stop training if a signal has arrived."""
         del event
         if self.received:
             raise StopTraining(f"interrupted by {self.received.name}")
 
     @contextlib.contextmanager
     def caught(self) -> Generator[None]:
-        """Catch the two signals while training; only the main thread can."""
+        """Catch the two signals while training; does nothing outside the main thread, which alone can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

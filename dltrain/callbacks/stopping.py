@@ -1,4 +1,4 @@
-"""Rules that end training early by what a step logged, or by the clock; those of evaluations are in `callbacks`."""
+"""Rules that end training early by a logged value, the time, or the loss of a split."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ WORDS = {"loss": "loss of the last batch", "gradient_norm": "gradient norm", "ch
 
 @dataclass(frozen=True)
 class Reached:
-    """Ends training when a number that the last step logged is below `bound`."""
+    """Ends training when a value logged by the last step is below `bound`."""
 
     name: str
     bound: float
 
     def __call__(self, event: TrainEvent) -> None:
-        """Wait for the chunk, and look."""
+        """Wait for the chunk and check the value."""
         found = float(event.logs.values[self.name][-1])
         if found < self.bound:
             raise StopTraining(f"{WORDS[self.name]} {found:.3g} is below stop.{self.name}={self.bound:g}")
@@ -24,26 +24,26 @@ class Reached:
 
 @dataclass(frozen=True)
 class OutOfTime:
-    """Ends training at the first chunk's end after `seconds`."""
+    """Ends training at the end of the first chunk after `seconds`."""
 
     seconds: float
     elapsed: Callable[[], float]  # seconds of training so far, over all segments of the run
 
     def __call__(self, event: TrainEvent) -> None:
-        """Look at the clock."""
+        """Check the elapsed time."""
         del event
         if self.elapsed() >= self.seconds:
-            raise StopTraining(f"time is up: {self.seconds:g} s of training (stop.time)")
+            raise StopTraining(f"time limit reached: {self.seconds:g} s of training (stop.time)")
 
 
 @dataclass
 class StopBelow:
-    """Ends training when the loss of a split is below `loss` (a part that YAML can choose)."""
+    """Ends training when the loss of a split is below `loss`; selected in YAML."""
 
     loss: float
     split: str = "validation"
 
     def __call__(self, event: TrainEvent) -> None:
-        """Look at the split's loss, if it was computed just now."""
+        """Check the loss of the split if it was computed at this step."""
         if self.split in event.results and event.results[self.split].scalars["loss"] < self.loss:
             raise StopTraining(f"{self.split} loss is below {self.loss}")

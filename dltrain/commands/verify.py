@@ -23,7 +23,7 @@ def run(call: Call) -> int:
         damaged += bool(wrong)
         print(f"{path}  {'; '.join(wrong[:3]) if wrong else 'whole'}")
     for path in drafts:
-        print(f"{path}  no checkpoint: unfinished, or set aside; it is never read")
+        print(f"{path}  not a checkpoint: unfinished, or damaged and moved aside; never read")
     if not steps:
         raise CheckpointError(f"{folder.checkpoints}: there is no checkpoint")
     if damaged:

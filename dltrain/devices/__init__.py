@@ -1,1 +1,1 @@
-"""What a run computes on: platform, mesh, memory, precision, and the report of `dltrain doctor`."""
+"""The devices of a run: platform, mesh, memory, precision, and the report of `dltrain doctor`."""

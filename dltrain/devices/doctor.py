@@ -1,4 +1,4 @@
-"""What a run computes with and what is known to go wrong here: printed by `dltrain doctor`, kept with each run."""
+"""The environment of a run and its known problems, printed by `dltrain doctor`."""
 
 import contextlib
 import os
@@ -13,14 +13,14 @@ from packaging.requirements import Requirement
 from dltrain.cache import cache_folder
 from dltrain.devices import memory, runtime
 
-LEAST_DISK = 2**30  # bytes below which checkpoints of a small model are soon too many
-LEAST_MEMORY = 2**30  # bytes below which jax hardly starts
+LEAST_DISK = 2**30  # bytes; with less, checkpoints of a small model soon fill the disk
+LEAST_MEMORY = 2**30  # bytes; with less, jax hardly starts
 
 
 def diagnose() -> dict[str, Any]:
-    """Describe versions, devices, threads, memory, disk and cache, and list problems, each with what helps.
+    """Return versions, devices, threads, memory, disk and cache, and a list of problems, each with a remedy.
 
-    Of the environment's variables only PJRT_NPROC is among it, and where the cache is.
+    The only environment variables shown are PJRT_NPROC and, as part of the path, DLTRAIN_CACHE.
     """
     found = runtime.environment()
     disk, cache = shutil.disk_usage(Path.cwd()).free, cache_folder()
@@ -34,17 +34,17 @@ def diagnose() -> dict[str, Any]:
 
 
 def _versions() -> list[str]:
-    """Compare what is installed with what dltrain was tested with."""
+    """Compare the installed versions with the tested ones."""
     found = []
     try:
         requirements = metadata.requires("dltrain") or ()
-    except metadata.PackageNotFoundError:  # run from its source
+    except metadata.PackageNotFoundError:  # run from a source checkout
         requirements = ()
     for text in requirements:
         wanted = Requirement(text)
         if wanted.marker is None and not wanted.specifier.contains(installed := metadata.version(wanted.name)):
             found.append(
-                f"{wanted.name} {installed} is installed, tested is {wanted.specifier}: pip install -U dltrain"
+                f"{wanted.name} {installed} is installed, dltrain needs {wanted.specifier}: pip install -U dltrain"
             )
     jax, jaxlib = metadata.version("jax"), metadata.version("jaxlib")
     if jax.split(".")[:3] != jaxlib.split(".")[:3]:
@@ -55,20 +55,22 @@ def _versions() -> list[str]:
 def _devices(devices: list[str]) -> list[str]:
     found = []
     if Path("/dev/nvidia0").exists() and all(name.startswith("cpu") for name in devices):
-        found.append("there is an NVIDIA GPU, and jax has no plugin for it: pip install 'jax[cuda13]'")
+        found.append("this machine has an NVIDIA GPU, but jax has no plugin for it: pip install 'jax[cuda13]'")
     if os.environ.get("JAX_ENABLE_X64", "").lower() in ("1", "true"):
-        found.append("JAX_ENABLE_X64 is set: arithmetic in float64 is slow, and was not tested; unset it")
+        found.append("JAX_ENABLE_X64 is set: float64 is slow and untested; unset it")
     if os.environ.get("JAX_DISABLE_JIT", "").lower() in ("1", "true"):
-        found.append("JAX_DISABLE_JIT is set: nothing is compiled, and training crawls; unset it")
+        found.append("JAX_DISABLE_JIT is set: nothing is compiled, and training is very slow; unset it")
     return found
 
 
 def _places(disk: int, cache: Path) -> list[str]:
     found = []
     if disk < LEAST_DISK:
-        found.append(f"{memory.shown(disk)} of disk are left here; a run that fills it ends with exit code 6")
+        found.append(
+            f"only {memory.shown(disk)} of the disk are free here; a run that fills it ends with exit code 6"
+        )
     if (room := memory.host_room()).bytes < LEAST_MEMORY:
-        found.append(f"{room} are left; jax needs about {memory.shown(LEAST_MEMORY)}")
+        found.append(f"only {room} are free; jax needs about {memory.shown(LEAST_MEMORY)}")
     for what, folder in (("runs are written to", Path.cwd()), ("compiled programs are kept in", cache)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def _places(disk: int, cache: Path) -> list[str]:
 
 
 def _size(folder: Path) -> int:
-    """Add up the bytes of all files; one that another process takes away meanwhile counts nothing."""
+    """Return the bytes of all files; a file that another process deletes meanwhile counts as 0."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:

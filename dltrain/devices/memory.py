@@ -1,4 +1,4 @@
-"""How much memory there is, on the device and on the host, and how much a compiled program will take."""
+"""The free memory of device and host, and the memory that a compiled program needs."""
 
 import os
 import sys
@@ -9,30 +9,30 @@ from typing import Any
 
 import jax
 
-SHARE = 0.4  # of the memory that is there may be the data set; the rest is for the model and its activations
-COPIES = 2  # of the state are on the host while a checkpoint is written (98 MiB of state: 224 MiB were seen)
+SHARE = 0.4  # of the free memory for the data set; the rest is for the model and its activations
+COPIES = 2  # of the state on the host while a checkpoint is written (98 MiB of state took 224 MiB)
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Room:
-    """What may still be taken, in bytes, and what sets the limit."""
+    """Free memory in bytes, and what limits it."""
 
     bytes: int
     limit: str
 
     def __str__(self) -> str:
-        """Write it for a message."""
+        """Format it for a message."""
         return f"{shown(max(0, self.bytes))} {self.limit}"
 
 
 def room_for_data() -> int:
-    """Return how many bytes of data may stay on the device."""
+    """Return the number of bytes of data that may stay on the device."""
     return int(SHARE * device_room().bytes)
 
 
 def device_room() -> Room:
-    """Return what a device may still take; where the device is the processor, what this process may."""
+    """Return the free memory of a device; of the host if the device is the CPU."""
     if on_host():
         return host_room()
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -40,20 +40,20 @@ def device_room() -> Room:
 
 
 def on_host() -> bool:
-    """Tell whether the device is the processor, or does not say what it has: then the host's memory counts."""
+    """Tell whether the memory of the host counts: the device is the CPU, or does not report its memory."""
     return "bytes_limit" not in (jax.local_devices()[0].memory_stats() or {})
 
 
 def host_room() -> Room:
-    """Return what this process may still take: the least that machine, control groups and rlimits leave."""
+    """Return the free memory of this process: the minimum over machine, control groups and rlimits."""
     return min([_of_machine(), *_of_groups(), *_of_rlimits()], key=lambda room: room.bytes)
 
 
 def needed(compiled: jax.stages.Compiled, *, there: int = 0) -> int:
-    """Return the bytes that a call of a compiled program takes at once on a device, its arguments included.
+    """Return the peak number of bytes on a device of a call of a compiled program, including its arguments.
 
-    Devices that are processors share the host's memory: there it is the sum over all of them. `there` are bytes of
-    the arguments that are in memory already.
+    CPU devices share the memory of the host: for them it is the sum over all devices. `there` is the number of
+    bytes of the arguments that are already in memory.
     """
     found = compiled.memory_analysis()
     if found is None:
@@ -66,26 +66,26 @@ def needed(compiled: jax.stages.Compiled, *, there: int = 0) -> int:
 
 
 def peak() -> dict[str, int]:
-    """Return the most bytes that were taken so far: `host`, and `device` where it keeps count."""
+    """Return the peak memory so far in bytes: `host`, and `device` if it reports it."""
     found = {}
     try:
         import resource
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         found["host"] = most if sys.platform == "darwin" else 1024 * most  # macOS counts bytes, Linux KiB
-    except ImportError:  # not a POSIX system
+    except ImportError:  # not POSIX
         pass
     stats = jax.local_devices()[0].memory_stats() or {}
     return found | ({"device": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {})
 
 
 def size(tree: Any) -> int:
-    """Count the bytes of a tree of arrays or of their shapes."""
+    """Return the bytes of a tree of arrays or of their shapes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def shown(count: int) -> str:
-    """Write bytes for people: 12.3 MiB."""
+    """Format bytes: 12.3 MiB."""
     return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.1f} MiB"
 
 
@@ -97,7 +97,7 @@ def _of_machine() -> Room:
 
 
 def _of_groups(root: Path = Path("/sys/fs/cgroup"), of_process: Path = Path("/proc/self/cgroup")) -> Iterable[Room]:
-    """Go through the control groups of this process, own and outer; pages that can be dropped count as free."""
+    """Yield the free memory of the control groups of this process and their parents; reclaimable pages are free."""
     try:
         own = of_process.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -129,7 +129,7 @@ def _of_rlimits() -> Iterable[Room]:
 
 
 def _numbers(path: Path, words: tuple[str, ...]) -> list[int]:
-    """Read the numbers behind these first words of a file's lines; none where there is no such file."""
+    """Read the numbers after these first words of the lines of a file; [] if there is no such file."""
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:

@@ -1,8 +1,8 @@
-"""Many devices as one: how batches and states are laid out over a `jax.sharding.Mesh`.
+"""Several devices: the sharding of batches and states over a `jax.sharding.Mesh`.
 
-Each device gets a part of every batch; with `fsdp` above 1 it also keeps only a part of the parameters and of the
-optimizer's state (Zhao et al. 2023; Rajbhandari et al. 2020). The program is written for the whole batch, and XLA
-puts in the sums over devices; so losses, batch statistics and the order of the data do not depend on their number.
+Each device gets a part of every batch; with `fsdp` above 1 it also has only a part of the parameters and of the
+optimizer state (Zhao et al. 2023; Rajbhandari et al. 2020). The program is written for the whole batch, and XLA
+inserts the sums over devices; so losses, batch statistics and the order of the data do not depend on their number.
 """
 
 from collections.abc import Mapping
@@ -16,39 +16,39 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dltrain.errors import ConfigError
 
 AXES = ("data", "fsdp")
-CUT_FROM = 1024  # numbers: a smaller array costs more to gather than it saves, and is kept whole everywhere
+CUT_FROM = 1024  # values: gathering a smaller array costs more than it saves, so each device has a copy
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the arrays of a run lie."""
+    """The sharding of the arrays of a run."""
 
     mesh: Mesh
 
     def __str__(self) -> str:
-        """Write it for people: data 2 x fsdp 2."""
+        """Format it: data 2 x fsdp 2."""
         return " x ".join(f"{axis} {size}" for axis, size in self.mesh.shape.items())
 
     @property
     def devices(self) -> int:
-        """How many parts a batch is cut into."""
+        """Number of devices, and of the parts of a batch."""
         return self.mesh.size
 
     @property
     def replicated(self) -> NamedSharding:
-        """A whole copy on each device."""
+        """The sharding with a complete copy on each device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     def rows(self, axis: int = 0) -> NamedSharding:
-        """Rows along this axis, cut among all devices."""
+        """Return the sharding of this axis over all devices."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXES))
 
     def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Cut a traced batch [B, ...] among the devices."""
+        """Shard a traced batch [B, ...] over the devices."""
         return jax.lax.with_sharding_constraint(dict(batch), self.rows())
 
     def of(self, state: Any) -> Any:
-        """Return where each leaf of a TrainState lies: parameters and what is shaped as they are may be cut."""
+        """Return the sharding of each leaf of a TrainState; parameters, moments and averages may be sharded."""
 
         def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
             return self._cut(leaf.shape) if path[0].name in ("params", "opt_state", "ema") else self.replicated
@@ -56,11 +56,11 @@ class Layout:
         return jax.tree_util.tree_map_with_path(one, state)
 
     def place(self, state: Any) -> Any:
-        """Put a state there."""
+        """Move a state to the devices."""
         return jax.device_put(state, self.of(state))
 
     def _cut(self, shape: tuple[int, ...]) -> NamedSharding:
-        """Cut along the longest axis that can be cut evenly."""
+        """Shard the longest axis that divides evenly."""
         parts = self.mesh.shape["fsdp"]
         even = [axis for axis, size in enumerate(shape) if size % parts == 0]
         if parts == 1 or not even or np.prod(shape) < CUT_FROM:
@@ -70,14 +70,14 @@ class Layout:
 
 
 def make_layout(wanted: str | Mapping[str, int], rows: int) -> Layout | None:
-    """Lay a batch out over local devices; None where one device does it all.
+    """Choose the layout over local devices; None for a single device.
 
     Args:
-        wanted: `{data: d, fsdp: f}` for d × f devices, or `auto` for as many as divide the batch evenly.
-        rows: of the batches that the devices work on at once.
+        wanted: `{data: d, fsdp: f}` for d × f devices, or `auto` for the largest number that divides the batch
+        evenly. rows: examples of a microbatch, which all devices share.
 
     Raises:
-        ConfigError: there are not so many devices, or the rows cannot be cut evenly.
+        ConfigError: there are too few devices, or the examples do not divide evenly.
     """
     devices = jax.local_devices()
     if wanted == "auto":
@@ -88,12 +88,12 @@ def make_layout(wanted: str | Mapping[str, int], rows: int) -> Layout | None:
         count = sizes[0] * sizes[1]
         if count > len(devices):
             raise ConfigError(
-                f"runtime.mesh={_words(sizes)}: needs {count} devices, and there are {len(devices)}; try auto"
+                f"runtime.mesh={_words(sizes)}: needs {count} devices, but there are {len(devices)}; try auto"
             )
         if rows % count:
             raise ConfigError(
-                f"runtime.mesh={_words(sizes)}: {rows} rows (batch_size over optim.accumulate) cannot be cut "
-                f"among {count} devices; try batch_size={_rounded(rows, count)} x accumulate"
+                f"runtime.mesh={_words(sizes)}: {rows} examples (batch_size / optim.accumulate) must divide by "
+                f"{count} devices; try batch_size={_rounded(rows, count)} x accumulate"
             )
     if sizes[0] * sizes[1] == 1:
         return None

@@ -1,4 +1,4 @@
-"""In what type of number a run computes, and in what type it keeps its parameters."""
+"""The floating-point types of computation and parameters."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,25 +10,25 @@ from dltrain.tree import cast, widened
 
 @dataclass(frozen=True)
 class Precision:
-    """Types of floating-point numbers; None leaves them as they come, which is float32.
+    """Floating-point types; None leaves values unchanged, which is float32.
 
-    Losses, their sums, gradient sums and norms, and batch statistics are float32 in each. bfloat16 has the exponent
+    Losses, their sums, gradient sums and norms, and batch statistics are always float32. bfloat16 has the exponent
     range of float32, so that gradients do not vanish below it and no loss scaling is needed (Kalamkar et al. 2019).
     """
 
     compute: Any = None  # of activations and their gradients
-    params: Any = None  # of parameters and the optimizer's state
+    params: Any = None  # of parameters and the optimizer state
 
     def cast_to_param(self, params: Any) -> Any:
-        """Convert new parameters to the type they are kept in."""
+        """Convert new parameters to the parameter type."""
         return cast(params, self.params)
 
     def cast_to_compute(self, tree: Any) -> Any:
-        """Convert parameters or inputs to the type that the model computes in."""
+        """Convert parameters or inputs to the compute type."""
         return cast(tree, self.compute)
 
     def cast_to_output(self, outputs: Any) -> Any:
-        """Convert what the model returns to the type that losses and metrics are computed in."""
+        """Convert model outputs to at least float32, for losses and metrics."""
         return outputs if self.compute is None else widened(outputs)
 
 
@@ -38,4 +38,4 @@ PRECISIONS = {
     "mixed": Precision(compute=jnp.bfloat16),
     "bfloat16": Precision(compute=jnp.bfloat16, params=jnp.bfloat16),
 }
-"""What `runtime.precision` may be."""
+"""The choices of `runtime.precision`."""

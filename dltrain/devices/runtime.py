@@ -1,4 +1,4 @@
-"""Where a run computes: platform and threads, set before jax starts its backend."""
+"""Platform, threads and compilation cache, set before jax starts its backend."""
 
 import hashlib
 import os
@@ -18,9 +18,9 @@ from dltrain.cache import cache_folder
 from dltrain.errors import ConfigError
 from dltrain.ops import lowering
 
-CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used go first
+CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used are deleted first
 MATMUL = "jax_default_matmul_precision"
-WORTH_KEEPING = 0.1  # seconds of compiling
+WORTH_KEEPING = 0.1  # seconds of compilation; faster programs are not cached
 LIBRARIES = (
     "jax",
     "jaxlib",
@@ -44,16 +44,16 @@ def start(
     matmul: str = "default",
     **of_the_program: Any,
 ) -> None:
-    """Choose the platform and start it, or raise ConfigError if it is not there.
+    """Start the platform, or raise ConfigError if it is not available.
 
     Args:
-        platform: `auto` (the best that jax sees), `cpu`, `gpu` or `tpu`.
-        threads: processor threads that the CPU backend uses; None for all.
-        deterministic: let GPU kernels sum in a fixed order, and compile anew.
+        platform: `auto` (the best that jax finds), `cpu`, `gpu` or `tpu`.
+        threads: of the CPU backend; None for one per core.
+        deterministic: make GPU kernels sum in a fixed order, and do not use the compilation cache.
         cache: keep compiled programs for the next start.
-        ops: `auto`, or `stock` for jax's own forms of the operations in `dltrain.ops`.
-        matmul: precision of float32 matrix products, in jax's words.
-        of_the_program: keys of the same node that decide what is compiled (precision, mesh); not read here.
+        ops: `auto`, or `stock` for the lowerings of jax instead of `dltrain.ops`.
+        matmul: precision of float32 matrix products, as in `jax_default_matmul_precision`.
+        of_the_program: other keys of `runtime`, which determine the program (precision, mesh); not used here.
     """
     del of_the_program
     lowering.use(stock=ops == "stock")
@@ -69,24 +69,24 @@ def start(
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"runtime.platform={platform}: jax sees none here ({reason}); try runtime=auto"
+            f"runtime.platform={platform}: jax finds no such device ({reason}); try runtime=auto"
         ) from error
     if platform not in ("auto", found):
-        raise ConfigError(f"runtime.platform={platform}: this process already computes on {found}")
+        raise ConfigError(f"runtime.platform={platform}: this process already uses {found}")
     _keep_compiled(found if cache and not deterministic else None)
 
 
 def arithmetic() -> str:
-    """Say how float32 matrix products are computed, and on what device."""
+    """Describe the precision of float32 matrix products, and the device."""
     first = jax.devices()[0]
     kind = first.platform if first.platform == "cpu" else f"{first.platform} ({first.device_kind})"
     return f"matrix products {getattr(jax.config, MATMUL) or 'default'}; {kind}"
 
 
 def _keep_compiled(platform: str | None) -> None:
-    """Keep compiled programs in the cache folder, apart by version and machine; None for not at all.
+    """Cache compiled programs on disk, by version and machine; None disables the cache.
 
-    Several runs may write at once: jax locks the folder, which is also kept under a size.
+    Several runs may write at once: jax locks the folder, and limits its size.
     """
     if platform is None:
         jax.config.update("jax_enable_compilation_cache", False)
@@ -100,7 +100,7 @@ def _keep_compiled(platform: str | None) -> None:
 
 
 def _processor() -> str:
-    """Describe the processor: code compiled for one may not run on another of the same kind."""
+    """Describe the CPU: code compiled for one may not run on another of the same platform."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -110,12 +110,12 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Name the versions of what computes."""
+    """Return the versions of dltrain, Python and the main libraries."""
     return {"dltrain": __version__, "python": sys.version.split()[0]} | {n: metadata.version(n) for n in LIBRARIES}
 
 
 def environment() -> dict[str, Any]:
-    """Describe what a run computes with; values of environment variables are never among it."""
+    """Describe the environment of a run, without values of environment variables."""
     devices = [f"{d.platform} {d.device_kind}" for d in jax.devices()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -128,10 +128,10 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Name the commit of the current folder, with `+` where files differ from it; empty outside a repository."""
-    ask = partial(subprocess.run, capture_output=True, text=True, timeout=10, check=True)
+    """Return the commit of the current folder, with `+` if files differ from it; "" outside a repository."""
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=10, check=True)
     try:
-        commit = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
-        return commit + "+" * bool(ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout)
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, or one too large to look through
+        commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+        return commit + "+" * bool(run(["git", "status", "--porcelain", "--untracked-files=no"]).stdout)
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or one too large to scan
         return ""

@@ -1,1 +1,1 @@
-"""Arrays in, pictures out."""
+"""Figures drawn from arrays."""

@@ -1,4 +1,4 @@
-"""The confusion matrix: counts, and each true class's row as shares."""
+"""The confusion matrix: counts, and shares of each true class."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 
 from dltrain.plots.labels import labels
 
-_NUMBERS = 20  # classes up to which each cell has its number
-_TICKS = 34  # names that fit on an axis
+_NUMBERS = 20  # with more classes, cells have no numbers
+_TICKS = 34  # labels that fit on an axis
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str] = ()) -> Figure:
-    """Draw `matrix` int [K, K], rows true and columns predicted; a class that never occurs has a grey row.
+    """Draw `matrix` int [K, K], rows true and columns predicted; the row of a class without examples is grey.
 
     Args:
       matrix: number of examples, `matrix[true, predicted]`.
-      classes: K names; without any, numbers.
+      classes: K names; numbers if empty.
     """
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (len(classes) not in (0, len(matrix))):
@@ -43,7 +43,7 @@ def _panel(axes: Axes, values: np.ndarray, names: Sequence[str], title: str, siz
     colours = colormaps["Blues"].with_extremes(bad="0.9")
     is_share = np.issubdtype(values.dtype, np.floating)
     top = 1.0 if is_share else max(1, int(values.max(initial=0)))
-    # The square root keeps a few confusions visible beside thousands of hits.
+    # The square root keeps a few confusions visible next to thousands of right predictions.
     drawn = axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=PowerNorm(0.5, 0, top))
     every = -(-len(names) // _TICKS)
     ticks = np.arange(0, len(names), every)
@@ -60,7 +60,7 @@ def _panel(axes: Axes, values: np.ndarray, names: Sequence[str], title: str, siz
 
 
 def _numbers(axes: Axes, values: np.ndarray, is_share: bool, size: float) -> None:
-    """Write each cell's number, in white on the dark cells."""
+    """Write the number of each cell, in white on dark cells."""
     top = 1.0 if is_share else max(1, values.max())
     cell = size * 0.72 / len(values)  # inches
     for (row, column), value in np.ndenumerate(values):

@@ -1,4 +1,4 @@
-"""Loss and metrics by step, train and validation side by side."""
+"""Loss and metrics by step, for each split."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from dltrain.plots.labels import labels
 
 COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
-_LOG_SPAN = 100.0  # the loss is drawn on a log scale when it spans more than two decades
-_MANY = 400  # points from which a curve is drawn pale, with its running mean on top
+_LOG_SPAN = 100.0  # a loss with a larger ratio of maximum to minimum has a log scale
+_MANY = 400  # a curve with this many points is drawn pale, with its moving average on top
 
 
 def curves(
@@ -20,13 +20,13 @@ def curves(
     best_step: int | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a panel for the loss and one for each metric.
+    """Draw one panel for the loss and one per metric.
 
     Args:
-      history: split -> `{"step": [...], "loss": [...], metric: [...]}`, lists of one length each; values that
-        are not finite, or `None`, are left out.
-      best_step: the step whose parameters were kept, marked in each panel.
-      title: a line above all panels.
+      history: split -> `{"step": [...], "loss": [...], metric: [...]}`, lists of equal length; values that
+        are `None` or not finite are left out.
+      best_step: the step with the best parameters, marked in each panel.
+      title: of the figure.
     """
     tags = sorted(
         {tag for series in history.values() for tag in series} - {"step"}, key=lambda tag: (tag != "loss", tag)
@@ -79,10 +79,10 @@ def _panel(
 
 
 def _points(split: str, tag: str, series: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
-    """The finite points of one curve."""
+    """Return the finite points of one curve."""
     step, value = np.asarray(series["step"], dtype=np.int64), np.asarray(series[tag], dtype=np.float64)
     if step.shape != value.shape:
-        raise ValueError(f"{split}: {step.size} steps, but {value.size} values of {tag}")
+        raise ValueError(f"{split}: {step.size} steps and {value.size} values of {tag} must have the same length")
     finite = np.isfinite(value)
     return step[finite], value[finite]
 

@@ -1,4 +1,4 @@
-"""Class names as matplotlib can draw them: no missing glyphs, no formulas, short enough for an axis."""
+"""Class names that matplotlib can draw: no missing glyphs, no formulas, short enough for an axis."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,11 +8,11 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 
 def labels(names: Iterable[object], *, length: int = 16) -> list[str]:
-    """Make labels of names, distinct where the names are; what cannot be drawn becomes the class's number.
+    """Return labels for names, distinct if the names are; a name that cannot be drawn becomes the class number.
 
     Args:
       names: class names, in the order of the labels.
-      length: the longest label, in characters; longer names lose their middle.
+      length: of the longest label, in characters; longer names are shortened in the middle.
     """
     short = [_shorten(_drawable(str(name)), length) for name in names]
     seen = Counter(short)
@@ -20,12 +20,12 @@ def labels(names: Iterable[object], *, length: int = 16) -> list[str]:
 
 
 def label_of(value: int, names: Sequence[str]) -> str:
-    """The label of a class number, also of one that has no name."""
+    """Return the label of a class number, also of one without a name."""
     return names[value] if 0 <= value < len(names) else f"#{value}"
 
 
 def _drawable(name: str) -> str:
-    """Drop what the font has no glyph for; a dollar sign would start a formula."""
+    """Drop characters without a glyph in the font."""
     has_glyph = _glyphs()
     return " ".join("".join(c for c in name if c.isspace() or has_glyph(c)).split())
 

@@ -1,4 +1,4 @@
-"""Many small pictures in one: a mosaic, rows set under one another, and how made numbers are distributed."""
+"""Grids of images, and histograms of generated values next to those of the data."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,27 +9,27 @@ from matplotlib.figure import Figure
 from dltrain.plots.labels import labels
 
 
-def mosaic(pictures: np.ndarray, columns: int = 8) -> Figure:
-    """Draw pictures [N, H, W, C] of one range side by side."""
-    rows = -(-len(pictures) // columns)
+def mosaic(images: np.ndarray, columns: int = 8) -> Figure:
+    """Draw images [N, H, W, C] in a grid, with a common range of values."""
+    rows = -(-len(images) // columns)
     figure = Figure(figsize=(0.7 * columns, 0.7 * rows), layout="constrained")
-    _tiles(figure.subplots(), pictures, columns)
+    _tiles(figure.subplots(), images, columns)
     return figure
 
 
 def panels(named: Mapping[str, np.ndarray]) -> Figure:
-    """Draw rows of N pictures [N, H, W, C] or [N, H, W] (classes) under one another, each row in its own range."""
-    count = max(len(pictures) for pictures in named.values())
+    """Draw one row per name of N images [N, H, W, C] or [N, H, W] (classes), each row with its range of values."""
+    count = max(len(images) for images in named.values())
     figure = Figure(figsize=(0.8 * count, 1.1 * len(named)), layout="constrained")
-    for axes, (name, pictures) in zip(figure.subplots(len(named), squeeze=False)[:, 0], named.items(), strict=True):
-        pictures = pictures[..., None] if pictures.ndim == 3 else pictures
-        _tiles(axes, pictures, count)
+    for axes, (name, images) in zip(figure.subplots(len(named), squeeze=False)[:, 0], named.items(), strict=True):
+        images = images[..., None] if images.ndim == 3 else images
+        _tiles(axes, images, count)
         axes.set_title(name, fontsize=9, loc="left")
     return figure
 
 
-def histograms(real: np.ndarray, made: np.ndarray, names: Sequence[str] = ()) -> Figure:
-    """Draw how each column (nine at most) of rows [N, F] is distributed, in the data and as made."""
+def histograms(real: np.ndarray, generated: np.ndarray, names: Sequence[str] = ()) -> Figure:
+    """Draw histograms of each column (nine at most) of examples [N, F], of the data and of generated samples."""
     shown = min(9, real.shape[1])
     titles = labels(list(names) or [f"column {k}" for k in range(real.shape[1])], length=24)
     columns = min(3, shown)
@@ -39,9 +39,9 @@ def histograms(real: np.ndarray, made: np.ndarray, names: Sequence[str] = ()) ->
         if k >= shown:
             axes.set_axis_off()
             continue
-        both = np.concatenate([real[:, k], made[:, k]])
+        both = np.concatenate([real[:, k], generated[:, k]])
         edges = np.histogram_bin_edges(both[np.isfinite(both)], 30)
-        for values, label in ((real[:, k], "data"), (made[:, k], "made")):
+        for values, label in ((real[:, k], "data"), (generated[:, k], "generated")):
             axes.hist(values[np.isfinite(values)], edges, density=True, alpha=0.5, label=label)
         axes.set_title(titles[k], fontsize=8)
         axes.set_yticks([])
@@ -49,9 +49,9 @@ def histograms(real: np.ndarray, made: np.ndarray, names: Sequence[str] = ()) ->
     return figure
 
 
-def _tiles(axes: Axes, pictures: np.ndarray, columns: int) -> None:
-    """Lay [N, H, W, C] out in one picture, a light line between them."""
-    values = np.nan_to_num(pictures.astype(np.float32))
+def _tiles(axes: Axes, images: np.ndarray, columns: int) -> None:
+    """Draw [N, H, W, C] as one image, with light lines between the tiles."""
+    values = np.nan_to_num(images.astype(np.float32))
     values = values[..., :3] if values.shape[-1] in (3, 4) else values.mean(-1, keepdims=True)
     low, high = values.min(), values.max()
     values = (values - low) / (high - low if high > low else 1)

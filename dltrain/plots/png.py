@@ -8,19 +8,19 @@ from matplotlib.figure import Figure
 
 
 def png_bytes(figure: Figure, *, dpi: int = 100) -> bytes:
-    """Draw the figure at `dpi` pixels per inch."""
+    """Render the figure at `dpi` pixels per inch."""
     buffer = io.BytesIO()
-    # Without the version of matplotlib in it, equal figures are equal files.
+    # Without the version of matplotlib in the metadata, equal figures give equal files.
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def png_size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels, from the header chunk that every PNG starts with."""
+    """Return width and height in pixels, from the header of the PNG."""
     return struct.unpack(">II", data[16:24])
 
 
 def save_png(figure: Figure, path: Path, *, dpi: int = 100) -> None:
-    """Write the figure to a file; nothing is left behind where drawing fails."""
+    """Write the figure to a file; none is left if rendering fails."""
     data = png_bytes(figure, dpi=dpi)
     Path(path).write_bytes(data)

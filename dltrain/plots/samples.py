@@ -1,4 +1,4 @@
-"""Rows of the test set with prediction and truth, the worst errors marked in red."""
+"""Examples of the test set with prediction and truth, errors in red."""
 
 from collections.abc import Sequence
 from textwrap import fill
@@ -12,17 +12,17 @@ from dltrain.types import Kind
 
 WRONG = "#d62728"
 _RIGHT = "0.6"
-_MANY = 64  # drawings beyond which a grid cannot be read
+_MANY = 64  # a grid of more examples cannot be read
 
 
 def choose(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, count: int = 32) -> np.ndarray:
-    """Choose rows worth drawing, int [count]: the worst errors first, up to half of them, then the first others.
+    """Choose examples to draw, int [count]: the worst errors first, up to half of them, then the first others.
 
     Args:
-      truth: classes int [N], or numbers float [N] or [N, T], for which every row counts as an error.
+      truth: classes int [N], or values float [N] or [N, T], for which every example counts as an error.
       prediction: as `truth`.
-      losses: float [N]; a row whose loss is not a number is worse than any.
-      count: how many rows; all of them where there are fewer.
+      losses: float [N]; a loss of NaN counts as the worst.
+      count: of the chosen examples; all if there are fewer.
     """
     wrong = np.arange(len(truth))
     if np.issubdtype(np.asarray(truth).dtype, np.integer):
@@ -43,51 +43,53 @@ def samples(
     *,
     names: Sequence[str] = (),
 ) -> Figure:
-    """Draw these rows in this order: pictures and sequences in a grid, tables by their losses or values.
+    """Draw these examples in this order: images and sequences in a grid, tables by their losses or values.
 
-    Of more than 64 pictures or sequences, those that `choose` takes are drawn.
+    Of more than 64 images or sequences, those selected by `choose` are drawn.
 
     Args:
-      inputs: [N, H, W, C], [N, H, W] or [N, L, F], any range; a table [N, F] is not looked at.
-      kind: what one row is.
-      truth: classes int [N]; numbers float [N] or [N, T] where there are no classes.
+      inputs: [N, H, W, C], [N, H, W] or [N, L, F], any range; a table [N, F] is not used.
+      kind: of an example.
+      truth: classes int [N]; values float [N] or [N, T] without classes.
       prediction: as `truth`.
       losses: float [N].
-      classes: class names; none of a regression.
+      classes: class names; empty for regression.
       names: names of the T targets of a regression.
     """
     inputs, truth, prediction = np.asarray(inputs), np.asarray(truth), np.asarray(prediction)
     losses = np.asarray(losses, dtype=np.float64)
     if not len(truth) == len(prediction) == len(losses):
-        raise ValueError(f"{len(truth)} truths, {len(prediction)} predictions and {len(losses)} losses")
+        raise ValueError(
+            f"{len(truth)} targets, {len(prediction)} predictions, {len(losses)} losses: the lengths must be equal"
+        )
     if kind != Kind.IMAGE and not classes:
         return scatter(truth, prediction, names)
     if kind == Kind.NUMBERS:
         return _losses(truth, prediction, losses, classes)
     if len(truth) > _MANY:
-        rows = choose(truth, prediction, losses)
-        inputs, truth, prediction, losses = inputs[rows], truth[rows], prediction[rows], losses[rows]
+        chosen = choose(truth, prediction, losses)
+        inputs, truth, prediction, losses = inputs[chosen], truth[chosen], prediction[chosen], losses[chosen]
     if classes:
         short = labels(classes)
         wrong = truth != prediction
-        said, true = ([label_of(int(k), short) for k in values] for values in (prediction, truth))
+        predicted, true = ([label_of(int(k), short) for k in values] for values in (prediction, truth))
     else:
         wrong = losses >= np.quantile(losses, 0.75) if losses.size else np.zeros(0, bool)
-        said, true = ([_numbers(row) for row in values] for values in (prediction, truth))
-    titles = [p if p == t else f"{p}\ntrue: {t}" for p, t in zip(said, true, strict=True)]
+        predicted, true = ([_values(targets) for targets in values] for values in (prediction, truth))
+    titles = [p if p == t else f"{p}\ntrue: {t}" for p, t in zip(predicted, true, strict=True)]
     what = "wrong" if classes else "the largest errors"
-    return _grid(pictures(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
+    return _grid(to_rgb(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
 
 
 def captioned(inputs: np.ndarray, texts: Sequence[tuple[str, str]]) -> Figure:
-    """Draw pictures [N, H, W, C] in a grid, each with what was written about it and what is right."""
+    """Draw images [N, H, W, C] in a grid, each with its generated and its true text."""
     lines = [[fill(*labels([text or "(nothing)"], length=60), 14) for text in pair] for pair in texts]
-    titles = [said if said == true else f"{said}\ntrue: {true}" for said, true in lines]
-    return _grid(pictures(inputs), titles, np.array([said != true for said, true in texts]), "wrong")
+    titles = [text if text == true else f"{text}\ntrue: {true}" for text, true in lines]
+    return _grid(to_rgb(inputs), titles, np.array([text != true for text, true in texts]), "wrong")
 
 
 def scatter(truth: np.ndarray, prediction: np.ndarray, names: str | Sequence[str] = ()) -> Figure:
-    """Draw predicted against true values, [N] or [N, T], a panel a target (nine at most), the worst five in red."""
+    """Draw predicted against true values, [N] or [N, T], one panel per target (nine at most), worst five in red."""
     truth, prediction = (np.asarray(a, dtype=np.float64).reshape(len(a), -1) for a in (truth, prediction))
     targets = min(9, truth.shape[1])
     names = [names] if isinstance(names, str) else list(names) or [f"target {k}" for k in range(targets)]
@@ -122,11 +124,11 @@ def _target(axes: Axes, truth: np.ndarray, prediction: np.ndarray, title: str) -
 
 
 def _losses(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, classes: Sequence[str]) -> Figure:
-    """The loss of each row of a table, by true class, errors in red."""
+    """Draw the loss of each example of a table, by true class, errors in red."""
     short = labels(classes)
     figure = Figure(figsize=(7.5, float(np.clip(1.4 + 0.35 * len(classes), 2.6, 14))), layout="constrained")
     axes = figure.subplots()
-    spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(truth))  # so that equal rows do not hide each other
+    spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(truth))  # show equal examples side by side
     shown = np.isfinite(losses)
     wrong = truth != prediction
     for rows, colour, label in ((shown & ~wrong, "tab:blue", "right"), (shown & wrong, WRONG, "wrong")):
@@ -139,7 +141,7 @@ def _losses(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, class
     every = -(-len(short) // 40)
     axes.set_yticks(range(0, len(short), every), short[::every])
     axes.set_ylim(len(short) - 0.5, -0.5)
-    axes.set(xlabel="loss", ylabel="true class", title=f"{int(wrong.sum()):,} of {len(truth):,} rows are wrong")
+    axes.set(xlabel="loss", ylabel="true class", title=f"{int(wrong.sum()):,} of {len(truth):,} examples are wrong")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
@@ -170,8 +172,8 @@ def _grid(drawings: np.ndarray, titles: Sequence[str], wrong: np.ndarray, what: 
     return figure
 
 
-def pictures(inputs: np.ndarray) -> np.ndarray:
-    """Stretch pictures of any range together to RGB float [N, H, W, 3] in 0..1; odd channel counts are averaged."""
+def to_rgb(inputs: np.ndarray) -> np.ndarray:
+    """Scale images of any range together to RGB float [N, H, W, 3] in 0..1; other channel counts are averaged."""
     values = inputs.astype(np.float32)
     if values.ndim == 3:
         values = values[..., None]
@@ -182,6 +184,6 @@ def pictures(inputs: np.ndarray) -> np.ndarray:
     return np.broadcast_to(values, (*values.shape[:-1], 3))
 
 
-def _numbers(row: np.ndarray) -> str:
-    """The first three targets of a row."""
-    return ", ".join(f"{value:.3g}" for value in np.ravel(row)[:3])
+def _values(targets: np.ndarray) -> str:
+    """Format the first three targets of an example."""
+    return ", ".join(f"{value:.3g}" for value in np.ravel(targets)[:3])

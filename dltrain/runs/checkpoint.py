@@ -1,8 +1,9 @@
 """Checkpoints: Orbax writes and reads the arrays; commit, manifest and pruning are done here.
 
-The order on disk is: the arrays into a folder of ours beside the final name, every file synced, the manifest (size
-and SHA-256 of each file, and what the run was of) and the manifest's own SHA-256 last, then the rename, then the
-parent. A folder without a manifest that fits is none.
+The commit is hand-written, since Orbax neither syncs files nor records checksums. The order on disk: the arrays in
+a temporary folder next to the final name, a sync of every file, the manifest (size and SHA-256 of each file, and
+what the run was) and its SHA-256 last, then the rename, then a sync of the parent. A folder without a matching
+manifest is not a checkpoint.
 """
 
 import hashlib
@@ -29,14 +30,14 @@ SEAL = "manifest.json.sha256"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint that was read: the named arrays of a state, and what was saved with them."""
+    """A loaded checkpoint: the named arrays of a state, and the metadata saved with them."""
 
     step: int
     leaves: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
     about: Mapping[str, Any] = field(
         default_factory=dict
-    )  # versions, config, data; empty if an older dltrain wrote it
+    )  # versions, config, data; empty if written by an older dltrain
 
 
 def save(
@@ -46,11 +47,11 @@ def save(
     meta: Mapping[str, Any],
     about: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a checkpoint of these named arrays under `folder` and return where it stands.
+    """Write a checkpoint of these named arrays under `folder` and return its path.
 
-    `meta` is what a run goes on with; `about` tells what made it (`versions`, `config`, `data`).
+    `meta` is needed to resume; `about` describes the run (`versions`, `config`, `data`).
     """
-    import orbax.checkpoint as ocp  # 0.4 s that a run without a checkpoint need not pay
+    import orbax.checkpoint as ocp  # imported here: takes 0.4 s
 
     final = folder / name_of(step)
     if final.exists() and not problems(final):
@@ -78,7 +79,7 @@ def save(
 
 
 def steps(folder: Path) -> list[int]:
-    """List the steps of the checkpoints under `folder`, oldest first; nothing is verified."""
+    """Return the steps of the checkpoints under `folder`, oldest first, without verifying them."""
     if not folder.is_dir():
         return []
     names = (NAME.fullmatch(p.name) for p in folder.iterdir() if p.is_dir())
@@ -86,12 +87,12 @@ def steps(folder: Path) -> list[int]:
 
 
 def name_of(step: int) -> str:
-    """Return the name of a checkpoint's folder."""
+    """Return the name of the folder of a checkpoint."""
     return f"step_{step:08d}"
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """List what lies beside the checkpoints and is none: unfinished, or set aside."""
+    """Return the paths in `folder` that are not checkpoints: unfinished ones, and damaged ones moved aside."""
     if not folder.is_dir():
         return []
     there = {folder / name_of(step) for step in steps(folder)}
@@ -99,14 +100,14 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def clear_drafts(folder: Path) -> None:
-    """Delete what a dead run left half written; only for the process that holds the run's lock."""
+    """Delete unfinished checkpoints of a dead run; only for the process that holds the lock of the run."""
     for path in leftovers(folder):
         if path.name.startswith(".writing_"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def problems(path: Path) -> list[str]:
-    """Say what is wrong with a checkpoint: nothing, if every file is what the manifest says."""
+    """Return what is wrong with a checkpoint: [] if every file matches the manifest."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         listed = {name: (f["size"], f["sha256"]) for name, f in manifest["files"].items()}
@@ -126,7 +127,7 @@ def problems(path: Path) -> list[str]:
     for name, (size, digest) in listed.items():
         file = (path / name).resolve()
         if not file.is_relative_to(root):
-            found.append(f"{name} leaves the folder")
+            found.append(f"{name} points outside the folder")
         elif not file.is_file():
             found.append(f"{name} is missing")
         elif file.stat().st_size != size:
@@ -149,18 +150,13 @@ def load(folder: Path, step: int) -> Checkpoint:
         try:
             _check_sizes(path, manifest["arrays"], reader.metadata((path / "arrays").resolve()))
             leaves = reader.restore((path / "arrays").resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-        ) as error:  # whole by its sums, yet not of ours
+        except (ValueError, KeyError, TypeError, OSError) as error:  # checksums match, but not written by dltrain
             raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
     return Checkpoint(step, leaves, manifest["meta"], manifest.get("about", {}))
 
 
 def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:
-    """Refuse arrays of other shapes than the manifest lists, or more than memory holds, before any is read."""
+    """Raise, before reading, if shapes differ from the manifest or the arrays do not fit into memory."""
     found = getattr(found.item_metadata, "tree", found.item_metadata) if hasattr(found, "item_metadata") else found
     for name, (_, shape) in listed.items():
         if list(found[name].shape) != shape:
@@ -169,11 +165,11 @@ def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:
             )
     size = sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in found.values())
     if size > (room := memory.host_room()).bytes:
-        raise MemoryExhausted(f"checkpoint {path} holds {memory.shown(size)} of arrays; there is {room}")
+        raise MemoryExhausted(f"checkpoint {path} has {memory.shown(size)} of arrays, and there are {room}")
 
 
 def is_whole(folder: Path, step: int, *, say: Callable[[str], None]) -> bool:
-    """Verify a checkpoint; one that is damaged is set aside, aloud."""
+    """Verify a checkpoint; a damaged one is moved aside with a warning (`say`)."""
     path = folder / name_of(step)
     if not (wrong := problems(path)):
         return True
@@ -181,26 +177,26 @@ def is_whole(folder: Path, step: int, *, say: Callable[[str], None]) -> bool:
         aside = path.with_name(f"damaged_{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-        say(f"checkpoint {path.name} is damaged ({wrong[0]}): set aside as {aside.name}")
+        say(f"checkpoint {path.name} is damaged ({wrong[0]}): moved to {aside.name}")
     return False
 
 
 def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
-    """Read the newest checkpoint that is whole; damaged ones are set aside, aloud."""
+    """Read the newest intact checkpoint; damaged ones are moved aside with a warning (`say`)."""
     for step in reversed(steps(folder)):
         if is_whole(folder, step, say=say):
             return load(folder, step)
-    raise CheckpointError(f"no checkpoint in {folder} can be used; nothing was started from zero")
+    raise CheckpointError(f"{folder} has no usable checkpoint; training was not restarted")
 
 
 def prune(folder: Path, keep: Collection[int], *, spared: Collection[int] = (), say: Callable[[str], None]) -> None:
-    """Delete the checkpoints of other steps, but for those spared, once the newest of those to keep is verified.
+    """Delete checkpoints of steps that are neither in `keep` nor `spared`, if the newest in `keep` is intact.
 
-    Another of them that is damaged is set aside, aloud.
+    Other damaged checkpoints in `keep` are moved aside with a warning (`say`).
     """
     whole = {step: is_whole(folder, step, say=say) for step in keep}
     if not whole[max(keep)]:
-        raise CheckpointError(f"checkpoint {folder / name_of(max(keep))} is damaged, though just written")
+        raise CheckpointError(f"checkpoint {folder / name_of(max(keep))} is damaged, although it was just written")
     for step in steps(folder):
         if step not in keep and step not in spared:
             shutil.rmtree(folder / name_of(step))

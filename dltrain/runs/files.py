@@ -1,4 +1,4 @@
-"""Writing so that what is there stays there: sync, rename, and errors that name the disk and no secret."""
+"""Atomic, synced writes, and error messages that name the path and contain no secrets."""
 
 import contextlib
 import json
@@ -13,24 +13,24 @@ from dltrain.errors import DiskError
 
 @contextlib.contextmanager
 def writing(what: Path) -> Generator[None]:
-    """Turn an OSError inside, and what TensorStore makes of one, into a DiskError that names `what`."""
+    """Convert an OSError inside, also one wrapped by TensorStore, into a DiskError that names `what`."""
     try:
         yield
     except (OSError, ValueError) as error:
-        told = re.search(r"\[(?:os_error_code='|OS error )(\d+)", str(error))  # by two versions of TensorStore
-        if isinstance(error, ValueError) and not told:
+        code = re.search(r"\[(?:os_error_code='|OS error )(\d+)", str(error))  # in two versions of TensorStore
+        if isinstance(error, ValueError) and not code:
             raise
-        reason = os.strerror(int(told[1])) if told else getattr(error, "strerror", None)
+        reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None)
         raise DiskError(f"cannot write {what}: {reason or error}; free some space or choose output_dir") from error
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a whole file so that a reader, or a crash, sees the old one or the new one and nothing between."""
+    """Replace a file atomically: a reader, also after a crash, sees the old content or the new."""
     replace_bytes(path, text.encode("utf-8"))
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file of bytes, as `replace_text` does."""
+    """Replace a binary file atomically, like `replace_text`."""
     with writing(path):
         new = path.with_name(f".{path.name}.new")
         new.write_bytes(data)
@@ -40,12 +40,12 @@ def replace_bytes(path: Path, data: bytes) -> None:
 
 
 def replace_json(path: Path, value: Any) -> None:
-    """Write a value as JSON; NaN and infinities become null, which JSON has no word for."""
+    """Write a value as JSON; NaN and infinities, which JSON does not have, become null."""
     replace_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def sync(path: Path) -> None:
-    """Force a file's content, or a folder's list of names, to the disk."""
+    """Flush the content of a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -54,10 +54,10 @@ def sync(path: Path) -> None:
 
 
 def hide(message: str, texts: Iterable[str]) -> str:
-    """Put `${oc.env:TOKEN}` back where a message has the value of a variable that one of these texts asks for."""
+    """Replace values of environment variables that `texts` refer to in a message by `${oc.env:NAME}`."""
     for name in sorted({name for text in texts for name in re.findall(r"oc\.env\s*:\s*(\w+)", text)}):
         value = os.environ.get(name, "")
-        for shown in (value, value[:57]) if len(value) > 3 else ():  # 57: long values are cut short in messages
+        for shown in (value, value[:57]) if len(value) > 3 else ():  # 57: long values are truncated in messages
             message = message.replace(shown, f"${{oc.env:{name}}}")
     return message
 

@@ -1,4 +1,7 @@
-"""The run folder: claiming it, locking it, and the names of what is in it."""
+"""The run folder: creating it, locking it, and the names of its files.
+
+The lock is hand-written (flock), since filelock does not store the process that holds it.
+"""
 
 import contextlib
 import fcntl
@@ -19,16 +22,16 @@ from dltrain.devices.memory import shown
 from dltrain.errors import THIRD_PARTY, CheckpointError, ConfigError, DataError, DiskError, LockedError
 from dltrain.runs.files import hide, replace_text, writing
 
-_TO_SIGN = 1.0  # seconds that whoever has just locked a folder is given to write who it is
+_TO_SIGN = 1.0  # seconds to wait until a process that has just locked a folder writes its id
 
 
 class RunFolder:
-    """Everything about a run, and nothing else, in one place."""
+    """The paths of all files of a run, and its lock."""
 
     def __init__(self, path: Path) -> None:
-        """Name the folder; nothing is made or read yet."""
+        """Set the paths; nothing is created or read."""
         self.path = path
-        self.word = shlex.quote(str(path))  # as it is typed after a command
+        self.word = shlex.quote(str(path))  # quoted for a shell command
         self.config = path / "config.yaml"
         self.overrides = path / "overrides.yaml"
         self.environment = path / "environment.json"
@@ -42,12 +45,12 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
         self.log = path / "train.log"
-        self.failure = path / "failure.txt"  # of a job of a sweep that never became a run
-        self.died = ""  # the process that held the lock before and never gave it back
+        self.failure = path / "failure.txt"  # of a sweep job that failed before it became a run
+        self.died = ""  # the process that held the lock before and died without releasing it
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
-        """Take the folder for this process, or raise LockedError naming the holder; the dead hold no lock."""
+        """Lock the folder, or raise LockedError with the process that holds it; a dead process holds no lock."""
         with writing(self.path / "lock"):
             handle = (self.path / "lock").open("a+", encoding="utf-8")
         holder, until = "", time.monotonic() + _TO_SIGN
@@ -73,14 +76,14 @@ class RunFolder:
         self._lock = handle  # held until the process ends
 
     def release(self) -> None:
-        """Give the folder back."""
+        """Release the lock."""
         if self._lock:
-            self._lock.truncate(0)  # what is left in it is of a process that was killed
+            self._lock.truncate(0)  # a process that is killed leaves its id in the file
             self._lock.close()
             self._lock = None
 
     def read_summary(self) -> dict[str, Any]:
-        """Return the summary of a finished run, empty if there is none."""
+        """Return the summary of a finished run, {} if there is none."""
         try:
             return json.loads(self.summary.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -89,7 +92,7 @@ class RunFolder:
             raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
 
     def clear(self) -> None:
-        """Delete what the run in the folder left, and nothing else; its config last: it is a run until then."""
+        """Delete the files of the run in the folder and no others; config.yaml last, since it marks a run."""
         if not self.config.exists():
             return
         with writing(self.path):
@@ -108,40 +111,40 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def check_data(self, described: Mapping[str, Any]) -> None:
-        """Raise DataError if the data is not what it was when the run started."""
+        """Raise DataError if the data has changed since the run started."""
         try:
             before = json.loads(self.data.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"{self.data} cannot be read ({error}); a run that died before it trained is started again with "
+                f"{self.data} cannot be read ({error}); if the run died before it trained, start it again with "
                 "overwrite=true"
             ) from error
         if changed := [k for k in ("fingerprint", "rows", "splits") if before.get(k) != described.get(k)]:
             raise DataError(
-                f"the data is not what {self.path} was trained on ({', '.join(changed)} changed); "
+                f"the data differs from the data that {self.path} was trained on ({', '.join(changed)} changed); "
                 "restore the data, or start a new run"
             )
 
     def check_disk(self, checkpoint: int) -> None:
-        """Raise DiskError if two checkpoints of so many bytes do not fit: one stays until the next is whole."""
+        """Raise DiskError if two checkpoints of this many bytes do not fit: one stays until the next is done."""
         with writing(self.path):
             disk = shutil.disk_usage(self.path)
         needed = 2 * checkpoint
-        if disk.total and disk.free < needed:  # some file systems do not tell: all zeros
+        if disk.total and disk.free < needed:  # some file systems report only zeros
             raise DiskError(
                 f"{self.path}: {shown(disk.free)} of disk are free, and two checkpoints take {shown(needed)}; free "
                 "some space, choose another output_dir, or try a smaller model"
             )
 
     def write_config(self, text: str, started: Mapping[str, Any]) -> None:
-        """Keep the config as composed, and how the run was started (the words typed, the choices)."""
+        """Write the composed config, and how the run was started (command-line overrides, choices)."""
         replace_text(self.config, text)
         replace_text(self.overrides, json.dumps(dict(started), indent=2, ensure_ascii=False) + "\n")  # JSON is YAML
 
     @contextlib.contextmanager
     def kept_log(self) -> Generator[None]:
-        """Write the traceback of a failure, and what other libraries log, to train.log and not to the terminal."""
-        import absl.logging  # Orbax's words; who asks for its logger by name before spoils it
+        """Write tracebacks and the logs of other libraries to train.log instead of the terminal."""
+        import absl.logging  # the logger of Orbax; must be imported before it is looked up by name
 
         handler = _Kept(self)
         loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, THIRD_PARTY)
@@ -161,17 +164,17 @@ class RunFolder:
             self.release()
 
     def note(self, text: str) -> None:
-        """Add to train.log, as far as the disk allows; no secret of the environment is written."""
+        """Append to train.log, if the disk allows; values of environment variables are hidden."""
         with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
             config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
 
 
 def _lives(process: str) -> bool:
-    """Tell whether a process of that number is there; what a dead one left in a lock is about to be replaced."""
+    """Tell whether a process with this id is running."""
     try:
         os.kill(int(process), 0)
-    except PermissionError:  # of another user
+    except PermissionError:  # it belongs to another user
         return True
     except (ValueError, OverflowError, ProcessLookupError):
         return False
@@ -190,7 +193,7 @@ class _Kept(logging.Handler):
 
 
 def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | None = None) -> RunFolder:
-    """Make the folder of a new run: exactly `wanted`, else `outputs/<date>/<time>-<name>`, never one in use."""
+    """Create and lock the folder of a new run: `wanted`, or `outputs/<date>/<time>-<name>` if None."""
     _check_name(wanted or Path("outputs", name), "choose another output_dir or name")
     if wanted is not None:
         folder = RunFolder(wanted)
@@ -202,13 +205,13 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
         elif folder.config.exists():
             folder.release()
             raise ConfigError(
-                f"output_dir={wanted}: holds a run already; continue it with `dltrain resume {folder.word}`, "
+                f"output_dir={wanted}: already contains a run; continue it with `dltrain resume {folder.word}`, "
                 "choose another folder, or replace it with overwrite=true"
             )
         return folder
     now = now or datetime.now()
     day = Path("outputs") / f"{now:%Y-%m-%d}"
-    for number in range(1000):  # two starts in one second never share a folder: mkdir decides
+    for number in range(1000):  # mkdir fails if another run has started in the same second
         path = day / (f"{now:%H-%M-%S}-{name}" + (f"-{number + 1}" if number else ""))
         with writing(day):
             day.mkdir(parents=True, exist_ok=True)
@@ -223,17 +226,17 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
 
 
 def existing(path: str) -> RunFolder:
-    """Name the folder of a run that was started before, or raise ConfigError."""
+    """Return the folder of an existing run, or raise ConfigError."""
     folder = RunFolder(Path(path).expanduser())
     if not folder.path.is_dir():
-        raise ConfigError(f"{path}: no such folder; RUN is the folder that a training run printed (outputs/...)")
+        raise ConfigError(f"{path}: folder not found; RUN is the run folder that training printed (outputs/...)")
     if not folder.config.is_file():
-        raise ConfigError(f"{path}: is no run folder (config.yaml is missing)")
+        raise ConfigError(f"{path}: not a run folder (config.yaml is missing)")
     _check_name(folder.path, "rename it")
     return folder
 
 
 def _check_name(path: Path, remedy: str) -> None:
-    """Refuse signs that Orbax takes for patterns or, on any system, for a slash: arrays would land elsewhere."""
+    """Raise for characters that Orbax reads as patterns or path separators: arrays would be written elsewhere."""
     if found := re.search(r"[\\\[\]*?]", str(path.absolute())):
-        raise ConfigError(f"{path}: checkpoints cannot be kept in a folder with {found[0]} in its path; {remedy}")
+        raise ConfigError(f"{path}: checkpoints cannot be written to a path that contains {found[0]}; {remedy}")

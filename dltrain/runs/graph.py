@@ -1,4 +1,7 @@
-"""The modules of an nnx model as a GraphDef, which TensorBoard's graph tab draws."""
+"""The modules of an nnx model as a GraphDef, which the graph tab of TensorBoard draws.
+
+Hand-written, since neither flax nor jax exports a GraphDef without TensorFlow.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -16,18 +19,18 @@ from tensorboard.compat.proto.versions_pb2 import VersionDef
 def graph_def(
     model: nnx.Module, inputs: tuple[int, ...] | None = None, outputs: tuple[int, ...] | None = None
 ) -> GraphDef:
-    """Draw `model` as a chain of its modules in the order in which its constructor set them.
+    """Return `model` as a chain of its modules in the order in which its constructor set them.
 
-    A module without modules inside is a node; one with modules inside is a box around theirs, with a node of
-    its own if it holds variables itself. Nodes carry class, shapes of the variables and number of parameters.
-    Only attributes are looked at, not what `__call__` does: branches are drawn in a row, and a module that
-    is used twice once. flax sorts the attributes in `nnx.merge` and `nnx.eval_shape`, so give the model that
-    the constructor returned; its values are not read, and may be tracers.
+    A module without submodules is a node; one with submodules is a box around theirs, with an additional node if it
+    has variables. Nodes have the class, the shapes of the variables and the number of parameters. Only attributes
+    are read, not `__call__`: branches are drawn one after the other, and a module that is used twice is drawn once.
+    flax sorts the attributes in `nnx.merge` and `nnx.eval_shape`, so pass the model that the constructor returned;
+    its values are not read, and may be tracers.
 
     Args:
-      model: the model, as its constructor left it.
-      inputs: shape of one row of the inputs, for a node in front.
-      outputs: shape of one row of the outputs, for a node behind.
+      model: the model, as returned by its constructor.
+      inputs: shape of one example of the inputs, for a first node.
+      outputs: shape of one example of the outputs, for a last node.
     """
     nodes = []
     if inputs is not None:
@@ -46,18 +49,18 @@ def graph_def(
 def _modules(
     path: tuple[str, ...], module: nnx.Module, seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], nnx.Module]]:
-    """Walk in the order of the attributes over the modules that get a node; `seen` holds those met, by identity."""
+    """Yield the modules that become nodes, in the order of the attributes; `seen` has the ids of those visited."""
     seen.add(id(module))
     children = [(name, child) for name, child in _children(module) if id(child) not in seen]
     if not children or _variables(module):
         yield path, module
     for name, child in children:
-        if id(child) not in seen:  # an earlier sibling may hold it too
+        if id(child) not in seen:  # an earlier sibling may contain it, too
             yield from _modules((*path, name), child, seen)
 
 
 def _children(node: object) -> Iterator[tuple[str, nnx.Module]]:
-    """List the modules right below, also those in plain lists and dicts, by name."""
+    """Yield the direct submodules with their names, also those in plain lists and dicts."""
     match node:
         case nnx.Module():
             items = vars(node).items()
@@ -69,7 +72,7 @@ def _children(node: object) -> Iterator[tuple[str, nnx.Module]]:
             return
     for key, value in items:
         name = str(key).replace("/", ".")
-        if name.startswith("_pytree__"):  # flax's own notes
+        if name.startswith("_pytree__"):  # internal to flax
             continue
         if isinstance(value, nnx.Module):
             yield name, value
@@ -78,12 +81,12 @@ def _children(node: object) -> Iterator[tuple[str, nnx.Module]]:
 
 
 def _variables(module: nnx.Module) -> dict[str, nnx.Variable]:
-    """The variables that the module holds itself."""
+    """Return the variables of the module, without those of its submodules."""
     return {name: value for name, value in vars(module).items() if isinstance(value, nnx.Variable)}
 
 
 def _attributes(module: nnx.Module) -> dict[str, AttrValue]:
-    """What the graph tab lists for a selected node."""
+    """Return the attributes that the graph tab lists for a selected node."""
     cls = type(module)
     attributes = {"class": AttrValue(s=f"{cls.__module__}.{cls.__qualname__}".encode())}
     parameters = 0
@@ -99,7 +102,7 @@ def _attributes(module: nnx.Module) -> dict[str, AttrValue]:
 
 
 def _shape_attributes(shape: tuple[int, ...]) -> dict[str, AttrValue]:
-    """Describe an end of the chain; the graph tab writes `_output_shapes` on the edge."""
+    """Return the attributes of the first or last node; the graph tab shows `_output_shapes` on the edge."""
     sizes = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in (-1, *shape)])
     return {
         "dtype": AttrValue(type=DT_FLOAT),

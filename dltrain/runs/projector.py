@@ -1,4 +1,4 @@
-"""Vectors of tokens as TensorBoard's projector reads them: tables of numbers as text, beside the event files."""
+"""Token embeddings for the projector of TensorBoard: tables as text, next to the event files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,13 +7,13 @@ import numpy as np
 
 from dltrain.runs.files import replace_text, writing
 
-CONFIG, TOKENS = "projector_config.pbtxt", "tokens.tsv"  # the plugin knows the first by its name
+CONFIG, TOKENS = "projector_config.pbtxt", "tokens.tsv"  # the plugin looks for the first by name
 
 
 def write_vectors(folder: Path, tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> None:
-    """Write each table, name -> float [V, E], and the names of its rows; the config that refers to them last.
+    """Write each table, name -> float [V, E], the tokens of its rows, and last the config that refers to them.
 
-    Text, since the plugin tries to read a table as such first, and fails at bytes that happen to be text.
+    Tables are text, since the plugin first tries to read them as text, and fails at bytes that happen to be text.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,8 +28,8 @@ def write_vectors(folder: Path, tables: Mapping[str, np.ndarray], tokens: Sequen
 
 
 def visible(token: str) -> str:
-    r"""Return a token as it can be read on a line of its own: `' '` and `'\n'` in quotes, others as they are.
+    r"""Return a token as one visible line: `' '` and `'\n'` in quotes, others unchanged.
 
-    The projector leaves out blank lines, and every token behind one would get another's name.
+    The projector skips blank lines, so that all tokens after one would have the wrong name.
     """
     return token if token and token.isprintable() and token == token.strip() else repr(token)

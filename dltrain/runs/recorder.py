@@ -1,4 +1,4 @@
-"""Writes down what a run finds: metrics.jsonl, results.csv, TensorBoard; each step once however often resumed."""
+"""Writes the metrics of a run to metrics.jsonl, results.csv and TensorBoard, each step once, also when resumed."""
 
 import csv
 import io
@@ -18,13 +18,13 @@ from dltrain.runs.files import replace_text, writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.tensorboard import EventWriter
 
-HIDDEN = ("finite",)  # logs that are no news
+HIDDEN = ("finite",)  # logs that are not written
 
 
 class Recorder:
-    """A callback: the training numbers of every `log_every`-th step, and each evaluation.
+    """A callback that writes the training metrics of every `log_every`-th step, and each evaluation.
 
-    `history` holds what was written, by split, for the pictures.
+    `history` has all written values by split, for the figures.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class Recorder:
         start_step: int = 0,
         waited: Callable[[], float] | None = None,
     ) -> None:
-        """Open the files; what a dead run wrote beyond `start_step` is dropped.
+        """Open the files, and drop what a dead run wrote after `start_step`.
 
-        `waited` tells how many seconds training has stood still for data so far, where it is streamed.
+        `waited` returns the seconds that training has waited for streamed data so far.
         """
         self._waited, self._waited_before = waited, 0.0
-        self.waiting = 0.0  # share of the time since the last look that training stood still for data
+        self.waiting = 0.0  # share of the time since the last record spent waiting for data
         self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
         self.history: dict[str, list[dict[str, Any]]] = {}
         for row in _keep_until(folder.metrics, start_step):
@@ -51,19 +51,19 @@ class Recorder:
         self._start_step = start_step
         self._writers: dict[str, EventWriter] = {}
         self._clock, self._clock_step = time.monotonic(), start_step
-        self.speed = 0.0  # examples per second since the last look
+        self.speed = 0.0  # examples per second since the last record
         with writing(folder.metrics):
             self._file = folder.metrics.open("a", encoding="utf-8")
 
     def writer(self, split: str = "") -> EventWriter:
         """Return the TensorBoard writer of a split, or of the run itself."""
         if split not in self._writers:
-            first = self._start_step + 1 if self._start_step else 0  # from where on a dead run's points are dropped
+            first = self._start_step + 1 if self._start_step else 0  # points of a dead run are dropped from here on
             self._writers[split] = EventWriter(self.folder.tensorboard / split, start_step=first)
         return self._writers[split]
 
     def __call__(self, event: TrainEvent) -> After | None:
-        """Write the training numbers when they are there: at once, where an evaluation has waited for them."""
+        """Write the training metrics once they are available: now if an evaluation has waited for them."""
         if not event.results:
             return After(lambda: self._training(event))
         self._training(event)
@@ -91,9 +91,9 @@ class Recorder:
         self.flush()
 
     def evaluation(self, step: int, split: str, found: Evaluation) -> None:
-        """Write one evaluation, unless it is there: a run may have died between it and its summary.
+        """Write one evaluation, unless it is already there: a run may have died between it and its summary.
 
-        Of `train` there are the numbers of training itself already, each of one batch: hence another name.
+        Evaluations of `train` have another name, since `train` has the metrics of single training batches.
         """
         split = "train_evaluated" if split == "train" else split
         if self.history.get(split, [{}])[-1].get("step") == step:
@@ -103,11 +103,11 @@ class Recorder:
         replace_text(self.folder.results, _table(self.history))
 
     def histograms(self, step: int, params: Any) -> None:
-        """Write how each parameter's values are distributed."""
+        """Write a histogram of the values of each parameter."""
         self.writer().histograms(step, {name: np.asarray(leaf) for name, leaf in named_leaves(params).items()})
 
     def close(self) -> None:
-        """Flush and close all files; a write that failed is raised here."""
+        """Flush and close all files; raises if a write fails."""
         with writing(self.folder.path):
             self._file.close()
             for writer in self._writers.values():
@@ -121,7 +121,7 @@ class Recorder:
             self.writer(split).scalars(step, dict(scalars))
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system."""
+        """Flush everything written so far to the operating system."""
         with writing(self.folder.metrics):
             self._file.flush()
             for writer in self._writers.values():
@@ -133,7 +133,7 @@ def _number(value: Any) -> Any:
 
 
 def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
-    """Read the rows up to `step` and drop the rest from the file, a line cut short by a crash included."""
+    """Read the rows up to `step`, and drop later ones and lines truncated by a crash from the file."""
     if not path.exists():
         return []
     rows = []
@@ -149,7 +149,7 @@ def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
 
 
 def _table(history: Mapping[str, list[dict[str, Any]]]) -> str:
-    """A CSV row per evaluation: step, split, and each number."""
+    """Return a CSV row per evaluation: step, split, and each metric."""
     rows = [row for split, found in history.items() if split != "train" for row in found]
     rows.sort(key=lambda row: row["step"])
     columns = dict.fromkeys(name for row in rows for name in row)

@@ -1,4 +1,4 @@
-"""Reads a run's best, last or any other checkpoint, as it is or as a `TrainState`."""
+"""Reads a run's best, last or any other checkpoint, as named arrays or as a `TrainState`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 
-Warn = Callable[[str], None]  # is told of a damaged checkpoint that was moved aside
+Warn = Callable[[str], None]  # receives the warning about a damaged checkpoint that was moved aside
 
 
 def load_checkpoint(folder: RunFolder, which: str | int, *, warn: Warn) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""What training returns, for whoever reports on the run."""
+"""The result of training."""
 
 import signal
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from dltrain.runs.saver import Saver
 
 @dataclass
 class TrainResult:
-    """How training ended, and the parts that recorded it; whoever takes it closes the recorder."""
+    """How training ended, and the parts that recorded it; the caller closes the recorder."""
 
     outcome: Outcome
     saver: Saver
     recorder: Recorder
     interrupted: signal.Signals | None
     first_step: int  # of the last segment
-    skipped: list[int]  # steps that were not finite and changed nothing
+    skipped: list[int]  # steps with a non-finite loss or gradient, which changed nothing
     left_out: list[int]  # steps that a rollback left out
     profile: Profile | None = None  # with `profile=true`
 
@@ -30,7 +30,7 @@ class TrainResult:
         return self.saver.best_step
 
     def raise_if_interrupted(self, folder: RunFolder) -> None:
-        """Raise what ends the process with 130 or 143 after SIGINT or SIGTERM, saying how to continue."""
+        """Raise Interrupted or Terminated after SIGINT or SIGTERM, with the command that continues the run."""
         if self.interrupted:
             kind = Interrupted if self.interrupted is signal.SIGINT else Terminated
             step = self.outcome.step

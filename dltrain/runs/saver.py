@@ -1,4 +1,4 @@
-"""Checkpoints while training goes on: copied here, written by a thread."""
+"""Checkpoints during training: copied here, written by a thread."""
 
 import copy
 import threading
@@ -18,20 +18,21 @@ from dltrain.runs import checkpoint
 
 @dataclass
 class RunClock:
-    """What a run has taken so far, its earlier legs included: it may be resumed, or rolled back."""
+    """The time a run has taken so far, including earlier segments (before it was resumed or rolled back)."""
 
-    seconds: float = 0.0  # of training, up to the beginning of the leg
+    seconds: float = 0.0  # of training, before this segment
     saves: int = 0
-    stalled: float = 0.0  # seconds that training stood still for saves
+    stalled: float = 0.0  # seconds that training waited for saves
 
 
 class Saver:
-    """A callback that writes checkpoints, keeping the last, the best, and those of steps that `keeps` names.
+    """A callback that writes checkpoints and keeps the last, the best, and those of steps where `keeps` is true.
 
-    Training stands still while the state is copied; a thread writes the copy, verifies it, and deletes what is no
-    longer kept. One checkpoint is written at a time. What fails in the thread is raised by the next save or `wait`.
+    Training waits while the state is copied; a thread writes the copy, verifies it, and deletes checkpoints that
+    are no longer kept. One checkpoint is written at a time. An error in the thread is raised by the next save or
+    `wait`.
 
-    With `share`, saves that come by an interval are left out while they would take more than that part of the time.
+    With `share`, saves at an interval are skipped while they would take more than this share of the time.
     """
 
     def __init__(
@@ -46,30 +47,30 @@ class Saver:
         clock: RunClock | None = None,
         say: Callable[[str], None],
     ) -> None:
-        """Write into `folder`; `remembering` are callbacks whose memory is saved, by a name that stays the same.
+        """Write into `folder`; `remembering` maps names to the callbacks whose state is saved.
 
-        `about` stands in each manifest. `clock` is what the run took before, and is added to. `say` is told of an
-        older checkpoint that was found damaged.
+        `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `say`
+        receives the warning about an older checkpoint that is damaged.
         """
         self.remembering = remembering
         self.clock = clock or RunClock()
-        self.took = 0.0  # seconds, the last write
-        self.ended = 0.0  # by the clock, the last write
+        self.took = 0.0  # seconds of the last write
+        self.ended = 0.0  # time.monotonic() after the last write
         self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
         self._say, self._about = say, about
-        self._kept: set[int] = set()  # steps whose checkpoints stay, however the interval changes later
+        self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
     def save(self, step: int, state: TrainState) -> None:
-        """Save this state; nothing to do where it was saved just now."""
+        """Save this state, unless the last save was at this step."""
         if step == self._step:
             return
         began = time.monotonic()
         self.wait()
-        # Copies: the next chunk takes the memory of the state, which on a processor NumPy would otherwise share.
+        # Copies: the next chunk reuses the memory of the state, which NumPy would share on a CPU.
         leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         self.clock.saves += 1
@@ -86,7 +87,7 @@ class Saver:
         self.clock.stalled += time.monotonic() - began
 
     def __call__(self, event: TrainEvent) -> None:
-        """Save, if it is time to."""
+        """Save, unless saves take too much of the time."""
         if self._share is not None:
             busy = self._thread is not None and self._thread.is_alive()
             if busy or time.monotonic() - self.ended < self.took / self._share:
@@ -94,13 +95,13 @@ class Saver:
         self.save(event.step, event.state)
 
     def join(self) -> None:
-        """Wait for the write under way, however it ends: nobody else may use the folder before."""
+        """Wait until the current write has ended, whether or not it failed: the folder is in use until then."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def wait(self) -> None:
-        """Wait for the write under way, and raise what went wrong in it."""
+        """Wait for the current write, and raise its error if it failed."""
         self.join()
         if self._error is not None:
             error, self._error = self._error, None
@@ -108,22 +109,22 @@ class Saver:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the run has trained, all its legs together."""
+        """Seconds of training over all segments of the run."""
         return self.clock.seconds + time.monotonic() - self._began
 
     @property
     def best_step(self) -> int | None:
-        """Step of the best state so far, if anything is watched."""
+        """Step of the best state so far; None if no metric is monitored."""
         return self._best.step if self._best and self._best.value is not None else None
 
     def check(self, event: TrainEvent) -> None:
-        """Raise what went wrong in a write that has ended."""
+        """Raise the error of a write that has failed."""
         del event
         if self._error is not None:
             self.wait()
 
     def restore(self, start: checkpoint.Checkpoint) -> None:
-        """Give the callbacks their memory back."""
+        """Restore the state of the callbacks."""
         self._step = start.step
         self._kept = set(start.meta["kept"])
         for name, saved in start.meta["callbacks"].items():

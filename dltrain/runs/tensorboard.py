@@ -1,8 +1,8 @@
-"""Event files for TensorBoard, written with its own protocol classes; the callbacks decide what is written when.
+"""Event files for TensorBoard, written with its protocol classes; callbacks decide what is written when.
 
-The writer is synchronous and owns its file: a full disk raises where it is noticed instead of ending a
-thread, and no thread outlives the run. Importing it costs the protocol classes only, because TensorBoard's
-`RecordWriter` would bring fsspec and its TensorFlow stub.
+Hand-written, since the writer of TensorBoard has a thread in which a full disk goes unnoticed, and its
+`RecordWriter` imports fsspec and a TensorFlow stub. This one is synchronous: an error is raised where it occurs,
+and no thread outlives the run.
 """
 
 import math
@@ -26,18 +26,18 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from dltrain.errors import DiskError
 
-BUCKETS = 30  # of a histogram, as in TensorBoard's own summaries
-_FLUSH_BYTES = 1 << 20  # what may wait in memory for `flush`
-_BLOCK = 1 << 20  # values of a histogram counted at a time, which bounds the float64 copies
+BUCKETS = 30  # per histogram, as in the summaries of TensorBoard
+_FLUSH_BYTES = 1 << 20  # buffered in memory before an automatic flush
+_BLOCK = 1 << 20  # values of a histogram counted at once, which bounds the float64 copies
 
 
 class EventWriter:
-    """Appends events to one new file in `folder`, made when the first event is flushed.
+    """Appends events to one new file in `folder`, created when the first event is flushed.
 
-    `start_step` is the first step this writer may write: the file opens with a session start at that step, at
-    which TensorBoard drops what a dead run wrote for it and for later steps. Nothing reaches the disk before
-    `flush` or `close` but in pieces of a megabyte; both raise `DiskError` when the file cannot be written,
-    and what was not written stays, so that a later flush goes on at the same byte.
+    `start_step` is the first step of this writer: the file begins with a session start at that step, and
+    TensorBoard drops the points of a dead run from this step on. Events are written by `flush` and `close`, and
+    whenever more than a megabyte is buffered. These raise `DiskError` if the file cannot be written; the unwritten
+    bytes are kept, so that a later flush continues at the same byte.
     """
 
     def __init__(self, folder: Path, start_step: int = 0) -> None:
@@ -50,12 +50,12 @@ class EventWriter:
         self._started = False
 
     def scalars(self, step: int, values: Mapping[str, float], *, wall_time: float | None = None) -> None:
-        """Write one point of each curve; values that are not finite are written as they are."""
+        """Write one point of each curve, also values that are not finite."""
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
         self._write(Event(step=step, summary=summary), wall_time)
 
     def histograms(self, step: int, values: Mapping[str, np.ndarray], *, wall_time: float | None = None) -> None:
-        """Write the distribution of each array (any shape); values that are not finite are left out."""
+        """Write a histogram of each array (any shape), without values that are not finite."""
         summary = Summary(
             value=[_tensor_value(tag, "histograms", _histogram(array)) for tag, array in values.items()]
         )
@@ -64,17 +64,17 @@ class EventWriter:
     def image(
         self, step: int, tag: str, png: bytes, width: int, height: int, *, wall_time: float | None = None
     ) -> None:
-        """Write one picture of `width` x `height` pixels."""
+        """Write one image of `width` x `height` pixels."""
         tensor = _strings([str(width).encode(), str(height).encode(), png])
         self._write(Event(step=step, summary=Summary(value=[_tensor_value(tag, "images", tensor)])), wall_time)
 
     def text(self, step: int, tag: str, markdown: str, *, wall_time: float | None = None) -> None:
-        """Write a text, drawn as Markdown."""
+        """Write a text, shown as Markdown."""
         tensor = _strings([markdown.encode()])
         self._write(Event(step=step, summary=Summary(value=[_tensor_value(tag, "text", tensor)])), wall_time)
 
     def graph(self, graph: GraphDef, *, wall_time: float | None = None) -> None:
-        """Write what the graph tab draws."""
+        """Write the graph for the graph tab."""
         self._write(Event(graph_def=graph.SerializeToString()), wall_time)
 
     def hparams(
@@ -85,16 +85,15 @@ class EventWriter:
         start_time: float | None = None,
         wall_time: float | None = None,
     ) -> None:
-        """Make this folder one row of the HPARAMS tab.
+        """Write this run as one row of the HPARAMS tab.
 
         Args:
-          values: name -> bool, number or text; anything else is written as its text.
+          values: name -> bool, number or text; other types are written as text.
           metrics: pairs of subfolder and tag, `("validation", "accuracy")`. TensorBoard takes the columns of
-            all runs, hyperparameters included, from the first run that names metrics. Without any it shows
-            every hyperparameter and every scalar that some run has, which is right for runs that differ in
-            their parts.
+            all runs, including hyperparameters, from the first run with metrics. Without any it shows all
+            hyperparameters and scalars of all runs, which suits runs with different parts.
           start_time: when the run started, in seconds since the epoch.
-          wall_time: as for the other events.
+          wall_time: as in the other events.
         """
         metrics = tuple(metrics)
         session = SessionStartInfo(start_time_secs=time.time() if start_time is None else start_time)
@@ -115,21 +114,21 @@ class EventWriter:
     def session_end(
         self, *, success: bool = True, end_time: float | None = None, wall_time: float | None = None
     ) -> None:
-        """Write how the run ended. TensorBoard keeps the first end it reads, so an interrupted run writes none."""
+        """Write how the run ended; not for an interrupted run, since TensorBoard keeps the first end it reads."""
         now = time.time() if end_time is None else end_time
         status = Status.STATUS_SUCCESS if success else Status.STATUS_FAILURE
         data = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=now))
         self._write(Event(summary=Summary(value=[_hparams_value("session_end_info", data)])), wall_time)
 
     def flush(self) -> None:
-        """Hand everything written so far to the operating system; raises `DiskError`."""
+        """Flush everything written so far to the operating system; raises `DiskError`."""
         if not self._pending:
             return
         try:
             if self._file is None:
                 self._file = self._open()
             while self._pending:
-                # Unbuffered, so that what a full disk took is known exactly.
+                # Unbuffered, so that the number of written bytes is known when the disk is full.
                 del self._pending[: self._file.write(self._pending)]
         except OSError as error:
             where = self.path or self.folder
@@ -147,8 +146,8 @@ class EventWriter:
 
     def _open(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads the files of a folder in the order of their names, so this one's time is after
-        # every other's, also when the clock was set back or the last start was within this second.
+        # TensorBoard reads the files of a folder in the order of their names, so the time of this one must be the
+        # latest, also if the clock was set back or the last start was within this second.
         found = (re.match(r"events\.out\.tfevents\.(\d+)\.", path.name) for path in self.folder.iterdir())
         stamp = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
         self.path = self.folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}.0"
@@ -168,7 +167,7 @@ class EventWriter:
             self.flush()
 
     def _append(self, event: Event) -> None:
-        """Frame one record as TFRecord does: length, its checksum, data, its checksum."""
+        """Append one record in TFRecord format: length, its checksum, data, its checksum."""
         data = event.SerializeToString()
         header = struct.pack("<Q", len(data))
         self._pending += header + _checksum(header) + data + _checksum(data)
@@ -187,7 +186,7 @@ _CRC_TABLE = _crc_table()
 
 
 def _checksum(data: bytes) -> bytes:
-    """CRC-32C (RFC 3720, B.4), masked as in TFRecord files."""
+    """Return the CRC-32C (RFC 3720, B.4), masked as in TFRecord files."""
     crc, table = 0xFFFFFFFF, _CRC_TABLE
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -201,20 +200,20 @@ def _tensor_value(tag: str, plugin: str, tensor: TensorProto, content: bytes = b
 
 
 def _hparams_value(tag: str, data: HParamsPluginData) -> Summary.Value:
-    """All content is in the metadata; the tensor is TensorBoard's empty one."""
+    """Put all content into the metadata, with the empty tensor that TensorBoard uses."""
     empty = TensorProto(dtype=DT_FLOAT, tensor_shape=_shape(0))
     return _tensor_value(f"_hparams_/{tag}", "hparams", empty, data.SerializeToString())
 
 
 def _hparam(value: object) -> dict[str, object]:
-    """The field of a `google.protobuf.Value` that holds it."""
+    """Return the field of a `google.protobuf.Value` for this value."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
         return {"bool_value": value}
     if isinstance(value, int | float) and math.isfinite(value):
         return {"number_value": value}
-    return {"string_value": str(value)}  # JSON, which carries the table, has no nan
+    return {"string_value": str(value)}  # the table is JSON, which has no NaN
 
 
 def _shape(*sizes: int) -> TensorShapeProto:
@@ -222,14 +221,14 @@ def _shape(*sizes: int) -> TensorShapeProto:
 
 
 def _strings(values: list[bytes]) -> TensorProto:
-    """One string as a scalar, more as a vector."""
+    """Encode one string as a scalar, several as a vector."""
     return TensorProto(
         dtype=DT_STRING, tensor_shape=_shape(*([len(values)] if len(values) > 1 else [])), string_val=values
     )
 
 
 def _histogram(values: np.ndarray) -> TensorProto:
-    """Rows of left edge, right edge and count [BUCKETS, 3]; of equal values, all are in the last bucket."""
+    """Return left edge, right edge and count per bucket [BUCKETS, 3]; equal values are all in the last one."""
     flat = np.asarray(values).ravel()
     flat = flat[np.isfinite(flat)]
     low, high = (float(flat.min()), float(flat.max())) if flat.size else (0.0, 0.0)

@@ -57,7 +57,7 @@ def test_a_bound_ends_training_where_it_is_reached(summary_of, word, reached, re
 
 def test_a_time_ends_training_at_the_next_look(summary_of):
     summary = summary_of("stop.time=0.001s")
-    assert summary["stop_reason"] == "time is up: 0.001 s of training (stop.time)"
+    assert summary["stop_reason"] == "time limit reached: 0.001 s of training (stop.time)"
     assert summary["steps"] < 500
 
 
@@ -67,5 +67,5 @@ def test_the_clock_counts_earlier_legs():
     event = TrainEvent(1, 2, 1, None, None)
     assert rule(event) is None
     spent = 7.0
-    with pytest.raises(StopTraining, match="time is up"):
+    with pytest.raises(StopTraining, match="time limit reached"):
         rule(event)

@@ -89,7 +89,7 @@ def test_a_job_of_a_sweep_is_a_run_like_any_other(sweep, dltrain):
     assert dltrain("hash", str(folder / "4")).out == f"{summary['hash']}  step 4\n"
     assert dltrain("evaluate", str(folder / "4")).code == 0
     said = dltrain("resume", str(folder / "2"))
-    assert said.code == 4 and "no checkpoint" in said.err
+    assert said.code == 4 and "no usable checkpoint" in said.err
 
 
 def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, without_pictures):

@@ -79,14 +79,14 @@ def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltr
     assert said.out.splitlines()[0].endswith(f"checkpoint of step {first}")
     (folder / f"checkpoints/step_{first:08d}/manifest.json").write_text("{}")
     said = dltrain("evaluate", str(folder))
-    assert said.code == 4 and "can be used" in said.err
+    assert said.code == 4 and "has no usable checkpoint" in said.err
 
 
 def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
     for words, message in (
         ((), "evaluate: name one run folder"),
-        (("nowhere",), "nowhere: no such folder; RUN is the folder that a training run printed"),
-        ((str(tmp_path),), "is no run folder"),
+        (("nowhere",), "nowhere: folder not found; RUN is the run folder that training printed"),
+        ((str(tmp_path),), "not a run folder"),
         ((str(run), "split=tets"), "split=tets: must be one of train, validation, test, all"),
         ((str(run), "model=mlp"), "checkpoint of step 6 lacks params.hidden.0.bias"),
     ):

@@ -31,4 +31,4 @@ def test_without_a_checkpoint_it_exits_with_4(dltrain, digits_run, tmp_path):
     shutil.rmtree(folder / "checkpoints")
     said = dltrain("hash", "run", cwd=tmp_path)
     assert said.code == 4 and said.out == ""
-    assert "can be used" in said.err
+    assert "has no usable checkpoint" in said.err

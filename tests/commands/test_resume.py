@@ -267,7 +267,7 @@ def test_other_data_is_refused_with_3(dltrain, straight, tmp_path, monkeypatch):
     for command in ("resume", "evaluate"):
         said = dltrain(command, str(straight), *(["epochs=9"] if command == "resume" else []))
         assert said.code == 3
-        assert re.search(r"the data is not what .* was trained on \(fingerprint changed\)", said.err)
+        assert re.search(r"the data differs from the data that .* was trained on \(fingerprint changed\)", said.err)
 
 
 def test_early_stopping_goes_on_counting_where_it_was(dltrain, cut, tmp_path):
@@ -301,7 +301,7 @@ def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltr
     else:
         assert said.code == 0 and f"resumed run at step {steps[-2]}" in said.out
         assert hash_of(dltrain, folder) == hash_of(dltrain, straight)
-    assert "checkpoint step_00000028 is damaged" in said.err and "set aside as damaged_step_00000028" in said.err
+    assert "checkpoint step_00000028 is damaged" in said.err and "moved to damaged_step_00000028" in said.err
 
 
 def flip(path) -> None:
@@ -316,7 +316,7 @@ def flip(path) -> None:
 def test_a_run_folder_must_be_named(dltrain, words, tmp_path):
     said = dltrain("resume", *words, cwd=tmp_path)
     assert said.code == 2
-    assert re.search(r"dltrain resume outputs/DATE/TIME-NAME|no such folder; RUN is|is no run folder", said.err)
+    assert re.search(r"dltrain resume outputs/DATE/TIME-NAME|folder not found; RUN is|not a run folder", said.err)
 
 
 def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_path):

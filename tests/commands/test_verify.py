@@ -33,7 +33,7 @@ def test_a_flipped_bit_is_found_and_nothing_is_changed(dltrain, run):
     said = dltrain("verify", "run", cwd=run.parent)
     assert said.code == 4
     assert f"{last.name}  {file.relative_to(last)} was altered" in said.out
-    assert ".writing_00000099  no checkpoint" in said.out
+    assert ".writing_00000099  not a checkpoint" in said.out
     assert "checkpoints are damaged" in said.err
     assert sorted(run.rglob("*")) == before
 

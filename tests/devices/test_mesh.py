@@ -133,5 +133,5 @@ def test_a_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
 def test_one_device_needs_no_layout_and_two_cannot_be_had():
     assert make_layout("auto", 64) is None
     assert make_layout({"data": 1}, 64) is None
-    with pytest.raises(ConfigError, match=r"runtime\.mesh=\{data: 2, fsdp: 2\}: needs 4 devices, and there are 1"):
+    with pytest.raises(ConfigError, match=r"runtime\.mesh=\{data: 2, fsdp: 2\}: needs 4 devices, but there are 1"):
         make_layout({"data": 2, "fsdp": 2}, 64)

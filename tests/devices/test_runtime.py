@@ -47,7 +47,7 @@ def test_a_fresh_process_starts_what_was_asked_for(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "do-not-tell" not in done.stdout
     found = json.loads(done.stdout)
-    assert found["refusal"].startswith("runtime.platform=tpu: jax sees none here")
+    assert found["refusal"].startswith("runtime.platform=tpu: jax finds no such device")
     assert found["refusal"].endswith("try runtime=auto")
     assert found["flags"] == f"{flags} --xla_gpu_deterministic_ops=true"  # once, and what was there stays
     assert found["cached"] == [False, True]  # a deterministic run compiles anew
@@ -61,7 +61,7 @@ def test_a_process_that_computes_already_says_where():
     before = jax.config.jax_platforms
     try:
         assert jax.devices()[0].platform == "cpu"
-        with pytest.raises(ConfigError, match=r"runtime\.platform=gpu: this process already computes on cpu"):
+        with pytest.raises(ConfigError, match=r"runtime\.platform=gpu: this process already uses cpu"):
             runtime.start(platform="gpu", threads=None, deterministic=False, cache=False)
     finally:
         jax.config.update("jax_platforms", before)

@@ -109,12 +109,12 @@ def mutate(run, dltrain, rng, tmp_path, count):
             said = dltrain("hash", str(folder))
             story = f"{', '.join(done)}: {said}"
             count.tried += 1
-            if whole:  # the newest one that is whole is used, and what was passed over is said and set aside
+            if whole:  # the newest one that is whole is used, and the skipped ones are reported and moved aside
                 assert (said.code, said.out) == (0, run.lines[max(whole)]), story
             else:
                 assert said.code == 4 and said.out == "" and "nothing was started from zero" in said.err, story
             if newest not in whole and (folder / "checkpoints" / newest).exists():
-                raise AssertionError(f"not set aside: {story}")
+                raise AssertionError(f"not moved aside: {story}")
             gone = [n for n in run.lines if n not in whole and (not whole or n > max(whole))]
             for name in gone:
                 assert f"checkpoint {name} is damaged" in said.err, story

@@ -36,7 +36,7 @@ def race(start, tmp_path, words, count):
         err = winner.communicate(timeout=60)[1]
         assert winner.returncode == 143 and "continue with: dltrain resume run" in err, err
         late = start(*endless, "output_dir=run", cwd=tmp_path)  # it is free now, but holds a run
-        assert "holds a run already" in late.communicate(timeout=60)[1] and late.returncode == 2
+        assert "already contains a run" in late.communicate(timeout=60)[1] and late.returncode == 2
 
     return go
 

@@ -76,7 +76,7 @@ def test_curves_leave_out_what_is_not_finite():
 
 
 def test_curves_refuse_series_of_different_lengths():
-    with pytest.raises(ValueError, match="train: 2 steps, but 1 values of loss"):
+    with pytest.raises(ValueError, match="train: 2 steps and 1 values of loss"):
         curves({"train": {"step": [1, 2], "loss": [1.0]}})
 
 
@@ -157,7 +157,7 @@ def test_samples_draw_what_is_no_picture():
     sequences = samples(rng.normal(size=(12, 30, 2)), Kind.SEQUENCE, truth, prediction, losses, classes)
     assert len(sequences.axes[0].get_lines()) == 2 and has_colour(pixels(sequences), RED) > 300
     table = samples(rng.normal(size=(12, 4)), Kind.NUMBERS, truth, prediction, losses, classes)
-    assert table.axes[0].get_title() == f"{(truth != prediction).sum()} of 12 rows are wrong"
+    assert table.axes[0].get_title() == f"{(truth != prediction).sum()} of 12 examples are wrong"
     pixels(table)
     numbers = samples(rng.normal(size=(12, 4)), Kind.NUMBERS, losses, losses + 0.1, losses, names=["price"])
     assert numbers.axes[0].get_title() == "price"

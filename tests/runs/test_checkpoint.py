@@ -133,8 +133,8 @@ def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(folder, name
     (path / "link").symlink_to(folder / "outside")
     listed = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
     reseal(path, lambda manifest: manifest["files"].update({name: listed}))
-    assert problems(path) == [f"{name} leaves the folder"]
-    with pytest.raises(CheckpointError, match="leaves the folder"):
+    assert problems(path) == [f"{name} points outside the folder"]
+    with pytest.raises(CheckpointError, match="points outside the folder"):
         load(folder, 4)
 
 
@@ -171,7 +171,7 @@ def damage(path):
 def test_pruning_deletes_nothing_when_the_newest_one_is_damaged(folder):
     save(folder, 12, LEAVES, META)
     damage(folder / "step_00000012")
-    with pytest.raises(CheckpointError, match="step_00000012 is damaged, though just written"):
+    with pytest.raises(CheckpointError, match="step_00000012 is damaged, although it was just written"):
         prune(folder, {4, 12}, say=lambda line: None)
     with pytest.raises(CheckpointError):
         prune(folder, {16}, say=lambda line: None)  # the one to keep was never written

@@ -100,7 +100,7 @@ def test_a_folder_that_is_given_back_meanwhile_is_taken(tmp_path):
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
     make_run(tmp_path / "run")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ConfigError, match=r"holds a run already.*dltrain resume .*overwrite=true"):
+    with pytest.raises(ConfigError, match=r"already contains a run.*dltrain resume .*overwrite=true"):
         claim(tmp_path / "run", name="x", overwrite=False)
     assert [p for p in sorted(tmp_path.rglob("*")) if p.name != "lock"] == before
     claim(tmp_path / "run", name="x", overwrite=True).release()  # the refused claim left no lock behind
