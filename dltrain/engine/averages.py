@@ -1,4 +1,4 @@
-"""Running means of the weights: how they are kept, and which weights are eval_params."""
+"""The exponential moving average (EMA) of the weights, and the weights used for evaluation."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from dltrain.types import Array
 
 
 def begin(params: Tree, model_state: Tree) -> Tree:
-    """Return the means of no update yet: copies, in float32."""
+    """Return the initial averages: copies of the weights, in float32."""
     return jax.tree.map(_copied, {"params": params, "model_state": model_state})
 
 
@@ -22,10 +22,10 @@ def _copied(x: Array) -> Array:
 
 
 def after(ema: Tree, params: Tree, model_state: Tree, *, decay: float, count: Array) -> Tree:
-    """Take in the weights that update number `count` (from 1) led to; batch statistics, too, but no carried rows.
+    """Update the averages after update number `count` (from 1): weights and batch statistics, not recurrent state.
 
-    The result is the mean of all weights so far, those of i updates ago weighted by decay^i: the bias towards the
-    initial values, which Adam divides out, does not come in, since the first update's share is 1.
+    The result is the mean of all weights so far, with weight decay^i for those i updates ago. There is no bias
+    towards the initial values to correct, as in Adam, since the first update has weight 1.
     """
 
     def inverse(count: Array) -> Array:  # 1 - decay^count, without cancellation
@@ -42,7 +42,7 @@ def after(ema: Tree, params: Tree, model_state: Tree, *, decay: float, count: Ar
 
 
 def eval_params(params: Tree, model_state: Tree, opt_state: Tree, ema: Tree) -> tuple[Tree, Tree]:
-    """Return the (params, model_state) to evaluate: the EMA where one is kept, else the trained weights."""
+    """Return the (params, model_state) to evaluate: the EMA if there is one, otherwise the trained weights."""
     if ema:
         params, model_state = jax.tree.map(
             lambda mean, raw: mean.astype(raw.dtype), (ema["params"], ema["model_state"]), (params, model_state)
@@ -56,7 +56,7 @@ def eval_params(params: Tree, model_state: Tree, opt_state: Tree, ema: Tree) -> 
 
 
 def schedule_free_state(opt_state: Tree) -> Any:
-    """Find the state of `schedule_free` among those of an optimizer's parts."""
+    """Return the state of `schedule_free` inside an optimizer state, or None."""
     kind = optax.contrib.ScheduleFreeState
     states = jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, kind))
     return next((part for part in states if isinstance(part, kind)), None)

@@ -1,4 +1,4 @@
-"""Many steps in one dispatch: up to K updates in one compiled loop with a run-time length."""
+"""Several steps per dispatch: up to K updates in one compiled loop with a run-time length."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,13 +11,13 @@ from dltrain.engine.step import Logs
 from dltrain.types import Array, Batch
 
 FEED_BYTES = 64 * 2**20
-MOST_STEPS = 1024  # bounds the logs that come back of a chunk
+MOST_STEPS = 1024  # limits the size of the logs of a chunk
 Pick = Callable[[Mapping[str, Array], Any, Array], Batch]
-"""(what stays on the device, what one dispatch is given, i) -> the batch i."""
+"""(arrays that stay on the device, inputs of one dispatch, i) -> batch i."""
 
 
 def capacity(batch_bytes: int) -> int:
-    """Return K, the most steps of one chunk: what it is given stays under 64 MiB."""
+    """Return K, the maximum number of steps of a chunk, whose inputs stay below 64 MiB."""
     return max(1, min(MOST_STEPS, FEED_BYTES // batch_bytes))
 
 
@@ -26,10 +26,10 @@ def make_chunk(
     pick: Pick,
     where: tuple[Any, Any] | None = None,
 ) -> Callable[[TrainState, Mapping[str, Array], Any, Array], tuple[TrainState, Logs]]:
-    """Compile `(state, data, given [K, ...], n) -> (state, logs [K])`, which does the first n <= K steps.
+    """Compile `(state, data, given [K, ...], n) -> (state, logs [K])`, which runs the first n <= K steps.
 
-    n is an argument of the one executable, so that a chunk of any length runs the same code and cutting a run at
-    any step changes no bit. The state is donated: it must not be read again. On many devices `where` holds the
+    n is an argument of the executable, so that chunks of any length run the same code, and splitting a run at any
+    step changes no bit. The state is donated: it must not be read again. On several devices `where` has the
     shardings of the state and of the logs.
     """
 

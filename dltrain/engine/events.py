@@ -1,4 +1,4 @@
-"""What a callback is given at the end of a chunk of steps, and what it may return."""
+"""The event that callbacks receive at the end of a chunk of steps, and their return values."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from dltrain.engine.state import TrainState
 
 @dataclass(frozen=True)
 class StepLogs:
-    """The logs of one chunk, still on the device until read."""
+    """The logs of one chunk, on the device until they are read."""
 
     first: int  # number of the first step, counted from 1
     count: int
@@ -30,14 +30,14 @@ class StepLogs:
 
 @dataclass
 class TrainEvent:
-    """The end of a chunk. Callbacks early in the list leave their findings in `results` for later ones."""
+    """The end of a chunk. Callbacks may put evaluations into `results` for those after them."""
 
     step: int  # updates done
     total: int  # updates planned
     per_epoch: int
-    state: TrainState  # read it here and now: the next chunk takes it
+    state: TrainState  # read it in the call only: the next chunk reuses its memory
     logs: StepLogs
-    results: dict[str, Evaluation] = field(default_factory=dict)  # split -> what was found just now
+    results: dict[str, Evaluation] = field(default_factory=dict)  # split -> evaluation at this step
 
     @property
     def epoch(self) -> float:
@@ -52,46 +52,46 @@ class TrainEvent:
 
 @dataclass(frozen=True)
 class After:
-    """Returned by a callback that only reads: `read()` is called when the next chunk is under way."""
+    """Returned by a callback that only reads: `read()` is called while the next chunk runs."""
 
     read: Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Replace:
-    """Returned by a callback that changes training: goes on with this state."""
+    """Returned by a callback that changes the state: training continues with this one."""
 
     state: TrainState
 
 
 class StopTraining(Exception):
-    """Raised by a callback to end training; the reason is kept in the run folder."""
+    """Raised by a callback to end training; the reason is written to the run folder."""
 
     def __init__(self, reason: str) -> None:
-        """Give the reason, as a user reads it."""
+        """Set the reason, a text for the user."""
         super().__init__(reason)
         self.reason = reason
 
 
 class Callback(Protocol):
-    """Anything that can be called with a event. One that remembers has `state()` and `restore(saved)`, JSON."""
+    """A callable that takes an event. One with state has `state()` and `restore(saved)`, with JSON values."""
 
     def __call__(self, event: TrainEvent) -> After | Replace | None:
-        """Look at the event, or act on it."""
+        """Handle the event."""
         ...
 
 
 class Every:
-    """Calls `callback` each time `interval` has passed, and at the end."""
+    """Calls `callback` whenever `interval` has passed, and at the end."""
 
     def __init__(self, interval: Duration, callback: Callback, *, per_epoch: int, at_end: bool = True) -> None:
-        """Count from step 0; a time counts from now."""
+        """Set the interval: steps count from step 0, a time from now."""
         self.callback: Any = callback
         self.steps, self.seconds = interval.steps(per_epoch), interval.seconds
         self._at_end, self._since = at_end, time.monotonic()
 
     def next(self, step: int) -> int | None:
-        """Return the next step after `step` at which this is due, if that can be known."""
+        """Return the next step after `step` where this is due, or None for a time interval."""
         return None if self.steps is None else (step // self.steps + 1) * self.steps
 
     def is_due(self, event: TrainEvent) -> bool:
@@ -108,10 +108,10 @@ class Every:
         return self.callback(event)
 
     def state(self) -> Any:
-        """Return what the callback remembers."""
+        """Return the state of the callback."""
         return self.callback.state() if hasattr(self.callback, "state") else None
 
     def restore(self, saved: Any) -> None:
-        """Give the callback back what it remembered."""
+        """Restore the state of the callback."""
         if hasattr(self.callback, "restore"):
             self.callback.restore(saved)

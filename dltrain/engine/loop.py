@@ -1,4 +1,4 @@
-"""The training loop: dispatch a chunk, then read the one before, then let the callbacks look."""
+"""The training loop: dispatch a chunk, read the logs of the previous one, call the callbacks."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ from dltrain.engine.state import TrainState
 
 @dataclass
 class Pace:
-    """How many steps make about `target` seconds of work. It decides when callbacks look, never what is trained."""
+    """The number of steps in about `target` seconds. It decides when callbacks run, never what is trained."""
 
     most: int
     target: float = 1.0
     steps: int = 8
 
     def __post_init__(self) -> None:
-        """Begin within the bound."""
+        """Start within the bound."""
         self.steps = min(self.steps, self.most)
 
     def update(self, steps: int, seconds: float) -> None:
-        """Take note of a chunk that took so long; grow at most fourfold, since the first ones are short."""
+        """Update from the time of a chunk; grow at most fourfold, since the first chunks are short."""
         wanted = self.target * steps / max(seconds, 1e-6)
         self.steps = int(min(max(1, wanted), 4 * self.steps, self.most))
 
@@ -42,32 +42,32 @@ class Outcome:
 class Loop:
     """Trains from step `start` to step `total`.
 
-    A callback that is due by its interval sees the chunk finished and checked; before it, all that was put off by
-    `After` is read. The order of the callbacks is the order of execution.
+    Before a callback that is due by its interval, all pending `After` reads are done, so it sees a finished and
+    checked chunk. Callbacks run in the order of the list.
     """
 
     chunk: Callable[..., tuple[TrainState, dict]]
-    feed: Callable[[int, int], np.ndarray]  # (step, count) -> rows of the next batches, padded to the capacity
+    feed: Callable[[int, int], np.ndarray]  # (step, count) -> inputs of the next batches, padded to the capacity
     data: object
     callbacks: Sequence[Callback]
     per_epoch: int
     pace: Pace
     pending: list[Callable[[], None]] = field(default_factory=list)
-    state: TrainState | None = None  # as the last chunk left it, for whoever catches what `run` raises
+    state: TrainState | None = None  # after the last chunk, for code that catches an exception of `run`
 
     def run(self, state: TrainState, *, start: int, total: int) -> Outcome:
-        """Train, and say how it ended."""
+        """Train, and return the outcome."""
         began, step, reason = time.monotonic(), start, "all steps done"
         while step < total:
             n = min(self.pace.steps, self._due(step, total) - step)
             dispatched = time.monotonic()
             state, logs = self.chunk(state, self.data, self.feed(step, n), np.int32(n))
             self.state = state
-            self._settle()  # the numbers of the chunk before, while this one runs
+            self._settle()  # read the logs of the previous chunk while this one runs
             event = TrainEvent(step + n, total, self.per_epoch, state, StepLogs(step + 1, n, logs))
             step += n
             try:
-                self._look(event)
+                self._call(event)
             except StopTraining as stop:
                 total, reason = step, stop.reason
             self.state = state = event.state
@@ -75,7 +75,7 @@ class Loop:
         self._settle()
         return Outcome(state, step, reason, time.monotonic() - began)
 
-    def _look(self, event: TrainEvent) -> None:
+    def _call(self, event: TrainEvent) -> None:
         for callback in self.callbacks:
             if isinstance(callback, Every):
                 if not callback.is_due(event):

@@ -9,12 +9,12 @@ from dltrain.types import RECURRENT_STATE
 
 
 def is_recurrent_state(path: tuple[Any, ...]) -> bool:
-    """Tell it by the pytree path of a leaf."""
+    """Tell whether a leaf with this pytree path is recurrent state."""
     return jax.tree_util.DictKey(RECURRENT_STATE) in path
 
 
 def fresh(model_state: Any, rows: int) -> Any:
-    """Return what a module carries beside its parameters for batches of so many rows, with no row read yet."""
+    """Return the model state with recurrent state of zeros for batches of `rows` examples."""
 
     def one(path: tuple[Any, ...], leaf: Any) -> Any:
         return jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype) if is_recurrent_state(path) else leaf

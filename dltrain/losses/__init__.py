@@ -1,9 +1,8 @@
 """Losses: functions `(outputs, batch, *, options) -> values [B]`, never reduced; the step takes the masked mean.
 
-All of them start from what the model returns (logits, unless said otherwise), compute in float32 at least, and
-stay finite, gradients included, for logits of ±1e4. A label that is no class gives NaN instead of a
-plausible number. Shapes are checked while tracing, where it is free. Options of type
-float may be traced scalars.
+All take the model outputs (logits unless noted otherwise), compute at least in float32, and are finite, including
+gradients, for logits of ±1e4. A label that is not a class gives NaN instead of a plausible value. Shapes are
+checked while tracing, where it is free. Options of type float may be traced scalars.
 """
 
 from dltrain.losses.classification import binary_cross_entropy, cross_entropy, focal, kl, nll

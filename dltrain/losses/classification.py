@@ -1,4 +1,4 @@
-"""Losses of probabilities: logits (for `nll`: probabilities) against classes or distributions."""
+"""Losses for classes and distributions, from logits (`nll`: from probabilities)."""
 
 from collections.abc import Sequence
 
@@ -34,16 +34,16 @@ def cross_entropy(
     Args:
         outputs: Logits, any number of leading axes.
         batch: Its `targets` have the same leading axes.
-        label_smoothing: ε in 0..1: the target becomes (1-ε) of itself and ε of the uniform distribution.
-        class_weights: K factors, one a class. The mean over the batch is not divided by their sum (PyTorch's
-            `reduction="mean"` does that).
+        label_smoothing: ε in 0..1: the target becomes 1-ε times itself plus ε times the uniform distribution.
+        class_weights: K factors, one per class. The mean over the batch is not divided by their sum (as in
+            PyTorch with `reduction="mean"`).
     """
     check_range("label_smoothing", label_smoothing, 0, 1)
     logits, targets = with_classes("cross_entropy", outputs, batch)
     surprise = -jax.nn.log_softmax(logits)
     if class_weights is not None:
         if len(class_weights) != logits.shape[-1]:
-            raise ValueError(f"class_weights has {len(class_weights)} numbers for {logits.shape[-1]} classes")
+            raise ValueError(f"class_weights has {len(class_weights)} values for {logits.shape[-1]} classes")
         surprise = surprise * jnp.asarray(class_weights, logits.dtype).reshape((1,) * (logits.ndim - 1) + (-1,))
     values = pick(surprise, targets) if are_labels(targets) else (targets * surprise).sum(-1)
     if is_zero(label_smoothing):
@@ -59,14 +59,14 @@ def binary_cross_entropy(
 
     Args:
         outputs: Logits.
-        batch: `targets` in 0..1, int or float: [B] for one logit, [B, T] for T labels of their own.
-        pos_weight: w, the weight of the positives.
+        batch: `targets` in 0..1, int or float: [B] for one logit, [B, T] for T independent labels.
+        pos_weight: w, the weight of positive targets.
         label_smoothing: ε in 0..1: y becomes (1-ε) y + ε/2.
     """
     check_range("label_smoothing", label_smoothing, 0, 1)
     raw = jnp.asarray(batch["targets"])
     if outputs.ndim == raw.ndim + 1 and outputs.shape[-1] > 1:
-        hint = "one class of many is loss=cross_entropy"
+        hint = "for one class of several use loss=cross_entropy"
         raise misfit("binary_cross_entropy", "outputs [B, 1] or the targets' shape", outputs, raw, hint)
     logits, targets = paired("binary_cross_entropy", outputs, batch)
     logits = where_valid((targets >= 0) & (targets <= 1), logits)
@@ -86,7 +86,8 @@ def focal(outputs: Array, batch: Batch, *, gamma: float = 2.0) -> Array:
         logits, labels = with_classes("focal", outputs, batch)
         if not are_labels(labels):
             raise misfit("focal", "targets int [B]", logits, labels)
-        # Before the product below, or a masked row's NaN would reach the gradient through its other factor.
+        # Before the product below: otherwise the NaN of a masked example reaches the gradient through the other
+        # factor.
         logits = where_valid(is_known(logits.shape[-1], labels)[..., None], logits)
         values = pick(-jax.nn.log_softmax(logits), labels)
         others = jnp.where(is_class(logits.shape[-1], labels), -jnp.inf, logits)
@@ -94,14 +95,14 @@ def focal(outputs: Array, batch: Batch, *, gamma: float = 2.0) -> Array:
     else:
         margin = margin_of("focal", outputs, batch)
         values, log_rest = jax.nn.softplus(-margin), -jax.nn.softplus(margin)
-    # (1-p)^γ as an exponential: the power itself has an infinite slope at p = 1 for γ < 1.
+    # (1-p)^γ as an exponential: the power has an infinite slope at p = 1 for γ < 1.
     return jnp.exp(jnp.asarray(gamma, values.dtype) * log_rest) * values
 
 
 def nll(outputs: Array, batch: Batch, *, eps: float = 1e-12) -> Array:
     """`-log ŷ_y` from probabilities: outputs [B, K] or [B, 1], targets int [B] or float [B, K] -> [B].
 
-    For a model that ends in softmax or sigmoid; from logits take `cross_entropy`, which is exact where this one
+    For a model that ends with softmax or sigmoid; for logits use `cross_entropy`, which is exact where this one
     saturates. Probabilities below `eps` count as `eps`.
     """
     if jnp.ndim(outputs) < 2 or outputs.shape[-1] == 1:

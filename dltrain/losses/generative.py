@@ -1,4 +1,4 @@
-"""Losses of models that need no targets: their outputs are a dict, which says what is to be set against what."""
+"""Losses of generative models, without targets: the outputs of the model are a dict of named terms."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from dltrain.types import Array, Batch
 def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: float = 0.0) -> dict[str, Array]:
     """`-log D(x) - log(1 - D(G(z)))` of the discriminator, `-log D(G(z))` of the generator: logits [B] -> [B] each.
 
-    The latter is the form that does not saturate. Goodfellow et al., arXiv:1406.2661.
+    The loss of the generator is the non-saturating form. Goodfellow et al., arXiv:1406.2661.
 
     Args:
-        outputs: logits `real`, `fake` and `fooling`; which gradient goes where is the model's affair.
-        batch: not looked at.
-        label_smoothing: ε in 0..1: real rows count as real by 1-ε only (Salimans et al., arXiv:1606.03498).
+        outputs: logits `real`, `fake` and `fooling`; the model controls which gradient goes where.
+        batch: not used.
+        label_smoothing: ε in 0..1: the target of real examples is 1-ε (Salimans et al., arXiv:1606.03498).
     """
     del batch
     check_range("label_smoothing", label_smoothing, 0, 1)
@@ -26,7 +26,7 @@ def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: float = 
 
 
 def contrastive_divergence(outputs: Mapping[str, Array], batch: Batch) -> Array:
-    """`F(v) - F(v_k)`, free energies of the row and of the end of its chain: [B] -> [B]. Hinton 2002."""
+    """`F(v) - F(v_k)`, free energies of an example and of the end of its chain: [B] -> [B]. Hinton 2002."""
     del batch
     data, model = (widened(_of("contrastive_divergence", outputs, name)) for name in ("data", "model"))
     return data - model

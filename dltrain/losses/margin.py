@@ -1,4 +1,4 @@
-"""Losses of the margin: how far the right class is ahead of the others."""
+"""Margin losses: functions of the score of the right class minus that of the others."""
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,17 @@ def hinge(outputs: Array, batch: Batch) -> Array:
 def perceptron(outputs: Array, batch: Batch) -> Array:
     """`max(0, -y·z)`, y in {-1, 1}: outputs [B, 1] or [B, K], targets int [B] -> [B].
 
-    A row on the boundary counts as wrong (its gradient is -y), as in Rosenblatt's rule: otherwise weights that
-    start at zero would never move.
+    An example on the boundary counts as wrong (its gradient is -y), as in Rosenblatt's rule: otherwise weights that
+    start at zero would never change.
     """
     margin = margin_of("perceptron", outputs, batch)
     return jnp.where(margin > 0, 0, -margin)
 
 
 def exponential(outputs: Array, batch: Batch, *, limit: float = 30.0) -> Array:
-    """`exp(-y·z)` for classes, `exp(|y - ŷ|)` (mean over the outputs) for numbers -> [B].
+    """`exp(-y·z)` for classes, `exp(|y - ŷ|)` (mean over the outputs) for values -> [B].
 
-    Beyond an exponent of `limit` it goes on as the tangent there, so that neither value nor gradient overflows, in
+    Above an exponent of `limit` it continues as the tangent there, so that neither value nor gradient overflows, in
     float32 up to an exponent of 3e25.
     """
     if are_labels(jnp.asarray(batch["targets"])):

@@ -1,4 +1,4 @@
-"""Losses of numbers: outputs and targets [B, T], the mean over the T outputs of a row."""
+"""Regression losses: outputs and targets [B, T], the mean over the T outputs of an example."""
 
 import jax.numpy as jnp
 
@@ -9,7 +9,7 @@ from dltrain.types import Array, Batch
 def mse(outputs: Array, batch: Batch, *, half: bool = False) -> Array:
     """`(ŷ-y)²`, or ½(ŷ-y)² with `half`: [B, T] -> [B]. Classes int [B] with outputs [B, K] count as one-hot.
 
-    An error above 1.8e19 has no square in float32: the value is infinite there, the gradient is not.
+    The square of an error above 1.8e19 overflows in float32: the value is infinite there, the gradient is not.
     """
     outputs, targets = paired("mse", outputs, batch)
     values = row_mean(jnp.square(outputs - targets))
@@ -32,7 +32,7 @@ def huber(outputs: Array, batch: Batch, *, delta: float = 1.0) -> Array:
 
 
 def log_cosh(outputs: Array, batch: Batch) -> Array:
-    """`log cosh(ŷ-y)`: [B, T] -> [B]; like ½e² near zero and |e| far out."""
+    """`log cosh(ŷ-y)`: [B, T] -> [B]; like ½e² for small and |e| for large errors."""
     outputs, targets = paired("log_cosh", outputs, batch)
     error = outputs - targets
     return row_mean(jnp.logaddexp(error, -error) - jnp.log(jnp.asarray(2, error.dtype)))

@@ -1,4 +1,4 @@
-"""Whether targets and options fit what a loss expects, and the forms that the losses take them in."""
+"""Checks and conversions of targets and options, shared by the losses."""
 
 import jax.numpy as jnp
 
@@ -6,7 +6,7 @@ from dltrain.types import Array, Batch
 
 
 def widened(x: Array) -> Array:
-    """Float32 at least: sums of exponentials are worth little in 16 bits."""
+    """Convert to at least float32: sums of exponentials are inaccurate in 16 bits."""
     x = jnp.asarray(x)
     wide = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize >= 4
     return x if wide else x.astype(jnp.float32)
@@ -22,11 +22,11 @@ def misfit(loss: str, expected: str, outputs: Array, targets: Array, hint: str =
 
 
 def with_classes(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]:
-    """Outputs [B, K] with targets int [B] (returned as int32) or probabilities [B, K]."""
+    """Return outputs [B, K] and targets int [B] (as int32) or probabilities [B, K]."""
     outputs, targets = widened(outputs), jnp.asarray(batch["targets"])
     expected = "outputs [B, K] with K > 1, targets int [B] or float [B, K]"
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
-        hint = "one output a row is a binary task: loss=binary_cross_entropy, or as many outputs as classes"
+        hint = "with one output per example use loss=binary_cross_entropy, otherwise one output per class"
         raise misfit(loss, expected, outputs, targets, hint)
     if are_labels(targets) and targets.shape == outputs.shape[:-1]:
         return outputs, targets.astype(jnp.int32)
@@ -36,31 +36,31 @@ def with_classes(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]
 
 
 def where_valid(valid: Array, values: Array) -> Array:
-    """NaN where the row is not valid; by a select, so that a row masked out later has gradient 0, not NaN."""
+    """Return NaN where not valid, by a select, so that an example masked later has gradient 0 instead of NaN."""
     return jnp.where(valid, values, jnp.nan)
 
 
 def is_class(classes: int, labels: Array) -> Array:
-    """Where these numbers are this label: bool [..., K]."""
+    """Return a one-hot encoding of the labels: bool [..., K]."""
     return jnp.arange(classes, dtype=jnp.int32).reshape((1,) * labels.ndim + (-1,)) == labels[..., None]
 
 
 def is_known(classes: int, labels: Array) -> Array:
-    """Where the label is a class at all: bool [...]."""
+    """Tell where the label is a class: bool [...]."""
     return (labels >= 0) & (labels < classes)
 
 
 def pick(values: Array, labels: Array) -> Array:
-    """The value of each row's label, [..., K] and int [...] -> [...]; NaN where the label is no class.
+    """Return the value of each label, [..., K] and int [...] -> [...]; NaN where the label is not a class.
 
-    A select and a sum, not a gather: its gradient is no scatter, which is slow on a CPU.
+    A select and a sum instead of a gather, whose gradient is a scatter, which is slow on a CPU.
     """
     picked = jnp.where(is_class(values.shape[-1], labels), values, 0).sum(-1)
     return where_valid(is_known(values.shape[-1], labels), picked)
 
 
 def paired(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]:
-    """Outputs and targets as float arrays of one shape [B, ...]; classes become one-hot rows."""
+    """Return outputs and targets as float arrays of one shape [B, ...]; classes become one-hot."""
     outputs, targets = widened(outputs), jnp.asarray(batch["targets"])
     if are_labels(targets) and outputs.ndim == targets.ndim + 1 and outputs.shape[-1] > 1:
         outputs, targets = with_classes(loss, outputs, batch)
@@ -75,12 +75,12 @@ def paired(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]:
 
 
 def row_mean(values: Array) -> Array:
-    """The mean over all axes but the first."""
+    """Return the mean over all axes except the first."""
     return values.mean(axis=tuple(range(1, values.ndim)))
 
 
 def margin_of(loss: str, outputs: Array, batch: Batch) -> Array:
-    """How far the right side is ahead, [B]: y·z with y in {-1, 1} for one output, z_y - max z_j for K of them."""
+    """Return the margin [B]: y·z with y in {-1, 1} for one output, z_y - max z_j for K outputs."""
     targets = jnp.asarray(batch["targets"])
     expected = "targets int [B] with outputs [B, 1] or [B, K]"
     if not are_labels(targets):
@@ -94,11 +94,11 @@ def margin_of(loss: str, outputs: Array, batch: Batch) -> Array:
 
 
 def check_range(name: str, value: float | Array, low: float, high: float) -> None:
-    """Refuse a number outside low..high; one that is traced has been checked by whoever varies it."""
+    """Raise if a value is outside low..high; a traced value is checked by the code that varies it."""
     if isinstance(value, int | float) and not low <= value <= high:
         raise ValueError(f"{name}={value} must lie in {low:g}..{high:g}")
 
 
 def is_zero(value: float | Array) -> bool:
-    """Whether this is known to be zero while tracing, so that its terms need not be computed."""
+    """Tell whether this is known to be zero while tracing, so that its terms need not be computed."""
     return isinstance(value, int | float) and value == 0

@@ -1,9 +1,11 @@
-"""Metrics: what is reported beside the loss, exact over a whole split, padding masked, undefined results NaN.
+"""Metrics: reported next to the loss, exact over a whole split, padding masked, undefined results NaN.
 
-A metric is a function like a loss, `(outputs, batch, *, options) -> values [B]`, whose mean is taken (`Average`);
-or, where the result is no mean, a class with `zero() -> state`, `add(state, outputs, batch) -> state` (inside jit)
-and `value(state)` (on the host, in float64). States are sums and counts, so batches may come in any size.
-A class with `of_written = True` finds in the batch also `written [B, L]`, what the model writes by itself.
+A metric is a function like a loss, `(outputs, batch, *, options) -> values [B]`, which is averaged (`Average`); or,
+if the result is not a mean, a class with `zero() -> state`, `add(state, outputs, batch) -> state` (inside jit) and
+`value(state)` (on the host, in float64). States are sums and counts, so batches may have any size. For a class with
+`of_written = True` the batch also has `written [B, L]`, the text that the model generates.
+
+Hand-written, since `flax.nnx.metrics` has neither masks nor exact sums, and only a few kinds.
 """
 
 from dltrain.metrics.average import Average, Perplexity

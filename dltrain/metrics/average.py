@@ -1,4 +1,4 @@
-"""Means over all real rows of a split: of any loss or metric function, and what is computed from such a mean."""
+"""Means of a loss or metric function over all examples of a split, and metrics computed from such a mean."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,25 +12,25 @@ from dltrain.types import Array, Batch
 
 
 class MeanState(NamedTuple):
-    """The sum of the values and how many there were (or the sum of their weights)."""
+    """The sum of the values and their number (or the sum of their weights)."""
 
     sum: Sum
     count: Sum
 
 
 class Average:
-    """The mean of `function(outputs, batch)`, values [B] or [B, L], over all rows (positions) that are not masked.
+    """The mean of `function(outputs, batch)`, values [B] or [B, L], over all unmasked examples (positions).
 
-    With `weighted`, rows count with `batch["weights"]` where the batch has them, as in the training loss.
+    With `weighted`, examples have the weight `batch["weights"]` if the batch has it, as in the training loss.
     """
 
     def __init__(self, function: Callable[[Array, Batch], Array], *, weighted: bool = False):
-        """Keep the function; its options are bound already."""
+        """Store the function, with its options bound."""
         self.function = function
         self.weighted = weighted
 
     def zero(self) -> MeanState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         return MeanState(zero_sum(), zero_sum())
 
     def add(self, state: MeanState, outputs: Array, batch: Batch) -> MeanState:
@@ -45,20 +45,20 @@ class Average:
         return MeanState(plus(state.sum, total), plus(state.count, jnp.where(keep, weights, 0).sum()))
 
     def value(self, state: MeanState) -> float:
-        """Return the mean; NaN without rows."""
+        """Return the mean; NaN without examples."""
         count = host(state.count)
         return float(host(state.sum) / count) if count > 0 else float("nan")
 
 
 class Perplexity:
-    """`exp` of the mean log loss: how many equally likely classes (characters, words) are left to guess from."""
+    """`exp` of the mean log loss: the effective number of classes (characters, words) to choose from."""
 
     def __init__(self) -> None:
-        """Perplexity has no options."""
+        """Create the metric; it has no options."""
         self.mean = Average(log_loss)
 
     def zero(self) -> MeanState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         return self.mean.zero()
 
     def add(self, state: MeanState, outputs: Array, batch: Batch) -> MeanState:
@@ -66,5 +66,5 @@ class Perplexity:
         return self.mean.add(state, outputs, batch)
 
     def value(self, state: MeanState) -> float:
-        """Return the perplexity, at least 1; NaN without rows."""
+        """Return the perplexity, at least 1; NaN without examples."""
         return float(np.exp(self.mean.value(state)))

@@ -1,4 +1,4 @@
-"""Calibration: whether a confidence of 0.8 is right in eight cases of ten."""
+"""Calibration: whether predictions with confidence 0.8 are right in eight cases of ten."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from dltrain.types import Array, Batch
 
 
 class BinState(NamedTuple):
-    """For each bin of confidence: its sum, the number of rows, and how many of them are right."""
+    """Per bin of confidence: its sum, the number of examples, and the number of right ones."""
 
     confidence: Sum
     rows: Array
@@ -20,20 +20,20 @@ class BinState(NamedTuple):
 
 
 class CalibrationError:
-    """Expected calibration error: Σ over bins of (part of the rows) · |accuracy - confidence|.
+    """Expected calibration error: Σ over bins of (share of examples) · |accuracy - confidence|.
 
     The confidence is the probability of the predicted class; `bins` of equal width, open below and closed above.
     Guo et al., On calibration of modern neural networks, arXiv:1706.04599.
     """
 
     def __init__(self, bins: int = 15):
-        """`bins`: how many."""
+        """Set the number of bins."""
         if bins < 1:
             raise ValueError(f"bins={bins} must be 1 or more")
         self.bins = bins
 
     def zero(self) -> BinState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         zero = jnp.zeros(self.bins, jnp.int32)
         return BinState(zero_sum((self.bins,)), zero, zero)
 
@@ -55,7 +55,7 @@ class CalibrationError:
         )
 
     def value(self, state: BinState) -> float:
-        """Return the error, 0 (calibrated) to 1; NaN without rows."""
+        """Return the error, 0 (calibrated) to 1; NaN without examples."""
         rows = np.asarray(state.rows, np.float64)
         if rows.sum() == 0:
             return float("nan")

@@ -1,7 +1,7 @@
-"""Metrics of classes: accuracy and its kin, log loss, the confusion matrix.
+"""Classification metrics: accuracy, top-k, log loss, the confusion matrix.
 
 Outputs are logits: [B, K], or [B, 1] for two classes (class 1 where the logit is above 0). Targets are classes
-int [B] or probabilities float [B, K], of which the largest counts.
+int [B] or probabilities float [B, K], whose largest is the class.
 """
 
 import jax
@@ -13,14 +13,14 @@ from dltrain.types import Array, Batch, Spec, Task
 
 
 def predicted(outputs: Array) -> Array:
-    """The class of each row, int32 [B]; the first of equals."""
+    """Return the predicted class, int32 [B]; the first of equal outputs."""
     if outputs.shape[-1] == 1:
         return (outputs[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(outputs, axis=-1).astype(jnp.int32)
 
 
 def actual(outputs: Array, batch: Batch) -> Array:
-    """The class that each row should have, int32 [B]; -1 where the target is no class."""
+    """Return the true class, int32 [B]; -1 where the target is not a class."""
     targets = jnp.asarray(batch["targets"])
     classes = max(outputs.shape[-1], 2)
     if targets.shape == outputs.shape[:-1]:
@@ -33,25 +33,25 @@ def actual(outputs: Array, batch: Batch) -> Array:
             return (targets[..., 0] > 0.5).astype(jnp.int32)
         return jnp.argmax(targets, axis=-1).astype(jnp.int32)
     raise ValueError(
-        "a metric of classes expects outputs [B, K] or [B, 1] and targets int [B] or float [B, K]; found outputs "
+        "a classification metric needs outputs [B, K] or [B, 1], targets int [B] or float [B, K]; found outputs "
         f"{list(outputs.shape)} and targets {targets.dtype}{list(targets.shape)}"
     )
 
 
 def accuracy(outputs: Array, batch: Batch) -> Array:
-    """1 where the predicted class is right, else 0 -> [B]."""
+    """Return 1 where the predicted class is right, else 0 -> [B]."""
     return (predicted(outputs) == actual(outputs, batch)).astype(jnp.float32)
 
 
 def zero_one(outputs: Array, batch: Batch) -> Array:
-    """1 where the predicted class is wrong, else 0 -> [B]: the error rate."""
+    """Return 1 where the predicted class is wrong, else 0 -> [B]: the error rate."""
     return 1 - accuracy(outputs, batch)
 
 
 def top_k(outputs: Array, batch: Batch, *, k: int = 5) -> Array:
-    """1 where the right class is among the k largest outputs -> [B]; of equal outputs the first counts as larger.
+    """Return 1 where the right class is among the k largest outputs -> [B]; equal outputs rank by index.
 
-    So `k=1` is the accuracy, and a model that returns a constant gains nothing.
+    So `k=1` is the accuracy, and a constant output has no advantage.
     """
     classes = outputs.shape[-1]
     if not 1 <= k <= classes:
@@ -64,7 +64,7 @@ def top_k(outputs: Array, batch: Batch, *, k: int = 5) -> Array:
 
 
 def log_loss(outputs: Array, batch: Batch) -> Array:
-    """`-log p` of the right class (in nats) from logits -> [B]."""
+    """Return `-log p` of the right class (in nats) from logits -> [B]."""
     outputs = widened(outputs)
     labels = actual(outputs, batch)
     if outputs.shape[-1] == 1:
@@ -75,33 +75,33 @@ def log_loss(outputs: Array, batch: Batch) -> Array:
 
 
 def bits_per_character(outputs: Array, batch: Batch) -> Array:
-    """`log_loss` in bits -> [B] or [B, L]."""
+    """Return `log_loss` in bits -> [B] or [B, L]."""
     return log_loss(outputs, batch) / float(np.log(2))
 
 
 def count_classes(spec: Spec) -> int:
-    """How many classes a matrix of them has: two for the one output of a binary task."""
+    """Return the number of classes: two for the one output of a binary task."""
     if spec.task is Task.REGRESSION:
         raise ValueError("a metric of classes cannot judge a regression; take rmse, mae, r2 or mse")
     return 2 if spec.task is Task.BINARY else spec.outputs
 
 
 class Confusion:
-    """Counts [K, K]: row = the true class, column = the predicted one."""
+    """Counts [K, K] of true (row) and predicted (column) classes."""
 
     def __init__(self, *, spec: Spec):
         """Take the number of classes from the data."""
         self.classes = count_classes(spec)
 
     def zero(self) -> Array:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         return jnp.zeros((self.classes, self.classes), jnp.int32)
 
     def add(self, state: Array, outputs: Array, batch: Batch) -> Array:
         """Add a batch."""
         true, found = actual(outputs, batch), predicted(outputs)
         keep = kept(true, batch) & (true >= 0)
-        # Masked rows are sent outside the matrix, where the scatter drops them.
+        # Masked examples get an index outside the matrix, and the scatter drops them.
         return state.at[jnp.where(keep, true, self.classes), found].add(1, mode="drop")
 
     def value(self, state: Array) -> np.ndarray:

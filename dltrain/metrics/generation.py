@@ -1,4 +1,4 @@
-"""Metrics of what a model writes by itself, token by token, without being told the right ones on the way."""
+"""Metrics of generated text: each token follows the generated ones, not the true ones."""
 
 import jax.numpy as jnp
 
@@ -7,18 +7,18 @@ from dltrain.types import Array, Batch, Spec, Task
 
 
 class ExactMatch:
-    """The part of the rows that are written right from the first token to <end>, and nothing else."""
+    """The share of examples whose generated text equals the target up to <end>."""
 
     of_written = True
 
     def __init__(self, *, spec: Spec) -> None:
-        """Check that there is something to write."""
+        """Check that the task is generation."""
         if spec.task is not Task.GENERATION:
             raise ValueError(f"exact_match judges what a model writes about its inputs, not task={spec.task}")
         self.mean = Average(_right)
 
     def zero(self) -> MeanState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         return self.mean.zero()
 
     def add(self, state: MeanState, outputs: Array, batch: Batch) -> MeanState:
@@ -26,11 +26,11 @@ class ExactMatch:
         return self.mean.add(state, outputs, batch)
 
     def value(self, state: MeanState) -> float:
-        """Return the part, 0..1; NaN without rows."""
+        """Return the share, 0..1; NaN without examples."""
         return self.mean.value(state)
 
 
 def _right(outputs: Array, batch: Batch) -> Array:
-    del outputs  # they were computed with the right tokens before each
+    del outputs  # computed from the true previous tokens (teacher forcing)
     wrong = (batch["written"] != batch["targets"]) & batch["loss_mask"].astype(bool)
     return 1 - wrong.any(1).astype(jnp.float32)

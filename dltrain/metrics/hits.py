@@ -1,4 +1,4 @@
-"""Precision, recall and F1: ratios of counts of each class, averaged over the classes."""
+"""Precision, recall, F1 and IoU: ratios of counts per class, averaged over the classes."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,17 +12,17 @@ from dltrain.types import Array, Batch, Spec
 
 
 class Averaging(StrEnum):
-    """How the scores of the classes become one number."""
+    """How the scores of the classes are averaged."""
 
     MACRO = "macro"  # their mean
     MICRO = "micro"  # from the counts of all classes together
     WEIGHTED = "weighted"  # their mean, weighted by how often each class occurs
-    BINARY = "binary"  # class 1 alone
-    NONE = "none"  # no number but one for each class, by name
+    BINARY = "binary"  # class 1 only
+    NONE = "none"  # no average: a score per class, by name
 
 
 class HitState(NamedTuple):
-    """Rows of each class: rightly found, found, and really there; int32 [K] each."""
+    """Examples per class, int32 [K] each: true positives, predicted, and actual."""
 
     hits: Array
     found: Array
@@ -30,18 +30,18 @@ class HitState(NamedTuple):
 
 
 class ClassHits:
-    """What precision, recall and F1 have in common: counting, and averaging the ratio of two counts."""
+    """Counts per class, and the average of the ratio of two counts, shared by precision, recall, F1 and IoU."""
 
     def __init__(self, average: Averaging, spec: Spec):
         """Check that the average fits the task."""
         self.average = Averaging(average)
         self.classes = count_classes(spec)
         if self.average is Averaging.BINARY and self.classes != 2:
-            raise ValueError(f"average=binary needs two classes, the data has {self.classes}; take average=macro")
+            raise ValueError(f"average=binary needs two classes, the data has {self.classes}; use average=macro")
         self.names = spec.classes or tuple(str(i) for i in range(self.classes))
 
     def zero(self) -> HitState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         zero = jnp.zeros(self.classes, jnp.int32)
         return HitState(zero, zero, zero)
 
@@ -62,8 +62,8 @@ class ClassHits:
     def ratio(self, state: HitState, part: np.ndarray, whole: np.ndarray) -> float | dict[str, float]:
         """Average `part / whole` over the classes.
 
-        As in scikit-learn, a class that is neither there nor found is left out of an average, and one whose own
-        ratio is undefined counts as 0 in it; alone (`none`, `binary`, or nothing left) it is NaN.
+        As in scikit-learn, a class that is neither actual nor predicted is left out of an average, and one with an
+        undefined ratio counts as 0 in it; without an average (`none`, `binary`, or no class left) it is NaN.
         """
         there, found = np.asarray(state.there, np.float64), np.asarray(state.found, np.float64)
         scores = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
@@ -85,54 +85,54 @@ class ClassHits:
 
 
 class Precision:
-    """Of the rows found to be of a class, the part that really is."""
+    """The share of the predictions of a class that are right."""
 
     def __init__(self, average: Averaging = Averaging.MACRO, *, spec: Spec):
-        """`average`: macro, micro, weighted, binary or none."""
+        """Set the average: macro, micro, weighted, binary or none."""
         self.counts = ClassHits(average, spec)
         self.zero, self.add = self.counts.zero, self.counts.add
 
     def value(self, state: HitState) -> float | dict[str, float]:
-        """Return one number, or one for each class."""
+        """Return the score, or one per class."""
         return self.counts.ratio(state, np.asarray(state.hits, np.float64), np.asarray(state.found, np.float64))
 
 
 class Recall:
-    """Of the rows that really are of a class, the part that was found."""
+    """The share of the examples of a class that are found."""
 
     def __init__(self, average: Averaging = Averaging.MACRO, *, spec: Spec):
-        """`average`: macro, micro, weighted, binary or none."""
+        """Set the average: macro, micro, weighted, binary or none."""
         self.counts = ClassHits(average, spec)
         self.zero, self.add = self.counts.zero, self.counts.add
 
     def value(self, state: HitState) -> float | dict[str, float]:
-        """Return one number, or one for each class."""
+        """Return the score, or one per class."""
         return self.counts.ratio(state, np.asarray(state.hits, np.float64), np.asarray(state.there, np.float64))
 
 
 class F1:
-    """The harmonic mean of precision and recall: 2·hits / (found + there)."""
+    """The harmonic mean of precision and recall: 2·hits / (predicted + actual)."""
 
     def __init__(self, average: Averaging = Averaging.MACRO, *, spec: Spec):
-        """`average`: macro, micro, weighted, binary or none."""
+        """Set the average: macro, micro, weighted, binary or none."""
         self.counts = ClassHits(average, spec)
         self.zero, self.add = self.counts.zero, self.counts.add
 
     def value(self, state: HitState) -> float | dict[str, float]:
-        """Return one number, or one for each class."""
+        """Return the score, or one per class."""
         whole = np.asarray(state.found, np.float64) + np.asarray(state.there, np.float64)
         return self.counts.ratio(state, 2 * np.asarray(state.hits, np.float64), whole)
 
 
 class IoU:
-    """Intersection over union: hits / (found + there - hits), of pixels as a rule."""
+    """Intersection over union: hits / (predicted + actual - hits), usually of pixels."""
 
     def __init__(self, average: Averaging = Averaging.MACRO, *, spec: Spec):
-        """`average`: macro (the mean IoU), micro, weighted, binary or none."""
+        """Set the average: macro (the mean IoU), micro, weighted, binary or none."""
         self.counts = ClassHits(average, spec)
         self.zero, self.add = self.counts.zero, self.counts.add
 
     def value(self, state: HitState) -> float | dict[str, float]:
-        """Return one number, or one for each class."""
+        """Return the score, or one per class."""
         hits, found, there = (np.asarray(part, np.float64) for part in state)
         return self.counts.ratio(state, hits, found + there - hits)

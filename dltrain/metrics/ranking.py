@@ -1,4 +1,4 @@
-"""Metrics of the order of the scores, exact: every score of a split is kept on the device and sorted at the end."""
+"""Exact ranking metrics: all scores of a split stay on the device and are sorted at the end."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from dltrain.types import Array, Batch, Spec, Task
 
 
 class ScoreState(NamedTuple):
-    """Scores [rows, columns] and classes [rows] in the order of arrival, and how many there are."""
+    """Scores [rows, columns] and classes [rows] in order of arrival, and their number."""
 
     scores: Array
     labels: Array
@@ -22,10 +22,10 @@ class ScoreState(NamedTuple):
 
 
 class Scores:
-    """The buffer of all scores: one column for a binary task, else one a class."""
+    """A buffer of all scores: one column for a binary task, otherwise one per class."""
 
     def __init__(self, spec: Spec, rows: int | None, average: Averaging):
-        """Make room for the largest split, or for `rows`."""
+        """Allocate for the largest split, or for `rows` examples."""
         self.average = Averaging(average)
         if self.average not in (Averaging.MACRO, Averaging.NONE):
             raise ValueError(f"average={average}: must be macro or none")
@@ -33,11 +33,11 @@ class Scores:
         self.columns = 1 if binary else classes
         self.names = (spec.classes or tuple(map(str, range(classes))))[binary:]
         if rows is None and not spec.counts:
-            raise ValueError("the data does not tell how many rows its splits have; say rows=")
+            raise ValueError("the data does not give the sizes of its splits; set rows=")
         self.rows = max(sum(counts) for counts in spec.counts.values()) if rows is None else rows
 
     def zero(self) -> ScoreState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         return ScoreState(
             jnp.zeros((self.rows, self.columns)),
             jnp.zeros(self.rows, jnp.int32),
@@ -45,10 +45,10 @@ class Scores:
         )
 
     def add(self, state: ScoreState, outputs: Array, batch: Batch) -> ScoreState:
-        """Append the real rows of a batch."""
+        """Append the examples of a batch that are not masked."""
         labels = actual(outputs, batch)
         keep = kept(labels, batch) & (labels >= 0)
-        # Probabilities in the order of their logarithms, which do not saturate; one logit orders itself.
+        # Log probabilities: the same order as probabilities, without saturation; a single logit needs no softmax.
         scores = widened(outputs)
         scores = scores if self.columns == 1 else jax.nn.log_softmax(scores)
         place = jnp.where(keep, state.count + jnp.cumsum(keep, dtype=jnp.int32) - 1, self.rows)
@@ -59,17 +59,17 @@ class Scores:
         )
 
     def averaged(self, state: ScoreState, area: Callable[..., float]) -> float | dict[str, float]:
-        """Return the mean of the columns' areas, NaN where one is undefined; or each with its class."""
+        """Return the mean area over the columns, NaN if one is undefined; or the area per class."""
         areas = [area(hits, misses) for hits, misses in self.curves(state)]
         return (
             dict(zip(self.names, areas, strict=True)) if self.average is Averaging.NONE else float(np.mean(areas))
         )
 
     def curves(self, state: ScoreState) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each column: true and false positives at every distinct threshold, from the highest score down."""
+        """Return true and false positives per column at all distinct thresholds, from the highest score down."""
         count = int(np.asarray(state.count))
         if count > self.rows:
-            raise ValueError(f"{count} rows came, but there is room for {self.rows}; say rows={count}")
+            raise ValueError(f"{count} examples do not fit into rows={self.rows}; set rows={count}")
         scores, labels = np.asarray(state.scores)[:count], np.asarray(state.labels)[:count]
         ones = [1] if self.columns == 1 else range(self.columns)
         return [_counts_above(column, labels == one) for column, one in zip(scores.T, ones, strict=True)]
@@ -84,19 +84,19 @@ def _counts_above(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray,
 
 
 class AUROC:
-    """The chance that a positive row is scored above a negative one (ties count half).
+    """The probability that a positive example has a higher score than a negative one (ties count half).
 
-    For K classes the mean over the classes, each against the rest (as scikit-learn's `multi_class="ovr"`). NaN
-    where a class does not occur. Keeps rows x classes numbers on the device.
+    For K classes the mean over the classes, one versus rest (`multi_class="ovr"` in scikit-learn). NaN if a class
+    has no examples. Keeps examples x classes values on the device.
     """
 
     def __init__(self, rows: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
-        """`rows`: room for so many; without it, for the largest split. `average`: macro or none."""
+        """Allocate for `rows` examples; None: for the largest split. `average`: macro or none."""
         self.scores = Scores(spec, rows, average)
         self.zero, self.add = self.scores.zero, self.scores.add
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
-        """Return the area, 0 to 1, or one for each class."""
+        """Return the area, 0 to 1, or one per class."""
         return self.scores.averaged(state, _area)
 
 
@@ -109,17 +109,17 @@ def _area(hits: np.ndarray, misses: np.ndarray) -> float:
 class AveragePrecision:
     """`Σ (R_n - R_(n-1)) P_n` over the distinct thresholds.
 
-    For K classes the mean over the classes, each against the rest. NaN where a class does not
-    occur. Keeps rows x classes numbers on the device.
+    For K classes the mean over the classes, one versus rest. NaN if a class has no examples. Keeps examples x
+    classes values on the device.
     """
 
     def __init__(self, rows: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
-        """`rows`: room for so many; without it, for the largest split. `average`: macro or none."""
+        """Allocate for `rows` examples; None: for the largest split. `average`: macro or none."""
         self.scores = Scores(spec, rows, average)
         self.zero, self.add = self.scores.zero, self.scores.add
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
-        """Return the area under the steps of the precision-recall curve, 0 to 1, or one for each class."""
+        """Return the area under the steps of the precision-recall curve, 0 to 1, or one per class."""
         return self.scores.averaged(state, _steps)
 
 

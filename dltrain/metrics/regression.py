@@ -1,4 +1,4 @@
-"""Metrics of numbers: outputs and targets [B, T] in the data's own units (or both [B])."""
+"""Regression metrics: outputs and targets [B, T] in the units of the data (or both [B])."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from dltrain.types import Array, Batch, Spec, Task
 
 
 def paired(outputs: Array, batch: Batch) -> tuple[Array, Array]:
-    """Outputs and targets as float [B, T], T the product of all axes but the first."""
+    """Return outputs and targets as float [B, T], T the product of all axes except the first."""
     targets = jnp.asarray(batch["targets"])
     if outputs.shape != targets.shape and outputs.shape != (*targets.shape, 1):
         raise ValueError(
-            "a metric of numbers expects outputs and targets of one shape [B, T]; found outputs "
+            "a regression metric needs outputs and targets of one shape [B, T]; found outputs "
             f"{list(outputs.shape)} and targets {list(targets.shape)}"
         )
     outputs = widened(outputs)
@@ -41,28 +41,28 @@ def mape(outputs: Array, batch: Batch) -> Array:
 
 
 def outputs_of(spec: Spec) -> int:
-    """T, the number of outputs of a regression."""
+    """Return T, the number of outputs of a regression."""
     if spec.task is not Task.REGRESSION:
         raise ValueError(f"a metric of numbers cannot judge a {spec.task} task; take accuracy, f1 or log_loss")
     return spec.outputs
 
 
 class SquareState(NamedTuple):
-    """The sum of squared errors of each output [T], and the number of rows."""
+    """The sum of squared errors per output [T], and the number of examples."""
 
     squares: Sum
     count: Array
 
 
 class RMSE:
-    """The square root of the mean squared error, the mean over T outputs of each one's own (as scikit-learn)."""
+    """The root of the mean squared error per output, averaged over the T outputs (as in scikit-learn)."""
 
     def __init__(self, *, spec: Spec):
         """Take the number of outputs from the data."""
         self.outputs = outputs_of(spec)
 
     def zero(self) -> SquareState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         return SquareState(zero_sum((self.outputs,)), jnp.zeros((), jnp.int32))
 
     def add(self, state: SquareState, outputs: Array, batch: Batch) -> SquareState:
@@ -73,13 +73,13 @@ class RMSE:
         return SquareState(plus(state.squares, squares), state.count + keep[:, 0].sum(dtype=jnp.int32))
 
     def value(self, state: SquareState) -> float:
-        """Return the error in the targets' unit; NaN without rows."""
+        """Return the error in the unit of the targets; NaN without examples."""
         count = np.asarray(state.count)
         return float(np.sqrt(host(state.squares) / count).mean()) if count else float("nan")
 
 
 class SpreadState(NamedTuple):
-    """Of each output [T]: squared errors, and the targets' mean and squared deviations from it, about `shift`."""
+    """Per output [T]: squared errors, and mean and squared deviations of the targets relative to `shift`."""
 
     errors: Sum
     count: Array
@@ -89,10 +89,10 @@ class SpreadState(NamedTuple):
 
 
 class R2:
-    """`1 - Σ(y-ŷ)² / Σ(y-ȳ)²`, the mean over T outputs; NaN where an output's targets are all the same.
+    """`1 - Σ(y-ŷ)² / Σ(y-ȳ)²`, the mean over T outputs; NaN if the targets of an output are all equal.
 
-    Batches are merged by Chan's formula about the first target, so that a mean much larger than the spread
-    (years, prices, temperatures in kelvin) costs no digits.
+    Batches are merged by Chan's formula relative to the first target, so that a mean much larger than the spread
+    (years, prices, temperatures in kelvin) loses no precision.
     """
 
     def __init__(self, *, spec: Spec):
@@ -100,7 +100,7 @@ class R2:
         self.outputs = outputs_of(spec)
 
     def zero(self) -> SpreadState:
-        """Return the state of no rows."""
+        """Return the state without examples."""
         zero = jnp.zeros(self.outputs)
         return SpreadState(
             zero_sum((self.outputs,)), jnp.zeros((), jnp.int32), zero, zero, zero_sum((self.outputs,))
@@ -115,7 +115,7 @@ class R2:
         first = targets[jnp.argmax(keep[:, 0])].astype(state.shift.dtype)
         shift = jnp.where(state.count > 0, state.shift, first)
         near = jnp.where(keep, targets.astype(shift.dtype) - shift[None, :], 0)
-        # Counts of the batch, of the past and of both, in floating point; at least 1 where they divide.
+        # Counts of the batch, of earlier batches and of both, in floating point; at least 1 as divisors.
         n, past = rows.astype(shift.dtype), state.count.astype(shift.dtype)
         mean = near.sum(0) / jnp.maximum(n, 1)
         apart = jnp.where(keep, near - mean[None, :], 0)

@@ -1,4 +1,4 @@
-"""Sums that keep what float32 rounds away, and which rows of a batch are real."""
+"""Sums with compensation for float32 rounding, and the mask of the values that count."""
 
 from typing import NamedTuple
 
@@ -9,21 +9,21 @@ from dltrain.types import Array, Batch
 
 
 def widened(x: Array) -> Array:
-    """Float32 at least."""
+    """Convert to at least float32."""
     x = jnp.asarray(x)
     wide = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize >= 4
     return x if wide else x.astype(jnp.float32)
 
 
 class Sum(NamedTuple):
-    """A running sum and what rounding has lost from it so far."""
+    """A sum and the accumulated rounding error."""
 
     total: Array
     lost: Array
 
 
 def zero_sum(shape: tuple[int, ...] = ()) -> Sum:
-    """Return the empty sum, of one number or of an array of them."""
+    """Return a sum of zero, for scalars or arrays of this shape."""
     return Sum(jnp.zeros(shape), jnp.zeros(shape))
 
 
@@ -42,7 +42,7 @@ def host(sum_: Sum) -> np.ndarray:
 
 
 def kept(values: Array, batch: Batch) -> Array:
-    """Which of the values [B] or [B, L] count: bool of their shape, from `mask [B]` and `loss_mask [B, L]`."""
+    """Tell which values [B] or [B, L] count: bool of their shape, from `mask [B]` and `loss_mask [B, L]`."""
     mask = jnp.asarray(batch["mask"]).astype(bool)
     mask = jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (values.ndim - 1)), values.shape)
     if values.ndim > 1 and "loss_mask" in batch:

@@ -109,7 +109,7 @@ def test_pieces_are_refused_where_their_scores_do_not_add_up():
 
 
 def test_shapes_and_averages_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"average=binary needs two classes, found 4; take macro"):
+    with pytest.raises(ValueError, match=r"average=binary needs two classes, found 4; use macro"):
         minimised(jnp.asarray(LOGITS, jnp.float32), LABELS.astype(np.int32), "binary")
     with pytest.raises(ValueError, match=r"f1: expected outputs \[B, K\] or \[B, 1\]"):
         minimised(jnp.zeros((B, 3, 2)), np.zeros((B, 3, 2), np.float32), "macro")

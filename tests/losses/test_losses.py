@@ -318,7 +318,7 @@ def test_shapes_that_do_not_fit_are_refused_while_tracing(loss, outputs, targets
     ("loss", "options", "message"),
     [
         (losses.cross_entropy, {"label_smoothing": 1.5}, r"label_smoothing=1.5 must lie in 0\.\.1"),
-        (losses.cross_entropy, {"class_weights": [1.0]}, "class_weights has 1 numbers for 4 classes"),
+        (losses.cross_entropy, {"class_weights": [1.0]}, "class_weights has 1 values for 4 classes"),
         (losses.quantile, {"q": 2}, r"q=2 must lie in 0\.\.1"),
     ],
 )

@@ -240,7 +240,7 @@ def test_ranking_of_one_class_goes_by_its_name_and_other_averages_are_refused():
 
 
 def test_a_buffer_that_is_too_small_is_reported():
-    with pytest.raises(ValueError, match="203 rows came, but there is room for 200; say rows=203"):
+    with pytest.raises(ValueError, match="203 examples do not fit into rows=200; set rows=203"):
         measured({"auroc": metrics.AUROC(rows=200, spec=TWO)}, LOGIT, BITS)
 
 
