@@ -1,4 +1,4 @@
-"""Augmentation of the values: noise, light, colours, sharpness. Nothing moves."""
+"""Augmentation of pixel values: noise, brightness, colours, sharpness; positions do not change."""
 
 import math
 
@@ -10,7 +10,7 @@ from dltrain.data.preprocess import Affine
 from dltrain.types import Array, Batch
 
 LUMA = (0.299, 0.587, 0.114)
-"""How bright red, green and blue are (ITU-R BT.601)."""
+"""Luma weights of red, green and blue (ITU-R BT.601)."""
 
 
 def noise(batch: Batch, key: Array, *, stddev: float = 0.1) -> Batch:
@@ -20,25 +20,25 @@ def noise(batch: Batch, key: Array, *, stddev: float = 0.1) -> Batch:
 
 
 def brightness(batch: Batch, key: Array, *, delta: float = 0.2) -> Batch:
-    """Add one number from -delta..delta to the whole picture, in the unit of the scaled inputs."""
+    """Add one value from -delta..delta to the whole image, in the unit of the scaled inputs."""
     x = images("brightness", batch)
     return {**batch, "inputs": x + each(uniform(key, x, -delta, delta), x)}
 
 
 def contrast(batch: Batch, key: Array, *, delta: float = 0.2, scaled_by: Affine = UNSCALED) -> Batch:
-    """Stretch the picture about its own mean, a grey, by a factor from 1-delta..1+delta."""
+    """Scale the differences from the mean of the image, a grey, by a factor from 1-delta..1+delta."""
     x = images("contrast", batch)
     return {**batch, "inputs": blended(mean_of(x, scaled_by), x, uniform(key, x, 1 - delta, 1 + delta))}
 
 
 def saturation(batch: Batch, key: Array, *, delta: float = 0.4, scaled_by: Affine = UNSCALED) -> Batch:
-    """Take colours away from (or further from) their own grey by a factor from 1-delta..1+delta."""
+    """Scale the differences of colours from their grey by a factor from 1-delta..1+delta."""
     x = colours("saturation", batch)
     return {**batch, "inputs": blended(grey_of(x, scaled_by), x, uniform(key, x, 1 - delta, 1 + delta))}
 
 
 def hue(batch: Batch, key: Array, *, turn: float = 0.05, scaled_by: Affine = UNSCALED) -> Batch:
-    """Turn all colours round the circle of hues by -turn..turn; 1 is a full turn, 1/3 makes red green."""
+    """Rotate the hue of all colours by -turn..turn; 1 is a full turn, 1/3 changes red to green."""
     x = colours("hue", batch)
     check_range("turn", turn, 0, 1)
     turned = hue_turned(scaled_by.inverse(x), uniform(key, x, -turn, turn))
@@ -46,32 +46,32 @@ def hue(batch: Batch, key: Array, *, turn: float = 0.05, scaled_by: Affine = UNS
 
 
 def blur(batch: Batch, key: Array, *, sigma: tuple[float, float] = (0.1, 1.0)) -> Batch:
-    """Blur with a Gaussian whose deviation is drawn from `sigma`, in pixels; cut off at three of the largest."""
+    """Blur with a Gaussian; its standard deviation is drawn from `sigma`, in pixels, its radius is 3 sigma[1]."""
     x = images("blur", batch)
     check_pair("sigma", sigma, 0.01, 16)
     return {**batch, "inputs": blurred(x, uniform(key, x, *sigma), radius=math.ceil(3 * sigma[1]))}
 
 
 def blended(other: Array, x: Array, factor: Array) -> Array:
-    """`other + factor·(x - other)`, with a factor for each row [B]: 0 is `other`, 1 is x."""
+    """Return `other + factor·(x - other)`, with a factor per example [B]: 0 gives `other`, 1 gives x."""
     return other + each(factor, x) * (x - other)
 
 
 def mean_of(x: Array, scaled_by: Affine) -> Array:
-    """The mean of each picture over all channels, [B, 1, 1, C]; scaled like x, a grey to the data."""
+    """Return the mean over all channels, a grey in the units of the data: [B, 1, 1, C], scaled like x."""
     mean = scaled_by.inverse(x).mean(axis=(1, 2, 3), keepdims=True)
     return scaled_by.forward(jnp.broadcast_to(mean, (len(x), 1, 1, x.shape[-1])))
 
 
 def grey_of(x: Array, scaled_by: Affine) -> Array:
-    """The same pictures in grey, [B, H, W, 3]; x and the result are scaled, grey is what the data calls so."""
+    """Return the images in grey, [B, H, W, 3]; x and the result are scaled, luma is in the units of the data."""
     weights = jnp.asarray(LUMA, x.dtype).reshape(1, 1, 1, 3)
     grey = (scaled_by.inverse(x) * weights).sum(-1, keepdims=True)
     return scaled_by.forward(jnp.broadcast_to(grey, x.shape))
 
 
 def hue_turned(rgb: Array, turn: Array) -> Array:
-    """Turn hues by so many full turns [B]; HSV's value and saturation stay. Any range of values [B, H, W, 3]."""
+    """Rotate hues by full turns [B], at constant value and saturation (HSV); any range of values [B, H, W, 3]."""
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     value = rgb.max(-1)
     chroma = value - rgb.min(-1)
@@ -79,13 +79,13 @@ def hue_turned(rgb: Array, turn: Array) -> Array:
     from_green, from_blue = 2 + (blue - red) / safe, 4 + (red - green) / safe
     sixth = jnp.where(value == red, (green - blue) / safe, jnp.where(value == green, from_green, from_blue))
     sixth = sixth + 6 * turn.astype(rgb.dtype)[:, None, None]
-    # Smith's hexagon, as one formula for each colour: value less chroma times how far the hue is from it.
+    # Smith's hexcone, one formula for each colour: value minus chroma times the distance of the hue from it.
     away = [jnp.mod(n + sixth, 6) for n in (5, 3, 1)]
     return jnp.stack([value - chroma * jnp.clip(jnp.minimum(k, 4 - k), 0, 1) for k in away], -1)
 
 
 def blurred(x: Array, sigma: Array, radius: int) -> Array:
-    """Convolve rows and columns with Gaussians of deviations [B], cut off at `radius`; edges are repeated."""
+    """Convolve rows and columns with Gaussians of standard deviations [B], truncated at `radius`; edges repeat."""
     at = jnp.arange(-radius, radius + 1, dtype=x.dtype)
     kernel = jnp.exp(-0.5 * jnp.square(at[None, :] / sigma[:, None]))
     kernel = kernel / kernel.sum(1, keepdims=True)

@@ -1,6 +1,6 @@
-"""Augmentation of where things are in a picture: mirrored, moved, turned, zoomed.
+"""Geometric augmentation of images: flips, shifts, rotations, zooms.
 
-Turning and zooming look every new pixel up in the old picture, by bilinear interpolation (`resampled`).
+Rotations and zooms interpolate each new pixel bilinearly in the old image (`resampled`).
 """
 
 import math
@@ -21,32 +21,32 @@ def _flip(name: str, batch: Batch, key: Array, probability: float, axis: int) ->
 
 
 def flip_horizontal(batch: Batch, key: Array, *, probability: float = 0.5) -> Batch:
-    """Mirror left and right."""
+    """Mirror left to right."""
     return _flip("flip_horizontal", batch, key, probability, 2)
 
 
 def flip_vertical(batch: Batch, key: Array, *, probability: float = 0.5) -> Batch:
-    """Mirror top and bottom."""
+    """Mirror top to bottom."""
     return _flip("flip_vertical", batch, key, probability, 1)
 
 
 def shift(
     batch: Batch, key: Array, *, pixels: int = 4, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
 ) -> Batch:
-    """Move by -pixels..pixels both ways: the random crop of a picture that was padded by `pixels`."""
+    """Shift by -pixels..pixels along both axes: a random crop of an image padded by `pixels`."""
     x = movable("shift", batch)
     check_range("pixels", pixels, 0, min(x.shape[1:3]) - 1)
     padded = _framed(x, pixels, border, black(x, scaled_by))
     corner = jax.random.randint(key, (len(x), 2), 0, 2 * pixels + 1)
 
-    def crop(picture: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(picture, (corner[0], corner[1], jnp.zeros_like(corner[0])), x.shape[1:])
+    def crop(image: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(image, (corner[0], corner[1], jnp.zeros_like(corner[0])), x.shape[1:])
 
     return {**batch, "inputs": jax.vmap(crop)(padded, corner)}
 
 
 def _framed(x: Array, pixels: int, border: Border, outside: Array) -> Array:
-    """Put a border around pictures; `outside` is its colour for `Border.ZERO`."""
+    """Add a border to images; `outside` is its colour for `Border.ZERO`."""
     count, height, width, channels = x.shape
     if border is not Border.ZERO:
         return jnp.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode=Border(border).value)
@@ -57,7 +57,7 @@ def _framed(x: Array, pixels: int, border: Border, outside: Array) -> Array:
 def rotation(
     batch: Batch, key: Array, *, degrees: float = 15.0, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
 ) -> Batch:
-    """Turn about the middle by an angle of -degrees..degrees."""
+    """Rotate about the centre by an angle of -degrees..degrees."""
     x = movable("rotation", batch)
     check_range("degrees", degrees, 0, 360)
     angle = uniform(key, x, -degrees, degrees)
@@ -72,7 +72,7 @@ def scaling(
     border: Border = Border.ZERO,
     scaled_by: Affine = UNSCALED,
 ) -> Batch:
-    """Zoom about the middle, below 1 out and above 1 in; the factor's logarithm is uniform."""
+    """Zoom about the centre, out below 1 and in above 1; the logarithm of the factor is uniform."""
     x = movable("scaling", batch)
     check_pair("factors", factors, 0.05, 20)
     factor = _between(key, x, factors)
@@ -87,14 +87,14 @@ def random_resized_crop(
     scale: tuple[float, float] = (0.5, 1.0),
     ratio: tuple[float, float] = (0.75, 1.3333),
 ) -> Batch:
-    """Cut a box out and stretch it to the whole picture. arXiv:1409.4842.
+    """Crop a box and resize it to the whole image. arXiv:1409.4842.
 
     Args:
         batch: images.
-        key: of the draw.
-        scale: the box's share of the area (uniform).
-        ratio: its width over its height (its logarithm is uniform), times the picture's own. A side that would be
-            longer than the picture's is as long.
+        key: of the random draw.
+        scale: area of the box relative to the image (uniform).
+        ratio: aspect ratio of the box relative to that of the image (its logarithm is uniform). A side is at most
+            as long as that of the image.
     """
     x = movable("random_resized_crop", batch)
     check_pair("scale", scale, 0.001, 1)
@@ -110,18 +110,18 @@ def random_resized_crop(
 
 
 def _box(key: Array, side: Array, length: int) -> tuple[Array, Array]:
-    """Begin and side of a box anywhere in 0..length, [B] each."""
+    """Draw the start of a box inside 0..length: (start, side), [B] each."""
     return jax.random.uniform(key, side.shape, side.dtype) * (length - side), side
 
 
 def _between(key: Array, x: Array, bounds: tuple[float, float]) -> Array:
-    """A positive number for each row, [B], whose logarithm is uniform."""
+    """Draw a positive value per example, [B], whose logarithm is uniform."""
     low, high = bounds
     return low * jnp.exp(uniform(key, x, 0, math.log(high / low)))
 
 
 def cropped(x: Array, boxes: list[tuple[Array, Array]]) -> Array:
-    """Stretch boxes to the size of the picture; of rows and columns, begin and side [B] each, in pixels."""
+    """Resize boxes to the size of the image; start and side [B] along rows and columns, in pixels."""
     at = []
     for axis, (begin, side) in enumerate(boxes):
         length = x.shape[axis + 1]
@@ -132,20 +132,20 @@ def cropped(x: Array, boxes: list[tuple[Array, Array]]) -> Array:
 
 
 def rotated(x: Array, degrees: Array, *, border: Border, outside: Array) -> Array:
-    """Turn each picture anticlockwise by so many degrees [B]."""
+    """Rotate each image anticlockwise by these degrees [B]."""
     angle = jnp.deg2rad(degrees)
     c, s = jnp.cos(angle), jnp.sin(angle)
     return moved(x, jnp.stack([jnp.stack([c, s], -1), jnp.stack([-s, c], -1)], -2), border=border, outside=outside)
 
 
 def moved(x: Array, matrix: Array, offset: Array | None = None, *, border: Border, outside: Array) -> Array:
-    """Look each pixel up at `matrix @ (row, column) + offset`, counted from the middle.
+    """Take each pixel from `matrix @ (row, column) + offset`, relative to the centre.
 
     Args:
         x: images [B, H, W, C].
         matrix: [B, 2, 2].
         offset: [B, 2], in pixels.
-        border: what is found outside the picture.
+        border: what lies outside the image.
         outside: the colour there, [1, 1, 1, C] or [1, 1, 1, 1], for `Border.ZERO`.
     """
     height, width = x.shape[1:3]
@@ -161,13 +161,13 @@ def moved(x: Array, matrix: Array, offset: Array | None = None, *, border: Borde
 
 
 def resampled(x: Array, rows: Array, columns: Array, *, border: Border, outside: Array) -> Array:
-    """Interpolate pictures [B, H, W, C] at rows and columns, [B, H', W'] each -> [B, H', W', C].
+    """Interpolate images [B, H, W, C] at rows and columns, [B, H', W'] each -> [B, H', W', C].
 
-    0 is the middle of the first pixel; an axis of rows or columns may be 1. Four lookups of whole pixels: on a CPU
-    cheaper than drawing as much noise.
+    0 is the centre of the first pixel; an axis of rows or columns may be 1. Four lookups of whole pixels: on a CPU
+    this is cheaper than drawing noise of the same size.
     """
     count, height, width, channels = x.shape
-    padded = _framed(x, 1, Border.ZERO, outside)  # so that there is a pixel after the last
+    padded = _framed(x, 1, Border.ZERO, outside)  # adds a pixel after the last
     row, down = _place(rows, height, border)
     column, right = _place(columns, width, border)
     flat = padded.reshape(-1, channels)
@@ -182,7 +182,7 @@ def resampled(x: Array, rows: Array, columns: Array, *, border: Border, outside:
 
 
 def _place(at: Array, length: int, border: Border) -> tuple[Array, Array]:
-    """The pixel before each place, int32, counted in the padded picture, and the way from there to the next."""
+    """Return the pixel before each position, int32, in the padded image, and the fraction towards the next one."""
     if border is Border.ZERO:
         at = jnp.clip(at, -1, length)
     elif border is Border.EDGE:

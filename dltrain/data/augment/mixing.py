@@ -1,4 +1,4 @@
-"""Augmentation that covers a part of a picture, or mixes rows and their targets."""
+"""Augmentation that covers part of an image, or mixes examples and their targets."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from dltrain.types import Array, Batch, Spec, Task
 
 
 def _boxes(key: Array, shape: tuple[int, ...], height: Array, width: Array) -> Array:
-    """Boxes [B, H, W] (bool) of these sizes [B] about centres anywhere in the picture, cut at its border."""
+    """Draw boxes [B, H, W] (bool) of these sizes [B] with centres anywhere in the image, clipped at its border."""
     rows, columns = (jax.random.randint(jax.random.fold_in(key, i), (shape[0],), 0, shape[i + 1]) for i in (0, 1))
 
     def between(centre: Array, size: Array, length: int) -> Array:
@@ -20,7 +20,7 @@ def _boxes(key: Array, shape: tuple[int, ...], height: Array, width: Array) -> A
 
 
 def cutout(batch: Batch, key: Array, *, size: int = 8, fill: float = 0.0) -> Batch:
-    """Cover a square of `size` pixels with `fill`; it may hang over the border. arXiv:1708.04552."""
+    """Cover a square of `size` pixels with `fill`; it may cross the border. arXiv:1708.04552."""
     x = images("cutout", batch)
     sizes = jnp.full(len(x), size, jnp.int32)
     covered = _boxes(key, x.shape, sizes, sizes)
@@ -28,9 +28,9 @@ def cutout(batch: Batch, key: Array, *, size: int = 8, fill: float = 0.0) -> Bat
 
 
 def mixup(batch: Batch, key: Array, *, alpha: float = 0.2, spec: Spec) -> Batch:
-    """Mix each row and its target with another row's, `λx + (1-λ)x'`, λ ~ Beta(alpha, alpha). arXiv:1710.09412.
+    """Mix examples and targets in pairs, `λx + (1-λ)x'`, λ ~ Beta(alpha, alpha). arXiv:1710.09412.
 
-    Targets become probabilities float [B, K] ([B] for a binary task). Each row has a λ of its own.
+    Targets become probabilities float [B, K] ([B] for a binary task). Each example has its own λ.
     """
     x = floats("mixup", batch)
     partner, paired = _partners(jax.random.fold_in(key, 0), batch)
@@ -40,7 +40,7 @@ def mixup(batch: Batch, key: Array, *, alpha: float = 0.2, spec: Spec) -> Batch:
 
 
 def cutmix(batch: Batch, key: Array, *, alpha: float = 1.0, spec: Spec) -> Batch:
-    """Paste a box of another row's picture, targets mixed by area, λ ~ Beta(alpha, alpha). arXiv:1905.04899."""
+    """Paste a box from another image, targets mixed by area, λ ~ Beta(alpha, alpha). arXiv:1905.04899."""
     x = movable("cutmix", batch)
     partner, paired = _partners(jax.random.fold_in(key, 0), batch)
     side = jnp.sqrt(1 - jax.random.beta(jax.random.fold_in(key, 1), alpha, alpha, (len(x),)))
@@ -52,7 +52,7 @@ def cutmix(batch: Batch, key: Array, *, alpha: float = 1.0, spec: Spec) -> Batch
 
 
 def _partners(key: Array, batch: Batch) -> tuple[Array, Array]:
-    """Another row for each row, int [B], and whether both are real rows."""
+    """Return a partner for each example, int [B], and whether both are valid."""
     mask = jnp.asarray(batch["mask"]).astype(bool)
     partner = jax.random.permutation(key, len(mask))
     return partner, mask & mask[partner]

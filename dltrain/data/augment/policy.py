@@ -1,4 +1,4 @@
-"""RandAugment: a few operations for each picture, drawn anew, all of one strength."""
+"""RandAugment: a few random operations per image, all of one strength."""
 
 import functools
 import operator
@@ -12,10 +12,10 @@ from dltrain.data.augment.inputs import UNSCALED, Border, black, check_range, mo
 from dltrain.data.preprocess import Affine
 from dltrain.types import Array, Batch
 
-STRONGEST = 30  # the magnitude at which operations are as strong as below
+STRONGEST = 30  # the magnitude with the strengths below
 DEGREES = 30.0
-SHEAR = 0.3  # columns a row, or rows a column
-SHIFT = 0.45  # of the picture's side: 150 of 331 pixels
+SHEAR = 0.3  # columns per row, or rows per column
+SHIFT = 0.45  # of the side of the image: 150 of 331 pixels
 BLEND = 0.9  # factors 0.1 to 1.9
 
 OPERATIONS = (
@@ -41,19 +41,19 @@ def randaugment(
     border: Border = Border.ZERO,
     scaled_by: Affine = UNSCALED,
 ) -> Batch:
-    """Apply `num_ops` operations to each picture, one after the other. Cubuk et al. 2019, arXiv:1909.13719.
+    """Apply `num_ops` operations to each image, one after the other. Cubuk et al. 2019, arXiv:1909.13719.
 
-    Each is drawn with equal chances from: nothing, turning, shearing and shifting both ways, brightness, contrast,
-    sharpness, and for three channels saturation. The paper's operations that rest on a histogram of 256 levels
-    (autocontrast, equalize, posterize, solarize) are not among them: inputs are floats of any range here.
+    Each is drawn uniformly from: identity, rotation, shear and shift along both axes, brightness, contrast,
+    sharpness, and for three channels saturation. The operations of the paper that use a histogram of 256 levels
+    (autocontrast, equalize, posterize, solarize) are left out: inputs are floats of any range here.
 
     Args:
         batch: images.
-        key: of the draw.
-        num_ops: how many, one after the other (the paper's N).
-        magnitude: how strong, 0..30 (the paper's M); 30 turns by 30 degrees. The sign is drawn.
-        border: what comes in from outside the picture.
-        scaled_by: how the inputs were scaled.
+        key: of the random draw.
+        num_ops: number of operations per image (N in the paper).
+        magnitude: strength, 0..30 (M in the paper); 30 rotates by 30 degrees. The sign is random.
+        border: what lies outside the image.
+        scaled_by: the scaling of the inputs.
     """
     x = movable("randaugment", batch)
     check_range("num_ops", num_ops, 1, 16)
@@ -68,7 +68,7 @@ def randaugment(
 
 
 def operated(x: Array, drawn: Array, strength: Array, *, border: Border, scaled_by: Affine) -> Array:
-    """Apply to each row the operation of that number (int [B]) at a strength of -1..1 [B]."""
+    """Apply to each example the operation with index `drawn`, int [B], with a strength of -1..1 [B]."""
 
     def of(*names: str) -> Array:
         found = functools.reduce(operator.or_, (drawn == OPERATIONS.index(name) for name in names))

@@ -1,4 +1,4 @@
-"""Augmentation of sequences [B, L, F]. What lies beyond a row's length stays as it is; `noise` serves them too."""
+"""Augmentation of sequences [B, L, F]; steps beyond the length of a sequence do not change."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from dltrain.types import Array, Batch
 def time_shift(
     batch: Batch, key: Array, *, steps: int = 4, border: Border = Border.EDGE, scaled_by: Affine = UNSCALED
 ) -> Batch:
-    """Move by -steps..steps in time; what comes in at the ends is what `border` says."""
+    """Shift by -steps..steps in time; `border` sets the values at the ends."""
     x = sequences("time_shift", batch, moves=True)
     check_range("steps", steps, 0, x.shape[1])
     length = lengths(batch)[:, None]
@@ -35,7 +35,7 @@ def masking(batch: Batch, key: Array, *, share: float = 0.15, span: int = 1, fil
     x = sequences("masking", batch)
     check_range("share", share, 0, 1)
     check_range("span", span, 1, x.shape[1])
-    # A step is seen where none of the `span` spans that would reach it begins.
+    # A step is visible if none of the `span` spans that would cover it starts.
     begins = jax.random.bernoulli(key, 1 - (1 - share) ** (1 / span), (len(x), x.shape[1] + span - 1))
     covered = jax.lax.reduce_window(begins, False, jax.lax.bitwise_or, (1, span), (1, 1), "valid")
     real = jnp.arange(x.shape[1], dtype=jnp.int32)[None, :] < lengths(batch)[:, None]
