@@ -106,7 +106,7 @@ class Program:
         """The threads that read a streamed data set."""
         if isinstance(self.feed, Resident):
             return None
-        options = {"threads": self.plan.read_threads, "patience": self.plan.read_timeout}
+        options = {"threads": self.plan.read_threads, "read_timeout": self.plan.read_timeout}
         return read_ahead(self.feed, self.parts.pipeline, ahead=self.capacity, **options)
 
     @cached_property

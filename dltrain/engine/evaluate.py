@@ -1,4 +1,4 @@
-"""Evaluation over every row of a split exactly once, in one executable for all splits."""
+"""Evaluation of every example of a split exactly once, with one executable for all splits."""
 
 import functools
 import operator
@@ -16,7 +16,7 @@ from dltrain.data.order import PADDING, in_order
 from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine.chunk import Pick
-from dltrain.engine.decode import write_about
+from dltrain.engine.decode import generate_from
 from dltrain.engine.feed import Feed
 from dltrain.engine.state import Graphs, split_module
 from dltrain.engine.stateful import fresh
@@ -27,19 +27,19 @@ from dltrain.types import Array, Batch
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found on a split."""
+    """The results on a split."""
 
     scalars: dict[str, float]  # the loss, and each metric by name
-    arrays: dict[str, np.ndarray]  # metrics that are no number (the confusion matrix)
-    rows: np.ndarray  # row numbers, int [N]
-    losses: np.ndarray  # loss of each of these rows, float64 [N]
+    arrays: dict[str, np.ndarray]  # metrics that are arrays (the confusion matrix)
+    rows: np.ndarray  # indices of the examples in the source, int [N]
+    losses: np.ndarray  # loss per example, float64 [N]
 
 
 class Evaluator:
-    """Runs the model in eval mode over given rows.
+    """Runs the model in eval mode over given examples.
 
-    `metrics` have `zero, add, value`; they see outputs and targets in the units of the data, the loss sees them
-    scaled. Compiled once: all splits are rows of one source, and the number of batches is a run-time argument.
+    `metrics` have `zero, add, value`; they get outputs and targets in the units of the data, the loss gets them
+    scaled. Compiled once: all splits are examples of one source, and the number of batches is a run-time argument.
     """
 
     def __init__(
@@ -58,33 +58,33 @@ class Evaluator:
         order: Callable[[np.ndarray, int], np.ndarray] = in_order,
         hidden: str | None = None,
     ) -> None:
-        """Prepare for up to `batches` batches a dispatch; more rows than that take several.
+        """Prepare for up to `batches` batches per dispatch; more examples take several.
 
-        `pick` takes the place of the feed's own, and `where` is the sharding of what comes back, on many devices.
-        `order` puts rows, int [N], into batches, int32 [n, B], for a model that carries something to the next.
-        `hidden` names the input that a model is not given when it generates: the tokens that it is to find.
+        `pick` replaces that of the feed, and `where` is the sharding of the results, on several devices.
+        `order` arranges examples, int [N], in batches, int32 [n, B], for a model with recurrent state.
+        `hidden` names the input that the model does not get when it generates: the tokens to generate.
         """
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches, self._order = batch_size, max(1, batches), order
         self._program = _compile(graphs, loss, metrics, preprocess, pick or feed.pick, precision, where, hidden)
-        # One program for all of them, and on the device, where later sums will be.
+        # One program for all of them, on the device of the later sums.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
         self._fresh = jax.jit(partial(fresh, rows=batch_size), out_shardings=where)
 
     def __call__(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Evaluation:
-        """Evaluate these rows, int32 [N]."""
+        """Evaluate these examples of the source, int32 [N]."""
         sums, model_state = self._zero, self._fresh(model_state)
         totals, weights = [], []
         batches = self._order(rows, self._batch_size)
-        there = batches.reshape(-1) != PADDING
+        valid = batches.reshape(-1) != PADDING
         for start in range(0, len(batches), self._batches):
             part = batches[start : start + self._batches]
             sums, model_state, total, weight, _ = self._run(params, model_state, part, sums)
-            totals.append(total[: len(part)])  # not looked at yet: the next part is read meanwhile
+            totals.append(total[: len(part)])  # not read yet: the next part is loaded meanwhile
             weights.append(weight[: len(part)])
         total, weight = (
-            np.concatenate(jax.device_get(parts)).reshape(-1)[there].astype(np.float64)
+            np.concatenate(jax.device_get(parts)).reshape(-1)[valid].astype(np.float64)
             for parts in (totals, weights)
         )
         values = {name: metric.value(jax.device_get(sums[name])) for name, metric in self._metrics.items()}
@@ -95,12 +95,12 @@ class Evaluator:
                 scalars |= {f"{name}/{part}": float(v) for part, v in value.items()}
             elif name not in arrays:
                 scalars[name] = float(value)
-        return Evaluation(scalars, arrays, batches.reshape(-1)[there], total / np.maximum(weight, 1e-12))
+        return Evaluation(scalars, arrays, batches.reshape(-1)[valid], total / np.maximum(weight, 1e-12))
 
     def outputs(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Any:
-        """Return the model's outputs for these rows, [N, ...] or a dict of such, in the units of the data.
+        """Return the outputs for these examples, [N, ...] or a dict of such, in the units of the data.
 
-        Nothing is carried from one row to another.
+        Recurrent state is not kept between examples.
         """
         batches, model_state = in_order(rows, self._batch_size)[:, None], self._fresh(model_state)
         found = [self._run(params, model_state, batch, self._zero)[4] for batch in batches]
@@ -108,11 +108,11 @@ class Evaluator:
 
     @property
     def compilations(self) -> int:
-        """How many executables were made."""
+        """Number of compiled executables."""
         return self._program._cache_size()
 
     def compile(self, params: Tree, model_state: Tree) -> jax.stages.Compiled:
-        """Compile for parameters of these shapes; a later call finds it compiled."""
+        """Compile for parameters of these shapes; later calls use this executable."""
         given = self._feed.input_shapes(self._batches, self._batch_size)
         model_state = jax.eval_shape(self._fresh, model_state)
         return self._program.lower(params, model_state, self._feed.shapes, given, 1, self._zero).compile()
@@ -132,7 +132,7 @@ def _compile(
     where: Any,
     hidden: str | None,
 ) -> Any:
-    writes = any(getattr(metric, "of_written", False) for metric in metrics.values())
+    generates = any(getattr(metric, "of_generated", False) for metric in metrics.values())
 
     def one(params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
         batch = preprocess.scaled(raw)
@@ -145,7 +145,7 @@ def _compile(
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
         seen = preprocess.judged(raw, batch)
-        seen = {**seen, "written": write_about(model, inputs, raw, hidden=hidden)} if writes else seen
+        seen = {**seen, "generated": generate_from(model, inputs, raw, hidden=hidden)} if generates else seen
         sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
         return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs

@@ -24,14 +24,14 @@ Logs = dict[str, Array]
 """Scalars of one step, float32 []; always the same names."""
 
 Augment = Callable[[Batch, Array, Array], Batch]
-"""(batch, key, planned updates to come, this one included) -> batch."""
+"""(batch, key, number of remaining planned updates, including this one) -> batch."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: the loss over the valid rows, and penalties on the kernels."""
+    """The minimised function: the loss over the valid examples, and penalties on the kernels."""
 
-    loss: Callable[[Any, Batch], Any]  # -> [B], [B, L] or a dict of such
+    loss: Callable[[Any, Batch], Any]  # -> [B], [B, L] or a dict of these
     reduction: str = "mean"
     l1: float = 0.0
     l2: float = 0.0
@@ -65,12 +65,12 @@ class Objective:
 
 
 def named_values(values: Any) -> dict[str, Array]:
-    """Give the values of a loss of one part the name `loss`."""
+    """Return the values of a loss by name; a single array has the name `loss`."""
     return dict(values) if isinstance(values, Mapping) else {"loss": values}
 
 
 def row_weights(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
-    """Weight of each value, shaped as `values [B]`, `[B, L]` or `[B, H, W]`: mask, example weights, loss mask."""
+    """Return the weight of each value, [B], [B, L] or [B, H, W]: mask times example weight times loss mask."""
     weights = batch["mask"].astype(values.dtype)
     if "weights" in batch:
         weights = weights * batch["weights"].astype(values.dtype)
@@ -79,15 +79,15 @@ def row_weights(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
     loss_mask = batch.get("loss_mask", jnp.ones(values.shape, bool))
     if loss_mask.shape != values.shape:
         raise ValueError(
-            f"a loss must return one value a row, [B], or one a position, {loss_mask.shape}; found {values.shape}"
+            f"a loss must return a value per example, [B], or per position, {loss_mask.shape}; found {values.shape}"
         )
     return weights.reshape((-1,) + (1,) * (values.ndim - 1)) * loss_mask.astype(values.dtype)
 
 
 def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
-    """Return (sum of weighted values, sum of weights); a masked row's value is not looked at, be it NaN."""
+    """Return (sum of weighted values, sum of weights); values of masked examples are ignored, also NaN."""
     if values.shape[:1] != batch["mask"].shape:
-        raise ValueError(f"a loss must return one value a row, {batch['mask'].shape}; found {values.shape}")
+        raise ValueError(f"a loss must return one value per example, {batch['mask'].shape}; found {values.shape}")
     weights = row_weights(values, batch)
     return jnp.where(weights > 0, values * weights, 0).sum(), weights.sum()
 
@@ -100,9 +100,9 @@ def make_gradients(
 ) -> Callable[[Tree, Tree, Batch, Array], tuple[dict[str, Array], Any, Tree, Tree]]:
     """Make `(params, model_state, batch, key) -> (terms of the loss, outputs, model_state, gradients)`.
 
-    With `accumulate` = n above 1 the batch is worked off in n microbatches, one after the other, in less memory.
-    Sums and counts are added, so that loss and gradients are those of the whole batch, wherever its padding lies;
-    batch norm sees the microbatches one by one, and dropout has a key for each.
+    With `accumulate` = n above 1 the batch is processed in n microbatches, one after the other, in less memory.
+    Sums and counts are added, so that loss and gradients are those of the whole batch, wherever its padding is;
+    batch norm gets the microbatches one by one, and dropout has a key for each.
     """
 
     def minimised(params: Tree, model_state: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
@@ -128,7 +128,9 @@ def make_gradients(
         shapes = jax.eval_shape(present, model_state, jax.tree.map(lambda x: x[0], microbatches), key)
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
-        def absent(model_state: Tree, microbatch: Batch, key: Array) -> Any:  # batch norm over no row would be NaN
+        def absent(
+            model_state: Tree, microbatch: Batch, key: Array
+        ) -> Any:  # batch norm without examples would be NaN
             terms, outputs, _, grads = nothing
             return terms, outputs, model_state, grads
 
@@ -154,7 +156,7 @@ def make_gradients(
 
 
 def _dealt(x: Array, microbatches: int) -> Array:
-    """Deal examples out, [B, ...] -> [n, B / n, ...], so that each device has a share of every microbatch."""
+    """Split into microbatches, [B, ...] -> [n, B / n, ...], so that each device has a share of every one."""
     return x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1)
 
 
@@ -163,7 +165,7 @@ def _collected(x: Array) -> Array:
 
 
 def prepare(batch: Batch, state: TrainState, preprocess: Preprocess, augment: Augment) -> tuple[Batch, Array]:
-    """Scale and augment the batch of the state's next update, and derive the model's key."""
+    """Scale and augment the batch of the next update of the state, and derive the key of the model."""
     augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     left = state.hparams["total_steps"] - state.step
     return augment(preprocess.scaled(batch), augment_key, left), model_key
@@ -185,14 +187,14 @@ def make_step(
     ema: float | None = None,
     log_change: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
-    """Put the parts together.
+    """Make the step from its parts.
 
-    `metrics` are those that are a mean over rows; they and the norm of the parameters are computed only for steps
-    that are logged. The logs also say whether the loss and every gradient were finite: if not, the state comes back
-    as it was, and inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps that the
-    state leaves out are counted, and count as finite. `accumulate` is the number of microbatches per batch, `ema`
-    the decay of the EMA of the weights. With `log_change` the logs have the norm of what the update changed.
-    An optimizer that looks at the loss at other parameters sees this batch, with these keys and batch statistics.
+    `metrics` are means over examples; they and the norm of the parameters are computed only for logged steps. The
+    logs also tell whether the loss and all gradients were finite: if not, the state is returned unchanged and
+    inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps in `left_out` are counted,
+    and count as finite. `accumulate` is the number of microbatches per batch, `ema` the decay of the EMA of the
+    weights. With `log_change` the logs have the norm of the change of the parameters. An optimizer that evaluates
+    the loss at other parameters uses the same batch, keys and batch statistics.
     """
     gradients = make_gradients(graphs, objective, precision, accumulate)
 
@@ -238,17 +240,17 @@ def make_step(
         )
 
         left_out = (state.left_out == state.step + 1).any()
-        counted = state.active & (left_out | skip_nonfinite)  # although it changes nothing
+        counted = state.active & (left_out | skip_nonfinite)  # counted without an update
 
         def refuse(state: TrainState) -> TrainState:
             return replace(state, step=state.step + counted, active=counted)
 
-        # No norm is below 0: this only makes the update come after what reads the old parameters. Else XLA copies
-        # every kernel in every step before it overwrites it (2 to 6 % of the time of an MLP 784-512-512-10).
+        # No norm is below 0: this only orders the update after all reads of the old parameters. Otherwise XLA
+        # copies every kernel in every step before it overwrites it (2 to 6 % of the time of an MLP 784-512-512-10).
         read = ~(extra["parameter_norm"] < 0)
         done = finite & state.active & ~left_out & read
         new = jax.lax.cond(done, update, refuse, state)
-        if needs(optimizer(hparams)) & set(ELSEWHERE):  # what it saw there may not be finite either
+        if needs(optimizer(hparams)) & set(ELSEWHERE):  # the loss there may not be finite either
             sound = jnp.isfinite(norm(new.params))
             new, finite, done = (
                 jax.lax.cond(sound, lambda: new, lambda: refuse(state)),

@@ -13,7 +13,7 @@ from flax import nnx
 
 from dltrain.build.program import Program
 from dltrain.devices.precision import Precision
-from dltrain.engine.decode import write_about, write_on
+from dltrain.engine.decode import generate_after, generate_from
 from dltrain.engine.state import TrainState
 from dltrain.inference.question import make_question
 from dltrain.tree import Tree
@@ -40,7 +40,7 @@ def attends(program: Program) -> bool:
 def written(program: Program, state: TrainState, rows: np.ndarray, **options: Any) -> np.ndarray:
     """Return what the model writes about these rows, int32 [N, L]; options as of `engine.decoding.write`."""
     hidden = program.parts.spec.find(Kind.DECODER_TOKENS)
-    return _about(program, partial(write_about, hidden=hidden), state, rows, options)
+    return _about(program, partial(generate_from, hidden=hidden), state, rows, options)
 
 
 def attention(program: Program, state: TrainState, rows: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def make_writer(program: Program, *, length: int, top_k: int | None = None) -> C
 
     def ask(model: Any, inputs: Any, batch: Batch, **options: Any) -> Any:
         del batch
-        return write_on(model, inputs, length=length, top_k=top_k, **options)
+        return generate_after(model, inputs, length=length, top_k=top_k, **options)
 
     question = make_question(program.graphs, program.parts.preprocess, program.precision, ask)
 

@@ -3,7 +3,7 @@
 A metric is a function like a loss, `(outputs, batch, *, options) -> values [B]`, which is averaged (`Average`); or,
 if the result is not a mean, a class with `zero() -> state`, `add(state, outputs, batch) -> state` (inside jit) and
 `value(state)` (on the host, in float64). States are sums and counts, so batches may have any size. For a class with
-`of_written = True` the batch also has `written [B, L]`, the text that the model generates.
+`of_generated = True` the batch also has `generated [B, L]`, the text that the model generates.
 
 Hand-written, since `flax.nnx.metrics` has neither masks nor exact sums, and only a few kinds.
 """

@@ -9,7 +9,7 @@ from dltrain.types import Array, Batch, Spec, Task
 class ExactMatch:
     """The share of examples whose generated text equals the target up to <end>."""
 
-    of_written = True
+    of_generated = True
 
     def __init__(self, *, spec: Spec) -> None:
         """Check that the task is generation."""
@@ -22,7 +22,7 @@ class ExactMatch:
         return self.mean.zero()
 
     def add(self, state: MeanState, outputs: Array, batch: Batch) -> MeanState:
-        """Add a batch: `written` and `targets`, int [B, L], are compared where `loss_mask` counts them."""
+        """Add a batch: `generated` and `targets`, int [B, L], are compared where `loss_mask` counts them."""
         return self.mean.add(state, outputs, batch)
 
     def value(self, state: MeanState) -> float:
@@ -32,5 +32,5 @@ class ExactMatch:
 
 def _right(outputs: Array, batch: Batch) -> Array:
     del outputs  # computed from the true previous tokens (teacher forcing)
-    wrong = (batch["written"] != batch["targets"]) & batch["loss_mask"].astype(bool)
+    wrong = (batch["generated"] != batch["targets"]) & batch["loss_mask"].astype(bool)
     return 1 - wrong.any(1).astype(jnp.float32)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.engine.decode import write, write_on
+from dltrain.engine.decode import generate, generate_after
 
 PAD, END = 0, 2
 
@@ -28,20 +28,20 @@ NEXT = Chain(np.eye(6)[[5, 3, 5, 4, END, 5]] * 9)  # 1 -> 3 -> 4 -> end; 5 -> 5 
 
 def test_a_row_ends_with_its_end_and_the_loop_with_the_last_row():
     first = jnp.array([1, 3, 1])
-    found = write(NEXT, jnp.int32(0), first, length=7, end=END, done=jnp.array([False, False, True]))
+    found = generate(NEXT, jnp.int32(0), first, length=7, end=END, done=jnp.array([False, False, True]))
     assert found.tolist() == [[3, 4, END, PAD, PAD, PAD, PAD], [4, END, *[PAD] * 5], [PAD] * 7]
 
 
 def test_what_does_not_end_is_cut_off():
-    assert write(NEXT, jnp.int32(0), jnp.array([5]), length=3, end=END).tolist() == [[5, 5, 5]]
-    assert write(NEXT, jnp.int32(0), jnp.array([1]), length=5).tolist() == [[3, 4, END, 5, 5]]
+    assert generate(NEXT, jnp.int32(0), jnp.array([5]), length=3, end=END).tolist() == [[5, 5, 5]]
+    assert generate(NEXT, jnp.int32(0), jnp.array([1]), length=5).tolist() == [[3, 4, END, 5, 5]]
 
 
 def test_tokens_are_drawn_by_their_probability_at_the_temperature():
     logits = np.log([0.1, 0.2, 0.7])
     model = Chain(np.tile(logits, (3, 1)))
     for temperature in (1.0, 0.5):
-        found = write(
+        found = generate(
             model, 0, jnp.zeros(20_000, int), length=2, key=jax.random.key(0), temperature=jnp.float32(temperature)
         )
         expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
@@ -53,7 +53,7 @@ def test_tokens_are_drawn_by_their_probability_at_the_temperature():
 def test_only_the_likeliest_are_drawn_from():
     logits = np.log([0.1, 0.2, 0.4, 0.3])
     model = Chain(np.tile(logits, (4, 1)))
-    found = write(model, 0, jnp.zeros(5000, int), length=1, key=jax.random.key(0), top_k=2)
+    found = generate(model, 0, jnp.zeros(5000, int), length=1, key=jax.random.key(0), top_k=2)
     share = np.bincount(np.asarray(found)[:, 0], minlength=4) / 5000
     assert share[:2].tolist() == [0, 0]
     np.testing.assert_allclose(share[2:], [4 / 7, 3 / 7], atol=0.035)
@@ -72,5 +72,5 @@ class Sum:
 
 def test_what_is_written_follows_from_the_whole_prompt():
     prompts = jnp.array([[1, 2, 4], [3, 0, 0]])
-    assert write_on(Sum(), prompts, length=3).tolist() == [[7, 4, 8], [3, 6, 2]]
-    assert write_on(Sum(), prompts[:, :1], length=2).tolist() == [[1, 2], [3, 6]]
+    assert generate_after(Sum(), prompts, length=3).tolist() == [[7, 4, 8], [3, 6, 2]]
+    assert generate_after(Sum(), prompts[:, :1], length=2).tolist() == [[1, 2], [3, 6]]

@@ -54,7 +54,7 @@ def slow(seconds):
 
 def test_many_threads_hand_out_batches_in_order_and_read_no_further_than_asked():
     read, seen = slow(0.002)
-    ahead = ReadAhead(read, ahead=5, threads=4, patience=10)
+    ahead = ReadAhead(read, ahead=5, threads=4, read_timeout=10)
     taken = []
     for step, count in ((0, 3), (3, 1), (4, 9), (40, 2)):  # the last as after a resume
         taken += [int(batch["step"][0]) for batch in ahead.take(step, count)]
@@ -80,7 +80,7 @@ def test_no_more_batches_are_alive_than_are_read_ahead(ahead):
             most.append(sum(reference() is not None for reference in references))
         return batch
 
-    reader = ReadAhead(read, ahead=ahead, threads=4, patience=10)
+    reader = ReadAhead(read, ahead=ahead, threads=4, read_timeout=10)
     for step in range(40):
         (batch,) = reader.take(step, 1)
         assert batch["step"] == step
@@ -97,7 +97,7 @@ def test_a_failing_source_is_named_with_its_step():
             raise OSError("the disk is gone")
         return {}
 
-    ahead = ReadAhead(read, ahead=4, threads=2, patience=10)
+    ahead = ReadAhead(read, ahead=4, threads=2, read_timeout=10)
     assert len(ahead.take(0, 2)) == 2
     with pytest.raises(DataError, match="batch of step 3 failed: the disk is gone"):
         ahead.take(2, 1)
@@ -106,7 +106,7 @@ def test_a_failing_source_is_named_with_its_step():
 
 def test_a_stalled_source_ends_with_an_error_and_does_not_hang():
     gate = threading.Event()
-    ahead = ReadAhead(lambda step: gate.wait() and {}, ahead=2, threads=1, patience=0.05)
+    ahead = ReadAhead(lambda step: gate.wait() and {}, ahead=2, threads=1, read_timeout=0.05)
     with pytest.raises(DataError, match=r"not read within 0.05 s \(data.timeout\)"):
         ahead.take(0, 1)
     gate.set()

@@ -126,7 +126,7 @@ def test_the_parameter_norm_is_looked_at_on_logged_steps_only(one_step, arrays):
 
 def test_a_loss_of_the_wrong_shape_is_refused_with_the_shapes(one_step, arrays):
     _, step = one_step(Objective(lambda outputs, batch: losses.cross_entropy(outputs, batch).mean()))
-    with pytest.raises(ValueError, match=r"one value a row, \(6,\); found \(\)"):
+    with pytest.raises(ValueError, match=r"one value per example, \(6,\); found \(\)"):
         step(one_step()[0], batch_of(arrays, range(6)))
 
 

@@ -441,7 +441,7 @@ def test_exact_match_counts_rows_written_right_wherever_their_tokens_count():
     targets = jnp.array([[3, 4, 2], [3, 2, 0], [3, 2, 0], [4, 2, 0], [3, 4, 2]])
     written = jnp.array([[3, 4, 2], [3, 2, 4], [3, 4, 2], [4, 4, 4], [0, 0, 0]])  # 2: too long, 3: never ends
     batch = {"targets": targets, "loss_mask": targets > 0, "mask": jnp.array([True] * 4 + [False])}
-    state = metric.add(metric.zero(), jnp.zeros((5, 3, 5)), {**batch, "written": written})
+    state = metric.add(metric.zero(), jnp.zeros((5, 3, 5)), {**batch, "generated": written})
     assert metric.value(state) == 0.5
     assert np.isnan(metric.value(metric.zero()))
     with pytest.raises(ValueError, match="not task=binary"):

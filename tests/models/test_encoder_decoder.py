@@ -10,7 +10,7 @@ from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
 from dltrain.devices.precision import PRECISIONS
-from dltrain.engine.decode import write_about
+from dltrain.engine.decode import generate_from
 from dltrain.models.blocks import Positions
 from dltrain.models.captioner import Captioner
 from dltrain.models.seq2seq import Seq2Seq
@@ -98,7 +98,7 @@ def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, 
     model, given = nnx.merge(graphdef, half(state)), half(jax.tree.map(jnp.asarray, GIVEN[name]))
     assert jax.eval_shape(lambda: model(given, mask=None, rngs=None)).dtype == jnp.bfloat16
     batch = {"targets": TOKENS, "mask": jnp.ones(3, bool)}
-    assert jax.eval_shape(lambda: write_about(model, given, batch, hidden="tokens")).shape == TOKENS.shape
+    assert jax.eval_shape(lambda: generate_from(model, given, batch, hidden="tokens")).shape == TOKENS.shape
 
 
 def test_rematerialisation_keeps_nothing_inside_the_blocks_of_either_stack(filled, capsys):

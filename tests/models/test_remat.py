@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
-from dltrain.engine.decode import write_on
+from dltrain.engine.decode import generate_after
 from dltrain.engine.state import split_module
 from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
@@ -64,7 +64,7 @@ def test_a_text_is_written_all_the_same(make, filled):
 
     @partial(jax.jit, static_argnums=0)
     def written(graph, state):
-        return write_on(nnx.merge(graph, state, copy=True), jnp.zeros((2, 3), jnp.int32), length=6)
+        return generate_after(nnx.merge(graph, state, copy=True), jnp.zeros((2, 3), jnp.int32), length=6)
 
     models = [filled(lambda rngs, on=on: make(spec=text, rngs=rngs, remat=on)) for on in (False, True)]
     plain, again = (written(*nnx.split(model)) for model in models)

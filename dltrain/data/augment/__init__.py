@@ -1,9 +1,9 @@
 """Augmentation inside the step: `(batch, key, *, options) -> batch`, on the device, after the inputs are scaled.
 
-Each row gets its own draw, from the key alone, so one seed gives one result. Images are float `[B, H, W, C]`,
-sequences float `[B, L, F]`. Where the model is given several inputs, `inputs` is here the one array that is
-augmented, and `length [B]` says how many of its steps are valid. The mask stays as it is, and no real row takes
-anything from a padding row. A function that must know colours as the data has them takes the offer `scaled_by`;
+Each example has its own random draw, from the key alone, so one seed gives one result. Images are float
+`[B, H, W, C]`, sequences float `[B, L, F]`. For a model with several inputs, `inputs` is the one array that is
+augmented, and `length [B]` the number of its valid steps. The mask does not change, and no example takes values
+from padding. A function that needs values in the units of the data has a parameter `scaled_by`, which is filled in;
 values are never clipped.
 """
 

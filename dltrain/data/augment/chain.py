@@ -1,4 +1,4 @@
-"""The augmentations of a run one after the other, and when they rest."""
+"""All augmentations of a run, and the steps at which they are off."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from dltrain.types import Array, Batch, Kind, Spec
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that it can be traced
 class Chain:
-    """`(batch, key, left) -> batch`, where `left` counts the planned updates to come, this one included."""
+    """`(batch, key, left) -> batch`; `left` is the number of remaining planned updates, including this one."""
 
     named: Mapping[str, Callable[[Batch, Array], Batch]]
     spec: Spec
-    off_for: int = 0  # the last so many updates see the data as it is
+    off_for: int = 0  # number of last updates without augmentation
 
     def __call__(self, batch: Batch, key: Array, left: Array) -> Batch:
-        """Augment, or leave the batch as it is; one executable does both."""
+        """Augment, or return the batch unchanged in the last `off_for` updates; one executable does both."""
         if not self.named or not self.off_for:
             return self.augmented(batch, key)
-        return jax.lax.cond(left > self.off_for, self.augmented, self._rested, batch, key)
+        return jax.lax.cond(left > self.off_for, self.augmented, self._unchanged, batch, key)
 
     def augmented(self, batch: Batch, key: Array) -> Batch:
-        """Apply all of them; ValueError names the key of the one that cannot take the batch."""
+        """Apply all augmentations; ValueError names the key of one that does not accept the batch."""
         if not self.named:
             return batch
         seen = self._seen(batch)
@@ -36,7 +36,7 @@ class Chain:
         return self._put_back(seen, batch)
 
     def _seen(self, batch: Batch) -> Batch:
-        """Return the batch as augmentations see it: `inputs` is the array that is augmented, `length` its own."""
+        """Return the batch for augmentations: `inputs` is the array to augment, `length` its valid steps."""
         if not isinstance(batch["inputs"], Mapping):
             return batch
         length = self.spec.find(Kind.LENGTH)
@@ -49,8 +49,8 @@ class Chain:
         inputs = {**batch["inputs"], self.spec.input_name: seen["inputs"]}
         return {**{name: value for name, value in seen.items() if name != "length"}, "inputs": inputs}
 
-    def _rested(self, batch: Batch, key: Array) -> Batch:
-        """The batch itself, its targets in the form that the augmentations give them."""
+    def _unchanged(self, batch: Batch, key: Array) -> Batch:
+        """Return the batch unchanged, except that targets have the form that the augmentations give them."""
         given = jax.eval_shape(self.augmented, batch, key).get("targets")
         if given is None or given.dtype == batch["targets"].dtype:
             return batch

@@ -1,4 +1,4 @@
-"""What augmentations ask of their inputs and options, and how numbers of one row stand beside a batch."""
+"""Checks of the inputs and options of augmentations, and values per example that broadcast over a batch."""
 
 from enum import StrEnum
 
@@ -10,19 +10,19 @@ from dltrain.data.preprocess import Affine
 from dltrain.types import Array, Batch
 
 UNSCALED = Affine(np.zeros(1, np.float32), np.ones(1, np.float32))
-"""The scaling of inputs that were left as they are."""
+"""The scaling of unscaled inputs: the identity."""
 
 
 class Border(StrEnum):
-    """What comes in from outside the picture."""
+    """The values outside the image."""
 
-    ZERO = "constant"  # the data's own 0, which is black
-    EDGE = "edge"  # the outermost pixels again
+    ZERO = "constant"  # 0 in the units of the data, which is black
+    EDGE = "edge"  # the outermost pixels, repeated
     REFLECT = "reflect"
 
 
 def floats(name: str, batch: Batch) -> Array:
-    """The inputs, float [B, ...], or ValueError."""
+    """Return the inputs, float [B, ...], or raise ValueError."""
     x = batch["inputs"]
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} needs float inputs; found {_found(x)}")
@@ -30,7 +30,7 @@ def floats(name: str, batch: Batch) -> Array:
 
 
 def images(name: str, batch: Batch) -> Array:
-    """The inputs, float [B, H, W, C], or ValueError."""
+    """Return the inputs, float [B, H, W, C], or raise ValueError."""
     x = batch["inputs"]
     if x.ndim != 4 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} needs images, float [B, H, W, C]; found {_found(x)}")
@@ -38,7 +38,7 @@ def images(name: str, batch: Batch) -> Array:
 
 
 def movable(name: str, batch: Batch) -> Array:
-    """The inputs, float [B, H, W, C], or ValueError; also where the targets would have to move with them."""
+    """Return the inputs, float [B, H, W, C], or raise ValueError, also if the targets would have to move, too."""
     x = images(name, batch)
     _check_still(name, batch)
     return x
@@ -48,13 +48,13 @@ def _check_still(name: str, batch: Batch) -> None:
     targets = batch.get("targets")
     if targets is not None and targets.ndim > 2:
         raise ValueError(
-            f"{name} moves what is in the inputs, and the targets {_found(targets)} would stay where they are; "
-            "choose among noise, brightness, contrast, saturation, hue, blur, cutout and masking"
+            f"{name} moves the content of the inputs, but not of the targets {_found(targets)}; "
+            "use noise, brightness, contrast, saturation, hue, blur, cutout or masking"
         )
 
 
 def colours(name: str, batch: Batch) -> Array:
-    """The inputs, float [B, H, W, 3], or ValueError."""
+    """Return the inputs, float [B, H, W, 3], or raise ValueError."""
     x = images(name, batch)
     if x.shape[-1] != 3:
         raise ValueError(f"{name} needs red, green and blue, float [B, H, W, 3]; found {_found(x)}")
@@ -62,7 +62,7 @@ def colours(name: str, batch: Batch) -> Array:
 
 
 def sequences(name: str, batch: Batch, *, moves: bool = False) -> Array:
-    """The inputs, float [B, L, F], or ValueError."""
+    """Return the inputs, float [B, L, F], or raise ValueError."""
     x = batch["inputs"]
     if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} needs sequences, float [B, L, F]; found {_found(x)}")
@@ -72,7 +72,7 @@ def sequences(name: str, batch: Batch, *, moves: bool = False) -> Array:
 
 
 def lengths(batch: Batch) -> Array:
-    """How many steps of each sequence [B, L, F] are real, int32 [B]."""
+    """Return the number of valid steps of each sequence [B, L, F], int32 [B]."""
     count, steps = batch["inputs"].shape[:2]
     return jnp.asarray(batch.get("length", jnp.full(count, steps, jnp.int32))).astype(jnp.int32)
 
@@ -82,27 +82,27 @@ def _found(x: Array) -> str:
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside low..high."""
+    """Raise if a value is outside low..high."""
     if not low <= value <= high:
         raise ValueError(f"{name}={value:g} must lie in {low:g}..{high:g}")
 
 
 def check_pair(name: str, pair: tuple[float, float], low: float, high: float) -> None:
-    """Refuse two numbers that do not bound a range inside low..high."""
+    """Raise unless two values are in ascending order inside low..high."""
     if not low <= pair[0] <= pair[1] <= high:
         raise ValueError(f"{name}=[{pair[0]:g}, {pair[1]:g}] must rise and lie in {low:g}..{high:g}")
 
 
 def each(values: Array, x: Array) -> Array:
-    """[B] -> [B, 1, ...], to stand beside x, in its dtype."""
+    """Reshape [B] to [B, 1, ...], which broadcasts with x, in its dtype."""
     return values.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1))
 
 
 def black(x: Array, scaled_by: Affine) -> Array:
-    """The data's own 0 after scaling, [1, ..., 1, C], to stand beside x."""
+    """Return 0 in the units of the data, scaled: [1, ..., 1, C], which broadcasts with x."""
     return scaled_by.forward(jnp.zeros((1,) * x.ndim, x.dtype))
 
 
 def uniform(key: Array, x: Array, low: float, high: float) -> Array:
-    """A number of low..high for each row, [B], in x's dtype."""
+    """Draw a value of low..high per example, [B], in the dtype of x."""
     return jax.random.uniform(key, (len(x),), x.dtype, low, high)

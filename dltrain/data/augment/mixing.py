@@ -64,12 +64,12 @@ def _mixed_targets(batch: Batch, partner: Array, share: Array, spec: Spec) -> Ar
 
 
 def probabilities(targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
-    """Classes int [B] -> float [B, K] (of a binary task [B]); floats stay as they are, all else is refused."""
+    """Return targets as probabilities: classes int [B] -> float [B, K] ([B] for binary); floats are unchanged."""
     targets = jnp.asarray(targets)
     if jnp.issubdtype(targets.dtype, jnp.floating):
         return targets
     if spec.task is Task.CLASSIFICATION:
         return jax.nn.one_hot(targets, spec.outputs, dtype=dtype)
     if spec.task is not Task.BINARY:
-        raise ValueError(f"classes of rows, or numbers, can be mixed; the task is {spec.task}")
+        raise ValueError(f"only classes and values per example can be mixed, not targets of task={spec.task}")
     return targets.astype(dtype)
