@@ -297,7 +297,7 @@ def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltr
     flip(folder / "checkpoints" / "step_00000028")
     said = dltrain("resume", "run", cwd=tmp_path)
     if len(steps) == 1:
-        assert said.code == 4 and "nothing was started from zero" in said.err
+        assert said.code == 4 and "training was not restarted" in said.err
     else:
         assert said.code == 0 and f"resumed run at step {steps[-2]}" in said.out
         assert hash_of(dltrain, folder) == hash_of(dltrain, straight)

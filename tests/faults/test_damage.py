@@ -112,7 +112,7 @@ def mutate(run, dltrain, rng, tmp_path, count):
             if whole:  # the newest one that is whole is used, and the skipped ones are reported and moved aside
                 assert (said.code, said.out) == (0, run.lines[max(whole)]), story
             else:
-                assert said.code == 4 and said.out == "" and "nothing was started from zero" in said.err, story
+                assert said.code == 4 and said.out == "" and "training was not restarted" in said.err, story
             if newest not in whole and (folder / "checkpoints" / newest).exists():
                 raise AssertionError(f"not moved aside: {story}")
             gone = [n for n in run.lines if n not in whole and (not whole or n > max(whole))]
@@ -151,7 +151,7 @@ def test_a_checkpoint_without_its_manifest_behind_a_damaged_one_is_said_too(run,
     (folder / "checkpoints" / max(run.lines) / "arrays/_CHECKPOINT_METADATA").unlink()
     (folder / "checkpoints" / min(run.lines) / "manifest.json").unlink()
     said = dltrain("hash", str(folder))
-    assert (said.code, said.out) == (4, "") and "nothing was started from zero" in said.err
+    assert (said.code, said.out) == (4, "") and "training was not restarted" in said.err
     assert all(f"checkpoint {name} is damaged" in said.err for name in run.lines)
 
 
