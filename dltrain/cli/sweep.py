@@ -30,6 +30,7 @@ from dltrain.config.compose import check_sweep
 from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
+from dltrain.config.schema import ENGINE
 from dltrain.errors import ConfigError
 
 Found = dict[str, tuple[Override, list[Override] | None]]
@@ -42,6 +43,7 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     typed = read_hydra([w for w in words if w not in own], tree, trusted(own, tree))
     found: Found = {o.key: (o, values) for o, values in (read(w, tree) for w in own)}
     place = found.pop("output_dir")[0].value if "output_dir" in found else None
+    place = ENGINE["output_dir"].kind.parse(place)  # 2024 is a name, too
     config = _check(found, folders, tree)
     fixed = [o for o, values in found.values() if values is None]
     first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
@@ -54,8 +56,9 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
         config = _check({**params, **found}, folders, tree)
     _check_intervals({**params, **found}, settings)
     recipe = next((recipe_settings(o.value, tree) for o in fixed if o.key == "experiment"), {})
-    passed = _passed(found, config, settings, tree)
-    passed += [*hydra_words(typed), *logging_words(settings), *_directions(config, settings, typed, recipe)]
+    passed = _passed({**params, **found}, config, tree)
+    passed += [*hydra_words(typed), *logging_words(settings, typed), *_directions(config, settings, typed, recipe)]
+    passed += ["++hydra.sweeper.params=null"] if params else []  # they are among the words now
     if place is not None and settings.sweep_dir:
         raise ConfigError(
             f"output_dir={place} hydra.sweep.dir={settings.sweep_dir}: both name the folder; give one"
@@ -102,8 +105,10 @@ def _check(found: Found, folders: tuple[Path, ...], tree: Tree) -> dict[str, Any
 def _params(settings: Settings, found: Found, tree: Tree) -> Found:
     """Read the parameters of the sweeper's own node: those of a committed sweep. What is typed goes first."""
     params = settings.sweeper.get("params") or {}
-    read_words = (read(f"{key}={value}", tree) for key, value in params.items())
-    return {o.key: (o, values) for o, values in read_words if o.key not in found}
+    if any(isinstance(value, Mapping | list) for value in params.values()):
+        return {}  # of a sweeper with another way to write them
+    words = (read(f"{key}={value}", tree) for key, value in params.items())
+    return {o.key: found.get(o.key, (o, values)) for o, values in words}
 
 
 def _check_intervals(found: Found, settings: Settings) -> None:
@@ -112,15 +117,22 @@ def _check_intervals(found: Found, settings: Settings) -> None:
         raise ConfigError(f"{interval.word}: a range to sample from; {NEEDS_SAMPLER}")
 
 
-def _passed(found: Found, config: Mapping[str, Any], settings: Settings, tree: Tree) -> list[str]:
-    """Write the overrides for Hydra's sweeper. A sweeper that samples names its parameters after the keys."""
+def _passed(found: Found, config: Mapping[str, Any], tree: Tree) -> list[str]:
+    """Write the overrides for Hydra's sweeper: without ++ where the key is there in every combination.
+
+    Folders (hydra.job.override_dirname) and a sampler's parameters are named after these words.
+    """
     words = []
     for o, _ in found.values():
         node: Any = config
         for part in o.key.split("."):
             node = node.get(part, ...) if isinstance(node, Mapping) else ...
-        plain = o.key in tree or (settings.chosen["hydra/sweeper"] != "basic" and node is not ...)
-        words.append(f"{o.key}={o.text}" if plain and not o.removes else o.for_hydra)
+        group = o.key.split(".")[0]
+        varied = group in tree and group in found and found[group][1] is not None
+        if o.key in tree and o.value is None and found[o.key][1] is None:
+            continue  # experiment=null
+        plain = o.key in tree or (node is not ... and not varied)
+        words.append(o.typed if plain and not o.removes else o.for_hydra)
     return words
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ def launch(
     fixed = [f"hydra.sweep.dir={quote(str(folder))}", "hydra.mode=MULTIRUN"]
     fixed += ["hydra.output_subdir=null", "hydra.job.chdir=false", *search_path(folders)]
     quiet = contextlib.redirect_stderr(cast(Any, _WithoutHydra(sys.stderr)))
+    if "hydra/hydra_logging=none" in words:  # a failed job has been reported already
+        logging.getLogger("hydra_plugins").setLevel(logging.CRITICAL)
     try:
         with quiet:
             run_hydra(folders, functools.partial(_task, train), "-m", *words, *fixed)

@@ -44,9 +44,29 @@ def values(summary: Mapping[str, Any], wanted: Sequence[str]) -> float | list[fl
     return _value(summary, summary.get("monitor") or "")
 
 
+class Failed(float):
+    """The NaN of a job that failed. Sweepers convert it, find that they cannot, and go on with other values.
+
+    hydra-optuna-sweeper 1.3.0 takes a failure of the conversion for a failed trial; a plain NaN it tells to Optuna
+    a second time, which ends the sweep.
+    """
+
+    def __new__(cls) -> "Failed":
+        """Make a NaN."""
+        return super().__new__(cls, math.nan)
+
+    def __float__(self) -> float:
+        """Refuse."""
+        raise ValueError("the job failed")
+
+    def __reduce__(self) -> tuple[type["Failed"], tuple[()]]:
+        """Let launchers send it between processes."""
+        return Failed, ()
+
+
 def failed(wanted: Sequence[str]) -> float | list[float]:
-    """Return the objectives of a job that failed: NaN, so that a sweeper goes on and leaves it out."""
-    return [math.nan] * len(wanted) if len(wanted) > 1 else math.nan
+    """Return the objectives of a job that failed: NaN, which a sweeper leaves out."""
+    return [Failed() for _ in wanted] if len(wanted) > 1 else Failed()
 
 
 def _value(summary: Mapping[str, Any], name: str) -> float:

@@ -97,6 +97,11 @@ def quote(text: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
+def _escaped(key: str) -> str:
+    """Write a key of a mapping: the grammar has no quotes there."""
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", key)
+
+
 def write(value: Any) -> str:
     """Write a Python value in Hydra's grammar, so that reading it gives an equal one."""
     if value is None:
@@ -106,7 +111,7 @@ def write(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{quote(str(k))}:{write(v)}' for k, v in value.items())}}}"
+        return f"{{{','.join(f'{_escaped(str(k))}:{write(v)}' for k, v in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(write, value))}]"
     return quote(str(value))

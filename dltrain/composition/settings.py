@@ -114,7 +114,7 @@ def apply_to_run(request: Request, composed: Composed) -> Path | None:
     words = decided_words(request, composed)
     settings = read_settings(compose_whole(words, request.folders))
     if settings.verbose or settings.chosen["hydra/job_logging"] != "default":
-        whole = compose_whole([*words, *logging_words(settings)], request.folders)
+        whole = compose_whole([*words, *logging_words(settings, request.hydra)], request.folders)
         with read_write(whole.hydra), open_dict(whole.hydra):
             whole.hydra.runtime.output_dir = "."
             with _current(whole):
@@ -128,12 +128,13 @@ def apply_to_run(request: Request, composed: Composed) -> Path | None:
     return Path(settings.run_dir).expanduser() if settings.run_dir else None
 
 
-def logging_words(settings: Settings) -> list[str]:
+def logging_words(settings: Settings, typed: Sequence[Override]) -> list[str]:
     """Choose the logging of jobs and of Hydra itself where nobody did: dltrain says what happens."""
     words = []
     if settings.chosen["hydra/job_logging"] == "default":
         words.append(f"hydra/job_logging={'stdout' if settings.verbose else 'none'}")
-    if settings.chosen["hydra/hydra_logging"] == "default" and not settings.verbose:
+    asked = any(o.key == "hydra/hydra_logging" for o in typed)
+    if settings.chosen["hydra/hydra_logging"] == "default" and not settings.verbose and not asked:
         words.append("hydra/hydra_logging=none")
     return words
 

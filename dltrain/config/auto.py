@@ -49,7 +49,7 @@ def load_training(
                 chosen_by_file(path, request.tree)
     wanted = [group for group in AUTOMATIC if "auto" in chosen[group]]
     task = guess_task(request, chosen) or "classification"
-    plain = [f"{o.key}={choice_text(o)}" for o in groups if o.key not in wanted]
+    plain = [f"{o.key}={choice_text(o)}" for o in groups if o.key not in wanted and o.value is not None]
     while True:
         decided = {g: [AUTOMATIC[g][task] if name == "auto" else name for name in chosen[g]] for g in wanted}
         words = [f"{g}=[{','.join(names)}]" if g in MULTIPLE else f"{g}={names[0]}" for g, names in decided.items()]
