@@ -126,7 +126,7 @@ def test_a_step_that_is_not_finite_is_named_with_its_layer_and_its_batch_is_kept
     step = int(re.search(r"at step (\d+)", said.err)[1])
     assert "first not finite: the output of hidden.0 (Linear)" in said.err
     kept = np.load(tmp_path / "run" / "nonfinite" / f"step_{step:08d}.npz")
-    assert 3 in kept["rows"] and kept["inputs"].max() == np.float32(3e38)
+    assert 3 in kept["examples"] and kept["inputs"].max() == np.float32(3e38)
     assert f"nonfinite/step_{step:08d}.npz" in said.err
 
 

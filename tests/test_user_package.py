@@ -152,7 +152,7 @@ def test_a_run_of_parts_of_ones_own_trains_resumes_and_is_evaluated(project, dlt
     said = dltrain(*OWN, "trust=[ringlib]", "epochs=3", "log_every=1", "output_dir=run")
     assert said.code == 0, said.err
     assert "data    rings: 108 train, 12 validation, 40 test; 2 float32; classification, 2 classes" in said.out
-    assert "watched validation/accuracy" in said.out
+    assert "monitor validation/accuracy" in said.out
     summary = json.loads((project / "run" / "summary.json").read_text())
     assert set(summary["test"]) == {"loss", "accuracy", "confidence", "least"}
     assert 0.5 <= summary["test"]["least"] <= summary["test"]["confidence"] <= 1

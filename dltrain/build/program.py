@@ -207,15 +207,15 @@ class Program:
 
     @property
     def memory_summary(self) -> str:
-        """Say how much memory is taken for the whole run: by the state, and by data if that is not there yet."""
+        """Say how much memory the whole run takes: for the state, and for data unless the source shares it."""
         state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.feed.shapes))
-        return f"state {state}, " + (f"no more for data ({data})" if self.feed.in_place else f"data {data}")
+        return f"state {state}, " + (f"no copy of the data ({data})" if self.feed.in_place else f"data {data}")
 
     def _too_much(self, need: int, room: memory.Room) -> str:
         """Say what training takes, how much is left, and which batch would fit."""
         return (
             f"training needs {memory.shown(need)}: {self.memory_summary}, the rest for steps of "
-            f"{self.parts.pipeline.batch_size} rows; {room} are left; {self._remedy(room.bytes)}"
+            f"{self.parts.pipeline.batch_size} examples; {room} are left; {self._remedy(room.bytes)}"
         )
 
     def _remedy(self, room: int) -> str:
@@ -270,9 +270,9 @@ class Program:
     def averages(self) -> str:
         """Say which means of the weights are eval_params; nothing where it is the weights themselves."""
         if self.plan.ema is not None:
-            return f"running means of the weights (optim.ema={self.plan.ema:g})"
+            return f"the EMA of the weights (optim.ema={self.plan.ema:g})"
         mixed = averages.schedule_free_state(self.shapes.opt_state)
-        return "the mean of the iterates that schedule_free keeps" if mixed is not None else ""
+        return "the average of the iterates that schedule_free keeps" if mixed is not None else ""
 
     def eval_params(self, state: TrainState) -> tuple[Tree, Tree]:
         """Return (params, model_state) of the model that a run leaves behind: running means, where there are any.

@@ -2,10 +2,10 @@
 
 A language model writes count texts on from the prompt (options prompt, tokens, temperature, top_k, count). A model
 that writes about rows of its data is shown rows of a split (split, rows, temperature). A model that draws examples
-from noise (gan, dcgan, rbm) draws count of them into an .npz (array `made`, in the data's units) and a picture
-beside it (count, output; null: report/generated.npz of the run). For all: seed and checkpoint (best, last, or a
-step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config for this
-call.
+from noise (gan, dcgan, rbm) writes count of them to an .npz (array `generated`, in the units of the data) and a
+figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint (best, last,
+or a step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config for
+this call.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from dltrain.engine.state import TrainState
 from dltrain.errors import ConfigError
 from dltrain.inference.generate import draws, sample, writes_text
 from dltrain.report.console import Screen, complain
-from dltrain.report.sampling import keep, usual
+from dltrain.report.sampling import default_count, save_samples
 from dltrain.report.text import TEMPERATURE, numbers_of, written_on
 from dltrain.report.written import written_about
 from dltrain.runs.folder import RunFolder, existing
@@ -91,11 +91,11 @@ def _check_examples(program: Program, options: Options) -> None:
 
 
 def _examples(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
-    made = sample(program, state, options["count"] or usual(program), seed=options["seed"])
-    path = Path(options["output"]).expanduser() if options["output"] else folder.report / "generated.npz"
-    picture, screen = keep(program, made, path), Screen()
-    screen.say(f"made     {len(made)} examples of {list(made.shape[1:])}, in the data's units")
-    screen.say(f"picture  {picture}\nvalues   {path} (array made)")
+    made = sample(program, state, options["count"] or default_count(program), seed=options["seed"])
+    path = Path(options["output"]).expanduser() if options["output"] else folder.report / f"generated_seed_{options['seed']}.npz"
+    figure, screen = save_samples(program, made, path), Screen()
+    screen.say(f"generated {len(made)} examples of {list(made.shape[1:])}, in the units of the data")
+    screen.say(f"figure    {figure}\nvalues    {path} (array generated)")
 
 
 def _check_texts(program: Program, options: Options) -> None:

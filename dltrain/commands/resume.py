@@ -1,7 +1,8 @@
-"""Go on with a run where it stopped, or extend it: dltrain resume RUN epochs=20.
+"""Continue a run where it stopped, or extend it: dltrain resume RUN epochs=20.
 
-RUN is a run folder. What trains may not change (data, model, seed, batch size); how long, what is logged and what
-else happens may. A schedule keeps the length it started with, unless schedule.stretch=true plans it anew.
+RUN is a run folder. What determines the result may not change (data, model, seed, batch size); the length of
+training, logging, evaluation and checkpoints may. A schedule keeps the length it started with, unless
+schedule.stretch=true plans it again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ MAY_CHANGE = (
 
 
 def run(call: Call) -> int:
-    """Check that the run is the same, then train on from its last checkpoint."""
+    """Check that config and data are those of the run, then continue from its last checkpoint."""
     if len(call.words) != 1:
         raise ConfigError("resume: name one run folder: dltrain resume outputs/DATE/TIME-NAME")
     folder = existing(call.words[0])
@@ -94,7 +95,7 @@ def run(call: Call) -> int:
         _say_schedule(screen, program, start)
         _say_versions(start)
         if folder.died:
-            screen.say(f"process {folder.died} was killed here, by hand or by the system for want of memory")
+            screen.say(f"process {folder.died} was killed during this run, by a user or for lack of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
         live = LiveReport(program, folder, screen)
         finish(program, folder, screen, train(program, folder, live, start=start))
@@ -102,23 +103,27 @@ def run(call: Call) -> int:
 
 
 def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
-    """List what differs from the saved config, or raise ConfigError if it may not."""
+    """List the changes to the saved config.
+
+    Raises:
+        ConfigError: a key changed that determines the result.
+    """
     import yaml
 
     old, new = dict(_leaves(before)), dict(_leaves(yaml.safe_load(composed.text)))
-    # Only groups that the run knows: an older one lacks newer keys of dltrain.
+    # Only groups that the run has: an older one lacks newer keys of dltrain.
     keys = [key for key in {**old, **new} if key.split(".")[0] in before]
     different = {key: _change(key, old, new) for key in keys if old.get(key, ...) != new.get(key, ...)}
     for key, change in different.items():
         if not any(key == may or key.startswith(f"{may}.") for may in MAY_CHANGE):
-            part = f"{key.split('.')[0]}._target_"  # that it is another part says more than its numbers
+            part = f"{key.split('.')[0]}._target_"  # another part says more than its options
             change = different.get(part, change)
             group = key.split(".")[0]
             whole = key.endswith("._target_") or group in ("data", "model", "loss", "schedule", "augment")
             kept = group if whole else key
             raise ConfigError(
-                f"{change}: a run keeps its {kept}; start a new run, with init_from=RUN if it shall "
-                "begin with these weights"
+                f"{change}: a run keeps its {kept}; start a new run, with init_from=RUN to begin with "
+                "the weights of this one"
             )
     return list(different.values())
 
@@ -129,7 +134,7 @@ def _change(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Go through every key with its value, `_target_` too."""
+    """Yield every key with its value, including `_target_`."""
     for key, value in node.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
@@ -145,15 +150,15 @@ def _say_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint
     planned = int(start.leaves["hparams.total_steps"])
     if planned != program.plan.total:
         if program.plan.stretch:
-            screen.say(f"schedule planned anew for {program.plan.total} steps (was {planned})")
+            screen.say(f"schedule planned again for {program.plan.total} steps (was {planned})")
         else:
             screen.say(
-                f"schedule keeps its {planned} steps and holds its last value beyond; or schedule.stretch=true"
+                f"schedule keeps its {planned} steps, then its last value; schedule.stretch=true plans it again"
             )
 
 
 def _say_versions(start: checkpoint.Checkpoint) -> None:
-    """Warn where something has another version than what wrote the checkpoint; an older dltrain did not note it."""
+    """Warn about versions that differ from those that wrote the checkpoint; old checkpoints do not list them."""
     before, now = start.about.get("versions", {}), runtime.versions()
     if others := [f"{n} {before[n]} -> {now[n]}" for n in now if n in before and before[n] != now[n]]:
-        complain(f"other versions than those of the checkpoint: {', '.join(others)}; it may end with other bits")
+        complain(f"versions differ from the checkpoint's: {', '.join(others)}; results may not be bit-identical")

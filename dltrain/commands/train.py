@@ -1,7 +1,7 @@
-"""Train a model; this is what `dltrain` does when no command is named.
+"""Train a model; this is what `dltrain` does without a command.
 
-Every part is chosen by name (model=cnn) and every number by key (optim.learning_rate=3e-4). The run leaves a folder
-with its config, curves, checkpoints and TensorBoard files, from which it can be resumed bit for bit.
+Choose parts by name (model=cnn) and options by key (optim.learning_rate=3e-4). The run folder holds its config,
+curves, checkpoints and TensorBoard files; a run can be resumed from it bit for bit.
 """
 
 from pathlib import Path
@@ -29,14 +29,14 @@ from dltrain.trainer import train
 
 
 def run(call: Call) -> int:
-    """Compose, check, train and report."""
+    """Compose the config, build the program, train and report."""
     composed = call.compose()
     config = composed.config
     runtime.start(**config["runtime"])
     screen = Screen(quiet=config["quiet"])
     wanted = call.folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
     if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
-        claim(wanted, name="", overwrite=False)  # is refused before any data is read
+        claim(wanted, name="", overwrite=False)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
@@ -46,7 +46,9 @@ def run(call: Call) -> int:
     if config["dry_run"]:
         screen.say("dry run: nothing was trained or written")
         return 0
-    state = _from_weights(weights, program, screen) if weights else None  # it may be what is overwritten
+    state = (
+        _from_weights(weights, program, screen) if weights else None
+    )  # read before its folder may be overwritten
     folder = claim(wanted, name=name, overwrite=config["overwrite"])
     with folder.kept_log():
         screen.say(f"folder  {folder.path}\n")
@@ -62,7 +64,7 @@ def run(call: Call) -> int:
 
 
 def _write_down(call: Call, composed: Composed, program: Program, folder: RunFolder) -> None:
-    """Keep everything about the run that is known before it trains."""
+    """Write what is known about the run before it trains."""
     folder.write_config(composed.text, {"overrides": list(call.overrides), "choices": dict(composed.choices)})
     replace_json(folder.environment, {"seed": composed.config["seed"], **diagnose()})
     replace_json(folder.data, program.parts.described())
@@ -70,12 +72,12 @@ def _write_down(call: Call, composed: Composed, program: Program, folder: RunFol
 
 
 def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
-    """Start from the best weights of another run, wherever name and shape agree."""
+    """Return an initial state with the best weights of another run, where name and shape match."""
     found = load_best(source, warn=complain)
     state, taken, left = with_weights(program.start(), found.leaves)
     if not taken:
-        raise CheckpointError(f"init_from={source.path}: no parameter there has the name and shape of one here")
+        raise CheckpointError(f"init_from={source.path}: none of its parameters has the name and shape of one here")
     screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
     if left:
-        screen.say(f"        {len(left)} start anew: {', '.join(left)}")
+        screen.say(f"        {len(left)} are initialised from scratch: {', '.join(left)}")
     return program.place(state)

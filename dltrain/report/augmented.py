@@ -1,4 +1,4 @@
-"""A picture of augmented training examples at the start of a run: a mistake is seen before an hour is trained."""
+"""A figure of augmented training examples, drawn before training so that mistakes show early."""
 
 import jax
 import numpy as np
@@ -13,9 +13,9 @@ EXAMPLES, VERSIONS = 8, 3
 
 
 def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> None:
-    """Draw the first examples of the first batch into `report/` and TensorBoard; nothing where none is augmented.
+    """Draw the first examples of the first batch into `report/` and TensorBoard, if inputs are augmented images.
 
-    A table or a text has no picture. What training sees differs in the draws and, of mixtures, in the partners.
+    Training sees other random draws and, for mixtures, other partners.
     """
     parts = program.parts
     if not parts.augment.named or parts.spec.input.kind in (Kind.NUMBERS, Kind.TOKENS):
@@ -42,7 +42,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
 
 
 def _titles(targets: np.ndarray, task: Task, names: list[str]) -> list[str]:
-    """Name each row's class; of a mixture the two largest shares; nothing where rows have none."""
+    """Return each example's class; of a mixture the two largest shares; nothing without classes."""
     if task not in (Task.CLASSIFICATION, Task.BINARY):
         return [""] * len(targets)
     if not np.issubdtype(targets.dtype, np.floating):

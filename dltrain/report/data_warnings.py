@@ -1,4 +1,4 @@
-"""What is odd about the splits, said before training on stderr: `quiet=true` hides none of it."""
+"""Warnings about the splits, printed before training on stderr, even with `quiet=true`."""
 
 from collections.abc import Iterator
 
@@ -8,27 +8,28 @@ from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.types import Task
 
-LARGEST = 256 * 2**20  # bytes of data in which equal rows are looked for: a tenth of a second
-FEW = 5  # rows or classes in a line
+LARGEST = 256 * 2**20  # bytes of data up to which duplicates are searched for: a tenth of a second
+FEW = 5  # examples or classes listed in a warning
 
 
 def data_warnings(parts: Parts) -> Iterator[str]:
-    """Name the classes that a split lacks, and the rows that stand in two splits.
+    """Warn about classes that are missing from a split, and about examples that are in two splits.
 
-    Rows are compared where all data is in memory, of moderate size, and no text: its windows may well be equal.
+    Examples are compared only if all data is in memory and of moderate size, and is not a text, whose windows may
+    well be equal.
     """
     spec = parts.spec
     for split in NAMES if spec.has_labels and spec.counts else ():
         counts = dict(zip(spec.classes, spec.counts[split], strict=True))
-        if any(counts.values()) and (missing := [name for name, rows in counts.items() if not rows]):
+        if any(counts.values()) and (missing := [name for name, count in counts.items() if not count]):
             there = f"{len(missing)} of {len(counts)} classes"
-            yield f"warning: {split} has no row of {_few(missing)} ({there}; {sum(counts.values())} rows)"
+            yield f"warning: {split} has no example of {_few(missing)} ({there}; {sum(counts.values())} examples)"
     if parts.arrays is None or memory.size(parts.arrays) > LARGEST or spec.task is Task.LANGUAGE:
         return
     for (one, other), pairs in shared_rows(parts.arrays, parts.splits).items():
-        rows = _few([f"{second} (as {first})" for first, second in pairs.tolist()])
-        verb = "row of {} stands" if len(pairs) == 1 else "rows of {} stand"
-        yield f"warning: {len(pairs)} {verb.format(other)} in {one}, too: {rows}; leave out what stands twice"
+        numbers = _few([f"{second} (as {first})" for first, second in pairs.tolist()])
+        what = f"example of {other} is" if len(pairs) == 1 else f"examples of {other} are"
+        yield f"warning: {len(pairs)} {what} also in {one}: {numbers}; remove duplicates from the data"
 
 
 def _few(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A run described in TensorBoard: its config as text, its modules as a graph, its numbers for comparison."""
+"""A run described in TensorBoard: its config as text, its modules as a graph, its hyperparameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ GROUPS = ("data", "model", "loss", "optim", "schedule")
 def describe(
     recorder: Recorder, program: Program, *, config: Mapping[str, Any], choices: Mapping[str, str], text: str
 ) -> None:
-    """Write what is known at the start."""
+    """Write what is known before the first step."""
     writer, spec = recorder.writer(), program.parts.spec
     writer.text(0, "config", f"```yaml\n{text}\n```")
     graphs = []
@@ -32,7 +32,7 @@ def describe(
 
 
 def _hparams(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
-    """List what a sweep may vary: choices, and every number, word or switch of the parts."""
+    """Return what a sweep may vary: the choices, and every option of model, loss, optimizer and schedule."""
     found: dict[str, Any] = {g: choices[g] for g in GROUPS if g in choices}
     found |= {name: config[name] for name in HPARAMS if config.get(name) is not None}
     for group in ("model", "loss", "optim", "schedule"):

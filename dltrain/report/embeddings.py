@@ -1,4 +1,4 @@
-"""What a model has learnt about single tokens: their vectors, and which are near each other."""
+"""The token embeddings that a model has learnt, and which tokens are near each other."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -14,12 +14,12 @@ from dltrain.engine.state import TrainState
 from dltrain.models.steps import Embedding
 from dltrain.runs.projector import visible
 
-NEAREST = 5  # neighbours of a token
-LISTED = 1000  # tokens whose neighbours are written; those of all others are in the projector
+NEAREST = 5  # neighbours listed for a token
+LISTED = 1000  # tokens whose neighbours are listed; TensorBoard's projector shows all
 
 
-def vectors(program: Program, state: TrainState) -> dict[str, np.ndarray]:
-    """Return the vectors of all tokens, name of the layer -> float32 [V, E]; empty where there are none."""
+def token_embeddings(program: Program, state: TrainState) -> dict[str, np.ndarray]:
+    """Return the embeddings of all tokens, layer name -> float32 [V, E]; empty for a model without them."""
     layers = [path for path, layer in nnx.iter_modules(program.module) if isinstance(layer, Embedding | nnx.Embed)]
     if not layers:
         return {}
@@ -32,26 +32,26 @@ def vectors(program: Program, state: TrainState) -> dict[str, np.ndarray]:
 
 
 def nearest(table: np.ndarray, row: int, count: int) -> list[tuple[int, float]]:
-    """Return the `count` other rows of a table [V, E] whose cosine with this one is largest, and the cosine."""
+    """Return the `count` rows of a table [V, E] most similar to row `row`, and their cosine similarities."""
     lengths = np.linalg.norm(table, axis=1)
     cosines = table @ table[row] / np.maximum(lengths * lengths[row], np.finfo(np.float32).tiny)
     order = np.argsort(-cosines, kind="stable")
     return [(int(k), float(cosines[k])) for k in order[order != row][:count]]
 
 
-def neighbours(tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> str:
-    """Write for each token the nearest others and the cosine of the angle between their vectors.
+def nearest_tokens(tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> str:
+    """List for each token the nearest others and the cosine similarity of their embeddings, a line per token.
 
-    Special tokens are left out: some are never read, and keep the vectors that they began with.
+    Special tokens are left out: some are never read, and keep their initial embeddings.
     """
     rows = [row for row, token in enumerate(tokens) if token not in SPECIAL]
     names = [visible(tokens[row]) for row in rows]
     width, left, lines = max(map(len, names[:LISTED])), len(names) - LISTED, []
     for table_name, whole in tables.items():
         table = whole[rows]
-        lines.append(f"{table_name}: the nearest tokens, by the cosine of the angle between the vectors")
+        lines.append(f"{table_name}: the nearest tokens, by cosine similarity")
         for row, name in enumerate(names[:LISTED]):
             near = [f"{names[k]} {cosine:.2f}" for k, cosine in nearest(table, row, NEAREST)]
             lines.append(f"{name:<{width}}   {'   '.join(near)}")
-        lines += [f"... of {left} more tokens TensorBoard's projector shows them"] if left > 0 else []
+        lines += [f"... {left} more tokens are in TensorBoard's projector"] if left > 0 else []
     return "\n".join(lines) + "\n"

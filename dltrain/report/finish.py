@@ -1,9 +1,9 @@
-"""The end of a run: final numbers, pictures, summary.json, and the commands that come next."""
+"""The end of a run: final metrics, figures, summary.json, and the commands that come next."""
 
 import contextlib
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from dltrain.engine.state import TrainState, from_named, named_leaves, state_has
 from dltrain.inference.generate import writes_text
 from dltrain.profiling.summary import summarize
 from dltrain.report.console import Screen, complain, shown
-from dltrain.report.embeddings import neighbours, vectors
+from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.report.pictures import pictures
 from dltrain.report.text import written_on
 from dltrain.runs import checkpoint
@@ -26,75 +26,89 @@ from dltrain.runs.projector import write_vectors
 from dltrain.runs.result import TrainResult
 from dltrain.tree import count
 
-WORTH_ADVICE = 0.1  # share of the time waiting for data from which on the end says what helps
+MUCH_WAITING = 0.1  # share of the time spent waiting for data above which advice is given
 ADVICE = (
     "read with more threads (data.threads=..., up to the number of cores)",
     "keep the data on the device, if it fits (data.feed=resident)",
-    "bring the files to a disk of this machine, or make the source's `read` cheaper",
+    "copy the files to a local disk, or make the source's `read` cheaper",
 )
-Found = dict[str, Evaluation]
+FEW = 8  # skipped steps that are listed
+Evaluations = dict[str, Evaluation]  # split -> evaluation
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """Evaluations of the splits that were not trained on."""
+
+    final: Evaluations  # of the final state
+    best: Evaluations  # of the state with the best monitored metric
+    raw: Evaluations  # of the final weights themselves, if the others are of their EMA
+    best_state: TrainState
+    best_step: int
 
 
 def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
-    """Evaluate what the run ended with and its best state, draw, write the summary, and say it all.
+    """Evaluate the final and the best state, draw the figures, write the summary, and print the results.
 
-    An interrupted run raises here instead: it is saved, and will be finished when it is resumed.
+    Raises:
+        Interrupted, Terminated: the run was stopped by a signal. It is saved, and finished when it is resumed.
     """
     with contextlib.closing(trained.recorder):
-        _profile(screen, folder, trained)
+        _report_profile(screen, folder, trained)
         trained.raise_if_interrupted(folder)
-        state = trained.outcome.state
-        final = {split: program.evaluate(state, split) for split in _held_out(program)}
-        best_step, best_state, best = _best_step(folder, trained), state, final
-        if best_step != trained.outcome.step:
-            leaves = checkpoint.load(folder.checkpoints, best_step).leaves
-            best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
-            best = {split: program.evaluate(best_state, split) for split in final}
-        _embed(program, folder, best_state)
-        for split in final:
+        found = _evaluate(program, folder, trained)
+        _write_embeddings(program, folder, found.best_state)
+        for split in found.final:
             if split not in program.plan.splits:
-                trained.recorder.evaluation(trained.outcome.step, split, final[split])
-        unaveraged = replace(state, ema={})
-        raw = {split: program.evaluate(unaveraged, split) for split in final if state.ema}
-        _draw(program, folder, best_state, best, best_step, trained)
-        summary = _summary(program, trained, final, best, best_step, raw)
+                trained.recorder.evaluation(trained.outcome.step, split, found.final[split])
+        _draw(program, folder, found, trained)
+        summary = _summary(program, trained, found)
         replace_json(folder.summary, summary)
         trained.recorder.writer().session_end(success=True)
-    _say(screen, folder, summary)
+    _print_results(screen, folder, summary)
     return summary
 
 
-def _held_out(program: Program) -> list[str]:
-    """List the splits that final metrics are computed on."""
-    return [name for name in NAMES if name != "train" and len(program.parts.splits[name])]
+def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Evaluated:
+    state, step = trained.outcome.state, trained.outcome.step
+    splits = [name for name in NAMES if name != "train" and len(program.parts.splits[name])]
+    final = {split: program.evaluate(state, split) for split in splits}
+    best_step, best_state, best = _best_step(folder, trained), state, final
+    if best_step != step:
+        leaves = checkpoint.load(folder.checkpoints, best_step).leaves
+        best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
+        best = {split: program.evaluate(best_state, split) for split in splits}
+    without_ema = replace(state, ema={})
+    raw = {split: program.evaluate(without_ema, split) for split in splits if state.ema}
+    return _Evaluated(final, best, raw, best_state, best_step)
 
 
 def _best_step(folder: RunFolder, trained: TrainResult) -> int:
-    """Return the step of the best state; where its checkpoint is damaged, of the final one, aloud."""
+    """Return the step of the best state; if its checkpoint is damaged, warn and return the last step."""
     last, best = trained.outcome.step, trained.best_step
     if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, say=complain):
         return best or last
-    complain(f"the best state, of step {best}, is lost; the final one, of step {last}, is reported in its place")
+    complain(
+        f"the best checkpoint, of step {best}, is damaged or missing; results are of the final state (step {last})"
+    )
     return last
 
 
-def _summary(
-    program: Program, trained: TrainResult, final: Found, best: Found, best_step: int, raw: Found
-) -> dict[str, Any]:
-    outcome, pipeline, clock = trained.outcome, program.parts.pipeline, trained.saver.clock
-    done = outcome.step - trained.first_step
+def _summary(program: Program, trained: TrainResult, found: _Evaluated) -> dict[str, Any]:
+    outcome, clock, monitor = trained.outcome, trained.saver.clock, program.plan.monitor
+    examples = (outcome.step - trained.first_step) * program.parts.pipeline.batch_size
     return {
-        **{split: found.scalars for split, found in final.items()},
-        "best": {split: found.scalars for split, found in best.items()},
-        "best_step": best_step,
-        "raw": {split: found.scalars for split, found in raw.items()},  # of the weights that no mean was taken of
-        "monitor": str(program.plan.monitor) if program.plan.monitor else None,
-        "higher_is_better": bool(program.plan.monitor and program.plan.monitor.higher_is_better),
+        **_scalars(found.final),
+        "best": _scalars(found.best),
+        "best_step": found.best_step,
+        "raw": _scalars(found.raw),
+        "monitor": str(monitor) if monitor else None,
+        "higher_is_better": bool(monitor and monitor.higher_is_better),
         "steps": outcome.step,
-        "epochs": outcome.step / pipeline.steps_per_epoch,
-        "seconds": round(clock.seconds + outcome.seconds, 3),  # all legs of the run together, as the saves are
+        "epochs": outcome.step / program.parts.pipeline.steps_per_epoch,
+        "seconds": round(clock.seconds + outcome.seconds, 3),  # of all segments of the run, as the saves below
         "left_out": trained.left_out,
-        "examples_per_second": round(done * pipeline.batch_size / max(outcome.seconds, 1e-9), 1),
+        "examples_per_second": round(examples / max(outcome.seconds, 1e-9), 1),
         "parameters": count(outcome.state.params),
         "stop_reason": outcome.reason,
         "saves": {"count": clock.saves, "seconds_stalled": round(clock.stalled, 4)},
@@ -105,49 +119,62 @@ def _summary(
     }
 
 
+def _scalars(evaluations: Evaluations) -> dict[str, Mapping[str, float]]:
+    return {split: found.scalars for split, found in evaluations.items()}
+
+
 def _waiting(program: Program, trained: TrainResult) -> float | None:
-    """Return the share of the time that training stood still for data; None where none is streamed."""
+    """Return the share of the time that training waited for data; None if data is not streamed."""
     waited = program.waited
     return None if waited is None else round(waited() / max(trained.outcome.seconds, 1e-9), 4)
 
 
-def _profile(screen: Screen, folder: RunFolder, trained: TrainResult) -> None:
-    """Write and say where the time of the recorded steps went."""
+def _report_profile(screen: Screen, folder: RunFolder, trained: TrainResult) -> None:
+    """Print where the time of the recorded steps went, and write it to `report/profile.txt`."""
     if not (profile := trained.profile):
         return
     if not profile.recorded:
         screen.say(f"profile     nothing was recorded: {profile.problem}")
         return
     lines = summarize(profile.recorded, folder)
-    with writing(folder.report):
-        folder.report.mkdir(exist_ok=True)
-        (folder.report / "profile.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _make_report_folder(folder)
+    replace_text(folder.report / "profile.txt", "\n".join(lines) + "\n")
     screen.say("\n".join(["", *lines[:3], f"            more in {folder.report}/profile.txt"]))
 
 
-def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
+def _print_results(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say()
     for split in ("validation", "test"):
-        for title, found in (("final", summary), ("best", summary["best"]), ("raw", summary["raw"])):
-            if split in found and (title != "best" or summary["best_step"] != summary["steps"]):
-                step = summary["best_step"] if title == "best" else summary["steps"]
-                numbers = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
-                style = "bold" if split == "test" else None
-                screen.say(f"{split:<10} {title:<5} (step {step})  {numbers}", style=style, result=True)
+        _print_metrics(screen, split, summary)
     speed = f"{summary['examples_per_second']:,.0f} examples/s"
     screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
-    most = ", ".join(f"{memory.shown(count)} of the {of}" for of, count in summary["peak_memory"].items())
-    screen.say(f"peak memory {most}")
+    peak = ", ".join(f"{memory.shown(size)} on the {where}" for where, size in summary["peak_memory"].items())
+    screen.say(f"peak memory {peak}")
     if (waiting := summary["waiting"]) is not None:
         screen.say(f"{waiting:.1%} of the time was spent waiting for data")
-        for advice in ADVICE if waiting > WORTH_ADVICE else ():
+        for advice in ADVICE if waiting > MUCH_WAITING else ():
             screen.say(f"            {advice}")
     if skipped := summary["skipped"]:
-        few = ", ".join(map(str, skipped[:8])) + ", ..." * (len(skipped) > 8)
-        screen.say(f"{len(skipped)} steps were skipped, their loss or gradient being NaN or infinite: {few}")
+        few = ", ".join(map(str, skipped[:FEW])) + ", ..." * (len(skipped) > FEW)
+        screen.say(f"{len(skipped)} steps were skipped because loss or gradient was NaN or infinite: {few}")
+    _print_paths(screen, folder, summary)
+
+
+def _print_metrics(screen: Screen, split: str, summary: Mapping[str, Any]) -> None:
+    """Print a line for the final state, one for the best if it is another, and one without EMA if there is one."""
+    style = "bold" if split == "test" else None
+    for title, found in (("final", summary), ("best", summary["best"]), ("raw", summary["raw"])):
+        if split in found and (title != "best" or summary["best_step"] != summary["steps"]):
+            step = summary["best_step"] if title == "best" else summary["steps"]
+            metrics = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
+            screen.say(f"{split:<10} {title:<5} (step {step})  {metrics}", style=style, result=True)
+
+
+def _print_paths(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    """Print where the results are, and the commands that come next."""
     screen.say(f"run folder  {folder.path}", result=True)
-    pictures = sorted(p.name for p in folder.report.glob("*.png"))
-    screen.say(f"pictures    {folder.report}/: {', '.join(pictures)}")
+    figures = sorted(path.name for path in folder.report.glob("*.png"))
+    screen.say(f"figures     {folder.report}/: {', '.join(figures)}")
     for text in ("sample", "neighbours"):
         if (folder.report / f"{text}.txt").exists():
             screen.say(f"{text:<12}{folder.report}/{text}.txt")
@@ -157,44 +184,46 @@ def _say(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}")
 
 
-def _embed(program: Program, folder: RunFolder, state: TrainState) -> None:
-    """Write the vectors of tokens for the projector, and which are near each other.
+def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) -> None:
+    """Write the token embeddings for TensorBoard's projector, and the nearest tokens to `report/neighbours.txt`.
 
-    This comes before the numbers of the test rows: a TensorBoard that is open looks for vectors when a folder of
-    events is new.
+    This comes before the test metrics: TensorBoard looks for embeddings only when a folder of events is new.
     """
-    if tables := vectors(program, state):
+    if tables := token_embeddings(program, state):
         tokens = program.parts.spec.vocabulary
         write_vectors(folder.tensorboard, tables, tokens)
-        with writing(folder.report):
-            folder.report.mkdir(exist_ok=True)
-        replace_text(folder.report / "neighbours.txt", neighbours(tables, tokens))
+        _make_report_folder(folder)
+        replace_text(folder.report / "neighbours.txt", nearest_tokens(tables, tokens))
 
 
-def _draw(
-    program: Program, folder: RunFolder, state: TrainState, found: Found, best_step: int, trained: TrainResult
-) -> None:
-    """Draw the pictures of the state that was best into `report/` and into TensorBoard."""
+def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:
+    """Draw the figures of the best state into `report/` and TensorBoard; a language model's sample is text."""
     from dltrain.plots.curves import curves  # matplotlib takes a second to import
     from dltrain.plots.png import png_bytes, png_size
 
     recorder = trained.recorder
-    figures = {"curves": curves(_by_column(recorder.history), best_step=best_step if trained.best_step else None)}
-    if split := next((split for split in ("test", "validation") if split in found), None):
-        figures |= pictures(program, state, found[split])
+    best_step = found.best_step if trained.best_step else None
+    figures = {"curves": curves(_by_column(recorder.history), best_step=best_step)}
+    if split := next((split for split in ("test", "validation") if split in found.best), None):
+        figures |= pictures(program, found.best_state, found.best[split])
+    _make_report_folder(folder)
     with writing(folder.report):
-        folder.report.mkdir(exist_ok=True)
         for name, figure in figures.items():
             png = png_bytes(figure)
             (folder.report / f"{name}.png").write_bytes(png)
             recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
         if writes_text(program):
-            (text,) = written_on(program, state, seed=program.plan.seed)
+            (text,) = written_on(program, found.best_state, seed=program.plan.seed)
             (folder.report / "sample.txt").write_text(text, encoding="utf-8")
 
 
+def _make_report_folder(folder: RunFolder) -> None:
+    with writing(folder.report):
+        folder.report.mkdir(exist_ok=True)
+
+
 def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
-    """Turn rows into columns: the loss, and what is measured on both splits."""
+    """Turn rows into columns, split -> metric -> values: the loss, and what is computed on both splits."""
     names = {n for split, rows in history.items() if split != "train" for row in rows for n in row}
     names = (names or {"loss", "step"}) - {"split"}
     return {s: {n: [r.get(n) for r in rows] for n in names} for s, rows in history.items() if s != "test"}

@@ -15,17 +15,17 @@ from dltrain.types import Spec
 
 @dataclass(frozen=True)
 class Layer:
-    """One module that computes something itself, as it was called."""
+    """A module that has parameters or computes something itself, as it was called."""
 
     name: str
     kind: str
     output: tuple[int, ...]  # shape without the batch axis
     parameters: int
-    flops: int  # for one row, forward
+    flops: int  # of the forward pass of one example
 
 
 def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Layer]:
-    """Call the model with shapes only, in eval mode, and list its layers in the order of the calls."""
+    """Trace the model in eval mode, and list its layers in the order of the calls."""
     found: list[Layer] = []
 
     def call(inputs: Any) -> Any:
@@ -34,7 +34,7 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
         observe(model, _recording(found))
         return model(inputs, mask=None, rngs=None)
 
-    with lowering.stock():  # FLOPs are the model's, not those of the form that is fast here
+    with lowering.stock():  # count the FLOPs of the model, not of the lowering that is fast here
         whole = jax.make_jaxpr(call)(spec.example())
     parameters = sum(
         leaf.size for leaf in jax.tree.leaves(nnx.eval_shape(lambda: nnx.state(make_model(nnx.Rngs(0)), nnx.Param)))
@@ -43,16 +43,16 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
         parameters - sum(layer.parameters for layer in found),
         flops(whole.jaxpr) - sum(layer.flops for layer in found),
     )
-    if any(left):  # what the model does outside its modules
+    if any(left):  # what the model computes outside its modules
         found.append(Layer("(itself)", "", tuple(whole.out_avals[0].shape[1:]), *left))
     return found
 
 
 def _recording(found: list[Layer]) -> Wrap:
-    """Note of each call the shapes and the work, from a trace of it alone."""
+    """Record shapes and FLOPs of each call, from a trace of that call alone."""
 
     def wrap(name: str, module: nnx.Module, call: Callable[..., Any]) -> Callable[..., Any]:
-        kind = type(module).__mro__[1]  # without the class of its own that being observed takes
+        kind = type(module).__mro__[1]  # without the subclass that observing adds
 
         def noted(*args: Any, **kwargs: Any) -> Any:
             graphdef, state = nnx.split(module)
@@ -76,7 +76,7 @@ def _recording(found: list[Layer]) -> Wrap:
 
 
 def flops(jaxpr: Any) -> int:
-    """Count FLOPs of a jaxpr by formula: 2mnk a product, loops times their length, one branch of each choice."""
+    """Count the FLOPs of a jaxpr by formula: 2mnk for a product, loops times their length, the costliest branch."""
     total = 0
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params

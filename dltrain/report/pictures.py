@@ -33,7 +33,7 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
     if attends(program):
         figures["attention"] = _attention(program, state, found)
     if draws(program):
-        figures["made"] = drawn(program, state)
+        figures["generated"] = drawn(program, state)
     if "confusion" in found.arrays:
         from dltrain.plots.confusion import confusion
 

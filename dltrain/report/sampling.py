@@ -1,4 +1,4 @@
-"""What a model that draws examples from noise has learnt so far: as a picture, and as files."""
+"""Samples that a model generates from noise: as a figure, and as files."""
 
 import io
 import math
@@ -16,58 +16,58 @@ from dltrain.runs.files import replace_bytes, writing
 from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind
 
-PICTURES = 64
-ROWS = 1000  # of numbers, to see how they are distributed
-SHOWN = 400  # pictures that a mosaic has at most
+IMAGES = 64
+TABLE_ROWS = 1000  # enough to compare distributions
+SHOWN = 400  # most images in a mosaic
 
 
 @dataclass
 class Sampling:
-    """A callback: draws examples from the same noise each time, into TensorBoard."""
+    """A callback that generates samples from the same noise each time, and shows them in TensorBoard."""
 
     program: Program
     recorder: Recorder
 
     def __call__(self, event: TrainEvent) -> None:
-        """Draw."""
+        """Generate and draw."""
         from dltrain.plots.png import png_bytes, png_size
 
         png = png_bytes(drawn(self.program, event.state))
-        self.recorder.writer().image(event.step, "made", png, *png_size(png))
+        self.recorder.writer().image(event.step, "generated", png, *png_size(png))
 
 
-def usual(program: Program) -> int:
-    """Say how many examples make a good picture."""
-    return PICTURES if program.parts.spec.input.kind is Kind.IMAGE else ROWS
+def default_count(program: Program) -> int:
+    """Return how many samples make a good figure."""
+    return IMAGES if program.parts.spec.input.kind is Kind.IMAGE else TABLE_ROWS
 
 
 def drawn(program: Program, state: TrainState) -> Any:
-    """Draw what the model makes, as `shown` does."""
-    return shown(program, sample(program, state, usual(program)))
+    """Generate samples and draw them, as `shown` does."""
+    return shown(program, sample(program, state, default_count(program)))
 
 
-def shown(program: Program, made: np.ndarray) -> Any:
-    """Draw examples [N, ...]: pictures side by side, numbers by their distribution beside the data's."""
+def shown(program: Program, samples: np.ndarray) -> Any:
+    """Draw samples [N, ...]: images as a mosaic, table columns as histograms next to those of the data."""
     from dltrain.plots.panels import histograms, mosaic
 
     spec = program.parts.spec
     if spec.input.kind is Kind.IMAGE:
-        few = made[:SHOWN]
+        few = samples[:SHOWN]
         return mosaic(few, columns=max(8, math.isqrt(len(few) - 1) + 1))  # a square from 64 on
-    rows = program.parts.splits.train[:ROWS]
+    rows = program.parts.splits.train[:TABLE_ROWS]
     real = program.parts.source.read(rows)["inputs"]
     width = spec.input.shape[-1]
-    return histograms(np.reshape(real, (-1, width)), np.reshape(made, (-1, width)), spec.input.names)
+    return histograms(np.reshape(real, (-1, width)), np.reshape(samples, (-1, width)), spec.input.names)
 
 
-def keep(program: Program, made: np.ndarray, path: Path) -> Path:
-    """Write examples to `path`, an .npz with the array `made` [N, ...], and return where their picture lies."""
+def save_samples(program: Program, samples: np.ndarray, path: Path) -> Path:
+    """Write samples to `path`, an .npz with the array `generated` [N, ...], and return the path of their figure."""
     from dltrain.plots.png import png_bytes
 
-    packed, picture = io.BytesIO(), path.with_suffix(".png")
-    np.savez(packed, made=made)
+    packed, figure = io.BytesIO(), path.with_suffix(".png")
+    np.savez(packed, generated=samples)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, packed.getvalue())
-    replace_bytes(picture, png_bytes(shown(program, made)))
-    return picture
+    replace_bytes(figure, png_bytes(shown(program, samples)))
+    return figure

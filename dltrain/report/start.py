@@ -1,4 +1,4 @@
-"""The words at the start of a run: data, model, and what was chosen automatically."""
+"""What is printed at the start of a run: data, model, and what was chosen automatically."""
 
 import time
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from rich.table import Table
 
+from dltrain.build.parts import Parts
 from dltrain.build.program import Program
 from dltrain.data.scan import size_of
 from dltrain.data.split import NAMES
@@ -21,49 +22,62 @@ from dltrain.types import SELF_SUPERVISED
 def introduce(
     screen: Screen, program: Program, *, choices: Mapping[str, str], automatic: Mapping[str, str]
 ) -> None:
-    """Say what the run is about to do."""
-    parts, plan = program.parts, program.plan
-    spec, pipeline = parts.spec, parts.pipeline
+    """Print what the run is about to do: data, model, choices, length of training, and devices."""
+    _introduce_data(screen, program.parts, choices.get("data", ""))
+    screen.print(_layer_table(program, choices.get("model", "model")))
+    for key, why in automatic.items():
+        screen.say(f"{key:<7} {why}; choose with {key}=...")
+    _introduce_training(screen, program)
+    _introduce_devices(screen, program)
+    for line in data_warnings(program.parts):
+        complain(line)
+
+
+def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
+    spec = parts.spec
     rows = ", ".join(f"{len(parts.splits[n])} {n}" for n in NAMES if len(parts.splits[n]))
     shape = "×".join(map(str, spec.input.shape))
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
     goal = str(spec.task) if spec.task in SELF_SUPERVISED else f"{spec.task}, {goal}"
-    screen.say(f"data    {choices.get('data', '')}: {rows}; {shape} {spec.input.dtype}; {goal}")
+    screen.say(f"data    {name}: {rows}; {shape} {spec.input.dtype}; {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
-        screen.say(f"        classes are not balanced in train: {counts}")
+        screen.say(f"        classes are imbalanced in train: {counts}")
     if parts.preprocess.target_scaling is not None:
         shift, size = parts.preprocess.target_scaling.shift, parts.preprocess.target_scaling.scale
-        screen.say(
-            f"        targets are standardised (mean {shift[0]:.4g}, deviation {size[0]:.4g}): the loss is in"
-        )
-        screen.say("        those units, the metrics in the data's own")
-    screen.draw(_layer_table(program, choices.get("model", "model")))
-    for key, why in automatic.items():
-        screen.say(f"{key:<7} {why}; choose with {key}=...")
+        screen.say(f"        targets are standardised (mean {shift[0]:.4g}, standard deviation {size[0]:.4g}):")
+        screen.say("        the loss is in these units, the metrics are in the units of the data")
+
+
+def _introduce_training(screen: Screen, program: Program) -> None:
+    parts, plan, per_epoch = program.parts, program.plan, program.parts.pipeline.steps_per_epoch
     if plan.monitor:
-        screen.say(f"watched {plan.monitor}, {'higher' if plan.monitor.higher_is_better else 'lower'} is better")
+        better = "higher" if plan.monitor.higher_is_better else "lower"
+        screen.say(f"monitor {plan.monitor}, {better} is better")
     if named := parts.augment.named:
-        rests = f"; off for the last {rest} steps" if (rest := parts.augment.off_for) else ""
-        screen.say(f"augment {', '.join(named)}{rests}")
-        if rest >= plan.total:
-            screen.say(f"warning: augment.off_for: those are all {plan.total} steps of this run", style="yellow")
+        off = f"; off for the last {parts.augment.off_for} steps" if parts.augment.off_for else ""
+        screen.say(f"augment {', '.join(named)}{off}")
+        if parts.augment.off_for >= plan.total:
+            screen.say(f"warning: augment.off_for covers all {plan.total} steps of this run", style="yellow")
     if program.averages:
-        screen.say(f"means   measured and drawn are {program.averages}; training goes on from the weights")
+        screen.say(f"average evaluation and figures use {program.averages}; training does not")
     for rule in parts.rules:
         screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
-    screen.say(f"run     {plan.total} steps of {pipeline.batch_size} rows, {pipeline.steps_per_epoch} an epoch")
+    each = f"{per_epoch} step{'s' * (per_epoch > 1)} per epoch"
+    screen.say(f"train   {plan.total} steps of {parts.pipeline.batch_size} examples, {each}")
+
+
+def _introduce_devices(screen: Screen, program: Program) -> None:
+    parts, plan = program.parts, program.plan
     many = f", {program.layout.devices} devices ({program.layout})" if program.layout else ""
-    screen.say(f"numbers {plan.precision}, {arithmetic()}{many}")
-    used, there = program.layout.devices if program.layout else 1, jax.local_device_count()
-    if plan.mesh == "auto" and used < there:
-        screen.say(f"        {used} of {there} devices are used: a batch does not divide by more")
+    screen.say(f"compute {plan.precision}, {arithmetic()}{many}")
+    used, available = program.layout.devices if program.layout else 1, jax.local_device_count()
+    if plan.mesh == "auto" and used < available:
+        screen.say(f"        uses {used} of {available} devices: the batch size is not divisible by more")
     where = f"is read ahead by {plan.read_threads} threads" if parts.arrays is None else "stays on the device"
-    screen.say(f"feed    the data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
-    for line in data_warnings(parts):
-        complain(line)
+    screen.say(f"feed    data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
 
 
 def _layer_table(program: Program, title: str) -> Table:
@@ -86,10 +100,16 @@ def _layer_table(program: Program, title: str) -> Table:
 
 
 def prepare(screen: Screen, program: Program) -> None:
-    """Compile the training step, and say what memory it will take; raises MemoryExhausted if that is not there."""
+    """Compile the training step, and print how much memory it takes.
+
+    Raises:
+        MemoryExhausted: there is not enough.
+    """
     began = time.monotonic()
     need = program.compile()
     count = program.parts.accumulate
-    pieces = f" in {count} pieces" if count > 1 else ""
+    microbatches = f" in {count} microbatches" if count > 1 else ""
     took = f"compiled in {time.monotonic() - began:.1f} s"
-    screen.say(f"memory  {memory.shown(need)}: {program.memory_summary}, the rest for the step{pieces}; {took}")
+    screen.say(
+        f"memory  {memory.shown(need)}: {program.memory_summary}, the rest for the step{microbatches}; {took}"
+    )

@@ -1,4 +1,4 @@
-"""The table that closes a sweep: its runs sorted by the monitored number, seeds and folds put together."""
+"""The table at the end of a sweep: runs sorted by the monitored metric, seeds and folds grouped."""
 
 import csv
 import os
@@ -21,29 +21,29 @@ COLUMNS = ("runs", "failed", "overrides", "monitor", "mean", "deviation", "test_
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep, finished or not."""
+    """One run of a sweep, finished or failed."""
 
     folder: Path
     name: str  # the folder's, inside that of the sweep
     overrides: tuple[str, ...]
     summary: dict[str, Any]  # empty if it failed
-    failure: str = ""  # why, where it failed before it had a run folder
+    failure: str = ""  # the error message, if it failed before it had a run folder
 
     @property
     def score(self) -> float | None:
-        """The monitored number at the best step, None if there is none."""
+        """The monitored metric at the best step; None without one."""
         split, _, name = (self.summary.get("monitor") or "").partition("/")
         return self.summary.get("best", {}).get(split, {}).get(name)
 
     @property
     def test(self) -> float | None:
-        """The same number on the test split."""
+        """The same metric on the test split."""
         _, _, name = (self.summary.get("monitor") or "").partition("/")
         return self.summary.get("best", {}).get("test", {}).get(name)
 
 
 def summarise(folder: Path, paths: Sequence[Path]) -> None:
-    """Print the table of the sweep in `folder`, whose jobs wrote to these folders, and write it to `sweep.csv`."""
+    """Print the table of the sweep in `folder`, whose jobs wrote to `paths`, and write it to `sweep.csv`."""
     jobs = [_read(path, os.path.relpath(path, folder)) for path in paths]
     if not jobs:
         return
@@ -54,7 +54,7 @@ def summarise(folder: Path, paths: Sequence[Path]) -> None:
         writer.writerows(rows)
     screen = Screen()
     screen.say()
-    screen.draw(_table(rows, jobs))
+    screen.print(_table(rows, jobs))
     for job in jobs:
         if job.failure:
             screen.say(f"job {job.name}: {job.failure}")
@@ -68,18 +68,18 @@ def _read(path: Path, name: str) -> Job:
     try:
         overrides = tuple(read_yaml(run.overrides)["overrides"]) if run.overrides.exists() else ()
         return Job(path, name, overrides, run.read_summary())
-    except (DltrainError, KeyError, TypeError):  # a run that died while it wrote
+    except (DltrainError, KeyError, TypeError):  # the process died while writing
         return Job(path, name, overrides, {})
 
 
 def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
-    """Put runs together that differ only in their seed or fold, and sort by the monitored number, failures last."""
+    """Group runs that differ only in seed or fold, and sort by the monitored metric, failed runs last."""
     groups: dict[tuple[str, ...], list[Job]] = {}
     started = [set(job.overrides) for job in jobs if job.overrides]
     common = set.intersection(*started) if len(started) > 1 else set()
     for job in jobs:
         varied = tuple(o for o in job.overrides if not o.startswith(("seed=", "data.fold=")) and o not in common)
-        failed = f"job {job.name} failed at its start"
+        failed = f"job {job.name} failed before it started"
         groups.setdefault(varied if job.overrides else (failed,), []).append(job)
     rows = []
     for overrides, group in groups.items():
@@ -102,11 +102,11 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]], jobs: list[Job]) -> Table:
-    monitor = next((row["monitor"] for row in rows if row["monitor"]), "the monitored number")
+    monitor = next((row["monitor"] for row in rows if row["monitor"]), "monitored metric")
     failed = sum(not job.summary for job in jobs)
     title = f"{len(jobs)} runs" + (f", {failed} failed" if failed else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold")
-    for column, side in (("jobs", "left"), ("changed", "left"), (monitor, "right"), ("test", "right")):
+    for column, side in (("jobs", "left"), ("overrides", "left"), (monitor, "right"), ("test", "right")):
         table.add_column(column, justify=side)
     for row in rows:
         score = (

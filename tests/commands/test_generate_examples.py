@@ -8,7 +8,7 @@ from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from dltrain.report.sampling import SHOWN, keep
+from dltrain.report.sampling import SHOWN, save_samples
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -30,36 +30,38 @@ def generate(dltrain, runs):
     return lambda *words: dltrain("generate", *words, cwd=runs)
 
 
-def made(path):
+def generated(path):
     with np.load(path) as arrays:
-        assert arrays.files == ["made"]
-        return arrays["made"]
+        assert arrays.files == ["generated"]
+        return arrays["generated"]
 
 
 def test_pictures_are_in_the_datas_units_and_the_same_for_the_same_seed(generate, runs):
     said = generate("rbm")
     assert said.code == 0, said.err
-    assert "64 examples of [8, 8, 1], in the data's units" in said.out
+    assert "64 examples of [8, 8, 1], in the units of the data" in said.out
     report = runs / "rbm" / "report"
-    for name in ("generated.npz", "generated.png"):
+    for name in ("generated_seed_0.npz", "generated_seed_0.png"):
         assert str(report.relative_to(runs) / name) in said.out
-    first = made(report / "generated.npz")
+    first = generated(report / "generated_seed_0.npz")
     assert first.shape == (64, 8, 8, 1) and first.min() >= 0 and 8 < first.max() <= 16  # sixteen shades
     assert first[:, :, 2:6].mean() > 2 * first[:, :, [0, 7]].mean()  # ink is in the middle: it has learnt
-    height, width, _ = imread(report / "generated.png").shape
+    height, width, _ = imread(report / "generated_seed_0.png").shape
     assert height == width
-    before = (report / "generated.npz").read_bytes()
+    before = (report / "generated_seed_0.npz").read_bytes()
     assert generate("rbm", "seed=0", "count=64").code == 0
-    assert (report / "generated.npz").read_bytes() == before
+    assert (report / "generated_seed_0.npz").read_bytes() == before
     assert generate("rbm", "seed=1").code == 0
-    assert (report / "generated.npz").read_bytes() != before
-    of_the_run = {"curves.png", "made.png", "reconstructions.png"}
-    assert {p.name for p in report.iterdir()} == of_the_run | {"generated.npz", "generated.png"}
+    assert (report / "generated_seed_0.npz").read_bytes() == before
+    assert (report / "generated_seed_1.npz").read_bytes() != before
+    of_the_run = {"curves.png", "generated.png", "reconstructions.png"}
+    of_generate = {f"generated_seed_{seed}.{suffix}" for seed in (0, 1) for suffix in ("npz", "png")}
+    assert {p.name for p in report.iterdir()} == of_the_run | of_generate
 
 
 def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
     events = EventAccumulator(str(runs / "rbm" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    shown = [(e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()[2]) for e in events.Tensors("made")]
+    shown = [(e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()[2]) for e in events.Tensors("generated")]
     last = shown[-1][0]
     assert [step for step, _ in shown] == [
         last // 4,
@@ -69,28 +71,28 @@ def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
         last,
     ]  # four epochs, and the end
     assert len({png for _, png in shown[:4]}) == 4  # the same noise, but a model that learns
-    assert (runs / "rbm" / "report" / "made.png").read_bytes() == shown[-1][1]
+    assert (runs / "rbm" / "report" / "generated.png").read_bytes() == shown[-1][1]
     assert events.SummaryMetadata("reconstructions").plugin_data.plugin_name == "images"
 
 
 def test_more_than_are_drawn_at_once_are_all_different(generate, runs):
     said = generate("rbm", "count=1300", "output=many/digits.npz")
-    assert said.code == 0 and "picture  many/digits.png" in said.out, said.err
-    found = made(runs / "many" / "digits.npz").reshape(1300, -1)
+    assert said.code == 0 and "figure    many/digits.png" in said.out, said.err
+    found = generated(runs / "many" / "digits.npz").reshape(1300, -1)
     assert len(np.unique(found, axis=0)) == 1300
 
 
 def test_rows_of_a_table_are_drawn_beside_the_datas(generate, runs):
     said = generate("gan")
     assert said.code == 0, said.err
-    assert made(runs / "gan" / "report" / "generated.npz").shape == (1000, 4)
-    assert (runs / "gan" / "report" / "generated.png").stat().st_size > 10_000
+    assert generated(runs / "gan" / "report" / "generated_seed_0.npz").shape == (1000, 4)
+    assert (runs / "gan" / "report" / "generated_seed_0.png").stat().st_size > 10_000
 
 
 def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
-    picture = keep(program, np.zeros((SHOWN + 1, 8, 8, 1), np.float32), tmp_path / "all.npz")
-    assert imread(picture).shape[:2] == (1400, 1400)  # of twenty times twenty
-    assert len(made(tmp_path / "all.npz")) == SHOWN + 1
+    figure = save_samples(program, np.zeros((SHOWN + 1, 8, 8, 1), np.float32), tmp_path / "all.npz")
+    assert imread(figure).shape[:2] == (1400, 1400)  # of twenty times twenty
+    assert len(generated(tmp_path / "all.npz")) == SHOWN + 1
 
 
 @pytest.mark.parametrize("word", ["prompt=a", "tokens=3", "temperature=1", "top_k=2", "split=test", "rows=5"])
@@ -115,5 +117,5 @@ def test_what_cannot_be_written_is_said(generate, runs):
 def test_the_run_stays_as_it_was(generate, runs):
     before = json.loads((runs / "gan" / "summary.json").read_text())
     assert generate("gan", "count=3", "checkpoint=last", "output=three.npz").code == 0
-    assert len(made(runs / "three.npz")) == 3
+    assert len(generated(runs / "three.npz")) == 3
     assert json.loads((runs / "gan" / "summary.json").read_text()) == before

@@ -124,8 +124,8 @@ def test_resuming_says_that_the_process_before_was_killed_and_that_versions_are_
     (tmp_path / "run" / "lock").write_text("4242\n")  # as it is left by who cannot give it back
     said = dltrain("resume", "run", "epochs=6", cwd=tmp_path)
     assert said.code == 0, said.err
-    assert "process 4242 was killed here, by hand or by the system for want of memory\nresumed run" in said.out
-    line = f"other versions than those of the checkpoint: jax {now['jax']} -> 0.99; it may end with other bits"
+    assert "process 4242 was killed during this run, by a user or for lack of memory\nresumed run" in said.out
+    line = f"versions differ from the checkpoint's: jax {now['jax']} -> 0.99; results may not be bit-identical"
     assert said.err.endswith(f"\ndltrain: {line}\n")
 
 
@@ -182,7 +182,7 @@ def test_a_longer_run_keeps_its_schedule_and_says_what_changed(dltrain, straight
     assert said.code == 0, said.err
     for line in ("epochs: 4 -> 6", "optim.learning_rate: 0.001 -> 0.004", "log_every: 1 -> 2"):
         assert f"changed {line}\n" in said.out
-    assert "schedule keeps its 28 steps and holds its last value beyond" in said.out
+    assert "schedule keeps its 28 steps, then its last value; schedule.stretch=true" in said.out
     rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
     assert list(rates) == [*range(1, 29), *range(30, 43, 2)]
     last = rates[28]
@@ -200,7 +200,7 @@ def test_a_longer_run_keeps_its_schedule_and_says_what_changed(dltrain, straight
 def test_a_schedule_may_be_stretched(dltrain, straight, tmp_path):
     folder = shutil.copytree(straight, tmp_path / "run")
     said = dltrain("resume", "run", "epochs=6", "schedule.stretch=true", cwd=tmp_path)
-    assert said.code == 0 and "schedule planned anew for 42 steps (was 28)" in said.out
+    assert said.code == 0 and "schedule planned again for 42 steps (was 28)" in said.out
     rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
     assert rates[29] > 1e4 * rates[28] and 0 < rates[42] < 1e-7
 

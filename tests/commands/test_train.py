@@ -147,12 +147,12 @@ def test_a_run_compiles_one_program_to_train_and_one_to_evaluate(digits_run):
     assert digits_run.program.evaluator.compilations == 1
 
 
-def test_the_start_says_what_will_be_trained_and_the_end_what_came_out_and_what_comes_next(digits_run):
+def test_a_run_prints_what_it_trains_its_results_and_the_next_commands(digits_run):
     out, folder = digits_run.said.out, "'größe/mein lauf'"
     assert "data    digits: 1294 train, 144 validation, 359 test; 8×8×1 uint8; classification, 10 classes" in out
     assert re.search(r"hidden\.0 +Linear +16 +1,040 +2,048", out)
     assert "cross_entropy (task=classification); choose with loss=..." in out
-    assert "26 steps of 100 rows, 13 an epoch" in out
+    assert "train   26 steps of 100 examples, 13 steps per epoch" in out
     for line in (f"evaluate {folder}", f"resume {folder} epochs=4"):
         assert f" dltrain {line}\n" in out
     assert f"tensorboard --logdir {folder}\n" in out
@@ -198,7 +198,7 @@ def test_a_run_may_overwrite_the_run_whose_weights_it_starts_from(iris):
 def test_a_dry_run_compiles_says_the_memory_and_leaves_no_trace(dltrain, tmp_path):
     said = dltrain("data=iris", "dry_run=true", cwd=tmp_path)
     assert said.code == 0
-    assert re.search(r"memory  .*state 0\.2 MiB, no more for data \(0\.0 MiB\).*compiled", said.out)
+    assert re.search(r"memory  .*state 0\.2 MiB, no copy of the data \(0\.0 MiB\).*compiled", said.out)
     assert "nothing was trained or written" in said.out
     assert list(tmp_path.iterdir()) == []
 
@@ -240,7 +240,7 @@ def test_init_from_takes_what_matches_says_so_and_rules_freeze_it(digits_run, dl
     said = dltrain(*words, "optim=adamw", "optim.rules=[{match: 'hidden.0', freeze: true}]", cwd=tmp_path)
     assert said.code == 0
     assert re.search(r"weights 4 arrays of .*: params\.head\.bias, .*params\.hidden\.0\.kernel\n", said.out)
-    assert "2 start anew: params.hidden.1.bias, params.hidden.1.kernel" in said.out
+    assert "2 are initialised from scratch: params.hidden.1.bias, params.hidden.1.kernel" in said.out
     assert re.search(r"rule    hidden\.0: hidden\.0\.bias, hidden\.0\.kernel\n", said.out)
     source = checkpoint.load(digits_run.folder / "checkpoints", digits_run.summary["best_step"]).leaves
     after = last(tmp_path / "run").leaves
@@ -252,7 +252,7 @@ def test_init_from_takes_what_matches_says_so_and_rules_freeze_it(digits_run, dl
 def test_init_from_another_kind_of_net_is_refused(digits_run, dltrain, tmp_path):
     said = dltrain("data=iris", f"init_from={digits_run.folder}", "output_dir=run", cwd=tmp_path)
     assert said.code == 4
-    assert "no parameter there has the name and shape" in said.err
+    assert "none of its parameters has the name and shape" in said.err
     assert list(tmp_path.iterdir()) == []
     assert dltrain("init_from=nowhere", cwd=tmp_path).code == 2
 
@@ -270,7 +270,7 @@ def test_a_loss_that_is_not_finite_ends_with_5_and_keeps_the_last_good_checkpoin
     said = dltrain(*IRIS, *words, cwd=tmp_path)
     assert said.code == 5
     assert re.search(
-        r"dltrain: loss .* at step 2 \(rows \d+, .*\); the last good checkpoint is of step 1\n", said.err
+        r"dltrain: loss .* at step 2 \(examples \d+, .*\); the last checkpoint is of step 1\n", said.err
     )
     assert "try a smaller optim.learning_rate" in said.err and "Traceback" not in said.err
     assert last(tmp_path / "run").step == 1
@@ -317,7 +317,7 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
     words = ("data=diabetes", "model=linear", "optim.learning_rate=0.05")
     said = dltrain(*words, "epochs=10", "eval_every=10ep", "output_dir=run", cwd=tmp_path)
     assert said.code == 0, said.err
-    assert re.search(r"targets are standardised \(mean 1\d\d\.\d, deviation 7\d\.", said.out)
+    assert re.search(r"targets are standardised \(mean 1\d\d\.\d, standard deviation 7\d\.", said.out)
     test = RunFolder(tmp_path / "run").read_summary()["test"]
     source = load_embedded("diabetes")
     data = json.loads((tmp_path / "run" / "data.json").read_text())
@@ -378,9 +378,9 @@ def test_a_class_that_a_split_lacks_is_said_though_quiet(dltrain, tmp_path, feed
     )
     assert said.code == 0 and said.out == ""
     assert said.err.splitlines() == [
-        "dltrain: warning: train has no row of 1 (1 of 3 classes; 18 rows)",
-        "dltrain: warning: validation has no row of 1, 2 (2 of 3 classes; 2 rows)",
-        "dltrain: warning: test has no row of 1 (1 of 3 classes; 20 rows)",
+        "dltrain: warning: train has no example of 1 (1 of 3 classes; 18 examples)",
+        "dltrain: warning: validation has no example of 1, 2 (2 of 3 classes; 2 examples)",
+        "dltrain: warning: test has no example of 1 (1 of 3 classes; 20 examples)",
     ]
 
 
@@ -388,11 +388,11 @@ def test_a_class_that_a_split_lacks_is_said_though_quiet(dltrain, tmp_path, feed
 @pytest.mark.parametrize(
     ("targets", "said_of"),
     [
-        ([0] * 20, "warning: 5 rows of test stand in train, too: "),
-        (list(range(20)), ""),  # the same inputs with other targets are other rows
+        ([0] * 20, "warning: 5 examples of test are also in train: "),
+        (list(range(20)), ""),  # the same inputs with other targets are other examples
     ],
 )
-def test_rows_that_stand_in_two_splits_are_said_with_their_numbers(dltrain, tmp_path, targets, said_of):
+def test_examples_in_two_splits_are_listed_in_a_warning(dltrain, tmp_path, targets, said_of):
     inputs = [[5, number % 4] for number in range(20)]
     words = ("data=inline", f"data.inputs={inputs}", f"data.targets={targets}", "data.task=regression")
     said = dltrain(

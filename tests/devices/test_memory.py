@@ -26,7 +26,7 @@ def test_a_run_that_cannot_fit_ends_with_8_and_the_batch_that_would(dltrain, roo
     said = dltrain(*WORDS, cwd=tmp_path)
     assert said.code == 8
     assert re.search(
-        r"training needs \d+\.\d MiB: state 0\.\d MiB, no more for data \(0\.1 MiB\), .* 1024 rows", said.err
+        r"training needs \d+\.\d MiB: state 0\.\d MiB, no copy of the data \(0\.1 MiB\), .* 1024 examples", said.err
     )
     assert "MiB of a test's memory beside" in said.err and "are left" in said.err
     assert not (tmp_path / "run").exists()

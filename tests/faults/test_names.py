@@ -54,7 +54,7 @@ def test_a_name_goes_through_every_command(dltrain, words, name, tmp_path, count
     for line in ((*drawn, f"output_dir={quoted[:-1]}/drawn'"), ("generate", f"{run}/drawn", "count=2")):
         said = dltrain(*line, cwd=tmp_path)
         assert said.code == 0, (line, said.err)
-    assert (tmp_path / name / "drawn/report/generated.npz").is_file()
+    assert (tmp_path / name / "drawn/report/generated_seed_0.npz").is_file()
     count.survived += 1
 
 

@@ -1,4 +1,4 @@
-"""What a step that is not finite is put down to: the parameter, the rows, or the gradient where it began."""
+"""A step that is not finite is explained by the parameter, the examples, or the gradient where it began."""
 
 from dataclasses import replace
 
@@ -25,35 +25,35 @@ def linear(make_program, spec):
     return make
 
 
-def rooted(outputs, batch):
-    """The root of zero: finite, and infinitely steep."""
+def steep(outputs, batch):
+    """The square root of zero: finite, with an infinite gradient."""
     del batch
     return jnp.sqrt(jnp.square(outputs).sum(-1) * 0)
 
 
 def undefined(outputs, batch):
-    """NaN for rows of class 1."""
+    """NaN for examples of class 1."""
     return jnp.where(batch["targets"] == 1, jnp.nan, outputs[:, 0])
 
 
 def test_a_finite_loss_with_a_gradient_that_is_not_names_the_parameters(linear, tmp_path):
-    program = linear(rooted)
+    program = linear(steep)
     state = program.start()
     said = explain(program, RunFolder(tmp_path), state, 1)
     names = list(named_leaves(state.params))
     assert f"\nfirst not finite: the gradient of {', '.join(names)}\n" in said and 0 < len(names) <= 8
 
 
-def test_a_loss_that_is_not_finite_names_its_rows(linear, arrays, tmp_path):
+def test_a_loss_that_is_not_finite_names_its_examples(linear, arrays, tmp_path):
     program = linear(undefined)
-    rows = program.parts.pipeline.indices(0, 1)[0]
-    wrong = rows[arrays["targets"][rows] == 1]
+    examples = program.parts.pipeline.indices(0, 1)[0]
+    wrong = examples[arrays["targets"][examples] == 1]
     said = explain(program, RunFolder(tmp_path), program.start(), 1)
-    assert f"\nfirst not finite: the loss of rows {', '.join(map(str, wrong))}\n" in said and len(wrong)
+    assert f"\nfirst not finite: the loss of examples {', '.join(map(str, wrong))}\n" in said and len(wrong)
 
 
 def test_a_parameter_that_was_not_finite_before_the_step_is_named(linear, tmp_path):
-    program = linear(rooted)
+    program = linear(steep)
     state = program.start()
     head = {**state.params["head"], "bias": jnp.full_like(state.params["head"]["bias"], np.inf)}
     said = explain(program, RunFolder(tmp_path), replace(state, params={**state.params, "head": head}), 1)

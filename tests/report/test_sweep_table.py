@@ -1,4 +1,4 @@
-"""The table that closes a sweep: seeds put together, the best first, failures told."""
+"""The table at the end of a sweep: seeds are grouped, the best is first, failures are listed."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from dltrain.report.sweep import summarise
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Make the folders of a sweep: a tuple a job, overrides and the accuracy at the best step (None: failed)."""
+    """Make the folders of a sweep: for each job overrides and the accuracy at the best step (None: failed)."""
 
     def make(*jobs, monitor="validation/accuracy", higher=True):
         for number, (overrides, score) in enumerate(jobs):
@@ -24,7 +24,7 @@ def sweep(tmp_path):
                 best = {"validation": {name: score}, "test": {name: score - 0.25}}
                 summary = {"monitor": monitor, "higher_is_better": higher, "best": best, "validation": {name: -1.0}}
                 (folder / "summary.json").write_text(json.dumps(summary))
-        (tmp_path / "notes").mkdir()  # no job
+        (tmp_path / "notes").mkdir()  # not a job
         summarise(tmp_path)
         with (tmp_path / "sweep.csv").open(newline="") as file:
             return list(csv.DictReader(file))
@@ -32,14 +32,14 @@ def sweep(tmp_path):
     return make
 
 
-def test_runs_that_differ_in_their_seed_alone_are_one_row_with_mean_and_deviation(sweep):
+def test_runs_that_differ_only_in_seed_are_one_row_with_mean_and_deviation(sweep):
     rows = sweep(
         (["data=iris", "model=mlp", "seed=0"], 0.75),
         (["data=iris", "model=mlp", "seed=1"], 0.5),
         (["data=iris", "model=cnn", "seed=0"], 0.875),
         (["data=iris", "model=cnn", "seed=1"], 1.0),
     )
-    assert [row["overrides"] for row in rows] == ["model=cnn", "model=mlp"]  # what all share says nothing
+    assert [row["overrides"] for row in rows] == ["model=cnn", "model=mlp"]  # what all jobs share is left out
     assert [row["folders"] for row in rows] == ["2 3", "0 1"]
     assert float(rows[1]["mean"]) == 0.625
     assert float(rows[1]["deviation"]) == pytest.approx(statistics.stdev([0.75, 0.5]))
@@ -48,17 +48,17 @@ def test_runs_that_differ_in_their_seed_alone_are_one_row_with_mean_and_deviatio
 
 
 @pytest.mark.parametrize(("higher", "order"), [(True, ["2", "0", "1"]), (False, ["1", "0", "2"])])
-def test_the_best_is_first_whichever_way_is_better(sweep, higher, order):
+def test_the_best_run_is_first_whether_higher_or_lower_is_better(sweep, higher, order):
     jobs = [([f"optim.learning_rate={rate}"], score) for rate, score in ((0.1, 0.5), (0.2, 0.25), (0.3, 1.5))]
     assert [row["folders"] for row in sweep(*jobs, monitor="validation/loss", higher=higher)] == order
 
 
-def test_failures_come_last_and_are_counted(sweep, capsys):
+def test_failed_runs_are_last_and_counted(sweep, capsys):
     rows = sweep(
         (["model=a", "seed=0"], None),
         (["model=b", "seed=0"], 0.5),
         (["model=b", "seed=1"], None),
-        (None, None),  # died before it could write its words
+        (None, None),  # died before it could write its overrides
     )
     assert [(row["folders"], row["runs"], row["failed"]) for row in rows[:1]] == [("1 2", "2", "1")]
     assert sorted((row["folders"], row["mean"]) for row in rows[1:]) == [("0", ""), ("3", "")]
@@ -66,31 +66,31 @@ def test_failures_come_last_and_are_counted(sweep, capsys):
     assert rows[0]["deviation"] == ""
     out = capsys.readouterr().out
     assert "4 runs, 3 failed" in out
-    assert "job 3 failed at its start" in out
+    assert "job 3 failed before it started" in out
     assert "0.5000" in out
 
 
-def test_a_job_that_never_became_a_run_says_why(tmp_path, sweep, capsys):
+def test_the_error_of_a_job_without_a_run_folder_is_printed(tmp_path, sweep, capsys):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "failure.txt").write_text("data.root: no such folder\n")
     rows = sweep((["model=a"], 0.5))
-    assert (rows[1]["overrides"], rows[1]["failed"]) == ("job 7 failed at its start", "1")
+    assert (rows[1]["overrides"], rows[1]["failed"]) == ("job 7 failed before it started", "1")
     assert "job 7: data.root: no such folder\n" in capsys.readouterr().out
 
 
-def test_a_summary_cut_short_is_a_failure_not_a_crash(tmp_path, sweep):
+def test_a_truncated_summary_counts_as_a_failed_run(tmp_path, sweep):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "summary.json").write_text('{"monitor"')
     rows = sweep((["model=a"], 0.5))
     assert [row["folders"] for row in rows] == ["0", "7"]
 
 
-def test_jobs_are_counted_by_number_not_by_letter(sweep):
+def test_jobs_are_sorted_by_number(sweep):
     rows = sweep(*[(["model=a", f"seed={i}"], 0.5) for i in range(11)])
     assert rows[0]["folders"] == "0 1 2 3 4 5 6 7 8 9 10"
 
 
-def test_a_run_without_a_monitor_has_no_score(sweep):
+def test_a_run_without_a_monitored_metric_has_no_score(sweep):
     assert [row["mean"] for row in sweep((["model=a"], 0.5), monitor="/accuracy")] == [""]
 
 
