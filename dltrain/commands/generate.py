@@ -92,7 +92,11 @@ def _check_examples(program: Program, options: Options) -> None:
 
 def _examples(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
     made = sample(program, state, options["count"] or default_count(program), seed=options["seed"])
-    path = Path(options["output"]).expanduser() if options["output"] else folder.report / f"generated_seed_{options['seed']}.npz"
+    path = (
+        Path(options["output"]).expanduser()
+        if options["output"]
+        else folder.report / f"generated_seed_{options['seed']}.npz"
+    )
     figure, screen = save_samples(program, made, path), Screen()
     screen.say(f"generated {len(made)} examples of {list(made.shape[1:])}, in the units of the data")
     screen.say(f"figure    {figure}\nvalues    {path} (array generated)")

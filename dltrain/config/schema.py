@@ -225,7 +225,9 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "top_k": Key(optional(whole(1)), "draw among so many of the likeliest tokens; null: among all", "tokens"),
         "seed": Key(whole(0, 2**32 - 1), "the same seed draws the same"),
         "count": Key(optional(whole(1)), "texts or examples; null: 1 text, 64 pictures, 1000 rows of a table"),
-        "output": Key(optional(TEXT), "PATH.npz for examples; null: report/generated_seed_N.npz of the run", "path"),
+        "output": Key(
+            optional(TEXT), "PATH.npz for examples; null: report/generated_seed_N.npz of the run", "path"
+        ),
         "split": Key(one_of("train", "validation", "test"), "whose rows to write about"),
         "rows": Key(whole(1), "how many of them", "rows"),
         "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
