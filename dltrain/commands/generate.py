@@ -3,8 +3,8 @@
 A language model writes count texts on from the prompt (options prompt, tokens, temperature, top_k, count). A model
 that writes about rows of its data is shown rows of a split (split, rows, temperature). A model that draws examples
 from noise (gan, dcgan, rbm) writes count of them to an .npz (array `generated`, in the units of the data) and a
-figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint (best, last,
-or a step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config for
+figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint (best,
+last, or a step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config for
 this call.
 """
 
@@ -92,11 +92,8 @@ def _check_examples(program: Program, options: Options) -> None:
 
 def _examples(program: Program, folder: RunFolder, state: TrainState, options: Options) -> None:
     made = sample(program, state, options["count"] or default_count(program), seed=options["seed"])
-    path = (
-        Path(options["output"]).expanduser()
-        if options["output"]
-        else folder.report / f"generated_seed_{options['seed']}.npz"
-    )
+    default = folder.report / f"generated_seed_{options['seed']}.npz"
+    path = Path(options["output"]).expanduser() if options["output"] else default
     figure, screen = save_samples(program, made, path), Screen()
     screen.say(f"generated {len(made)} examples of {list(made.shape[1:])}, in the units of the data")
     screen.say(f"figure    {figure}\nvalues    {path} (array generated)")
