@@ -4,8 +4,8 @@ A language model writes count texts on from the prompt (options prompt, tokens, 
 that writes about rows of its data is shown rows of a split (split, rows, temperature). A model that draws examples
 from noise (gan, dcgan, rbm) writes count of them to an .npz (array `generated`, in the units of the data) and a
 figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint (best,
-last, or a step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config for
-this call.
+last, or a step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config
+for this call.
 """
 
 from collections.abc import Callable, Mapping
