@@ -25,7 +25,10 @@ def sweep(tmp_path):
                 summary = {"monitor": monitor, "higher_is_better": higher, "best": best, "validation": {name: -1.0}}
                 (folder / "summary.json").write_text(json.dumps(summary))
         (tmp_path / "notes").mkdir()  # not a job
-        summarise(tmp_path)
+        jobs_in_order = sorted(
+            (path for path in tmp_path.iterdir() if path.name.isdigit()), key=lambda p: int(p.name)
+        )
+        summarise(tmp_path, jobs_in_order)
         with (tmp_path / "sweep.csv").open(newline="") as file:
             return list(csv.DictReader(file))
 
@@ -85,7 +88,7 @@ def test_a_truncated_summary_counts_as_a_failed_run(tmp_path, sweep):
     assert [row["folders"] for row in rows] == ["0", "7"]
 
 
-def test_jobs_are_sorted_by_number(sweep):
+def test_jobs_keep_the_order_they_ran_in(sweep):
     rows = sweep(*[(["model=a", f"seed={i}"], 0.5) for i in range(11)])
     assert rows[0]["folders"] == "0 1 2 3 4 5 6 7 8 9 10"
 
