@@ -84,7 +84,9 @@ ENGINE = {
         optional(number(above=0)),
         "stop when an update changes the weights by less (norm); looked at each eval_every",
     ),
-    "stop.time": Key(optional(TIME), "stop after this time of training, all segments of the run together", "2h, 5min, 30s"),
+    "stop.time": Key(
+        optional(TIME), "stop after this time of training, all segments of the run together", "2h, 5min, 30s"
+    ),
     "output_dir": Key(optional(TEXT), "the run folder, exactly; null: outputs/<date>/<time>-<name>", "path"),
     "overwrite": Key(FLAG, "train into a folder that holds a run already"),
     "name": Key(optional(NAME), "ends the run folder's name; null: data-model"),
