@@ -1,6 +1,5 @@
 """The command line taken apart: command, words, key=value, flags. Nothing is composed here."""
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,14 +48,7 @@ class CommandLine:
     flags: Mapping[str, str]
 
 
-def commands() -> dict[str, str]:
-    """Find the commands, each with the docstring of its module, without importing it."""
-    folder = Path(__file__).resolve().parent.parent / "commands"
-    found = (p for p in sorted(folder.glob("*.py")) if not p.stem.startswith("_"))
-    return {p.stem: ast.get_docstring(ast.parse(p.read_text(encoding="utf-8"))) or "" for p in found}
-
-
-def take_apart(argv: list[str], known: Mapping[str, str]) -> CommandLine:
+def take_apart(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
     """Sort the words of a command line, or raise ConfigError for a flag there is none of."""
     flags: dict[str, str] = {}
     rest: list[str] = []
@@ -85,7 +77,7 @@ def take_apart(argv: list[str], known: Mapping[str, str]) -> CommandLine:
     return CommandLine(taken, named, tuple(w for w in rest if w not in overrides), overrides, flags)
 
 
-def no_command(word: str, known: Mapping[str, str], tree: Tree) -> str:
+def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:
     """Say that the first word is no command, and what may have been meant."""
     groups = [group for group, choices in tree.items() if word in choices]
     if groups:

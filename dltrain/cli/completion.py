@@ -5,6 +5,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from dltrain.composition.loader import run_hydra
 from dltrain.config.catalogue import catalogue
@@ -12,7 +13,7 @@ from dltrain.config.folders import read_tree, roots
 from dltrain.errors import ConfigError
 
 
-def complete(wanted: str, known: Mapping[str, str]) -> int:
+def complete(wanted: str, known: Mapping[str, Any]) -> int:
     """Answer the shell's question in COMP_LINE, or print the script that installs completion."""
     if not re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", wanted):
         raise ConfigError(f"-sc {wanted}: must be install=bash, zsh or fish, or uninstall=bash")

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dltrain.cli.discovery import Command
 from dltrain.config.catalogue import table
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import show
-from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES, Key
+from dltrain.config.schema import ENGINE, GROUPS, NODES, Key
 
 EXAMPLES = (
     ("dltrain", "an MLP on the built-in digits, no network needed"),
@@ -28,7 +29,7 @@ OPTIONS = (
 )
 
 
-def overview(commands: Mapping[str, str]) -> str:
+def overview(commands: Mapping[str, Command]) -> str:
     """Write `dltrain --help`."""
     lines = ["dltrain trains a neural network from the command line, with JAX and YAML.", ""]
     lines += [
@@ -36,7 +37,7 @@ def overview(commands: Mapping[str, str]) -> str:
         "",
         "Commands (train if none is named):",
     ]
-    lines += table([(name, text.split("\n")[0]) for name, text in commands.items()])
+    lines += table([(name, command.text.split("\n")[0]) for name, command in commands.items()])
     lines += ["", "To paste:", *table(list(EXAMPLES))]
     lines += ["", "Options:", *table(list(OPTIONS))]
     lines += ["", "What there is to choose: dltrain list [GROUP]. Every key: dltrain train --help."]
@@ -63,11 +64,13 @@ def of_training(tree: Tree, folders: tuple[Path, ...]) -> str:
     return "\n".join(lines)
 
 
-def of_command(name: str, text: str, folders: tuple[Path, ...]) -> str:
+def of_command(command: Command, folders: tuple[Path, ...]) -> str:
     """Write `dltrain COMMAND --help`: its docstring and its options."""
-    lines = [f"dltrain {name}: {text[:1].lower()}{text[1:]}"]
-    if COMMANDS.get(name):
-        lines += ["", "Keys (key=value):", *_keys(COMMANDS[name], defaults(name, folders))]
+    text = command.text
+    lines = [f"dltrain {command.name}: {text[:1].lower()}{text[1:]}"]
+    if command.keys:
+        given = command.defaults or defaults(command.name, folders)
+        lines += ["", "Keys (key=value):", *_keys(command.keys, given)]
     return "\n".join(lines)
 
 

@@ -8,19 +8,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dltrain import __version__
 from dltrain.cli import faults
 from dltrain.cli import help as texts
-from dltrain.cli.argv import CommandLine, commands, no_command, take_apart
+from dltrain.cli.argv import CommandLine, no_command, take_apart
 from dltrain.cli.completion import complete
+from dltrain.cli.discovery import Command, find_commands, trusted_packages
 from dltrain.cli.sweep import sweep
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sweep
 from dltrain.composition.show import show
 from dltrain.config.folders import Tree, read_tree, roots
-from dltrain.config.request import Request
 from dltrain.errors import THIRD_PARTY, ConfigError
 
 OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run")
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str], asking: list[str]) -> int:
     if wrong := next((word for word in argv if word.encode(errors="ignore") != os.fsencode(word)), None):
         raise ConfigError(f"{wrong!r}: is not UTF-8 text")
-    known = commands()
+    known = find_commands(trusted_packages(argv))
     line = take_apart(argv, known)
     if "--version" in line.flags:
         print(f"dltrain {__version__}")
@@ -76,7 +75,10 @@ def _run(argv: list[str], asking: list[str]) -> int:
         raise ConfigError(f"{flag}: goes with training only")
     if line.command == "train":
         return _train(line, folders, tree, asking)
-    return _command(line.command).run(make_call(_request(line, folders, tree), line.words, asking))
+    command = known[line.command]
+    request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
+    call = make_call(request, line.words, asking)
+    return command.load().run(call)
 
 
 def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: list[str]) -> int:
@@ -87,7 +89,7 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
         raise ConfigError(f"{orphan}: goes with --cfg")
     if "--multirun" in line.flags or (not showing and wants_sweep(line.overrides, tree)):
         return sweep(line.overrides, folders, tree)
-    request = _request(line, folders, tree)
+    request = make_request("train", line.overrides, folders, tree)
     if showing:
         composed = make_call(replace(request, imports=False), texts=asking).compose()
         print(show(request, composed, line.flags), end="")
@@ -99,20 +101,12 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
         if named and composed.config["output_dir"]:
             raise ConfigError("output_dir, hydra.run.dir: both name the run folder; give one")
         call = replace(call, folder=named)
-    return _command("train").run(call)
+    return importlib.import_module("dltrain.commands.train").run(call)
 
 
-def _request(line: CommandLine, folders: tuple[Path, ...], tree: Tree) -> Request:
-    return make_request(line.command, line.overrides, folders, tree)
-
-
-def _help(line: CommandLine, known: Mapping[str, str], tree: Tree, folders: tuple[Path, ...]) -> str:
+def _help(line: CommandLine, known: Mapping[str, Command], tree: Tree, folders: tuple[Path, ...]) -> str:
     if not line.named:
         return texts.overview(known)
     if line.command == "train":
         return texts.of_training(tree, folders)
-    return texts.of_command(line.command, known[line.command], folders)
-
-
-def _command(name: str) -> Any:
-    return importlib.import_module(f"dltrain.commands.{name}")
+    return texts.of_command(known[line.command], folders)

@@ -15,7 +15,7 @@ from dltrain.config.call import Call, Composed
 from dltrain.config.folders import Tree, read_tree, read_yaml, roots
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Request
-from dltrain.config.schema import COMMANDS
+from dltrain.config.schema import COMMANDS, Key
 from dltrain.errors import ConfigError
 
 
@@ -31,8 +31,24 @@ def amend_words(saved: Mapping[str, Any], *words: str) -> Composed:
     return make_call(make_request("evaluate", words, folders, read_tree(folders))).amend(saved)
 
 
-def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> Request:
-    """Read key=value words; of a key that is set twice the last one counts."""
+def make_request(
+    command: str,
+    words: Sequence[str],
+    folders: tuple[Path, ...],
+    tree: Tree,
+    options: Mapping[str, Key] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Request:
+    """Read key=value words; of a key that is set twice the last one counts.
+
+    Args:
+        command: the name of the command.
+        words: the overrides.
+        folders: of YAML.
+        tree: the choices in these.
+        options: the command's own keys; None: those of a command of dltrain.
+        defaults: of the options; None or empty: from configs/<command>.yaml.
+    """
     own = [word for word in words if not is_hydra(word.lstrip("+~").partition("=")[0])]
     settings = read_hydra([word for word in words if word not in own], tree, trusted(own, tree))
     if settings and command != "train":
@@ -40,7 +56,7 @@ def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], 
     read = {o.key: o for o in (read_single(_literal(command, word), tree) for word in own)}
     if "trust" in read and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a user's package is often in the folder where dltrain is started
-    options = COMMANDS.get(command, {})
+    options = COMMANDS.get(command, {}) if options is None else options
     return Request(
         command,
         tuple(read.values()),
@@ -50,7 +66,7 @@ def make_request(command: str, words: Sequence[str], folders: tuple[Path, ...], 
         targets=_targets,
         options=options,
         hydra=settings,
-        defaults=read_yaml(folders[0] / f"{command}.yaml") if options else {},
+        defaults=defaults or (read_yaml(folders[0] / f"{command}.yaml") if options else {}),
     )
 
 
@@ -62,7 +78,7 @@ def make_call(request: Request, words: tuple[str, ...] = (), texts: list[str] | 
             texts.append(composed.text)
         return composed
 
-    if request.command in COMMANDS:
+    if request.command in COMMANDS or request.options:
         composing.check_overrides(request)  # before the command is imported, which takes a second
     options = noted(composing.compose_options(request)).config if request.options else {}
     return Call(

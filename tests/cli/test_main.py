@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dltrain import __version__
-from dltrain.cli import argv as words
 from dltrain.cli import main as cli
+from dltrain.cli.discovery import find_commands
 from dltrain.cli.sweep import claim
 from dltrain.config.call import Call
 from dltrain.errors import DataError, Interrupted
@@ -176,7 +176,7 @@ def test_help_lists_and_completion_import_no_jax(line: str) -> None:
 def test_help_names_the_commands_and_lines_to_paste(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-h"]) == 0
     out = capsys.readouterr().out
-    assert all(f"\n  {name} " in out for name in words.commands())
+    assert all(f"\n  {name} " in out for name in find_commands())
     assert out.count("\n  dltrain ") >= 4 and "dltrain list" in out
 
 
