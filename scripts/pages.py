@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 WRITTEN = ("docs/reference/", "docs/catalogue.md")  # by scripts/reference.py and scripts/catalogue.py
 LANGUAGES = ("bash", "python", "yaml", "text")
 BLOCK = re.compile(r"(?P<marks>(?:<!--[^\n]*-->\n+)*)^```(?P<language>\w*)\n(?P<code>.*?)^```$", flags=re.S | re.M)
+DIRECTIVE = re.compile(r"^```{.*?^```$", flags=re.S | re.M)
 PATH = re.compile(r"# ([\w./-]+\.(?:py|yaml))\n")
 
 
@@ -71,7 +72,8 @@ def pages() -> list[str]:
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Yield the blocks of a page from top to bottom."""
+    """Yield the blocks of a page from top to bottom, but for directives of Sphinx such as {toctree}."""
+    text = DIRECTIVE.sub(lambda found: "\n" * found[0].count("\n"), text)
     for found in BLOCK.finditer(text):
         marks = re.findall(r"<!--\s*(.*?)\s*-->", found["marks"])
         yield Block(

@@ -53,6 +53,14 @@ def test_the_tests_that_a_page_names_are_there(page):
         assert not test or f"def {test}(" in read(file), test
 
 
+def test_the_architecture_lists_every_package_in_the_order_of_the_layers():
+    layers = runpy.run_path(str(ROOT / "tests" / "test_floors.py"))["FLOORS"]
+    table = read("docs/architecture.md").partition("| layer |")[2].partition("\n\n")[0]
+    listed = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines()[2:]]
+    packages = [sorted({name.split(".")[1] for name in layer}) for layer in layers]
+    assert [sorted(row) for row in listed] == [row for row in packages if row != ["__main__"]]
+
+
 @pytest.mark.parametrize("page", ALL)
 def test_the_files_and_sections_that_a_page_links_to_are_there(page):
     for target in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", read(page)):
