@@ -1,8 +1,8 @@
 """Every block of the documentation runs: shell, YAML and Python, from the top of a page to its end.
 
-`scripts/pages.py` describes how a page marks its blocks. The default suite trains what later commands of a few pages
-need, and parts of a user's own, for one epoch of one batch and without figures, and composes the other trainings. With
-`-m slow` every command runs as it is written.
+`scripts/pages.py` describes how a page marks its blocks. The default suite composes trainings; of a few pages it
+trains what later commands need, and parts of a user's own, for one epoch of one batch and without figures. With `-m slow`
+every command runs as it is written.
 """
 
 import importlib
