@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WRITTEN = ("docs/reference/", "docs/catalogue.md")  # by scripts/reference.py and scripts/catalogue.py
-LANGUAGES = ("bash", "python", "yaml", "text")
+LANGUAGES = ("bash", "python", "yaml", "toml", "text")
 BLOCK = re.compile(r"(?P<marks>(?:<!--[^\n]*-->\n+)*)^```(?P<language>\w*)\n(?P<code>.*?)^```$", flags=re.S | re.M)
 DIRECTIVE = re.compile(r"^```{.*?^```$", flags=re.S | re.M)
 PATH = re.compile(r"# ([\w./-]+\.(?:py|yaml))\n")
@@ -91,7 +91,7 @@ def write_file(block: Block, folder: Path) -> None:
 
 def refresh(page: str) -> None:
     """Run a page, and write what it prints and draws back into it."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = before_running = (ROOT / page).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as name:
         folder, printed = Path(name), ""
         replaced: list[tuple[str, str]] = []
@@ -110,6 +110,9 @@ def refresh(page: str) -> None:
             text = text.replace(before, after, 1)
         for run_file, image in re.findall(r"<!-- figure: (\S+) -->\n+!\[[^\]]*\]\(([^)]+)\)", text):
             shutil.copyfile(folder / run_file, (ROOT / page).parent / image)
+    now = (ROOT / page).read_text(encoding="utf-8")
+    if now != before_running:
+        raise SystemExit(f"{page} changed while its commands ran; run this again")
     (ROOT / page).write_text(text, encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,7 +72,7 @@ class Runner:
                 self.shell(command, block)
         elif block.language == "python" and not block.not_run:
             exec(compile(block.code, f"block of line {block.line}", "exec"), self.names)
-        elif block.language == "yaml":
+        elif block.language in ("yaml", "toml"):
             check_syntax(block)
         elif block.code.startswith("$ dltrain "):
             self.session(block)
@@ -135,6 +136,8 @@ def jobs(command: str) -> list[list[str]]:
 def check_syntax(block) -> None:
     if block.language == "python":
         compile(block.code, f"block of line {block.line}", "exec")
+    elif block.language == "toml":
+        assert tomllib.loads(block.code)
     else:
         assert yaml.safe_load(block.code) is not None, f"line {block.line}"
 
