@@ -78,7 +78,7 @@ def slopes(strict_promotion):
     return {name: (gradient, (ends[1] - ends[0]) / (2 * h)) for name, (gradient, ends) in found.items()}
 
 
-def test_every_activation_has_a_form():
+def test_every_activation_has_a_formula():
     assert {name.partition(",")[0] for name in FORMS} == set(activations.__all__)
 
 
@@ -90,12 +90,12 @@ def test_gradients_equal_finite_differences(slopes, name):
 
 
 @pytest.mark.parametrize("name", activations.__all__)
-def test_the_dtype_is_kept(name):
+def test_dtype_is_kept(name):
     found = jax.eval_shape(getattr(activations, name), jax.ShapeDtypeStruct((3, 4), jnp.bfloat16))
     assert (found.shape, found.dtype) == ((3, 4), jnp.bfloat16)
 
 
-def test_gradients_are_finite_far_out_and_at_zero():
+def test_gradients_are_finite_at_extreme_values_and_zero():
     x = jnp.asarray([-1e4, 0.0, 1e4])
 
     @jax.jit
@@ -106,7 +106,7 @@ def test_gradients_are_finite_far_out_and_at_zero():
     assert all(np.isfinite(slope).all() for slope in jax.device_get(slopes(x)).values())
 
 
-def test_the_sigmoid_is_steepest_at_zero_with_a_quarter():
+def test_slope_of_the_sigmoid_at_zero_is_a_quarter():
     slopes = jax.vmap(jax.grad(activations.sigmoid))(jnp.asarray([-0.5, 0.0, 0.5]))
     assert slopes[1] == 0.25 and slopes.max() == slopes[1]
 

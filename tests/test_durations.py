@@ -23,7 +23,7 @@ from dltrain.durations import Duration
         ("30s", None, 30.0),
     ],
 )
-def test_steps_epochs_and_times_are_read(text, steps, seconds):
+def test_steps_epochs_and_times_are_parsed(text, steps, seconds):
     found = Duration.parse(text)
     assert (found.steps(per_epoch=40), found.seconds) == (steps, seconds)
 
@@ -50,6 +50,6 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", [*WRONG, "1e999", "1e999ep", "1e999h"])
-def test_anything_else_says_what_would_be_right(text):
+def test_invalid_durations_are_an_error_with_the_valid_forms(text):
     with pytest.raises(ValueError, match=r"number of steps \(100\), epochs \(1ep\), or a time"):
         Duration.parse(text)

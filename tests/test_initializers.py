@@ -36,7 +36,7 @@ def drawn():
 
 
 @pytest.mark.parametrize("name", initializers.__all__)
-def test_every_initializer_works_without_arguments_and_repeats_itself(drawn, name):
+def test_every_initializer_works_without_arguments_and_is_deterministic(drawn, name):
     weights, again = drawn[name, DENSE]
     assert weights.shape == DENSE and weights.dtype == np.float32 and np.isfinite(weights).all()
     np.testing.assert_array_equal(weights, again)
@@ -57,7 +57,7 @@ def test_variance_follows_the_fans(drawn, name, shape):
         assert np.abs(weights).max() < 2 * np.sqrt(variance) / 0.87  # cut at two standard deviations
 
 
-def test_the_spread_equals_that_of_pytorch(drawn):
+def test_standard_deviation_equals_pytorch(drawn):
     torch = pytest.importorskip("torch")
     theirs = torch.empty(100, 150)  # PyTorch's kernels are [outputs, inputs]
     torch.manual_seed(0)
@@ -76,7 +76,7 @@ def test_constants_are_constant(drawn):
     assert (initializers.constant(0.3)(KEY, (5,), jnp.float32) == np.float32(0.3)).all()
 
 
-def test_plain_distributions_have_the_spread_that_was_asked_for():
+def test_plain_distributions_have_the_given_standard_deviation():
     drawn = np.asarray(initializers.normal(0.2, mean=3.0)(KEY, DENSE, jnp.float32))
     assert drawn.std() == pytest.approx(0.2, rel=0.02) and drawn.mean() == pytest.approx(3, abs=0.01)
     drawn = np.asarray(initializers.uniform(-0.3, 0.1)(KEY, DENSE, jnp.float32))

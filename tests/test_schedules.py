@@ -52,7 +52,7 @@ def test_every_schedule_has_a_yaml_with_all_its_defaults(name):
 
 @pytest.mark.parametrize("name", schedules.__all__)
 @pytest.mark.parametrize("warmup", [0, 10])
-def test_factors_lie_in_0_to_1_and_hold_their_last_value_beyond_the_end(name, warmup):
+def test_factors_are_in_0_to_1_and_keep_their_last_value_beyond_the_end(name, warmup):
     schedule, options = from_yaml(name)
     found = factors(schedule, upto=3 * TOTAL, **(options | {"warmup_steps": warmup}))
     assert np.isfinite(found).all() and (found >= -1e-7).all() and (found <= 1 + 1e-6).all()
@@ -68,7 +68,7 @@ def test_a_run_of_one_update_works(name, warmup):
 
 
 @pytest.mark.parametrize("name", schedules.__all__)
-def test_warm_up_rises_from_its_first_part_and_then_the_schedule_begins(name):
+def test_warm_up_rises_linearly_and_then_the_schedule_begins(name):
     schedule, options = from_yaml(name)
     if name == "step":
         options["fractions"] = []
@@ -154,12 +154,12 @@ def test_inverse_time_equals_its_formula():
     np.testing.assert_allclose(factors(schedules.inverse_time, rate=0.5, every=10), 1 / (1 + 0.05 * t), rtol=1e-6)
 
 
-def test_restarts_begin_at_whole_updates_from_the_top():
+def test_restarts_begin_at_whole_updates_with_factor_1():
     found = factors(schedules.cosine_restarts, total=10, cycles=3)
     np.testing.assert_array_equal(np.flatnonzero(found == 1), [0, 3, 7])
 
 
-def test_parts_of_a_run_end_at_the_nearest_whole_update():
+def test_fractions_of_a_run_are_rounded_to_whole_updates():
     found = factors(schedules.step, total=30, fractions=[0.1, 0.7], factor=0.5)
     np.testing.assert_array_equal(np.flatnonzero(np.diff(found)) + 1, [3, 21])
 
@@ -184,6 +184,6 @@ def test_a_long_run_loses_no_precision():
         (schedules.one_cycle, {"pct_start": 1.5}, r"pct_start=1.5 must lie in 0\.\.1"),
     ],
 )
-def test_impossible_options_are_refused(schedule, options, message):
+def test_invalid_options_are_an_error(schedule, options, message):
     with pytest.raises(ValueError, match=message):
         schedule(0, 10, **options)

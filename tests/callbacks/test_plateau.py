@@ -32,7 +32,7 @@ def make(**options):
 
 @pytest.mark.parametrize("cooldown", [0, 2])
 @pytest.mark.parametrize("min_delta", [0.0, 0.01])
-def test_scales_equal_pytorchs_which_waits_one_evaluation_more(cooldown, min_delta):
+def test_scales_equal_pytorch_which_waits_one_evaluation_longer(cooldown, min_delta):
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -47,7 +47,7 @@ def test_scales_equal_pytorchs_which_waits_one_evaluation_more(cooldown, min_del
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_one_that_is_restored_goes_on_as_if_it_had_not_stopped():
+def test_restored_plateau_continues_as_if_uninterrupted():
     options = {"factor": 0.5, "patience": 2, "cooldown": 1}
     straight, _ = scales(make(**options), LOSSES)
     for cut in range(1, len(LOSSES)):
@@ -57,6 +57,6 @@ def test_one_that_is_restored_goes_on_as_if_it_had_not_stopped():
         assert before + scales(second, LOSSES[cut:], state)[0] == straight
 
 
-def test_it_waits_for_evaluations():
+def test_plateau_ignores_events_without_evaluation():
     event = SimpleNamespace(results={})
     assert make(patience=1)(event) is None

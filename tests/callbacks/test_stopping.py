@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from callback_events import event
 
-from dltrain.callbacks.stopping import OutOfTime
+from dltrain.callbacks.stopping import OutOfTime, StopBelow
 from dltrain.engine.events import StopTraining, TrainEvent
 
 # x = 1, 2 and y = 2, 4: gradient descent by hand is in `steps_until`
@@ -48,20 +49,20 @@ def steps_until(reached):
         ("stop.change=0.02", lambda loss, norm, change: change < 0.02, "is below stop.change=0.02"),
     ],
 )
-def test_a_bound_ends_training_where_it_is_reached(summary_of, word, reached, reason):
+def test_bound_ends_training_where_it_is_reached(summary_of, word, reached, reason):
     summary = summary_of(word)
     assert reason.split(" 0.03 ")[-1] in summary["stop_reason"]
     assert summary["steps"] == steps_until(reached)
     assert 1 < summary["steps"] < 500
 
 
-def test_a_time_ends_training_at_the_next_look(summary_of):
+def test_time_limit_ends_training_at_the_end_of_the_chunk(summary_of):
     summary = summary_of("stop.time=0.001s")
     assert summary["stop_reason"] == "time limit reached: 0.001 s of training (stop.time)"
     assert summary["steps"] < 500
 
 
-def test_the_clock_counts_earlier_legs():
+def test_clock_counts_earlier_segments():
     spent = 3.0
     rule = OutOfTime(7.0, lambda: spent)
     event = TrainEvent(1, 2, 1, None, None)
@@ -69,3 +70,11 @@ def test_the_clock_counts_earlier_legs():
     spent = 7.0
     with pytest.raises(StopTraining, match="time limit reached"):
         rule(event)
+
+
+def test_stop_below_ends_training_at_the_loss():
+    stop = StopBelow(0.5)
+    stop(event())
+    stop(event(found={"loss": 0.5}))
+    with pytest.raises(StopTraining, match=r"validation loss is below 0\.5"):
+        stop(event(found={"loss": 0.49}))

@@ -21,7 +21,7 @@ def room(monkeypatch):
     return leave
 
 
-def test_a_run_that_cannot_fit_ends_with_8_and_the_batch_that_would(dltrain, room, tmp_path):
+def test_run_that_does_not_fit_ends_with_8_and_a_batch_size_that_fits(dltrain, room, tmp_path):
     room(2 * 2**20)
     said = dltrain(*WORDS, cwd=tmp_path)
     assert said.code == 8
@@ -36,20 +36,20 @@ def test_a_run_that_cannot_fit_ends_with_8_and_the_batch_that_would(dltrain, roo
     assert dltrain(*WORDS, f"batch_size={2 * int(fits)}", "output_dir=other", cwd=tmp_path).code == 8
 
 
-def test_where_no_batch_fits_the_model_is_named(dltrain, room, tmp_path):
+def test_message_names_the_model_if_no_batch_size_fits(dltrain, room, tmp_path):
     room(1000)
     said = dltrain("data=iris", "model.widths=[4]", "batch_size=2", cwd=tmp_path)
     assert said.code == 8 and "no smaller batch would fit" in said.err
 
 
-def test_an_evaluation_that_cannot_fit_is_refused_too(dltrain, room, tmp_path):
+def test_evaluation_that_does_not_fit_is_an_error(dltrain, room, tmp_path):
     room(5 * 2**20)
     said = dltrain(*WORDS, "batch_size=8", "eval_batch_size=100000", cwd=tmp_path)
     assert said.code == 8
     assert re.search(r"evaluation needs .* 100000 rows at once.*try eval_batch_size=25000", said.err)
 
 
-def test_memory_that_runs_out_later_is_no_fault_of_dltrain(dltrain, monkeypatch, tmp_path):
+def test_running_out_of_memory_later_is_not_a_bug_of_dltrain(dltrain, monkeypatch, tmp_path):
     def full(*given):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 
@@ -60,7 +60,7 @@ def test_memory_that_runs_out_later_is_no_fault_of_dltrain(dltrain, monkeypatch,
     assert "Traceback" in (tmp_path / "run" / "train.log").read_text()
 
 
-def test_the_room_is_what_the_least_limit_leaves(tmp_path, monkeypatch):
+def test_room_is_the_smallest_limit(tmp_path, monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda name: (10**15, 10**15))
     generous = memory.host_room()
@@ -98,7 +98,7 @@ GROUPS = {
         ("5:cpu:/x\n4:memory:/c\n", {50_000: "memory/c/memory.limit_in_bytes"}),
     ],
 )
-def test_each_control_group_around_this_process_sets_its_limit(tmp_path, lines, rooms):
+def test_each_enclosing_control_group_limits_memory(tmp_path, lines, rooms):
     for name, text in GROUPS.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -109,7 +109,7 @@ def test_each_control_group_around_this_process_sets_its_limit(tmp_path, lines, 
     assert list(memory._of_groups(tmp_path, tmp_path / "none")) == []
 
 
-def test_a_device_that_counts_its_memory_is_asked(monkeypatch):
+def test_memory_of_a_device_is_used_if_it_reports_it(monkeypatch):
     stats = {"bytes_limit": 5_000_000, "bytes_in_use": 1_000_000, "peak_bytes_in_use": 2_000_000}
     monkeypatch.setattr(memory.jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)])
     assert not memory.on_host()
@@ -120,6 +120,6 @@ def test_a_device_that_counts_its_memory_is_asked(monkeypatch):
     assert memory.on_host() and memory.device_room().limit != "of the device's memory"
 
 
-def test_the_peak_is_at_least_what_is_held():
+def test_peak_is_at_least_the_memory_in_use():
     held = bytearray(50 * 2**20)
     assert memory.peak()["host"] > len(held)

@@ -109,17 +109,17 @@ def test_losses_do_not_depend_on_the_number_of_devices(four):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [CNN, STREAMED])
-def test_losses_are_the_same_on_every_mesh(words, tmp_path, quick_flags):
+def test_losses_are_equal_on_every_mesh(words, tmp_path, quick_flags):
     check_same(on_four(LOSSES, on_meshes(words), tmp_path, quick_flags), large=1)
 
 
 @pytest.mark.slow
-def test_nor_of_a_recurrent_net(tmp_path, quick_flags):
+def test_losses_of_a_recurrent_network_do_not_depend_on_the_number_of_devices(tmp_path, quick_flags):
     words = ["model=lstm", "model.hidden=32", "batch_size=104"]
     check_same(on_four(LOSSES, on_meshes(words), tmp_path, quick_flags), large=2)
 
 
-def test_a_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
+def test_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
     rows = [
         [json.loads(line) for line in (four[0] / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("straight", "moved")
@@ -130,7 +130,7 @@ def test_a_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
         assert moved[step] == pytest.approx(straight[step], rel=1e-5), step
 
 
-def test_one_device_needs_no_layout_and_two_cannot_be_had():
+def test_one_device_needs_no_layout_and_too_many_are_an_error():
     assert make_layout("auto", 64) is None
     assert make_layout({"data": 1}, 64) is None
     with pytest.raises(ConfigError, match=r"runtime\.mesh=\{data: 2, fsdp: 2\}: needs 4 devices, but there are 1"):

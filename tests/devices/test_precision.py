@@ -36,7 +36,7 @@ def exact():
 
 
 @pytest.mark.parametrize(("precision", "kept"), [("mixed", "float32"), ("bfloat16", "bfloat16")])
-def test_parameters_are_kept_in_their_type_and_statistics_in_float32(exact, precision, kept):
+def test_parameters_keep_their_type_and_statistics_are_float32(exact, precision, kept):
     program, state, losses = trained(precision)
     assert floats((state.params, state.opt_state)) == {kept}
     assert floats(state.model_state) == {"float32"}
@@ -50,7 +50,7 @@ def test_parameters_are_kept_in_their_type_and_statistics_in_float32(exact, prec
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed", "bfloat16"])
-def test_the_model_multiplies_in_the_type_that_was_chosen(precision):
+def test_model_computes_in_the_chosen_type(precision):
     config = compose_words(*WORDS, f"runtime.precision={precision}").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))

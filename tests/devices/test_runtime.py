@@ -39,7 +39,7 @@ print(json.dumps({
 """
 
 
-def test_a_fresh_process_starts_what_was_asked_for(tmp_path):
+def test_new_process_starts_the_chosen_platform(tmp_path):
     flags = "--xla_cpu_enable_fast_math=false"
     env = {"PATH": os.defpath, "HOME": str(tmp_path), "XLA_FLAGS": flags, "TOKEN": "do-not-tell"}
     env["DLTRAIN_CACHE"] = str(tmp_path / "cache")
@@ -57,7 +57,7 @@ def test_a_fresh_process_starts_what_was_asked_for(tmp_path):
     assert found["environment"]["versions"]["jax"] == jax.__version__
 
 
-def test_a_process_that_computes_already_says_where():
+def test_changing_the_platform_of_a_process_is_an_error():
     before = jax.config.jax_platforms
     try:
         assert jax.devices()[0].platform == "cpu"
@@ -82,7 +82,7 @@ print(json.dumps([events.count("cache_hits"), events.count("cache_misses")]))
 
 
 @pytest.mark.slow
-def test_two_processes_fill_the_cache_at_once_the_next_reads_it_and_it_keeps_its_limit(tmp_path):
+def test_two_processes_share_the_cache_which_keeps_its_limit(tmp_path):
     def begin(name, limit):
         env = {**os.environ, "DLTRAIN_CACHE": str(tmp_path / name)}
         return subprocess.Popen(

@@ -68,7 +68,7 @@ ALL = [(most, feed) for most in (1, 7, 64) for feed in ("resident", "streamed")]
     ("model", "ways"),
     [("mlp with dropout", ALL), pytest.param("cnn with batch norm and dropout", ALL, marks=pytest.mark.slow)],
 )
-def test_chunks_of_1_7_and_64_steps_resident_and_streamed_end_with_one_hash(
+def test_chunks_of_1_7_and_64_steps_resident_and_streamed_give_one_hash(
     make_program, spec, model, ways, deterministic
 ):
     found = hashes(make_program, spec, model, ways)

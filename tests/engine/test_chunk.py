@@ -21,7 +21,7 @@ def trained(program, cuts):
     return state_hash({n: np.asarray(v) for n, v in named_leaves(state).items()}), losses
 
 
-def test_cutting_a_run_anywhere_changes_no_bit_and_compiles_once(program):
+def test_splitting_a_run_anywhere_changes_no_bit_and_compiles_once(program):
     whole = trained(program, ())
     for cuts in (range(1, 18), (7, 14), (16,), (1, 17)):
         assert trained(program, tuple(cuts)) == whole
@@ -33,7 +33,7 @@ def test_training_changes_the_state_and_lowers_the_loss(program):
     assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
 
 
-def test_an_inactive_state_comes_back_as_it_was(program):
+def test_inactive_state_is_unchanged(program):
     state = program.start()
     before = jax.device_get(named_leaves(state))
     state, _ = program.chunk(
@@ -46,12 +46,12 @@ def test_an_inactive_state_comes_back_as_it_was(program):
 
 
 @pytest.mark.parametrize(("batch", "most"), [(1, MOST_STEPS), (128, MOST_STEPS), (60_000, FEED_BYTES // 240_000)])
-def test_the_feed_is_bounded_by_bytes_and_steps(batch, most):
+def test_capacity_is_bounded_by_bytes_and_steps(batch, most):
     assert capacity(4 * batch) == most
     assert capacity(4 * batch) * batch * 4 <= FEED_BYTES
 
 
-def test_a_step_copies_no_kernel_before_it_overwrites_it(program):
+def test_step_copies_no_kernel_before_overwriting_it(program):
     count = np.int32(1)
     text = program.chunk.lower(program.start(), program.data, program.feed_chunk(0, 1), count).compile().as_text()
     kernels = {name: v.shape for name, v in named_leaves(program.shapes.params).items() if v.ndim == 2}

@@ -26,18 +26,18 @@ class Chain:
 NEXT = Chain(np.eye(6)[[5, 3, 5, 4, END, 5]] * 9)  # 1 -> 3 -> 4 -> end; 5 -> 5 -> ...
 
 
-def test_a_row_ends_with_its_end_and_the_loop_with_the_last_row():
+def test_sequence_ends_at_its_end_token_and_the_loop_with_the_last_sequence():
     first = jnp.array([1, 3, 1])
     found = generate(NEXT, jnp.int32(0), first, length=7, end=END, done=jnp.array([False, False, True]))
     assert found.tolist() == [[3, 4, END, PAD, PAD, PAD, PAD], [4, END, *[PAD] * 5], [PAD] * 7]
 
 
-def test_what_does_not_end_is_cut_off():
+def test_endless_sequence_is_truncated():
     assert generate(NEXT, jnp.int32(0), jnp.array([5]), length=3, end=END).tolist() == [[5, 5, 5]]
     assert generate(NEXT, jnp.int32(0), jnp.array([1]), length=5).tolist() == [[3, 4, END, 5, 5]]
 
 
-def test_tokens_are_drawn_by_their_probability_at_the_temperature():
+def test_tokens_are_sampled_by_their_probability_at_the_temperature():
     logits = np.log([0.1, 0.2, 0.7])
     model = Chain(np.tile(logits, (3, 1)))
     for temperature in (1.0, 0.5):
@@ -50,7 +50,7 @@ def test_tokens_are_drawn_by_their_probability_at_the_temperature():
         assert 0.3 < (np.asarray(found)[:, 0] == np.asarray(found)[:, 1]).mean() < 0.9  # each step has its own key
 
 
-def test_only_the_likeliest_are_drawn_from():
+def test_top_k_samples_only_from_the_most_likely_tokens():
     logits = np.log([0.1, 0.2, 0.4, 0.3])
     model = Chain(np.tile(logits, (4, 1)))
     found = generate(model, 0, jnp.zeros(5000, int), length=1, key=jax.random.key(0), top_k=2)
@@ -70,7 +70,7 @@ class Sum:
         return jax.nn.one_hot(cache % 10, 10), cache
 
 
-def test_what_is_written_follows_from_the_whole_prompt():
+def test_generated_tokens_depend_on_the_whole_prompt():
     prompts = jnp.array([[1, 2, 4], [3, 0, 0]])
     assert generate_after(Sum(), prompts, length=3).tolist() == [[7, 4, 8], [3, 6, 2]]
     assert generate_after(Sum(), prompts[:, :1], length=2).tolist() == [[1, 2], [3, 6]]

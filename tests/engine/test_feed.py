@@ -12,7 +12,7 @@ from dltrain.engine.feed import ReadAhead, Resident, Streamed
 from dltrain.errors import DataError
 
 
-def test_rows_come_in_the_order_asked_for_and_padding_is_masked(make_parts):
+def test_examples_have_the_given_order_and_padding_is_masked(make_parts):
     source = make_parts().source
     rows = np.array([[7, 0, 9, PADDING, 7]], np.int32)
     for feed in (Resident(source.read(np.arange(60))), Streamed(source)):
@@ -24,7 +24,7 @@ def test_rows_come_in_the_order_asked_for_and_padding_is_masked(make_parts):
             assert batch[name].dtype == value.dtype
 
 
-def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_count(program):
+def test_inputs_are_padded_to_the_length_of_the_executable(program):
     feed = program.feed_chunk(4, 3)
     assert feed.shape == (program.capacity, 8)
     assert feed.dtype == np.int32
@@ -32,7 +32,7 @@ def test_a_feed_is_as_long_as_the_executable_expects_and_padding_beyond_its_coun
     assert (feed[3:] == PADDING).all()
 
 
-def test_streamed_and_resident_rows_are_evaluated_to_the_same_numbers(program, make_program):
+def test_streamed_and_resident_data_have_the_same_metrics(program, make_program):
     streamed, state = make_program(arrays=None), program.start()
     assert streamed.evaluate(state, "train").scalars == program.evaluate(state, "train").scalars
     assert streamed.evaluator.compilations == 1
@@ -52,7 +52,7 @@ def slow(seconds):
     return read, seen
 
 
-def test_many_threads_hand_out_batches_in_order_and_read_no_further_than_asked():
+def test_threads_return_batches_in_order_and_do_not_read_further():
     read, seen = slow(0.002)
     ahead = ReadAhead(read, ahead=5, threads=4, read_timeout=10)
     taken = []
@@ -70,7 +70,7 @@ class Counted(dict):
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 8])
-def test_no_more_batches_are_alive_than_are_read_ahead(ahead):
+def test_memory_holds_only_the_batches_read_ahead(ahead):
     references, most, lock = [], [], threading.Lock()
 
     def read(step):
@@ -91,7 +91,7 @@ def test_no_more_batches_are_alive_than_are_read_ahead(ahead):
     assert len(references) >= 40
 
 
-def test_a_failing_source_is_named_with_its_step():
+def test_failing_source_is_an_error_with_its_step():
     def read(step):
         if step == 2:
             raise OSError("the disk is gone")
@@ -104,7 +104,7 @@ def test_a_failing_source_is_named_with_its_step():
     ahead.close()
 
 
-def test_a_stalled_source_ends_with_an_error_and_does_not_hang():
+def test_stalled_source_is_an_error():
     gate = threading.Event()
     ahead = ReadAhead(lambda step: gate.wait() and {}, ahead=2, threads=1, read_timeout=0.05)
     with pytest.raises(DataError, match=r"not read within 0.05 s \(data.timeout\)"):

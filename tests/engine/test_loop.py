@@ -40,7 +40,7 @@ def looker(events, name="look"):
     return lambda event: events.append(f"{name} {event.step}")
 
 
-def test_after_is_read_when_the_next_chunk_is_under_way_and_at_the_end():
+def test_after_is_read_while_the_next_chunk_runs_and_at_the_end():
     story = Story(reader, looker)
     outcome = story.run(10)
     assert story.events == [
@@ -51,7 +51,7 @@ def test_after_is_read_when_the_next_chunk_is_under_way_and_at_the_end():
     assert (outcome.state, outcome.step, outcome.reason) == (10, 10, "all steps done")
 
 
-def test_a_callback_that_is_due_by_its_interval_sees_everything_read():
+def test_callback_with_an_interval_runs_after_all_pending_reads():
     def saver(events):
         return Every(Duration(4, ""), looker(events, "save"), per_epoch=6)
 
@@ -65,7 +65,7 @@ def test_a_callback_that_is_due_by_its_interval_sees_everything_read():
 
 
 @pytest.mark.parametrize("start", [0, 3])
-def test_chunks_follow_each_other_without_a_gap_and_end_where_somebody_is_due(start):
+def test_chunks_are_contiguous_and_end_where_a_callback_is_due(start):
     def every(interval):
         return lambda events: Every(Duration.parse(interval), looker(events, interval), per_epoch=6)
 
@@ -87,7 +87,7 @@ def test_callbacks_run_in_the_order_of_the_list():
     assert story.events == ["chunk to 4", "first 4", "second 4"]
 
 
-def test_replace_goes_on_with_the_new_state_which_later_callbacks_see():
+def test_replace_continues_with_the_new_state_also_for_later_callbacks():
     seen = []
     story = Story(lambda e: lambda event: Replace(1000), lambda e: lambda event: seen.append(event.state))
     outcome = story.run(6)
@@ -97,7 +97,7 @@ def test_replace_goes_on_with_the_new_state_which_later_callbacks_see():
     assert story.run(6).state == 42
 
 
-def test_stop_training_ends_it_there_with_the_reason_and_what_was_put_off_is_read():
+def test_stop_training_ends_with_its_reason_after_pending_reads():
     def stopper(events):
         def stop(event):
             if event.step == 8:
@@ -111,7 +111,7 @@ def test_stop_training_ends_it_there_with_the_reason_and_what_was_put_off_is_rea
     assert story.events == ["chunk to 4", "look 4", "chunk to 8", "read 4", "read 8"]
 
 
-def test_an_error_found_while_reading_ends_training():
+def test_error_in_a_pending_read_ends_training():
     def failing(events):
         def fail():
             raise RuntimeError("found late")
@@ -130,7 +130,7 @@ def test_nothing_is_dispatched_when_all_steps_are_done():
     assert (story.events, outcome.state, outcome.step) == ([], 5, 5)
 
 
-def test_the_pace_aims_at_its_target_grows_fourfold_at_most_and_stays_in_bounds():
+def test_pace_approaches_its_target_at_most_fourfold_and_within_bounds():
     pace = Pace(most=100, target=1.0, steps=8)
     pace.update(8, 0.5)
     assert pace.steps == 16
@@ -144,7 +144,7 @@ def test_the_pace_aims_at_its_target_grows_fourfold_at_most_and_stays_in_bounds(
     assert pace.steps == 4
 
 
-def test_the_number_of_steps_of_a_dispatch_is_an_int32_scalar():
+def test_number_of_steps_of_a_dispatch_is_an_int32_scalar():
     story = Story()
     kinds = []
     story.loop.chunk = lambda state, data, feed, n: (kinds.append((n.dtype, n.shape)), (state, {}))[1]

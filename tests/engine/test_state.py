@@ -36,7 +36,7 @@ def trained(program, leaves, cuts):
     return leaves
 
 
-def test_a_run_continued_from_its_leaves_every_few_steps_ends_with_the_same_hash(program, saved):
+def test_run_rebuilt_from_its_leaves_every_few_steps_gives_the_same_hash(program, saved):
     straight = trained(program, saved, ())
     assert straight["step"] == 18
     assert state_hash(trained(program, saved, (1, 4, 6, 11, 17))) == state_hash(straight)
@@ -46,7 +46,7 @@ def test_a_run_continued_from_its_leaves_every_few_steps_ends_with_the_same_hash
     assert state_hash(straight) != state_hash(saved)
 
 
-def test_the_hash_covers_every_bit_of_what_training_made_and_nothing_else(saved):
+def test_hash_covers_every_bit_of_the_trained_state_only(saved):
     whole = state_hash(saved)
     assert state_hash(dict(reversed(saved.items()))) == whole
     for name, value in saved.items():
@@ -58,14 +58,14 @@ def test_the_hash_covers_every_bit_of_what_training_made_and_nothing_else(saved)
     assert state_hash({**saved, "params.head.kernel": kernel.reshape(-1)}) != whole
 
 
-def test_an_option_that_xla_does_not_know_is_dropped(monkeypatch):
+def test_unknown_xla_option_is_dropped(monkeypatch):
     monkeypatch.setattr(states, "_OPTIONS", {"xla_made_up_option": "1"})
     given = {"seed": 0, "hparams": {"learning_rate": np.float32(0.1)}}
     made = create(lambda rngs: nnx.Linear(2, 3, rngs=rngs), lambda hparams: optax.sgd(0.1), **given)
     assert made.params["kernel"].shape == (2, 3)
 
 
-def test_leaves_have_the_names_of_the_parameters_and_rebuild_the_state(program, saved):
+def test_leaves_have_parameter_names_and_rebuild_the_state(program, saved):
     assert {"params.hidden.0.kernel", "model_state.norms.0.var", "step", "key", "hparams.learning_rate"} <= set(
         saved
     )
@@ -75,7 +75,7 @@ def test_leaves_have_the_names_of_the_parameters_and_rebuild_the_state(program, 
     assert count(rebuilt.params) == 16 * 6 + 6 + 6 + 6 + 6 * 3 + 3
 
 
-def test_leaves_that_do_not_fit_are_named_with_both_shapes(program, saved):
+def test_mismatched_leaves_are_an_error_with_both_shapes(program, saved):
     lacking = {name: value for name, value in saved.items() if name != "params.head.bias"}
     with pytest.raises(CheckpointError, match=r"checkpoint 3 lacks params\.head\.bias"):
         from_named(program.shapes, lacking, what="checkpoint 3")
@@ -86,7 +86,7 @@ def test_leaves_that_do_not_fit_are_named_with_both_shapes(program, saved):
         from_named(program.shapes, {**saved, "step": np.int64(0)}, what="checkpoint 3")
 
 
-def test_weights_are_taken_over_where_name_and_shape_agree_and_nothing_else_is(program, saved):
+def test_weights_are_copied_where_name_and_shape_agree(program, saved):
     state = from_named(program.shapes, saved, what="the test")
     other = {name: value + 1 for name, value in saved.items() if name.startswith(("params.", "model_state."))}
     other |= {"params.head.kernel": np.ones((6, 10), np.float32), "params.extra": np.ones(3), "step": np.int32(99)}
@@ -99,7 +99,7 @@ def test_weights_are_taken_over_where_name_and_shape_agree_and_nothing_else_is(p
         np.testing.assert_array_equal(value, other[name] if name in taken else saved[name], err_msg=name)
 
 
-def test_a_seed_decides_parameters_and_the_key_of_the_run(spec):
+def test_seed_determines_parameters_and_the_key_of_the_run(spec):
     def start(seed):
         model, optimizer = lambda rngs: MLP((2,), spec=spec, rngs=rngs), lambda hparams: optax.sgd(1.0)
         return on_host(create(model, optimizer, seed=seed, hparams={"learning_rate": 0.1}))
@@ -110,7 +110,7 @@ def test_a_seed_decides_parameters_and_the_key_of_the_run(spec):
         assert not np.array_equal(one[name], other[name]), name
 
 
-def test_both_modes_of_a_module_fit_one_state_and_differ(program):
+def test_both_modes_of_a_module_share_one_state_and_differ(program):
     module, graphs = trace_module(program.parts.make_model)
     assert graphs.train != graphs.eval
     assert all(

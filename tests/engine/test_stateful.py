@@ -31,7 +31,7 @@ def state():
     return replace(state, model_state=rest, ema=averages.begin(state.params, state.model_state))
 
 
-def test_there_is_a_row_for_each_of_a_batch_and_nothing_in_it_at_first(state):
+def test_recurrent_state_starts_at_zero_for_each_example(state):
     carried = fresh(state.model_state, 6)["recurrent_state"]
     assert carried["ends"].shape == (6,) and carried["states"].shape == (6, 1, 1, 3)
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(carried))
@@ -39,7 +39,7 @@ def test_there_is_a_row_for_each_of_a_batch_and_nothing_in_it_at_first(state):
     assert fresh(other, 6) == other
 
 
-def test_a_checkpoint_of_another_batch_size_is_read_without_what_was_carried(state):
+def test_checkpoint_of_another_batch_size_is_read_without_recurrent_state(state):
     saved = jax.device_get(named_leaves(state))
     assert np.asarray(from_named(state, saved, what="").model_state["recurrent_state"]["ends"]).tolist() == [1] * 4
     other = replace(
@@ -52,7 +52,7 @@ def test_a_checkpoint_of_another_batch_size_is_read_without_what_was_carried(sta
     np.testing.assert_array_equal(found.params["head"]["kernel"], saved["params.head.kernel"])
 
 
-def test_another_run_takes_the_weights_alone(state):
+def test_init_from_copies_weights_without_recurrent_state(state):
     saved = jax.device_get(named_leaves(state))
     begun = replace(state, model_state=fresh(state.model_state, 4))
     mixed, taken, left = with_weights(begun, saved)
@@ -60,7 +60,7 @@ def test_another_run_takes_the_weights_alone(state):
     assert left == [] and all(name.startswith("params.") for name in taken)
 
 
-def test_running_means_are_of_weights_alone(state):
+def test_ema_excludes_recurrent_state(state):
     ema = averages.after(state.ema, state.params, state.model_state, decay=0.9, count=np.int32(2))
     np.testing.assert_array_equal(
         ema["model_state"]["recurrent_state"]["states"], state.model_state["recurrent_state"]["states"]
@@ -70,7 +70,7 @@ def test_running_means_are_of_weights_alone(state):
     )
 
 
-def test_a_batch_in_microbatches_goes_on_as_the_whole(state, quick):
+def test_microbatches_continue_recurrent_state_like_the_whole_batch(state, quick):
     rng, begin = np.random.default_rng(0), np.int32([0, 40, 80, 120])
     graphs = trace_module(make_model)[1]
     batches = [

@@ -56,7 +56,7 @@ def leaves(state):
     return jax.device_get(named_leaves({"params": state.params, "model_state": state.model_state}))
 
 
-def test_a_masked_row_is_an_absent_row(one_step, arrays):
+def test_masked_example_equals_absent_example(one_step, arrays):
     state, step = one_step()
     short, short_logs = step(state, batch_of(arrays, [0, 1, 2, 4, 5]))
     padded = batch_of(arrays, [0, 1, 2, 4, 5, 9, 9], [True] * 5 + [False] * 2)
@@ -67,7 +67,7 @@ def test_a_masked_row_is_an_absent_row(one_step, arrays):
         np.testing.assert_allclose(value, leaves(masked)[name], rtol=2e-5, atol=1e-6, err_msg=name)
 
 
-def test_example_weights_weigh_and_masked_rows_do_not():
+def test_example_weights_count_and_masked_examples_do_not():
     batch = {"mask": np.array([True, True, False]), "weights": np.array([1.0, 3.0, 5.0])}
     total, weight = weighted_sum(jnp.array([1.0, 2.0, jnp.nan]), batch)
     assert (float(total), float(weight)) == (7.0, 4.0)
@@ -93,7 +93,7 @@ def test_l1_has_the_gradient_lambda_sign_w(one_step, arrays):
     np.testing.assert_allclose(got, 0.25 * np.sign(leaves(state)[name]), atol=2e-6)
 
 
-def test_reduction_sum_is_the_mean_times_the_number_of_valid_rows(one_step, arrays):
+def test_reduction_sum_is_the_mean_times_the_number_of_valid_examples(one_step, arrays):
     batch = batch_of(arrays, range(6), [True] * 4 + [False] * 2)
     state, mean = one_step()
     _, total = one_step(Objective(losses.cross_entropy, reduction="sum"))
@@ -103,7 +103,7 @@ def test_reduction_sum_is_the_mean_times_the_number_of_valid_rows(one_step, arra
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_a_loss_that_is_not_finite_changes_no_parameter(one_step, arrays, skip):
+def test_non_finite_loss_changes_no_parameter(one_step, arrays, skip):
     state, step = one_step(skip=skip)
     batch = batch_of(arrays, range(6))
     batch["inputs"] = batch["inputs"].copy()
@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_changes_no_parameter(one_step, arrays, skip):
         np.testing.assert_array_equal(value, leaves(after)[name], err_msg=name)
 
 
-def test_the_parameter_norm_is_looked_at_on_logged_steps_only(one_step, arrays):
+def test_parameter_norm_is_computed_on_logged_steps_only(one_step, arrays):
     state, step = one_step(log_every=2)
     state, first = step(state, batch_of(arrays, range(6)))
     before = optax.tree.norm(state.params)
@@ -124,14 +124,14 @@ def test_the_parameter_norm_is_looked_at_on_logged_steps_only(one_step, arrays):
     assert float(second["parameter_norm"]) == pytest.approx(float(before), rel=1e-6)
 
 
-def test_a_loss_of_the_wrong_shape_is_refused_with_the_shapes(one_step, arrays):
+def test_loss_of_the_wrong_shape_is_an_error(one_step, arrays):
     _, step = one_step(Objective(lambda outputs, batch: losses.cross_entropy(outputs, batch).mean()))
     with pytest.raises(ValueError, match=r"one value per example, \(6,\); found \(\)"):
         step(one_step()[0], batch_of(arrays, range(6)))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_batch_in_pieces_gives_the_update_of_the_whole(one_step, arrays, reduction):
+def test_microbatches_give_the_update_of_the_whole_batch(one_step, arrays, reduction):
     """Microbatches of 3 and 1 valid examples, with weights: the mean of their means would be another number."""
     objective = Objective(losses.cross_entropy, reduction=reduction, l1=0.01, l2=0.1)
     batch = batch_of(arrays, range(6), [True, True, True, False, True, False])
@@ -145,7 +145,7 @@ def test_a_batch_in_pieces_gives_the_update_of_the_whole(one_step, arrays, reduc
         np.testing.assert_allclose(leaves(found)[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-def test_penalties_count_once_however_many_pieces_are_padding(one_step, arrays):
+def test_penalties_count_once_for_any_number_of_padded_microbatches(one_step, arrays):
     objective = Objective(losses.cross_entropy, l1=0.01, l2=0.1)
     batch = batch_of(arrays, range(6), [True] + [False] * 5)
     state, whole = one_step(objective, norm=Norm.NONE)
@@ -155,7 +155,7 @@ def test_penalties_count_once_however_many_pieces_are_padding(one_step, arrays):
         assert float(found[name]) == pytest.approx(float(logs[name]), rel=1e-5), name
 
 
-def test_a_piece_of_padding_only_leaves_batch_statistics_alone(one_step, arrays):
+def test_microbatch_of_padding_does_not_change_batch_statistics(one_step, arrays):
     state, step = one_step(accumulate=3)
     after, logs = step(state, batch_of(arrays, range(6), [True, False, False, True, False, False]))
     assert logs["finite"] == 1

@@ -57,7 +57,7 @@ def test_contrastive_divergence_is_a_difference():
     np.testing.assert_array_equal(found, [-3, 0.5])
 
 
-def test_other_outputs_are_answered_with_what_is_needed():
+def test_missing_outputs_are_named():
     with pytest.raises(ValueError, match="gan: the model must return a dict with real; found an array"):
         gan(jnp.zeros((2, 1)), {})
     with pytest.raises(ValueError, match="must return a dict with data; found energy"):

@@ -42,7 +42,7 @@ def moved(found, step, name):
     return {n: v - found[step - 1][n] for n, v in found[step].items() if n.startswith(name)}
 
 
-def test_each_player_has_its_rate_and_the_schedule_is_a_factor_of_all():
+def test_each_group_has_its_rate_and_the_schedule_scales_all():
     words = ("optim.learning_rate=0.01", "schedule.warmup_steps=2")  # half the rate at first
     plain = trained(*words, steps=1)
     own = trained(*words, "optim.groups={discriminator: {learning_rate: 0.05}}", steps=1)
@@ -51,7 +51,7 @@ def test_each_player_has_its_rate_and_the_schedule_is_a_factor_of_all():
             np.testing.assert_allclose(moved(own, 1, name)[n], factor * step, rtol=1e-4, atol=1e-6, err_msg=n)
 
 
-def test_a_player_rests_between_its_turns_and_its_moments_with_it():
+def test_group_with_every_n_skips_updates_and_moments():
     words = ("optim.learning_rate=0.1", "optim.groups={discriminator: {every: 2}}")
     found = trained(*words)
     for step, moves in ((1, True), (2, False), (3, True)):
@@ -60,7 +60,7 @@ def test_a_player_rests_between_its_turns_and_its_moments_with_it():
         assert any(np.any(x) for x in moved(found, step, "generator").values())
 
 
-def test_a_player_may_have_another_optimizer():
+def test_group_may_have_another_optimizer():
     words = ("optim.learning_rate=0.01", "optim.groups={generator: {_target_: optax.sign_sgd}}")
     found = trained(*words, steps=1)
     for n, step in moved(found, 1, "generator").items():
@@ -68,7 +68,7 @@ def test_a_player_may_have_another_optimizer():
         np.testing.assert_allclose(sizes[sizes > 0], 0.01, rtol=1e-4, err_msg=n)
 
 
-def test_a_player_that_is_not_there_and_a_wrong_argument_are_answered():
+def test_unknown_group_and_wrong_argument_are_an_error():
     with pytest.raises(ConfigError, match=r"optim.groups.judge: not a part of the model; its parts: discr"):
         trained("optim.groups={judge: {every: 2}}", steps=0)
     with pytest.raises(ConfigError, match=r"optim.groups.generator.momentun: unknown"):

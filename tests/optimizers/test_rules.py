@@ -25,7 +25,7 @@ def stepped(*rules):
     return jax.device_get(updates), jax.device_get(optax.apply_updates(PARAMS, updates))
 
 
-def test_a_frozen_parameter_keeps_its_bits_and_the_others_move():
+def test_frozen_parameter_keeps_its_bits_and_others_change():
     _, after = stepped(Rule(r"^hidden\.0", freeze=True))
     for name in ("kernel", "bias"):
         before = np.asarray(PARAMS["hidden"][0][name])
@@ -34,12 +34,12 @@ def test_a_frozen_parameter_keeps_its_bits_and_the_others_move():
         assert not np.array_equal(moved, still)
 
 
-def test_a_frozen_parameter_stays_even_if_its_update_is_not_finite():
+def test_frozen_parameter_stays_even_if_its_update_is_not_finite():
     updates, _ = apply_rules([Rule("head", freeze=True)]).update(jax.tree.map(lambda p: p * jnp.nan, PARAMS), ())
     assert not np.asarray(updates["head"]["kernel"]).any()
 
 
-def test_a_scale_is_a_factor_of_the_learning_rate_and_the_last_match_wins():
+def test_scale_multiplies_the_learning_rate_and_the_last_match_counts():
     plain, _ = stepped()
     scaled, _ = stepped(Rule("head", freeze=True), Rule("kernel", scale=0.25))
     np.testing.assert_allclose(scaled["head"]["kernel"], 0.25 * plain["head"]["kernel"], rtol=1e-6)
@@ -56,11 +56,11 @@ def test_a_scale_is_a_factor_of_the_learning_rate_and_the_last_match_wins():
         ("nothing", []),
     ],
 )
-def test_a_rule_lists_the_names_it_applies_to(match, names):
+def test_rule_returns_the_names_it_matches(match, names):
     assert Rule(match).matched(PARAMS) == names
 
 
-def test_weight_decay_is_for_kernels_not_for_biases_and_norms():
+def test_weight_decay_applies_to_kernels_not_to_biases_and_norms():
     params = {
         "norm": {"scale": jnp.ones(3), "bias": jnp.ones(3), "gain": jnp.ones(3)},
         "conv": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones((1, 1, 2))},
@@ -73,7 +73,7 @@ def test_weight_decay_is_for_kernels_not_for_biases_and_norms():
     }
 
 
-def test_each_gradient_is_clipped_by_its_own_norm():
+def test_each_gradient_is_clipped_by_its_norm():
     grads = {"large": jnp.asarray([3.0, 4.0]), "small": jnp.asarray([0.3, 0.4]), "none": jnp.zeros(2)}
     clipped, _ = clip_each(1.0).update(grads, optax.EmptyState())
     np.testing.assert_allclose(clipped["large"], [0.6, 0.8], rtol=1e-6)

@@ -67,7 +67,7 @@ def test_curves_use_a_log_scale_only_for_a_loss_over_two_decades():
     assert below_zero[0].get_yscale() == "linear"
 
 
-def test_curves_leave_out_what_is_not_finite():
+def test_curves_leave_out_non_finite_values():
     figure = curves({"train": {"step": [1, 2, 3, 4], "loss": [1.0, float("nan"), float("inf"), None]}})
     (line,) = figure.axes[0].get_lines()
     assert line.get_xydata().tolist() == [[1.0, 1.0]]
@@ -75,13 +75,13 @@ def test_curves_leave_out_what_is_not_finite():
     pixels(curves({}))
 
 
-def test_curves_refuse_series_of_different_lengths():
+def test_curves_with_series_of_different_lengths_are_an_error():
     with pytest.raises(ValueError, match="train: 2 steps and 1 values of loss"):
         curves({"train": {"step": [1, 2], "loss": [1.0]}})
 
 
 @pytest.mark.parametrize("k", [1, 2, 10, 100])
-def test_confusion_draws_numbers_only_for_few_classes(k):
+def test_confusion_draws_counts_only_for_few_classes(k):
     matrix = np.eye(k, dtype=int) * 50 + np.random.default_rng(0).integers(0, 3, (k, k))
     figure = confusion(matrix, [f"class_{i}" for i in range(k)])
     pixels(figure)
@@ -93,7 +93,7 @@ def test_confusion_draws_numbers_only_for_few_classes(k):
         assert len(shares.texts) == k * k
 
 
-def test_confusion_normalises_rows_and_greys_a_class_that_never_occurs():
+def test_confusion_normalises_rows_and_greys_a_class_without_examples():
     figure = confusion(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
     counts, shares = figure.axes[:2]
     assert [text.get_text() for text in shares.texts] == ["0.75", "0.25"]
@@ -102,7 +102,7 @@ def test_confusion_normalises_rows_and_greys_a_class_that_never_occurs():
     assert has_colour(pixels(figure), (230, 230, 230)) > 1000
 
 
-def test_confusion_refuses_names_that_do_not_fit():
+def test_confusion_with_a_wrong_number_of_names_is_an_error():
     with pytest.raises(ValueError, match="K class names"):
         confusion(np.eye(3, dtype=int), ["a", "b"])
 
@@ -117,7 +117,7 @@ def test_confusion_refuses_names_that_do_not_fit():
         ((8, 8, 2), 5, 5, np.float16),
     ],
 )
-def test_samples_frame_the_wrong_pictures_in_red(shape, low, high, dtype):
+def test_samples_frame_wrong_images_in_red(shape, low, high, dtype):
     inputs = np.broadcast_to(np.linspace(low, high, 5).reshape(5, *[1] * len(shape)), (5, *shape)).astype(dtype)
     truth, losses = np.arange(5), np.linspace(0, 1, 5)
     right = pixels(samples(inputs, Kind.IMAGE, truth, truth, losses, DIGITS))
@@ -126,19 +126,19 @@ def test_samples_frame_the_wrong_pictures_in_red(shape, low, high, dtype):
     assert has_colour(wrong, RED) > 300
 
 
-def test_samples_stretch_the_range_of_all_pictures_together():
+def test_samples_share_the_range_of_all_images():
     inputs = np.stack([np.full((4, 4, 1), value, np.float32) for value in (-1.0, 0.0, 3.0)])
     figure = samples(inputs, Kind.IMAGE, np.arange(3), np.arange(3), np.zeros(3), DIGITS)
     shown = [axes.images[0].get_array()[0, 0].tolist() for axes in figure.axes]
     assert shown == [[0.0] * 3, [0.25] * 3, [1.0] * 3]
 
 
-def test_samples_survive_pictures_with_nan():
+def test_samples_accept_images_with_nan():
     inputs = np.full((2, 4, 4, 1), np.nan, np.float32)
     pixels(samples(inputs, Kind.IMAGE, np.arange(2), np.arange(2), np.full(2, np.nan), DIGITS))
 
 
-def test_samples_say_prediction_and_truth():
+def test_samples_show_prediction_and_truth():
     figure = samples(np.zeros((2, 4, 4, 1)), Kind.IMAGE, np.array([3, 4]), np.array([3, 5]), np.zeros(2), DIGITS)
     assert [axes.get_title() for axes in figure.axes] == ["3", "5\ntrue: 4"]
 
@@ -150,7 +150,7 @@ def test_samples_draw_some_of_many():
     assert [axes.get_title() for axes in figure.axes] == ["9\ntrue: 0", *["0"] * 31]
 
 
-def test_samples_draw_what_is_no_picture():
+def test_samples_draw_sequences_and_tables():
     rng = np.random.default_rng(0)
     truth, prediction, losses = rng.integers(0, 2, 12), rng.integers(0, 2, 12), rng.random(12)
     classes = ["up", "down"]
@@ -179,7 +179,7 @@ def test_scatter_draws_the_diagonal_and_rings_the_worst():
     pixels(both)
 
 
-def test_choose_takes_the_worst_errors_first_then_the_first_others():
+def test_choose_returns_the_worst_errors_first_then_the_first_others():
     truth = np.zeros(100, int)
     prediction = truth.copy()
     prediction[[10, 50, 60, 70]] = 1
@@ -209,7 +209,7 @@ def test_equal_figures_are_equal_files(tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_captions_stand_over_their_pictures_and_wrong_ones_are_red():
+def test_captions_are_above_their_images_and_wrong_ones_are_red():
     inputs = np.random.default_rng(0).normal(size=(3, 8, 8, 1))
     texts = [("the even number zero", "the even number zero"), ("", "the $ 6 of an ox"), ("one", "two")]
     figure = captioned(inputs, texts)
@@ -222,7 +222,7 @@ def test_captions_stand_over_their_pictures_and_wrong_ones_are_red():
     assert not has_colour(pixels(captioned(inputs[:1], texts[:1])), RED)
 
 
-def test_weights_over_steps_are_bars_and_over_tokens_a_map_with_their_names():
+def test_weights_over_steps_are_bars_and_over_tokens_a_labelled_map():
     weights = np.array([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]])
     figure = over_steps(np.random.default_rng(0).normal(size=(2, 3, 4, 1)), weights, ["row 5", "row 9"])
     pixels(figure)
@@ -238,7 +238,7 @@ def test_weights_over_steps_are_bars_and_over_tokens_a_map_with_their_names():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_augmented_pictures_stand_below_their_originals_in_the_same_range(channels):
+def test_augmented_images_are_below_their_originals_in_the_same_range(channels):
     originals = np.random.default_rng(0).integers(0, 200, (3, 8, 8, channels)).astype(np.uint8)
     versions = np.stack([originals * 1.0, originals + 500.0, originals - 500.0])
     figure = augmented(originals, versions, Kind.IMAGE, [["a", "b", "c"]] * 3 + [["a 70%\nb 30%", "b", "c"]])

@@ -57,7 +57,7 @@ def reseal(path, change):
     (path / checkpoint.SEAL).write_text(digest)
 
 
-def test_arrays_and_memory_come_back_bit_for_bit(folder):
+def test_arrays_and_callback_state_are_restored_bit_for_bit(folder):
     found = load(folder, 4)
     assert (found.step, found.meta, found.about) == (4, META, ABOUT)
     assert found.leaves.keys() == LEAVES.keys()
@@ -67,7 +67,7 @@ def test_arrays_and_memory_come_back_bit_for_bit(folder):
         assert found.leaves[name].tobytes() == value.tobytes(), name
 
 
-def test_a_run_resumed_from_disk_in_the_middle_of_an_epoch_ends_with_the_same_hash(program, tmp_path):
+def test_run_resumed_in_the_middle_of_an_epoch_gives_the_same_hash(program, tmp_path):
     def go_on(state, start, end):
         n = end - start
         return program.chunk(state, program.data, program.feed_chunk(start, n), np.int32(n))[0]
@@ -79,12 +79,12 @@ def test_a_run_resumed_from_disk_in_the_middle_of_an_epoch_ends_with_the_same_ha
     assert state_hash(jax.device_get(named_leaves(resumed))) == state_hash(jax.device_get(named_leaves(straight)))
 
 
-def test_a_manifest_of_an_older_version_that_says_nothing_of_the_run_is_read(folder):
+def test_manifest_of_an_older_version_is_read(folder):
     reseal(folder / "step_00000004", lambda manifest: manifest.pop("about"))
     assert load(folder, 4).about == {} and load(folder, 4).meta == META
 
 
-def test_each_file_that_is_cut_altered_or_missing_is_named(folder):
+def test_each_truncated_altered_or_missing_file_is_named(folder):
     path = folder / "step_00000004"
     assert problems(path) == []
     assert len(files_of(path)) > 3
@@ -103,7 +103,7 @@ def test_each_file_that_is_cut_altered_or_missing_is_named(folder):
     assert problems(path) == []
 
 
-def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(folder):
+def test_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_is_used(folder):
     harmed = max(files_of(folder / "step_00000008" / "arrays"), key=lambda p: p.stat().st_size)
     harmed.write_bytes(harmed.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"step_00000008 is damaged.*bytes, expected"):
@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(fold
     assert sorted(p.name for p in folder.iterdir()) == ["damaged_step_00000008", "step_00000004"]
 
 
-def test_nothing_starts_from_zero_when_every_checkpoint_is_damaged(folder):
+def test_all_checkpoints_damaged_is_an_error(folder):
     for step in steps(folder):
         (folder / f"step_{step:08d}" / checkpoint.MANIFEST).write_text("{")
     said = []
@@ -127,7 +127,7 @@ def test_nothing_starts_from_zero_when_every_checkpoint_is_damaged(folder):
 
 
 @pytest.mark.parametrize("name", ["../outside", "arrays/../../outside", "/etc/hostname", "link"])
-def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(folder, name):
+def test_manifest_with_a_file_outside_its_folder_is_an_error(folder, name):
     path = folder / "step_00000004"
     (folder / "outside").write_text("secret")
     (path / "link").symlink_to(folder / "outside")
@@ -150,14 +150,14 @@ def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(folder, name
         "\0",
     ],
 )
-def test_a_manifest_of_another_form_is_damage_not_a_crash(folder, manifest):
+def test_malformed_manifest_is_damage_not_a_crash(folder, manifest):
     (folder / "step_00000004" / checkpoint.MANIFEST).write_text(manifest)
     digest = hashlib.sha256(manifest.encode()).hexdigest()
     (folder / "step_00000004" / checkpoint.SEAL).write_text(digest)
     assert "manifest.json cannot be read" in problems(folder / "step_00000004")[0]
 
 
-def test_a_checkpoint_under_another_name_is_refused(folder):
+def test_renamed_checkpoint_is_an_error(folder):
     (folder / "step_00000004").rename(folder / "step_00000005")
     with pytest.raises(CheckpointError, match="is of step 4"):
         load(folder, 5)
@@ -168,7 +168,7 @@ def damage(path):
     file.write_bytes(file.read_bytes() + b"x")
 
 
-def test_pruning_deletes_nothing_when_the_newest_one_is_damaged(folder):
+def test_pruning_deletes_nothing_if_the_newest_is_damaged(folder):
     save(folder, 12, LEAVES, META)
     damage(folder / "step_00000012")
     with pytest.raises(CheckpointError, match="step_00000012 is damaged, although it was just written"):
@@ -178,7 +178,7 @@ def test_pruning_deletes_nothing_when_the_newest_one_is_damaged(folder):
     assert steps(folder) == [4, 8]
 
 
-def test_pruning_keeps_what_it_should_and_sets_a_damaged_one_aside(folder):
+def test_pruning_keeps_the_given_steps_and_moves_a_damaged_one_aside(folder):
     save(folder, 12, LEAVES, META)
     prune(folder, {4, 12}, say=print)
     assert steps(folder) == [4, 12]
@@ -189,7 +189,7 @@ def test_pruning_keeps_what_it_should_and_sets_a_damaged_one_aside(folder):
     assert said and "checkpoint step_00000004 is damaged" in said[0]
 
 
-def test_saving_a_step_again_replaces_a_damaged_one_and_leaves_a_whole_one(folder):
+def test_saving_a_step_again_replaces_only_a_damaged_checkpoint(folder):
     file = files_of(folder / "step_00000008")[0]
     before = file.stat().st_ino
     assert save(folder, 8, LEAVES, META) == folder / "step_00000008"
@@ -200,7 +200,7 @@ def test_saving_a_step_again_replaces_a_damaged_one_and_leaves_a_whole_one(folde
     assert not list(folder.glob(".writing*"))
 
 
-def test_a_save_that_fails_is_no_checkpoint_and_leaves_the_one_before(folder, monkeypatch):
+def test_failed_save_leaves_no_checkpoint_and_keeps_the_previous_one(folder, monkeypatch):
     def full(path, value):
         raise OSError(28, "No space left on device")
 
@@ -218,7 +218,7 @@ def test_a_save_that_fails_is_no_checkpoint_and_leaves_the_one_before(folder, mo
 
 
 @pytest.mark.parametrize("admitted", [False, True])
-def test_arrays_that_are_said_to_be_huge_are_refused_before_memory_is_taken(folder, admitted):
+def test_huge_arrays_are_an_error_before_memory_is_allocated(folder, admitted):
     """Four terabytes, whole by every sum; TensorStore would end the process when it cannot have them."""
     path, shape = folder / "step_00000008", [10**6, 10**6]
     arrays = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{path}/arrays/"}).result()

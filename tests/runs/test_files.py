@@ -9,7 +9,7 @@ from dltrain.runs import files
 from dltrain.runs.files import replace_json, replace_text, writing
 
 
-def test_an_oserror_names_the_file_and_its_reason(tmp_path):
+def test_oserror_becomes_a_disk_error_with_file_and_reason(tmp_path):
     with pytest.raises(DiskError, match=r"cannot write .*results\.csv: No space left on device") as raised:
         with writing(tmp_path / "results.csv"):
             raise OSError(28, "No space left on device")
@@ -19,7 +19,7 @@ def test_an_oserror_names_the_file_and_its_reason(tmp_path):
         replace_text(tmp_path / "file" / "inside", "text")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "summary.json"
     replace_text(path, "old")
 
@@ -36,7 +36,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_json_has_null_for_what_it_has_no_word_for(tmp_path):
+def test_json_has_null_for_nan_and_infinity(tmp_path):
     replace_json(tmp_path / "a.json", {"a": [1.5, float("nan")], "b": {"c": float("-inf")}, "d": (True, None, "x")})
     assert json.loads((tmp_path / "a.json").read_text()) == {
         "a": [1.5, None],

@@ -18,7 +18,7 @@ from dltrain.runs.folder import RunFolder, claim, existing
 NOON = datetime(2024, 5, 6, 12, 0, 0)
 
 
-def test_two_starts_in_one_second_get_two_folders(tmp_path, monkeypatch):
+def test_two_starts_in_one_second_have_two_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     claimed = [claim(None, name="digits-mlp", overwrite=False, now=NOON) for _ in range(3)]
     names = [str(folder.path) for folder in claimed]
@@ -28,7 +28,7 @@ def test_two_starts_in_one_second_get_two_folders(tmp_path, monkeypatch):
         folder.release()
 
 
-def test_a_lock_is_refused_with_the_pid_of_its_holder_and_free_when_that_dies(tmp_path):
+def test_lock_error_has_the_pid_of_the_holder_and_a_dead_process_holds_no_lock(tmp_path):
     hold = "import sys; from pathlib import Path; from dltrain.runs.folder import RunFolder\n"
     hold += "folder = RunFolder(Path(sys.argv[1])); folder.lock(); print('locked', flush=True); sys.stdin.read()"
     (tmp_path / "lock").write_text("1234567\n")  # of a process that died long ago
@@ -63,7 +63,7 @@ def make_run(path):
 
 
 @pytest.mark.parametrize("left", ["", "999999999\n"], ids=["empty", "of a dead process"])
-def test_a_holder_that_has_not_signed_yet_is_waited_for(left, tmp_path):
+def test_holder_without_pid_is_waited_for(left, tmp_path):
     (tmp_path / "lock").write_text(left)
 
     def sign():
@@ -79,7 +79,7 @@ def test_a_holder_that_has_not_signed_yet_is_waited_for(left, tmp_path):
         signing.join()
 
 
-def test_a_holder_that_never_signs_is_unknown(tmp_path, monkeypatch):
+def test_holder_that_never_writes_its_pid_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr("dltrain.runs.folder._TO_SIGN", 0.02)
     with (tmp_path / "lock").open("a+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -87,7 +87,7 @@ def test_a_holder_that_never_signs_is_unknown(tmp_path, monkeypatch):
             RunFolder(tmp_path).lock()
 
 
-def test_a_folder_that_is_given_back_meanwhile_is_taken(tmp_path):
+def test_folder_released_meanwhile_is_locked(tmp_path):
     (tmp_path / "lock").touch()
     held = (tmp_path / "lock").open("a+")
     fcntl.flock(held, fcntl.LOCK_EX)
@@ -97,7 +97,7 @@ def test_a_folder_that_is_given_back_meanwhile_is_taken(tmp_path):
     folder.release()
 
 
-def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
+def test_folder_with_a_run_is_an_error_and_unchanged(tmp_path):
     make_run(tmp_path / "run")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match=r"already contains a run.*dltrain resume .*overwrite=true"):
@@ -106,21 +106,21 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
     claim(tmp_path / "run", name="x", overwrite=True).release()  # the refused claim left no lock behind
 
 
-def test_overwrite_takes_away_what_the_old_run_left_and_nothing_else(tmp_path):
+def test_overwrite_deletes_only_the_files_of_the_old_run(tmp_path):
     make_run(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     claim(tmp_path, name="x", overwrite=True).release()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lock", "notes.txt"]
 
 
-def test_overwrite_takes_nothing_away_from_a_folder_that_is_no_run(tmp_path):
+def test_overwrite_deletes_nothing_in_a_folder_without_a_run(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "thesis.tex").write_text("mine")
     claim(tmp_path, name="x", overwrite=True).release()
     assert (tmp_path / "report" / "thesis.tex").exists()
 
 
-def test_a_place_without_a_run_is_named(tmp_path):
+def test_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="no such folder"):
         existing(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"config\.yaml is missing"):
@@ -129,7 +129,7 @@ def test_a_place_without_a_run_is_named(tmp_path):
     assert existing(str(tmp_path / "run")).path == tmp_path / "run"
 
 
-def test_data_that_changed_since_the_run_started_is_refused(tmp_path):
+def test_changed_data_is_an_error(tmp_path):
     folder = RunFolder(tmp_path)
     described = {"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}, "classes": ["0"]}
     folder.data.write_text('{"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}}')
@@ -139,7 +139,7 @@ def test_data_that_changed_since_the_run_started_is_refused(tmp_path):
             folder.check_data({**described, key: "other"})
 
 
-def test_a_run_without_a_summary_is_unfinished_and_a_damaged_one_is_said(tmp_path):
+def test_missing_summary_is_empty_and_a_damaged_one_is_an_error(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.read_summary() == {}
     folder.summary.write_text('{"steps": 3}')
@@ -149,7 +149,7 @@ def test_a_run_without_a_summary_is_unfinished_and_a_damaged_one_is_said(tmp_pat
         folder.read_summary()
 
 
-def test_a_failure_is_kept_in_the_log_and_gives_the_folder_back(tmp_path):
+def test_failure_is_logged_and_releases_the_folder(tmp_path):
     folder = RunFolder(tmp_path)
     folder.lock()
     with pytest.raises(ConfigError), folder.kept_log():
@@ -168,7 +168,7 @@ async def leave_a_task_that_fails():
     await asyncio.sleep(0)
 
 
-def test_what_other_libraries_log_is_in_the_log_and_nowhere_else(tmp_path, capsys, caplog, monkeypatch):
+def test_logs_of_other_libraries_are_in_train_log_only(tmp_path, capsys, caplog, monkeypatch):
     """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own; asyncio, late."""
     import absl.logging
 

@@ -32,7 +32,7 @@ def by_name(graph) -> dict:
     return {node.name: node for node in graph.node}
 
 
-def test_modules_are_chained_in_the_order_of_the_constructor():
+def test_modules_are_a_chain_in_the_order_of_the_constructor():
     graph = graph_def(made(Net), (28, 28, 1), (10,))
     names = [node.name for node in graph.node]
     inner = ["blocks/0/norm", "blocks/0/conv", "blocks/1/norm", "blocks/1/conv"]
@@ -40,7 +40,7 @@ def test_modules_are_chained_in_the_order_of_the_constructor():
     assert [list(node.input) for node in graph.node] == [[], *([name] for name in names[:-1])]
 
 
-def test_nodes_say_class_shapes_and_parameters():
+def test_nodes_have_class_shapes_and_parameters():
     nodes = by_name(graph_def(made(Net), (28, 28, 1)))
     norm = nodes["blocks/1/norm"]
     assert norm.op == "BatchNorm" and norm.attr["class"].s == b"flax.nnx.nn.normalization.BatchNorm"
@@ -56,7 +56,7 @@ def test_parameters_of_all_nodes_are_those_of_the_model():
     assert sum(node.attr["parameters"].i for node in graph_def(model).node) == total
 
 
-def test_variables_of_a_box_have_a_node_of_their_own():
+def test_variables_of_a_box_have_a_separate_node():
     class Scaled(nnx.Module):
         def __init__(self, rngs: nnx.Rngs) -> None:
             self.scale = nnx.Param(jnp.ones(7))
@@ -69,7 +69,7 @@ def test_variables_of_a_box_have_a_node_of_their_own():
     assert nodes["Scaled"].attr["parameters"].i == 7
 
 
-def test_a_module_whose_parts_are_drawn_elsewhere_is_a_node_itself():
+def test_module_whose_parts_are_drawn_elsewhere_is_a_node():
     class Holder(nnx.Module):
         def __init__(self, shared: nnx.Module) -> None:
             self.shared = shared
@@ -82,7 +82,7 @@ def test_a_module_whose_parts_are_drawn_elsewhere_is_a_node_itself():
     assert list(by_name(graph_def(made(Pair)))) == ["first/shared", "second"]
 
 
-def test_a_model_of_one_layer_is_one_node():
+def test_model_of_one_layer_is_one_node():
     assert [node.name for node in graph_def(nnx.Linear(2, 3, rngs=nnx.Rngs(0))).node] == ["Linear"]
 
 

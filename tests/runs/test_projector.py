@@ -27,7 +27,7 @@ def ask(tmp_path):
     return get
 
 
-def test_the_plugin_reads_every_vector_and_its_name(tmp_path, ask):
+def test_plugin_reads_every_vector_and_its_name(tmp_path, ask):
     drawn = np.random.default_rng(0)
     tables = {name: drawn.normal(size=(len(TOKENS), 3)).astype(np.float32) for name in ("embed", "encoder.embed")}
     tables["embed"][0] = 0, 1e-38, 3e38
@@ -44,12 +44,12 @@ def test_the_plugin_reads_every_vector_and_its_name(tmp_path, ask):
         assert lines == [visible(token) for token in TOKENS] and len(set(lines)) == len(TOKENS)
 
 
-def test_what_cannot_be_read_on_a_line_is_quoted():
+def test_invisible_tokens_are_quoted():
     named = ["'\\n'", "' '", "a", "'\\t'", "é", "two words", "''", "'", "'\\x00'", "'\\u2028'"]
     assert [visible(token) for token in TOKENS] == named
 
 
-def test_a_disk_that_refuses_is_named(tmp_path):
+def test_unwritable_folder_is_a_disk_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match=r"cannot write .*file/tensorboard"):
         write_vectors(tmp_path / "file" / "tensorboard", {}, ())

@@ -47,7 +47,7 @@ def cut(tmp_path):
     return recorder.folder
 
 
-def test_only_every_nth_step_is_written_with_its_own_number(tmp_path):
+def test_only_every_nth_step_is_written(tmp_path):
     recorder = start(tmp_path, log_every=3)
     recorder(chunk(1, 4, accuracy=0.5))
     assert isinstance(recorder(chunk(5, 5)), After)
@@ -61,14 +61,14 @@ def test_only_every_nth_step_is_written_with_its_own_number(tmp_path):
 
 
 @pytest.mark.parametrize(("step", "kept"), [(8, [2, 4, 4, 6, 8, 8]), (5, [2, 4, 4]), (0, [])])
-def test_a_restart_drops_what_lies_beyond_its_step_and_a_line_cut_short(cut, step, kept):
+def test_restart_drops_later_steps_and_a_truncated_line(cut, step, kept):
     recorder = start(cut.path, step=step)
     assert [row["step"] for row in rows(cut)] == kept
     assert sorted(r["step"] for split in recorder.history.values() for r in split) == kept
     recorder.close()
 
 
-def test_no_step_is_there_twice_after_a_restart(cut):
+def test_no_step_is_written_twice_after_a_restart(cut):
     recorder = start(cut.path, step=6)
     recorder(chunk(7, 2, accuracy=0.875))
     recorder(chunk(9, 4)).read()
@@ -81,7 +81,7 @@ def test_no_step_is_there_twice_after_a_restart(cut):
     assert [(r["step"], r["accuracy"]) for r in table] == [("4", "0.5"), ("8", "0.875")]
 
 
-def test_numbers_that_are_not_finite_leave_the_file_readable(tmp_path):
+def test_non_finite_values_keep_the_file_readable(tmp_path):
     recorder = start(tmp_path, log_every=1)
     event = chunk(1, 2, accuracy=float("nan"))
     event.logs.arrays["loss"][1] = np.inf
@@ -94,7 +94,7 @@ def test_numbers_that_are_not_finite_leave_the_file_readable(tmp_path):
     assert rows(recorder.folder)[2]["accuracy"] is None
 
 
-def test_results_hold_a_row_an_evaluation_and_no_training_steps(cut):
+def test_results_have_a_row_per_evaluation_and_no_training_steps(cut):
     with cut.results.open() as file:
         table = list(csv.DictReader(file))
     assert [(r["step"], r["split"], float(r["accuracy"])) for r in table] == [

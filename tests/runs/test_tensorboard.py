@@ -78,7 +78,7 @@ def test_histograms_count_every_finite_value_once(tmp_path):
     assert tensor(tmp_path, "integers")[:, 2].tolist() == [2.0] * BUCKETS
 
 
-def test_pictures_texts_and_the_graph_are_read_back(tmp_path):
+def test_images_texts_and_the_graph_are_read_back(tmp_path):
     graph = graph_def(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), (2,), (3,))
     writer = EventWriter(tmp_path)
     writer.image(5, "samples", PNG, 1, 1)
@@ -92,7 +92,7 @@ def test_pictures_texts_and_the_graph_are_read_back(tmp_path):
     assert plugins == {"samples": "images", "config": "text"}
 
 
-def test_a_file_is_made_when_there_is_something_to_write_and_opens_with_a_session_start(tmp_path):
+def test_file_is_created_at_the_first_flush_and_begins_with_a_session_start(tmp_path):
     writer = EventWriter(tmp_path / "train", start_step=7)
     writer.flush()
     assert not (tmp_path / "train").exists()
@@ -124,12 +124,12 @@ def dead_and_resumed(folder) -> None:
 RESUMED = [(step, step if step <= 50 else -step) for step in range(10, 81, 10)]
 
 
-def test_a_resumed_run_replaces_the_later_steps_of_the_dead_one(tmp_path):
+def test_resumed_run_replaces_the_later_steps_of_the_dead_one(tmp_path):
     dead_and_resumed(tmp_path)
     assert [(p.step, p.value) for p in read(tmp_path).Scalars("loss")] == RESUMED
 
 
-def test_a_new_file_is_read_last_although_the_clock_was_set_back(tmp_path, monkeypatch):
+def test_new_file_is_read_last_even_if_the_clock_was_set_back(tmp_path, monkeypatch):
     first = EventWriter(tmp_path)
     first.scalars(1, {"loss": 1.0})
     first.close()
@@ -140,7 +140,7 @@ def test_a_new_file_is_read_last_although_the_clock_was_set_back(tmp_path, monke
     assert [p.value for p in read(tmp_path).Scalars("loss")] == [2.0]
 
 
-def test_a_full_disk_raises_and_a_later_flush_goes_on_where_it_stopped(tmp_path):
+def test_full_disk_raises_and_a_later_flush_continues(tmp_path):
     writer = EventWriter(tmp_path)
     writer.scalars(1, {"loss": 1.0})
     writer.flush()
@@ -162,7 +162,7 @@ def test_a_full_disk_raises_and_a_later_flush_goes_on_where_it_stopped(tmp_path)
     assert tensor(tmp_path, "config").item() == b"x" * 10_000
 
 
-def test_a_folder_that_cannot_be_made_raises_with_its_name(tmp_path):
+def test_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     writer = EventWriter(tmp_path / "file" / "train")
     writer.scalars(1, {"loss": 1.0})
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_raises_with_its_name(tmp_path):
         writer.close()
 
 
-def test_much_that_is_not_flushed_does_not_stay_in_memory(tmp_path):
+def test_large_buffers_are_flushed_automatically(tmp_path):
     writer = EventWriter(tmp_path)
     for step in range(4):
         writer.text(step, "config", "x" * 500_000)
@@ -178,7 +178,7 @@ def test_much_that_is_not_flushed_does_not_stay_in_memory(tmp_path):
     writer.close()
 
 
-def test_importing_the_writer_loads_neither_tensorflow_nor_what_stands_in_for_it():
+def test_importing_the_writer_loads_neither_tensorflow_nor_its_stub():
     heavy = ["tensorflow", "torch", "fsspec", "jax", "matplotlib", "tensorboard.compat.tensorflow_stub"]
     code = f"import sys, dltrain.runs.tensorboard; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
@@ -242,7 +242,7 @@ def server(tmp_path_factory):
         process.wait()
 
 
-def test_tensorboard_serves_scalars_and_pictures(server):
+def test_tensorboard_serves_scalars_and_images(server):
     points = ask(server, "plugin/scalars/scalars?run=0/tensorboard/validation&tag=accuracy")
     assert [(step, round(value, 6)) for _, step, value in points] == [(1, 0.5), (2, 0.85)]
     (picture,) = ask(server, "plugin/images/images?run=1/tensorboard&tag=samples&sample=0")
@@ -280,7 +280,7 @@ def test_tensorboard_compares_the_runs_of_a_sweep(server):
     assert sorted(columns) == ["model", "model.channels", "nesterov", "none", "optim.learning_rate"]
 
 
-def test_named_metrics_are_written_as_the_experiments_columns(tmp_path):
+def test_given_metrics_are_the_columns_of_the_experiment(tmp_path):
     from tensorboard.plugins.hparams.metadata import EXPERIMENT_TAG, parse_experiment_plugin_data
 
     writer = EventWriter(tmp_path)

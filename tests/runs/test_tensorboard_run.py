@@ -35,7 +35,7 @@ def test_train_and_validation_are_on_the_same_charts(board, digits_run):
     assert point.value == pytest.approx(digits_run.summary["test"]["accuracy"])
 
 
-def test_training_has_its_rate_norms_and_speed(board):
+def test_training_logs_rate_norms_and_speed(board):
     train = board["train"]
     for tag in ("learning_rate", "gradient_norm", "parameter_norm", "examples_per_second"):
         values = np.array([p.value for p in train.Scalars(tag)])
@@ -43,7 +43,7 @@ def test_training_has_its_rate_norms_and_speed(board):
     assert [p.value for p in train.Scalars("learning_rate")] == pytest.approx([0.02] * 5)
 
 
-def test_every_parameter_has_histograms_that_count_all_its_values(board, digits_run):
+def test_histograms_count_all_values_of_every_parameter(board, digits_run):
     run = board[""]
     sizes = {"hidden.0.kernel": 64 * 16, "hidden.0.bias": 16, "head.kernel": 160, "head.bias": 10}
     for name, size in sizes.items():
@@ -53,7 +53,7 @@ def test_every_parameter_has_histograms_that_count_all_its_values(board, digits_
         assert tensor_util.make_ndarray(found[-1].tensor_proto)[:, 2].sum() == size
 
 
-def test_pictures_of_the_report_are_there(board, digits_run):
+def test_figures_of_the_report_are_written(board, digits_run):
     run = board[""]
     for name in ("samples", "confusion_matrix", "curves"):
         assert run.SummaryMetadata(name).plugin_data.plugin_name == "images"
@@ -62,14 +62,14 @@ def test_pictures_of_the_report_are_there(board, digits_run):
         assert int(width) > 200 and int(height) > 200
 
 
-def test_the_config_is_there_as_text_and_the_modules_as_a_graph(board, digits_run):
+def test_config_is_a_text_and_modules_are_a_graph(board, digits_run):
     text = tensor_util.make_ndarray(board[""].Tensors("config")[0].tensor_proto).item().decode()
     assert text == f"```yaml\n{(digits_run.folder / 'config.yaml').read_text()}\n```"
     nodes = {node.name for node in board[""].Graph().node}
     assert any("hidden" in n for n in nodes) and any("head" in n for n in nodes)
 
 
-def test_hyperparameters_and_the_end_are_there(board):
+def test_hyperparameters_and_session_end_are_written(board):
     content = {
         t: board[""].SummaryMetadata(t).plugin_data.content for t in board[""].Tags()["tensors"] if "_hparams_" in t
     }
@@ -114,7 +114,7 @@ def ask(digits_run):
         process.wait()
 
 
-def test_the_server_shows_scalars_pictures_and_hparams(ask, digits_run):
+def test_server_shows_scalars_images_and_hparams(ask, digits_run):
     points = ask("plugin/scalars/scalars?run=tensorboard/validation&tag=accuracy")
     assert [step for _, step, _ in points] == [13, 26]
     assert points[-1][2] == pytest.approx(digits_run.summary["validation"]["accuracy"])

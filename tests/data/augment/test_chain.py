@@ -24,7 +24,7 @@ def mixup(batch, key):
     return augment.mixup(batch, key, alpha=1.0, spec=SPEC)
 
 
-def test_it_rests_for_the_last_updates_and_beyond_with_targets_of_one_form():
+def test_augmentation_is_off_for_the_last_updates_with_the_same_form_of_targets():
     chain = Chain({"noise": augment.noise, "mixup": mixup}, SPEC, off_for=2)
     both, augmented = jax.jit(chain), jax.jit(chain.augmented)(BATCH, KEY)
     for left in (5, 3, 2, 1, 0, -4):
@@ -35,19 +35,19 @@ def test_it_rests_for_the_last_updates_and_beyond_with_targets_of_one_form():
     assert both._cache_size() == 1
 
 
-def test_each_has_a_key_of_its_own():
+def test_each_augmentation_has_its_own_key():
     chain = Chain({"a": augment.noise, "b": augment.noise}, SPEC)
     once, twice = (np.asarray(c(BATCH, KEY, 1)["inputs"]) - 1 for c in (Chain({"a": augment.noise}, SPEC), chain))
     assert not np.allclose(twice, 2 * once, atol=1e-3)
 
 
-def test_an_augmentation_that_cannot_take_the_batch_is_named_by_its_key():
+def test_error_of_an_augmentation_has_its_key():
     chain = Chain({"noise": augment.noise, "turned": augment.rotation}, SPEC)
     with pytest.raises(ValueError, match=r"augment\.turned: rotation needs images.*found float32\[6, 4\]"):
         chain(BATCH, KEY, 1)
 
 
-def test_of_several_inputs_the_one_with_content_is_augmented_up_to_its_length():
+def test_main_input_of_several_is_augmented_up_to_its_length():
     sequence, length = Feature(Kind.SEQUENCE, (4, 2), "float32"), Feature(Kind.LENGTH, (), "int32")
     spec = Spec({"heard": sequence, "steps": length}, SPEC.targets, Task.CLASSIFICATION)
     inputs = {"heard": jnp.ones((3, 4, 2)), "steps": jnp.array([4, 2, 1])}
@@ -61,13 +61,13 @@ def test_of_several_inputs_the_one_with_content_is_augmented_up_to_its_length():
 def test_classes_of_pixels_are_not_mixed():
     pixels = Feature(Kind.CATEGORY, (4,), "int32", vocabulary=tuple("abc"))
     spec = Spec(SPEC.inputs, {"target": pixels}, Task.SEGMENTATION)
-    with pytest.raises(ValueError, match="the task is segmentation"):
+    with pytest.raises(ValueError, match="not targets of task=segmentation"):
         jax.eval_shape(
             lambda batch: augment.mixup(batch, KEY, spec=spec), {**BATCH, "targets": jnp.zeros((6, 4), jnp.int32)}
         )
 
 
-def test_training_rests_by_the_planned_length_wherever_it_is_cut(make_program):
+def test_training_turns_augmentation_off_by_planned_length_wherever_it_is_split(make_program):
     """An augmentation that spoils the inputs shows in the logs which steps it was on at."""
 
     def spoil(batch, key):

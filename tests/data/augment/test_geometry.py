@@ -52,7 +52,7 @@ def places(matrix, offset):
 
 
 @pytest.mark.parametrize("border", list(Border))
-def test_moved_pictures_equal_scipy(border):
+def test_moved_images_equal_scipy(border):
     rng = np.random.default_rng(1)
     matrix = np.eye(2) + rng.normal(size=(B, 2, 2))
     offset = rng.normal(size=(B, 2)) * 4
@@ -61,7 +61,7 @@ def test_moved_pictures_equal_scipy(border):
     np.testing.assert_allclose(after, looked_up(IMAGES, *places(matrix, offset), border), atol=3e-5)
 
 
-def test_turning_by_quarters_is_rot90_and_a_full_turn_nothing():
+def test_quarter_rotations_equal_rot90_and_a_full_turn_is_the_identity():
     square = IMAGES[:, :, :H]
     turn = jax.jit(functools.partial(rotated, border=Border.ZERO, outside=OUTSIDE))
     for degrees, quarters in [(0, 0), (90, 1), (180, 2), (-90, 3), (360, 0)]:
@@ -69,7 +69,7 @@ def test_turning_by_quarters_is_rot90_and_a_full_turn_nothing():
         np.testing.assert_allclose(after, np.rot90(square, quarters, axes=(1, 2)), atol=1e-5)
 
 
-def test_rotation_draws_both_ways_up_to_what_was_asked_for():
+def test_rotation_draws_both_directions_up_to_the_limit():
     # A ramp along the columns, turned: its slope along the rows is the sine of the angle.
     count, size = 200, 41
     ramp = np.broadcast_to(np.arange(size, dtype=np.float32)[None, None, :, None], (count, size, size, 1))
@@ -79,7 +79,7 @@ def test_rotation_draws_both_ways_up_to_what_was_asked_for():
     assert -30 <= angles.min() < -27 and 27 < angles.max() <= 30 and abs(angles.mean()) < 4
 
 
-def test_a_cropped_box_equals_scipy_and_the_whole_box_is_the_picture():
+def test_cropped_box_equals_scipy_and_the_whole_box_is_the_identity():
     boxes = [(np.array([1.0, 0, 2.5, 3, 4], np.float32), np.array([4.0, 9, 6.5, 1, 5], np.float32))]
     boxes.append((np.array([2.0, 0, 0.5, 7, 3.3], np.float32), np.array([10.0, 12, 2.5, 5, 8.7], np.float32)))
     after = cropped(IMAGES, boxes)
@@ -98,7 +98,7 @@ def ramps(count, height, width):
     return {"inputs": jnp.asarray(np.broadcast_to(both, (count, *both.shape))), "mask": jnp.ones(count, bool)}
 
 
-def test_random_resized_crop_draws_boxes_of_the_area_and_ratio_asked_for():
+def test_random_resized_crop_draws_boxes_of_the_given_area_and_ratio():
     height, width = 40, 60
     batch = ramps(300, height, width)
     after = drawn("random_resized_crop", batch, scale=(0.1, 0.4), ratio=(0.5, 2.0))
@@ -113,7 +113,7 @@ def test_random_resized_crop_draws_boxes_of_the_area_and_ratio_asked_for():
     assert begins.min() < 3 and begins.max() > 15  # anywhere
 
 
-def test_scaling_zooms_about_the_middle_within_the_factors():
+def test_scaling_zooms_about_the_centre_within_the_factors():
     after = drawn("scaling", ramps(300, 21, 31), factors=(0.5, 2.0), border=Border.EDGE)
     np.testing.assert_allclose(after[:, 10, 15], np.broadcast_to([10, 15], (300, 2)), atol=1e-4)
     factors = 2 / (after[:, 11, 15, 0] - after[:, 9, 15, 0])
@@ -123,7 +123,7 @@ def test_scaling_zooms_about_the_middle_within_the_factors():
 
 
 @pytest.mark.parametrize("name", ["shift", "rotation", "scaling", "randaugment"])
-def test_what_comes_in_is_the_datas_own_black_whatever_the_scaling(name):
+def test_outside_is_black_in_the_units_of_the_data(name):
     scaled_by = Affine(np.array([30.0, 90.0], np.float32), np.array([7.0, 3.0], np.float32))
     black = scaled_by.forward(jnp.zeros((B, H, W, C)))
     options = {"magnitude": 30.0, "num_ops": 4} if name == "randaugment" else {}
@@ -135,7 +135,7 @@ def test_what_comes_in_is_the_datas_own_black_whatever_the_scaling(name):
 @pytest.mark.parametrize(
     "name", ["flip_horizontal", "shift", "rotation", "scaling", "random_resized_crop", "randaugment", "time_shift"]
 )
-def test_nothing_is_moved_away_from_targets_that_lie_over_it(name):
+def test_geometric_augmentation_with_targets_per_pixel_is_an_error(name):
     shape = (B, H, W) if name == "time_shift" else (B, H, W, C)
     batch = {"inputs": jnp.zeros(shape), "targets": jnp.zeros((B, H, W), jnp.int32), "mask": jnp.ones(B, bool)}
     with pytest.raises(ValueError, match=rf"{name} moves .* int32\[5, 9, 12\] would stay"):
@@ -152,7 +152,7 @@ def test_nothing_is_moved_away_from_targets_that_lie_over_it(name):
         ("flip_vertical", {"probability": 1.5}, r"probability=1.5 must lie in 0\.\.1"),
     ],
 )
-def test_impossible_options_are_refused(name, options, message):
+def test_invalid_options_are_an_error(name, options, message):
     batch = {"inputs": jnp.asarray(IMAGES), "mask": jnp.ones(B, bool)}
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda b: getattr(augment, name)(b, KEY, **options), batch)

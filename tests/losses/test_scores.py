@@ -53,7 +53,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("average", "logits", "labels"), list(cases()))
-def test_it_equals_the_sums_over_the_valid_rows_and_its_gradient_finite_differences(average, logits, labels):
+def test_f1_equals_sums_over_valid_examples_and_gradients_equal_finite_differences(average, logits, labels):
     spoiled, wrong = logits.copy(), labels.copy()
     spoiled[~MASK], wrong[~MASK] = np.nan, -1
     with jax.enable_x64(True):
@@ -71,7 +71,7 @@ def test_it_equals_the_sums_over_the_valid_rows_and_its_gradient_finite_differen
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-def test_of_certain_outputs_it_is_scikit_learns(average):
+def test_f1_of_certain_outputs_equals_scikit_learn(average):
     labels, guesses = (BITS, RNG.integers(0, 2, B)) if average == "binary" else (LABELS, RNG.integers(0, K - 1, B))
     logits = 2e4 * np.eye(2 if average == "binary" else K, dtype=np.float32)[guesses] - 1e4
     value, gradient = jax.jit(jax.value_and_grad(lambda z: minimised(z, labels.astype(np.int32), average)))(logits)
@@ -80,7 +80,7 @@ def test_of_certain_outputs_it_is_scikit_learns(average):
     assert np.isfinite(gradient).all()
 
 
-def test_targets_may_be_probabilities_and_a_valid_label_that_is_no_class_gives_nan():
+def test_targets_may_be_probabilities_and_a_label_outside_the_classes_gives_nan():
     labels = LABELS.astype(np.int32)
     for average in ("macro", "micro"):
         soft = minimised(jnp.asarray(LOGITS, jnp.float32), np.eye(K, dtype=np.float32)[labels], average)
@@ -89,7 +89,7 @@ def test_targets_may_be_probabilities_and_a_valid_label_that_is_no_class_gives_n
         assert np.isnan(minimised(jnp.asarray(LOGITS, jnp.float32), wrong, average))
 
 
-def test_an_empty_batch_costs_nothing():
+def test_empty_batch_has_loss_zero():
     none = np.zeros(B, bool)
     value, gradient = jax.value_and_grad(lambda z: minimised(z, LABELS.astype(np.int32), "macro", mask=none))(
         jnp.asarray(LOGITS, jnp.float32)
@@ -97,7 +97,7 @@ def test_an_empty_batch_costs_nothing():
     assert value == 0 and not gradient.any()
 
 
-def test_pieces_are_refused_where_their_scores_do_not_add_up():
+def test_microbatches_are_an_error_unless_their_scores_add_up():
     for average in AVERAGES:
         logits, labels = (LOGIT, BITS) if average == "binary" else (LOGITS, LABELS)
         given = (jnp.asarray(logits, jnp.float32), labels.astype(np.int32), average)
@@ -108,7 +108,7 @@ def test_pieces_are_refused_where_their_scores_do_not_add_up():
             minimised(*given, microbatches=2)
 
 
-def test_shapes_and_averages_that_do_not_fit_are_refused():
+def test_wrong_shapes_and_averages_are_an_error():
     with pytest.raises(ValueError, match=r"average=binary needs two classes, found 4; use macro"):
         minimised(jnp.asarray(LOGITS, jnp.float32), LABELS.astype(np.int32), "binary")
     with pytest.raises(ValueError, match=r"f1: expected outputs \[B, K\] or \[B, 1\]"):
@@ -117,7 +117,7 @@ def test_shapes_and_averages_that_do_not_fit_are_refused():
         compose_words("loss=f1", "loss.average=weighted")
 
 
-def test_counting_errors_is_refused_as_a_loss_with_the_reason():
+def test_zero_one_is_not_a_loss():
     for words in (["loss=zero_one"], ["data=breast_cancer", "loss=zero_one"]):
         with pytest.raises(
             ConfigError, match=r"loss=zero_one: the gradient .* is zero .*loss=cross_entropy or loss=hinge"

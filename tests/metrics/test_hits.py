@@ -1,12 +1,35 @@
-"""Intersection over union equals scikit-learn's Jaccard score."""
+"""Precision, recall, F1 and intersection over union against scikit-learn."""
+
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from metric_cases import FOUND, LABELS, NAMES, SCORERS
 from sklearn.metrics import jaccard_score
 
 from dltrain.metrics import IoU
 from dltrain.types import Feature, Kind, Spec, Task
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+
+@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+def test_averages_over_classes_equal_scikit_learn(several, name, average):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns that class d is never predicted
+        expected = SCORERS[name](LABELS, FOUND, average=average)
+    assert several[f"{name} {average}"] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_scores_of_each_class_equal_scikit_learn_and_are_nan_where_undefined(several, name):
+    expected = SCORERS[name](LABELS, FOUND, average=None, labels=range(6), zero_division=np.nan)
+    assert list(several[f"{name} none"]) == list(NAMES)
+    np.testing.assert_allclose(list(several[f"{name} none"].values()), expected, rtol=1e-12)
+    assert np.isnan(several["Precision none"]["d"]) and np.isnan(several["Recall none"]["e"])
+
 
 PIXELS = Spec(
     {"image": Feature(Kind.IMAGE, (4, 5, 1), "uint8")},
