@@ -1,6 +1,6 @@
-"""Make `dltrain/data/embedded/*.npz` again from scikit-learn's copies: `python scripts/embed_data.py [FOLDER]`.
+"""Recreate `dltrain/data/embedded/*.npz` from the copies in scikit-learn: `python scripts/embed_data.py [FOLDER]`.
 
-The files hold plain arrays (no pickles): inputs, targets, and the names of classes, features and targets.
+The files contain plain arrays (no pickles): inputs, targets, and the names of classes, features and targets.
 """
 
 import sys
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent.parent / "dltrain" / "data" / "embedded"
 
 
 def main(folder: Path) -> None:
-    """Write one file a data set into `folder`."""
+    """Write one file per data set into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     digits = datasets.load_digits()
     write(folder / "digits.npz", digits.images[..., None].astype(np.uint8), digits.target, map(str, range(10)), ())
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
 
 
 def write(path, inputs, targets, classes, features, target_names=()) -> None:
-    """Store uint8 pictures as they are, tables and regression targets as float32, labels as int32."""
+    """Store images as uint8, tables and regression targets as float32, labels as int32."""
     classes = list(classes)
     np.savez_compressed(
         path,

@@ -1,7 +1,7 @@
-"""Judge a GAN's pictures by a classifier: `python scripts/judge_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
+"""Judge samples of a GAN with a classifier: `python scripts/judge_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
 
-Both are run folders of dltrain, trained on pictures of one size. Prints the share of the made pictures that the
-classifier is sure about (a class of probability 0.9 or more), and the share of each class among all of them.
+Both are run folders of dltrain, trained on images of one size. Prints the share of the generated images for which
+the classifier has a class of probability 0.9 or more, and the share of each class among all of them.
 """
 
 import sys
@@ -26,7 +26,7 @@ SURE = 0.9
 
 
 def loaded(path: Path) -> tuple[Program, TrainState]:
-    """Load a run with the best weights it has."""
+    """Load a run with its best weights."""
     folder = RunFolder(path)
     config = amend_words(read_yaml(folder.config)).config
     parts = assemble(config)
@@ -34,29 +34,29 @@ def loaded(path: Path) -> tuple[Program, TrainState]:
     return program, load_state(folder, "best", program.shapes, warn=print)[0]
 
 
-def made(path: Path, count: int) -> np.ndarray:
-    """Draw pictures from a run's model, [count, H, W, C] in the data's units; as whole numbers, which data are."""
+def generated(path: Path, count: int) -> np.ndarray:
+    """Generate images with the model of a run, [count, H, W, C], rounded to integers like those of the data."""
     program, state = loaded(path)
     return np.round(sample(program, state, count))
 
 
-def probabilities(path: Path, pictures: np.ndarray) -> np.ndarray:
-    """Ask a run's classifier, [N, H, W, C] in the data's units -> [N, K]."""
+def probabilities(path: Path, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities of the classifier of a run: images [N, H, W, C] -> [N, K]."""
     program, state = loaded(path)
     model = nnx.merge(program.graphs.eval, *program.eval_params(state))
-    scaled = program.parts.preprocess.scaling.forward(jnp.asarray(pictures))
+    scaled = program.parts.preprocess.scaling.forward(jnp.asarray(images))
     return np.asarray(jax.nn.softmax(model(scaled, mask=None, rngs=None)))
 
 
 def judged(probability: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the share of rows with a sure class, and each class's share of all rows."""
+    """Return the share of images with a confident class, and the share of each class."""
     shares = np.bincount(probability.argmax(1), minlength=probability.shape[1]) / len(probability)
     return float((probability.max(1) >= SURE).mean()), shares
 
 
 def main(gan: str, classifier: str, count: str = "1000") -> None:
-    """Print both."""
-    sure, shares = judged(probabilities(Path(classifier), made(Path(gan), int(count))))
+    """Print both shares."""
+    sure, shares = judged(probabilities(Path(classifier), generated(Path(gan), int(count))))
     print(f"sure about {sure:.1%} of {count}; classes " + " ".join(f"{share:.1%}" for share in shares))
 
 

@@ -56,6 +56,6 @@ def test_a_classifier_is_sure_about_made_digits_and_finds_every_class(trained, m
     gan, classifier = trained("mnist_dcgan", "mnist"), trained("mnist_lenet", "mnist")
     monkeypatch.setenv("DLTRAIN_DATA", str(DATA))
     judge = runpy.run_path(str(ROOT / "scripts" / "judge_samples.py"))
-    sure, shares = judge["judged"](judge["probabilities"](classifier, judge["made"](gan, 1000)))
+    sure, shares = judge["judged"](judge["probabilities"](classifier, judge["generated"](gan, 1000)))
     assert sure >= 0.8
     assert shares.min() >= 0.03

@@ -1,1 +1,1 @@
-"""What `scripts/bench` measures: a file a section, and the programs that dltrain is compared with."""
+"""The benchmarks of `scripts/bench`: one file per section, and the programs that dltrain is compared with."""

@@ -1,4 +1,4 @@
-"""The command: which sections and programs, how long, and where the numbers go."""
+"""The command line: sections, programs, duration, and the output file."""
 
 import argparse
 import datetime
@@ -9,30 +9,30 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SECTIONS = {
-    "steps": "training steps a second of four nets, ours beside the others",
-    "share": "all of `dltrain train`, less evaluation, as a share of a bare loop",
+    "steps": "training steps per second of four networks, by dltrain and by other programs",
+    "share": "`dltrain train` without evaluation, relative to a bare loop",
     "parts": "where the time of a step goes",
-    "safety": "what looking for NaN costs a step, and how long a checkpoint holds training up",
-    "start": "start to first step, and --help",
-    "whole": "a whole command beside Lightning + Hydra",
-    "gpu": "shares of the matrix and copy rates of a GPU",
+    "safety": "the cost of checking for NaN, and the delay by a checkpoint",
+    "start": "time to the first step, and --help",
+    "whole": "a whole command, by dltrain and by Lightning + Hydra",
+    "gpu": "share of the matrix and copy rates of a GPU",
 }
 
 
 def main(words: list[str] | None = None) -> int:
-    """Measure, print, and write the JSON file if asked to."""
+    """Measure, print the table, and write the JSON file if one is given."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
     from benchmarks import gpu, nets, parts, safety, share, start, steps, whole
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
-    asked = _parser(known).parse_args(words)
-    tiny = asked.test_size
-    rounds = asked.rounds or (1 if tiny else 7)
-    peers_only = set(asked.only) & set(steps.PEERS) and not set(asked.only) & set(SECTIONS)
-    only = (*asked.only, "steps") if peers_only else tuple(asked.only)  # the one section that has these
-    setup = Setup(rounds=rounds, seconds=asked.seconds, tiny=tiny, only=only)
+    arguments = _parser(known).parse_args(words)
+    tiny = arguments.test_size
+    rounds = arguments.rounds or (1 if tiny else 7)
+    peers_only = set(arguments.only) & set(steps.PEERS) and not set(arguments.only) & set(SECTIONS)
+    only = (*arguments.only, "steps") if peers_only else tuple(arguments.only)  # the one section that has these
+    setup = Setup(rounds=rounds, seconds=arguments.seconds, tiny=tiny, only=only)
     table, date = Table(), f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     described = {**machine(), "device": nets.device(), "data": nets.data_name(setup)}
     say("\n".join([date, *(f"{name:<12} {value}" for name, value in described.items()), ""]))
@@ -54,10 +54,10 @@ def main(words: list[str] | None = None) -> int:
             table.skip(section, reason)
     described["load at the end"] = os.getloadavg()[0]
     say(f"\nload {described['load']:.2f} at the start, {described['load at the end']:.2f} at the end")
-    if asked.json:
-        found = {"date": date, "machine": described, "setup": {"rounds": rounds, "seconds": asked.seconds}}
+    if arguments.json:
+        found = {"date": date, "machine": described, "setup": {"rounds": rounds, "seconds": arguments.seconds}}
         found |= {"test_size": tiny, "rows": [row.as_json() for row in table.rows], "skipped": table.skipped}
-        Path(asked.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -65,7 +65,7 @@ def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
     sections = "\n".join(f"  {name:<6} {what}" for name, what in SECTIONS.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measure dltrain beside its peers. Sections:\n" + sections,
+        description="Measure dltrain and other programs. Sections:\n" + sections,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     only = f"sections, nets or programs to measure, of: {', '.join(known)}"

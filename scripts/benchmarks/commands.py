@@ -1,4 +1,4 @@
-"""Whole commands in processes of their own: when a file appears, when they end, and the memory they took."""
+"""Whole commands in separate processes: the time until a file appears, the total time, and the memory."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command went."""
+    """The result of a command."""
 
     seconds: float
     memory: float  # MB, the most that was resident
@@ -23,12 +23,12 @@ class Ended:
 
 
 def dltrain(*words: str) -> list[str]:
-    """Write the command line of dltrain."""
+    """Return a command line of dltrain."""
     return [sys.executable, "-m", "dltrain", *words]
 
 
 def run(command: Sequence[str], *, cwd: Path, awaited: Path | None = None, **more: str) -> Ended:
-    """Run a command of this repository with `more` in its environment, or raise with what it wrote last."""
+    """Run a command of this repository with `more` in its environment; raise with its last output if it fails."""
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": path, **more}
     with tempfile.TemporaryFile() as output:
@@ -52,7 +52,7 @@ def run(command: Sequence[str], *, cwd: Path, awaited: Path | None = None, **mor
 
 
 def _resident(pid: int) -> float:
-    """Return the most MB that were resident so far, where /proc says it; else 0.
+    """Return the peak resident memory so far in MB, from /proc; 0 without it.
 
     What `wait4` says counts this process too, as it was when the command was forked from it.
     """

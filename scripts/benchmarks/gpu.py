@@ -1,4 +1,4 @@
-"""On a GPU: the rate of its matrix products and copies, and the share of it that a large MLP trains at."""
+"""On a GPU: the rate of matrix products and copies, and the share of it that a large MLP reaches."""
 
 import statistics
 from collections.abc import Callable
@@ -18,14 +18,14 @@ PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Measure where jax sees a GPU."""
+    """Measure if jax finds a GPU."""
     if jax.default_backend() != "gpu":
         raise Skip(f"jax sees no GPU (its devices: {', '.join(map(str, jax.devices()))})")
     measure(table, setup, size=SIZE, widths=WIDTHS, batch=BATCH)
 
 
 def measure(table: Table, setup: Setup, *, size: int, widths: tuple[int, ...], batch: int) -> None:
-    """Measure on whatever device there is."""
+    """Measure on the default device."""
     copied = _rates(_copy(size), 2 * 4 * size**2, setup)
     table.add("gpu", f"{size} x {size}", "copy", "GB/s", [value / 1e9 for value in copied])
     for name, dtype in PRECISIONS.items():
@@ -37,7 +37,7 @@ def measure(table: Table, setup: Setup, *, size: int, widths: tuple[int, ...], b
         except Skip as reason:
             table.skip(f"gpu, training in {name}", reason)
             continue
-        steps = alternate([jax_peers.ours(program)], setup)["dltrain"]
+        steps = alternate([jax_peers.dltrain_peer(program)], setup)["dltrain"]
         title = f"MLP {'-'.join(map(str, widths))}"
         work = _flops(widths, batch)
         table.add("gpu", title, f"dltrain, {name}", "TFLOP/s", [value * work / 1e12 for value in steps])
@@ -57,7 +57,7 @@ def _large(setup: Setup, widths: tuple[int, ...], batch: int, precision: str) ->
 
 
 def _flops(widths: tuple[int, ...], batch: int) -> int:
-    """Count a step's products: one forward, two backward but for the first layer, whose input needs no gradient."""
+    """Count the products of a step: one forward, two backward, except for the gradient of the first input."""
     sizes = (784, *widths, 10)
     products = [a * b for a, b in pairwise(sizes)]
     return 2 * batch * (3 * sum(products) - products[0])
@@ -71,14 +71,14 @@ def _product(size: int, dtype: Any) -> Callable[[], Any]:
 
 
 def _copy(size: int) -> Callable[[], Any]:
-    """Read and write an array; the sum with the counter keeps the loop from being folded."""
+    """Read and write an array; adding the counter prevents constant folding of the loop."""
     source = jax.random.normal(jax.random.key(0), (size, size))
     loop = jax.jit(lambda x: jax.lax.fori_loop(0, LOOP, lambda i, x: x + i.astype(x.dtype), x))
     return lambda: loop(source)
 
 
 def _rates(call: Callable[[], Any], work: int, setup: Setup) -> list[float]:
-    """Return the work a second of each round."""
+    """Return the work per second of each round."""
 
     def run(n: int) -> int:
         for _ in range(n):

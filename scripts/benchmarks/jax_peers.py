@@ -1,4 +1,4 @@
-"""Training in jax: dltrain's own chunk, a bare loop over the same step cut at each part, and stock Flax NNX."""
+"""Training in jax: the chunk of dltrain, a bare loop over the first parts of the same step, and plain Flax NNX."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,14 +13,14 @@ from flax import nnx
 from benchmarks.measure import Peer
 from benchmarks.nets import RATE, Net, arrays
 
-# Steps of one dispatch, of the bare loop and of dltrain's. Each dispatch takes its scratch memory anew from the
-# system, for the convnet 97 MB and 24 ms of page faults (half a step, 2 cores): so both must do as many.
+# Steps per dispatch of the bare loop and of dltrain. Each dispatch allocates its scratch memory again, for the
+# convnet 97 MB and 24 ms of page faults (half a step, 2 cores), so both must use the same number.
 LENGTH = 20
 STAGES = ("data", "forward", "backward", "update")
 
 
-def ours(program: Any) -> Peer:
-    """Train as dltrain does: the feed made on the host, chunk after chunk, the logs of the one before read."""
+def dltrain_peer(program: Any) -> Peer:
+    """Train like dltrain: feed from the host, chunk after chunk, reading the logs of the previous one."""
     state, step, count = program.start(), 0, min(program.capacity, LENGTH)
 
     def run(n: int) -> int:
@@ -39,14 +39,14 @@ def ours(program: Any) -> Peer:
 
 
 def first_losses(program: Any, steps: int) -> np.ndarray:
-    """Return the losses of a new run's first steps."""
+    """Return the losses of the first steps of a new run."""
     feed = program.feed_chunk(0, steps)
     _, logs = program.chunk(program.start(), program.data, feed, np.int32(steps))
     return np.asarray(logs["loss"])[:steps]
 
 
 def bare(program: Any, stage: str = "update") -> Peer:
-    """Loop over the same net, data and optimizer with nothing logged or checked, up to and with this part."""
+    """Loop over the same network, data and optimizer without logs and checks, up to and including this part."""
     body = _body(program, STAGES.index(stage))
 
     def loop(carry: Any, data: Any, feed: Any) -> Any:
@@ -73,7 +73,7 @@ def bare(program: Any, stage: str = "update") -> Peer:
 
 
 def _body(program: Any, last: int) -> Callable[[Any, Any, Any], Any]:
-    """Write a step by hand; what the last part makes is carried, so that nothing of it can be left out."""
+    """Return a hand-written step; the results of the last part are carried, so that XLA cannot drop them."""
     graph, scaling = program.graphs.train, program.parts.preprocess.scaling
     optimizer = optax.adam(RATE)
 
@@ -103,7 +103,7 @@ def _body(program: Any, last: int) -> Callable[[Any, Any, Any], Any]:
 
 
 def stock(net: Net, program: Any, batch: int) -> Peer:
-    """Train the net of flax's own layers with `nnx.jit` and `nnx.Optimizer`, a call a step, as its guides do."""
+    """Train a network of flax layers with `nnx.jit` and `nnx.Optimizer`, one call per step, as in its guides."""
     x, y = arrays(program)
     model = _Stock(net, nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(RATE), wrt=nnx.Param)
@@ -129,7 +129,7 @@ def stock(net: Net, program: Any, batch: int) -> Peer:
 
 
 class _Stock(nnx.Module):
-    """A net of flax's own layers."""
+    """A network of flax layers."""
 
     def __init__(self, net: Net, rngs: nnx.Rngs) -> None:
         self.net, depth, side = net, 1, 28

@@ -1,4 +1,4 @@
-"""The same nets in Keras on its jax backend, trained by `fit`."""
+"""The same networks in Keras with the jax backend, trained by `fit`."""
 
 import os
 from typing import Any
@@ -8,7 +8,7 @@ from benchmarks.nets import RATE, Net, arrays
 
 
 def make(net: Net, program: Any, batch: int) -> Peer:
-    """Build and compile the net; one `fit` a call."""
+    """Build and compile the network; one `fit` per call."""
     require("keras")
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras

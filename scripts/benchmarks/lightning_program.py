@@ -39,12 +39,12 @@ class Classifier(lightning.LightningModule):
         return self._losses(batch, "train")
 
     def validation_step(self, batch, index):
-        """Log a batch of the validation rows."""
+        """Log a validation batch."""
         del index
         self._losses(batch, "validation")
 
     def test_step(self, batch, index):
-        """Log a batch of the test rows."""
+        """Log a test batch."""
         del index
         self._losses(batch, "test")
 
@@ -55,7 +55,7 @@ class Classifier(lightning.LightningModule):
 
 @hydra.main(version_base=None, config_path=".", config_name="lightning_program")
 def main(config: DictConfig) -> None:
-    """Train, keep the best by validation accuracy, test it."""
+    """Train, keep the best checkpoint by validation accuracy, and test it."""
     torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed)
     found = np.load(config.data)

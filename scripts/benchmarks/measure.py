@@ -1,4 +1,4 @@
-"""How things are timed: rounds that alternate between programs, medians and spread, and why one is missing."""
+"""Timing: rounds that alternate between programs, medians and spread, and reasons for skipped ones."""
 
 import importlib.metadata
 import importlib.util
@@ -16,27 +16,27 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "keras", "lightn
 
 
 class Skip(Exception):
-    """A program or section cannot be measured here; the message says why."""
+    """Raised if a program or section cannot be measured here; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     rounds: int
-    seconds: float  # that one measurement should take
-    tiny: bool  # every net and data set so small that the whole table takes seconds
+    seconds: float  # per measurement
+    tiny: bool  # networks and data so small that the whole table takes seconds
     only: tuple[str, ...]
 
     def wants(self, name: str, among: Iterable[str]) -> bool:
-        """Whether `name` was asked for: nothing else of its kind was, or it was."""
+        """Tell whether `name` is selected: it is given, or none of `among` is."""
         chosen = set(self.only) & set(among)
         return not chosen or name in chosen
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A program that trains: `run(n)` does about n steps, waits for the result, and returns how many it did."""
+    """A program that trains: `run(n)` runs about n steps, waits for the result, and returns their number."""
 
     name: str
     run: Callable[[int], int]
@@ -47,26 +47,26 @@ class Row:
     """One line of the table."""
 
     section: str
-    case: str  # the net, or what was done
+    case: str  # the network or task
     program: str
     unit: str
-    values: tuple[float, ...]  # one a round
+    values: tuple[float, ...]  # one per round
 
     def as_json(self) -> dict[str, Any]:
-        """Give the numbers that are printed, and each round's."""
+        """Return the printed values, and those of each round."""
         named = {n: getattr(self, n) for n in ("section", "case", "program", "unit")}
         low, high = min(self.values), max(self.values)
         return {**named, "median": self.median, "low": low, "high": high, "values": list(self.values)}
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """The median over the rounds."""
         return statistics.median(self.values)
 
 
 @dataclass
 class Table:
-    """All that was found, and what was skipped."""
+    """All measured rows, and what was skipped."""
 
     rows: list[Row] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Table:
         return row
 
     def skip(self, what: str, why: object) -> None:
-        """Say what is not measured here."""
+        """Print what is not measured here."""
         word = " ".join(str(why).split())[:200]
         self.skipped.append({"what": what, "why": word})
         say(f"skipped {what}: {word}")
@@ -92,12 +92,12 @@ def say(text: str) -> None:
 
 
 def number(value: float) -> str:
-    """Write with four figures at most, and no exponent."""
+    """Format with at most four digits and no exponent."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def per_step(run: Callable[[int], int]) -> float:
-    """Return the seconds of one step of a program that is compiled, looking on for a tenth of a second."""
+    """Return the seconds per step of a compiled program, measured for a tenth of a second."""
     wanted = 1
     while True:
         began = time.perf_counter()
@@ -109,7 +109,7 @@ def per_step(run: Callable[[int], int]) -> float:
 
 
 def alternate(peers: Sequence[Peer], setup: Setup) -> dict[str, list[float]]:
-    """Time the programs in turn, so that what else the machine does meets all of them: steps a second, by name."""
+    """Time the programs in turn, so that other load affects all of them; return steps per second by name."""
     counts = {}
     for peer in peers:
         peer.run(1)  # compiles
@@ -123,9 +123,9 @@ def alternate(peers: Sequence[Peer], setup: Setup) -> dict[str, list[float]]:
     return found
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Divide round by round: both of a round met the same machine."""
-    return [a / b for a, b in zip(ours, theirs, strict=True)]
+def ratios(values: Sequence[float], references: Sequence[float]) -> list[float]:
+    """Divide round by round: both values of a round have the same load."""
+    return [a / b for a, b in zip(values, references, strict=True)]
 
 
 def require(*modules: str) -> None:
@@ -136,12 +136,12 @@ def require(*modules: str) -> None:
 
 
 def cores() -> int:
-    """Count the processor cores that this process may use."""
+    """Count the CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:
-    """Describe what the numbers were measured on."""
+    """Describe the machine and the versions."""
     info, model = Path("/proc/cpuinfo"), platform.processor()
     if info.exists():
         lines = info.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The four nets and the data, as words for dltrain and as plain sizes for the programs beside it."""
+"""The four networks and the data, as overrides for dltrain and as sizes for the other programs."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ RATE = 1e-3  # of Adam, everywhere
 
 @dataclass(frozen=True)
 class Net:
-    """A net by its sizes; `channels` makes it convolutional, `hidden` recurrent."""
+    """A network by its sizes; `channels` makes it convolutional, `hidden` recurrent."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Net:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Return what makes dltrain train it."""
+        """Return the overrides for dltrain."""
         if self.hidden:
             return ("model=lstm", f"model.hidden={self.hidden}")
         if not self.channels:
@@ -55,17 +55,17 @@ NAMES = tuple(net.name for net in FULL)
 
 
 def chosen(setup: Setup) -> list[Net]:
-    """Return the nets that were asked for."""
+    """Return the selected networks."""
     return [net for net in (TINY if setup.tiny else FULL) if setup.wants(net.name, NAMES)]
 
 
 def batch_size(setup: Setup) -> int:
-    """Return the rows of a batch."""
+    """Return the batch size."""
     return 8 if setup.tiny else 128
 
 
 def data_words(setup: Setup) -> tuple[str, ...]:
-    """Return words for MNIST where it is at hand, else for random pictures with its statistics."""
+    """Return overrides for MNIST if it is available, otherwise for random images with its statistics."""
     folder = Path(os.environ.get("DLTRAIN_DATA", "")) / "mnist"
     if not setup.tiny and os.environ.get("DLTRAIN_DATA") and folder.is_dir():
         return ("data=mnist",)
@@ -73,13 +73,13 @@ def data_words(setup: Setup) -> tuple[str, ...]:
 
 
 def data_name(setup: Setup) -> str:
-    """Say which data it is."""
-    return "random pictures with MNIST's statistics" if len(data_words(setup)) > 1 else "MNIST"
+    """Name the data."""
+    return "random images with the statistics of MNIST" if len(data_words(setup)) > 1 else "MNIST"
 
 
 @functools.cache
 def _random(train: int, test: int) -> Any:
-    """Write idx files: a blot a class, a fifth of the pixels lit, mean near 33. The folder goes when we do."""
+    """Write idx files: one blob per class, a fifth of the pixels lit, mean near 33; deleted at exit."""
     folder = tempfile.TemporaryDirectory(prefix="dltrain-bench-data-")
     rng = np.random.default_rng(0)
     lit = rng.random((10, 28, 28)) < 0.19
@@ -99,18 +99,18 @@ def _write(path: Path, values: np.ndarray) -> None:
 
 
 def words(net: Net, setup: Setup, *more: str) -> tuple[str, ...]:
-    """Return the words of dltrain's own run of a net."""
+    """Return the overrides of a run of a network."""
     size = f"batch_size={batch_size(setup)}"
     return (*data_words(setup), *net.words, "optim=adam", f"optim.learning_rate={RATE}", size, *more)
 
 
 def make_program(net: Net, setup: Setup, *more: str) -> Any:
-    """Build what `dltrain train` would train of a net."""
+    """Build the program that `dltrain train` runs for a network."""
     return make_program_of(*words(net, setup, *more))
 
 
 def make_program_of(*words: str) -> Any:
-    """Build what `dltrain train` would train, on the platform where it would."""
+    """Build the program that `dltrain train` runs, on its platform."""
     from dltrain.build.parts import assemble
     from dltrain.build.plan import make_plan
     from dltrain.build.program import Program
@@ -125,7 +125,7 @@ def make_program_of(*words: str) -> Any:
 
 @functools.lru_cache(maxsize=1)  # several programs of one net train on the same
 def arrays(program: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the training rows as the net sees them, scaled: float32 [N, 28, 28, 1] and labels int32 [N]."""
+    """Return the scaled training examples: float32 [N, 28, 28, 1], and labels int32 [N]."""
     parts = program.parts
     rows, scaling = parts.splits.train, parts.preprocess.scaling
     inputs = (parts.arrays["inputs"][rows].astype(np.float32) - scaling.shift) / scaling.scale
@@ -133,7 +133,7 @@ def arrays(program: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def device() -> str:
-    """Name what jax computes on."""
+    """Name the device of jax."""
     import jax
 
     first = jax.devices()[0]

@@ -1,4 +1,4 @@
-"""The time of each part of a step: the bare loop cut short after each, and dltrain's own chunk for the last."""
+"""The time of each part of a step: the bare loop ending after each part, and the chunk of dltrain as the last."""
 
 import statistics
 
@@ -10,12 +10,12 @@ LOGGING = "logging and checks"
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Take the difference of two neighbours, round by round; a part's median may fall below 0 by noise."""
+    """Subtract neighbours round by round; the median of a part may be below 0 due to noise."""
     for net in chosen(setup):
         program = make_program(net, setup, "steps=1000000")
         peers = [jax_peers.bare(program, stage) for stage in jax_peers.STAGES[:-1]]
         peers.append(Peer("update", jax_peers.bare(program).run))
-        peers.append(Peer(LOGGING, jax_peers.ours(program).run))
+        peers.append(Peer(LOGGING, jax_peers.dltrain_peer(program).run))
         rates = alternate(peers, setup)
         before = [0.0] * setup.rounds
         for name, values in rates.items():

@@ -1,4 +1,4 @@
-"""What safety costs: looking for numbers that are not finite in each step, and writing checkpoints."""
+"""The cost of safety: checking every step for NaN and infinity, and writing checkpoints."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -18,11 +18,11 @@ SAVES = 20  # checkpoints of one run
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Compare the chunk with one that checks nothing; then train with many checkpoints."""
+    """Compare the chunk with one without checks, then train with many checkpoints."""
     for net in chosen(setup):
         guarded = make_program(net, setup, "steps=1000000")
         bare = make_program(net, setup, "steps=1000000")
-        peers = [jax_peers.ours(guarded), Peer("unchecked", jax_peers.ours(bare).run)]
+        peers = [jax_peers.dltrain_peer(guarded), Peer("unchecked", jax_peers.dltrain_peer(bare).run)]
         peers[0].run(1)
         with _unchecked():
             peers[1].run(1)
@@ -38,14 +38,14 @@ def run(table: Table, setup: Setup) -> None:
         for _ in range(1 if setup.tiny else 3):
             trained, _, _ = train_once(program)
             stalls.append(1e3 * trained.saver.clock.stalled / trained.saver.clock.saves)
-        table.add("safety", net.title, "training held up by a save", "ms", stalls)
+        table.add("safety", net.title, "training delayed by a save", "ms", stalls)
         size = sum(np.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(program.shapes.params))
         table.add("safety", net.title, "parameters, with two moments", "MiB", [3 * float(size) / 2**20])
 
 
 @contextlib.contextmanager
 def _unchecked() -> Generator[None]:
-    """Trace a step without gradient norm and without the choice whether to update."""
+    """Trace a step without the gradient norm and without the decision whether to update."""
     cond = jax.lax.cond
 
     def always(test: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:

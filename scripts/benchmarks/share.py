@@ -1,4 +1,4 @@
-"""All of training with logging and checkpoints, less evaluation, as a share of a bare loop over the same steps."""
+"""Training with logs and checkpoints, without evaluation, relative to a bare loop over the same steps."""
 
 import tempfile
 import time
@@ -17,7 +17,7 @@ LONGER = 4  # times --seconds: a run has epochs, at whose ends it evaluates and 
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Train whole runs of about the same time for each net, in turn with the bare loop."""
+    """Train whole runs of about the same time for each network, alternating with the bare loop."""
     for net in chosen(setup):
         probe = make_program(net, setup, "steps=1000000")
         bare = jax_peers.bare(probe)
@@ -42,7 +42,7 @@ def run(table: Table, setup: Setup) -> None:
 
 
 def warm(program: Any) -> None:
-    """Compile all that a run calls, so that only running is timed."""
+    """Compile everything that a run calls, so that only execution is timed."""
     state = program.start()
     state, _ = program.chunk(state, program.data, program.feed_chunk(0, 1), np.int32(1))
     for split in program.plan.splits:
@@ -50,7 +50,7 @@ def warm(program: Any) -> None:
 
 
 def train_once(program: Any) -> tuple[Any, float, float]:
-    """Train one run into a folder of its own: what it ended with, seconds of all, and of its evaluations."""
+    """Train one run in a new folder: its result, its seconds, and those of its evaluations."""
     from dltrain.report.console import Screen
     from dltrain.report.live import LiveReport
     from dltrain.runs.folder import claim

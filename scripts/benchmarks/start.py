@@ -6,11 +6,11 @@ from pathlib import Path
 from benchmarks import commands
 from benchmarks.measure import Setup, Table
 
-STEPS = 9  # the first chunk is 8 steps, and its numbers are written while the second runs
+STEPS = 9  # the first chunk has 8 steps, and its logs are written while the second runs
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Start with an empty compilation cache, again with a full one, and for help, in turn."""
+    """Start with an empty compilation cache, with a full one, and with --help, in turn."""
     cold, warm, whole, help_ = [], [], [], []
     for _ in range(setup.rounds):
         with tempfile.TemporaryDirectory(prefix="dltrain-bench-") as scratch:

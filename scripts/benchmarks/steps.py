@@ -1,4 +1,4 @@
-"""Training steps a second of the four nets, beside every program that is installed; the first losses compared."""
+"""Training steps per second of the four networks, for every installed program; compares their first losses."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from benchmarks.measure import Peer, Setup, Skip, Table, alternate, ratios
 from benchmarks.nets import Net, batch_size, chosen, make_program
 
 PEERS: dict[str, Callable[[Net, Any, int], Peer]] = {
-    "dltrain": lambda net, program, batch: jax_peers.ours(program),
+    "dltrain": lambda net, program, batch: jax_peers.dltrain_peer(program),
     "bare": lambda net, program, batch: jax_peers.bare(program),
     "eager": torch_peers.eager,
     "compiled": torch_peers.compiled,
@@ -19,7 +19,7 @@ AGREE = 1e-4  # relative difference of the first loss that rounding explains
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Measure each net: all its programs in turn."""
+    """Measure each network: all its programs in turn."""
     for net in chosen(setup):
         program = make_program(net, setup, "steps=1000000")
         _compare(table, net, program)
@@ -44,11 +44,11 @@ def _peers(net: Net, program: Any, table: Table, setup: Setup) -> Iterator[Peer]
 
 
 def _compare(table: Table, net: Net, program: Any) -> None:
-    """Make sure that PyTorch's program does the same work: its first loss is ours."""
+    """Check that the PyTorch program does the same work: its first losses must equal those of dltrain."""
     try:
         theirs = torch_peers.first_losses(net, program, 2)
     except Skip as reason:
-        table.skip(f"first losses of {net.title} beside PyTorch", reason)
+        table.skip(f"first losses of {net.title} compared with PyTorch", reason)
         return
     mine = jax_peers.first_losses(program, 2)
     apart = abs(mine - theirs) / abs(theirs)

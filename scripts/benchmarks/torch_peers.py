@@ -1,4 +1,4 @@
-"""The same nets in PyTorch, eager and compiled, beginning with dltrain's own weights."""
+"""The same networks in PyTorch, eager and compiled, with the initial weights of dltrain."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from benchmarks.nets import RATE, Net, arrays
 
 
 def eager(net: Net, program: Any, batch: int) -> Peer:
-    """Train in PyTorch as its tutorials do, the whole data set in memory."""
+    """Train in PyTorch as in its tutorials, with the whole data set in memory."""
     return _peer("PyTorch eager", _built(net, program), program, batch)
 
 
@@ -30,7 +30,7 @@ def compiled(net: Net, program: Any, batch: int) -> Peer:
 
 
 def first_losses(net: Net, program: Any, steps: int) -> np.ndarray:
-    """Return the losses of the first steps on dltrain's own weights and batches."""
+    """Return the losses of the first steps with the weights and batches of dltrain."""
     require("torch")
     import torch
 
@@ -78,7 +78,7 @@ def _device() -> str:
 
 
 def _tensors(inputs: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
-    """Put the channel first, as PyTorch wants it: with one channel no number moves."""
+    """Move the channel axis first, as in PyTorch; with one channel the memory layout does not change."""
     import torch
 
     x = torch.from_numpy(np.ascontiguousarray(inputs.reshape(len(inputs), 1, 28, 28)))

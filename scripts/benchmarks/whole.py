@@ -1,4 +1,4 @@
-"""Whole commands, from start to finish: an MLP on MNIST by dltrain, and by a Lightning program with Hydra."""
+"""Whole commands from start to end: an MLP on MNIST, by dltrain and by a Lightning program with Hydra."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ ROUNDS = 3  # at most: a minute each
 
 
 def run(table: Table, setup: Setup) -> None:
-    """Run the commands in turn; dltrain's compilation cache is warm after the first, untimed one."""
+    """Run the commands in turn; the compilation cache of dltrain is warm after the first, which is not timed."""
     net, epochs = (TINY[0], 1) if setup.tiny else (FULL[0], EPOCHS)
     title, rounds = f"{net.title}, {epochs} ep", min(setup.rounds, ROUNDS)
     found: dict[str, list[commands.Ended]] = {"dltrain": []}
@@ -47,7 +47,7 @@ def run(table: Table, setup: Setup) -> None:
 
 
 def _export(path: Path, program: Any) -> None:
-    """Write pictures as bytes and labels, so that the program beside ours needs no reader of its own."""
+    """Write images and labels to a file that the Lightning program reads without a reader for idx files."""
     import numpy as np
 
     parts = program.parts

@@ -82,7 +82,7 @@ def compared():
     drawn = np.round(drawn).clip(0, 16)
 
     def compare(run):
-        made = JUDGE["made"](run, 1000).reshape(1000, -1)
+        made = JUDGE["generated"](run, 1000).reshape(1000, -1)
         return inside(made, train) - inside(drawn, train), inside(test, made) - inside(test, drawn)
 
     return compare
