@@ -1,4 +1,7 @@
-"""Checkpoints during training: copied here, written by a thread."""
+"""Checkpoints during training: copied here, written by a thread.
+
+The thread is hand-written, since that of Orbax cannot run the commit of `checkpoint` (sync, manifest, rename).
+"""
 
 import copy
 import threading

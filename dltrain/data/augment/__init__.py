@@ -5,6 +5,8 @@ Each example has its own random draw, from the key alone, so one seed gives one 
 augmented, and `length [B]` the number of its valid steps. The mask does not change, and no example takes values
 from padding. A function that needs values in the units of the data has a parameter `scaled_by`, which is filled in;
 values are never clipped.
+
+Hand-written, since torchvision and Pillow work on the host, image by image, and PIX has no masks or mixed targets.
 """
 
 from dltrain.data.augment.colour import blur, brightness, contrast, hue, noise, saturation
