@@ -4,7 +4,7 @@ All take the model outputs (logits unless noted otherwise), compute at least in 
 gradients, for logits of ±1e4. A label that is not a class gives NaN instead of a plausible value. Shapes are
 checked while tracing, where it is free. Options of type float may be traced scalars.
 
-Hand-written, since those of optax accept a label of -1, and have no class weights, quantile, f1 or exponential loss.
+Hand-written, since those of optax accept a label of -1, and have no class weights, quantile, f1 or exponential.
 """
 
 from dltrain.losses.classification import binary_cross_entropy, cross_entropy, focal, kl, nll

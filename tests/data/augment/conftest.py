@@ -5,7 +5,7 @@ import pytest
 from augment_cases import augmented
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(scope="module")
 def strict_promotion():
     with jax.numpy_dtype_promotion("strict"):
         yield

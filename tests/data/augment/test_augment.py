@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from dltrain.data import augment
 from dltrain.types import Task
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_augmentation_accepts_the_arguments_of_its_yaml(name):

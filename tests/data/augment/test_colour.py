@@ -14,6 +14,8 @@ from dltrain.data.augment.colour import blurred, grey_of, hue_turned
 from dltrain.data.augment.inputs import UNSCALED
 from dltrain.data.preprocess import Affine
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 B, H, W = 6, 8, 10
 COLOURS = np.random.default_rng(0).uniform(size=(B, H, W, 3)).astype(np.float32)
 COLOURS[0, 0, :4] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 1]]  # greys have no hue

@@ -138,7 +138,7 @@ def test_outside_is_black_in_the_units_of_the_data(name):
 def test_geometric_augmentation_with_targets_per_pixel_is_an_error(name):
     shape = (B, H, W) if name == "time_shift" else (B, H, W, C)
     batch = {"inputs": jnp.zeros(shape), "targets": jnp.zeros((B, H, W), jnp.int32), "mask": jnp.ones(B, bool)}
-    with pytest.raises(ValueError, match=rf"{name} moves .* int32\[5, 9, 12\] would stay"):
+    with pytest.raises(ValueError, match=rf"{name} moves .* of the targets int32\[5, 9, 12\]; use noise"):
         jax.eval_shape(lambda b: getattr(augment, name)(b, KEY), batch)
 
 

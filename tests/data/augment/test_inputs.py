@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from augment_cases import IMAGES, NAMES, SEQUENTIAL, B, C, H, W, augmented, batch_of
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"noise", "mixup"}))
 def test_wrong_kind_of_input_is_an_error(name):

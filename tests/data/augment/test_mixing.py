@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from augment_cases import IMAGES, KEY, LABELS, MASK, SPECS, B, K, batch_of
 
 from dltrain.data import augment
 from dltrain.types import Task
+
+pytestmark = pytest.mark.usefixtures("strict_promotion")
 
 
 def test_cutout_covers_one_square_that_may_cross_the_border(results):

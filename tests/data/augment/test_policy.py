@@ -5,11 +5,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from dltrain.data import augment
 from dltrain.data.augment import policy
 from dltrain.data.augment.inputs import UNSCALED, Border
+
+pytestmark = pytest.mark.usefixtures("strict_promotion")
 
 B, H, W = 6, 8, 10
 COLOURS = np.random.default_rng(0).uniform(size=(B, H, W, 3)).astype(np.float32)

@@ -8,6 +8,8 @@ import pytest
 from dltrain.data import augment
 from dltrain.data.augment.inputs import Border
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 KEY = jax.random.key(1)
 
 

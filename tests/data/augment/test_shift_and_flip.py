@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from augment_cases import IMAGES, H, W, augmented
 
+pytestmark = pytest.mark.usefixtures("strict_promotion")
+
 
 @pytest.mark.parametrize(("name", "axis"), [("flip_horizontal", 2), ("flip_vertical", 1)])
 def test_flips_mirror_about_half_of_the_images(results, name, axis):
