@@ -28,16 +28,16 @@ from dltrain.config.kinds import (
 )
 
 GROUPS = {
-    "data": "what to learn from",
-    "model": "the network",
-    "loss": "what is made small",
-    "metrics": "what is measured (one, or several: metrics=[accuracy,f1])",
-    "optim": "how the weights move",
-    "schedule": "how the learning rate moves",
-    "augment": "how training examples are varied (one, or several)",
-    "runtime": "where it runs",
-    "callbacks": "what else happens on the way (one, or several)",
-    "experiment": "a whole recipe: sets several of the above",
+    "data": "The data set",
+    "model": "The network",
+    "loss": "The loss that training minimizes",
+    "metrics": "The metrics of each evaluation (one, or several: metrics=[accuracy,f1])",
+    "optim": "The optimizer",
+    "schedule": "The learning rate schedule",
+    "augment": "Augmentation of training examples (one, or several)",
+    "runtime": "The device and the numerics",
+    "callbacks": "Callbacks during training (one, or several)",
+    "experiment": "A recipe that sets several of the above",
 }
 MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
 
@@ -53,52 +53,65 @@ class Key:
 
 
 ENGINE = {
-    "seed": Key(whole(0, 2**32 - 1), "decides everything random but the split (data.split_seed)"),
-    "epochs": Key(
-        optional(whole(1)), "how long to train; steps or examples take its place", "passes over the data"
+    "seed": Key(
+        whole(0, 2**32 - 1),
+        "Seed of initial values, data order, dropout and augmentation; data.split_seed is that of the split",
     ),
-    "steps": Key(optional(whole(1)), "how long to train, counted in updates", "updates"),
-    "examples": Key(optional(whole(1)), "how long to train, counted in examples", "examples"),
-    "batch_size": Key(
-        either("all", whole(1)), "examples in one update; all: every training row at once", "examples"
+    "epochs": Key(optional(whole(1)), "Length of training; steps or examples replace it", "passes over the data"),
+    "steps": Key(optional(whole(1)), "Length of training, in updates", "updates"),
+    "examples": Key(optional(whole(1)), "Length of training, in examples", "examples"),
+    "batch_size": Key(either("all", whole(1)), "Examples per update; all: the whole training set", "examples"),
+    "eval_batch_size": Key(
+        optional(whole(1)), "Examples per evaluation batch; null: chosen by the size of the data", "examples"
     ),
-    "eval_batch_size": Key(optional(whole(1)), "examples at once when evaluating; null: chosen", "examples"),
-    "log_every": Key(whole(1), "how often a step is logged", "steps"),
-    "eval_every": Key(DURATION, "how often validation is measured", "steps, or 1ep, 5min"),
+    "log_every": Key(whole(1), "Steps between two logged rows of training metrics", "steps"),
+    "eval_every": Key(DURATION, "Interval between evaluations on the validation split", "steps, or 1ep, 5min"),
     "checkpoint_every": Key(
         either("auto", DURATION),
-        "when state is saved; auto: each epoch, in at most 5 % of the time",
+        "Interval between checkpoints; auto: each epoch, in at most 5 % of the time",
         "steps, or 1ep, 5min",
     ),
     "keep_every": Key(
-        optional(INTERVAL), "checkpoints of these steps stay, beside the last and the best", "steps, or 1ep"
+        optional(INTERVAL),
+        "Interval of checkpoints to keep besides the last and the best; null: none",
+        "steps, or 1ep",
     ),
-    "monitor": Key(optional(TEXT), "says which checkpoint is best: auto, or such as validation/loss"),
-    "early_stopping.patience": Key(optional(whole(1)), "stop after so many without a better one", "evaluations"),
-    "early_stopping.min_delta": Key(number(low=0), "what counts as better", "the metric's"),
-    "stop.loss": Key(optional(number()), "stop when an evaluation's loss is below", "the loss's"),
+    "monitor": Key(
+        optional(TEXT),
+        "Metric that decides which checkpoint is best, such as validation/loss; auto: that of the task",
+    ),
+    "early_stopping.patience": Key(
+        optional(whole(1)), "Stop after this number of evaluations without improvement; null: off", "evaluations"
+    ),
+    "early_stopping.min_delta": Key(number(low=0), "Smallest improvement that counts", "the metric's"),
+    "stop.loss": Key(
+        optional(number()), "Stop when the loss of an evaluation falls below this; null: off", "the loss's"
+    ),
     "stop.gradient_norm": Key(
-        optional(number(above=0)), "stop when the gradient's norm is below; looked at each eval_every"
+        optional(number(above=0)),
+        "Stop when the gradient norm falls below this, checked each eval_every; null: off",
     ),
     "stop.change": Key(
         optional(number(above=0)),
-        "stop when an update changes the weights by less (norm); looked at each eval_every",
+        "Stop when the norm of an update falls below this, checked each eval_every; null: off",
     ),
     "stop.time": Key(
-        optional(TIME), "stop after this time of training, all segments of the run together", "2h, 5min, 30s"
+        optional(TIME), "Stop after this training time, resumed segments included; null: off", "2h, 5min, 30s"
     ),
-    "output_dir": Key(optional(TEXT), "the run folder, exactly; null: outputs/<date>/<time>-<name>", "path"),
-    "overwrite": Key(FLAG, "train into a folder that holds a run already"),
-    "name": Key(optional(NAME), "ends the run folder's name; null: data-model"),
-    "tags": Key(listing(TEXT), "words kept with the run"),
-    "trust": Key(listing(PACKAGE), "packages of yours that YAML may name; counts on the command line only"),
-    "quiet": Key(FLAG, "print the result only"),
-    "profile": Key(FLAG, "write a trace of some steps for the profiler"),
-    "dry_run": Key(FLAG, "compose, check shapes, compile, print memory, leave"),
-    "limit_batches": Key(optional(whole(1)), "shorten every epoch and split to so many batches", "batches"),
-    "overfit_batches": Key(whole(0), "train on so many batches again and again; 0: off", "batches"),
+    "output_dir": Key(optional(TEXT), "Run folder; null: outputs/<date>/<time>-<name>", "path"),
+    "overwrite": Key(FLAG, "Replace the run that output_dir holds"),
+    "name": Key(optional(NAME), "End of the run folder's name; null: data-model"),
+    "tags": Key(listing(TEXT), "Words saved with the run"),
+    "trust": Key(listing(PACKAGE), "Packages of yours that YAML may name; only read from the command line"),
+    "quiet": Key(FLAG, "Print only the result"),
+    "profile": Key(FLAG, "Record some steps for the profiler"),
+    "dry_run": Key(FLAG, "Compose, check shapes, compile and print the memory needed, without training"),
+    "limit_batches": Key(optional(whole(1)), "Batches per epoch and per evaluated split; null: all", "batches"),
+    "overfit_batches": Key(whole(0), "Train on only this number of batches, repeatedly; 0: off", "batches"),
     "init_from": Key(
-        optional(TEXT), "start from the weights of that run, where names and shapes match", "run folder"
+        optional(TEXT),
+        "Run whose weights are the initial values, where names and shapes match; null: random",
+        "run folder",
     ),
     "sweep.objectives": Key(
         listing(TEXT),
@@ -106,104 +119,120 @@ ENGINE = {
     ),
     "on_nonfinite": Key(
         one_of("stop", "skip", "rollback"),
-        "what a NaN or infinite loss does; skip: at most 10 in a row; rollback: to the last checkpoint, thrice",
+        "Response to a NaN or infinite loss; skip: at most 10 in a row; rollback: to the last checkpoint, 3 times",
     ),
 }
 """The engine's own keys at the top of a config; a dot leads into a node."""
 
 NODES = {
     "data": {
-        "validation": Key(number(low=0, below=1), "slice of the training rows kept for validation", "fraction"),
-        "test": Key(number(low=0, below=1), "slice kept for testing where nothing is published", "fraction"),
-        "split_seed": Key(whole(0, 2**32 - 1), "decides which rows are train, validation and test"),
-        "folds": Key(optional(whole(2)), "cross-validation: cut the training rows into so many", "parts"),
-        "fold": Key(whole(0), "which of them is validation in place of data.validation, counted from 0"),
+        "validation": Key(number(low=0, below=1), "Part of the training examples used for validation", "fraction"),
+        "test": Key(
+            number(low=0, below=1),
+            "Part of the examples used for testing, where the data set has no test split",
+            "fraction",
+        ),
+        "split_seed": Key(whole(0, 2**32 - 1), "Seed of the split into train, validation and test"),
+        "folds": Key(optional(whole(2)), "Folds of cross-validation; null: none", "parts"),
+        "fold": Key(whole(0), "Fold used for validation in place of data.validation, counted from 0"),
         "shuffle": Key(
             FLAG,
             "Draw a new order of the training examples in each epoch; model.stateful=true has an order of its own",
         ),
         "scale": Key(
             one_of("auto", "standard", "unit", "symmetric", "none"),
-            "mean 0 and deviation 1, [0, 1], [-1, 1], fitted on training rows; auto: what the model needs",
+            "Scaling of inputs, fitted on the train split: mean 0, deviation 1; [0, 1]; [-1, 1]; auto: by model",
         ),
         "preprocess": Key(
             listing(STEP),
             "fitted steps of the inputs before data.scale: [{_target_: dotted name of a class, its options}, ...]",
         ),
         "feed": Key(
-            one_of("auto", "resident", "streamed"), "on the device, or read ahead by threads; auto: by its size"
+            one_of("auto", "resident", "streamed"),
+            "Keep the data on the device, or read it ahead with threads; auto: by its size",
         ),
-        "threads": Key(whole(1, 64), "that read a streamed data set ahead", "threads"),
-        "timeout": Key(number(above=0), "how long to wait for a batch of a streamed data set", "seconds"),
+        "threads": Key(whole(1, 64), "Threads that read a streamed data set ahead", "threads"),
+        "timeout": Key(number(above=0), "Longest wait for a batch of a streamed data set", "seconds"),
         "task": Key(
             optional(one_of("classification", "binary", "regression", "language", "generation", "segmentation")),
-            "what the targets are",
+            "Task of the targets",
         ),
     },
     "model": {
         "task": Key(
             optional(one_of("reconstruction", "energy", "adversarial")),
-            "what a model that needs no targets is trained for; null: for the data's targets",
+            "Task of a model that needs no targets; null: the task of the data",
         ),
-        "scale": Key(optional(one_of("unit", "symmetric")), "what data.scale must be; null: any"),
+        "scale": Key(optional(one_of("unit", "symmetric")), "Scaling that the model needs; null: any"),
         "output_activation": Key(
             optional(one_of("sigmoid", "softmax", "tanh", "relu", "softplus")),
-            "between the last layer and the loss; losses that take logits need none",
+            "Activation between the last layer and the loss; null: none, for losses that take logits",
         ),
     },
     "loss": {
-        "reduction": Key(one_of("mean", "sum"), "how the examples of a batch are put together"),
-        "l1": Key(number(low=0), "weight of the sum of absolute weights"),
-        "l2": Key(number(low=0), "weight of half the sum of squared weights"),
+        "reduction": Key(one_of("mean", "sum"), "Reduction of the losses of a batch"),
+        "l1": Key(number(low=0), "Factor of the L1 penalty, the sum of absolute weights"),
+        "l2": Key(number(low=0), "Factor of the L2 penalty, half the sum of squared weights"),
     },
     "metrics.*": {
-        "better": Key(optional(one_of("higher", "lower")), "which way is better; null: not to be monitored")
+        "better": Key(optional(one_of("higher", "lower")), "Direction that is better; null: cannot be monitored")
     },
     "augment": {
-        "off_for": Key(optional(INTERVAL), "so long at the end training sees the data as it is", "steps, or 1ep"),
+        "off_for": Key(
+            optional(INTERVAL),
+            "Disable augmentation for this long at the end of training; null: never",
+            "steps, or 1ep",
+        ),
     },
     "callbacks.*": {
-        "every": Key(optional(DURATION), "how often it is called; absent: eval_every", "steps, or 1ep, 5min")
+        "every": Key(optional(DURATION), "Interval between calls; absent: eval_every", "steps, or 1ep, 5min")
     },
     "optim": {
-        "learning_rate": Key(number(above=0), "size of an update; the schedule is a factor of it", argument=True),
-        "weight_decay": Key(optional(number(low=0)), "pull of kernels towards 0", argument=True),
-        "accumulate": Key(whole(1), "pieces that a batch is worked off in, in so much less memory", "pieces"),
+        "learning_rate": Key(number(above=0), "Learning rate before the schedule's factor", argument=True),
+        "weight_decay": Key(optional(number(low=0)), "Weight decay of kernels", argument=True),
+        "accumulate": Key(whole(1), "Gradient-accumulation microbatches per batch", "microbatches"),
         "clip": Key(
             optional(CLIP),
-            "bound of the gradient: norm of all, block: norm of each parameter, value, adaptive: to the weights",
+            "Gradient clipping by norm, block (norm per parameter), value or adaptive (to the weights); null: off",
         ),
         "ema": Key(
             optional(number(above=0, below=1)),
-            "decay of running means of the weights, which are what is measured then; such as 0.999",
+            "Decay of the exponential moving average (EMA) of the weights, used for evaluation; null: off",
         ),
         "groups": Key(
             optional(PARAMETER_GROUPS), "Parts of the model with an optimizer or update interval of their own"
         ),
-        "rules": Key(listing(RULE), "freezes parameters by name, or gives them a rate or decay of their own"),
+        "rules": Key(
+            listing(RULE), "Rules by parameter name: freeze, or scale the learning rate or the weight decay"
+        ),
     },
     "schedule": {
-        "stretch": Key(FLAG, "when a run is extended: plan anew instead of holding the last value"),
-        "warmup_epochs": Key(optional(number(low=0)), "takes the place of warmup_steps", "epochs"),
+        "stretch": Key(FLAG, "Recompute the schedule when a run is extended, instead of holding its last value"),
+        "warmup_epochs": Key(
+            optional(number(low=0)), "Warm-up length in epochs; null: schedule.warmup_steps", "epochs"
+        ),
     },
     "runtime": {
-        "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "where it runs; auto: the best that is there"),
-        "threads": Key(optional(whole(1)), "processor threads; null: all", "threads"),
-        "deterministic": Key(FLAG, "the same bits each time, where threads or kernels would reorder sums"),
-        "cache": Key(FLAG, "keep compiled programs for the next start"),
+        "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "Device type; auto: the fastest one found"),
+        "threads": Key(optional(whole(1)), "CPU threads; null: all", "threads"),
+        "deterministic": Key(FLAG, "Compute the same bits each time, where threads or kernels may reorder sums"),
+        "cache": Key(FLAG, "Cache compiled programs on disk for the next start"),
         "ops": Key(
             one_of("auto", "stock"),
-            "convolutions, pooling, lstm, gru, rnn, embeddings: what is fast here, or as jax has them",
+            "Kernels of convolution, pooling, recurrence, embedding; auto: the fastest here, stock: those of jax",
         ),
         "precision": Key(
             one_of("float32", "mixed", "bfloat16"),
-            "of the arithmetic; mixed: bfloat16 with parameters in float32, bfloat16: these too",
+            "Floating-point type; mixed: compute in bfloat16 with float32 parameters; bfloat16: both",
         ),
         "matmul": Key(
             one_of("default", "high", "highest"),
-            "precision of float32 products; default: TF32 on NVIDIA, bfloat16 on TPU; highest: float32 everywhere",
+            "Precision of float32 matrix products; default: TF32 on NVIDIA, bfloat16 on TPU; highest: float32",
         ),
-        "mesh": Key(either("auto", MESH), "devices: data parallel, and fsdp: parameters cut; auto: data over all"),
+        "mesh": Key(
+            either("auto", MESH),
+            "Device mesh: data parallel and fsdp (sharded parameters); auto: data parallel over all devices",
+        ),
     },
 }
 """The keys that dltrain reads inside a group's node, beside the arguments of its target.
@@ -214,25 +243,27 @@ Of a group of several nodes `GROUP.*` lists those of each node, and `GROUP` thos
 COMMANDS: dict[str, dict[str, Key]] = {
     "resume": {},
     "evaluate": {
-        "split": Key(one_of("train", "validation", "test", "all"), "which rows to measure"),
-        "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
+        "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
     "generate": {
-        "prompt": Key(optional(TEXT), "what a language model writes on from; null: the start of a line"),
-        "tokens": Key(whole(1), "how much a language model writes", "tokens"),
+        "prompt": Key(optional(TEXT), "Text that a language model continues; null: the start of a line"),
+        "tokens": Key(whole(1), "Length of the generated text", "tokens"),
         "temperature": Key(
             optional(number(low=0)),
-            "0: the likeliest token each time; above: drawn, wilder the higher; null: 0.8 of a text, 0 about rows",
+            "Sampling temperature; 0: the most likely token; null: 0.8 for text, 0 for examples of the data",
         ),
-        "top_k": Key(optional(whole(1)), "draw among so many of the likeliest tokens; null: among all", "tokens"),
-        "seed": Key(whole(0, 2**32 - 1), "the same seed draws the same"),
-        "count": Key(optional(whole(1)), "texts or examples; null: 1 text, 64 pictures, 1000 rows of a table"),
+        "top_k": Key(optional(whole(1)), "Sample from this number of most likely tokens; null: from all", "tokens"),
+        "seed": Key(whole(0, 2**32 - 1), "Seed of sampling"),
+        "count": Key(
+            optional(whole(1)), "Texts or examples to generate; null: 1 text, 64 images, 1000 rows of a table"
+        ),
         "output": Key(
             optional(TEXT), "PATH.npz for examples; null: report/generated_seed_N.npz of the run", "path"
         ),
-        "split": Key(one_of("train", "validation", "test"), "whose rows to write about"),
-        "rows": Key(whole(1), "how many of them", "rows"),
-        "checkpoint": Key(either("best", either("last", whole(0))), "which weights: best, last, or a step"),
+        "split": Key(one_of("train", "validation", "test"), "Split whose examples are described"),
+        "rows": Key(whole(1), "Examples to describe", "rows"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
 }
 """The commands that lay typed keys over a run's config; one with options of its own has configs/<command>.yaml."""
