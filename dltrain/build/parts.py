@@ -110,7 +110,7 @@ def _augmentations(
     named = {
         name: bind(node, path=f"augment.{name}", trust=trust, **injected)
         for name, node in nodes.items()
-        if name not in schema.keys_beside("augment")
+        if name not in schema.group_keys("augment")
     }
     rest = nodes["off_for"] and Duration.parse(nodes["off_for"]).steps(pipeline.steps_per_epoch)
     return Chain(named, spec, off_for=rest or 0)

@@ -78,7 +78,7 @@ def take_apart(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
 
 
 def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:
-    """Say that the first word is no command, and what may have been meant."""
+    """Say that the first word is not a command, and what may have been meant."""
     groups = [group for group, choices in tree.items() if word in choices]
     if groups:
         return f"{word}: no such command; did you mean {groups[0]}={word}?"

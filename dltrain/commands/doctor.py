@@ -18,7 +18,7 @@ def run(call: Call) -> int:
         "system": found["host"],
         "devices": ", ".join(found["devices"]),
         **{name: found[name] for name in ("threads", "memory", "disk", "cache")},
-        "git": found["git"] or "the current folder is no git repository",
+        "git": found["git"] or "the current folder is not a git repository",
     }
     for name, text in lines.items():
         print(f"{name:<10}{text}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, keys_beside, node_keys, parse
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, group_keys, node_keys, parse
 from dltrain.errors import ConfigError
 
 SINGLE = ("data", "model", "loss", "optim", "schedule")
@@ -49,7 +49,7 @@ class Origin:
     targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
 
     def named(self, path: str) -> str:
-        """Return ` (in FILE)` for a key that stands in a file which was chosen, nothing for a typed one."""
+        """Return ` (in FILE)` for a key of a file that was chosen, nothing for a typed one."""
         if any(path == key or path.startswith(key + ".") for key in self.typed):
             return ""
         group, _, inside = path.partition(".")
@@ -108,7 +108,7 @@ def unknown_keys(
         known = known | {
             f"{path}.{name}": node.get("_target_")
             for name, node in written[path].items()
-            if f"{path}.{name}" not in wrong and name not in keys_beside(path)
+            if f"{path}.{name}" not in wrong and name not in group_keys(path)
         }
     return [_unchosen(path, origin) or unknown(path, known) + origin.named(path) for path in wrong]
 
@@ -131,7 +131,7 @@ def check_alone(path: str, value: Any) -> list[str]:
     """Check one value of one key, where that key is dltrain's own."""
     group, _, rest = path.partition(".")
     inside = node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
-    key = ENGINE.get(path) or keys_beside(group).get(rest) or inside
+    key = ENGINE.get(path) or group_keys(group).get(rest) or inside
     if key is None:
         return []
     try:
@@ -143,8 +143,8 @@ def check_alone(path: str, value: Any) -> list[str]:
 
 def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: Origin) -> list[str]:
     """Do that for every key that is dltrain's own, files named."""
-    beside = {f"{group}.{name}": key for group in MULTIPLE for name, key in keys_beside(group).items()}
-    found = list(_check(config, {**ENGINE, **beside}, written, ""))
+    nodes = {f"{group}.{name}": key for group in MULTIPLE for name, key in group_keys(group).items()}
+    found = list(_check(config, {**ENGINE, **nodes}, written, ""))
     for group, path, node in (*_nodes(config), ("runtime", "runtime", config["runtime"])):
         plain: Any = written
         for part in path.split("."):
@@ -218,7 +218,7 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
                 f"{group}={show(node)}: must be one of dltrain list {group}, or keys with their values"
             )
         inside = node.items() if group in MULTIPLE else [("", node)]
-        nodes = [(name, one) for name, one in inside if name not in keys_beside(group)]
+        nodes = [(name, one) for name, one in inside if name not in group_keys(group)]
         for name, one in nodes:
             path = f"{group}.{name}" if name else group
             if not isinstance(one, Mapping):

@@ -25,7 +25,7 @@ from dltrain.config.folders import Tree
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.interpolation import check_references, conceal, resolve, save, written
 from dltrain.config.request import Override, Request
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, keys_beside, node_keys
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, group_keys, node_keys
 from dltrain.errors import ConfigError
 
 
@@ -135,7 +135,7 @@ def _kept_key(key: str) -> str:
         or group not in GROUPS
         or not inside
         or name in node_keys(group)
-        or inside in keys_beside(group)
+        or inside in group_keys(group)
     ):
         return f"~{key}: dltrain reads this key; set another value, such as {key}=null"
     return ""
@@ -199,7 +199,7 @@ def _engine_part(base: Any, saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return a saved config with what an older run folder may lack: dltrain's own keys, with their defaults."""
     whole = {**{key: value for key, value in base.items() if key not in GROUPS}, **saved}
     for group in (group for group in GROUPS if isinstance(saved.get(group), Mapping)):
-        own = keys_beside(group) if group in MULTIPLE else node_keys(group)
+        own = group_keys(group) if group in MULTIPLE else node_keys(group)
         lacking = {key for key in own if key in base[group] and key not in saved[group]}
         whole[group] = {**saved[group], **{key: base[group][key] for key in lacking}}
     return whole

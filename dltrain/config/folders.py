@@ -30,7 +30,7 @@ def roots(config_dir: str | None) -> tuple[Path, ...]:
         return (packaged(),)
     own = Path(config_dir).expanduser().resolve()
     if not own.is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: is no folder")
+        raise ConfigError(f"--config-dir {config_dir}: is not a folder")
     _check_folder(own)
     return (packaged(), own)
 
@@ -46,7 +46,7 @@ def read_tree(folders: tuple[Path, ...]) -> Tree:
 
 
 def first_comment(path: Path) -> str:
-    """Return the first comment of a YAML file that is no Hydra directive: when to pick it."""
+    """Return the first comment of a YAML file that is not a Hydra directive: when to pick it."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             text = line.strip()
@@ -90,7 +90,7 @@ def yaml_fault(path: Path | str, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-    return f"{path}{where}: is no valid YAML: {problem}"
+    return f"{path}{where}: is not valid YAML: {problem}"
 
 
 def _check_folder(folder: Path) -> None:
@@ -146,7 +146,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _read_limited(path: Path) -> str:
     if path.exists() and not path.is_file():  # to open a FIFO may wait for ever
-        raise ConfigError(f"{path}: is no regular file")
+        raise ConfigError(f"{path}: is not a regular file")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -154,7 +154,7 @@ def _read_limited(path: Path) -> str:
             raise ConfigError(f"{path}: is larger than {MAX_BYTES:,} bytes")
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is no UTF-8 text (byte {error.start})") from error
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
 

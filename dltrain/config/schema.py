@@ -235,9 +235,9 @@ NODES = {
         ),
     },
 }
-"""The keys that dltrain reads inside a group's node, beside the arguments of its target.
+"""The keys that dltrain reads inside a group's node, next to the arguments of its target.
 
-Of a group of several nodes `GROUP.*` lists those of each node, and `GROUP` those that stand beside the nodes.
+Of a group of several nodes `GROUP.*` lists those of each node, and `GROUP` those next to the nodes.
 """
 
 COMMANDS: dict[str, dict[str, Key]] = {
@@ -274,8 +274,8 @@ def node_keys(group: str) -> Mapping[str, Key]:
     return NODES.get(f"{group}.*" if group in MULTIPLE else group, {})
 
 
-def keys_beside(group: str) -> Mapping[str, Key]:
-    """Name the keys that stand beside the nodes of a group of several: they are no nodes."""
+def group_keys(group: str) -> Mapping[str, Key]:
+    """Name the keys next to the nodes of a group of several: they are not nodes."""
     return NODES.get(group, {}) if group in MULTIPLE else {}
 
 
@@ -294,7 +294,7 @@ def parse(path: str, key: Key, value: Any, shown: Any = None) -> Any:
     """Return the value as the engine wants it; ValueError says in full what would be right.
 
     Args:
-        path: where it stands, for the message.
+        path: the key, for the message.
         key: what it may hold.
         value: the value.
         shown: what to print in its place, where the value itself may be a secret.

@@ -91,7 +91,7 @@ MISTAKES = {
     "--hepl": "did you mean --help?",
     "--config-name x": "experiment=NAME",
     "--experimental-rerun x": "dltrain resume RUN",
-    "--config-dir /does/not/exist": "is no folder",
+    "--config-dir /does/not/exist": "is not a folder",
     "-cn x": "DIR/experiment/NAME.yaml",
     "-cp x": "add a folder of YAML with -cd DIR",
     "--cfg yaml": "must be one of job, hydra, all",

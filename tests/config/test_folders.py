@@ -51,10 +51,10 @@ def test_own_choices_are_added_to_dltrains(tmp_path: Path) -> None:
         ("model/a.yaml", "defaults: ['../_hidden/b']", "may name groups and choices only"),
         ("model/a.yaml", "defaults: {optional /model: ['${x}']}", "may name groups and choices only"),
         ("hydra/callbacks/a.yaml", "x: {_target_: os.system}", "hydra: may only be set"),
-        ("model/a.yaml", "a: [1, 2", r"line \d, column \d: is no valid YAML"),
+        ("model/a.yaml", "a: [1, 2", r"line \d, column \d: is not valid YAML"),
         ("model/a.yaml", "- 1", "must be a mapping"),
         ("model/a.yaml", "1: 2", "must be a mapping"),
-        ("model/a.yaml", "a: !!python/object/apply:os.system [ls]", "no valid YAML"),
+        ("model/a.yaml", "a: !!python/object/apply:os.system [ls]", "not valid YAML"),
         ("model/a.yaml", "a: " + "[" * 500 + "]" * 500, "32 levels"),
         ("model/a.yaml", "a: " + "x" * 1_000_001, "larger than"),
         ("model/a.yaml", "a: [" + "1," * 30_000 + "]", "20000 values"),
@@ -90,7 +90,7 @@ def test_an_alias_bomb_is_refused_before_it_is_built(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe")
-    with pytest.raises(ConfigError, match="no UTF-8"):
+    with pytest.raises(ConfigError, match="not UTF-8"):
         tree.read_yaml(tmp_path / "a.yaml")
     with pytest.raises(ConfigError, match=r"a\.yaml/none"):
         tree.read_yaml(tmp_path / "a.yaml" / "none")
@@ -108,5 +108,5 @@ def test_numbers_are_read_as_omegaconf_reads_them(tmp_path: Path) -> None:
 def test_a_fifo_among_the_files_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     os.mkfifo(tmp_path / "model/a.yaml")
-    with pytest.raises(ConfigError, match=r"a\.yaml: is no regular file"):
+    with pytest.raises(ConfigError, match=r"a\.yaml: is not a regular file"):
         tree.roots(str(tmp_path))

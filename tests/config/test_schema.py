@@ -27,7 +27,7 @@ def test_every_default_is_a_value_the_key_may_hold(path: str) -> None:
 def test_every_default_of_a_node_is_known_and_in_range() -> None:
     for group in set(BASE) & set(schema.GROUPS):
         for name, value in BASE[group].items():
-            schema.parse(f"{group}.{name}", {**schema.node_keys(group), **schema.keys_beside(group)}[name], value)
+            schema.parse(f"{group}.{name}", {**schema.node_keys(group), **schema.group_keys(group)}[name], value)
 
 
 def test_options_of_commands_are_those_of_their_yaml() -> None:
