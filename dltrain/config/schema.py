@@ -1,4 +1,7 @@
-"""The keys that dltrain itself reads: what each may hold, its unit, one line about it. Defaults stand in YAML."""
+"""The keys that dltrain itself reads: what each may hold, its unit, one line about it. Defaults are in YAML.
+
+The file is long because it is one table, which is read and compared as a whole.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
