@@ -1,3 +1,23 @@
-"""dltrain: train a network on your own data from a shell, with JAX and Hydra YAML."""
+"""dltrain: train a network on your own data from a shell or from Python, with JAX and Hydra YAML.
+
+`dltrain.compose`, `dltrain.fit` and `dltrain.open_run` take the same words as the command `dltrain`.
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+_LAZY = ("compose", "fit", "open_run")
+
+
+def __getattr__(name: str) -> Any:
+    """Import `dltrain.api` when it is asked for: jax takes a second to import."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'dltrain' has no attribute {name!r}")
+    from dltrain import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    """List what can be imported."""
+    return sorted([*globals(), *_LAZY])

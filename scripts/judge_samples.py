@@ -18,7 +18,7 @@ from dltrain.build.program import Program
 from dltrain.composition.compose import amend_words
 from dltrain.config.folders import read_yaml
 from dltrain.engine.state import TrainState
-from dltrain.inference.generate import sample
+from dltrain.inference.open import bundle_of
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.restore import load_state
 
@@ -37,7 +37,7 @@ def loaded(path: Path) -> tuple[Program, TrainState]:
 def generated(path: Path, count: int) -> np.ndarray:
     """Generate images with the model of a run, [count, H, W, C], rounded to integers like those of the data."""
     program, state = loaded(path)
-    return np.round(sample(program, state, count))
+    return np.round(bundle_of(program, state).sample(count))
 
 
 def probabilities(path: Path, images: np.ndarray) -> np.ndarray:

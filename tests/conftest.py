@@ -15,12 +15,11 @@ import numpy as np
 import optax
 import pytest
 
-from dltrain import losses
+from dltrain import api, losses
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.program import Program
 from dltrain.cli import main as cli
-from dltrain.commands import train
 from dltrain.data.augment.chain import Chain
 from dltrain.data.order import Pipeline
 from dltrain.data.preprocess import Scale, fit
@@ -282,7 +281,7 @@ def digits_run(dltrain: Callable[..., Said], tmp_path_factory: pytest.TempPathFa
     cwd = tmp_path_factory.mktemp("digits")
     with pytest.MonkeyPatch.context() as patch:
         made = []
-        patch.setattr(train, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+        patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
         words = ("model.widths=[16]", "epochs=2", "batch_size=100", "optim.learning_rate=0.02", "log_every=5")
         said = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
     assert said.code == 0, said.err

@@ -10,6 +10,7 @@ FLOORS = (
     ("dltrain.__main__",),
     ("dltrain.cli",),
     ("dltrain.commands",),
+    ("dltrain.api",),
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),
     ("dltrain.profiling",),

@@ -13,7 +13,7 @@ from dltrain.config import schema
 from dltrain.data.aligned import aligned
 from dltrain.data.order import Pipeline, in_order, in_runs, streams
 from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
-from dltrain.data.preprocess.pipeline import model_spec
+from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.preprocess.prepared import Prepared
 from dltrain.data.preprocess.step import check_step, has_host
 from dltrain.data.scan import blocks, read_targets, read_whole, size_of
@@ -67,7 +67,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> 
     spec = replace(spec, task=Task(of_model["task"])) if of_model["task"] else spec
     preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
     if any(has_host(step) for step in steps):
-        source = Prepared(source, preprocess, model_spec(spec, preprocess))
+        source = Prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
     return Data(spec, source, arrays, splits, preprocess)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dltrain.data.vocabulary import END, PAD, START
-from dltrain.types import Array, Batch, Decoder
+from dltrain.types import Array, Decoder
 
 
 def generate(
@@ -59,15 +59,16 @@ def generate(
     return jax.lax.while_loop(unfinished, step, state)[-1]
 
 
-def generate_from(model: Any, inputs: Any, batch: Batch, *, hidden: str | None, **options: Any) -> Array:
-    """Generate from the inputs of a batch, int32 [B, L], L as in its targets; options as in `generate`.
+def generate_from(
+    model: Any, inputs: Any, mask: Array, *, length: int, hidden: str | None, **options: Any
+) -> Array:
+    """Generate up to `length` tokens from each example, int32 [B, L]; options as in `generate`.
 
     The model does not get the input named `hidden`: the tokens that it generates.
     """
     known = {name: value for name, value in inputs.items() if name != hidden}
-    count, length = batch["targets"].shape
-    first = jnp.full(count, START, jnp.int32)
-    return generate(model, model.begin(known, count), first, length=length, end=END, done=~batch["mask"], **options)
+    first = jnp.full(len(mask), START, jnp.int32)
+    return generate(model, model.begin(known, len(mask)), first, length=length, end=END, done=~mask, **options)
 
 
 def generate_after(model: Decoder, prompts: Array, **options: Any) -> Array:

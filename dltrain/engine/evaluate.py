@@ -1,5 +1,6 @@
 """Evaluation of every example of a split exactly once, with one executable for all splits."""
 
+import copy
 import functools
 import operator
 from collections.abc import Callable, Mapping
@@ -71,6 +72,14 @@ class Evaluator:
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
         self._fresh = jax.jit(partial(fresh, rows=batch_size), out_shardings=where)
+
+    def over(
+        self, feed: Feed, *, batches: int, order: Callable[[np.ndarray, int], np.ndarray] = in_order
+    ) -> "Evaluator":
+        """Return an evaluator of another feed of the same kind; both share their compiled programs."""
+        other = copy.copy(self)
+        other._feed, other._batches, other._order = feed, max(1, batches), order
+        return other
 
     def __call__(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Evaluation:
         """Evaluate these examples of the source, int32 [N]."""
@@ -144,8 +153,10 @@ def _compile(
         weights = row_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
-        seen = preprocess.judged(raw, batch)
-        seen = {**seen, "generated": generate_from(model, inputs, raw, hidden=hidden)} if generates else seen
+        seen = dict(preprocess.judged(raw, batch))
+        if generates:
+            length = raw["targets"].shape[1]
+            seen["generated"] = generate_from(model, inputs, raw["mask"], length=length, hidden=hidden)
         sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
         flat = (len(raw["mask"]), -1)
         return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs

@@ -1,6 +1,7 @@
-"""Questions to a model that is no outputs: what it writes, where it looks."""
+"""One compiled way to put a question to a trained model: its outputs, what it generates, where it attends."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,23 +9,62 @@ from flax import nnx
 
 from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import Precision
-from dltrain.engine.state import Graphs
-from dltrain.tree import Tree
-from dltrain.types import Batch
+from dltrain.engine.decode import generate_after, generate_from
+from dltrain.tree import Tree, widened
+from dltrain.types import Array, Batch
+
+Question = Callable[..., Any]
+"""`(model, inputs, batch, **options) -> arrays`; `inputs` are as the model is given them, `batch` is raw."""
 
 
-def make_question(
-    graphs: Graphs, preprocess: Preprocess, precision: Precision, ask: Callable[..., Any]
-) -> Callable[..., Any]:
-    """Compile `(params, model_state, batch, **options) -> ask(model, inputs, batch, **options)`, in eval mode.
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))  # found compiled whenever the same model is asked again
+def ask(
+    question: Question,
+    settings: tuple[tuple[str, Any], ...],
+    graph: nnx.GraphDef,
+    preprocess: Preprocess,
+    precision: Precision,
+    params: Tree,
+    model_state: Tree,
+    raw: Batch,
+    options: dict[str, Any],
+) -> Any:
+    """Preprocess a raw batch and put the question to the model in eval mode.
 
-    The batch is as the source has it, with `mask [B]`; `inputs` are as the model is given them.
+    `settings` are options of the question that the compiled program depends on, as (name, value); `options` are
+    arrays.
     """
+    model = nnx.merge(graph, precision.cast_to_compute(params), model_state, copy=True)
+    inputs = precision.cast_to_compute(preprocess.scaled(raw)["inputs"])
+    return precision.cast_to_output(question(model, inputs, raw, **dict(settings), **options))
 
-    @jax.jit
-    def run(params: Tree, model_state: Tree, raw: Batch, **options: Any) -> Any:
-        model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
-        inputs = precision.cast_to_compute(preprocess.scaled(raw)["inputs"])
-        return precision.cast_to_output(ask(model, inputs, raw, **options))
 
-    return run
+@partial(jax.jit, static_argnums=(0, 1, 5))
+def draw(
+    graph: nnx.GraphDef, precision: Precision, params: Tree, model_state: Tree, key: Array, count: int
+) -> Array:
+    """Let the model draw `count` examples from noise, as it is given them, [count, ...]."""
+    model: Any = nnx.merge(graph, precision.cast_to_compute(params), model_state, copy=True)
+    return precision.cast_to_output(model.sample(key, count))
+
+
+def outputs(model: Any, inputs: Any, batch: Batch, *, finish: Callable[[Any], Any]) -> Any:
+    """Return the outputs [B, ...] in float32, passed through `finish`."""
+    return finish(widened(model(inputs, mask=batch["mask"], rngs=None)))
+
+
+def decode(model: Any, inputs: Any, batch: Batch, **options: Any) -> Any:
+    """Generate tokens from inputs, int32 [B, L]; options as in `generate_from`."""
+    return generate_from(model, inputs, batch["mask"], **options)
+
+
+def continue_prompts(model: Any, inputs: Any, batch: Batch, **options: Any) -> Any:
+    """Generate what follows prompts, int32 [B, length]; options as in `generate_after`."""
+    del batch
+    return generate_after(model, inputs, **options)
+
+
+def attention(model: Any, inputs: Any, batch: Batch) -> Any:
+    """Return where the model attends, float32 [B, L] or [B, L generated, L]."""
+    del batch
+    return model.attention(inputs)

@@ -28,10 +28,11 @@ def panels(named: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def histograms(real: np.ndarray, generated: np.ndarray, names: Sequence[str] = ()) -> Figure:
-    """Draw histograms of each column (nine at most) of examples [N, F], of the data and of generated samples."""
-    shown = min(9, real.shape[1])
-    titles = labels(list(names) or [f"column {k}" for k in range(real.shape[1])], length=24)
+def histograms(real: np.ndarray | None, generated: np.ndarray, names: Sequence[str] = ()) -> Figure:
+    """Draw histograms of each column (nine at most) of examples [N, F], generated and (if given) real."""
+    drawn = {"generated": generated} if real is None else {"data": real, "generated": generated}
+    shown = min(9, generated.shape[1])
+    titles = labels(list(names) or [f"column {k}" for k in range(generated.shape[1])], length=24)
     columns = min(3, shown)
     rows = -(-shown // columns)
     figure = Figure(figsize=(3.4 * columns, 2.2 * rows + 0.3), layout="constrained")
@@ -39,10 +40,10 @@ def histograms(real: np.ndarray, generated: np.ndarray, names: Sequence[str] = (
         if k >= shown:
             axes.set_axis_off()
             continue
-        both = np.concatenate([real[:, k], generated[:, k]])
+        both = np.concatenate([values[:, k] for values in drawn.values()])
         edges = np.histogram_bin_edges(both[np.isfinite(both)], 30)
-        for values, label in ((real[:, k], "data"), (generated[:, k], "generated")):
-            axes.hist(values[np.isfinite(values)], edges, density=True, alpha=0.5, label=label)
+        for label, values in drawn.items():
+            axes.hist(values[np.isfinite(values[:, k]), k], edges, density=True, alpha=0.5, label=label)
         axes.set_title(titles[k], fontsize=8)
         axes.set_yticks([])
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8)

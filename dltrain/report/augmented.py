@@ -31,7 +31,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     augment = jax.jit(parts.augment.augmented)
     keys = jax.random.split(jax.random.key(program.plan.seed), VERSIONS)
     made = [augment(scaled, key) for key in keys]
-    versions = np.stack([np.asarray(parts.preprocess.raw_inputs(content(one, parts.spec))) for one in made])
+    versions = np.stack([np.asarray(parts.preprocess.raw_content(content(one, parts.spec))) for one in made])
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec.task, names) for one in (batch, *made)]
     png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))

@@ -13,12 +13,13 @@ from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
-from dltrain.inference.generate import writes_text
+from dltrain.inference.abilities import generates_text
+from dltrain.inference.open import bundle_of
 from dltrain.profiling.summary import summarize
 from dltrain.report.console import Screen, complain, shown
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.report.pictures import pictures
-from dltrain.report.text import written_on
+from dltrain.report.text import LENGTH
 from dltrain.runs import checkpoint
 from dltrain.runs.files import replace_json, replace_text, writing
 from dltrain.runs.folder import RunFolder
@@ -212,8 +213,8 @@ def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: Train
             png = png_bytes(figure)
             (folder.report / f"{name}.png").write_bytes(png)
             recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
-        if writes_text(program):
-            (text,) = written_on(program, found.best_state, seed=program.plan.seed)
+        if generates_text(program.parts.spec, program.module):
+            (text,) = bundle_of(program, found.best_state).generate(tokens=LENGTH, seed=program.plan.seed)
             (folder.report / "sample.txt").write_text(text, encoding="utf-8")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dltrain.build.program import Program
 from dltrain.engine.events import Callback, Every
 from dltrain.engine.state import TrainState
-from dltrain.inference.generate import draws, writes_text
+from dltrain.inference.abilities import draws_samples, generates_text
 from dltrain.report.console import Progress, Screen, complain
 from dltrain.report.nonfinite import explain
 from dltrain.report.sampling import Sampling
@@ -40,9 +40,11 @@ class LiveReport:
         per_epoch = program.parts.pipeline.steps_per_epoch
         metric = plan.monitor.name if plan.monitor else None
         samples: list[Callback] = []
-        if draws(program) and program.parts.spec.input.kind is Kind.IMAGE:  # histograms take 0.4 s to draw
+        if (
+            draws_samples(program.module) and program.parts.spec.input.kind is Kind.IMAGE
+        ):  # histograms take 0.4 s to draw
             samples.append(Sampling(program, recorder))
-        if writes_text(program):
+        if generates_text(program.parts.spec, program.module):
             samples.append(TextSample(program, recorder))
         return [
             Progress(self.screen, recorder, metric=metric, start=first),

@@ -8,7 +8,8 @@ import numpy as np
 from dltrain.build.program import Program
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
-from dltrain.inference.generate import attends, attention, draws
+from dltrain.inference.abilities import attends, draws_samples
+from dltrain.inference.open import bundle_of
 from dltrain.report.sampling import drawn
 from dltrain.report.written import written_about
 from dltrain.types import Kind, Task, content
@@ -30,9 +31,9 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
             figures["reconstructions"] = _reconstructions(program, state, found)
         case Task.SEGMENTATION:
             figures["masks"] = _masks(program, state, found)
-    if attends(program):
+    if attends(program.module):
         figures["attention"] = _attention(program, state, found)
-    if draws(program):
+    if draws_samples(program.module):
         figures["generated"] = drawn(program, state)
     if "confusion" in found.arrays:
         from dltrain.plots.confusion import confusion
@@ -52,7 +53,7 @@ def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> 
     outputs = program.outputs(state, rows)
     made: Any = outputs["reconstruction"] if isinstance(outputs, Mapping) else outputs
     originals = content(parts.source.read(rows), parts.spec)
-    back = parts.preprocess.raw_inputs(made)
+    back = parts.preprocess.raw_content(made)
     if images:
         return panels({"original": originals, "reconstruction": np.asarray(back)})
     return scatter(originals, np.asarray(back), parts.spec.input.names)
@@ -95,7 +96,7 @@ def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
     from dltrain.plots.samples import captioned, choose
 
     rows, losses = found.rows[:LOOKED_AT], found.losses[:LOOKED_AT]
-    written = list(written_about(program, state, rows))
+    written = list(written_about(bundle_of(program, state), program.parts.source.read(rows), rows))
     drawn = choose(np.ones(len(rows), int), np.array([one.right for one in written], int), losses)
     texts = [(written[i].text, written[i].truth) for i in drawn]
     return captioned(content(program.parts.source.read(rows[drawn]), program.parts.spec), texts)
@@ -106,7 +107,8 @@ def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
     from dltrain.plots.attention import over_steps, over_tokens
 
     spec, rows = program.parts.spec, found.rows[:PANELS]
-    arrays, weights = program.parts.source.read(rows), attention(program, state, rows)
+    arrays = program.parts.source.read(rows)
+    weights = bundle_of(program, state).attention(arrays["inputs"])
     inputs, words = content(arrays, spec), spec.input.vocabulary
     if weights.ndim == 3:
         name = spec.find(Kind.LENGTH)

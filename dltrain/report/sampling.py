@@ -11,10 +11,10 @@ import numpy as np
 from dltrain.build.program import Program
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
-from dltrain.inference.generate import sample
+from dltrain.inference.open import bundle_of
 from dltrain.runs.files import replace_bytes, writing
 from dltrain.runs.recorder import Recorder
-from dltrain.types import Kind
+from dltrain.types import Kind, Spec, content
 
 IMAGES = 64
 TABLE_ROWS = 1000  # enough to compare distributions
@@ -36,31 +36,37 @@ class Sampling:
         self.recorder.writer().image(event.step, "generated", png, *png_size(png))
 
 
-def default_count(program: Program) -> int:
+def default_count(spec: Spec) -> int:
     """Return how many samples make a good figure."""
-    return IMAGES if program.parts.spec.input.kind is Kind.IMAGE else TABLE_ROWS
+    return IMAGES if spec.input.kind is Kind.IMAGE else TABLE_ROWS
 
 
 def drawn(program: Program, state: TrainState) -> Any:
-    """Generate samples and draw them, as `shown` does."""
-    return shown(program, sample(program, state, default_count(program)))
+    """Generate samples and draw them, as `shown` does, next to training examples."""
+    spec = program.parts.spec
+    return shown(bundle_of(program, state).sample(default_count(spec)), spec, real_examples(program))
 
 
-def shown(program: Program, samples: np.ndarray) -> Any:
-    """Draw samples [N, ...]: images as a mosaic, table columns as histograms next to those of the data."""
+def real_examples(program: Program) -> np.ndarray | None:
+    """Read training examples to compare samples with, [N, ...]; None for images, which are shown alone."""
+    if program.parts.spec.input.kind is Kind.IMAGE:
+        return None
+    return content(program.parts.source.read(program.parts.splits.train[:TABLE_ROWS]), program.parts.spec)
+
+
+def shown(samples: np.ndarray, spec: Spec, real: np.ndarray | None = None) -> Any:
+    """Draw samples [N, ...]: images as a mosaic, table columns as histograms, next to `real` examples if given."""
     from dltrain.plots.panels import histograms, mosaic
 
-    spec = program.parts.spec
     if spec.input.kind is Kind.IMAGE:
         few = samples[:SHOWN]
         return mosaic(few, columns=max(8, math.isqrt(len(few) - 1) + 1))  # a square from 64 on
-    rows = program.parts.splits.train[:TABLE_ROWS]
-    real = program.parts.source.read(rows)["inputs"]
     width = spec.input.shape[-1]
-    return histograms(np.reshape(real, (-1, width)), np.reshape(samples, (-1, width)), spec.input.names)
+    columns = None if real is None else np.reshape(real, (-1, width))
+    return histograms(columns, np.reshape(samples, (-1, width)), spec.input.names)
 
 
-def save_samples(program: Program, samples: np.ndarray, path: Path) -> Path:
+def save_samples(samples: np.ndarray, path: Path, spec: Spec, real: np.ndarray | None = None) -> Path:
     """Write samples to `path`, an .npz with the array `generated` [N, ...], and return the path of their figure."""
     from dltrain.plots.png import png_bytes
 
@@ -69,5 +75,5 @@ def save_samples(program: Program, samples: np.ndarray, path: Path) -> Path:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, packed.getvalue())
-    replace_bytes(figure, png_bytes(shown(program, samples)))
+    replace_bytes(figure, png_bytes(shown(samples, spec, real)))
     return figure

@@ -1,15 +1,13 @@
 """What a model writes about rows of its data, beside what would be right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dltrain.build.program import Program
 from dltrain.data.vocabulary import as_text
-from dltrain.engine.state import TrainState
-from dltrain.inference.generate import written
+from dltrain.inference.bundle import Bundle
 from dltrain.types import Kind, content
 
 
@@ -24,11 +22,11 @@ class Written:
     right: bool
 
 
-def written_about(program: Program, state: TrainState, rows: np.ndarray, **options: Any) -> Iterator[Written]:
+def written_about(bundle: Bundle, read: Mapping[str, Any], rows: np.ndarray, **options: Any) -> Iterator[Written]:
     """Let the model write about these rows, int [N]; options (key, temperature) as of `engine.decoding.write`."""
-    spec, read = program.parts.spec, program.parts.source.read(rows)
+    spec = bundle.raw_spec
     inputs = content(read, spec)
-    found = written(program, state, rows, **options)
+    found = bundle.decode(read["inputs"], **options)
     for i, row in enumerate(rows):
         source = as_text(inputs[i], spec.input.vocabulary) if spec.input.kind is Kind.TOKENS else ""
         right = not ((found[i] != read["targets"][i]) & read["loss_mask"][i]).any()

@@ -10,8 +10,8 @@ from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.composition.compose import compose_words
-from dltrain.inference import generate as answers
-from dltrain.inference.generate import attention, make_writer, sample
+from dltrain.inference.open import bundle_of
+from dltrain.inference.question import draw
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -33,12 +33,13 @@ def check(program, ask):
 
 def test_examples_are_drawn_with_the_means():
     program = made("data=iris", "model=gan", "model.widths=[4]", "optim.ema=0.9")
-    check(program, lambda state: sample(program, state, 5))
+    check(program, lambda state: bundle_of(program, state).sample(5))
 
 
 def test_attention_is_of_the_means():
     program = made("data=reverse", "model=seq2seq", "model.hidden=4", "model.embedding=3", "optim.ema=0.9")
-    check(program, lambda state: attention(program, state, program.rows("test")[:6]))
+    inputs = program.parts.source.read(program.rows("test")[:6])["inputs"]
+    check(program, lambda state: bundle_of(program, state).attention(inputs))
 
 
 def test_the_means_write_texts_and_foretell(tmp_path):
@@ -46,8 +47,10 @@ def test_the_means_write_texts_and_foretell(tmp_path):
     words = ("data=characters", f"data.path={tmp_path / 'text'}", "data.length=10", "model=rnn", "model.hidden=5")
     program = made(*words, "model.embedding=3", "optim.ema=0.9")
     check(program, lambda state: program.outputs(state, program.rows("train")[:6]))
-    write = make_writer(program, length=12)
-    check(program, lambda state: write(state, np.zeros((2, 1), np.int32)))
+    prompts = np.zeros((2, 1), np.int32)
+    check(program, lambda state: bundle_of(program, state).continue_tokens(prompts, length=12))
+    inputs = program.parts.source.read(program.rows("train")[:6])["inputs"]
+    check(program, lambda state: bundle_of(program, state).outputs(inputs))
 
 
 def test_the_mean_of_schedule_free_draws():
@@ -57,7 +60,7 @@ def test_the_mean_of_schedule_free_draws():
     params, rest = program.eval_params(moved)
     key, scaling = jax.random.fold_in(jax.random.key(0), 0), program.parts.preprocess.scaling
     asked = (program.graphs.eval, program.precision)
-    mean, last = (answers._draw(*asked, p, rest, key, 5) for p in (params, moved.params))
-    found = sample(program, moved, 5)
+    mean, last = (draw(*asked, p, rest, key, 5) for p in (params, moved.params))
+    found = bundle_of(program, moved).sample(5)
     np.testing.assert_allclose(found, scaling.inverse(mean), rtol=1e-6)
     assert np.abs(found - scaling.inverse(last)).max() > 1e-3

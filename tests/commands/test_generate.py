@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
+from dltrain import api
 from dltrain.build.program import Program
-from dltrain.commands import train
 from dltrain.runs.folder import existing
 from dltrain.runs.restore import load_state
 
@@ -23,7 +23,7 @@ def run(dltrain, tmp_path_factory):
     folder = tmp_path_factory.mktemp("written") / "run"
     with pytest.MonkeyPatch.context() as patch:
         made = []
-        patch.setattr(train, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+        patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
         said = dltrain(*WORDS, *LEARNING, f"output_dir={folder}")
     assert said.code == 0, said.err
     return folder, made[0]

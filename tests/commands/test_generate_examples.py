@@ -90,7 +90,8 @@ def test_rows_of_a_table_are_drawn_beside_the_datas(generate, runs):
 
 
 def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
-    figure = save_samples(program, np.zeros((SHOWN + 1, 8, 8, 1), np.float32), tmp_path / "all.npz")
+    samples = np.zeros((SHOWN + 1, 8, 8, 1), np.float32)
+    figure = save_samples(samples, tmp_path / "all.npz", program.parts.spec)
     assert imread(figure).shape[:2] == (1400, 1400)  # of twenty times twenty
     assert len(generated(tmp_path / "all.npz")) == SHOWN + 1
 

@@ -99,7 +99,8 @@ def test_the_config_saved_is_the_config_used(digits_run):
     data = json.loads((digits_run.folder / "data.json").read_text())
     assert data["rows"] == {"train": 1294, "validation": 144, "test": 359}
     saved = json.loads((digits_run.folder / "model.json").read_text())
-    assert len(saved["preprocess"]["inputs"]["inputs"][0]["fitted"]["shift"]) == 1
+    assert saved["spec"]["targets"]["target"]["vocabulary"] == [str(i) for i in range(10)]
+    assert len(saved["preprocess"]["inputs"]["image"][0]["fitted"]["shift"]) == 1
 
 
 def test_the_environment_is_kept_with_all_that_doctor_prints(digits_run):
@@ -326,7 +327,7 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
     targets = source.read(np.arange(len(source)))["targets"]
     assert test["mse"] / (1 - test["r2"]) == pytest.approx(targets.var(), rel=0.3)  # 1 - R² = MSE / variance
     saved = json.loads((tmp_path / "run" / "model.json").read_text())
-    (scaling,) = saved["preprocess"]["targets"]["targets"]
+    (scaling,) = saved["preprocess"]["targets"]["target"]
     assert test["loss"] == pytest.approx(test["mse"] / scaling["fitted"]["scale"][0] ** 2, rel=1e-4)
 
 

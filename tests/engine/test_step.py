@@ -13,7 +13,7 @@ from dltrain.engine.step import Objective, make_step, weighted_sum
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 
-PLAIN = Preprocess({"inputs": Chain((Affine(np.zeros(1, np.float32), np.ones(1, np.float32)),))})
+PLAIN = Preprocess({"image": Chain((Affine(np.zeros(1, np.float32), np.ones(1, np.float32)),))})
 
 
 @pytest.fixture

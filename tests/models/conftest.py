@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from dltrain import api
 from dltrain.build.program import Program
-from dltrain.commands import train
 from dltrain.engine.state import split_module
 from dltrain.tree import path_name
 
@@ -27,7 +27,7 @@ def trained(dltrain):
     def run(folder, *words):
         made = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+            patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
             said = dltrain(*words, "quiet=true", f"output_dir={folder}")
         assert said.code == 0, said.err
         assert [made[0].chunk._cache_size(), made[0].evaluator.compilations] == [1, 1]

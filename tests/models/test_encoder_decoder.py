@@ -97,8 +97,8 @@ def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, 
     graphdef, state = nnx.split(filled(MODELS[name]))
     model, given = nnx.merge(graphdef, half(state)), half(jax.tree.map(jnp.asarray, GIVEN[name]))
     assert jax.eval_shape(lambda: model(given, mask=None, rngs=None)).dtype == jnp.bfloat16
-    batch = {"targets": TOKENS, "mask": jnp.ones(3, bool)}
-    assert jax.eval_shape(lambda: generate_from(model, given, batch, hidden="tokens")).shape == TOKENS.shape
+    mask, options = jnp.ones(3, bool), {"length": TOKENS.shape[1], "hidden": "tokens"}
+    assert jax.eval_shape(lambda: generate_from(model, given, mask, **options)).shape == TOKENS.shape
 
 
 def test_rematerialisation_keeps_nothing_inside_the_blocks_of_either_stack(filled, capsys):

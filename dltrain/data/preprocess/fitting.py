@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.preprocess.lookup import Lookup
-from dltrain.data.preprocess.pipeline import Preprocess
+from dltrain.data.preprocess.pipeline import Preprocess, reconstructs
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
 from dltrain.types import Kind, Spec, Task
@@ -41,10 +41,8 @@ def fit_blocks(
     inputs = _fit_chain([*steps, *_own_steps(spec, scale)], lambda: (block[0] for block in read()))
     standardised = spec.task is Task.REGRESSION and scale is Scale.STANDARD
     of_targets = [Scaler(Scale.STANDARD)] if standardised and spec.input.kind is not Kind.TOKENS else []
-    targets = _fit_chain(of_targets, lambda: (block[1] for block in read()))
-    reconstructs = spec.task in (Task.RECONSTRUCTION, Task.ENERGY)
-    (of_target,) = spec.targets
-    return Preprocess({spec.input_name: inputs}, {of_target: targets}, reconstructs=reconstructs)
+    targets = {name: _fit_chain(of_targets, lambda: (block[1] for block in read())) for name in spec.targets}
+    return Preprocess({spec.input_name: inputs}, targets, reconstructs=reconstructs(spec.task))
 
 
 def _own_steps(spec: Spec, scale: Scale) -> list[Any]:

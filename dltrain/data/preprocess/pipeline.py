@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dltrain.data.preprocess.scale import Affine
-from dltrain.data.preprocess.step import Chain, Locate, described
-from dltrain.types import Array, Batch, Spec
+from dltrain.data.preprocess.step import Chain, Locate, described, has_host
+from dltrain.types import Array, Batch, Spec, Task
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself, so that compiled functions can be found by it
@@ -32,9 +32,7 @@ class Preprocess:
         if "targets" in batch:
             scaled["targets"] = _each(self.targets, batch["targets"], Chain.forward)
         if self.reconstructs:  # before augmentation: noise is to be taken away
-            (name,) = self.inputs
-            inputs = scaled["inputs"]
-            scaled["targets"] = inputs[name] if isinstance(inputs, Mapping) else inputs
+            scaled["targets"] = self._content(scaled["inputs"])
         return scaled
 
     def outputs(self, outputs: Any) -> Any:
@@ -42,9 +40,13 @@ class Preprocess:
         outputs = self.final(outputs) if self.final else outputs
         return _each(self.targets, outputs, Chain.inverse)
 
-    def raw_inputs(self, x: Any) -> Any:
-        """Return inputs that a model made (samples, reconstructions) in the units of the data."""
+    def raw_content(self, x: Any) -> Any:
+        """Return content of inputs that a model made (samples, reconstructions) in the units of the data."""
         return _each(self.inputs, x, Chain.inverse)
+
+    def _content(self, inputs: Any) -> Any:
+        """Return the one input that has steps, which is the one with content."""
+        return next(inputs[name] for name in self.inputs) if isinstance(inputs, Mapping) else inputs
 
     def judged(self, raw: Batch, scaled: Batch) -> Batch:
         """Return the batch that metrics compare `outputs` with: targets in the units of the data, or mixed ones."""
@@ -87,8 +89,25 @@ class Preprocess:
 
 def model_spec(spec: Spec, preprocess: Preprocess) -> Spec:
     """Return the spec of the examples as the model is given them; `spec` is that of the raw ones."""
-    inputs = {name: described(chain.steps, spec.inputs[name]) for name, chain in preprocess.inputs.items()}
-    return replace(spec, inputs={**spec.inputs, **inputs})
+    return _described(spec, preprocess, lambda step: True)
+
+
+def array_spec(spec: Spec, preprocess: Preprocess) -> Spec:
+    """Return the spec of the arrays behind the host halves; `spec` is that of the raw examples."""
+    return _described(spec, preprocess, has_host)
+
+
+def reconstructs(task: Task) -> bool:
+    """Whether the targets of a task are its scaled inputs."""
+    return task in (Task.RECONSTRUCTION, Task.ENERGY)
+
+
+def _described(spec: Spec, preprocess: Preprocess, counts: Callable[[Any], bool]) -> Spec:
+    changed = {
+        name: described([step for step in chain.steps if counts(step)], spec.inputs[name])
+        for name, chain in preprocess.inputs.items()
+    }
+    return replace(spec, inputs={**spec.inputs, **changed})
 
 
 def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any], Any]) -> Any:

@@ -107,4 +107,4 @@ def test_the_numbers_that_are_kept_with_the_run_are_those_that_are_used(table):
     assert step["_target_"] == "dltrain.data.preprocess.scale.Affine"
     np.testing.assert_allclose(step["fitted"]["shift"], table[0].mean(0, dtype=np.float64), rtol=1e-6)
     assert len(saved["targets"]["target"]) == 1
-    assert fit(*table, spec=TABLE, scale=Scale.UNIT).to_json()["targets"]["targets"] == []
+    assert fit(*table, spec=TABLE, scale=Scale.UNIT).to_json()["targets"]["target"] == []

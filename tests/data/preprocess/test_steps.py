@@ -95,7 +95,7 @@ def test_each_step_is_fitted_on_what_the_steps_before_it_return():
     np.testing.assert_allclose(scale.shift, x.mean(0) / 2 - 2.75)
     found = preprocess.scaled({"inputs": jnp.asarray(preprocess.host(x))})["inputs"]
     np.testing.assert_allclose(found, (x - x.mean(0)) / x.std(0), rtol=1e-6)
-    np.testing.assert_allclose(preprocess.raw_inputs(found), x / 2, atol=1e-6)
+    np.testing.assert_allclose(preprocess.raw_content(found), x / 2, atol=1e-6)
     again = there(json.loads(json.dumps(preprocess.to_json())))
     np.testing.assert_array_equal(again.scaled({"inputs": jnp.asarray(again.host(x))})["inputs"], found)
 
@@ -141,7 +141,7 @@ def test_texts_are_looked_up_and_numbers_left_alone():
     lookup = Lookup.from_json(Lookup(("\n", "a", "b")).to_json())
     np.testing.assert_array_equal(lookup.host(["ab", "ba"]), [[1, 2], [2, 1]])
     np.testing.assert_array_equal(lookup.host(np.array([[2, 2]])), [[2, 2]])
-    with pytest.raises(ConfigError, match="'x' is not in the vocabulary of the training data"):
+    with pytest.raises(ConfigError, match="'x' was not in the text that the model read"):
         lookup.host(["ax"])
     with pytest.raises(ConfigError, match="texts of one length are needed"):
         lookup.host(["a", "ab"])

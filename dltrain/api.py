@@ -1,0 +1,171 @@
+"""What `import dltrain` exposes: compose a config, train it, and open a run.
+
+The commands `train`, `evaluate` and `generate` call the same functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dltrain.build.parts import assemble
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.build.saved import saved_model
+from dltrain.composition.compose import amend_words, compose_words
+from dltrain.composition.overrides import write
+from dltrain.config.call import Composed
+from dltrain.config.folders import read_yaml
+from dltrain.devices import runtime
+from dltrain.devices.doctor import diagnose
+from dltrain.engine.state import TrainState, with_weights
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.inference.run import Run
+from dltrain.report.augmented import draw_augmented
+from dltrain.report.console import Screen, complain
+from dltrain.report.describe import describe
+from dltrain.report.finish import finish
+from dltrain.report.live import LiveReport
+from dltrain.report.start import introduce, prepare
+from dltrain.runs.files import replace_json
+from dltrain.runs.folder import RunFolder, claim, existing
+from dltrain.runs.recorder import Recorder
+from dltrain.runs.restore import load_best
+from dltrain.trainer import train
+
+Overrides = str | Mapping[str, Any]
+"""`"model=cnn"` as in the shell, or a mapping from keys to values: `{"optim.learning_rate": 0.01}`."""
+
+
+def compose(*overrides: Overrides, config_dir: str | None = None, **values: Any) -> dict[str, Any]:
+    """Compose and check a training config, and return it as plain nested values.
+
+    Args:
+        *overrides: `"group=choice"` and `"key=value"` as in the shell, or mappings of keys to values.
+        config_dir: a folder of YAML of your own, as `--config-dir`.
+        **values: further keys, of which the last counts.
+
+    Raises:
+        ConfigError: a key or value is wrong; the message says what would be right.
+
+    Examples:
+        >>> config = compose("data=digits", "model=mlp", {"optim.learning_rate": 0.01}, epochs=2)
+        >>> config["epochs"], config["optim"]["learning_rate"], config["data"]["name"]
+        (2, 0.01, 'digits')
+    """
+    return compose_words(*words_of(overrides, values), config_dir=config_dir).config
+
+
+def fit(*overrides: Overrides, config_dir: str | None = None, **values: Any) -> Run:
+    """Train a model and return its run; the arguments are those of `compose`.
+
+    Raises:
+        DltrainError: the config, the data, or training itself failed; each kind is a class of `dltrain.errors`.
+
+    Examples:
+        >>> run = fit("data=iris", "model=linear", epochs=2, output_dir="run", quiet=True)  # doctest: +ELLIPSIS
+        test ...
+        >>> sorted(run.summary["best"]["test"])
+        ['accuracy', 'f1', 'loss']
+    """
+    words = words_of(overrides, values)
+    composed = compose_words(*words, config_dir=config_dir)
+    folder = train_config(composed, overrides=words)
+    if folder is None:
+        raise ConfigError("dry_run=true: nothing was trained; use compose to check a config")
+    return open_run(folder.path, *(word for word in words if word.startswith("trust=")))
+
+
+def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "best", **values: Any) -> Run:
+    """Open a run folder as a model; its training data is not read.
+
+    Args:
+        path: the run folder.
+        *overrides: changes to the run's config, and `trust=[package]` for parts of your own; as of `compose`.
+        checkpoint: best, last, or a step.
+        **values: further keys.
+
+    Raises:
+        ConfigError: this is not a run folder, or its config cannot be used.
+        CheckpointError: model.json or the checkpoint is missing or damaged (when it is first needed).
+
+    Examples:
+        >>> run = open_run("run", checkpoint="last")
+        >>> run.outputs([[5.1, 3.5, 1.4, 0.2]]).shape
+        (1, 3)
+    """
+    folder = existing(str(path))
+    composed = amend_words(read_yaml(folder.config), *words_of(overrides, values))
+    runtime.start(**composed.config["runtime"])
+    return Run(folder, composed, checkpoint=checkpoint, warn=complain)
+
+
+def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[str]:
+    """Return overrides as the shell has them: `{"epochs": 2}` -> `["epochs=2"]`."""
+    words: list[str] = []
+    for override in (*overrides, values):
+        if isinstance(override, str):
+            words.append(override)
+        else:
+            words += [
+                f"{key}={write(str(value) if isinstance(value, Path) else value)}"
+                for key, value in override.items()
+            ]
+    return words
+
+
+def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path | None = None) -> RunFolder | None:
+    """Train what a config describes, and report; return the run's folder, or None for a dry run.
+
+    Args:
+        composed: the config, checked.
+        overrides: the words that it was composed from, to be kept with the run.
+        folder: where to write, in place of the config's `output_dir`.
+    """
+    config = composed.config
+    runtime.start(**config["runtime"])
+    screen = Screen(quiet=config["quiet"])
+    wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
+    if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
+        claim(wanted, name="", overwrite=False)  # raises before any data is read
+    weights = existing(config["init_from"]) if config["init_from"] else None
+    parts = assemble(config, composed.trust)
+    name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
+    program = Program(parts, make_plan(config, parts))
+    introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
+    prepare(screen, program)
+    if config["dry_run"]:
+        screen.say("dry run: nothing was trained or written")
+        return None
+    state = _from_weights(weights, program, screen) if weights else None  # before it may be overwritten
+    claimed = claim(wanted, name=name, overwrite=config["overwrite"])
+    with claimed.kept_log():
+        screen.say(f"folder  {claimed.path}\n")
+        _write_down(composed, overrides, program, claimed)
+
+        def at_start(recorder: Recorder) -> None:
+            describe(recorder, program, config=config, choices=composed.choices, text=composed.text)
+            draw_augmented(recorder, program, claimed)
+
+        live = LiveReport(program, claimed, screen, describe=at_start)
+        finish(program, claimed, screen, train(program, claimed, live, state=state))
+    return claimed
+
+
+def _write_down(composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder) -> None:
+    """Write what is known about the run before it trains."""
+    folder.write_config(composed.text, {"overrides": list(overrides), "choices": dict(composed.choices)})
+    replace_json(folder.environment, {"seed": composed.config["seed"], **diagnose()})
+    replace_json(folder.data, program.parts.described())
+    replace_json(folder.model, saved_model(program.parts, program.plan))
+
+
+def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
+    """Return an initial state with the best weights of another run, where name and shape match."""
+    found = load_best(source, warn=complain)
+    state, taken, left = with_weights(program.start(), found.leaves)
+    if not taken:
+        raise CheckpointError(f"init_from={source.path}: none of its parameters has the name and shape of one here")
+    screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
+    if left:
+        screen.say(f"        {len(left)} are initialised from scratch: {', '.join(left)}")
+    return program.place(state)

@@ -1,0 +1,228 @@
+"""A trained model and everything that using it needs: no training data, no config.
+
+`dltrain.inference.open` makes one of a running program and its state, or of a run folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from dltrain.data.preprocess import Preprocess
+from dltrain.data.preprocess.pipeline import array_spec
+from dltrain.data.vocabulary import as_text
+from dltrain.devices.precision import Precision
+from dltrain.engine.state import Graphs
+from dltrain.engine.step import Objective
+from dltrain.errors import ConfigError
+from dltrain.inference import question
+from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
+from dltrain.inference.evaluation import GivenEvaluator
+from dltrain.inference.given import batches, given_inputs, given_targets
+from dltrain.inference.question import Question
+from dltrain.tree import Tree
+from dltrain.types import Batch, Kind, Spec
+
+DRAWN = 1000  # examples drawn from noise at once
+TOKENS = 200  # that a language model adds
+TEMPERATURE = 0.8  # of a language model
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Module, weights, spec and fitted preprocessing of a trained model.
+
+    Attributes:
+        spec: the features as the model is given them.
+        raw_spec: the features as the data set has them.
+        preprocess: the fitted steps between the two.
+        module: the model with shapes in place of arrays.
+        graphs: its static halves, for training and for evaluation.
+        params: the weights to evaluate: of a run with an EMA, the means.
+        model_state: variables that are not trained, such as batch statistics.
+        precision: what the model computes in.
+        objective: the loss.
+        metrics: what `evaluate` returns besides the loss.
+        batch_size: examples at once.
+    """
+
+    spec: Spec
+    raw_spec: Spec
+    preprocess: Preprocess
+    module: nnx.Module
+    graphs: Graphs
+    params: Tree
+    model_state: Tree
+    precision: Precision
+    objective: Objective
+    metrics: Mapping[str, Any]
+    batch_size: int
+
+    @property
+    def model(self) -> nnx.Module:
+        """A flax module with the weights to evaluate, in eval mode; it takes preprocessed inputs."""
+        return nnx.merge(self.graphs.eval, self.params, self.model_state, copy=True)
+
+    def outputs(self, inputs: Any) -> Any:
+        """Return the model's outputs, [N, ...] or a dict of them, in the units of the data.
+
+        Args:
+            inputs: raw examples [N, ...]; of several features a dict by name.
+        """
+        return self._ask_inputs(question.outputs, inputs, settings=(("finish", self.preprocess.outputs),))
+
+    def evaluate(self, inputs: Any, targets: Any, **for_loss: Any) -> dict[str, Any]:
+        """Return the loss and each metric on these examples: name -> number, or array (a confusion matrix).
+
+        Of the examples of a split the values are those that the run found.
+
+        Args:
+            inputs: raw examples [N, ...]; of several features a dict by name.
+            targets: what they are judged by, [N, ...], as the data has it.
+            **for_loss: `weights [N]` or `loss_mask [N, L]`, where the training data has them.
+        """
+        inputs = given_inputs(inputs, self._arrays, self.preprocess)
+        arrays = {"inputs": inputs, **given_targets(targets, for_loss, self._arrays)}
+        evaluation = self._evaluation(self.params, self.model_state, arrays)
+        return {**evaluation.scalars, **evaluation.arrays}
+
+    def generate(
+        self,
+        inputs: Any = None,
+        *,
+        prompt: str | None = None,
+        tokens: int = TOKENS,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        count: int = 1,
+        seed: int = 0,
+    ) -> list[str]:
+        """Generate texts: from a prompt (a language model), or one for each example (an encoder-decoder).
+
+        Args:
+            inputs: raw examples for an encoder-decoder, [N, ...] or a list of texts.
+            prompt: what a language model continues; None: the start of a line. The texts begin with it.
+            tokens: how many tokens a language model adds.
+            temperature: 0 takes the likeliest token each time, above 0 tokens are drawn. None: 0.8 of a language
+                model, 0 of an encoder-decoder.
+            top_k: draw among so many of the likeliest tokens; None: among all.
+            count: how many texts a language model generates.
+            seed: the same seed draws the same texts.
+
+        Raises:
+            ConfigError: this model does not generate text, or takes other arguments.
+        """
+        words, module = self.spec.vocabulary, self.module
+        if generates_text(self.spec, module) and inputs is None:
+            temperature = TEMPERATURE if temperature is None else temperature
+            prompts = np.tile(self.prompt_tokens(prompt), (count, 1))
+            found = self.continue_tokens(prompts, length=tokens, top_k=top_k, **drawing(temperature, seed))
+            return [(prompt or "") + "".join(words[i] for i in text) for text in found]
+        if generates_from_inputs(self.spec, module) and inputs is not None and prompt is None:
+            return [as_text(text, words) for text in self.decode(inputs, **drawing(temperature, seed))]
+        if generates_text(self.spec, module) or generates_from_inputs(self.spec, module):
+            takes = "a prompt" if generates_text(self.spec, module) else "inputs"
+            raise ConfigError(f"generate: this model generates text from {takes}")
+        raise ConfigError("generate: this model does not generate text" + "; use sample" * draws_samples(module))
+
+    def prompt_tokens(self, prompt: str | None) -> np.ndarray:
+        """Return the tokens of a prompt, int32 [P]; None or "" stands for the end of the line before.
+
+        Raises:
+            ConfigError: a token is not in the vocabulary.
+        """
+        words = self.spec.vocabulary
+        if not prompt:
+            return np.array([words.index("\n") if "\n" in words else 0], np.int32)
+        try:
+            return np.asarray(self.preprocess.host({self.raw_spec.input_name: [prompt]})[self.raw_spec.input_name])[
+                0
+            ]
+        except ConfigError as error:
+            raise ConfigError(f"prompt: {error}") from error
+
+    def decode(self, inputs: Any, **options: Any) -> np.ndarray:
+        """Generate the tokens of an encoder-decoder, int32 [N, L]; options as of `engine.decode.generate`."""
+        hidden = self.raw_spec.find(Kind.DECODER_TOKENS)
+        settings = (("hidden", hidden), ("length", self.raw_spec.target.shape[0]))
+        return self._ask_inputs(question.decode, inputs, settings, options, without=hidden)
+
+    def continue_tokens(
+        self, prompts: np.ndarray, *, length: int, top_k: int | None = None, **options: Any
+    ) -> np.ndarray:
+        """Continue prompts, int [B, P] -> int32 [B, length]; options as in `engine.decode.generate`."""
+        settings = (("length", length), ("top_k", top_k))
+        return np.asarray(
+            self._ask(question.continue_prompts, {"inputs": prompts}, settings=settings, options=options)
+        )
+
+    def attention(self, inputs: Any) -> np.ndarray:
+        """Return where a model with attention looks, float32 [N, L] or [N, L generated, L]."""
+        return self._ask_inputs(question.attention, inputs)
+
+    def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
+        """Draw examples from noise, [count, ...], in the units of the data."""
+        root, drawn = jax.random.key(seed), []
+        for i in range(-(-count // DRAWN)):  # in parts, so that any number fits into memory
+            key = jax.random.fold_in(root, i)
+            part = question.draw(
+                self.graphs.eval, self.precision, self.params, self.model_state, key, min(count, DRAWN)
+            )
+            drawn.append(np.asarray(self.preprocess.raw_content(part)))
+        return np.concatenate(drawn)[:count]
+
+    def _ask(
+        self, wanted: Question, raw: Batch, settings: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
+    ) -> Any:
+        how = (self.graphs.eval, self.preprocess, self.precision)
+        return question.ask(wanted, settings, *how, self.params, self.model_state, raw, dict(options or {}))
+
+    def _ask_inputs(
+        self,
+        wanted: Question,
+        inputs: Any,
+        settings: tuple[Any, ...] = (),
+        options: Mapping[str, Any] | None = None,
+        without: str | None = None,
+    ) -> Any:
+        """Put a question to the model about given inputs, a batch at a time."""
+        given = given_inputs(inputs, self._arrays, self.preprocess, without=without)
+        found = []
+        for i, (batch, count) in enumerate(batches(given, self._arrays, self.batch_size)):
+            answer = self._ask(wanted, batch, settings, _for_batch(dict(options or {}), i))
+            found.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], answer))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+    @cached_property
+    def _arrays(self) -> Spec:
+        """The features behind the host halves."""
+        return array_spec(self.raw_spec, self.preprocess)
+
+    @cached_property
+    def _evaluation(self) -> GivenEvaluator:
+        return GivenEvaluator(
+            self._arrays,
+            self.batch_size,
+            graphs=self.graphs,
+            loss=self.objective.loss,
+            hidden=self.raw_spec.find(Kind.DECODER_TOKENS),
+            metrics=self.metrics,
+            preprocess=self.preprocess,
+            precision=self.precision,
+        )
+
+
+def _for_batch(options: dict[str, Any], number: int) -> dict[str, Any]:
+    """Give each batch but the first a random key of its own."""
+    if number and "key" in options:
+        return {**options, "key": jax.random.fold_in(options["key"], number)}
+    return options
+
+
+def drawing(temperature: float | None, seed: int) -> dict[str, Any]:
+    """Return the options of `engine.decode.generate` that draw tokens; none for a temperature of 0 or None."""
+    return {"key": jax.random.key(seed), "temperature": temperature} if temperature else {}

@@ -1,0 +1,123 @@
+"""Examples that are given from Python instead of read from the run's data: checked, and turned into batches."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from dltrain.data.order import PADDING, in_order
+from dltrain.data.preprocess import Preprocess
+from dltrain.data.vocabulary import PAD
+from dltrain.errors import DataError
+from dltrain.types import Feature, Kind, Spec, alone_or_named
+
+
+@dataclass
+class Given:
+    """A source of given examples: random access, like any other, to `inputs`, `targets` and what the loss needs."""
+
+    arrays: Mapping[str, Any]
+    spec: Spec
+    fingerprint: str = ""
+    published: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(jax.tree.leaves(self.arrays)[0])
+
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
+        """Read these examples, int [B]."""
+        return jax.tree.map(lambda array: array[indices], dict(self.arrays))
+
+
+def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: str | None = None) -> Any:
+    """Return inputs as the source of the run delivers them, checked: an array [N, ...], or a dict by name.
+
+    Texts become tokens, padded to the length of the training examples, and their lengths are filled in.
+
+    Args:
+        inputs: raw examples: an array or a list, or for several features a dict of them by name.
+        spec: the run's examples behind the host halves.
+        preprocess: the fitted steps, whose host halves are applied.
+        without: a feature that need not be given.
+
+    Raises:
+        DataError: a feature is missing, is not known, or has another shape or dtype.
+    """
+    features = {name: feature for name, feature in spec.inputs.items() if name != without}
+    named = dict(inputs) if isinstance(inputs, Mapping) else {spec.input_name: inputs}
+    texts = [name for name, f in features.items() if f.kind is Kind.TOKENS and _are_texts(named.get(name))]
+    length = spec.find(Kind.LENGTH)
+    if unknown := [name for name in named if name not in spec.inputs]:
+        raise DataError(f"inputs: {unknown[0]} is not known; the model is given {', '.join(spec.inputs)}")
+    named = preprocess.host(named)
+    for name in texts:
+        if length in features and length not in named:
+            named[length] = (named[name] != PAD).sum(1).astype(features[length].dtype)
+        named[name] = _padded(named[name], features[name], name)
+    if missing := [name for name in features if name not in named]:
+        raise DataError(f"inputs: {', '.join(missing)} is missing; give a dict with {', '.join(features)}")
+    found = {name: fitting(named[name], feature, f"inputs: {name}") for name, feature in features.items()}
+    return found if len(spec.inputs) > 1 else next(iter(found.values()))
+
+
+def given_targets(targets: Any, for_loss: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
+    """Return `targets` and what the loss needs as the source of the run delivers them, checked.
+
+    Raises:
+        DataError: one is missing, or has another shape or dtype.
+    """
+    named = dict(targets) if isinstance(targets, Mapping) else {name: targets for name in spec.targets}
+    if missing := [name for name in spec.targets if name not in named]:
+        raise DataError(f"targets: {', '.join(missing)} is missing; give a dict with {', '.join(spec.targets)}")
+    if missing := [name for name in spec.for_loss if name not in for_loss]:
+        raise DataError(f"{', '.join(missing)}: missing; the training data has it for the loss")
+    found = {name: fitting(named[name], feature, f"targets: {name}") for name, feature in spec.targets.items()}
+    own = {name: fitting(for_loss[name], feature, name) for name, feature in spec.for_loss.items()}
+    return {"targets": alone_or_named(found), **own}
+
+
+def fitting(values: Any, feature: Feature, where: str) -> np.ndarray:
+    """Return values as an array [N, ...] of the feature's dtype, or raise DataError naming what differs.
+
+    Numbers are converted where that loses nothing but precision (float64 to float32, int64 to int32).
+    """
+    array = np.asarray(values)
+    expected = f"expected {feature.dtype} [N{''.join(f', {n}' for n in feature.shape)}]"
+    if array.ndim == 0 or array.shape[1:] != feature.shape:
+        raise DataError(f"{where}: {expected}, found {array.dtype} {list(array.shape)}")
+    if not len(array):
+        raise DataError(f"{where}: there are no examples")
+    if array.dtype == feature.dtype:
+        return array
+    whole = np.issubdtype(array.dtype, np.integer) and np.issubdtype(feature.dtype, np.integer)
+    if whole and np.iinfo(feature.dtype).min <= array.min() and array.max() <= np.iinfo(feature.dtype).max:
+        return array.astype(feature.dtype)
+    if not np.issubdtype(feature.dtype, np.floating) or not np.issubdtype(array.dtype, np.number):
+        raise DataError(f"{where}: {expected}, found {array.dtype} {list(array.shape)}")
+    return array.astype(feature.dtype)
+
+
+def batches(inputs: Any, spec: Spec, size: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Cut examples into batches of one size, each with its `mask [B]` and its number of real examples.
+
+    Fewer examples than that are one batch without padding.
+    """
+    source = Given({"inputs": inputs}, spec)
+    for indices in in_order(np.arange(len(source)), min(size, len(source))):
+        mask = indices != PADDING
+        yield {**source.read(np.maximum(indices, 0)), "mask": mask}, int(mask.sum())
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and bool(values) and isinstance(values[0], str)
+
+
+def _padded(tokens: np.ndarray, feature: Feature, name: str) -> np.ndarray:
+    """Pad the tokens of texts, int [N, L], to the length of the training examples."""
+    longest = feature.shape[0]
+    if tokens.shape[1] > longest:
+        raise DataError(f"inputs: {name}: a text has {tokens.shape[1]} tokens, more than the {longest} of training")
+    return np.pad(tokens, ((0, 0), (0, longest - tokens.shape[1])), constant_values=PAD)

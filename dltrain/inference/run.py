@@ -1,0 +1,166 @@
+"""A run folder as Python sees it: its config, what it recorded, and its model."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from dltrain.build.parts import Parts
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.config.call import Composed
+from dltrain.engine.evaluate import Evaluation
+from dltrain.engine.state import from_named
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.inference.bundle import Bundle
+from dltrain.inference.open import open_bundle
+from dltrain.inference.run_data import read_run_data
+from dltrain.runs.checkpoint import Checkpoint
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.restore import Warn, load_checkpoint
+from dltrain.types import Spec
+
+INSTEAD = "in Python, dltrain.open_run(RUN).evaluate(inputs=..., targets=...) takes any examples"
+
+
+class Run:
+    """A run and its model: what `dltrain.fit` and `dltrain.open_run` return.
+
+    Everything is read when it is first asked for. Only `evaluate(split=...)` reads the training data.
+    """
+
+    def __init__(self, folder: RunFolder, composed: Composed, *, checkpoint: str | int, warn: Warn) -> None:
+        """Take a run folder and its config, checked; `checkpoint` is best, last, or a step."""
+        self.folder, self._composed, self._checkpoint, self._warn = folder, composed, checkpoint, warn
+
+    def __repr__(self) -> str:
+        """Name the folder."""
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config of the run, with what was changed when it was opened."""
+        return self._composed.config
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds; empty before the run has finished."""
+        return self.folder.read_summary()
+
+    @property
+    def metrics(self) -> dict[str, dict[str, np.ndarray]]:
+        """What was recorded while training: split -> name -> array, NaN where a value was not recorded.
+
+        Raises:
+            CheckpointError: metrics.jsonl is damaged.
+        """
+        rows: dict[str, list[dict[str, Any]]] = {}
+        try:
+            for line in self.folder.metrics.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                rows.setdefault(row.pop("split"), []).append(row)
+            return {split: _columns(found) for split, found in rows.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{self.folder.metrics} cannot be read: {error}") from error
+
+    @cached_property
+    def _saved(self) -> Checkpoint:
+        return load_checkpoint(self.folder, self._checkpoint, warn=self._warn)
+
+    @property
+    def step(self) -> int:
+        """The step of the checkpoint."""
+        return self._saved.step
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """Every array of the checkpoint by its name, such as `params.head.kernel`."""
+        return dict(self._saved.leaves)
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model with everything that using it needs."""
+        return open_bundle(self.folder, self._composed, self._saved)
+
+    @property
+    def module(self) -> nnx.Module:
+        """The flax module with the weights to evaluate; it takes preprocessed inputs."""
+        return self.bundle.model
+
+    @property
+    def spec(self) -> Spec:
+        """The features of the data, by name."""
+        return self.bundle.raw_spec
+
+    def outputs(self, inputs: Any) -> Any:
+        """Return the model's outputs for raw inputs; see `Bundle.outputs`."""
+        return self.bundle.outputs(inputs)
+
+    def evaluate(
+        self, split: str | None = None, *, inputs: Any = None, targets: Any = None, **for_loss: Any
+    ) -> dict[str, Any]:
+        """Return the loss and each metric of a split of the run's data, or of given examples.
+
+        Args:
+            split: train, validation or test; its examples are read again.
+            inputs: raw examples, in place of a split.
+            targets: what they are judged by.
+            **for_loss: `weights` or `loss_mask`, where the training data has them.
+
+        Raises:
+            DataError: the data of the run cannot be read, or has changed; or the examples do not fit the model.
+        """
+        if (split is None) == (inputs is None):
+            raise ConfigError("evaluate: give either a split, or inputs and targets")
+        if split is None:
+            return self.bundle.evaluate(inputs, targets, **for_loss)
+        found = self.evaluation(split)
+        return {**found.scalars, **found.arrays}
+
+    def evaluation(self, split: str) -> Evaluation:
+        """Evaluate a split of the run's data, with the loss of each example."""
+        program, state = self._program
+        if split not in ("train", "validation", "test") or not len(program.parts.splits[split]):
+            raise ConfigError(f"split={split}: this run has no {split} rows")
+        return program.evaluate(state, split)
+
+    def data(self, *, reason: str, instead: str) -> Parts:
+        """Read the data of the run again; see `read_run_data`."""
+        return read_run_data(self.folder, self._composed, reason=reason, instead=instead)
+
+    @cached_property
+    def _program(self) -> tuple[Program, Any]:
+        parts = self.data(reason="evaluate", instead=INSTEAD)
+        program = Program(parts, make_plan(self.config, parts))
+        what = f"checkpoint of step {self.step}"
+        return program, program.place(from_named(program.shapes, self._saved.leaves, what=what))
+
+    def generate(self, inputs: Any = None, **options: Any) -> list[str]:
+        """Generate texts from a prompt or from inputs; see `Bundle.generate`."""
+        return self.bundle.generate(inputs, **options)
+
+    def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
+        """Draw examples from noise, [count, ...], in the units of the data."""
+        return self.bundle.sample(count, seed=seed)
+
+    def attention(self, inputs: Any) -> np.ndarray:
+        """Return where a model with attention looks; see `Bundle.attention`."""
+        return self.bundle.attention(inputs)
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: np.array([row["step"] for row in rows], int)
+        if name == "step"
+        else np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
+        for name in names
+    }
