@@ -15,6 +15,7 @@ from dltrain.composition.compose import amend_words, compose_words
 from dltrain.composition.overrides import write
 from dltrain.config.call import Composed
 from dltrain.config.folders import read_yaml
+from dltrain.config.schema import GROUPS
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.state import TrainState, with_weights
@@ -63,7 +64,7 @@ def fit(*overrides: Overrides, config_dir: str | None = None, **values: Any) -> 
 
     Examples:
         >>> run = fit("data=iris", "model=linear", epochs=2, output_dir="run", quiet=True)  # doctest: +ELLIPSIS
-        test ...
+        validation ...
         >>> sorted(run.summary["best"]["test"])
         ['accuracy', 'f1', 'loss']
     """
@@ -100,16 +101,22 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
 
 
 def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[str]:
-    """Return overrides as the shell has them: `{"epochs": 2}` -> `["epochs=2"]`."""
+    """Return overrides as the shell has them.
+
+    Examples:
+        >>> words_of(["model=cnn", {"optim": {"learning_rate": 0.5}}], {"epochs": 2})
+        ['model=cnn', 'optim.learning_rate=0.5', 'epochs=2']
+    """
     words: list[str] = []
     for override in (*overrides, values):
         if isinstance(override, str):
             words.append(override)
-        else:
-            words += [
-                f"{key}={write(str(value) if isinstance(value, Path) else value)}"
-                for key, value in override.items()
-            ]
+            continue
+        for key, value in override.items():
+            if key in GROUPS and isinstance(value, Mapping):  # keys of a part, not another choice
+                words += words_of([{f"{key}.{name}": inner for name, inner in value.items()}], {})
+            else:
+                words.append(f"{key}={write(value)}")
     return words
 
 
