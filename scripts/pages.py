@@ -13,6 +13,8 @@ leave into docs/_static/. HTML comments before a block say how to treat it:
 A ```python or ```yaml block whose first line is a comment with a path is written to that path.
 """
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -23,6 +25,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 WRITTEN = ("docs/reference/", "docs/catalogue.md")  # by scripts/reference.py and scripts/catalogue.py
@@ -95,6 +98,7 @@ def refresh(page: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, printed = Path(name), ""
         replaced: list[tuple[str, str]] = []
+        names: dict[str, Any] = {}  # what the Python blocks of a page share
         for block in blocks(text):
             marked = next((mark for mark in block.marks if mark.startswith("output")), None)
             if block.file:
@@ -102,8 +106,7 @@ def refresh(page: str) -> None:
             elif block.language == "bash" and not block.not_run:
                 printed = "".join(_run(command, folder) for command in block.commands)
             elif block.language == "python" and not block.not_run:
-                (folder / "block.py").write_text(block.code, encoding="utf-8")
-                printed = _run(f"{shlex.quote(sys.executable)} block.py", folder)
+                printed = _execute(block.code, folder, names)
             elif block.language == "text" and marked is not None:
                 replaced.append((f"```text\n{block.code}```", f"```text\n{_part(printed, marked)}```"))
         for before, after in replaced:
@@ -125,6 +128,12 @@ def _run(command: str, folder: Path) -> str:
     if done.returncode:
         print(done.stderr, flush=True)
     return (done.stdout + (done.stderr if done.returncode else "")).replace(f"{folder}/", "")
+
+
+def _execute(code: str, folder: Path, names: dict[str, Any]) -> str:
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, names)
+    return out.getvalue()
 
 
 def _part(printed: str, mark: str) -> str:

@@ -8,6 +8,7 @@ heavy is imported.
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ SECTIONS = {
 }
 """Sections of the engine's keys; all keys that no section names are in the last one, "Everything else"."""
 PYTHON = {
+    "api": "What `import dltrain` exposes",
+    "inference.run": "What fit and open_run return",
     "types": "Specs, tasks and the types of a part's arguments",
     "engine.events": "What a callback receives and returns",
     "durations": "Durations",
@@ -159,7 +162,8 @@ def _entry(name: str, code: str, docstring: str) -> list[str]:
 
 def _signature(node: ast.ClassDef | ast.FunctionDef) -> str:
     if isinstance(node, ast.FunctionDef):
-        return f"{node.name}({ast.unparse(node.args)})"
+        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+        return f"{node.name}({ast.unparse(node.args)}){returns}"
     head = f"class {node.name}" + (f"({', '.join(map(ast.unparse, node.bases))})" if node.bases else "")
     return "\n".join([head, *(f"    {line}" for line in _members(node))])
 
@@ -177,14 +181,18 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
 
 def _markdown(docstring: str) -> list[str]:
     """Return a docstring as Markdown: its Args as a list."""
+    docstring, _, examples = inspect.cleandoc(docstring).partition("\nExamples:\n")
     lines = []
-    for line in inspect.cleandoc(docstring).splitlines():
+    for line in docstring.splitlines():
         if re.fullmatch(r"(Args|Returns|Raises|Yields):", line):
             lines += [f"**{line[:-1]}**", ""]
-        elif found := re.match(r"    (\w+): (.*)", line):
+        elif found := re.match(r"    ([*\w]+): (.*)", line):
             lines.append(f"- `{found[1]}`: {escaped(found[2])}")
         else:
             lines.append(escaped(line) if not line.startswith("     ") else f"  {escaped(line.strip())}")
+    if examples:
+        code = [line.removesuffix("  # doctest: +ELLIPSIS") for line in textwrap.dedent(examples).splitlines()]
+        lines += ["", "**Examples**", "", "```python", *code, "```"]
     return lines
 
 
