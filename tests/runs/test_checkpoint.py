@@ -234,7 +234,7 @@ def test_huge_arrays_are_an_error_before_memory_is_allocated(folder, admitted):
 
     reseal(path, change)
     assert problems(path) == []
-    error, message = (MemoryExhausted, "there is") if admitted else (CheckpointError, "its manifest says")
+    error, message = (MemoryExhausted, "and there are") if admitted else (CheckpointError, "its manifest says")
     with pytest.raises(error, match=message):
         load(folder, 8)
 

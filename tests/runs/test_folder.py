@@ -121,7 +121,7 @@ def test_overwrite_deletes_nothing_in_a_folder_without_a_run(tmp_path):
 
 
 def test_folder_without_a_run_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="folder not found"):
         existing(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"config\.yaml is missing"):
         existing(str(tmp_path))
