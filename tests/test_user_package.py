@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dltrain.api import open_run
+from dltrain.errors import ConfigError
 from dltrain.report import finish
 
 PARTS = '''
@@ -49,6 +51,31 @@ PARTS = '''
 
         def read(self, indices):
             return {"inputs": self.points[indices], "targets": self.labels[indices]}
+
+
+    class Clip:
+        """A preprocessing step: values beyond the bounds of the training examples are brought back to them."""
+
+        def __init__(self, share: float = 1.0, *, low: float = 0.0, high: float = 0.0) -> None:
+            self.share, self.low, self.high = share, low, high
+
+        def fit(self, blocks):
+            bounds = [(block.min(), block.max()) for block in blocks]
+            low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+            return Clip(self.share, low=float(low * self.share), high=float(high * self.share))
+
+        def forward(self, x):
+            return jnp.clip(x, self.low, self.high)
+
+        def inverse(self, x):
+            return x
+
+        def to_json(self):
+            return {"share": self.share, "low": self.low, "high": self.high}
+
+        @classmethod
+        def from_json(cls, saved):
+            return cls(**saved)
 
 
     class Net(nnx.Module):
@@ -122,6 +149,7 @@ YAML = {
         "  - override /model: ringnet\n"
         "  - override /loss: brier\n  - override /metrics: [accuracy, confidence, least]\n"
         "  - override /schedule: sawtooth\n  - override /callbacks: [diary]\nbatch_size: 27\n"
+        "data: {preprocess: [{_target_: ringlib.parts.Clip, share: 0.9}]}\n"
         "optim: {learning_rate: 0.05}\n"
     ),
 }
@@ -167,6 +195,15 @@ def test_a_run_of_parts_of_ones_own_trains_resumes_and_is_evaluated(project, dlt
     assert json.loads((project / "diary.json").read_text()) == [2, 4, 6, 8, 10, 12, 14, 16]
     said = dltrain("evaluate", "run", "trust=[ringlib]", "checkpoint=last")
     assert said.code == 0 and "least " in said.out
+    (chain,) = json.loads((project / "run" / "model.json").read_text())["preprocess"]["inputs"].values()
+    clip = chain[0]
+    assert clip["_target_"] == "ringlib.parts.Clip" and clip["fitted"]["share"] == 0.9
+    assert -3 < clip["fitted"]["low"] < -1 < 1 < clip["fitted"]["high"] < 3
+    opened = open_run(project / "run", "trust=[ringlib]")
+    far, bound = opened.outputs([[50.0, 50.0]]), [[clip["fitted"]["high"]] * 2]
+    assert far.tolist() == opened.outputs(bound).tolist()
+    with pytest.raises(ConfigError, match=r"allow it on the command line: trust=\[ringlib\]"):
+        open_run(project / "run")
 
 
 def test_without_trust_nothing_is_imported_and_the_message_says_how(project, dltrain):
