@@ -3,6 +3,9 @@
 Options are keyword arguments: `{_target_: dltrain.activations.leaky_relu, alpha: 0.2}`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -27,6 +30,16 @@ __all__ = [
     "step",
     "tanh",
 ]
+
+
+def without_gradient(*, train_with: str) -> Callable[[Any], Any]:
+    """Say of an activation, as a decorator, that its gradient is zero everywhere, and what is its smooth form."""
+
+    def mark(activation: Any) -> Any:
+        activation.train_with = train_with
+        return activation
+
+    return mark
 
 
 def identity(x: Array) -> Array:
@@ -104,11 +117,13 @@ def log_softmax(x: Array) -> Array:
     return jax.nn.log_softmax(x)
 
 
+@without_gradient(train_with="sigmoid")
 def step(x: Array) -> Array:
     """1 where x > 0, else 0. Its gradient is zero: for prediction, not for training."""
     return (x > 0).astype(x.dtype)
 
 
+@without_gradient(train_with="tanh")
 def sign(x: Array) -> Array:
     """-1, 0 or 1. Its gradient is zero: for prediction, not for training."""
     return jnp.sign(x)

@@ -1,4 +1,4 @@
-"""What everyone may import: batches, specs, tasks and the protocols between the floors."""
+"""What everyone may import: batches, specs and the protocols between the floors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,24 +25,6 @@ RECURRENT_STATE = "recurrent_state"
 
 The model makes them for one row, zeros for nothing, and the engine for as many as its batches have. They are saved
 and resumed with the state, but nothing that was learnt: another run, and running means, leave them out."""
-
-
-class Task(StrEnum):
-    """What the targets are: which loss, metrics and output size follow."""
-
-    CLASSIFICATION = "classification"  # targets int [B] in 0..K-1; outputs [B, K] logits
-    BINARY = "binary"  # targets int [B] in 0..1; outputs [B, 1], one logit
-    REGRESSION = "regression"  # targets float [B, T]; outputs [B, T]
-    LANGUAGE = "language"  # targets int [B, L], the next token of each position; outputs [B, L, V] logits
-    GENERATION = "generation"  # as LANGUAGE, given inputs to write about: judged by what the model writes by itself
-    SEGMENTATION = "segmentation"  # targets int [B, H, W] in 0..K-1; outputs [B, H, W, K] logits
-    RECONSTRUCTION = "reconstruction"  # targets are the inputs as the model is given them; outputs of their shape
-    ENERGY = "energy"  # targets as above, for the metrics; outputs are free energies and a reconstruction
-    ADVERSARIAL = "adversarial"  # no targets; outputs are the judgements of a discriminator
-
-
-SELF_SUPERVISED = (Task.RECONSTRUCTION, Task.ENERGY, Task.ADVERSARIAL)
-"""Tasks that need no targets: a model names one of them in its YAML, in place of the data's."""
 
 
 class Kind(StrEnum):
@@ -112,14 +94,14 @@ class Spec:
     Attributes:
         inputs: what the model is given, by name.
         targets: what it is to predict, by name.
-        task: what is to be done with the targets.
+        task: what is to be done with the targets, see `dltrain.tasks`; None in the spec of a source.
         counts: split -> examples of each class, where the target is one class per example.
         for_loss: what the source adds for the loss alone: `weights`, `loss_mask`.
     """
 
     inputs: Mapping[str, Feature]
     targets: Mapping[str, Feature]
-    task: Task
+    task: Any = None
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     for_loss: Mapping[str, Feature] = field(default_factory=dict)
 
@@ -160,17 +142,7 @@ class Spec:
     @property
     def outputs(self) -> int:
         """How many numbers a model must return for each example (position, pixel)."""
-        match self.task:
-            case Task.CLASSIFICATION | Task.SEGMENTATION:
-                return len(self.classes)
-            case Task.BINARY:
-                return 1
-            case Task.REGRESSION:
-                return self.target.size
-            case Task.LANGUAGE | Task.GENERATION:
-                return len(self.vocabulary)
-            case Task.RECONSTRUCTION | Task.ENERGY | Task.ADVERSARIAL:
-                return self.input.size
+        return self.task.outputs(self)
 
     @property
     def has_labels(self) -> bool:
@@ -197,7 +169,7 @@ class Spec:
         return saved | {"counts": {split: list(counts) for split, counts in self.counts.items()}}
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any], *, task: Task) -> "Spec":
+    def from_json(cls, saved: Mapping[str, Any], *, task: Any) -> "Spec":
         """Undo `to_json`."""
         inputs, targets, for_loss = (
             {name: Feature.from_json(feature) for name, feature in saved[part].items()}

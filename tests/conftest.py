@@ -30,7 +30,8 @@ from dltrain.metrics import Average, Confusion, accuracy
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 from dltrain.report import finish
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification
+from dltrain.types import Feature, Kind, Spec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
@@ -53,7 +54,7 @@ def spec() -> Spec:
     return Spec(
         {"image": Feature(Kind.IMAGE, (4, 4, 1), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b", "c"))},
-        Task.CLASSIFICATION,
+        Classification(),
     )
 
 

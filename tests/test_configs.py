@@ -16,7 +16,7 @@ from dltrain.config.folders import first_comment, packaged, read_tree
 from dltrain.data.sources.rows import make_rows
 from dltrain.report.console import Screen
 from dltrain.report.start import introduce
-from dltrain.types import Kind, Task
+from dltrain.types import Kind
 
 TREE = read_tree((packaged(),))
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
@@ -118,9 +118,7 @@ def coloured():
     """Twelve pictures in red, green and blue: a source of the tests' own."""
     pictures = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8)
     targets = np.arange(12, dtype=np.int32) % 3
-    return make_rows(
-        {"inputs": pictures, "targets": targets}, task=Task.CLASSIFICATION, kind=Kind.IMAGE, classes=("a", "b", "c")
-    )
+    return make_rows({"inputs": pictures, "targets": targets}, kind=Kind.IMAGE, classes=("a", "b", "c"))
 
 
 def test_augmentations_of_colours_fit_into_a_program():

@@ -30,6 +30,7 @@ FLOORS = (
         "dltrain.schedules",
         "dltrain.plots",
     ),
+    ("dltrain.tasks",),
     ("dltrain.ops", "dltrain.initializers", "dltrain.activations"),
     ("dltrain.tree",),
     ("dltrain.types", "dltrain.durations", "dltrain.cache"),

@@ -91,7 +91,7 @@ def test_momentum_in_the_scaled_form():
 def test_a_sigmoid_output_with_cross_entropy_has_the_gradient_y_hat_minus_y_at_the_logit():
     words = (
         "data=inline",
-        "data.task=binary",
+        "task=binary",
         "data.inputs=[3,1]",
         "data.targets=[1,0]",
         *HAND[3:],

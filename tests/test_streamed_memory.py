@@ -20,7 +20,8 @@ SOURCE = '''
 
     import numpy as np
 
-    from dltrain.types import Feature, Kind, Spec, Task
+    from dltrain.tasks import Regression
+from dltrain.types import Feature, Kind, Spec
 
     FEATURES = 4096  # float32: a row of 16 KiB
 
@@ -29,7 +30,7 @@ SOURCE = '''
         def __init__(self, rows: int) -> None:
             self.rows = rows
             x, y = (Feature(Kind.NUMBERS, (count,), "float32") for count in (FEATURES, 1))
-            self.spec = Spec({"x": x}, {"y": y}, Task.REGRESSION)
+            self.spec = Spec({"x": x}, {"y": y})
             self.fingerprint = f"made {rows}"
             self.published = {}
 
@@ -80,7 +81,7 @@ def test_ten_times_the_buffer_goes_through_in_flat_memory(tmp_path, buffer):
     rows, batch = 10 * buffer // (4096 * 4), 32
     room = buffer // (batch * 4096 * 4)  # batches of a chunk, as many as the buffer holds
     words = ["--config-dir", "conf", "trust=[widelib]", "data=made", f"data.rows={rows}", "callbacks=[peak]"]
-    words += ["data.task=regression", "data.scale=none", "data.validation=0", "data.test=0", "data.feed=streamed"]
+    words += ["task=regression", "data.scale=none", "data.validation=0", "data.test=0", "data.feed=streamed"]
     words += [
         "model=linear",
         "loss=mse",

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from dltrain.errors import ConfigError
-from dltrain.types import Feature, Kind, Spec, Task, alone_or_named, content
+from dltrain.tasks import Binary, Generation
+from dltrain.types import Feature, Kind, Spec, alone_or_named, content
 
 TEXT = Feature(Kind.TOKENS, (5,), "int32", vocabulary=("<pad>", "a", "ü"))
 PAIRS = Spec(
@@ -15,13 +16,13 @@ PAIRS = Spec(
         "tokens": Feature(Kind.DECODER_TOKENS, (4,), "int32", vocabulary=TEXT.vocabulary),
     },
     {"target": Feature(Kind.TOKENS, (4,), "int32", vocabulary=TEXT.vocabulary)},
-    Task.GENERATION,
+    Generation(),
     for_loss={"loss_mask": Feature(Kind.MASK, (4,), "bool")},
 )
 TABLE = Spec(
     {"numbers": Feature(Kind.NUMBERS, (2,), "float64", names=("age", "height"))},
     {"label": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
-    Task.BINARY,
+    Binary(),
     counts={"train": (3, 4), "test": (0, 1)},
 )
 
@@ -44,7 +45,7 @@ def test_the_one_input_with_content_is_found_among_those_that_only_tell_of_it():
 
 
 def test_several_inputs_with_content_and_none_of_a_kind_are_named_where_one_is_needed():
-    two = Spec({"age": TABLE.input, "photo": Feature(Kind.IMAGE, (4, 4, 1), "uint8")}, TABLE.targets, Task.BINARY)
+    two = Spec({"age": TABLE.input, "photo": Feature(Kind.IMAGE, (4, 4, 1), "uint8")}, TABLE.targets, Binary())
     with pytest.raises(ConfigError, match=r"one of the inputs .* found age \(numbers\), photo \(image\)"):
         _ = two.input
     with pytest.raises(ConfigError, match=r"one of the inputs of kind length .* found none"):

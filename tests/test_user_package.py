@@ -13,6 +13,8 @@ from dltrain.api import open_run
 from dltrain.errors import ConfigError
 from dltrain.report import finish
 
+DRAW = finish._draw
+
 PARTS = '''
     """Parts of the user's own."""
 
@@ -25,7 +27,10 @@ PARTS = '''
     from flax import nnx
 
     from dltrain.engine.events import StopTraining
-    from dltrain.types import Activation, Feature, Kind, Spec, Task
+    from dltrain.data.sources.rows import make_rows
+    from dltrain.errors import DataError
+    from dltrain.tasks import Task
+    from dltrain.types import Activation, Feature, Kind, Spec
 
     Path(os.environ["SENTINEL"]).touch()
 
@@ -33,7 +38,7 @@ PARTS = '''
     class Rings:
         """Two rings of points, told apart by their radius."""
 
-        def __init__(self, rows: int = 200, *, noise: float = 0.1, task: Task = Task.CLASSIFICATION) -> None:
+        def __init__(self, rows: int = 200, *, noise: float = 0.1) -> None:
             rng = np.random.default_rng(0)
             self.labels = (np.arange(rows) % 2).astype(np.int32)
             angle, radius = rng.uniform(0, 2 * np.pi, rows), 1 + self.labels + rng.normal(0, noise, rows)
@@ -41,7 +46,6 @@ PARTS = '''
             self.spec = Spec(
                 {"point": Feature(Kind.NUMBERS, (2,), "float32", names=("x", "y"))},
                 {"ring": Feature(Kind.CATEGORY, (), "int32", vocabulary=("inner", "outer"))},
-                task,
             )
             self.fingerprint = f"rings {rows} {noise}"
             self.published = {"test": np.arange(0, 40)}
@@ -134,6 +138,50 @@ PARTS = '''
 
         def restore(self, saved):
             self.steps = list(saved)
+
+
+    def tagged(rows: int = 240, *, spoilt: int | None = None):
+        """Points of a plane, each with three tags that may hold together: right, above, far."""
+        x = np.random.default_rng(0).uniform(-2, 2, (rows, 3)).astype(np.float32)
+        y = (x > 0).astype(np.float32)
+        if spoilt is not None:
+            y[spoilt, 1] = 2
+        names = ("right", "above", "near")
+        return make_rows({"inputs": x, "targets": y}, kind="numbers", target_names=names)
+
+
+    class Tags(Task):
+        """Several labels that may hold together: targets float [B, T] of 0 and 1, outputs logits [B, T]."""
+
+        target_kind = Kind.NUMBERS
+        decision = "tags"
+
+        def outputs(self, spec):
+            return spec.target.size
+
+        def check_targets(self, targets, spec):
+            bad = np.flatnonzero(((targets != 0) & (targets != 1)).any(1))
+            if len(bad):
+                raise DataError(f"targets of row {bad[0]}: {targets[bad[0]].tolist()}, expected 0 and 1")
+
+        def decide(self, outputs, spec):
+            return {"tags": (outputs > 0).astype("int32"), "probabilities": nnx.sigmoid(outputs)}
+
+        def figures(self, spec):
+            return {"tags": drawn_tags}
+
+
+    def drawn_tags(inputs, targets, decisions, spec):
+        from matplotlib.figure import Figure
+
+        assert inputs.shape == targets.shape == decisions["tags"].shape
+        figure = Figure()
+        figure.subplots().imshow(np.asarray(decisions["probabilities"]))
+        return figure
+
+
+    def all_right(outputs, batch):
+        return ((outputs > 0) == (batch["targets"] > 0.5)).all(-1).astype(jnp.float32)
 '''
 
 YAML = {
@@ -144,6 +192,12 @@ YAML = {
     "metrics/least.yaml": "# How sure at least\nleast: {_target_: ringlib.parts.Least, better: higher}\n",
     "schedule/sawtooth.yaml": "# Teeth\n_target_: ringlib.parts.sawtooth\nteeth: 2\n",
     "callbacks/diary.yaml": "# A diary\ndiary: {_target_: ringlib.parts.Diary, path: diary.json, every: 2}\n",
+    "data/tagged.yaml": "# Tagged points\n_target_: ringlib.parts.tagged\nspoilt: null\ntask: tags\n",
+    "task/tags.yaml": (
+        "# Several labels that may hold together\n_target_: ringlib.parts.Tags\nloss: binary_cross_entropy\n"
+        "metrics: tags\nmonitor: [all_right]\n"
+    ),
+    "metrics/tags.yaml": "# All labels right\nall_right: {_target_: ringlib.parts.all_right, better: higher}\n",
     "experiment/rings.yaml": (
         "# @package _global_\n# Everything of ours\ndefaults:\n  - override /data: rings\n"
         "  - override /model: ringnet\n"
@@ -204,6 +258,30 @@ def test_a_run_of_parts_of_ones_own_trains_resumes_and_is_evaluated(project, dlt
     assert far.tolist() == opened.outputs(bound).tolist()
     with pytest.raises(ConfigError, match=r"allow it on the command line: trust=\[ringlib\]"):
         open_run(project / "run")
+
+
+def test_a_task_of_ones_own_is_one_class_and_one_yaml(project, dltrain, monkeypatch):
+    monkeypatch.setattr(finish, "_draw", DRAW)
+    words = ("--config-dir", "conf", "trust=[ringlib]", "data=tagged", "model=linear")
+    said = dltrain(*words, "epochs=30", "optim.learning_rate=0.1", "output_dir=run")
+    assert said.code == 0, said.err
+    assert "tags, 3 targets" in said.out and "monitor validation/all_right, higher is better" in said.out
+    assert "loss    binary_cross_entropy (task=tags); choose with loss=..." in said.out
+    summary = json.loads((project / "run" / "summary.json").read_text())
+    assert set(summary["test"]) == {"loss", "all_right"} and summary["test"]["all_right"] > 0.85
+    assert (project / "run" / "report" / "tags.png").stat().st_size > 1000
+    said = dltrain("evaluate", "run", "trust=[ringlib]")
+    assert said.code == 0 and "all_right " in said.out
+    assert "Several labels that may hold together" in dltrain("list", "task", "--config-dir", "conf").out
+    for typed, message in {
+        "data.spoilt=7": "targets of row 7: [",
+        "data=digits task=tags": "task=tags: needs numbers as targets, and this data has one class per example",
+        "model=autoencoder task=tags": "task=tags: model=autoencoder is for task=reconstruction",
+        "task=tag": "task=tag: no such choice; did you mean tags?",
+        "data.task=null": "task=auto: data.task=null does not decide it",
+    }.items():
+        said = dltrain(*words, *typed.split())
+        assert said.code in (2, 3) and message in said.err, (typed, said.err)
 
 
 def test_without_trust_nothing_is_imported_and_the_message_says_how(project, dltrain):

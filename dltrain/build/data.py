@@ -20,7 +20,8 @@ from dltrain.data.scan import blocks, read_targets, read_whole, size_of
 from dltrain.data.split import NAMES, Splits, make_splits
 from dltrain.devices import memory
 from dltrain.errors import ConfigError
-from dltrain.types import Kind, Source, Spec, Task
+from dltrain.tasks import Task
+from dltrain.types import Kind, Source, Spec
 
 Config = Mapping[str, Any]
 
@@ -39,18 +40,19 @@ class Data:
     preprocess: Preprocess
 
 
-def read_data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> Data:
+def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:
     """Read the data; `needed` is what the model and the loss need `data.scale` to be, if anything."""
     node, own = schema.parted("data", config["data"])
-    task = {"task": Task(own["task"])} if own.get("task") else {}
     held = {name: own[name] for name in ("validation", "test")}
     injected = {"stateful": is_stateful(config), "memory_left": memory.host_room().bytes}
-    source = build(node, path="data", trust=trust, **task, **held, **injected)
-    spec, of_model = source.spec, schema.parted("model", config["model"])[1]
+    source = build(node, path="data", trust=trust, task=task, **held, **injected)
+    spec = replace(source.spec, task=task)
+    task.check(spec)
     scale, steps = _scale(own["scale"], needed), _make_steps(own["preprocess"], trust)
     stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= memory.room_for_data())
     arrays = read_whole(source) if stays else None
     targets = read_targets(source) if arrays is None else arrays["targets"]
+    task.check_targets(targets, spec)
     labels = targets if spec.has_labels else None
     if own["fold"] >= (own["folds"] or 1):
         numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
@@ -64,7 +66,6 @@ def read_data(config: Config, trust: tuple[str, ...], *, needed: str | None) -> 
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
-    spec = replace(spec, task=Task(of_model["task"])) if of_model["task"] else spec
     preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
     if any(has_host(step) for step in steps):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))

@@ -27,6 +27,7 @@ PARTS = (
     "dltrain.models",
     "dltrain.losses",
     "dltrain.metrics",
+    "dltrain.tasks",
     "dltrain.optimizers",
     "dltrain.schedules",
     "dltrain.activations",

@@ -14,6 +14,7 @@ from dltrain.data.preprocess import Preprocess
 from dltrain.data.preprocess.pipeline import model_spec
 from dltrain.engine.step import Objective
 from dltrain.metrics import Average
+from dltrain.tasks import Task
 from dltrain.types import Spec
 
 Config = Mapping[str, Any]
@@ -36,7 +37,7 @@ def make_model_parts(
 ) -> ModelParts:
     """Build what depends on the data only through its spec and the fitted preprocessing."""
     spec = model_spec(spec, preprocess)
-    objective, preprocess = with_output_activation(objective, preprocess, config, spec)
+    objective, preprocess = with_output_activation(objective, preprocess, config, spec, trust)
     model, _ = schema.parted("model", config["model"])
     metrics, better = _metrics(config["metrics"], spec, trust)
     return ModelParts(
@@ -47,6 +48,11 @@ def make_model_parts(
         metrics=metrics,
         better=better,
     )
+
+
+def make_task(config: Config, trust: tuple[str, ...]) -> Task:
+    """Build the task."""
+    return build(schema.parted("task", config["task"])[0], path="task", trust=trust)
 
 
 def _make_model(node: Mapping[str, Any], trust: tuple[str, ...], spec: Spec, rngs: nnx.Rngs) -> nnx.Module:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dltrain.build.data import make_order, read_data
 from dltrain.build.instantiate import bind, build, is_function
-from dltrain.build.model import make_model_parts
+from dltrain.build.model import make_model_parts, make_task
 from dltrain.build.objective import make_objective, needed_scale
 from dltrain.build.optimizer import make_optimizer, make_schedule
 from dltrain.callbacks.plateau import Patience
@@ -52,6 +52,7 @@ class Parts:
     accumulate: int  # pieces that a batch is worked off in
     better: dict[str, str]  # metric -> "higher" or "lower"
     callbacks: list[tuple[Duration, Callback]]
+    fitting_models: tuple[str, ...] = ()  # choices of model that are made for the task, for messages
     plateau: Patience | None = None  # how the rate follows the monitored number, where it does
     in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (rows, B) -> batches that are evaluated
 
@@ -67,8 +68,8 @@ class Parts:
 
 def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
-    objective = make_objective(config, trust)
-    data = read_data(config, trust, needed=needed_scale(objective, config))
+    task, objective = make_task(config, trust), make_objective(config, trust)
+    data = read_data(config, trust, task=task, needed=needed_scale(objective, config, task))
     model = make_model_parts(config, trust, objective, data.spec, data.preprocess)
     pipeline, in_batches = make_order(config, data.source, data.splits)
     per_epoch = pipeline.steps_per_epoch
@@ -90,6 +91,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         augment=_augmentations(config["augment"], model.spec, model.preprocess, pipeline, trust),
         accumulate=_microbatches(config["optim"]["accumulate"], pipeline.batch_size),
         callbacks=_callbacks(config, trust),
+        fitting_models=tuple(config["task"]["models"]),
     )
 
 

@@ -1,6 +1,6 @@
 """Config -> Plan: how long to train, how often to look, and what number to watch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,6 @@ from dltrain.build.parts import Parts
 from dltrain.config.hints import nearest
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
-from dltrain.types import Task
-
-FIRST = ("iou", "accuracy", "exact_match", "r2", "reconstruction_error")
-"""What `monitor=auto` looks for before it takes the loss."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     total = _total(config, parts)
     overfit = bool(config["overfit_batches"])
     splits = ("train",) if overfit else ("validation",) if len(parts.splits.validation) else ()
-    monitor = _monitor("auto" if overfit else config["monitor"], parts, splits)
+    monitor = _monitor("auto" if overfit else config["monitor"], parts, splits, config["task"]["monitor"])
     if monitor and monitor.split not in splits:
         splits = (*splits, monitor.split)
     stopping = config["early_stopping"]
@@ -145,11 +141,13 @@ def _duration(config: Mapping[str, Any], key: str) -> Duration:
         raise ConfigError(f"{key}={config[key]}: {error}") from error
 
 
-def _monitor(wanted: str | None, parts: Parts, splits: tuple[str, ...]) -> Monitor | None:
+def _monitor(
+    wanted: str | None, parts: Parts, splits: tuple[str, ...], first: Sequence[str] | None
+) -> Monitor | None:
+    """Return what is monitored; `first` are the metrics that the task names for `auto`, None for nothing at all."""
     if wanted == "auto":
-        if not splits or parts.spec.task is Task.ADVERSARIAL:  # the players' losses say nothing of the samples
+        if not splits or first is None:
             return None
-        first = () if parts.spec.task is Task.LANGUAGE else FIRST  # the likelihood is what a text is judged by
         name = next((n for n in first if n in parts.metrics and _numbers(n, parts.metrics) == [n]), "loss")
         return Monitor(splits[0], name, parts.better.get(name) == "higher")
     if wanted is None:

@@ -24,10 +24,7 @@ from dltrain.engine.step import make_step
 from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.metrics import Average
 from dltrain.tree import Tree
-from dltrain.types import Batch, Kind, Task
-
-MODELS = {Task.LANGUAGE: ("lstm", "gru", "rnn", "transformer"), Task.SEGMENTATION: ("unet",)}
-"""Models of the catalogue that answer at each step or pixel."""
+from dltrain.types import Batch, Kind
 
 
 class Program:
@@ -39,10 +36,9 @@ class Program:
         self.precision = PRECISIONS[plan.precision]
         self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
-        if parts.spec.task is Task.GENERATION and not hasattr(self.module, "begin"):
+        if lost := [name for name in parts.spec.task.needs if not hasattr(self.module, name)]:
             raise ConfigError(
-                "model: this data is to be written about, which takes an encoder and a decoder; "
-                "try model=captioner for images, model=seq2seq or seq2seq_transformer for texts"
+                f"model: task={parts.spec.task} needs a model with {' and '.join(lost)}{self._advice}"
             )
 
     def start(self) -> TrainState:
@@ -200,10 +196,14 @@ class Program:
         try:
             lowered = self.chunk.lower(self._placed, self.feed.shapes, given, np.int32(1))
         except (TypeError, ValueError) as error:  # of a loss, a metric, ... that is given what it cannot take
-            task = self.parts.spec.task
-            advice = f"; for {task} try model={' or model='.join(MODELS[task])}" if task in MODELS else ""
-            raise ConfigError(f"these parts do not go together: {error}{advice}") from error
+            raise ConfigError(f"these parts do not go together: {error}{self._advice}") from error
         return memory.needed(lowered.compile(), there=self.feed.in_place)
+
+    @property
+    def _advice(self) -> str:
+        """Name the models that are made for the task, where their YAML says so."""
+        models = " or ".join(f"model={name}" for name in self.parts.fitting_models)
+        return f"; for task={self.parts.spec.task} try {models}" if models else ""
 
     @property
     def memory_summary(self) -> str:

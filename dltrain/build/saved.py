@@ -11,9 +11,9 @@ from dltrain.build.instantiate import locate
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.data.preprocess import Preprocess
-from dltrain.data.preprocess.pipeline import reconstructs
 from dltrain.errors import CheckpointError
-from dltrain.types import Spec, Task
+from dltrain.tasks import Task
+from dltrain.types import Spec
 
 VERSION = 1
 
@@ -31,15 +31,14 @@ def saved_model(parts: Parts, plan: Plan) -> dict[str, Any]:
     """Return everything that rebuilding the model needs besides the config and the weights."""
     return {
         "version": VERSION,
-        "task": str(parts.raw_spec.task),
         "spec": parts.raw_spec.to_json(),
         "preprocess": parts.preprocess.to_json(),
         "eval_batch_size": plan.eval_batch_size,
     }
 
 
-def read_saved(path: Path, trust: tuple[str, ...]) -> SavedModel:
-    """Read what `saved_model` returned.
+def read_saved(path: Path, trust: tuple[str, ...], *, task: Task) -> SavedModel:
+    """Read what `saved_model` returned; `task` is that of the run's config.
 
     Raises:
         CheckpointError: the file is missing or damaged, or another version of dltrain wrote it.
@@ -51,9 +50,9 @@ def read_saved(path: Path, trust: tuple[str, ...]) -> SavedModel:
             f"{path}: version {saved.get('version')!r} is not known; this dltrain reads version {VERSION}"
         )
     try:
-        spec = Spec.from_json(saved["spec"], task=Task(saved["task"]))
+        spec = Spec.from_json(saved["spec"], task=task)
         find = partial(locate, path=path.name, trust=trust)
-        preprocess = Preprocess.from_json(saved["preprocess"], find, reconstructs=reconstructs(spec.task))
+        preprocess = Preprocess.from_json(saved["preprocess"], find, reconstructs=task.targets_are_inputs)
         size = saved["eval_batch_size"]
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"eval_batch_size={size!r}: expected a whole number ≥ 1")

@@ -15,12 +15,9 @@ def directions(config: Mapping[str, Any]) -> list[str]:
 
 
 def _direction(name: str, config: Mapping[str, Any]) -> str:
-    from dltrain.build.plan import FIRST
-
     better = {n: node.get("better") for n, node in config["metrics"].items() if isinstance(node, Mapping)}
-    task = config["model"].get("task") or config["data"].get("task")
     if name in ("None", "auto"):
-        first = () if task == "language" else FIRST
+        first = config["task"]["monitor"] or ()
         name = f"validation/{next((n for n in first if n in better), 'loss')}"
     if "/" not in name:
         return "minimize"  # parameters, seconds, steps, peak_memory

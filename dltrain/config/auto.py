@@ -1,75 +1,101 @@
-"""What `auto` becomes: the loss and the metrics of the task, which the YAML of data and model names."""
+"""What `auto` becomes: the task that data or model name, and the loss and metrics that its YAML names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dltrain.config.choices import choice_text, chosen_by_file
-from dltrain.config.folders import read_yaml
-from dltrain.config.hints import show
+from dltrain.config.folders import Tree, read_yaml
+from dltrain.config.hints import nearest, show
 from dltrain.config.interpolation import check_references, written
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import MULTIPLE
 from dltrain.errors import ConfigError
 
-AUTOMATIC = {
-    "loss": {
-        "classification": "cross_entropy",
-        "binary": "binary_cross_entropy",
-        "regression": "mse",
-        "language": "cross_entropy",
-        "generation": "cross_entropy",
-        "segmentation": "cross_entropy",
-        "reconstruction": "mse",
-        "energy": "contrastive_divergence",
-        "adversarial": "gan",
-    },
-    "metrics": {
-        "classification": "classification",
-        "binary": "binary",
-        "regression": "regression",
-        "language": "language",
-        "generation": "generation",
-        "segmentation": "segmentation",
-        "reconstruction": "reconstruction",
-        "energy": "reconstruction",
-        "adversarial": "adversarial",
-    },
-}
-"""Group -> task -> what `auto` becomes."""
+AUTOMATIC = ("loss", "metrics")
+"""Groups whose `auto` the task decides: its YAML names their choices."""
 
 
 def load_training(
-    request: Request, chosen: dict[str, list[str]], groups: Sequence[Override], values: Sequence[str]
+    request: Request,
+    chosen: dict[str, list[str]],
+    groups: Sequence[Override],
+    values: Sequence[str],
+    *,
+    facts: Mapping[str, Any] | None = None,
 ) -> tuple[Any, dict[str, list[str]], dict[str, str]]:
-    """Compose train.yaml with `auto` decided. The task is guessed first: composing costs a tenth of a second."""
+    """Compose train.yaml with `auto` decided. The task is guessed first: composing costs a tenth of a second.
+
+    Args:
+        request: what was asked for.
+        chosen: the choices of each group.
+        groups: the overrides that choose.
+        values: further words for Hydra.
+        facts: the task's node of a run that goes on, whose task is settled.
+    """
     for group, names in chosen.items():  # defaults inside a user's own files are checked here, with the file named
         for name in names:
             path = request.tree[group].get(name)
             if path and not path.is_relative_to(request.folders[0]):
                 chosen_by_file(path, request.tree)
     wanted = [group for group in AUTOMATIC if "auto" in chosen[group]]
-    task = guess_task(request, chosen) or "classification"
-    plain = [f"{o.key}={choice_text(o)}" for o in groups if o.key not in wanted and o.value is not None]
+    settled = facts is not None or chosen["task"] != ["auto"]
+    task = chosen["task"][0] if chosen["task"] != ["auto"] else guess_task(request, chosen) or "classification"
+    node: Mapping[str, Any] = facts if facts is not None else read_yaml(request.tree["task"][task])
+    plain = [f"{o.key}={choice_text(o)}" for o in groups if o.key not in (*wanted, "task") and o.value is not None]
     while True:
-        decided = {g: [AUTOMATIC[g][task] if name == "auto" else name for name in chosen[g]] for g in wanted}
+        decided = {g: _decided(request.tree, g, chosen[g], node, task) for g in wanted}
         words = [f"{g}=[{','.join(names)}]" if g in MULTIPLE else f"{g}={names[0]}" for g, names in decided.items()]
-        raw = request.load("train", [*plain, *words, *values])
+        raw = request.load("train", [*plain, f"task={task}", *words, *values])
         check_references(raw)
-        said = [(raw.get(group) or {}).get("task") for group in ("model", "data")]
-        found = said[0] or said[1]
-        if not wanted or found == task:
-            return raw, chosen | decided, {g: f"{AUTOMATIC[g][task]} (task={task})" for g in wanted}
-        if found not in AUTOMATIC["loss"]:
-            options = ", ".join(n for n in request.tree[wanted[0]] if n != "auto")
-            group = "model" if said[0] else "data"
-            task = (written(raw).get(group) or {}).get("task")
-            raise ConfigError(
-                f"{wanted[0]}=auto: {group}.task={show(task)} does not decide it; choose one of {options}"
-            )
-        task = found
+        if not settled and (found := _task_of(request, raw)) != task:
+            task, node = found, read_yaml(request.tree["task"][found])
+            continue
+        if facts is None and any(raw["task"].get(g) != node.get(g) for g in wanted):
+            node = dict(raw["task"])  # typed, or taken from another YAML by its defaults
+            continue
+        _check_model(raw, chosen, task)
+        automatic = {g: f"{', '.join(decided[g])} (task={task})" for g in wanted}
+        return raw, chosen | decided | ({} if facts is not None else {"task": [task]}), automatic
+
+
+def _decided(tree: Tree, group: str, names: Sequence[str], node: Mapping[str, Any], task: str) -> list[str]:
+    """Put the task's choice in the place of `auto`."""
+    choice = node.get(group)
+    if not isinstance(choice, str) or choice not in tree[group] or choice == "auto":
+        options = ", ".join(name for name in tree[group] if name != "auto")
+        raise ConfigError(f"{group}=auto: task={task} has {group}={show(choice)}; choose one of {options}")
+    return [choice if name == "auto" else name for name in names]
+
+
+def _task_of(request: Request, raw: Any) -> str:
+    """Return the task that the model or the data names; a model that names its task is trained for that."""
+    said = {group: (raw.get(group) or {}).get("task") for group in ("model", "data")}
+    group = "model" if said["model"] else "data"
+    tasks = [name for name in request.tree["task"] if name != "auto"]
+    if said[group] not in tasks:
+        task = (written(raw).get(group) or {}).get("task")
+        raise ConfigError(
+            f"task=auto: {group}.task={show(task)} does not decide it{nearest(str(task), tasks)}; choose one of "
+            f"{', '.join(f'task={name}' for name in tasks)}"
+        )
+    return str(said[group])
+
+
+def _check_model(raw: Any, chosen: Mapping[str, Sequence[str]], task: str) -> None:
+    needed = (raw.get("model") or {}).get("task")
+    if chosen["task"] != ["auto"] and needed and needed != task:
+        model = ",".join(chosen["model"])
+        raise ConfigError(f"task={task}: model={model} is for task={needed}; leave task out, or take another model")
+
+
+def made_for(task: Sequence[str], tree: Tree) -> list[str]:
+    """Return the choices of model whose YAML says that they are made for the task."""
+    read = {name: read_yaml(path).get("tasks") for name, path in tree["model"].items()}
+    return [name for name, tasks in read.items() if isinstance(tasks, list) and set(task) & set(tasks)]
 
 
 def guess_task(request: Request, chosen: Mapping[str, list[str]]) -> str | None:
+    """Read the task from the files that were chosen, before they are composed."""
     found = []
     for group in ("model", "data"):  # a model that names its task is trained for that, whatever the data's is
         found += [o.value for o in request.values() if o.key == f"{group}.task"]
@@ -78,4 +104,5 @@ def guess_task(request: Request, chosen: Mapping[str, list[str]]) -> str | None:
                 node = read_yaml(request.tree[where][name])
                 node = node.get(group) or {} if where == "experiment" else node
                 found.append(node.get("task") if isinstance(node, Mapping) else None)
-    return next((task for task in found if isinstance(task, str) and task in AUTOMATIC["loss"]), None)
+    known = [name for name in request.tree["task"] if name != "auto"]
+    return next((task for task in found if isinstance(task, str) and task in known), None)

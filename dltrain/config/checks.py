@@ -1,5 +1,6 @@
 """The checks on a composed config: keys that nothing takes, values outside their range, arguments of targets."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from typing import Any
 
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, engine_keys, group_keys, node_keys, parse
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, group_keys, node_keys, parse, parted
 from dltrain.errors import ConfigError
 
-SINGLE = ("data", "model", "loss", "optim", "schedule")
+SINGLE = ("data", "model", "task", "loss", "optim", "schedule")
 AWAITING = {
     "loss": ("outputs", "batch"),
     "metrics": ("outputs", "batch"),
@@ -32,10 +33,6 @@ INJECTED = {
     "schedule": ("scale",),
 }
 """Group -> the arguments that the engine offers."""
-
-
-WITHOUT_SLOPE = {"step": "sigmoid", "sign": "tanh"}
-"""Activation for prediction only -> what to train with in its place."""
 
 
 @dataclass(frozen=True)
@@ -160,25 +157,31 @@ def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str
     for group, path, node in _nodes(config):
         if "_target_" not in node:
             raise ConfigError(f"{path}._target_: missing; it names what to build{origin.named(path)}")
-        plain = {key: value for key, value in node.items() if key not in engine_keys(group)}
+        plain, _ = parted(group, node)
         origin.targets().check(
             plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), injected=INJECTED.get(group, ())
         )
 
 
-def check_trainable_activations(model: Mapping[str, Any], origin: Origin) -> list[str]:
-    """Say which activations of one of dltrain's own models would keep what lies below them from learning."""
-    if not str(model.get("_target_")).startswith("dltrain.models."):
-        return []
+def check_trainable_activations(model: Mapping[str, Any], origin: Origin, trust: Collection[str] = ()) -> list[str]:
+    """Say which activations of the model would keep what lies below them from learning.
+
+    An activation whose gradient is zero everywhere has an attribute `train_with`, see `dltrain.activations`.
+    """
     found = []
     for key, value in model.items():
-        name = str(value.get("_target_") if isinstance(value, Mapping) else value).rpartition(".")[2]
-        if ("activation" in key or key == "output") and name in WITHOUT_SLOPE:
-            found.append(
-                f"model.{key}={name}: its gradient is zero everywhere, so that nothing below it would learn; train "
-                f"with {WITHOUT_SLOPE[name]}, its smooth form, or with model=perceptron, which decides by the sign "
-                f"of its score{origin.named(f'model.{key}')}"
-            )
+        if not value or ("activation" not in key and key != "output"):
+            continue
+        target = value.get("_target_") if isinstance(value, Mapping) else f"dltrain.activations.{value}"
+        with contextlib.suppress(ConfigError):  # not an activation's name
+            smooth = getattr(origin.targets().locate(target, path="model", trust=trust), "train_with", None)
+            if smooth:
+                name = str(target).rpartition(".")[2]
+                found.append(
+                    f"model.{key}={name}: its gradient is zero everywhere, so that nothing below it would learn; "
+                    f"train with {smooth}, its smooth form, or with model=perceptron, which decides by the sign "
+                    f"of its score{origin.named(f'model.{key}')}"
+                )
     return found
 
 

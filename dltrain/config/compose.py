@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dltrain.config.auto import load_training
+from dltrain.config.auto import load_training, made_for
 from dltrain.config.call import Composed
 from dltrain.config.checks import (
     Origin,
@@ -78,7 +78,10 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
         if chosen:
             kept = [group for group in ("data", "model") if group not in chosen]
             tasks = [f"++{group}.task={OmegaConf.select(raw, f'{group}.task') or 'null'}" for group in kept]
-            fresh, taken, automatic = load_training(request, choices(request), request.groups(), tasks)
+            if {"data", "model"} & set(chosen):
+                chosen.setdefault("task", ["auto"])  # which may follow from them
+            facts = None if "task" in chosen else dict(raw["task"])
+            fresh, taken, automatic = load_training(request, choices(request), request.groups(), tasks, facts=facts)
             for group in chosen:
                 raw[group], chosen[group] = fresh[group], taken[group]
             automatic = {group: why for group, why in automatic.items() if group in chosen}
@@ -157,6 +160,8 @@ def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic:
     check_references(raw)
     if raw.get("trust"):
         raise ConfigError(f"trust: {show(list(raw.trust))}: does not count in YAML; type it if it is code of yours")
+    if "task" in chosen:
+        OmegaConf.update(raw, "task.models", made_for(chosen["task"], request.tree), force_add=True)
     _one_length(raw, {o.key for o in request.values()})
     config, plain = resolve(raw), written(raw)
     origin = Origin(tuple(o.key for o in request.values()), chosen, request.tree, request.folders, request.targets)
@@ -164,8 +169,8 @@ def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic:
         _complain([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
         if request.imports:
             check_nodes(config, origin, request.trust)
-        if request.command in ("train", "resume"):
-            _complain(check_trainable_activations(config["model"], origin))
+        if request.imports and request.command in ("train", "resume"):
+            _complain(check_trainable_activations(config["model"], origin, request.trust))
     except ConfigError as error:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
     shown = {group: ",".join(names) for group, names in chosen.items() if names}

@@ -33,6 +33,7 @@ from dltrain.config.kinds import (
 GROUPS = {
     "data": "The data set",
     "model": "The network",
+    "task": "What the targets are for",
     "loss": "The loss that training minimizes",
     "metrics": "The metrics of each evaluation (one, or several: metrics=[accuracy,f1])",
     "optim": "The optimizer",
@@ -156,21 +157,28 @@ NODES = {
         ),
         "threads": Key(whole(1, 64), "Threads that read a streamed data set ahead", "threads"),
         "timeout": Key(number(above=0), "Longest wait for a batch of a streamed data set", "seconds"),
-        "task": Key(
-            optional(one_of("classification", "binary", "regression", "language", "generation", "segmentation")),
-            "Task of the targets",
-        ),
+        "task": Key(optional(TEXT), "Usual task of the data, which task=auto takes"),
     },
     "model": {
         "task": Key(
-            optional(one_of("reconstruction", "energy", "adversarial")),
-            "Task of a model that needs no targets; null: the task of the data",
+            optional(TEXT),
+            "Task of a model that needs no targets, which task=auto takes; null: the data's",
         ),
+        "tasks": Key(optional(listing(TEXT)), "Tasks that the model is made for, named in hints; null: any"),
         "scale": Key(optional(one_of("unit", "symmetric")), "Scaling that the model needs; null: any"),
         "output_activation": Key(
             optional(one_of("sigmoid", "softmax", "tanh", "relu", "softplus")),
             "Activation between the last layer and the loss; null: none, for losses that take logits",
         ),
+    },
+    "task": {
+        "loss": Key(optional(TEXT), "The loss that loss=auto takes"),
+        "metrics": Key(optional(TEXT), "The metrics that metrics=auto takes"),
+        "monitor": Key(
+            optional(listing(TEXT)),
+            "Metrics that monitor=auto watches, the first of them that is computed, else the loss; null: nothing",
+        ),
+        "models": Key(listing(TEXT), "Models that are made for the task: filled in from their YAML"),
     },
     "loss": {
         "reduction": Key(one_of("mean", "sum"), "Reduction of the losses of a batch"),
@@ -290,7 +298,14 @@ def engine_keys(group: str) -> tuple[str, ...]:
 def parted(group: str, node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part a group's node into what its target takes, and the keys that are the engine's own."""
     own = engine_keys(group)
-    return {k: v for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
+    return {k: _inner(group, v) for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
+
+
+def _inner(group: str, value: Any) -> Any:
+    """Leave out the task that the YAML of a source inside a source names: that of the outer one counts."""
+    if group != "data" or not isinstance(value, Mapping) or "_target_" not in value:
+        return value
+    return {k: _inner(group, v) for k, v in value.items() if k != "task"}
 
 
 def parse(path: str, key: Key, value: Any, shown: Any = None) -> Any:

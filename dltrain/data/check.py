@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.errors import ConfigError, DataError
+from dltrain.errors import DataError
 from dltrain.tree import flattened
-from dltrain.types import Kind, Spec, Task
+from dltrain.types import Kind, Spec
 
 
 def check_rows(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", first: int = 0) -> None:
@@ -45,26 +45,14 @@ def check_rows(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", fir
             case Kind.TOKENS | Kind.DECODER_TOKENS:
                 count, where = len(feature.vocabulary), f"{name}: {part}"
                 _check_range(found[part], count, where, "tokens of the vocabulary", first)
+            case Kind.CATEGORY if feature.shape:
+                _check_range(found[part], len(feature.vocabulary), f"{name}: {part}", "classes", first)
+            case Kind.CATEGORY:
+                check_labels(found[part], len(feature.vocabulary), name=name, first=first)
             case Kind.LENGTH:
                 _check_lengths(found[part], spec.input.shape[0], name, first)
             case Kind.WEIGHT:
                 check_weights(found[part], name=name, first=first)
-    _check_task(arrays["targets"], spec, name, first)
-
-
-def _check_task(targets: np.ndarray, spec: Spec, name: str, first: int) -> None:
-    if spec.task is Task.REGRESSION:
-        if not np.issubdtype(targets.dtype, np.floating):
-            raise DataError(f"{name}: targets of a regression must be floats, found {targets.dtype}")
-    elif spec.task in (Task.LANGUAGE, Task.GENERATION):
-        if spec.target.kind is not Kind.TOKENS:
-            raise DataError(
-                f"{name}: task={spec.task} needs tokens as targets, the source delivers {spec.target.kind}"
-            )
-    elif spec.task is Task.SEGMENTATION:
-        _check_range(targets, _classes(spec, name), f"{name}: targets", "classes", first)
-    else:
-        check_labels(targets, _classes(spec, name), name=name, first=first)
 
 
 def check_labels(labels: np.ndarray, classes: int, *, name: str, first: int = 0) -> None:
@@ -118,20 +106,6 @@ def _check_lengths(lengths: np.ndarray, most: int, name: str, first: int) -> Non
         )
 
 
-def fitting_task(task: Task | None, classes: int, *, name: str) -> Task:
-    """Return `task`, or the usual one of so many classes (0: a regression); ConfigError if it doesn't fit them."""
-    match classes:
-        case 0:
-            fitting = [Task.REGRESSION]
-        case 2:
-            fitting = [Task.BINARY, Task.CLASSIFICATION]
-        case _:
-            fitting = [Task.CLASSIFICATION]
-    if task is not None and task not in fitting:
-        raise ConfigError(f"data.task={task}: the targets of {name} are for {' or '.join(fitting)}")
-    return fitting[0] if task is None else Task(task)
-
-
 def _check_finite(array: np.ndarray, where: str, columns: Sequence[str], first: int) -> None:
     if not np.issubdtype(array.dtype, np.floating):
         return
@@ -146,15 +120,6 @@ def _check_finite(array: np.ndarray, where: str, columns: Sequence[str], first: 
         f"{array[row, *place]} is no finite number; "
         f"{bad} of {len(array)} rows have one; fill them or leave these rows out"
     )
-
-
-def _classes(spec: Spec, name: str) -> int:
-    count = len(spec.classes)
-    if spec.task is Task.BINARY and count != 2:
-        raise DataError(f"{name}: task=binary needs two classes, the source names {count}")
-    if count < 2:
-        raise DataError(f"{name}: task={spec.task} needs at least two classes, the source names {count}")
-    return count
 
 
 def _listed(sizes: Mapping[str, int]) -> str:

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from dltrain.types import Spec, Task
+from dltrain.tasks import Generates
+from dltrain.types import Spec
 
 
 def generates_text(spec: Spec, module: Any) -> bool:
     """Whether the model continues a text token by token."""
-    return spec.task is Task.LANGUAGE and hasattr(module, "decode")
+    return spec.task.generates is Generates.CONTINUATION and hasattr(module, "decode")
 
 
 def generates_from_inputs(spec: Spec, module: Any) -> bool:
     """Whether the model generates a sequence from the inputs of an example."""
-    return spec.task is Task.GENERATION and hasattr(module, "begin")
+    return spec.task.generates is Generates.ANSWER and hasattr(module, "begin")
 
 
 def draws_samples(module: Any) -> bool:

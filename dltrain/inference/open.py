@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from dltrain.build.model import make_model_parts
+from dltrain.build.model import make_model_parts, make_task
 from dltrain.build.objective import make_objective
 from dltrain.build.optimizer import make_optimizer
 from dltrain.build.program import Program
@@ -51,7 +51,7 @@ def open_bundle(folder: RunFolder, composed: Composed, checkpoint: Checkpoint) -
         ConfigError: a part of the config cannot be built.
     """
     config, trust = composed.config, composed.trust
-    saved = read_saved(folder.model, trust)
+    saved = read_saved(folder.model, trust, task=make_task(config, trust))
     objective = make_objective(config, trust)
     parts = make_model_parts(config, trust, objective, saved.spec, saved.preprocess)
     module, graphs = trace_module(parts.make_model)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from dltrain.losses.outputs import takes
 from dltrain.losses.targets import (
     are_labels,
     check_range,
@@ -22,6 +23,7 @@ from dltrain.losses.targets import (
 from dltrain.types import Array, Batch
 
 
+@takes("logits")
 def cross_entropy(
     outputs: Array,
     batch: Batch,
@@ -52,6 +54,7 @@ def cross_entropy(
     return (1 - smoothing) * values + smoothing * surprise.mean(-1)
 
 
+@takes("logits", independent=True)
 def binary_cross_entropy(
     outputs: Array, batch: Batch, *, pos_weight: float = 1.0, label_smoothing: float = 0.0
 ) -> Array:
@@ -77,6 +80,7 @@ def binary_cross_entropy(
     return row_mean(positive + (1 - targets) * jax.nn.softplus(logits))
 
 
+@takes("logits")
 def focal(outputs: Array, batch: Batch, *, gamma: float = 2.0) -> Array:
     """`(1-p)^γ` times the cross-entropy, p the probability of the right class: [B, K] or [B, 1], int [B] -> [B].
 
@@ -99,6 +103,7 @@ def focal(outputs: Array, batch: Batch, *, gamma: float = 2.0) -> Array:
     return jnp.exp(jnp.asarray(gamma, values.dtype) * log_rest) * values
 
 
+@takes("probabilities")
 def nll(outputs: Array, batch: Batch, *, eps: float = 1e-12) -> Array:
     """`-log ŷ_y` from probabilities: outputs [B, K] or [B, 1], targets int [B] or float [B, K] -> [B].
 
@@ -114,6 +119,7 @@ def nll(outputs: Array, batch: Batch, *, eps: float = 1e-12) -> Array:
     return pick(surprise, targets) if are_labels(targets) else (targets * surprise).sum(-1)
 
 
+@takes("logits")
 def kl(outputs: Array, batch: Batch) -> Array:
     """`Σ p (log p - log softmax(z))`: logits [B, K], targets a distribution p float [B, K] (or int [B]) -> [B]."""
     values = cross_entropy(outputs, batch)

@@ -5,10 +5,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from dltrain.losses.outputs import takes
 from dltrain.losses.targets import are_labels, is_class, is_known, misfit, paired, where_valid, with_classes
 from dltrain.types import Array, Batch
 
 
+@takes("logits")
 def f1(
     outputs: Array, batch: Batch, *, average: Literal["macro", "micro", "binary"] = "macro", microbatches: int = 1
 ) -> Array:

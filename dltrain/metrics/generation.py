@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 from dltrain.metrics.average import Average, MeanState
-from dltrain.types import Array, Batch, Spec, Task
+from dltrain.tasks import Generates
+from dltrain.types import Array, Batch, Spec
 
 
 class ExactMatch:
@@ -13,7 +14,7 @@ class ExactMatch:
 
     def __init__(self, *, spec: Spec) -> None:
         """Check that the task is generation."""
-        if spec.task is not Task.GENERATION:
+        if spec.task.generates is not Generates.ANSWER:
             raise ValueError(f"exact_match judges what a model writes about its inputs, not task={spec.task}")
         self.mean = Average(_right)
 

@@ -10,7 +10,7 @@ import numpy as np
 from dltrain.metrics.classification import actual, count_classes
 from dltrain.metrics.hits import Averaging
 from dltrain.metrics.sums import kept, widened
-from dltrain.types import Array, Batch, Spec, Task
+from dltrain.types import Array, Batch, Spec
 
 
 class ScoreState(NamedTuple):
@@ -29,7 +29,7 @@ class Scores:
         self.average = Averaging(average)
         if self.average not in (Averaging.MACRO, Averaging.NONE):
             raise ValueError(f"average={average}: must be macro or none")
-        classes, binary = count_classes(spec), spec.task is Task.BINARY
+        classes, binary = count_classes(spec), spec.outputs == 1
         self.columns = 1 if binary else classes
         self.names = (spec.classes or tuple(map(str, range(classes))))[binary:]
         if rows is None and not spec.counts:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dltrain.metrics.sums import Sum, host, kept, plus, widened, zero_sum
-from dltrain.types import Array, Batch, Spec, Task
+from dltrain.types import Array, Batch, Kind, Spec
 
 
 def paired(outputs: Array, batch: Batch) -> tuple[Array, Array]:
@@ -42,7 +42,7 @@ def mape(outputs: Array, batch: Batch) -> Array:
 
 def outputs_of(spec: Spec) -> int:
     """Return T, the number of outputs of a regression."""
-    if spec.task is not Task.REGRESSION:
+    if spec.task.target_kind is not Kind.NUMBERS:
         raise ValueError(f"a metric of numbers cannot judge a {spec.task} task; take accuracy, f1 or log_loss")
     return spec.outputs
 

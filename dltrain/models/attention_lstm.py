@@ -10,7 +10,8 @@ from dltrain.models.attention import weights_of
 from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding, Names
-from dltrain.types import Array, Initializer, Kind, Spec, Task
+from dltrain.tasks import Level
+from dltrain.types import Array, Initializer, Kind, Spec
 
 
 class AttentionLSTM(nnx.Module):
@@ -53,7 +54,7 @@ class AttentionLSTM(nnx.Module):
             bias_init: initial biases, but of the forget gates.
         """
         check_sizes(hidden=hidden, embedding=embedding)
-        if spec.input.kind is Kind.NUMBERS or spec.task in (Task.LANGUAGE, Task.GENERATION, Task.SEGMENTATION):
+        if spec.input.kind is Kind.NUMBERS or spec.task.level is not Level.EXAMPLE:
             raise ValueError(
                 f"needs a sequence or an image with one answer, and this data is {spec.input.kind.words} "
                 f"for {spec.task}"

@@ -11,7 +11,8 @@ from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm, check_sizes
 from dltrain.models.recurrent import LSTMLayer, State
 from dltrain.models.steps import Embedding, Names
-from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec, Task
+from dltrain.tasks import Generates, Regression
+from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
 
 class Captioner(nnx.Module):
@@ -61,7 +62,7 @@ class Captioner(nnx.Module):
             bias_init: initial biases, but of the forget gates.
         """
         check_sizes(hidden=hidden, embedding=embedding)
-        if spec.input.kind is not Kind.IMAGE or spec.task is not Task.GENERATION:
+        if spec.input.kind is not Kind.IMAGE or spec.task.generates is not Generates.ANSWER:
             raise ValueError(
                 f"writes about images, and this data is {spec.input.kind.words} for {spec.task}; "
                 "try data=digit_captions"
@@ -69,7 +70,7 @@ class Captioner(nnx.Module):
         state = {"state": Feature(Kind.NUMBERS, (2 * hidden,), "float32")}
         self.encoder = CNN(
             channels,
-            spec=Spec({"image": spec.input}, state, Task.REGRESSION),
+            spec=Spec({"image": spec.input}, state, Regression()),
             rngs=rngs,
             dense=dense,
             norm=norm,

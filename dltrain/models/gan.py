@@ -18,7 +18,8 @@ from dltrain import activations, initializers
 from dltrain.models.cnn import CNN, Pool
 from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
 from dltrain.models.mlp import MLP
-from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec, Task
+from dltrain.tasks import Binary, Regression
+from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
 LEAKY = partial(activations.leaky_relu, alpha=0.2)  # of a discriminator (Radford et al., section 3)
 
@@ -65,11 +66,11 @@ class GAN(nnx.Module):
         check_sizes(widths=widths, noise=noise)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         seed = {"noise": Feature(Kind.NUMBERS, (noise,), "float32")}
-        made = Spec(seed, {"example": spec.input}, Task.REGRESSION)
+        made = Spec(seed, {"example": spec.input}, Regression())
         self.generator = MLP(widths[::-1], spec=made, activation=activation, norm=norm, **init)
         self.discriminator = MLP(
             widths,
-            spec=replace(spec, task=Task.BINARY),
+            spec=replace(spec, task=Binary()),
             activation=discriminator_activation,
             norm=discriminator_norm,
             dropout=dropout,
@@ -134,7 +135,7 @@ class DCGAN(nnx.Module):
         self.generator = Generator(channels[::-1], spec, noise, kernel, norm, activation, **init)
         self.discriminator = CNN(
             channels,
-            spec=replace(spec, task=Task.BINARY),
+            spec=replace(spec, task=Binary()),
             kernel=kernel,
             stride=2,
             pool=Pool.NONE,

@@ -3,7 +3,7 @@
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.types import Array, Initializer, Spec, Task
+from dltrain.types import Array, Initializer, Kind, Spec
 
 
 class Perceptron(nnx.Module):
@@ -22,7 +22,7 @@ class Perceptron(nnx.Module):
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Start at zero by default, as Rosenblatt's rule does."""
-        if spec.task is Task.REGRESSION:
+        if spec.task.target_kind is Kind.NUMBERS:
             raise ValueError("decides between classes, and this data is a regression; try model=linear")
         features = spec.input.size
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)

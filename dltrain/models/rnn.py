@@ -12,7 +12,8 @@ from dltrain.models.layers import check_sizes, rematerialised
 from dltrain.models.recurrent import GRULayer, LSTMLayer, RecurrentState, RNNLayer, State
 from dltrain.models.steps import Embedding, Names, check_steps, max_of, mean_of
 from dltrain.ops.recurrent import Squash
-from dltrain.types import Array, Initializer, Kind, Spec, Task
+from dltrain.tasks import Level
+from dltrain.types import Array, Initializer, Kind, Spec
 
 
 class Pooling(StrEnum):
@@ -73,7 +74,7 @@ class Recurrent(nnx.Module):
         check_sizes(hidden=hidden, layers=layers, embedding=embedding)
         check_steps(spec)
         self.names = Names.of(spec)
-        self.at_each_step = spec.task is Task.LANGUAGE
+        self.at_each_step = spec.task.level is Level.STEP
         if bidirectional and self.at_each_step:
             raise ValueError("bidirectional=true sees the next token, which it is to foretell; take false")
         if stateful and bidirectional:

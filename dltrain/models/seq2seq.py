@@ -10,7 +10,8 @@ from dltrain.models.attention import weights_of
 from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding, Names
-from dltrain.types import Array, Initializer, Kind, Spec, Task
+from dltrain.tasks import Generates
+from dltrain.types import Array, Initializer, Kind, Spec
 
 Cache = dict[str, Any]
 """What the decoder knows: `state` of its LSTM, the encoder's `states [B, L, H]`, and which are `there [B, L]`."""
@@ -116,7 +117,7 @@ class Seq2Seq(nnx.Module):
 
 def check_texts(spec: Spec) -> None:
     """Raise ValueError unless the data is texts with something to write about them."""
-    if spec.input.kind is not Kind.TOKENS or spec.task is not Task.GENERATION:
+    if spec.input.kind is not Kind.TOKENS or spec.task.generates is not Generates.ANSWER:
         raise ValueError(
             f"writes about texts, and this data is {spec.input.kind.words} for {spec.task}; try data=reverse"
         )

@@ -23,7 +23,8 @@ from dltrain.models.blocks import (
 )
 from dltrain.models.layers import check_sizes
 from dltrain.models.steps import Embedding, Names, check_steps, mean_of
-from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
+from dltrain.tasks import Level
+from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 Cache = dict[str, Array]
 """What the decoder knows: `tokens [B, L]` and at which `position []` the next will stand, and what the blocks have
@@ -87,7 +88,7 @@ class Transformer(nnx.Module):
         check_steps(spec)
         check_width(width, heads, positions)
         self.names = Names.of(spec)
-        self.length, self.causal = spec.input.shape[0], spec.task is Task.LANGUAGE
+        self.length, self.causal = spec.input.shape[0], spec.task.level is Level.STEP
         if spec.input.kind is Kind.TOKENS:
             init = token_init(positions, embedding_init)
             self.embedding = Embedding(len(spec.input.vocabulary), width, rngs=rngs, init=init)

@@ -10,7 +10,8 @@ from dltrain import initializers
 from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import max_pool
-from dltrain.types import Activation, Array, Initializer, Kind, Spec, Task
+from dltrain.tasks import Level
+from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
 class UNet(nnx.Module):
@@ -46,7 +47,7 @@ class UNet(nnx.Module):
             bias_init: initial biases.
         """
         check_sizes(channels=channels)
-        if spec.input.kind is not Kind.IMAGE or spec.task is not Task.SEGMENTATION:
+        if spec.input.kind is not Kind.IMAGE or spec.task.level is not Level.PIXEL:
             raise ValueError(
                 f"needs images with a class for each pixel, and this data is {spec.input.kind.words} for "
                 f"{spec.task}; try data=digit_masks"

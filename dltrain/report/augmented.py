@@ -7,7 +7,7 @@ from dltrain.build.program import Program
 from dltrain.runs.files import writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
-from dltrain.types import Kind, Task, content
+from dltrain.types import Kind, Spec, content
 
 EXAMPLES, VERSIONS = 8, 3
 
@@ -33,7 +33,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     made = [augment(scaled, key) for key in keys]
     versions = np.stack([np.asarray(parts.preprocess.raw_content(content(one, parts.spec))) for one in made])
     names = labels(parts.spec.classes, length=10)
-    titles = [_titles(np.asarray(one["targets"]), parts.spec.task, names) for one in (batch, *made)]
+    titles = [_titles(np.asarray(one["targets"]), parts.spec, names) for one in (batch, *made)]
     png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
     with writing(folder.report):
         folder.report.mkdir(exist_ok=True)
@@ -41,9 +41,9 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     recorder.writer().image(0, "augmented", png, *png_size(png))
 
 
-def _titles(targets: np.ndarray, task: Task, names: list[str]) -> list[str]:
+def _titles(targets: np.ndarray, spec: Spec, names: list[str]) -> list[str]:
     """Return each example's class; of a mixture the two largest shares; nothing without classes."""
-    if task not in (Task.CLASSIFICATION, Task.BINARY):
+    if not spec.task.supervised or not spec.has_labels:
         return [""] * len(targets)
     if not np.issubdtype(targets.dtype, np.floating):
         return [names[k] for k in targets]

@@ -6,7 +6,6 @@ from dltrain.build.parts import Parts
 from dltrain.data.leakage import shared_rows
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
-from dltrain.types import Task
 
 LARGEST = 256 * 2**20  # bytes of data up to which duplicates are searched for: a tenth of a second
 FEW = 5  # examples or classes listed in a warning
@@ -24,7 +23,7 @@ def data_warnings(parts: Parts) -> Iterator[str]:
         if any(counts.values()) and (missing := [name for name, count in counts.items() if not count]):
             there = f"{len(missing)} of {len(counts)} classes"
             yield f"warning: {split} has no example of {_few(missing)} ({there}; {sum(counts.values())} examples)"
-    if parts.arrays is None or memory.size(parts.arrays) > LARGEST or spec.task is Task.LANGUAGE:
+    if parts.arrays is None or memory.size(parts.arrays) > LARGEST or spec.task.examples_may_repeat:
         return
     for (one, other), pairs in shared_rows(parts.arrays, parts.splits).items():
         numbers = _few([f"{second} (as {first})" for first, second in pairs.tolist()])

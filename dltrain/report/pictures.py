@@ -1,6 +1,5 @@
 """Pictures of what a model makes of a split: which there are follows from the task."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from dltrain.inference.abilities import attends, draws_samples
 from dltrain.inference.open import bundle_of
 from dltrain.report.sampling import drawn
 from dltrain.report.written import written_about
-from dltrain.types import Kind, Task, content
+from dltrain.tasks.task import Drawing
+from dltrain.types import Kind, content
 
 PANELS = 4  # rows whose attention is drawn
 FEW = 12  # pictures in a row
@@ -21,16 +21,8 @@ LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those
 
 def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str, Any]:
     """Draw the figures of an evaluated split: name -> figure."""
-    figures = {}
-    match program.parts.spec.task:
-        case Task.CLASSIFICATION | Task.BINARY | Task.REGRESSION:
-            figures["samples"] = _samples(program, state, found)
-        case Task.GENERATION if program.parts.spec.input.kind is Kind.IMAGE:
-            figures["samples"] = _captions(program, state, found)
-        case Task.RECONSTRUCTION | Task.ENERGY:
-            figures["reconstructions"] = _reconstructions(program, state, found)
-        case Task.SEGMENTATION:
-            figures["masks"] = _masks(program, state, found)
+    spec = program.parts.spec
+    figures = {name: _drawn(how, program, state, found) for name, how in spec.task.figures(spec).items()}
     if attends(program.module):
         figures["attention"] = _attention(program, state, found)
     if draws_samples(program.module):
@@ -42,6 +34,22 @@ def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str
     return figures
 
 
+def _drawn(how: Drawing, program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw one figure of a task: a known one by its name, else by the task's own function."""
+    if isinstance(how, str):
+        return DRAWN[how](program, state, found)
+    spec = program.parts.spec
+    rows = found.rows[_worst_and_others(found)]
+    read, decisions = program.parts.source.read(rows), spec.task.decide(program.outputs(state, rows), spec)
+    return how(content(read, spec), read["targets"], decisions, spec)
+
+
+def _worst_and_others(found: Evaluation) -> np.ndarray:
+    """Return places of examples with the largest losses and of some others, FEW together."""
+    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[: FEW // 2]
+    return np.concatenate([worst, np.setdiff1d(np.arange(len(found.rows)), worst)[: FEW - len(worst)]])
+
+
 def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw rows and what the model makes of them: pictures one below the other, numbers one against the other."""
     from dltrain.plots.panels import panels
@@ -51,7 +59,7 @@ def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> 
     images = parts.spec.input.kind is Kind.IMAGE
     rows = found.rows[: FEW if images else LOOKED_AT]
     outputs = program.outputs(state, rows)
-    made: Any = outputs["reconstruction"] if isinstance(outputs, Mapping) else outputs
+    made = parts.spec.task.decide(outputs, parts.spec)["reconstruction"]
     originals = content(parts.source.read(rows), parts.spec)
     back = parts.preprocess.raw_content(made)
     if images:
@@ -63,11 +71,10 @@ def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw inputs, true classes of their pixels and predicted ones; half of them those with the largest losses."""
     from dltrain.plots.panels import panels
 
-    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[: FEW // 2]
-    rows = found.rows[np.concatenate([worst, np.setdiff1d(np.arange(len(found.rows)), worst)[: FEW - len(worst)]])]
+    rows, spec = found.rows[_worst_and_others(found)], program.parts.spec
     read = program.parts.source.read(rows)
-    predicted = program.outputs(state, rows).argmax(-1)
-    return panels({"input": content(read, program.parts.spec), "truth": read["targets"], "prediction": predicted})
+    predicted = spec.task.decide(program.outputs(state, rows), spec)[spec.task.decision]
+    return panels({"input": content(read, spec), "truth": read["targets"], "prediction": predicted})
 
 
 def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -78,12 +85,7 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
     worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:LOOKED_AT]
     among = np.union1d(np.arange(min(LOOKED_AT, len(found.rows))), worst)
     rows, losses = found.rows[among], found.losses[among]
-    outputs = program.outputs(state, rows)
-    prediction = outputs
-    if spec.task is Task.CLASSIFICATION:
-        prediction = outputs.argmax(-1)
-    elif spec.task is Task.BINARY:
-        prediction = (outputs[:, 0] > 0).astype(np.int32)
+    prediction = np.asarray(spec.task.decide(program.outputs(state, rows), spec)[spec.task.decision])
     read = program.parts.source.read(rows)
     inputs, truth = content(read, spec), read["targets"]
     drawn = choose(truth, prediction, losses) if spec.input.kind is Kind.IMAGE else np.arange(len(rows))
@@ -122,3 +124,7 @@ def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
         read = [[words[i] for i in tokens] for tokens in inputs]
         return over_tokens(read, [["weight"]] * len(rows), list(weights[:, None]))
     return over_steps(inputs, weights, titles)
+
+
+DRAWN = {"samples": _samples, "captions": _captions, "reconstructions": _reconstructions, "masks": _masks}
+"""The figures that a task can name."""

@@ -16,7 +16,6 @@ from dltrain.devices.runtime import arithmetic
 from dltrain.report.console import Screen, complain
 from dltrain.report.data_warnings import data_warnings
 from dltrain.report.layers import layers
-from dltrain.types import SELF_SUPERVISED
 
 
 def introduce(
@@ -40,7 +39,7 @@ def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
-    goal = str(spec.task) if spec.task in SELF_SUPERVISED else f"{spec.task}, {goal}"
+    goal = f"{spec.task}" if not spec.task.supervised else f"{spec.task}, {goal}"
     screen.say(f"data    {name}: {rows}; {shape} {spec.input.dtype}; {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))

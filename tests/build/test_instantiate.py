@@ -46,7 +46,7 @@ PAYLOADS = {
     # no class or function
     "dltrain.models.mlp": "is no class or function",
     "dltrain.data.sources.embedded.FOLDER": "is no class or function",
-    "dltrain.types.Task": "a config may name parts",
+    "dltrain.types.Kind": "a config may name parts",
     # private names and what is no name
     "optax._src.transform.scale": "must be a dotted name such as dltrain.models.mlp.MLP",
     "dltrain.models.__builtins__": "must be a dotted name",

@@ -12,8 +12,8 @@ from dltrain.engine.state import named_leaves
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
 HAND = ("data=inline", "model=linear", "data.scale=none", "data.validation=0", "data.test=0", "data.shuffle=false")
-BITS = (*HAND, "data.task=binary", "data.inputs=[-1,0,1,2]", "data.targets=[0,0,1,1]")
-CLASSES = (*HAND, "data.task=classification", "data.inputs=[-1,0,1,2]", "data.targets=[0,1,2,2]")
+BITS = (*HAND, "task=binary", "data.inputs=[-1,0,1,2]", "data.targets=[0,0,1,1]")
+CLASSES = (*HAND, "task=classification", "data.inputs=[-1,0,1,2]", "data.targets=[0,1,2,2]")
 SGD = ("optim=sgd", "optim.learning_rate=0.1", "batch_size=4")
 
 

@@ -19,6 +19,7 @@ CONFIG = {
     "optim": {"ema": None},
     "overfit_batches": 0,
     "monitor": "auto",
+    "task": {"monitor": ["accuracy"]},
     "early_stopping": {"patience": None, "min_delta": 0.0},
     "checkpoint_every": "auto",
     "keep_every": None,
@@ -68,6 +69,9 @@ def test_the_number_watched_is_the_accuracy_where_there_is_one_else_the_loss(par
     assert plan(parts, monitor="validation/loss").monitor == Monitor("validation", "loss", False)
     assert plan(parts, monitor=None).monitor is None
     assert str(plan(parts).monitor) == "validation/accuracy"
+    assert plan(parts, task={"monitor": ["r2", "accuracy"]}).monitor == Monitor("validation", "accuracy", True)
+    assert plan(parts, task={"monitor": []}).monitor == Monitor("validation", "loss", False)
+    assert plan(parts, task={"monitor": None}).monitor is None
 
 
 def test_a_split_is_evaluated_while_training_when_it_is_watched(parts):

@@ -81,7 +81,7 @@ MISTAKES = {
     "tags=[a,": "cannot be read",
     "seed=${nothing}": "seed=${nothing}: names no key",
     "name=${oc.env:DLTRAIN_NOT_SET}": "the environment variable DLTRAIN_NOT_SET is not set",
-    "data.task=poetry": "loss=auto: data.task=poetry does not decide it",
+    "data.task=poetry": "task=auto: data.task=poetry does not decide it",
     # words and flags
     "trian": "trian: no such command; did you mean train?",
     "mnist": "did you mean data=mnist?",

@@ -78,6 +78,6 @@ def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
     assert said.code == 2 and "split=all: must be one of train, validation, test" in said.err
     said = dltrain("data=small_captions", "dry_run=true")
     assert said.code == 2
-    assert "try model=captioner for images, model=seq2seq or seq2seq_transformer for texts" in said.err
+    assert "for task=generation try model=captioner or model=seq2seq or model=seq2seq_transformer" in said.err
     said = dltrain("data=small_captions", "model=seq2seq", "dry_run=true")
     assert said.code == 2 and "writes about texts, and this data is images for generation" in said.err

@@ -8,7 +8,8 @@ from dltrain.data import scan as survey
 SOURCE = """
 import numpy as np
 
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification
+from dltrain.types import Feature, Kind, Spec
 
 
 class Planted:
@@ -17,7 +18,7 @@ class Planted:
     spec = Spec(
         {"numbers": Feature(Kind.NUMBERS, (2,), "float32")},
         {"label": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b", "c"))},
-        Task.CLASSIFICATION,
+        Classification(),
     )
 
     def __init__(self, fault):

@@ -11,7 +11,8 @@ from flax import nnx
 from dltrain.models.rnn import GRU
 from dltrain.report import finish
 from dltrain.runs import checkpoint
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Language
+from dltrain.types import Feature, Kind, Spec
 
 TEXT = "a rose, is a rose (is it?)\n" * 120
 WORDS = ("data=characters", "data.path=verse.txt", "data.length=8", "batch_size=16")
@@ -50,7 +51,7 @@ def test_a_run_cut_within_an_epoch_and_fed_otherwise_ends_with_the_same_hash(dlt
 def test_evaluation_reads_sixteen_windows_in_one_go_whatever_the_batch(dltrain, cwd):
     words = tuple(sorted(set(TEXT)))
     window = Feature(Kind.TOKENS, (8,), "int32", vocabulary=words)
-    spec = Spec({"text": window}, {"next": window}, Task.LANGUAGE)
+    spec = Spec({"text": window}, {"next": window}, Language())
     leaves = checkpoint.load(cwd / "straight/checkpoints", 51).leaves
     model = GRU(8, spec=spec, rngs=nnx.Rngs(0), embedding=4)
     nnx.update(model, _nested({n.removeprefix("params."): v for n, v in leaves.items() if n.startswith("params.")}))

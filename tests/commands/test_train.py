@@ -370,7 +370,7 @@ def test_a_class_that_a_split_lacks_is_said_though_quiet(dltrain, tmp_path, feed
     words = ("data=inline", f"data.inputs={list(range(40))}", f"data.targets={[0] * 37 + [2] * 3}", "data.test=0.5")
     said = dltrain(
         *words,
-        "data.task=classification",
+        "task=classification",
         "model=linear",
         f"data.feed={feed}",
         "quiet=true",
@@ -395,7 +395,7 @@ def test_a_class_that_a_split_lacks_is_said_though_quiet(dltrain, tmp_path, feed
 )
 def test_examples_in_two_splits_are_listed_in_a_warning(dltrain, tmp_path, targets, said_of):
     inputs = [[5, number % 4] for number in range(20)]
-    words = ("data=inline", f"data.inputs={inputs}", f"data.targets={targets}", "data.task=regression")
+    words = ("data=inline", f"data.inputs={inputs}", f"data.targets={targets}", "task=regression")
     said = dltrain(
         *words, "model=linear", "data.validation=0", "data.test=0.25", "quiet=true", "dry_run=true", cwd=tmp_path
     )

@@ -5,7 +5,6 @@ import pytest
 from dltrain.cli.help import defaults
 from dltrain.config import folders as tree
 from dltrain.config import schema
-from dltrain.types import SELF_SUPERVISED, Task
 
 BASE = defaults("train", tree.roots(None))
 
@@ -36,17 +35,21 @@ def test_options_of_commands_are_those_of_their_yaml() -> None:
             assert set(defaults(command, tree.roots(None))) == set(keys)
 
 
-def test_tasks_are_those_of_types() -> None:
-    for task in Task:
-        group = "model" if task in SELF_SUPERVISED else "data"
-        assert schema.parse(f"{group}.task", schema.NODES[group]["task"], task.value) == task
+def test_data_and_models_name_tasks_that_are_there() -> None:
+    found = tree.read_tree(tree.roots(None))
+    for group in ("data", "model"):
+        nodes = [tree.read_yaml(path) for path in found[group].values()]
+        named = {node["task"] for node in nodes if "task" in node} | {
+            t for node in nodes for t in node.get("tasks", [])
+        }
+        assert named and named <= set(found["task"]) - {"auto"}
 
 
 def test_engine_keys_leave_out_what_the_target_gets() -> None:
     assert "learning_rate" not in schema.engine_keys("optim")
     assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "ema", "groups", "rules"}
     assert schema.engine_keys("metrics") == ("better",)
-    assert schema.engine_keys("model") == ("task", "scale", "output_activation")
+    assert schema.engine_keys("model") == ("task", "tasks", "scale", "output_activation")
 
 
 @pytest.mark.parametrize(

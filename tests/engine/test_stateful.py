@@ -15,11 +15,12 @@ from dltrain.engine.state import create, from_named, named_leaves, trace_module,
 from dltrain.engine.stateful import fresh
 from dltrain.engine.step import Objective, make_gradients
 from dltrain.models.rnn import GRU
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Language
+from dltrain.types import Feature, Kind, Spec
 
 WINDOW = Feature(Kind.TOKENS, (4,), "int32", vocabulary=tuple("abc"))
 POSITION = Feature(Kind.POSITION, (), "int32")
-TEXT = Spec({"text": WINDOW, "position": POSITION}, {"next": WINDOW}, Task.LANGUAGE)
+TEXT = Spec({"text": WINDOW, "position": POSITION}, {"next": WINDOW}, Language())
 make_model = partial(lambda rngs: GRU(3, spec=TEXT, rngs=rngs, embedding=2, stateful=True))
 
 

@@ -264,7 +264,7 @@ def test_a_secret_of_the_environment_is_never_written_down(dltrain, words, tmp_p
     for word in (
         f"init_from={token}",
         f"monitor={token}",
-        f"data.task={token}",
+        f"task={token}",
         f"data.name={token}",
         f"data.scale={token}",
         f"model._target_={token}",

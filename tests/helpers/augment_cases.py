@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dltrain.data import augment
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification, Regression
+from dltrain.types import Feature, Kind, Spec
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "augment"
 B, H, W, C, K = 64, 8, 10, 3, 5
@@ -24,9 +25,9 @@ SPECS = {
         task,
     )
     for task, targets, classes in [
-        (Task.CLASSIFICATION, (), tuple("abcde")),
-        (Task.BINARY, (), ("no", "yes")),
-        (Task.REGRESSION, (2,), ()),
+        (Classification(), (), tuple("abcde")),
+        (Binary(), (), ("no", "yes")),
+        (Regression(), (2,), ()),
     ]
 }
 OPTIONS = {
@@ -54,7 +55,7 @@ def batch_of(inputs=IMAGES, targets=LABELS, mask=MASK):
 def augmented(name, batch=None, key=KEY, **options):
     options = OPTIONS.get(name, {}) | options
     if name in MIXING:
-        options["spec"] = Task.CLASSIFICATION
+        options["spec"] = Classification()
     return jax.device_get(program(name, tuple(options.items()))(batch or batch_of(inputs_of(name)), key))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from sklearn import metrics as sk
 
 from dltrain import metrics
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification, Regression
+from dltrain.types import Feature, Kind, Spec
 
 N = 203
 RNG = np.random.default_rng(3)
@@ -64,7 +65,7 @@ def softmax(z):
 
 # Several classes: d is never found, e is never there, f is neither; some rows are tied.
 NAMES = tuple("abcdef")
-CLASSES = spec_of(Task.CLASSIFICATION, NAMES)
+CLASSES = spec_of(Classification(), NAMES)
 LABELS = RNG.integers(0, 4, N).astype(np.int32)
 LOGITS = RNG.normal(size=(N, 6)) + 1.5 * np.eye(6)[LABELS]
 LOGITS[:, [3, 5]] = -9
@@ -73,13 +74,13 @@ FOUND = LOGITS.argmax(1)
 SCORERS = {"Precision": sk.precision_score, "Recall": sk.recall_score, "F1": sk.f1_score}
 AVERAGES = ["macro", "micro", "weighted", "none"]
 # Two classes from one logit, with ties, some of which are none in float64.
-TWO = spec_of(Task.BINARY, ("no", "yes"))
+TWO = spec_of(Binary(), ("no", "yes"))
 BITS = (RNG.random(N) < 0.3).astype(np.int32)
 LOGIT = np.round(RNG.normal(size=(N, 1)) + 1.5 * BITS[:, None] - 1, 1)
 LOGIT[::3, 0] += 1e-12 * np.arange(len(LOGIT[::3]))
 YES = LOGIT[:, 0] > 0
 SPREAD = LOGITS[:, :4] + RNG.normal(size=(N, 4))
 # Numbers: two outputs, the second with a mean a million times its spread.
-PAIR = spec_of(Task.REGRESSION, targets=(2,))
+PAIR = spec_of(Regression(), targets=(2,))
 GOALS = RNG.normal(size=(N, 2)) * [2.0, 4.0] + [0.5, 4e6]
 GUESSES = GOALS + RNG.normal(size=(N, 2))

@@ -6,7 +6,8 @@ import pytest
 from metric_cases import spec_of
 
 from dltrain import metrics
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Generation
+from dltrain.types import Feature, Kind, Spec
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -15,7 +16,7 @@ def test_exact_match_counts_texts_that_equal_the_target_up_to_the_end():
     spec = Spec(
         {"text": Feature(Kind.TOKENS, (2,), "int32", vocabulary=tuple("pseab"))},
         {"target": Feature(Kind.TOKENS, (3,), "int32", vocabulary=tuple("pseab"))},
-        Task.GENERATION,
+        Generation(),
     )
     metric = metrics.ExactMatch(spec=spec)
     targets = jnp.array([[3, 4, 2], [3, 2, 0], [3, 2, 0], [4, 2, 0], [3, 4, 2]])
@@ -25,4 +26,4 @@ def test_exact_match_counts_texts_that_equal_the_target_up_to_the_end():
     assert metric.value(state) == 0.5
     assert np.isnan(metric.value(metric.zero()))
     with pytest.raises(ValueError, match="not task=binary"):
-        metrics.ExactMatch(spec=spec_of(Task.BINARY, ("a", "b")))
+        metrics.ExactMatch(spec=spec_of(Binary(), ("a", "b")))

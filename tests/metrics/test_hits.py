@@ -9,7 +9,8 @@ from metric_cases import FOUND, LABELS, NAMES, SCORERS
 from sklearn.metrics import jaccard_score
 
 from dltrain.metrics import IoU
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Segmentation
+from dltrain.types import Feature, Kind, Spec
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -34,7 +35,7 @@ def test_scores_of_each_class_equal_scikit_learn_and_are_nan_where_undefined(sev
 PIXELS = Spec(
     {"image": Feature(Kind.IMAGE, (4, 5, 1), "uint8")},
     {"target": Feature(Kind.CATEGORY, (4, 5), "int32", vocabulary=("a", "b", "c", "d"))},
-    Task.SEGMENTATION,
+    Segmentation(),
 )
 
 

@@ -6,7 +6,7 @@ from metric_cases import BITS, LABELS, LOGIT, NAMES, SPREAD, TWO, as_given, meas
 from sklearn import metrics as sk
 
 from dltrain import metrics
-from dltrain.types import Task
+from dltrain.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -19,7 +19,7 @@ def test_binary_ranking_equals_scikit_learn_exactly(probable_binary, dtype):
 
 
 def test_ranking_of_several_classes_is_one_versus_rest(dtype):
-    spec, logits = spec_of(Task.CLASSIFICATION, NAMES[:4]), SPREAD
+    spec, logits = spec_of(Classification(), NAMES[:4]), SPREAD
     chosen = {"auroc": metrics.AUROC(spec=spec), "ap": metrics.AveragePrecision(spec=spec)}
     alone = {f"{name} none": type(metric)(average="none", spec=spec) for name, metric in chosen.items()}
     found = measured(chosen | alone, logits, LABELS, dtype=dtype)

@@ -7,7 +7,7 @@ from metric_cases import GOALS, GUESSES, as_given, measured, spec_of, within
 from sklearn import metrics as sk
 
 from dltrain import metrics
-from dltrain.types import Task
+from dltrain.tasks import Regression
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -39,14 +39,14 @@ def test_r2_is_accurate_with_an_outlier_as_the_first_example(dtype):
     goals = GOALS[:, :1].copy()
     goals[0] = 3e3
     guesses = goals + (GUESSES - GOALS)[:, :1]
-    spec = spec_of(Task.REGRESSION, targets=(1,))
+    spec = spec_of(Regression(), targets=(1,))
     found = measured({"r2": metrics.R2(spec=spec)}, guesses, goals, dtype=dtype)
     expected = 1 - sk.r2_score(as_given(goals, dtype), as_given(guesses, dtype))
     assert 1 - found["r2"] == pytest.approx(expected, rel=within(dtype, 1e-4))
 
 
 def test_flat_outputs_and_targets_are_one_column():
-    spec = spec_of(Task.REGRESSION, targets=())
+    spec = spec_of(Regression(), targets=())
     found = measured({"rmse": metrics.RMSE(spec=spec), "r2": metrics.R2(spec=spec)}, GUESSES[:, :1], GOALS[:, 0])
     assert found["rmse"] == pytest.approx(sk.root_mean_squared_error(GOALS[:, 0], GUESSES[:, 0]), rel=1e-6)
     assert found["r2"] == pytest.approx(sk.r2_score(GOALS[:, 0], GUESSES[:, 0]), rel=1e-6)

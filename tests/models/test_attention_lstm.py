@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from dltrain.models.attention_lstm import AttentionLSTM
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification
+from dltrain.types import Feature, Kind, Spec
 
 LENGTHS = np.array([5, 1, 3], np.int32)
 SEQUENCES = Spec(
     {"sequence": Feature(Kind.SEQUENCE, (5, 3), "float32"), "length": Feature(Kind.LENGTH, (), "int32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abcd"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 X = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
 
@@ -67,11 +68,11 @@ def test_texts_are_embedded_and_images_read_by_rows(filled, called):
     text = Spec(
         {"text": Feature(Kind.TOKENS, (5,), "int32", vocabulary=tuple("wxyz"))},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("ab"))},
-        Task.CLASSIFICATION,
+        Classification(),
     )
     model = filled(lambda rngs: AttentionLSTM(4, spec=text, rngs=rngs, embedding=3))
     assert called(model, np.array([[0, 1, 2, 3, 0]], np.int32))[0].shape == (1, 2)
-    image = Spec({"image": Feature(Kind.IMAGE, (5, 3, 1), "float32")}, text.targets, Task.CLASSIFICATION)
+    image = Spec({"image": Feature(Kind.IMAGE, (5, 3, 1), "float32")}, text.targets, Classification())
     model = filled(lambda rngs: AttentionLSTM(4, spec=image, rngs=rngs))
     assert model.attention(X[..., None]).shape == (3, 5)
 
@@ -80,7 +81,7 @@ def test_a_table_is_refused(filled):
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
-        Task.BINARY,
+        Binary(),
     )
     with pytest.raises(ValueError, match="needs a sequence or an image with one answer, and this data is a table"):
         filled(lambda rngs: AttentionLSTM(4, spec=table, rngs=rngs))

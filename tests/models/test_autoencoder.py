@@ -8,12 +8,13 @@ from dltrain.build.parts import assemble
 from dltrain.composition.compose import compose_words
 from dltrain.engine.state import split_module
 from dltrain.models.autoencoder import Autoencoder
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Reconstruction
+from dltrain.types import Feature, Kind, Spec
 
 PICTURES = Spec(
     {"image": Feature(Kind.IMAGE, (2, 3, 1), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32")},
-    Task.RECONSTRUCTION,
+    Reconstruction(),
 )
 X = np.random.default_rng(0).normal(size=(4, 2, 3, 1)).astype(np.float32)
 

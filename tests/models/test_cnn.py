@@ -8,12 +8,13 @@ from flax import nnx
 from dltrain import activations
 from dltrain.models.cnn import CNN, HeadPooling, Padding, Pool, Pooling, activated_and_pooled
 from dltrain.models.layers import Norm
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification
+from dltrain.types import Feature, Kind, Spec
 
 PICTURES = Spec(
     {"image": Feature(Kind.IMAGE, (9, 8, 2), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 X = np.random.default_rng(0).normal(size=(4, 9, 8, 2)).astype(np.float32)
 SIZE = 4 * 4 * 2  # of what the convolutions below leave of an image
@@ -101,7 +102,7 @@ def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
-        Task.BINARY,
+        Binary(),
     )
 
     def build(*channels, spec=PICTURES, **options):

@@ -15,7 +15,8 @@ from dltrain.models.blocks import Positions
 from dltrain.models.captioner import Captioner
 from dltrain.models.seq2seq import Seq2Seq
 from dltrain.models.seq2seq_transformer import Seq2SeqTransformer
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Generation
+from dltrain.types import Feature, Kind, Spec
 
 RNG = np.random.default_rng(0)
 WORDS = tuple("pse") + tuple("abcd")
@@ -26,7 +27,7 @@ TEXTS = Spec(
         "tokens": Feature(Kind.DECODER_TOKENS, (4,), "int32", vocabulary=WORDS),
     },
     {"target": Feature(Kind.TOKENS, (4,), "int32", vocabulary=WORDS)},
-    Task.GENERATION,
+    Generation(),
     for_loss={"loss_mask": Feature(Kind.MASK, (4,), "bool")},
 )
 PICTURES = Spec(
@@ -35,7 +36,7 @@ PICTURES = Spec(
         "tokens": Feature(Kind.DECODER_TOKENS, (4,), "int32", vocabulary=WORDS),
     },
     {"target": Feature(Kind.TOKENS, (4,), "int32", vocabulary=WORDS)},
-    Task.GENERATION,
+    Generation(),
     for_loss={"loss_mask": Feature(Kind.MASK, (4,), "bool")},
 )
 LENGTHS = np.array([5, 1, 3], np.int32)

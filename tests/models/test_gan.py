@@ -12,17 +12,18 @@ from dltrain.engine.state import split_module
 from dltrain.losses import gan
 from dltrain.models.gan import DCGAN, GAN
 from dltrain.models.layers import Norm
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Adversarial
+from dltrain.types import Feature, Kind, Spec
 
 TABLE = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32")},
-    Task.ADVERSARIAL,
+    Adversarial(),
 )
 PICTURES = Spec(
     {"image": Feature(Kind.IMAGE, (8, 8, 1), "uint8")},
     {"target": Feature(Kind.CATEGORY, (), "int32")},
-    Task.ADVERSARIAL,
+    Adversarial(),
 )
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 

@@ -8,12 +8,13 @@ from flax import nnx
 
 from dltrain.models.linear import Linear
 from dltrain.models.mlp import MLP
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Regression
+from dltrain.types import Feature, Kind, Spec
 
 REGRESSION = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.NUMBERS, (2,), "float32")},
-    Task.REGRESSION,
+    Regression(),
 )
 
 

@@ -9,12 +9,13 @@ from dltrain import initializers
 from dltrain.engine.state import split_module
 from dltrain.models.cnn import Padding, Pool
 from dltrain.models.locally_connected import LocallyConnected
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification
+from dltrain.types import Feature, Kind, Spec
 
 PICTURES = Spec(
     {"image": Feature(Kind.IMAGE, (7, 6, 2), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 X = np.random.default_rng(0).normal(size=(4, 7, 6, 2)).astype(np.float32)
 SIZE = 3 * 3 * 2  # of what the layers below leave of an image
@@ -86,7 +87,7 @@ def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
-        Task.BINARY,
+        Binary(),
     )
 
     def make(*channels, spec=PICTURES, **options):

@@ -18,7 +18,7 @@ from dltrain.models.resnet import ResNet, Shortcut
 from dltrain.models.rnn import GRU, LSTM, RNN
 from dltrain.models.transformer import Transformer
 from dltrain.models.unet import UNet
-from dltrain.types import Task
+from dltrain.tasks import Segmentation
 
 MODELS = {
     "linear": Linear,
@@ -40,7 +40,7 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_masked_row_is_an_absent_row(name, spec, arrays, filled, called):
-    spec = replace(spec, task=Task.SEGMENTATION) if name == "unet" else spec
+    spec = replace(spec, task=Segmentation()) if name == "unet" else spec
     model = filled(lambda rngs: MODELS[name](spec=spec, rngs=rngs))
     model.train()
     alone, alone_state = called(model, arrays["inputs"][:5], mask=np.ones(5, bool))

@@ -5,12 +5,13 @@ import numpy as np
 
 from dltrain.engine.state import split_module
 from dltrain.models.maxout import Maxout
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Regression
+from dltrain.types import Feature, Kind, Spec
 
 REGRESSION = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.NUMBERS, (2,), "float32")},
-    Task.REGRESSION,
+    Regression(),
 )
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 

@@ -9,17 +9,18 @@ from dltrain import losses
 from dltrain.engine.state import split_module
 from dltrain.metrics import accuracy
 from dltrain.models.perceptron import Perceptron
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification, Regression
+from dltrain.types import Feature, Kind, Spec
 
 BINARY = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
-    Task.BINARY,
+    Binary(),
 )
 CLASSES = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 
 
@@ -77,7 +78,7 @@ def test_numbers_are_refused_as_targets():
     numbers = Spec(
         {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
         {"target": Feature(Kind.NUMBERS, (1,), "float32")},
-        Task.REGRESSION,
+        Regression(),
     )
     with pytest.raises(
         ValueError, match="decides between classes, and this data is a regression; try model=linear"

@@ -11,12 +11,13 @@ from flax import nnx
 from dltrain.engine.state import split_module
 from dltrain.losses import contrastive_divergence
 from dltrain.models.rbm import RBM
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Energy
+from dltrain.types import Feature, Kind, Spec
 
 TABLE = Spec(
     {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
     {"target": Feature(Kind.NUMBERS, (4,), "float32")},
-    Task.ENERGY,
+    Energy(),
 )
 V = np.random.default_rng(1).uniform(size=(6, 4)).astype(np.float32)
 

@@ -19,7 +19,8 @@ from dltrain.models.mlp import MLP
 from dltrain.models.resnet import ResNet
 from dltrain.models.rnn import GRU, LSTM
 from dltrain.models.transformer import Transformer
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Language
+from dltrain.types import Feature, Kind, Spec
 
 MODELS = {
     "mlp": lambda **given: MLP((6, 5), norm=Norm.BATCH, dropout=0.5, **given),
@@ -60,7 +61,7 @@ def test_rematerialisation_changes_no_number_and_less_is_kept(name, spec, arrays
 @pytest.mark.parametrize("make", [partial(GRU, 4), partial(Transformer, 1, 1, 4, 4)])
 def test_a_text_is_written_all_the_same(make, filled):
     window = Feature(Kind.TOKENS, (4,), "int32", vocabulary=tuple("abc"))
-    text = Spec({"text": window}, {"next": window}, Task.LANGUAGE)
+    text = Spec({"text": window}, {"next": window}, Language())
 
     @partial(jax.jit, static_argnums=0)
     def written(graph, state):

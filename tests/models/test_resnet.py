@@ -10,19 +10,20 @@ from dltrain.composition.compose import compose_words
 from dltrain.config.schema import engine_keys
 from dltrain.engine.state import split_module
 from dltrain.models.resnet import ResNet, Shortcut
+from dltrain.tasks import Binary, Classification
 from dltrain.tree import path_name
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec
 
 TEN = tuple("abcdefghij")
 CIFAR = Spec(
     {"image": Feature(Kind.IMAGE, (32, 32, 3), "uint8")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=TEN)},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 PICTURES = Spec(
     {"image": Feature(Kind.IMAGE, (7, 6, 2), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 X = np.random.default_rng(0).normal(size=(5, 7, 6, 2)).astype(np.float32)
 PUBLISHED = {"resnet20": "0.27", "resnet32": "0.46", "resnet56": "0.85", "resnet18": "11.17"}  # millions
@@ -133,7 +134,7 @@ def test_what_does_not_fit_is_refused():
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
-        Task.BINARY,
+        Binary(),
     )
 
     def make(*sizes, spec=PICTURES, **options):

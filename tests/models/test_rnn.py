@@ -15,12 +15,13 @@ from dltrain.models.recurrent import GRULayer, LSTMLayer, RNNLayer
 from dltrain.models.rnn import GRU, LSTM, RNN, Pooling
 from dltrain.ops import lowering
 from dltrain.ops.recurrent import Squash, rnn
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Binary, Classification, Language
+from dltrain.types import Feature, Kind, Spec
 
 SEQUENCES = Spec(
     {"sequence": Feature(Kind.SEQUENCE, (5, 3), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abcd"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 X = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
 
@@ -172,7 +173,7 @@ def test_a_table_is_refused(kind):
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},
-        Task.BINARY,
+        Binary(),
     )
     with pytest.raises(ValueError, match="needs a sequence or an image, and this data is a table of 3 columns"):
         KINDS[kind](spec=table, rngs=nnx.Rngs(0))
@@ -182,7 +183,7 @@ LENGTHS = np.int32([5, 2, 1, 2, 5, 4])
 TEXTS = Spec(
     {"text": Feature(Kind.TOKENS, (5,), "int32", vocabulary=tuple("abcdefg"))},
     {"target": Feature(Kind.TOKENS, (5,), "int32", vocabulary=tuple("abcdefg"))},
-    Task.LANGUAGE,
+    Language(),
 )
 WORDS = np.random.default_rng(2).integers(0, 7, (6, 5)).astype(np.int32)
 

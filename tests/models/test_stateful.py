@@ -12,11 +12,12 @@ from flax import nnx
 from dltrain.engine.state import split_module
 from dltrain.engine.stateful import fresh
 from dltrain.models.rnn import GRU, LSTM, RNN
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification, Language
+from dltrain.types import Feature, Kind, Spec
 
 L = 4
 WINDOW = Feature(Kind.TOKENS, (L,), "int32", vocabulary=tuple("abcde"))
-PLAIN = Spec({"text": WINDOW}, {"next": WINDOW}, Task.LANGUAGE)
+PLAIN = Spec({"text": WINDOW}, {"next": WINDOW}, Language())
 PLACED = replace(PLAIN, inputs={"text": WINDOW, "position": Feature(Kind.POSITION, (), "int32")})
 TEXT = np.random.default_rng(0).integers(0, 5, 60).astype(np.int32)
 KINDS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -143,7 +144,7 @@ def test_what_cannot_be_carried_is_refused(kind, filled):
     with pytest.raises(ValueError, match=r"stateful=true: the examples of this data do not continue"):
         KINDS[kind](spec=PLAIN, rngs=nnx.Rngs(0), stateful=True)
     label = Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))
-    both = replace(PLACED, task=Task.CLASSIFICATION, targets={"label": label})
+    both = replace(PLACED, task=Classification(), targets={"label": label})
     with pytest.raises(
         ValueError, match="bidirectional=true starts at the end of a window, which stateful=true cannot"
     ):

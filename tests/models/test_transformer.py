@@ -13,17 +13,18 @@ from dltrain.engine.state import split_module
 from dltrain.models.blocks import Attention, Block, Positions, sinusoidal
 from dltrain.models.transformer import Pool, Transformer
 from dltrain.ops.attention import attention
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification, Language
+from dltrain.types import Feature, Kind, Spec
 
 TEXTS = Spec(
     {"text": Feature(Kind.TOKENS, (6,), "int32", vocabulary=tuple("abcde"))},
     {"target": Feature(Kind.TOKENS, (6,), "int32", vocabulary=tuple("abcde"))},
-    Task.LANGUAGE,
+    Language(),
 )
 ROWS = Spec(
     {"sequence": Feature(Kind.SEQUENCE, (6, 3), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("xyz"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 SMALL = {"layers": 2, "heads": 2, "width": 8, "feedforward": 12}
 RNG = np.random.default_rng(0)

@@ -7,12 +7,13 @@ from flax import nnx
 
 from dltrain.models.layers import Norm
 from dltrain.models.unet import UNet
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification, Segmentation
+from dltrain.types import Feature, Kind, Spec
 
 PIXELS = Spec(
     {"image": Feature(Kind.IMAGE, (4, 8, 2), "float32")},
     {"target": Feature(Kind.CATEGORY, (4, 8), "int32", vocabulary=("a", "b", "c"))},
-    Task.SEGMENTATION,
+    Segmentation(),
 )
 X = np.random.default_rng(0).normal(size=(2, 4, 8, 2)).astype(np.float32)
 
@@ -69,7 +70,7 @@ def test_data_that_cannot_be_halved_or_are_no_images_are_refused():
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
-        Task.CLASSIFICATION,
+        Classification(),
     )
     with pytest.raises(ValueError, match="needs images with a class for each pixel, and this data is a table"):
         UNet(spec=table, rngs=nnx.Rngs(0))

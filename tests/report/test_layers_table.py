@@ -12,13 +12,14 @@ from dltrain.models.linear import Linear
 from dltrain.models.mlp import MLP
 from dltrain.models.rnn import LSTM
 from dltrain.report.layers import layers
+from dltrain.tasks import Classification
 from dltrain.tree import count
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec
 
 PICTURES = Spec(
     {"image": Feature(Kind.IMAGE, (8, 6, 2), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 
 

@@ -10,7 +10,7 @@ from dltrain.composition.compose import compose_words
 from dltrain.engine.evaluate import Evaluation
 from dltrain.report import pictures as module
 from dltrain.report.pictures import FEW, PANELS, pictures
-from dltrain.types import Task
+from dltrain.tasks import Reconstruction, Segmentation
 
 CASES = {
     "unet": ("data=digit_masks", "model.channels=[2]"),
@@ -39,9 +39,9 @@ def drawn(monkeypatch):
 
 def answer_shape(spec):
     match spec.task:
-        case Task.SEGMENTATION:
+        case Segmentation():
             return *spec.target.shape, spec.outputs
-        case Task.RECONSTRUCTION:
+        case Reconstruction():
             return spec.input.shape
     return (spec.outputs,)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from dltrain.data.augment.inputs import each, floats, images, movable
-from dltrain.types import Array, Batch, Spec, Task
+from dltrain.types import Array, Batch, Spec
 
 
 def _boxes(key: Array, shape: tuple[int, ...], height: Array, width: Array) -> Array:
@@ -68,8 +68,4 @@ def probabilities(targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
     targets = jnp.asarray(targets)
     if jnp.issubdtype(targets.dtype, jnp.floating):
         return targets
-    if spec.task is Task.CLASSIFICATION:
-        return jax.nn.one_hot(targets, spec.outputs, dtype=dtype)
-    if spec.task is not Task.BINARY:
-        raise ValueError(f"only classes and values per example can be mixed, not targets of task={spec.task}")
-    return targets.astype(dtype)
+    return spec.task.soft_targets(targets, dtype, spec)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.preprocess.lookup import Lookup
-from dltrain.data.preprocess.pipeline import Preprocess, reconstructs
+from dltrain.data.preprocess.pipeline import Preprocess
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
-from dltrain.types import Kind, Spec, Task
+from dltrain.types import Kind, Spec
 
 Block = tuple[np.ndarray, np.ndarray]
 """Some examples: inputs [N, ...] and targets [N, ...]."""
@@ -39,10 +39,10 @@ def fit_blocks(
     """
     check_order(steps, "data.preprocess")
     inputs = _fit_chain([*steps, *_own_steps(spec, scale)], lambda: (block[0] for block in read()))
-    standardised = spec.task is Task.REGRESSION and scale is Scale.STANDARD
+    standardised = spec.task.standardizes_targets and scale is Scale.STANDARD
     of_targets = [Scaler(Scale.STANDARD)] if standardised and spec.input.kind is not Kind.TOKENS else []
     targets = {name: _fit_chain(of_targets, lambda: (block[1] for block in read())) for name in spec.targets}
-    return Preprocess({spec.input_name: inputs}, targets, reconstructs=reconstructs(spec.task))
+    return Preprocess({spec.input_name: inputs}, targets, reconstructs=spec.task.targets_are_inputs)
 
 
 def _own_steps(spec: Spec, scale: Scale) -> list[Any]:

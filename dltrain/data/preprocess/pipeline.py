@@ -6,7 +6,7 @@ from typing import Any
 
 from dltrain.data.preprocess.scale import Affine
 from dltrain.data.preprocess.step import Chain, Locate, described, has_host
-from dltrain.types import Array, Batch, Spec, Task
+from dltrain.types import Array, Batch, Spec
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself, so that compiled functions can be found by it
@@ -95,11 +95,6 @@ def model_spec(spec: Spec, preprocess: Preprocess) -> Spec:
 def array_spec(spec: Spec, preprocess: Preprocess) -> Spec:
     """Return the spec of the arrays behind the host halves; `spec` is that of the raw examples."""
     return _described(spec, preprocess, has_host)
-
-
-def reconstructs(task: Task) -> bool:
-    """Whether the targets of a task are its scaled inputs."""
-    return task in (Task.RECONSTRUCTION, Task.ENERGY)
 
 
 def _described(spec: Spec, preprocess: Preprocess, counts: Callable[[Any], bool]) -> Spec:

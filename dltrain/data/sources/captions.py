@@ -8,7 +8,7 @@ import numpy as np
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.data.vocabulary import make_vocabulary, numbered, to_be_written
 from dltrain.errors import ConfigError
-from dltrain.types import Feature, Kind, Source, Spec, Task
+from dltrain.types import Feature, Kind, Source, Spec
 
 DIGITS = (
     "the even number zero",
@@ -33,17 +33,12 @@ class Captions:
     Args:
         pictures: the source of the pictures, which are labelled.
         captions: a sentence for each class, in the order of the labels, no two the same.
-        task: generation, which is all that captions are for.
     """
 
-    def __init__(self, pictures: Source, captions: Sequence[str] = DIGITS, *, task: Task = Task.GENERATION) -> None:
+    def __init__(self, pictures: Source, captions: Sequence[str] = DIGITS) -> None:
         spec, classes = pictures.spec, pictures.spec.classes
-        if task != Task.GENERATION:
-            raise ConfigError(f"data.task={task}: pictures with captions are for generation")
         if spec.input.kind is not Kind.IMAGE or not spec.has_labels:
-            raise ConfigError(
-                f"data.pictures: must be images with a class each, not {spec.input.kind.words} for {spec.task}"
-            )
+            raise ConfigError(f"data.pictures: must be images with a class each, not {spec.input.kind.words}")
         texts = [caption.split() for caption in captions]
         if len(texts) != len(classes) or not all(texts) or len(set(map(tuple, texts))) != len(texts):
             raise ConfigError(
@@ -61,7 +56,6 @@ class Captions:
         self.spec = Spec(
             {spec.input_name: spec.input, "tokens": features["tokens"]},
             {"caption": features["targets"]},
-            Task.GENERATION,
             for_loss={"loss_mask": features["loss_mask"]},
         )
         words = np.frombuffer("\n".join(vocabulary).encode() + pictures.fingerprint.encode(), np.uint8)

@@ -11,7 +11,7 @@ from dltrain.data.download import fetch
 from dltrain.data.sources.files import read_file
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Feature, Kind, Spec, Task, alone_or_named
+from dltrain.types import Feature, Kind, Spec, alone_or_named
 
 
 class Characters:
@@ -31,7 +31,6 @@ class Characters:
         mirrors: addresses of folders to download it from, tried in turn.
         validation: `data.validation`, a fraction of the characters that are not for testing.
         test: `data.test`, a fraction of all characters.
-        task: `language`.
         stateful: whether each window is given with its `position` in the text, int32 [] (`model.stateful=true`).
 
     Raises:
@@ -49,11 +48,8 @@ class Characters:
         mirrors: Sequence[str] = (),
         validation: float = 0.1,
         test: float = 0.0,
-        task: Task = Task.LANGUAGE,
         stateful: bool = False,
     ) -> None:
-        if task is not Task.LANGUAGE:
-            raise ConfigError(f"data.task={task}: a text is for language")
         for key, value in (("length", length), ("stride", stride)):
             if value is not None and value < 1:
                 raise ConfigError(f"data.{key}={value}: must be a whole number ≥ 1")
@@ -86,7 +82,7 @@ class Characters:
         }
         window = Feature(Kind.TOKENS, (length,), "int32", vocabulary=vocabulary)
         position = {"position": Feature(Kind.POSITION, (), "int32")} if stateful else {}
-        self.spec = Spec({"text": window, **position}, {"next": window}, Task.LANGUAGE)
+        self.spec = Spec({"text": window, **position}, {"next": window})
         self.fingerprint = fingerprint({"codes": self._codes, "vocabulary": np.array(vocabulary)})
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dltrain.data.sources.fingerprint import fingerprint
-from dltrain.types import Feature, Kind, Source, Spec, Task
+from dltrain.types import Feature, Kind, Source, Spec
 
 CONTRAST = 0.35  # of the digit, of the whole range
 LIGHT = 0.55  # from the darkest corner to the brightest
@@ -32,7 +32,6 @@ class DigitMasks:
         self.spec = Spec(
             {"image": Feature(Kind.IMAGE, shape, "uint8")},
             {"mask": Feature(Kind.CATEGORY, shape[:2], "int32", vocabulary=("ground", "digit"))},
-            Task.SEGMENTATION,
         )
         of = np.frombuffer(digits.fingerprint.encode(), np.uint8)
         self.fingerprint = fingerprint({"digits": of, "noise and seed": np.array([noise, seed], np.float64)})

@@ -6,25 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from dltrain.data.check import fitting_task
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Kind, Task
+from dltrain.types import Kind
 
 FOLDER = Path(__file__).parent.parent / "embedded"
 KINDS = {1: Kind.NUMBERS, 3: Kind.IMAGE}
 
 
-def load_embedded(name: str, *, task: Task | None = None) -> Rows:
+def load_embedded(name: str) -> Rows:
     """One of `digits`, `iris`, `wine`, `breast_cancer`, `diabetes`, whole in memory; no published split.
 
     Args:
         name: the data set.
-        task: what to make of the targets: two classes may be `binary` (the default) or `classification`; the other
-            data sets have one task.
 
     Raises:
-        ConfigError: there is no such data set, or its targets don't fit the task.
+        ConfigError: there is no such data set.
         DataError: its file is missing or damaged.
     """
     names = sorted(path.stem for path in FOLDER.glob("*.npz"))
@@ -35,7 +32,6 @@ def load_embedded(name: str, *, task: Task | None = None) -> Rows:
     stored = _load(FOLDER / f"{name}.npz")
     return make_rows(
         {part: stored[part] for part in ("inputs", "targets")},
-        task=fitting_task(task, len(stored["classes"]), name=name),
         kind=KINDS[stored["inputs"].ndim - 1],
         classes=tuple(stored["classes"].tolist()),
         features=tuple(stored["features"].tolist()),

@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dltrain.data.check import check_labels, fitting_task
+from dltrain.data.check import check_labels
 from dltrain.data.download import fetch
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Kind, Task
+from dltrain.types import Kind
 
 FILES = ("train_images", "train_labels", "test_images", "test_labels")
 UNSIGNED_BYTE = 8  # the format's code for the type of the elements
@@ -29,7 +29,6 @@ def load_pictures(
     files: Mapping[str, Mapping[str, str]],
     root: str | None = None,
     mirrors: Sequence[str] = (),
-    task: Task | None = None,
 ) -> Rows:
     """Grey pictures uint8 [H, W, 1] with labels; the published test set keeps its place at the end of the rows.
 
@@ -41,12 +40,10 @@ def load_pictures(
         root: the folder that holds the files, as they are or unpacked (without `.gz`); else `$DLTRAIN_DATA/<name>`
             if there is one, else the files are downloaded to the cache.
         mirrors: addresses of folders to download from, tried in turn.
-        task: `classification`; two classes may be `binary`.
 
     Raises:
         DataError: a folder or file is missing, a file is damaged, or the files don't fit together.
     """
-    task = fitting_task(task, len(classes), name=name)
     for part in FILES:
         if set(files.get(part, ())) != {"name", "sha256"}:
             raise ConfigError(f"data.files.{part}: must give name and sha256")
@@ -60,7 +57,6 @@ def load_pictures(
     return make_rows(
         {"inputs": inputs, "targets": np.concatenate([train[1], test[1]]).astype(np.int32)},
         published={"test": np.arange(len(train[0]), len(inputs))},
-        task=task,
         kind=Kind.IMAGE,
         classes=tuple(classes),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from dltrain.data.check import check_weights
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import DataError
-from dltrain.types import Kind, Task
+from dltrain.types import Kind
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -17,7 +17,7 @@ def make_table(
     inputs: Sequence[Any],
     targets: Sequence[Any],
     *,
-    task: Task = Task.REGRESSION,
+    task: Any = None,
     weights: Sequence[float] | None = None,
 ) -> Rows:
     """A table of a few rows, float32; no published split.
@@ -25,7 +25,8 @@ def make_table(
     Args:
         inputs: a list of rows, or of numbers (one column).
         targets: for a regression a list of rows or of numbers, else a list of labels 0, 1, 2, ...
-        task: what the targets are. The classes are 0 to the largest label, named by their numbers.
+        task: whether the targets are labels or numbers; None for numbers. The classes are 0 to the largest label,
+            named by their numbers.
         weights: how much each row counts in the loss, 0 or more; None for all alike. Metrics count all alike.
 
     Raises:
@@ -39,13 +40,12 @@ def make_table(
     for part, array in arrays.items():
         if len(array) != len(x):
             raise DataError(f"data.inputs has {len(x)} rows, data.{part} has {len(array)}; as many are needed")
-    task, classes = Task(task), ()
-    if task is not Task.REGRESSION:
-        arrays["targets"] = y = _labels(y, task)
-        classes = ("0", "1") if task is Task.BINARY else tuple(map(str, range(max(2, y.max() + 1))))
+    classes: tuple[str, ...] = ()
+    if task is not None and task.target_kind is Kind.CATEGORY:
+        arrays["targets"] = y = _labels(y)
+        classes = tuple(map(str, range(max(2, y.max() + 1))))
     return make_rows(
         arrays,
-        task=task,
         kind=Kind.NUMBERS,
         classes=classes,
         features=_names("x", x.shape[1]),
@@ -77,11 +77,11 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, Sequence) and not isinstance(row, str)
 
 
-def _labels(table: np.ndarray, task: Task) -> np.ndarray:
+def _labels(table: np.ndarray) -> np.ndarray:
     """Make int32 [N] of a column of labels."""
-    most = 1 if task is Task.BINARY else 9999  # a slip of the keyboard must not make a million classes
+    most = 9999  # a slip of the keyboard must not make a million classes
     if table.shape[1] != 1:
-        raise DataError(f"data.targets: task={task} needs one label a row, found {table.shape[1]} numbers")
+        raise DataError(f"data.targets: classes need one label a row, found {table.shape[1]} numbers")
     values = table[:, 0]
     bad = np.flatnonzero((values != np.floor(values)) | (values < 0) | (values > most))
     if len(bad):

@@ -10,7 +10,7 @@ from dltrain.data.sources.files import read_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.data.vocabulary import SPECIAL, make_vocabulary, numbered, padded, to_be_written
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Kind, Task
+from dltrain.types import Kind
 
 
 class Tokens(StrEnum):
@@ -20,7 +20,7 @@ class Tokens(StrEnum):
     WORDS = "words"  # at white space
 
 
-def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], *, task: Task) -> Rows:
+def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) -> Rows:
     """Texts in pairs, whole in memory, padded to the longest; one vocabulary serves both sides.
 
     The inputs are the `source [L]` and its `length`, and of the target the `tokens` that `to_be_written` returns.
@@ -28,10 +28,7 @@ def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]
     Args:
         sources: tokens of each source.
         targets: tokens of each target.
-        task: generation, which is all that pairs are for.
     """
-    if task != Task.GENERATION:
-        raise ConfigError(f"data.task={task}: pairs of texts are for generation")
     vocabulary = make_vocabulary([*sources, *targets])
     written = to_be_written(numbered(targets, vocabulary))
     inputs = {
@@ -40,19 +37,16 @@ def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]
         "tokens": written.pop("tokens"),
     }
     kinds = {"source": Kind.TOKENS, "length": Kind.LENGTH, "tokens": Kind.DECODER_TOKENS}
-    return make_rows({"inputs": inputs, **written}, task=Task.GENERATION, kind=kinds, vocabulary=vocabulary)
+    return make_rows({"inputs": inputs, **written}, kind=kinds, vocabulary=vocabulary)
 
 
-def from_file(
-    path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 100, task: Task = Task.GENERATION
-) -> Rows:
+def from_file(path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 100) -> Rows:
     """Read a UTF-8 file of lines `source<TAB>target`.
 
     Args:
         path: the file.
         tokens: characters, or words.
         longest: the most tokens of a side; every row is padded to what the longest really has.
-        task: generation.
 
     Raises:
         DataError: the file cannot be read, or a line is no such pair; its number is named.
@@ -62,7 +56,7 @@ def from_file(
     if not lines:
         raise DataError(f"data.path={path}: is empty; expected lines source<TAB>target")
     sides = [_parted(line, f"{path}, line {n}", Tokens(tokens), longest) for n, line in enumerate(lines, 1)]
-    return make_pairs([source for source, _ in sides], [target for _, target in sides], task=task)
+    return make_pairs([source for source, _ in sides], [target for _, target in sides])
 
 
 def _parted(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[str]]:
@@ -95,7 +89,6 @@ def reversal(
     shortest: int = 4,
     longest: int = 10,
     seed: int = 0,
-    task: Task = Task.GENERATION,
 ) -> Rows:
     """Make different strings of random letters, each with itself read from the end.
 
@@ -105,7 +98,6 @@ def reversal(
         shortest: letters of the shortest string; all lengths up to `longest` are as likely.
         longest: letters of the longest string.
         seed: of the random numbers, not that of the run.
-        task: generation.
     """
     if not 1 <= shortest <= longest:
         raise ConfigError(f"data.shortest={shortest} data.longest={longest}: expected 1 <= shortest <= longest")
@@ -121,24 +113,23 @@ def reversal(
         drawn = rng.integers(len(letters), size=(rows, longest))
         found |= {"".join(letters[i] for i in row[:n]): None for row, n in zip(drawn, lengths, strict=True)}
     strings = list(found)[:rows]
-    return make_pairs(strings, [string[::-1] for string in strings], task=task)
+    return make_pairs(strings, [string[::-1] for string in strings])
 
 
-def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0, task: Task = Task.GENERATION) -> Rows:
+def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0) -> Rows:
     """Make different whole numbers from 0, in digits, each with its English name in words.
 
     Args:
         rows: how many numbers.
         largest: the largest of them, below a million.
         seed: of the random numbers, not that of the run.
-        task: generation.
     """
     if not 0 <= largest < 1_000_000:
         raise ConfigError(f"data.largest={largest}: expected 0..999999")
     if not 1 <= rows <= largest + 1:
         raise ConfigError(f"data.rows={rows}: expected 1..{largest + 1}, so many numbers there are")
     numbers = np.random.default_rng(seed).permutation(largest + 1)[:rows].tolist()
-    return make_pairs([str(n) for n in numbers], [name_of(n).split() for n in numbers], task=task)
+    return make_pairs([str(n) for n in numbers], [name_of(n).split() for n in numbers])
 
 
 SMALL = (

@@ -10,7 +10,7 @@ import numpy as np
 from dltrain.data.aligned import aligned
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.tree import flattened
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.types import Feature, Kind, Spec
 
 FOR_LOSS = {"weights": Kind.WEIGHT, "loss_mask": Kind.MASK}
 """What a source may add for the loss alone."""
@@ -56,7 +56,6 @@ class Rows:
 def make_rows(
     arrays: Mapping[str, Any],
     *,
-    task: Task | str,
     kind: Kind | str | Mapping[str, Kind | str],
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
@@ -69,7 +68,6 @@ def make_rows(
     Args:
         arrays: `inputs` and `targets`, [N, ...]; `inputs` may be a dict of arrays by name, such as
             {"sequence": ..., "length": ...}. For the loss, `weights [N]` and `loss_mask [N, L]` may be added.
-        task: what the targets are for.
         kind: what the inputs are (image, numbers, sequence, tokens, ...); of a dict of inputs, one for each name.
         classes: names of the classes, where the targets are classes.
         vocabulary: the tokens, where inputs or targets are tokens.
@@ -79,7 +77,7 @@ def make_rows(
 
     Raises:
         TypeError: an argument is of another type, or an array is missing.
-        ValueError: a task or kind that there is not.
+        ValueError: a kind that there is not.
     """
     _check_parts(arrays)
     inputs, targets = arrays["inputs"], arrays["targets"]
@@ -89,7 +87,6 @@ def make_rows(
     spec = Spec(
         {name: _feature(kinds[name], array, columns, words) for name, array in held.items()},
         {"target": _target(targets, _texts("classes", classes), words, _texts("target_names", target_names))},
-        Task(task),
         for_loss={name: _feature(kind, arrays[name]) for name, kind in FOR_LOSS.items() if name in arrays},
     )
     return Rows(arrays, spec, published or {})

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.check import check_rows, check_weights, fitting_task
+from dltrain.data.check import check_rows, check_weights
 from dltrain.data.sources.files import check_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
-from dltrain.types import Kind, Task
+from dltrain.types import Kind
 
 KNOWN = ("inputs", "targets", "lengths", "weights", "vocabulary", "classes")
 LARGEST = 1 << 34  # bytes of one array
 MIB = 1 << 20
 
 
-def load_sequences(path: str | None = None, *, task: Task | None = None, memory_left: int | None = None) -> Rows:
+def load_sequences(path: str | None = None, *, task: Any = None, memory_left: int | None = None) -> Rows:
     """Rows of an npz file, all of them for training; no published split.
 
     The file holds
@@ -33,7 +33,7 @@ def load_sequences(path: str | None = None, *, task: Task | None = None, memory_
 
     Args:
         path: the file, as `numpy.savez` or `numpy.savez_compressed` write it; nothing in it is unpickled.
-        task: what the targets are; None for what they look like.
+        task: whether whole numbers are labels or numbers; None for labels.
         memory_left: bytes that the arrays may take when they are unpacked; None for any number.
 
     Raises:
@@ -46,7 +46,7 @@ def load_sequences(path: str | None = None, *, task: Task | None = None, memory_
     found = _load(file, memory_left)
     vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
     inputs, kind = _inputs(found["inputs"], vocabulary, file)
-    targets, classes, task = _targets(found["targets"], names, task, file)
+    targets, classes = _targets(found["targets"], names, task, file)
     arrays: dict[str, Any] = {"inputs": inputs, "targets": targets}
     kinds: Any = kind
     if "lengths" in found:
@@ -58,7 +58,7 @@ def load_sequences(path: str | None = None, *, task: Task | None = None, memory_
         kinds = {str(kind): kind, "length": Kind.LENGTH}
     if "weights" in found:
         arrays["weights"] = _numbers(found["weights"], 1, "weights", file)
-    rows = make_rows(arrays, task=task, kind=kinds, classes=classes, vocabulary=vocabulary)
+    rows = make_rows(arrays, kind=kinds, classes=classes, vocabulary=vocabulary)
     check_rows(arrays, rows.spec, name=str(file))
     if "weights" in arrays:
         check_weights(arrays["weights"], name=str(file), some=True)
@@ -132,20 +132,20 @@ def _inputs(inputs: np.ndarray, vocabulary: tuple[str, ...], file: Path) -> tupl
 
 
 def _targets(
-    targets: np.ndarray, names: tuple[str, ...], task: Task | None, file: Path
-) -> tuple[np.ndarray, tuple[str, ...], Task]:
-    labels = targets.ndim == 1 and (targets.dtype.kind in "iu" and task is not Task.REGRESSION)
+    targets: np.ndarray, names: tuple[str, ...], task: Any, file: Path
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    numbers = task is not None and task.target_kind is Kind.NUMBERS
+    labels = targets.ndim == 1 and targets.dtype.kind in "iu" and not numbers
     if not labels:
         if names:
             raise DataError(f"{file}: classes are for labels, whole numbers [N]; found targets {_told(targets)}")
-        task = fitting_task(task, 0, name=str(file))
-        return _numbers(targets.reshape(len(targets), -1), 2, "targets", file), (), task
+        return _numbers(targets.reshape(len(targets), -1), 2, "targets", file), ()
     labels = _whole(targets, 1, "targets", file)
     most = max(1, int(labels.max(initial=1)))
     if not names and most > 9999:
         raise DataError(f"{file}: the largest label is {most}; for so many name the classes, or give floats")
     classes = names or tuple(map(str, range(most + 1)))
-    return labels, classes, fitting_task(task, len(classes), name=str(file))
+    return labels, classes
 
 
 def _whole(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:

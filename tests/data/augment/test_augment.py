@@ -7,7 +7,7 @@ from augment_cases import CONFIGS, KEY, LABELS, MASK, MIXING, NAMES, SPECS, B, a
 from omegaconf import OmegaConf
 
 from dltrain.data import augment
-from dltrain.types import Task
+from dltrain.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("strict_promotion")
 def test_every_augmentation_accepts_the_arguments_of_its_yaml(name):
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))[name]
     assert node.pop("_target_") == f"dltrain.data.augment.{name}"
-    spec = {"spec": SPECS[Task.CLASSIFICATION]} if name in MIXING else {}
+    spec = {"spec": SPECS[Classification()]} if name in MIXING else {}
     jax.eval_shape(lambda b: getattr(augment, name)(b, KEY, **node, **spec), batch_of(inputs_of(name)))
 
 
@@ -55,6 +55,6 @@ def test_content_of_padding_changes_no_valid_example(results, name):
 
 def test_noise_and_mixup_accept_tables():
     table = batch_of(np.zeros((B, 4), np.float32))
-    for name, spec in {"noise": {}, "mixup": {"spec": SPECS[Task.CLASSIFICATION]}}.items():
+    for name, spec in {"noise": {}, "mixup": {"spec": SPECS[Classification()]}}.items():
         after = jax.eval_shape(lambda b, n=name, s=spec: getattr(augment, n)(b, KEY, **s), table)
         assert after["inputs"].shape == (B, 4)

@@ -9,12 +9,13 @@ import pytest
 
 from dltrain.data import augment
 from dltrain.data.augment.chain import Chain
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification, Segmentation
+from dltrain.types import Feature, Kind, Spec
 
 SPEC = Spec(
     {"numbers": Feature(Kind.NUMBERS, (4,), "float32")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=tuple("abc"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 BATCH = {"inputs": jnp.ones((6, 4)), "targets": jnp.arange(6, dtype=jnp.int32) % 3, "mask": jnp.ones(6, bool)}
 KEY = jax.random.key(0)
@@ -49,7 +50,7 @@ def test_error_of_an_augmentation_has_its_key():
 
 def test_main_input_of_several_is_augmented_up_to_its_length():
     sequence, length = Feature(Kind.SEQUENCE, (4, 2), "float32"), Feature(Kind.LENGTH, (), "int32")
-    spec = Spec({"heard": sequence, "steps": length}, SPEC.targets, Task.CLASSIFICATION)
+    spec = Spec({"heard": sequence, "steps": length}, SPEC.targets, Classification())
     inputs = {"heard": jnp.ones((3, 4, 2)), "steps": jnp.array([4, 2, 1])}
     batch = {"inputs": inputs, "targets": jnp.zeros(3, jnp.int32), "mask": jnp.ones(3, bool)}
     chain = Chain({"masking": partial(augment.masking, share=1.0, fill=7.0)}, spec)
@@ -60,7 +61,7 @@ def test_main_input_of_several_is_augmented_up_to_its_length():
 
 def test_classes_of_pixels_are_not_mixed():
     pixels = Feature(Kind.CATEGORY, (4,), "int32", vocabulary=tuple("abc"))
-    spec = Spec(SPEC.inputs, {"target": pixels}, Task.SEGMENTATION)
+    spec = Spec(SPEC.inputs, {"target": pixels}, Segmentation())
     with pytest.raises(ValueError, match="not targets of task=segmentation"):
         jax.eval_shape(
             lambda batch: augment.mixup(batch, KEY, spec=spec), {**BATCH, "targets": jnp.zeros((6, 4), jnp.int32)}

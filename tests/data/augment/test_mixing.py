@@ -7,7 +7,7 @@ import pytest
 from augment_cases import IMAGES, KEY, LABELS, MASK, SPECS, B, K, batch_of
 
 from dltrain.data import augment
-from dltrain.types import Task
+from dltrain.tasks import Binary, Regression
 
 pytestmark = pytest.mark.usefixtures("strict_promotion")
 
@@ -50,7 +50,7 @@ def test_cutmix_pastes_a_box_and_mixes_targets_by_area(results):
 
 
 def test_mixed_targets_of_two_classes_and_of_regression_stay_one_column():
-    for task, targets in {Task.BINARY: LABELS % 2, Task.REGRESSION: np.zeros((B, 2), np.float32)}.items():
+    for task, targets in {Binary(): LABELS % 2, Regression(): np.zeros((B, 2), np.float32)}.items():
         batch = batch_of(targets=targets)
         mixed = jax.eval_shape(lambda b, spec=SPECS[task]: augment.mixup(b, KEY, spec=spec), batch)["targets"]
         assert (mixed.shape, mixed.dtype) == (targets.shape, jnp.float32)

@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 
 from dltrain.data.preprocess import Scale, fit
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Classification, Regression
+from dltrain.types import Feature, Kind, Spec
 
 RNG = np.random.default_rng(0)
 TABLE = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.NUMBERS, (2,), "float32")},
-    Task.REGRESSION,
+    Regression(),
 )
 IMAGE = Spec(
     {"image": Feature(Kind.IMAGE, (4, 4, 2), "uint8")},
     {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
-    Task.CLASSIFICATION,
+    Classification(),
 )
 
 

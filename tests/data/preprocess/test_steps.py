@@ -11,12 +11,13 @@ from dltrain.data.preprocess import Affine, Chain, Lookup, Preprocess, Scale, Sc
 from dltrain.data.preprocess.step import check_order, check_step
 from dltrain.data.vocabulary import SPECIAL
 from dltrain.errors import ConfigError
-from dltrain.types import Feature, Kind, Spec, Task
+from dltrain.tasks import Regression
+from dltrain.types import Feature, Kind, Spec
 
 TABLE = Spec(
     {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
     {"target": Feature(Kind.NUMBERS, (2,), "float32")},
-    Task.REGRESSION,
+    Regression(),
 )
 
 

@@ -8,7 +8,6 @@ from dltrain.data.sources.captions import DIGITS, Captions
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.data.vocabulary import as_text
 from dltrain.errors import ConfigError
-from dltrain.types import Task
 
 
 def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
@@ -35,7 +34,6 @@ def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
         ("digits", {"captions": [*DIGITS[:9], DIGITS[0]]}, r"expected 10 different captions"),
         ("digits", {"captions": [*DIGITS[:9], " "]}, r"expected 10 different captions"),
         ("iris", {}, r"data\.pictures: must be images with a class each, not a table"),
-        ("digits", {"task": Task.CLASSIFICATION}, r"data\.task=classification"),
     ],
 )
 def test_what_makes_no_captions_is_refused(name, options, message):

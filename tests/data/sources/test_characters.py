@@ -98,7 +98,6 @@ def test_a_bad_text_is_refused(tmp_path, content, options, message):
             {"stateful": True, "stride": 3},
             "data.stride=3: with model.stateful=true a window begins where another ends",
         ),
-        ({"task": "binary"}, "data.task=binary: a text is for language"),
         ({"path": None}, "data.path: name a text"),
     ],
 )

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from dltrain.data.check import check_rows
 from dltrain.data.sources import embedded
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Kind, Task
+from dltrain.tasks import Binary, Classification, Regression
+from dltrain.types import Kind
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("digits", "iris", "wine", "breast_cancer", "diabetes")
-TASKS = {"breast_cancer": Task.BINARY, "diabetes": Task.REGRESSION}
+TASKS = {"breast_cancer": Binary(), "diabetes": Regression()}
 
 
 def everything(source):
@@ -39,7 +41,7 @@ def test_arrays_and_names_equal_scikit_learns(name):
 def test_rows_are_what_the_spec_says(name):
     source = load_embedded(name)
     check_rows(everything(source), source.spec)
-    assert source.spec.task is TASKS.get(name, Task.CLASSIFICATION)
+    TASKS.get(name, Classification()).check(source.spec)
     assert source.spec.input.kind is (Kind.IMAGE if name == "digits" else Kind.NUMBERS)
     assert not source.published
 
@@ -53,10 +55,13 @@ def test_rows_come_in_the_order_asked_for():
 
 
 def test_two_classes_may_have_an_output_each():
-    spec = load_embedded("breast_cancer", task=Task.CLASSIFICATION).spec
-    assert (spec.task, spec.outputs) == (Task.CLASSIFICATION, 2)
-    with pytest.raises(ConfigError, match=r"data\.task=regression: the targets of digits are for classification"):
-        load_embedded("digits", task=Task.REGRESSION)
+    spec = replace(load_embedded("breast_cancer").spec, task=Classification())
+    spec.task.check(spec)
+    assert spec.outputs == 2
+    with pytest.raises(
+        ConfigError, match=r"task=regression: needs numbers as targets, and this data has one class"
+    ):
+        Regression().check(load_embedded("digits").spec)
 
 
 @pytest.mark.parametrize("name", ["irsi", "../embedded/iris", ""])
@@ -92,7 +97,7 @@ def test_empty_folder_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_yaml_names_the_sources_own_task(name):
     node = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text())
-    assert load_embedded(node["name"]).spec.task == node["task"]
+    assert str(TASKS.get(node["name"], Classification())) == node["task"]
 
 
 def test_fingerprint_follows_the_content():

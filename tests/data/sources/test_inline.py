@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import yaml
 from dltrain.data.check import check_rows
 from dltrain.data.sources.inline import make_table
 from dltrain.errors import DataError
-from dltrain.types import Task
+from dltrain.tasks import Binary, Classification, Regression
 
 
 def everything(source):
@@ -17,48 +18,49 @@ def everything(source):
 def test_yaml_holds_the_golden_numbers():
     path = Path(__file__).parents[3] / "configs" / "data" / "inline.yaml"
     node = yaml.safe_load(path.read_text())
-    source = make_table(node["inputs"], node["targets"], task=Task(node["task"]))
+    source = make_table(node["inputs"], node["targets"])
     arrays = everything(source)
     np.testing.assert_array_equal(arrays["inputs"], np.array([[1], [2], [3], [4]], np.float32), strict=True)
     np.testing.assert_array_equal(arrays["targets"], np.array([[2], [4], [6], [8]], np.float32), strict=True)
-    assert (source.spec.input.names, source.spec.target.names, source.spec.outputs) == (("x",), ("y",), 1)
+    assert (source.spec.input.names, source.spec.target.names, node["task"]) == (("x",), ("y",), "regression")
     assert node["test"] == 0
 
 
 @pytest.mark.parametrize(
     ("task", "targets", "classes", "outputs"),
     [
-        (Task.REGRESSION, [[1, 2], [3, 4.5], [0, 0]], (), 2),
-        (Task.CLASSIFICATION, [0, 2, 1], ("0", "1", "2"), 3),
-        (Task.CLASSIFICATION, [0, 0, 0.0], ("0", "1"), 2),
-        (Task.BINARY, [0, 1, 1], ("0", "1"), 1),
+        (Regression(), [[1, 2], [3, 4.5], [0, 0]], (), 2),
+        (Classification(), [0, 2, 1], ("0", "1", "2"), 3),
+        (Classification(), [0, 0, 0.0], ("0", "1"), 2),
+        (Binary(), [0, 1, 1], ("0", "1"), 1),
     ],
 )
 def test_spec_follows_task_and_numbers(task, targets, classes, outputs):
     source = make_table([[1, 2], [3, 4], [5, 6]], targets, task=task)
     check_rows(everything(source), source.spec)
-    assert (source.spec.task, source.spec.classes, source.spec.outputs) == (task, classes, outputs)
+    spec = replace(source.spec, task=task)
+    task.check(spec)
+    assert (spec.classes, spec.outputs) == (classes, outputs)
     assert (len(source), source.spec.input.names) == (3, ("x1", "x2"))
 
 
 FAULTS = {
-    "fewer targets": ([1, 2], [1], Task.REGRESSION, "data.inputs has 2 rows, data.targets has 1"),
-    "nothing": ([], [], Task.REGRESSION, "data.inputs: is empty"),
-    "ragged": ([[1, 2], [3]], [1, 2], Task.REGRESSION, r"data.inputs: row 1 is \[3\], expected 2 numbers"),
-    "number among rows": ([[1], 2], [1, 2], Task.REGRESSION, "data.inputs: row 1 is 2, expected 1 numbers"),
-    "row among numbers": ([1, [2]], [1, 2], Task.REGRESSION, r"row 1 is \[2\], expected a number"),
-    "empty row": ([[]], [1], Task.REGRESSION, r"row 0 is \[\]"),
-    "text": ([1, "2"], [1, 2], Task.REGRESSION, "data.inputs: row 1 holds '2', expected a number"),
-    "truth": ([1, 2], [True, 2], Task.REGRESSION, "data.targets: row 0 holds True"),
-    "nothing at a place": ([1, None], [1, 2], Task.REGRESSION, "row 1 holds None"),
-    "nan": ([1, 2], [1, float("nan")], Task.REGRESSION, "data.targets: row 1 holds nan, expected a finite number"),
-    "infinite": ([float("inf"), 2], [1, 2], Task.REGRESSION, "data.inputs: row 0 holds inf"),
-    "beyond float32": ([1, 1e39], [1, 2], Task.REGRESSION, "row 1 holds 1e[+]39, .* fits float32"),
-    "half a class": ([1, 2], [0, 0.5], Task.CLASSIFICATION, "data.targets: row 1 is 0.5, expected a label"),
-    "negative class": ([1, 2], [-1, 0], Task.CLASSIFICATION, "row 0 is -1"),
-    "third of two": ([1, 2], [0, 2], Task.BINARY, r"row 1 is 2, expected a label, 0\.\.1"),
-    "two labels a row": ([1], [[0, 1]], Task.CLASSIFICATION, "needs one label a row, found 2"),
-    "a million classes": ([1], [1e6], Task.CLASSIFICATION, "row 0 is 1e[+]06"),
+    "fewer targets": ([1, 2], [1], Regression(), "data.inputs has 2 rows, data.targets has 1"),
+    "nothing": ([], [], Regression(), "data.inputs: is empty"),
+    "ragged": ([[1, 2], [3]], [1, 2], Regression(), r"data.inputs: row 1 is \[3\], expected 2 numbers"),
+    "number among rows": ([[1], 2], [1, 2], Regression(), "data.inputs: row 1 is 2, expected 1 numbers"),
+    "row among numbers": ([1, [2]], [1, 2], Regression(), r"row 1 is \[2\], expected a number"),
+    "empty row": ([[]], [1], Regression(), r"row 0 is \[\]"),
+    "text": ([1, "2"], [1, 2], Regression(), "data.inputs: row 1 holds '2', expected a number"),
+    "truth": ([1, 2], [True, 2], Regression(), "data.targets: row 0 holds True"),
+    "nothing at a place": ([1, None], [1, 2], Regression(), "row 1 holds None"),
+    "nan": ([1, 2], [1, float("nan")], Regression(), "data.targets: row 1 holds nan, expected a finite number"),
+    "infinite": ([float("inf"), 2], [1, 2], Regression(), "data.inputs: row 0 holds inf"),
+    "beyond float32": ([1, 1e39], [1, 2], Regression(), "row 1 holds 1e[+]39, .* fits float32"),
+    "half a class": ([1, 2], [0, 0.5], Classification(), "data.targets: row 1 is 0.5, expected a label"),
+    "negative class": ([1, 2], [-1, 0], Classification(), "row 0 is -1"),
+    "two labels a row": ([1], [[0, 1]], Classification(), "classes need one label a row, found 2"),
+    "a million classes": ([1], [1e6], Classification(), "row 0 is 1e[+]06"),
 }
 
 
@@ -91,7 +93,7 @@ def test_fingerprint_follows_every_number():
         make_table([1, 2], [3, 5]).fingerprint,
         make_table([1, 3], [2, 4]).fingerprint,
         make_table([[1, 2]], [[3, 4]]).fingerprint,
-        make_table([1, 2], [1, 0], task=Task.BINARY).fingerprint,
+        make_table([1, 2], [1, 0], task=Binary()).fingerprint,
         make_table([1, 2], [1, 0]).fingerprint,
         make_table([1, 2], [3, 4], weights=[1, 2]).fingerprint,
     }

@@ -8,8 +8,8 @@ from dltrain.data.sources.pairs import from_file, name_of, number_names, reversa
 from dltrain.data.split import make_splits
 from dltrain.data.vocabulary import as_text
 from dltrain.errors import ConfigError, DataError
+from dltrain.tasks import Classification, Generation
 from dltrain.tree import flattened
-from dltrain.types import Task
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_row_is_what_its_line_says(file):
     }
     found = source.read(np.array([0, 1]))
     assert {name: array.tolist() for name, array in flattened(found).items()} == expected
-    assert source.spec.outputs == 7
+    assert Generation().outputs(source.spec) == 7
 
 
 def test_words_are_parted_at_white_space_and_both_line_ends_and_the_mark_of_utf8_are_read(file):
@@ -76,8 +76,10 @@ def test_other_mistakes_are_named(file, tmp_path):
         from_file(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"line 1: <end> is a token of dltrain's own"):
         from_file(file(b"a\tb <end>\n"), tokens="words")
-    with pytest.raises(ConfigError, match=r"data\.task=classification: .* generation"):
-        from_file(file(b"a\tb\n"), task=Task.CLASSIFICATION)
+    with pytest.raises(
+        ConfigError, match=r"task=classification: needs one class per example as targets, and .* texts"
+    ):
+        Classification().check(from_file(file(b"a\tb\n")).spec)
 
 
 def test_strings_are_reversed_differ_and_come_from_the_seed():

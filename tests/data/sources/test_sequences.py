@@ -12,7 +12,8 @@ import pytest
 from dltrain.data.sources.sequences import load_sequences
 from dltrain.devices import memory
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
-from dltrain.types import Kind, Task
+from dltrain.tasks import Binary, Regression
+from dltrain.types import Kind
 
 RNG = np.random.default_rng(0)
 NUMBERS = {
@@ -40,11 +41,7 @@ def test_numbers_with_lengths_and_labels(tmp_path):
     assert (
         not read[0, 2:].any() and rows["targets"].tolist() == [1, 0] and rows["inputs"]["length"].tolist() == [2, 3]
     )
-    assert (source.spec.task, source.spec.input.kind, source.spec.classes) == (
-        Task.CLASSIFICATION,
-        Kind.SEQUENCE,
-        ("0", "1", "2"),
-    )
+    assert (source.spec.input.kind, source.spec.classes) == (Kind.SEQUENCE, ("0", "1", "2"))
     assert list(source.spec.inputs) == ["sequence", "length"]
 
 
@@ -59,15 +56,13 @@ def test_tokens_and_numbers_to_be_predicted(tmp_path):
     source = load_sequences(written(tmp_path, TOKENS))
     rows = source.read(np.arange(2))
     assert rows["inputs"].dtype == np.int32 and rows["targets"].tolist() == [[0.5], [1.5]]
-    assert (source.spec.task, source.spec.input.kind, source.spec.vocabulary) == (
-        Task.REGRESSION,
-        Kind.TOKENS,
-        ("a", "b", "c"),
-    )
+    assert (source.spec.input.kind, source.spec.vocabulary) == (Kind.TOKENS, ("a", "b", "c"))
+    Regression().check(source.spec)
     two = load_sequences(
         written(tmp_path, {**TOKENS, "targets": np.array([0, 1]), "classes": np.array(["no", "yes"])})
     )
-    assert (two.spec.task, two.spec.classes) == (Task.BINARY, ("no", "yes"))
+    Binary().check(two.spec)
+    assert two.spec.classes == ("no", "yes")
 
 
 def test_what_lies_behind_a_rows_end_does_not_matter(tmp_path):
@@ -126,8 +121,8 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path):
         load_sequences(str(tmp_path / "none.npz"))
     with pytest.raises(ConfigError, match=r"data\.path: name an npz file"):
         load_sequences()
-    with pytest.raises(ConfigError, match=r"data\.task=binary: the targets of .* are for classification"):
-        load_sequences(written(tmp_path, NUMBERS), task=Task.BINARY)
+    with pytest.raises(ConfigError, match=r"task=binary: needs two classes, the data names 3"):
+        Binary().check(load_sequences(written(tmp_path, NUMBERS)).spec)
     whole = (tmp_path / "rows.npz").read_bytes()
     for damaged in (b"", pickle.dumps(NUMBERS), whole[: len(whole) // 2], whole[:100] + b"\0\0\0" + whole[103:]):
         (tmp_path / "rows.npz").write_bytes(damaged)

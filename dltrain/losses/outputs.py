@@ -1,0 +1,46 @@
+"""What a loss takes: a fact that stands with the loss, and that the program asks for before it trains."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+
+class Outputs(StrEnum):
+    """What a loss takes, or what a model returns."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    VALUES = "values"  # whatever the model returns
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a loss takes.
+
+    Attributes:
+        outputs: what the model's outputs must be.
+        independent: whether each logit is of a target of its own from 0 to 1, so that sigmoids are predictions.
+    """
+
+    outputs: Outputs = Outputs.VALUES
+    independent: bool = False
+
+
+def takes(outputs: Outputs | str, *, independent: bool = False) -> Callable[[Any], Any]:
+    """Say of a loss, as a decorator, what it takes: `@takes("logits")`."""
+    taken = Taken(Outputs(outputs), independent)
+
+    def mark(loss: Any) -> Any:
+        loss.takes = taken
+        return loss
+
+    return mark
+
+
+def taken_by(loss: Any) -> Taken:
+    """Return what a loss takes, with or without its options bound; values where it does not say."""
+    while isinstance(loss, partial):
+        loss = loss.func
+    return getattr(loss, "takes", Taken())

@@ -1,0 +1,43 @@
+"""One of two classes for each example, by one logit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.errors import ConfigError
+from dltrain.tasks.classification import Classification
+from dltrain.types import Array, Spec
+
+
+class Binary(Classification):
+    """Targets int [B] in 0..1; outputs [B, 1], the logit of the second class."""
+
+    def outputs(self, spec: Spec) -> int:
+        """Return 1: one logit decides."""
+        del spec
+        return 1
+
+    def check(self, spec: Spec) -> None:
+        """Raise ConfigError unless the target is one of two classes per example."""
+        super().check(spec)
+        if len(spec.classes) != 2:
+            raise ConfigError(
+                f"task={self}: needs two classes, the data names {len(spec.classes)}; try task=classification"
+            )
+
+    def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
+        """Return the `class`, int [B], and the `probability` of the second class, float [B]."""
+        del spec
+        logits = outputs[:, 0]
+        return {"class": (logits > 0).astype("int32"), "probability": jax.nn.sigmoid(logits)}
+
+    def classes(self, spec: Spec) -> int:
+        """Return 2."""
+        del spec
+        return 2
+
+    def soft_targets(self, targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
+        """Return the probability of the second class, [B]."""
+        del spec
+        return targets.astype(dtype)

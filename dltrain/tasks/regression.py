@@ -1,0 +1,39 @@
+"""Numbers for each example."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dltrain.errors import ConfigError
+from dltrain.tasks.task import Drawing, Task
+from dltrain.types import Array, Kind, Spec
+
+
+class Regression(Task):
+    """Targets float [B, T]; outputs [B, T]."""
+
+    target_kind = Kind.NUMBERS
+    standardizes_targets = True
+    metrics_after_activation = True
+    decision = "value"
+
+    def outputs(self, spec: Spec) -> int:
+        """Return T."""
+        return spec.target.size
+
+    def check(self, spec: Spec) -> None:
+        """Raise ConfigError unless the targets are floats."""
+        super().check(spec)
+        if not np.issubdtype(np.dtype(spec.target.dtype), np.floating):
+            raise ConfigError(f"task={self}: targets must be floats, found {spec.target.dtype}")
+
+    def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
+        """Return the `value`, float [B, T], in the units of the data."""
+        del spec
+        return {"value": outputs}
+
+    def figures(self, spec: Spec) -> Mapping[str, Drawing]:
+        """Draw predictions against true values."""
+        del spec
+        return {"samples": "samples"}

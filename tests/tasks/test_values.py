@@ -1,0 +1,85 @@
+"""What outputs are decided to mean, by hand, and what tasks answer about their classes."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dltrain.tasks import (
+    Adversarial,
+    Binary,
+    Classification,
+    Energy,
+    Generates,
+    Generation,
+    Language,
+    Level,
+    Reconstruction,
+    Regression,
+    Segmentation,
+)
+
+
+def test_of_several_classes_the_likeliest_is_taken_and_probabilities_add_up(spec_of):
+    spec = spec_of("label", Classification())
+    found = spec.task.decide(jnp.log(jnp.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])), spec)
+    assert found["class"].tolist() == [1, 0] and spec.outputs == 3 == spec.task.classes(spec)
+    np.testing.assert_allclose(found["probabilities"], [[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]], rtol=1e-6)
+
+
+def test_one_logit_above_zero_is_the_second_class(spec_of):
+    spec = spec_of("yes or no", Binary())
+    found = spec.task.decide(jnp.array([[0.0], [-1.0], [np.log(3.0)]]), spec)
+    assert found["class"].tolist() == [0, 0, 1] and (spec.outputs, spec.task.classes(spec)) == (1, 2)
+    np.testing.assert_allclose(found["probability"], [0.5, 1 / (1 + np.e), 0.75], rtol=1e-6)
+
+
+def test_numbers_are_values_and_no_classes(spec_of):
+    spec, outputs = spec_of("numbers", Regression()), np.array([[1.5, -2.0]])
+    np.testing.assert_array_equal(spec.task.decide(outputs, spec)["value"], outputs)
+    assert spec.outputs == 2 and spec.task.standardizes_targets
+    with pytest.raises(ValueError, match="a metric of classes cannot judge a regression; take rmse"):
+        spec.task.classes(spec)
+
+
+@pytest.mark.parametrize("task", [Language(), Generation()])
+def test_at_each_step_the_likeliest_token_is_taken(task, spec_of):
+    spec = spec_of("text", task)
+    logits = np.zeros((1, 3, 4))
+    logits[0, [0, 1, 2], [3, 0, 2]] = 1
+    assert spec.task.decide(logits, spec)["tokens"].tolist() == [[3, 0, 2]]
+    assert spec.outputs == 4 and task.level is Level.STEP
+    assert task.generates is (Generates.ANSWER if task == Generation() else Generates.CONTINUATION)
+
+
+def test_each_pixel_has_the_likeliest_class(spec_of):
+    spec = spec_of("pixels", Segmentation())
+    mask = np.random.default_rng(0).integers(0, 2, (3, 4, 4))
+    np.testing.assert_array_equal(spec.task.decide(np.eye(2)[mask], spec)["mask"], mask)
+    assert spec.outputs == 2 and spec.task.level is Level.PIXEL
+
+
+def test_without_targets_outputs_follow_the_inputs(spec_of):
+    for task in (Reconstruction(), Energy(), Adversarial()):
+        assert spec_of("label", task).outputs == 16 and not task.supervised
+    outputs = {"data": np.array([1.0]), "model": np.array([2.0]), "reconstruction": np.ones((1, 16))}
+    found = Energy().decide(outputs, spec_of("label"))
+    assert found["energy"].tolist() == [1.0] and found["reconstruction"].shape == (1, 16)
+    real = Adversarial().decide({"real": jnp.array([0.0, np.log(3.0)])}, spec_of("label"))
+    np.testing.assert_allclose(real["probability"], [0.5, 0.75], rtol=1e-6)
+
+
+def test_classes_become_probabilities_that_can_be_mixed(spec_of):
+    labels = jnp.array([1, 0])
+    several = Classification().soft_targets(labels, jnp.float32, spec_of("label"))
+    assert several.tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert Binary().soft_targets(labels, jnp.float32, spec_of("yes or no")).tolist() == [1, 0]
+    with pytest.raises(ValueError, match="can be mixed, not targets of task=segmentation"):
+        Segmentation().soft_targets(labels, jnp.float32, spec_of("pixels"))
+
+
+def test_figures_follow_the_task(spec_of):
+    found = {str(task): dict(task.figures(spec_of("label"))) for task in (Classification(), Segmentation())}
+    assert found == {"classification": {"samples": "samples"}, "segmentation": {"masks": "masks"}}
+    assert Generation().figures(spec_of("text")) == {"samples": "captions"} and not Language().figures(
+        spec_of("text")
+    )
