@@ -20,8 +20,7 @@ SOURCE = '''
 
     import numpy as np
 
-    from dltrain.tasks import Regression
-from dltrain.types import Feature, Kind, Spec
+    from dltrain.types import Feature, Kind, Spec
 
     FEATURES = 4096  # float32: a row of 16 KiB
 

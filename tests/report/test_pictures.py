@@ -1,5 +1,7 @@
 """Which pictures a run leaves follows from task and model, and they show the rows that they say."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -29,7 +31,8 @@ def drawn(monkeypatch):
         program, rng = Program(parts, make_plan(config, parts)), np.random.default_rng(0)
         answers = answer_shape(parts.spec)
         monkeypatch.setattr(Program, "outputs", lambda _, state, rows: rng.normal(size=(len(rows), *answers)))
-        monkeypatch.setattr(module, "attention", lambda _, state, rows: rng.dirichlet(np.ones(8), len(rows)))
+        bundle = SimpleNamespace(attention=lambda inputs: rng.dirichlet(np.ones(8), len(inputs)))
+        monkeypatch.setattr(module, "bundle_of", lambda program, state: bundle)
         rows = program.rows("test")[:40]
         losses = np.where(np.arange(40) == 29, 9.0, rng.uniform(0, 1, 40))
         return program, rows, pictures(program, None, Evaluation({}, {}, rows, losses))
