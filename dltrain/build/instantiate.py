@@ -9,38 +9,18 @@ import enum
 import functools
 import importlib
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from dltrain.build.locate import locate
 from dltrain.config.hints import nearest
 from dltrain.errors import ConfigError, DltrainError
 from dltrain.types import NamedIn
-
-PARTS = (
-    "dltrain.models",
-    "dltrain.losses",
-    "dltrain.metrics",
-    "dltrain.tasks",
-    "dltrain.optimizers",
-    "dltrain.schedules",
-    "dltrain.activations",
-    "dltrain.initializers",
-    "dltrain.data.sources",
-    "dltrain.data.augment",
-    "dltrain.data.preprocess",
-    "dltrain.callbacks",
-)
-"""The modules of dltrain whose members a config may name: parts, never commands or file access."""
-
-LIBRARIES = ("optax", "flax.nnx", "jax.nn")
-DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
 
 
 def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Any:
@@ -122,63 +102,6 @@ def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) 
         for name, p in _parameters(target).items()
         if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     }
-
-
-def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[..., Any]:
-    """Find the class or function of that dotted name, or raise ConfigError if a config may not name it."""
-    where = f"{path}._target_={target}"
-    if not isinstance(target, str) or not DOTTED.fullmatch(target):
-        raise ConfigError(f"{where}: must be a dotted name such as dltrain.models.mlp.MLP")
-    roots = (*PARTS, *LIBRARIES, *trust)
-    root = next((r for r in roots if target.startswith(r + ".")), None)
-    if root is None:
-        package = target.split(".")[0]
-        raise ConfigError(
-            f"{where}: a config may name parts of dltrain, optax, flax.nnx and jax.nn. If {package} is a package "
-            f"of yours, allow it on the command line: trust=[{package}]"
-        )
-    found: Any = _module(root, where)
-    for name in target[len(root) + 1 :].split("."):
-        inside = getattr(found, "__name__", "")
-        if isinstance(found, types.ModuleType) and not hasattr(found, name):
-            try:
-                importlib.import_module(f"{inside}.{name}")
-            except ModuleNotFoundError as error:
-                if error.name != f"{inside}.{name}":  # the user's module itself lacks something
-                    raise ConfigError(f"{where}: importing it failed: {error}") from error
-        if not hasattr(found, name):
-            public = [n for n in vars(found) if not n.startswith("_")]
-            raise ConfigError(f"{where}: {inside} has no {name}{nearest(name, public)}")
-        found = getattr(found, name)
-        if isinstance(found, types.ModuleType) and not _lives_in(found.__name__, (root,)):
-            raise ConfigError(f"{where}: {name} is the module {found.__name__}, which a config may not name")
-    _refuse_stranger(found, root, roots, where)
-    return found
-
-
-def _refuse_stranger(found: Any, root: str, roots: Collection[str], where: str) -> None:
-    """Check where an object really lives: an allowed module may have imported anything under any name."""
-    while isinstance(found, functools.partial):  # optax.nadam is one, over optax.adam
-        found = found.func
-    home = getattr(found, "__module__", None) or ""
-    homes = (*roots, "flax", "jax._src") if root in LIBRARIES else (*roots, "flax", "jax._src.nn")
-    if isinstance(found, types.ModuleType) or not callable(found):
-        raise ConfigError(f"{where}: is no class or function")
-    if not _lives_in(home, homes):
-        raise ConfigError(f"{where}: really lives in {home or 'no module'}, which a config may not name")
-
-
-def _lives_in(module: str, roots: Collection[str]) -> bool:
-    return any(module == root or module.startswith(root + ".") for root in roots)
-
-
-def _module(name: str, where: str) -> types.ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        lost = f"; {name} is looked for here, in {Path.cwd()}, and where Python is installed"
-        missing = isinstance(error, ModuleNotFoundError) and name.startswith(error.name or ".")
-        raise ConfigError(f"{where}: importing {name} failed: {error}{lost * missing}") from error
 
 
 @functools.cache

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from dltrain import activations
-from dltrain.build.instantiate import bind, locate
+from dltrain.build.instantiate import bind
+from dltrain.build.locate import locate
 from dltrain.config import schema
 from dltrain.data.preprocess import Preprocess
 from dltrain.engine.step import Objective

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dltrain.build.instantiate import locate
+from dltrain.build.locate import locate
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.data.preprocess import Preprocess

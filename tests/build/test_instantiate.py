@@ -13,7 +13,8 @@ import optax
 import pytest
 
 from dltrain import activations, initializers
-from dltrain.build.instantiate import accepts, bind, build, check, is_function, locate
+from dltrain.build.instantiate import accepts, bind, build, check, is_function
+from dltrain.build.locate import locate
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Activation, Initializer, Spec
 

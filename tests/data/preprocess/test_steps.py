@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dltrain.build.instantiate import locate
+from dltrain.build.locate import locate
 from dltrain.data.preprocess import Affine, Chain, Lookup, Preprocess, Scale, Scaler, fit
 from dltrain.data.preprocess.step import check_order, check_step
 from dltrain.data.vocabulary import SPECIAL
