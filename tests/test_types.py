@@ -1,4 +1,4 @@
-"""A spec describes data by named features, and is the same after a way through JSON."""
+"""A spec describes data by named features, and is the same after a round trip through JSON."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_the_order_of_inputs_is_kept_in_json():
     assert list(json.loads(json.dumps(turned.to_json()))["inputs"]) == ["tokens", "length", "source"]
 
 
-def test_the_one_input_with_content_is_found_among_those_that_only_tell_of_it():
+def test_the_one_input_with_content_is_found_among_those_that_describe_it():
     assert (PAIRS.input_name, PAIRS.input, PAIRS.find(Kind.LENGTH)) == ("source", TEXT, "length")
     assert (PAIRS.only(Kind.DECODER_TOKENS), PAIRS.find(Kind.POSITION)) == ("tokens", None)
     assert content({"inputs": {"source": 1, "length": 2}}, PAIRS) == 1 == content({"inputs": 1}, TABLE)
@@ -46,13 +46,15 @@ def test_the_one_input_with_content_is_found_among_those_that_only_tell_of_it():
 
 def test_several_inputs_with_content_and_none_of_a_kind_are_named_where_one_is_needed():
     two = Spec({"age": TABLE.input, "photo": Feature(Kind.IMAGE, (4, 4, 1), "uint8")}, TABLE.targets, Binary())
-    with pytest.raises(ConfigError, match=r"one of the inputs .* found age \(numbers\), photo \(image\)"):
+    with pytest.raises(
+        ConfigError, match=r"exactly one of the inputs of the data, found age \(numbers\), photo \(image\)"
+    ):
         _ = two.input
-    with pytest.raises(ConfigError, match=r"one of the inputs of kind length .* found none"):
+    with pytest.raises(ConfigError, match=r"exactly one of the inputs of kind length .* found none"):
         two.only(Kind.LENGTH)
 
 
-def test_one_input_stands_alone_and_several_are_a_dict_for_the_model_as_in_a_batch():
+def test_one_input_is_an_array_and_several_are_a_dict_for_the_model_as_in_a_batch():
     assert TABLE.example().shape == (1, 2) and TABLE.example().dtype == "float32"
     given = PAIRS.example()
     assert {name: (s.shape, str(s.dtype)) for name, s in given.items()} == {

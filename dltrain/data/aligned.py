@@ -1,6 +1,6 @@
-"""Arrays that jax takes as they lie where the device is a processor; it copies those that begin elsewhere.
+"""Align arrays so that JAX shares their memory on CPU devices instead of copying them.
 
-jax 0.10 and 0.12 do so with arrays that begin at a multiple of 64 bytes, which NumPy's own seldom do.
+JAX 0.10 and 0.12 share arrays that begin at a multiple of 64 bytes; NumPy seldom allocates such arrays.
 """
 
 import numpy as np
@@ -9,12 +9,12 @@ LINE = 64  # bytes
 
 
 def is_aligned(array: np.ndarray) -> bool:
-    """Tell whether the array lies in one piece, and begins where jax can take it."""
+    """Return whether the array is contiguous and begins at an address from which JAX can share it."""
     return array.flags.c_contiguous and array.ctypes.data % LINE == 0
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
-    """Return the array, or a copy that is aligned."""
+    """Return the array itself if it is aligned, else an aligned copy."""
     if is_aligned(array):
         return array
     room = np.empty(array.nbytes + LINE, np.uint8)

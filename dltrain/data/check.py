@@ -1,6 +1,7 @@
-"""What rows must be before training starts: of the promised shapes and dtypes, finite, labels in range.
+"""Check examples before training starts: shapes and dtypes as in the spec, finite values, labels in range.
 
-JAX does not tell: a gather clips, a label of -1 trains the last class, and `one_hot` makes zeros of one too large.
+JAX does not report such faults: a gather clips its indices, a label of -1 trains the last class, and `one_hot`
+returns zeros for a label that is too large.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,33 +15,33 @@ from dltrain.types import Kind, Spec
 
 
 def check_rows(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", first: int = 0) -> None:
-    """Raise DataError, naming row and column, unless every example is what `spec` promises.
+    """Raise DataError, naming example and column, unless every example matches `spec`.
 
     Args:
-        arrays: `inputs`, `targets` and whatever else a source delivers, each array [N, ...].
-        spec: what the source says about them.
-        name: what to call the data in messages.
-        first: the number of the first row, where these are some of many.
+        arrays: `inputs`, `targets` and whatever else a source returns, each array [N, ...].
+        spec: the features that the source declares.
+        name: what messages call the data.
+        first: the index of the first example, where `arrays` is a part of the data.
     """
-    promised, found = flattened(spec.layout()), flattened(dict(arrays))
-    for part, feature in promised.items():
+    declared, found = flattened(spec.layout()), flattened(dict(arrays))
+    for part, feature in declared.items():
         if part not in found:
-            raise DataError(f"{name}: the source delivers no {part}, only {', '.join(sorted(found)) or 'nothing'}")
+            raise DataError(f"{name}: the source returns no {part}, only {', '.join(sorted(found)) or 'nothing'}")
         shape, dtype = found[part].shape[1:], found[part].dtype
         if shape != feature.shape or dtype != feature.dtype:
-            rows = f" from row {first} on" if first else ""
+            onwards = f" from example {first} on" if first else ""
             raise DataError(
-                f"{name}: {part}{rows} are {dtype} {list(shape)} a row, but the source's spec says "
+                f"{name}: {part}{onwards} are {dtype} {list(shape)} per example, but the source's spec says "
                 f"{feature.dtype} {list(feature.shape)}"
             )
     sizes = {part: len(array) for part, array in found.items()}
     if len(set(sizes.values())) > 1:
-        raise DataError(f"{name}: as many rows of each are needed, found {_listed(sizes)}")
+        raise DataError(f"{name}: the arrays differ in their number of examples: {_listed(sizes)}")
     if not all(sizes.values()):
-        raise DataError(f"{name}: there are no rows")
+        raise DataError(f"{name}: there are no examples")
     for part, array in found.items():
-        _check_finite(array, f"{name}: {part}", promised[part].names if part in promised else (), first)
-    for part, feature in promised.items():
+        _check_finite(array, f"{name}: {part}", declared[part].names if part in declared else (), first)
+    for part, feature in declared.items():
         match feature.kind:
             case Kind.TOKENS | Kind.DECODER_TOKENS:
                 count, where = len(feature.vocabulary), f"{name}: {part}"
@@ -56,53 +57,55 @@ def check_rows(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", fir
 
 
 def check_labels(labels: np.ndarray, classes: int, *, name: str, first: int = 0) -> None:
-    """Raise DataError, naming the first bad row, unless `labels` are whole numbers in 0..classes-1, int [N]."""
+    """Raise DataError, naming the first bad example, unless `labels` are whole numbers in 0..classes-1, int [N]."""
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise DataError(
-            f"{name}: labels must be one whole number a row, found {labels.dtype} {list(labels.shape[1:])}"
+            f"{name}: labels must be one whole number per example, found {labels.dtype} {list(labels.shape[1:])}"
         )
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(bad):
         raise DataError(
-            f"{name}: the label of row {first + bad[0]} is {labels[bad[0]]}, "
+            f"{name}: the label of example {first + bad[0]} is {labels[bad[0]]}, "
             f"expected 0..{classes - 1} ({classes} classes)"
-            f"; {len(bad)} of {len(labels)} rows are out of range"
+            f"; {len(bad)} of {len(labels)} labels are out of range"
         )
 
 
 def _check_range(values: np.ndarray, count: int, where: str, what: str, first: int) -> None:
-    """Raise DataError, naming the first bad place, unless `values`, int [N, ...], lie in 0..count-1."""
+    """Raise DataError, naming the first bad position, unless `values`, int [N, ...], lie in 0..count-1."""
     if not np.issubdtype(values.dtype, np.integer):
         raise DataError(f"{where} must be whole numbers, found {values.dtype}")
     bad = (values < 0) | (values >= count)
     if bad.any():
-        row, *place = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
+        example, *place = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
         raise DataError(
-            f"{where} of row {first + row}, {', '.join(map(str, place))}: {values[row, *place]}, "
+            f"{where} of example {first + example}, {', '.join(map(str, place))}: {values[example, *place]}, "
             f"expected 0..{count - 1} ({count} {what})"
         )
 
 
 def check_weights(weights: np.ndarray, *, name: str, first: int = 0, some: bool = False) -> None:
-    """Raise DataError, naming the first bad row, unless `weights`, float [N], are 0 or more; `some`: not all 0."""
+    """Raise DataError, naming the first bad one, unless `weights`, float [N], are 0 or more; `some`: not all 0."""
     if not np.issubdtype(weights.dtype, np.floating) or weights.ndim != 1:
-        raise DataError(f"{name}: weights must be one float a row, found {weights.dtype} {list(weights.shape[1:])}")
+        raise DataError(
+            f"{name}: weights must be one float per example, found {weights.dtype} {list(weights.shape[1:])}"
+        )
     bad = np.flatnonzero(weights < 0)
     if len(bad):
         raise DataError(
-            f"{name}: the weight of row {first + bad[0]} is {weights[bad[0]]:g}, expected 0 or more; "
-            f"{len(bad)} of {len(weights)} rows have less"
+            f"{name}: the weight of example {first + bad[0]} is {weights[bad[0]]:g}, expected 0 or more; "
+            f"{len(bad)} of {len(weights)} weights are negative"
         )
     if some and not weights.any():
-        raise DataError(f"{name}: the weights of all rows are 0, so that nothing would be learnt")
+        raise DataError(f"{name}: the weights of all examples are 0, so nothing would be learned")
 
 
 def _check_lengths(lengths: np.ndarray, most: int, name: str, first: int) -> None:
     bad = np.flatnonzero((lengths < 1) | (lengths > most))
     if len(bad):
         raise DataError(
-            f"{name}: the length of row {first + bad[0]} is {lengths[bad[0]]}, expected 1..{most}; "
-            f"{len(bad)} of {len(lengths)} rows are out of range"
+            f"{name}: the length of example {first + bad[0]} is {lengths[bad[0]]}, expected 1..{most}; "
+            f"{len(bad)} of {len(lengths)} lengths are out of range"
         )
 
 
@@ -112,13 +115,13 @@ def _check_finite(array: np.ndarray, where: str, columns: Sequence[str], first: 
     finite = np.isfinite(array)
     if finite.all():
         return
-    row, *place = (int(i) for i in np.unravel_index(np.argmin(finite), array.shape))
+    example, *place = (int(i) for i in np.unravel_index(np.argmin(finite), array.shape))
     column = columns[place[0]] if len(place) == 1 and place[0] < len(columns) else ", ".join(map(str, place))
     bad = len(array) - int(finite.reshape(len(array), -1).all(1).sum())
     raise DataError(
-        f"{where} of row {first + row}{f', column {column}' if place else ''}: "
-        f"{array[row, *place]} is no finite number; "
-        f"{bad} of {len(array)} rows have one; fill them or leave these rows out"
+        f"{where} of example {first + example}{f', column {column}' if place else ''}: "
+        f"{array[example, *place]} is not a finite number; "
+        f"{bad} of {len(array)} examples have such values: fill them in, or leave these examples out"
     )
 
 

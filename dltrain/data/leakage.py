@@ -1,4 +1,4 @@
-"""Rows that stand in two splits: what a model has trained on is no test of it."""
+"""Find examples that are in two splits: a model must not be tested on what it was trained on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,21 +9,21 @@ import numpy as np
 from dltrain.data.split import Splits
 
 PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
-SOME = 8192  # rows at a time
+SOME = 8192  # examples at a time
 WORD = np.dtype(np.uint64)
 
 
 def shared_rows(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str, str], np.ndarray]:
-    """Return, for each two splits that share rows, their numbers: int [n, 2], in the first split and in the second.
+    """Return indices of shared examples for each pair of splits: int [n, 2], in the first and the second split.
 
-    Rows are shared if all their bytes are equal, targets included. Only the first one of each kind is named in the
-    first split, and a row that is told of training is not told again of validation.
+    Examples are shared if all their bytes are equal, targets included. Of equal examples in the first split only
+    the first is named, and a test example that is reported for training is not reported again for validation.
     """
     parts = jax.tree.leaves(dict(arrays))
     sums, found = _sums(parts), {}
-    told = np.zeros(len(sums), bool)
+    reported = np.zeros(len(sums), bool)
     for one, other in PAIRS:
-        known, asked = splits[one], splits[other][~told[splits[other]]]
+        known, asked = splits[one], splits[other][~reported[splits[other]]]
         if not len(known) or not len(asked):
             continue
         order = np.argsort(sums[known], kind="stable")
@@ -35,12 +35,12 @@ def shared_rows(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str, st
             same &= (array[pairs[:, 0]] == array[pairs[:, 1]]).all(axis=tuple(range(1, array.ndim)))
         if same.any():
             found[one, other] = pairs[same]
-            told[pairs[same][:, 1]] = True
+            reported[pairs[same][:, 1]] = True
     return found
 
 
 def _sums(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Return a number for each row, uint64 [N]: words times odd random weights, modulo 2^64."""
+    """Return a hash of each example, uint64 [N]: words times odd random weights, modulo 2^64."""
     rng = np.random.default_rng(0)
     sums = np.zeros(len(arrays[0]), WORD)
     for array in arrays:

@@ -6,18 +6,18 @@ from functools import lru_cache
 import numpy as np
 
 PADDING = -1
-"""Row number of a padding row: batches have one size, and what is missing from the last of an epoch is masked."""
+"""Index of a padding example: all batches have the same size, and the mask hides the end of a short one."""
 
 RUN = 16
-"""Rows that are evaluated in a row, where rows continue one another: the first of them without what came before."""
+"""Examples evaluated in sequence where they continue one another; the first of them starts without context."""
 
 
-@dataclass(frozen=True, eq=False)  # equal only to itself: comparing rows would cost more than it saves
+@dataclass(frozen=True, eq=False)  # equal only to itself: to compare `rows` would cost more than it saves
 class Pipeline:
-    """Batches of row numbers.
+    """Batches of example indices.
 
-    `rows` are the rows of the training split; `limit` cuts every epoch to that many batches; with `overfit` the
-    first epoch's first so many batches come again and again.
+    `rows` are the indices of the training split; `limit` cuts every epoch to that many batches; `overfit` repeats
+    that many of the first epoch's first batches.
     """
 
     rows: np.ndarray
@@ -29,12 +29,12 @@ class Pipeline:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch, the last and short one included."""
+        """Number of batches in an epoch, including a last one that is short."""
         full = -(-len(self.rows) // self.batch_size)
         return min(full, self.overfit or full, self.limit or full)
 
     def indices(self, step: int, count: int) -> np.ndarray:
-        """Row numbers of the batches `step .. step + count - 1`, int32 [count, batch_size], PADDING where short."""
+        """Return batches `step .. step + count - 1` as indices, int32 [count, batch_size], PADDING where short."""
         batches = np.full((count, self.batch_size), PADDING, np.int32)
         for i in range(count):
             epoch, position = divmod(step + i, self.steps_per_epoch)
@@ -51,13 +51,13 @@ class Pipeline:
 
 @lru_cache(maxsize=2)
 def _permuted(pipeline: Pipeline, epoch: int) -> np.ndarray:
-    """Rows in the order of this epoch (the last two orders are kept: a chunk may straddle an epoch's end)."""
+    """Return the indices in the order of this epoch; caches two orders, as a chunk may span the end of an epoch."""
     rng = np.random.Generator(np.random.Philox(key=[pipeline.seed, epoch]))
     return rng.permutation(pipeline.rows)
 
 
 def in_order(rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Every row once, as it stands: int32 [batches, batch_size], PADDING at the end."""
+    """Return every index once, in the given order: int32 [batches, batch_size], PADDING at the end."""
     count = -(-len(rows) // batch_size)
     batches = np.full((count, batch_size), PADDING, np.int32)
     batches.reshape(-1)[: len(rows)] = rows
@@ -65,10 +65,11 @@ def in_order(rows: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def streams(rows: np.ndarray, count: int, *, at: np.ndarray, length: int) -> np.ndarray:
-    """Order rows so that row b of a batch of `count` is continued by row b of the next, wherever one continues it.
+    """Order examples so that example b of the next batch continues example b of this one, wherever one does.
 
-    `at`, int [N], is where each row of the source begins, and `length` how many steps it has. The rows stand one
-    behind the other in as many streams as a batch has rows; some streams may be longer by one.
+    `at`, int [N], is the step at which each example of the source begins, and `length` the number of its steps.
+    The examples are laid out as `count` parallel streams, one for each example of a batch; some streams may be
+    longer by one.
     """
     steps, places = -(-len(rows) // count), np.arange(count)
     begin = places * (steps - 1) + np.minimum(places, len(rows) - count * (steps - 1))
@@ -77,10 +78,10 @@ def streams(rows: np.ndarray, count: int, *, at: np.ndarray, length: int) -> np.
 
 
 def in_runs(rows: np.ndarray, batch_size: int, *, at: np.ndarray, length: int) -> np.ndarray:
-    """Every row once, in streams of `RUN` rows: int32 [batches, batch_size], PADDING where one is short.
+    """Return every index once, in streams of `RUN` examples: int32 [batches, batch_size], PADDING where short.
 
-    What comes before a row in its stream does not depend on the size of a batch. Later streams come first: in a
-    batch of one row, too, no stream goes on in the next.
+    What precedes an example in its stream does not depend on the batch size. Later streams come first, so that
+    even with a batch of one example no stream continues in the next.
     """
     groups = -(-len(rows) // (RUN * batch_size))
     padded = np.full(groups * RUN * batch_size, PADDING, np.int32)
@@ -89,5 +90,5 @@ def in_runs(rows: np.ndarray, batch_size: int, *, at: np.ndarray, length: int) -
 
 
 def _chained(rows: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
-    """Put each row before the one that continues it, where there is one."""
+    """Put each example before the one that continues it, where there is one."""
     return rows[np.lexsort((at[rows], at[rows] % length))]

@@ -1,4 +1,4 @@
-"""Going through a source before training: whole if it shall stay on the device, else some rows at a time."""
+"""Scan a source before training: all at once if the device is to hold it, else in blocks of examples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,18 +12,18 @@ from dltrain.data.preprocess import Block
 from dltrain.data.sources.rows import Rows
 from dltrain.types import Kind, Source, content
 
-MOST_ROWS = 8192  # at a time; the same whether the data is streamed or not, so that sums round alike
-MOST_BYTES = 32 * 2**20  # of them
+MOST_ROWS = 8192  # examples in a block; the same whether the data is streamed or not, so that sums round alike
+MOST_BYTES = 32 * 2**20  # in a block
 
 
 def size_of(source: Source) -> int:
-    """Return the bytes of all rows."""
+    """Return the size of all examples in bytes."""
     features = jax.tree.leaves(source.spec.layout())
     return len(source) * sum(feature.size * np.dtype(feature.dtype).itemsize for feature in features)
 
 
 def read_whole(source: Source) -> dict[str, Any]:
-    """Read and check every row; what is in memory already is not copied."""
+    """Read and check every example; arrays that are already in memory are not copied."""
     if isinstance(source, Rows):
         arrays = dict(source.arrays)
     else:
@@ -33,7 +33,7 @@ def read_whole(source: Source) -> dict[str, Any]:
 
 
 def read_targets(source: Source) -> Any:
-    """Check every row, and return the targets alone, [N, ...]."""
+    """Check every example and return only the targets, [N, ...]."""
     found, some = [], _some(source)
     for start in range(0, len(source), some):
         arrays = source.read(np.arange(start, min(start + some, len(source))))
@@ -43,7 +43,7 @@ def read_targets(source: Source) -> Any:
 
 
 def blocks(source: Source, rows: np.ndarray) -> Iterator[Block]:
-    """Read the scaled input and the targets of these rows, some at a time; of sequences the valid steps, [N, F]."""
+    """Yield unscaled inputs and targets of these examples in blocks; of sequences the valid steps, [N, F]."""
     some, spec = _some(source), source.spec
     length = spec.find(Kind.LENGTH)
     for start in range(0, len(rows), some):

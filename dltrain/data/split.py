@@ -1,4 +1,4 @@
-"""Which rows are train, validation and test: a function of the labels and the split seed alone."""
+"""Split examples into train, validation and test: a function of the labels and the split seed alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from dltrain.errors import DataError
 
 @dataclass(frozen=True)
 class Splits:
-    """Row numbers of each split, int32, sorted; `validation` or `test` may be empty."""
+    """Indices of the examples of each split, int32, sorted; `validation` or `test` may be empty."""
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Return the rows of the split of that name."""
+        """Return the indices of the split of that name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
@@ -35,18 +35,18 @@ def make_splits(
     folds: int | None = None,
     fold: int = 0,
 ) -> Splits:
-    """Split `rows` rows; what the data set's authors published stays as it is.
+    """Split the examples; published splits are kept unchanged.
 
     Args:
-        labels: int [rows], to be stratified by; None for a regression.
-        rows: how many rows there are.
-        published: row numbers of the splits that are fixed (`test`, `validation`).
-        validation: fraction of the rows left for training that become validation, 0 for none.
-        test: fraction of all rows that become test where none is published, 0 for none.
-        folds: cut what is left for training into so many parts, of each class as many rows as can be; part number
-            `fold` is validation, in place of what is published or drawn.
-        fold: from 0.
-        seed: `data.split_seed`; not the seed of the run, so that a sweep over seeds compares the same rows.
+        labels: int [rows], to stratify by; None for a regression.
+        rows: number of examples.
+        published: indices of the splits that the authors of the data fixed (`test`, `validation`).
+        validation: fraction of the examples left after the test split that become validation, 0 for none.
+        test: fraction of all examples that become test where none is published, 0 for none.
+        folds: number of stratified folds to cut the examples left for training into; fold number `fold` is
+            validation, instead of a published or drawn split.
+        fold: index of the validation fold, from 0.
+        seed: `data.split_seed`; not the seed of the run, so that a sweep over seeds compares the same examples.
     """
     if folds:
         published = {name: i for name, i in published.items() if name != "validation"}
@@ -67,19 +67,21 @@ def make_splits(
         held[name] = rest[taken]
         if fraction > 0 and not len(held[name]):
             raise DataError(
-                f"data.{name}={fraction}: leaves no row for {name} ({len(rest)} rows to take from); "
+                f"data.{name}={fraction}: leaves no example for {name} ({len(rest)} examples to take from); "
                 f"try a larger fraction, or 0 for no {name} split"
             )
         rest = np.delete(rest, taken)
     if not len(rest):
-        raise DataError(f"no row is left for training ({rows} rows); try a smaller data.validation or data.test")
+        raise DataError(
+            f"no example is left for training ({rows} examples); try a smaller data.validation or data.test"
+        )
     return Splits(*(i.astype(np.int32) for i in (rest, held["validation"], held["test"])))
 
 
 def _fold(labels: np.ndarray | None, rows: int, folds: int, fold: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal rows out, class by class and in random order, and return those of one hand, sorted."""
+    """Deal examples out to the folds, class by class and in random order; return those of one fold, sorted."""
     if rows < folds:
-        raise DataError(f"data.folds={folds}: there are only {rows} rows to cut")
+        raise DataError(f"data.folds={folds}: there are only {rows} examples to split")
     order = rng.permutation(rows)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
@@ -87,7 +89,7 @@ def _fold(labels: np.ndarray | None, rows: int, folds: int, fold: int, rng: np.r
 
 
 def _draw(labels: np.ndarray | None, rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a fraction of the rows, of each class in proportion (largest remainders), sorted."""
+    """Draw a fraction of the examples, of each class in proportion (largest remainders), sorted."""
     total = round(rows * fraction)
     if labels is None:
         return np.sort(rng.permutation(rows)[:total])
@@ -96,7 +98,7 @@ def _draw(labels: np.ndarray | None, rows: int, fraction: float, rng: np.random.
     quota = np.floor(exact).astype(int)
     quota[np.argsort(quota - exact, kind="stable")[: total - quota.sum()]] += 1
     order = rng.permutation(rows)
-    rank = np.empty(rows, int)  # rank of each row among those of its class, in random order
+    rank = np.empty(rows, int)  # rank of each example among those of its class, in random order
     for label in range(len(counts)):
         mine = order[labels[order] == label]
         rank[mine] = np.arange(len(mine))

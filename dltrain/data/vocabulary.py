@@ -1,4 +1,4 @@
-"""Tokens as numbers: a vocabulary begins with the special tokens, and rows of tokens are padded to one length."""
+"""Tokens as numbers: a vocabulary begins with the special tokens, and token sequences are padded to one length."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +20,7 @@ def numbered(texts: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> list[
 
 
 def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack rows of different length, int32 [N, longest], with PAD behind the shorter ones."""
+    """Stack token sequences of different lengths, int32 [N, longest], with PAD after the shorter ones."""
     found = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
     for place, row in zip(found, rows, strict=True):
         place[: len(row)] = row
@@ -28,7 +28,7 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def to_be_written(texts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what a decoder learns from, [N, L] each: `targets` with <end>, `tokens` to feed it, `loss_mask`."""
+    """Return what a decoder is trained on, [N, L] each: `targets` with <end>, its input `tokens`, `loss_mask`."""
     targets = padded([np.append(text, END) for text in texts])
     counted = np.arange(targets.shape[1]) <= np.array([len(text) for text in texts])[:, None]
     tokens = padded([np.insert(text, 0, START) for text in texts])
@@ -36,7 +36,7 @@ def to_be_written(texts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def as_text(tokens: Iterable[int], vocabulary: Sequence[str]) -> str:
-    """Return tokens up to <end> as text: letters side by side, words with a space between them."""
+    """Return tokens up to <end> as text: characters joined directly, words with a space between them."""
     found = []
     for token in tokens:
         if token == END:

@@ -1,7 +1,8 @@
-"""Tasks: what is to be done with the targets of the data, one file each.
+"""Tasks: how the targets of the data are used, one file each.
 
-A task says how many outputs a model has, which targets make sense, how outputs become decisions, and which figures
-are drawn. Its YAML (`configs/task`) names the loss and the metrics that `auto` stands for, and what is monitored.
+A task determines how many outputs a model has, which targets are valid, how outputs become predictions, and which
+figures are drawn. Its YAML (`configs/task`) names the loss and the metrics that `auto` selects, and the monitored
+metrics.
 """
 
 from dltrain.tasks.adversarial import Adversarial

@@ -1,4 +1,4 @@
-"""Examples that a discriminator takes for real ones: for generative adversarial networks."""
+"""Generate examples that a discriminator takes for real ones: for generative adversarial networks."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class Adversarial(Task):
     decision = "probability"
 
     def outputs(self, spec: Spec) -> int:
-        """Return how many numbers a generated example has."""
+        """Return the number of elements of a generated example."""
         return spec.input.size
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:

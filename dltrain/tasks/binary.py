@@ -1,4 +1,4 @@
-"""One of two classes for each example, by one logit."""
+"""Predict one of two classes for each example, from one logit."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class Binary(Classification):
     """Targets int [B] in 0..1; outputs [B, 1], the logit of the second class."""
 
     def outputs(self, spec: Spec) -> int:
-        """Return 1: one logit decides."""
+        """Return 1, the number of logits."""
         del spec
         return 1
 
@@ -23,7 +23,7 @@ class Binary(Classification):
         super().check(spec)
         if len(spec.classes) != 2:
             raise ConfigError(
-                f"task={self}: needs two classes, the data names {len(spec.classes)}; try task=classification"
+                f"task={self}: needs two classes, the data has {len(spec.classes)}; try task=classification"
             )
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""One of several classes for each example."""
+"""Predict one of several classes for each example."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,12 +26,12 @@ class Classification(Task):
         super().check(spec)
         if spec.target.shape:
             raise ConfigError(
-                f"task={self}: needs one class per example, and this data has {list(spec.target.shape)} of them"
+                f"task={self}: needs one class per example, found classes of shape {list(spec.target.shape)}"
             )
         check_classes(self, spec)
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
-        """Return the likeliest `class`, int [B], and the `probabilities`, float [B, K]."""
+        """Return the most likely `class`, int [B], and the `probabilities`, float [B, K]."""
         del spec
         return {"class": outputs.argmax(-1), "probabilities": jax.nn.softmax(outputs)}
 

@@ -1,4 +1,4 @@
-"""Low energies for examples like those of the data: for Boltzmann machines."""
+"""Learn low energies for examples like those of the data: for Boltzmann machines."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from dltrain.types import Array, Spec
 
 
 class Energy(Reconstruction):
-    """Outputs are free energies, `data` and `model` [B], and a `reconstruction` [B, ...], which metrics judge."""
+    """Outputs are free energies, `data` and `model` [B], and a `reconstruction` [B, ...], for the metrics."""
 
-    metrics_after_activation = False  # the model itself returns probabilities
+    metrics_after_activation = False  # the reconstruction already holds probabilities
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Return the `energy` of each example, float [B], and its `reconstruction`, scaled as the inputs are."""

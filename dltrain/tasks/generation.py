@@ -1,4 +1,4 @@
-"""A sequence of tokens for each example, such as its caption or translation."""
+"""Generate a sequence of tokens for each example, such as its caption or translation."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from dltrain.types import Kind, Spec
 
 
 class Generation(Language):
-    """Targets and outputs as of a language model, given inputs; judged by what the model generates by itself."""
+    """Targets and outputs as in language modelling, given inputs; metrics evaluate what the model generates."""
 
     generates = Generates.ANSWER
     needs = ("begin", "decode")

@@ -1,4 +1,4 @@
-"""The next token at each position of a text."""
+"""Predict the next token at each position of a text."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class Language(Task):
     target_kind = Kind.TOKENS
     level = Level.STEP
     generates = Generates.CONTINUATION
-    examples_may_repeat = True  # windows of a text may well be equal
+    examples_may_repeat = True  # equal windows occur in ordinary texts
     decision = "tokens"
 
     def outputs(self, spec: Spec) -> int:
@@ -20,7 +20,7 @@ class Language(Task):
         return len(spec.target.vocabulary)
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
-        """Return the likeliest next `tokens`, int [B, L]."""
+        """Return the most likely next `tokens`, int [B, L]."""
         del spec
         return {"tokens": outputs.argmax(-1)}
 

@@ -1,4 +1,4 @@
-"""The inputs themselves, through a narrow place: for autoencoders."""
+"""Reconstruct the inputs: for autoencoders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from dltrain.types import Array, Spec
 
 
 class Reconstruction(Task):
-    """Targets are the inputs as the model is given them, before augmentation; outputs have their shape."""
+    """Targets are the scaled inputs before augmentation; outputs have their shape."""
 
     targets_are_inputs = True
     metrics_after_activation = True
     decision = "reconstruction"
 
     def outputs(self, spec: Spec) -> int:
-        """Return how many numbers the input has."""
+        """Return the number of elements of the input."""
         return spec.input.size
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
@@ -24,6 +24,6 @@ class Reconstruction(Task):
         return {"reconstruction": outputs}
 
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
-        """Draw inputs and what the model makes of them."""
+        """Draw inputs and their reconstructions."""
         del spec
         return {"reconstructions": "reconstructions"}

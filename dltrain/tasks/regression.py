@@ -1,4 +1,4 @@
-"""Numbers for each example."""
+"""Predict numbers for each example."""
 
 from collections.abc import Mapping
 from typing import Any

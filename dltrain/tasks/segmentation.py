@@ -1,4 +1,4 @@
-"""A class for each pixel."""
+"""Predict a class for each pixel."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ class Segmentation(Task):
         check_classes(self, spec)
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
-        """Return the likeliest class of each pixel, the `mask`, int [B, H, W]."""
+        """Return the most likely class of each pixel, the `mask`, int [B, H, W]."""
         del spec
         return {"mask": outputs.argmax(-1)}
 

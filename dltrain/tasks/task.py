@@ -1,6 +1,6 @@
-"""What a task answers, with the answers that most tasks share.
+"""The interface of a task, with the defaults that most tasks share.
 
-Tasks inherit these answers, so that a task keeps working when the program learns to ask another question.
+Tasks inherit these defaults, so that a task keeps working when the interface gains a method.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from dltrain.errors import ConfigError
 from dltrain.types import Array, Kind, Spec
 
 Drawing = str | Callable[..., Any]
-"""A figure: the name of one that the report knows (samples, captions, masks, reconstructions), or a function
+"""A figure: the name of a built-in one (samples, captions, masks, reconstructions), or a function
 `(inputs [N, ...], targets [N, ...], decisions, spec) -> matplotlib Figure`, called with a few examples."""
 
 NEEDED = {
@@ -26,7 +26,7 @@ NEEDED = {
 
 
 class Level(StrEnum):
-    """What has an output of its own."""
+    """What a model returns one output for."""
 
     EXAMPLE = "example"
     STEP = "step"
@@ -37,24 +37,24 @@ class Generates(StrEnum):
     """What a model of this task can generate, token by token."""
 
     CONTINUATION = "continuation"  # of a prompt
-    ANSWER = "answer"  # to the inputs; metrics judge it
+    ANSWER = "answer"  # to the inputs; metrics evaluate it
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with the targets; tasks are equal if their class and their options are.
+    """How the targets of the data are used; tasks are equal if their class and their options are equal.
 
     Attributes:
-        target_kind: what the targets must be; None where the task needs none.
-        targets_are_inputs: whether the scaled inputs take the place of the targets.
-        level: what has an output of its own.
+        target_kind: kind that the targets must have; None if the task needs no targets.
+        targets_are_inputs: whether the scaled inputs replace the targets.
+        level: what a model returns one output for.
         generates: what a model of this task generates.
         needs: methods that a model of this task must have.
-        standardizes_targets: whether `data.scale=standard` scales the targets, too.
-        metrics_after_activation: whether metrics see the outputs behind `model.output_activation`, as metrics of
-            numbers do; metrics of classes take logits.
-        examples_may_repeat: whether equal examples in two splits are no sign of a mistake.
-        decision: the entry of `decide` that is compared with the targets.
+        standardizes_targets: whether `data.scale=standard` also scales the targets.
+        metrics_after_activation: whether metrics get the outputs after `model.output_activation`, as metrics of
+            numbers do; metrics of classes get logits.
+        examples_may_repeat: whether equal examples in two splits are expected, and not reported as leakage.
+        decision: the entry of `decide` to compare with the targets.
     """
 
     target_kind: ClassVar[Kind | None] = None
@@ -77,11 +77,11 @@ class Task:
         return self.target_kind is not None
 
     def outputs(self, spec: Spec) -> int:
-        """Return how many numbers a model returns for each example, step or pixel."""
+        """Return the number of outputs of a model for each example, step or pixel."""
         raise NotImplementedError(f"{type(self).__name__} must define outputs(spec)")
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
-        """Turn outputs [B, ...], in the units of the data, into what a user wants, by name."""
+        """Convert outputs [B, ...], in the units of the data, to named predictions."""
         raise NotImplementedError(f"{type(self).__name__} must define decide(outputs, spec)")
 
     def check(self, spec: Spec) -> None:
@@ -92,18 +92,18 @@ class Task:
             raise ConfigError(f"task={self}: needs {NEEDED[self.target_kind]} as targets, {_found(spec)}")
 
     def check_targets(self, targets: np.ndarray, spec: Spec) -> None:
-        """Raise DataError, naming the first bad row, unless all targets [N, ...] make sense.
+        """Raise DataError, naming the first bad example, unless all targets [N, ...] are valid.
 
-        Shapes, types, finite numbers, and the range of classes and tokens have been checked before.
+        Shapes, dtypes, finite values, and the range of classes and tokens are already checked.
         """
         del targets, spec
 
     def classes(self, spec: Spec) -> int:
-        """Return how many classes metrics of classes tell apart; ValueError where there are none."""
-        raise ValueError(f"a metric of classes cannot judge a {self}; take rmse, mae, r2 or mse")
+        """Return the number of classes for metrics of classes; ValueError if the task has none."""
+        raise ValueError(f"a metric of classes cannot evaluate task={self}; use rmse, mae, r2 or mse")
 
     def soft_targets(self, targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
-        """Return classes, int [B], as probabilities that can be mixed; ValueError where there are none."""
+        """Return classes, int [B], as probabilities that can be mixed; ValueError if the task has none."""
         raise ValueError(f"only classes and values per example can be mixed, not targets of task={self}")
 
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
@@ -113,10 +113,10 @@ class Task:
 
 
 def check_classes(task: Task, spec: Spec) -> None:
-    """Raise ConfigError unless the target is two classes or more."""
+    """Raise ConfigError unless the target has at least two classes."""
     count = len(spec.classes)
     if count < 2:
-        raise ConfigError(f"task={task}: needs at least two classes, the data names {count}")
+        raise ConfigError(f"task={task}: needs at least two classes, the data has {count}")
 
 
 def _found(spec: Spec) -> str:

@@ -40,10 +40,10 @@ class Planted:
         return {"inputs": inputs, "targets": targets}
 """
 MESSAGES = {
-    "nan": "inputs of row 33, column 1: nan is no finite number",
-    "-1": "the label of row 33 is -1, expected 0..2",
-    "3": "the label of row 33 is 3, expected 0..2",
-    "dtype": "targets{} are int64 [] a row, but the source's spec says int32 []",
+    "nan": "inputs of example 33, column 1: nan is not a finite number",
+    "-1": "the label of example 33 is -1, expected 0..2",
+    "3": "the label of example 33 is 3, expected 0..2",
+    "dtype": "targets{} are int64 [] per example, but the source's spec says int32 []",
 }
 
 

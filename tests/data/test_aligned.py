@@ -1,4 +1,4 @@
-"""Arrays begin where jax can take them as they lie: a data set in memory is there once."""
+"""Arrays are aligned so that JAX can share them: a data set in memory is there only once."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def test_a_copy_is_made_only_where_it_must_be(shape, dtype):
     assert aligned(found) is found
 
 
-def test_an_array_of_gaps_or_off_the_line_is_copied():
+def test_a_strided_or_misaligned_array_is_copied():
     whole = aligned(np.arange(1000, dtype=np.uint8).reshape(10, 100))
     for part in (whole[:, ::2], whole[1:], whole.T):
         assert not is_aligned(part)
         np.testing.assert_array_equal(aligned(part), part)
 
 
-def test_source_and_processor_share_the_rows_which_nobody_writes_into():
+def test_source_and_cpu_device_share_the_read_only_examples():
     source = load_embedded("iris")
     arrays = read_whole(source)
     resident = Resident(arrays)
@@ -37,7 +37,7 @@ def test_source_and_processor_share_the_rows_which_nobody_writes_into():
     assert resident.in_place == sum(value.nbytes for value in arrays.values()) > 0
 
 
-def test_what_another_source_reads_is_shared_from_there_on(make_parts):
+def test_arrays_read_from_another_source_are_shared(make_parts):
     arrays = read_whole(make_parts().source)
     resident = Resident(arrays)
     for name, value in resident.data.items():
@@ -45,7 +45,7 @@ def test_what_another_source_reads_is_shared_from_there_on(make_parts):
     assert resident.in_place == sum(value.nbytes for value in arrays.values()) > 0
 
 
-def test_what_jax_takes_in_another_type_or_from_another_place_is_copied():
+def test_an_array_of_another_dtype_or_alignment_is_copied_by_jax():
     wide, off = aligned(np.arange(8, dtype=np.float64)), aligned(np.arange(65, dtype=np.uint8))[1:]
     resident = Resident({"wide": wide, "off": off})
     assert resident.in_place == 0

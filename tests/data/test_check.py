@@ -22,7 +22,7 @@ def table(labels=True, classes=("a", "b", "c")):
 
 
 @pytest.mark.parametrize("labels", [True, False])
-def test_sound_rows_pass(labels):
+def test_valid_examples_pass(labels):
     check_rows(*table(labels))
 
 
@@ -34,16 +34,16 @@ def planted(part, where, value):
 
 
 FAULTS = {
-    "nan input": (True, planted("inputs", (4, 1), np.nan), "row 4, column weight: nan"),
-    "infinite input": (True, planted("inputs", (0, 0), -np.inf), "row 0, column height: -inf"),
-    "nan target": (False, planted("targets", (5, 0), np.nan), "row 5, column price: nan"),
-    "label too large": (True, planted("targets", 3, 3), r"row 3 is 3, expected 0\.\.2"),
-    "negative label": (True, planted("targets", 2, -1), "row 2 is -1"),
-    "third class of two": (("a", "b"), planted("targets", 1, 2), r"row 1 is 2, expected 0\.\.1"),
+    "nan input": (True, planted("inputs", (4, 1), np.nan), "example 4, column weight: nan"),
+    "infinite input": (True, planted("inputs", (0, 0), -np.inf), "example 0, column height: -inf"),
+    "nan target": (False, planted("targets", (5, 0), np.nan), "example 5, column price: nan"),
+    "label too large": (True, planted("targets", 3, 3), r"example 3 is 3, expected 0\.\.2"),
+    "negative label": (True, planted("targets", 2, -1), "example 2 is -1"),
+    "third class of two": (("a", "b"), planted("targets", 1, 2), r"example 1 is 2, expected 0\.\.1"),
     "other width": (
         True,
         lambda a: a.update(inputs=a["inputs"][:, :1]),
-        r"inputs are float32 \[1\] a row, but .* float32 \[2\]",
+        r"inputs are float32 \[1\] per example, but .* float32 \[2\]",
     ),
     "other dtype": (
         True,
@@ -55,10 +55,10 @@ FAULTS = {
     "nan weight": (
         True,
         lambda a: a.update(weights=np.array([1, 1, np.nan, 1, 1, 1])),
-        "weights of row 2: nan",
+        "weights of example 2: nan",
     ),
-    "no targets": (True, lambda a: a.pop("targets"), "delivers no targets"),
-    "no rows": (True, lambda a: a.update({k: v[:0] for k, v in a.items()}), "no rows"),
+    "no targets": (True, lambda a: a.pop("targets"), "returns no targets"),
+    "no examples": (True, lambda a: a.update({k: v[:0] for k, v in a.items()}), "no examples"),
 }
 
 
@@ -72,7 +72,7 @@ def test_planted_fault_is_named(fault):
     assert str(caught.value).startswith("mine: ")
 
 
-def test_bad_pixel_is_found_in_a_picture():
+def test_bad_pixel_is_found_in_an_image():
     images = np.zeros((3, 2, 2, 1), np.float32)
     images[1, 0, 1, 0] = np.inf
     images[2] = np.nan
@@ -80,7 +80,9 @@ def test_bad_pixel_is_found_in_a_picture():
         {"image": Feature(Kind.IMAGE, (2, 2, 1), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
     )
-    with pytest.raises(DataError, match=re.escape("row 1, column 0, 1, 0: inf is no finite number; 2 of 3 rows")):
+    with pytest.raises(
+        DataError, match=re.escape("example 1, column 0, 1, 0: inf is not a finite number; 2 of 3 examples")
+    ):
         check_rows({"inputs": images, "targets": np.zeros(3, np.int32)}, spec)
 
 
@@ -104,10 +106,15 @@ def sentences():
 @pytest.mark.parametrize(
     ("part", "where", "value", "message"),
     [
-        ("inputs.text", (1, 2), 3, r"inputs.text of row 1, 2: 3, expected 0\.\.2 \(3 tokens of the vocabulary\)"),
-        ("targets", (0, 1), -1, r"targets of row 0, 1: -1, expected 0\.\.2"),
-        ("inputs.length", 1, 0, r"the length of row 1 is 0, expected 1\.\.3"),
-        ("inputs.length", 0, 4, r"the length of row 0 is 4, expected 1\.\.3"),
+        (
+            "inputs.text",
+            (1, 2),
+            3,
+            r"inputs.text of example 1, 2: 3, expected 0\.\.2 \(3 tokens of the vocabulary\)",
+        ),
+        ("targets", (0, 1), -1, r"targets of example 0, 1: -1, expected 0\.\.2"),
+        ("inputs.length", 1, 0, r"the length of example 1 is 0, expected 1\.\.3"),
+        ("inputs.length", 0, 4, r"the length of example 0 is 4, expected 1\.\.3"),
     ],
 )
 def test_tokens_and_lengths_are_checked(part, where, value, message):
@@ -126,5 +133,5 @@ def test_a_class_of_a_pixel_is_checked():
     )
     check_rows({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)
     labels[1, 2, 3] = 2
-    with pytest.raises(DataError, match=r"targets of row 1, 2, 3: 2, expected 0\.\.1 \(2 classes\)"):
+    with pytest.raises(DataError, match=r"targets of example 1, 2, 3: 2, expected 0\.\.1 \(2 classes\)"):
         check_rows({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)

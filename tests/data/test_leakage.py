@@ -1,17 +1,17 @@
-"""Rows that stand in two splits are found, and no others."""
+"""Examples that are in two splits are found, and no others."""
 
 import numpy as np
 import pytest
 
-from dltrain.data import leakage as overlap
+from dltrain.data import leakage
 from dltrain.data.leakage import shared_rows
 from dltrain.data.split import Splits
 
 
 def by_hand(arrays, splits):
-    """Compare every row with every other."""
+    """Compare every example with every other."""
     found, told = {}, set()
-    for one, other in overlap.PAIRS:
+    for one, other in leakage.PAIRS:
         first = {}
         for row in splits[one]:
             first.setdefault(tuple(a[row].tobytes() for a in arrays.values()), int(row))
@@ -25,8 +25,8 @@ def by_hand(arrays, splits):
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((), np.int32), ((3,), np.uint8), ((5,), np.float32), ((3, 3, 1), np.uint8)]
 )
-def test_exactly_the_equal_rows_are_found(shape, dtype):
-    """Of two values each, so that many are equal and many differ by little."""
+def test_exactly_the_equal_examples_are_found(shape, dtype):
+    """Only two values, so that many examples are equal and many differ by little."""
     rng = np.random.default_rng(0)
     arrays = {"inputs": rng.integers(0, 2, (200, *shape)).astype(dtype), "targets": rng.integers(0, 2, (200, 1))}
     rows = rng.permutation(200)
@@ -35,8 +35,8 @@ def test_exactly_the_equal_rows_are_found(shape, dtype):
     assert found == by_hand(arrays, splits) and found
 
 
-def test_rows_with_the_same_sum_by_chance_are_compared(monkeypatch):
-    monkeypatch.setattr(overlap, "_sums", lambda arrays: np.zeros(4, np.uint64))
+def test_examples_with_the_same_hash_by_chance_are_compared(monkeypatch):
+    monkeypatch.setattr(leakage, "_sums", lambda arrays: np.zeros(4, np.uint64))
     splits = Splits(np.array([0]), np.array([1, 2]), np.array([], int))
     found = shared_rows({"inputs": np.array([[1.0], [2.0], [1.0], [1.0]])}, splits)
     assert {pair: rows.tolist() for pair, rows in found.items()} == {("train", "validation"): [[0, 2]]}

@@ -18,7 +18,7 @@ def epochs(pipe, count):
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_each_epoch_has_every_row_once_and_padding_at_its_end_only(shuffle):
+def test_each_epoch_has_every_example_once_and_padding_at_its_end_only(shuffle):
     for epoch in epochs(pipeline(shuffle=shuffle), 5):
         np.testing.assert_array_equal(np.sort(epoch[:11]), ROWS)
         assert epoch[11:].tolist() == [PADDING]
@@ -30,18 +30,18 @@ def test_epochs_and_seeds_differ_and_without_shuffling_nothing_does():
     assert {tuple(order) for order in epochs(pipeline(shuffle=False), 4)} == {(*ROWS, PADDING)}
 
 
-def test_the_batch_of_a_step_does_not_depend_on_how_it_is_asked_for():
+def test_the_batch_of_a_step_does_not_depend_on_the_call():
     whole = pipeline().indices(0, 20)
     assert whole.shape == (20, 4)
     assert whole.dtype == np.int32
-    other = pipeline()  # another object, asked backwards and in pieces that straddle epochs
+    other = pipeline()  # another object, called backwards and in parts that span epochs
     for step in reversed(range(20)):
         np.testing.assert_array_equal(other.indices(step, 1)[0], whole[step])
     for start in (1, 2, 5):
         np.testing.assert_array_equal(other.indices(start, 15), whole[start : start + 15])
 
 
-def test_a_limit_cuts_every_epoch_but_not_always_to_the_same_rows():
+def test_a_limit_cuts_every_epoch_but_not_always_to_the_same_examples():
     pipe = pipeline(limit=2)
     assert pipe.steps_per_epoch == 2
     seen = epochs(pipe, 6)
@@ -50,7 +50,7 @@ def test_a_limit_cuts_every_epoch_but_not_always_to_the_same_rows():
     assert pipeline(limit=100).steps_per_epoch == 3
 
 
-def test_overfitting_brings_the_same_batches_again():
+def test_overfitting_repeats_the_same_batches():
     pipe = pipeline(overfit=1)
     assert pipe.steps_per_epoch == 1
     assert {tuple(batch) for batch in pipe.indices(0, 9)} == {tuple(pipeline().indices(0, 1)[0])}
@@ -64,7 +64,7 @@ def test_a_batch_larger_than_the_data_is_padded():
 
 
 @pytest.mark.parametrize("size", [1, 4, 11, 12])
-def test_in_order_has_every_row_once_as_it_stands(size):
+def test_in_order_has_every_index_once_in_the_given_order(size):
     batches = in_order(ROWS, size)
     assert batches.shape == (-(-11 // size), size)
     np.testing.assert_array_equal(batches.reshape(-1)[:11], ROWS)
@@ -76,7 +76,7 @@ HALF = np.random.default_rng(0).permutation(250)[:249].astype(np.int32)
 
 
 @pytest.mark.parametrize("size", [1, 7, 249, 300])
-def test_in_streams_each_row_goes_on_in_the_next_batch_and_padding_is_at_the_end_only(size):
+def test_in_streams_the_next_batch_continues_each_example_and_padding_is_at_the_end_only(size):
     order = streams(HALF, size, at=AT, length=4)
     np.testing.assert_array_equal(np.sort(order), np.sort(HALF))
     pipe = Pipeline(order, size, 0, shuffle=False)

@@ -15,7 +15,7 @@ def split(labels=LABELS, rows=200, *, published=None, validation=0.1, test=0.2, 
 
 @pytest.mark.parametrize("labels", [LABELS, None])
 @pytest.mark.parametrize("seed", [0, 1, 7])
-def test_every_row_is_in_exactly_one_split_in_order(labels, seed):
+def test_every_example_is_in_exactly_one_split_in_order(labels, seed):
     splits = split(labels, seed=seed)
     together = np.concatenate([splits[name] for name in NAMES])
     np.testing.assert_array_equal(np.sort(together), np.arange(200))
@@ -27,7 +27,7 @@ def test_every_row_is_in_exactly_one_split_in_order(labels, seed):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("test", "validation"), [(0.2, 0.1), (0.07, 0.33), (0.5, 0.0)])
-def test_each_class_has_its_share_to_within_one_row(seed, test, validation):
+def test_each_class_has_its_share_to_within_one_example(seed, test, validation):
     splits = split(test=test, validation=validation, seed=seed)
     rest = LABELS.copy()
     for name, fraction in (("test", test), ("validation", validation)):
@@ -38,7 +38,7 @@ def test_each_class_has_its_share_to_within_one_row(seed, test, validation):
         rest[splits[name]] = -1
 
 
-def test_the_split_seed_and_the_labels_decide_and_nothing_else():
+def test_the_split_seed_and_the_labels_determine_the_splits_and_nothing_else():
     one, same, other = split(seed=3), split(LABELS.astype(np.int64), seed=3), split(seed=4)
     for name in NAMES:
         np.testing.assert_array_equal(one[name], same[name])
@@ -47,7 +47,7 @@ def test_the_split_seed_and_the_labels_decide_and_nothing_else():
     np.testing.assert_array_equal(split(seed=3).test, one.test)
 
 
-def test_rows_of_a_class_are_drawn_and_not_the_first_ones():
+def test_examples_of_a_class_are_drawn_and_not_the_first_ones():
     sorted_labels = np.repeat([0, 1], 100)
     taken = split(sorted_labels, validation=0).test
     assert np.abs(taken[:20].mean() - 49.5) < 20
@@ -57,7 +57,7 @@ def test_rows_of_a_class_are_drawn_and_not_the_first_ones():
     assert counts.max() < 30
 
 
-def test_published_splits_stay_and_validation_comes_from_the_rest():
+def test_published_splits_are_kept_and_validation_comes_from_the_rest():
     published = np.arange(199, 149, -1)
     splits = split(published={"test": published}, validation=0.1)
     np.testing.assert_array_equal(splits.test, np.arange(150, 200))
@@ -78,14 +78,16 @@ def test_validation_does_not_move_when_only_the_test_fraction_is_published_other
 def test_a_fraction_of_nothing_is_an_empty_split_and_one_too_small_an_error():
     empty = split(validation=0, test=0)
     assert (len(empty.train), len(empty.validation), len(empty.test)) == (200, 0, 0)
-    with pytest.raises(DataError, match=r"data\.validation=0\.001: leaves no row for validation \(160 rows"):
+    with pytest.raises(
+        DataError, match=r"data\.validation=0\.001: leaves no example for validation \(160 examples"
+    ):
         split(validation=0.001)
-    with pytest.raises(DataError, match="no row is left for training"):
+    with pytest.raises(DataError, match="no example is left for training"):
         split(published={"test": np.arange(200)}, validation=0)
 
 
 @pytest.mark.parametrize("labels", [LABELS, None])
-def test_folds_partition_the_training_rows_stratified_and_leave_test_as_it_is(labels):
+def test_folds_partition_the_training_examples_stratified_and_leave_test_unchanged(labels):
     def cut(fold):
         return make_splits(labels, 200, published={}, validation=0.0, test=0.2, seed=0, folds=5, fold=fold)
 
@@ -101,7 +103,7 @@ def test_folds_partition_the_training_rows_stratified_and_leave_test_as_it_is(la
         assert (np.ptp(counts, axis=0) <= 1).all()
 
 
-def test_folds_take_the_place_of_a_published_validation_split():
+def test_folds_replace_a_published_validation_split():
     published = {"test": np.arange(20), "validation": np.arange(20, 60)}
     folds = [
         make_splits(LABELS, 200, published=published, validation=0.1, test=0.2, seed=0, folds=4, fold=fold)
@@ -111,6 +113,6 @@ def test_folds_take_the_place_of_a_published_validation_split():
     np.testing.assert_array_equal(together, np.arange(20, 200))
 
 
-def test_more_folds_than_rows_are_refused():
-    with pytest.raises(DataError, match=r"data.folds=9: there are only 4 rows"):
+def test_more_folds_than_examples_are_refused():
+    with pytest.raises(DataError, match=r"data.folds=9: there are only 4 examples"):
         make_splits(None, 4, published={}, validation=0.0, test=0.0, seed=0, folds=9)

@@ -54,7 +54,7 @@ def test_undefined_metrics_of_a_single_class_are_nan():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: metrics.F1(spec=PAIR), "cannot judge a regression"),
+        (lambda: metrics.F1(spec=PAIR), "cannot evaluate task=regression"),
         (lambda: metrics.R2(spec=TWO), "cannot judge a binary task"),
         (lambda: metrics.F1("binary", spec=CLASSES), "average=binary needs two classes, the data has 6"),
         (lambda: metrics.F1("median", spec=CLASSES), "'median' is not a valid Averaging"),

@@ -16,7 +16,7 @@ TARGETS = {
 
 @pytest.fixture
 def targets():
-    """Name the kinds of targets that there are."""
+    """Return the names of all kinds of targets."""
     return set(TARGETS)
 
 

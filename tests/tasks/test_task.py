@@ -1,4 +1,4 @@
-"""Each task fits its YAML, is equal to its like, and takes the data that it is for and no other."""
+"""Each task fits its YAML, equals another of its class, and accepts only the data that it is for."""
 
 import json
 
@@ -24,7 +24,7 @@ FITS = {
     "energy": None,
     "adversarial": None,
 }
-"""Task -> the targets that it takes, None for all."""
+"""Task -> the targets that it accepts, None for all."""
 
 
 def built(path):
@@ -33,7 +33,7 @@ def built(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_yaml_and_class_have_one_name_and_the_class_takes_the_data_that_it_is_for(path, spec_of, targets):
+def test_yaml_and_class_have_one_name_and_the_class_accepts_the_data_that_it_is_for(path, spec_of, targets):
     task = built(path)
     assert str(task) == path.stem and task == built(path) and hash(task) == hash(built(path))
     taken = set()
@@ -61,9 +61,9 @@ def test_a_spec_is_the_same_after_json_with_its_task(spec_of):
 @pytest.mark.parametrize(
     ("task", "target", "message"),
     [
-        (tasks.Binary(), "label", "task=binary: needs two classes, the data names 3; try task=classification"),
+        (tasks.Binary(), "label", "task=binary: needs two classes, the data has 3; try task=classification"),
         (tasks.Classification(), "numbers", "needs one class per example as targets, and this data has numbers"),
-        (tasks.Classification(), "pixels", r"needs one class per example, and this data has \[4, 4\] of them"),
+        (tasks.Classification(), "pixels", r"needs one class per example, found classes of shape \[4, 4\]"),
         (tasks.Segmentation(), "label", "needs a class for each pixel, and this data has one per example"),
         (
             tasks.Regression(),
@@ -80,7 +80,7 @@ def test_data_that_does_not_fit_is_named(task, target, message, spec_of):
 
 
 @pytest.mark.parametrize(("path"), FILES, ids=lambda path: path.stem)
-def test_every_task_says_how_many_outputs_there_are_and_the_decision_is_among_what_is_decided(path, spec_of):
+def test_every_task_has_a_number_of_outputs_and_its_decision_is_an_entry_of_decide(path, spec_of):
     task = built(path)
     spec = spec_of(min(FITS[path.stem] or {"label"}), task)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What outputs are decided to mean, by hand, and what tasks answer about their classes."""
+"""Predictions made from outputs, compared with values by hand, and the classes of each task."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +19,7 @@ from dltrain.tasks import (
 )
 
 
-def test_of_several_classes_the_likeliest_is_taken_and_probabilities_add_up(spec_of):
+def test_of_several_classes_the_most_likely_is_predicted_and_probabilities_add_up(spec_of):
     spec = spec_of("label", Classification())
     found = spec.task.decide(jnp.log(jnp.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])), spec)
     assert found["class"].tolist() == [1, 0] and spec.outputs == 3 == spec.task.classes(spec)
@@ -33,16 +33,16 @@ def test_one_logit_above_zero_is_the_second_class(spec_of):
     np.testing.assert_allclose(found["probability"], [0.5, 1 / (1 + np.e), 0.75], rtol=1e-6)
 
 
-def test_numbers_are_values_and_no_classes(spec_of):
+def test_numbers_are_values_and_not_classes(spec_of):
     spec, outputs = spec_of("numbers", Regression()), np.array([[1.5, -2.0]])
     np.testing.assert_array_equal(spec.task.decide(outputs, spec)["value"], outputs)
     assert spec.outputs == 2 and spec.task.standardizes_targets
-    with pytest.raises(ValueError, match="a metric of classes cannot judge a regression; take rmse"):
+    with pytest.raises(ValueError, match="a metric of classes cannot evaluate task=regression; use rmse"):
         spec.task.classes(spec)
 
 
 @pytest.mark.parametrize("task", [Language(), Generation()])
-def test_at_each_step_the_likeliest_token_is_taken(task, spec_of):
+def test_at_each_step_the_most_likely_token_is_predicted(task, spec_of):
     spec = spec_of("text", task)
     logits = np.zeros((1, 3, 4))
     logits[0, [0, 1, 2], [3, 0, 2]] = 1
@@ -51,7 +51,7 @@ def test_at_each_step_the_likeliest_token_is_taken(task, spec_of):
     assert task.generates is (Generates.ANSWER if task == Generation() else Generates.CONTINUATION)
 
 
-def test_each_pixel_has_the_likeliest_class(spec_of):
+def test_each_pixel_has_the_most_likely_class(spec_of):
     spec = spec_of("pixels", Segmentation())
     mask = np.random.default_rng(0).integers(0, 2, (3, 4, 4))
     np.testing.assert_array_equal(spec.task.decide(np.eye(2)[mask], spec)["mask"], mask)

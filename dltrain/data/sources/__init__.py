@@ -1,1 +1,1 @@
-"""One file a source of rows; see `dltrain.types.Source`."""
+"""Data sources, one file each; see `dltrain.types.Source`."""

@@ -1,4 +1,4 @@
-"""Pictures with a sentence each, made from their class."""
+"""Images with a caption each, chosen by their class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,20 +25,21 @@ DIGITS = (
 
 
 class Captions:
-    """The pictures of another source, each with the caption of its class, cut into words.
+    """The images of another source, each with the caption of its class, split into words.
 
-    Exactly one caption is right for a picture, so that what a model writes can be judged. A row has the picture as
-    `inputs`, and of the caption what `to_be_written` returns. Splits are those of the pictures.
+    Exactly one caption is right for an image, so that generated text can be compared with it. An example has the
+    image and the `tokens` of the caption as inputs; `to_be_written` makes its targets. The splits are those of the
+    images.
 
     Args:
-        pictures: the source of the pictures, which are labelled.
-        captions: a sentence for each class, in the order of the labels, no two the same.
+        pictures: the source of the images, which are labelled.
+        captions: a caption for each class, in the order of the labels, all different.
     """
 
     def __init__(self, pictures: Source, captions: Sequence[str] = DIGITS) -> None:
         spec, classes = pictures.spec, pictures.spec.classes
         if spec.input.kind is not Kind.IMAGE or not spec.has_labels:
-            raise ConfigError(f"data.pictures: must be images with a class each, not {spec.input.kind.words}")
+            raise ConfigError(f"data.pictures: must be images with one class each, not {spec.input.kind.words}")
         texts = [caption.split() for caption in captions]
         if len(texts) != len(classes) or not all(texts) or len(set(map(tuple, texts))) != len(texts):
             raise ConfigError(
@@ -63,12 +64,12 @@ class Captions:
         self.published: Mapping[str, np.ndarray] = pictures.published
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self._pictures)
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
-        """Read these rows, int [B]."""
+        """Read these examples, int [B]."""
         found = self._pictures.read(indices)
-        written = {part: array[found["targets"]] for part, array in self._captions.items()}
+        texts = {part: array[found["targets"]] for part, array in self._captions.items()}
         image = {self._pictures.spec.input_name: found["inputs"]}
-        return {"inputs": {**image, "tokens": written.pop("tokens")}, **written}
+        return {"inputs": {**image, "tokens": texts.pop("tokens")}, **texts}

@@ -1,4 +1,4 @@
-"""A text cut into windows of characters, each to be continued by one: for language models."""
+"""A text split into windows of characters, whose next character is to be predicted: for language models."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ class Characters:
     """Windows of a UTF-8 text: inputs int32 [L], targets int32 [L], the characters that follow each of the inputs.
 
     The vocabulary is every distinct character of the whole file, validation and test included, in the order of
-    their code points. The text is split in file order, training first and test last, and no window reaches over
-    a border. Training windows begin every `stride` characters; those of validation and test stand one after the
-    other, so that each of their characters is predicted once. What is left at the end of a split is dropped.
+    their code points. The text is split in file order, training first and test last, and no window crosses the
+    border of a split. Training windows begin every `stride` characters; those of validation and test follow one
+    another, so that each of their characters is predicted once. What is left at the end of a split is dropped.
 
     Args:
-        path: the text; line ends stay as they are, a byte order mark is left out.
+        path: the text; line ends are kept unchanged, a byte order mark is removed.
         length: characters in a window.
-        stride: characters from the beginning of a training window to that of the next; None for `length`.
-        name: in place of `path`, the folder of a published text below `$DLTRAIN_DATA` or the cache.
+        stride: characters from the start of a training window to the start of the next; None for `length`.
+        name: instead of `path`, the folder of a published text below `$DLTRAIN_DATA` or the cache.
         file: its `name` and `sha256`, which is checked when it is downloaded.
-        mirrors: addresses of folders to download it from, tried in turn.
-        validation: `data.validation`, a fraction of the characters that are not for testing.
+        mirrors: URLs of folders to download it from, tried in turn.
+        validation: `data.validation`, a fraction of the characters that are not in the test split.
         test: `data.test`, a fraction of all characters.
         stateful: whether each window is given with its `position` in the text, int32 [] (`model.stateful=true`).
 
     Raises:
-        DataError: the file is missing, is no UTF-8, or is too short for a window in each split.
+        DataError: the file is missing, is not UTF-8, or is too short for a window in each split.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Characters:
                 raise ConfigError(f"data.{key}={value}: must be a whole number ≥ 1")
         if stateful and length % (stride or length):
             raise ConfigError(
-                f"data.stride={stride}: with model.stateful=true a window begins where another ends, so that the "
+                f"data.stride={stride}: with model.stateful=true a window begins where another ends, so the "
                 f"stride must divide data.length={length}; null always does"
             )
         found = _find(path, name, file, mirrors)
@@ -72,7 +72,7 @@ class Characters:
             if not len(starts[split]) and (high > low or split == "train"):
                 raise DataError(
                     f"{found}: {high - low} of its {held} characters are for {split}, and data.length={length} "
-                    f"needs {length + 1} at least; try a longer text or a smaller data.length"
+                    f"needs at least {length + 1}; try a longer text or a smaller data.length"
                 )
         self.position, self._length = np.concatenate(list(starts.values())), length
         ends = np.cumsum([len(s) for s in starts.values()])
@@ -90,7 +90,7 @@ class Characters:
         return len(self.position)
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
-        """Cut these windows out of the text, int [B]."""
+        """Read these windows of the text, int [B]."""
         position = self.position[indices]
         windows = self._codes[position[:, None] + np.arange(self._length + 1)[None, :]].astype(np.int32)
         inputs = {"text": windows[:, :-1], "position": position.astype(np.int32)}
@@ -104,12 +104,12 @@ def _find(path: str | None, name: str | None, file: Mapping[str, str] | None, mi
     if path is not None:
         return Path(path).expanduser().absolute()
     if name is None:
-        raise ConfigError("data.path: name a text: data.path=FILE")
+        raise ConfigError("data.path: missing; set data.path=FILE, a text file")
     if file is None or set(file) != {"name", "sha256"}:
         raise ConfigError("data.file: must give name and sha256")
     parent = os.environ.get("DLTRAIN_DATA")
-    if parent and (own := Path(parent).expanduser().absolute() / name / file["name"]).is_file():
-        return own
+    if parent and (local := Path(parent).expanduser().absolute() / name / file["name"]).is_file():
+        return local
     return fetch(name, {file["name"]: file["sha256"]}, mirrors) / file["name"]
 
 
@@ -118,7 +118,7 @@ def _text(path: Path) -> str:
         return read_file(path).decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: is no UTF-8: byte {error.start} is {error.object[error.start]:#04x} ({error.reason}); "
+            f"{path}: is not UTF-8: byte {error.start} is {error.object[error.start]:#04x} ({error.reason}); "
             "convert it first"
         ) from error
 

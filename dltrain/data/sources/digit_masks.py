@@ -1,4 +1,4 @@
-"""Pictures of a digit under uneven light and noise, and which pixels are the digit's: segmentation to try out."""
+"""Images of a digit with uneven light and noise, and the mask of the digit: a small segmentation data set."""
 
 from collections.abc import Mapping
 
@@ -14,18 +14,18 @@ LIGHT = 0.55  # from the darkest corner to the brightest
 class DigitMasks:
     """Inputs uint8 [H, W, 1], targets int32 [H, W]: 1 where the digit is at least half as bright as it can be.
 
-    The light falls from a side of its own in each picture, so that no brightness tells the digit from the ground.
-    What a row is depends on its number and `seed` alone.
+    The direction of the light differs in each image, so that no threshold separates the digit from the background.
+    An example depends only on its index and on `seed`.
 
     Args:
-        digits: the source of the pictures: grey, bright on dark.
+        digits: the source of the images: grey, bright on dark.
         noise: standard deviation of each pixel's noise, of the whole range.
-        seed: decides light and noise.
+        seed: determines light and noise.
     """
 
     def __init__(self, digits: Source, *, noise: float = 0.08, seed: int = 0) -> None:
         if digits.spec.input.kind is not Kind.IMAGE or digits.spec.input.shape[-1] != 1:
-            raise ValueError(f"needs grey pictures [H, W, 1], found {list(digits.spec.input.shape)}")
+            raise ValueError(f"needs grey images [H, W, 1], found {list(digits.spec.input.shape)}")
         self._digits, self._noise, self._seed = digits, noise, seed
         self._brightest = float(digits.read(np.arange(min(len(digits), 1000)))["inputs"].max())
         shape = digits.spec.input.shape
@@ -38,17 +38,17 @@ class DigitMasks:
         self.published: Mapping[str, np.ndarray] = digits.published
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Return the number of examples."""
         return len(self._digits)
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Read these rows, int [B]."""
+        """Read these examples, int [B]."""
         digits = self._digits.read(indices)["inputs"][..., 0] / np.float32(self._brightest)
-        pictures = np.stack([self._lit(digit, int(row)) for digit, row in zip(digits, indices, strict=True)])
-        return {"inputs": pictures[..., None], "targets": (digits >= 0.5).astype(np.int32)}
+        images = np.stack([self._lit(digit, int(index)) for digit, index in zip(digits, indices, strict=True)])
+        return {"inputs": images[..., None], "targets": (digits >= 0.5).astype(np.int32)}
 
-    def _lit(self, digit: np.ndarray, row: int) -> np.ndarray:
-        rng = np.random.default_rng([self._seed, row])
+    def _lit(self, digit: np.ndarray, index: int) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, index])
         height, width = digit.shape
         angle = rng.uniform(0, 2 * np.pi)
         y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]

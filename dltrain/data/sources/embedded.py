@@ -1,4 +1,4 @@
-"""The small data sets that travel with dltrain: no network, no scikit-learn. Licences: `embedded/LICENSES.md`."""
+"""Small data sets installed with dltrain: no network, no scikit-learn. Licences: `embedded/LICENSES.md`."""
 
 import zipfile
 import zlib
@@ -15,7 +15,7 @@ KINDS = {1: Kind.NUMBERS, 3: Kind.IMAGE}
 
 
 def load_embedded(name: str) -> Rows:
-    """One of `digits`, `iris`, `wine`, `breast_cancer`, `diabetes`, whole in memory; no published split.
+    """Load `digits`, `iris`, `wine`, `breast_cancer` or `diabetes` into memory; without a published split.
 
     Args:
         name: the data set.
@@ -26,7 +26,7 @@ def load_embedded(name: str) -> Rows:
     """
     names = sorted(path.stem for path in FOLDER.glob("*.npz"))
     if not names:
-        raise DataError(f"{FOLDER}: no embedded data set is there; is dltrain installed whole?")
+        raise DataError(f"{FOLDER}: there are no embedded data sets; is dltrain completely installed?")
     if name not in names:
         raise ConfigError(f"data.name={name}: unknown; there are {', '.join(names)}")
     stored = _load(FOLDER / f"{name}.npz")

@@ -1,4 +1,4 @@
-"""One number for the content of a data set, so that a run is never resumed on other data unnoticed."""
+"""A hash of the content of a data set, so that a run is never resumed on other data unnoticed."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 (hex) over names, dtypes, shapes and bytes of all arrays, in the order of their names."""
+    """Return the SHA-256 (hex) of names, dtypes, shapes and bytes of all arrays, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -1,4 +1,4 @@
-"""Pictures in the idx format of MNIST and its followers: strict about every byte, downloaded where missing."""
+"""Images in the idx format of MNIST: every byte is checked, and missing files are downloaded."""
 
 import math
 import os
@@ -17,8 +17,8 @@ from dltrain.types import Kind
 
 FILES = ("train_images", "train_labels", "test_images", "test_labels")
 UNSIGNED_BYTE = 8  # the format's code for the type of the elements
-LARGEST = 1 << 32  # bytes in one file; more could not be resident either
-DEFLATE = 1032  # deflate packs at most so many bytes into one (https://zlib.net/zlib_tech.html)
+LARGEST = 1 << 32  # bytes in one file; more would not fit on the device either
+DEFLATE = 1032  # the largest compression ratio of deflate (https://zlib.net/zlib_tech.html)
 CHUNK = 1 << 18
 
 
@@ -30,16 +30,16 @@ def load_pictures(
     root: str | None = None,
     mirrors: Sequence[str] = (),
 ) -> Rows:
-    """Grey pictures uint8 [H, W, 1] with labels; the published test set keeps its place at the end of the rows.
+    """Load grey images uint8 [H, W, 1] with labels; the published test set comes last.
 
     Args:
-        name: of the data set, and of its folder below `$DLTRAIN_DATA` or the cache.
-        classes: their names, in the order of the labels.
-        files: `train_images`, `train_labels`, `test_images`, `test_labels`, each `{name, sha256}`. The sum is
-            checked when a file is downloaded, not in a folder of the user's own.
-        root: the folder that holds the files, as they are or unpacked (without `.gz`); else `$DLTRAIN_DATA/<name>`
-            if there is one, else the files are downloaded to the cache.
-        mirrors: addresses of folders to download from, tried in turn.
+        name: name of the data set and of its folder below `$DLTRAIN_DATA` or the cache.
+        classes: names of the classes, in the order of the labels.
+        files: `train_images`, `train_labels`, `test_images`, `test_labels`, each `{name, sha256}`. The checksum is
+            verified when a file is downloaded, not for files in `root` or `$DLTRAIN_DATA`.
+        root: the folder that holds the files, compressed or not (without `.gz`); None for `$DLTRAIN_DATA/<name>`
+            if that exists, else the files are downloaded to the cache.
+        mirrors: URLs of folders to download from, tried in turn.
 
     Raises:
         DataError: a folder or file is missing, a file is damaged, or the files don't fit together.
@@ -51,7 +51,7 @@ def load_pictures(
     train, test = _read_pair(*paths[:2], len(classes)), _read_pair(*paths[2:], len(classes))
     if train[0].shape[1:] != test[0].shape[1:]:
         raise DataError(
-            f"{paths[2]}: pictures of {_by(test[0].shape[1:])}, but {paths[0].name} has {_by(train[0].shape[1:])}"
+            f"{paths[2]}: images of {_by(test[0].shape[1:])}, but {paths[0].name} has {_by(train[0].shape[1:])}"
         )
     inputs = np.concatenate([train[0], test[0]])[..., None]
     return make_rows(
@@ -63,10 +63,10 @@ def load_pictures(
 
 
 def read_idx(path: Path, *, axes: int) -> np.ndarray:
-    """Read an idx file of unsigned bytes, packed (`.gz`) or not, uint8 with so many axes.
+    """Read an idx file of unsigned bytes, compressed (`.gz`) or not: uint8 with `axes` axes.
 
     The format (http://yann.lecun.com/exdb/mnist): two zero bytes, the type, the number of axes, the size of
-    each axis (32 bits, high byte first), the elements. Sizes are checked against the file before memory is taken.
+    each axis (32 bits, high byte first), the elements. Sizes are checked before memory is allocated.
     """
     try:
         with path.open("rb") as stream:
@@ -81,7 +81,7 @@ def _read_plain(stream: BinaryIO, path: Path, axes: int) -> np.ndarray:
     shape = _shape(stream.read(4 + 4 * axes), path, axes)
     found, wanted = os.fstat(stream.fileno()).st_size - (4 + 4 * axes), math.prod(shape)
     if found != wanted:
-        raise DataError(f"{path}: {found} bytes follow the header, which promises {wanted} ({_by(shape)})")
+        raise DataError(f"{path}: {found} bytes follow the header, which declares {wanted} ({_by(shape)})")
     return np.fromfile(stream, np.uint8, wanted).reshape(shape)
 
 
@@ -92,26 +92,26 @@ def _read_packed(stream: BinaryIO, path: Path, axes: int) -> np.ndarray:
     wanted, packed = math.prod(shape), os.fstat(stream.fileno()).st_size
     if wanted > packed * DEFLATE:
         raise DataError(
-            f"{path}: {packed} packed bytes cannot hold the {wanted} the header promises ({_by(shape)})"
+            f"{path}: {packed} compressed bytes cannot hold the {wanted} that the header declares ({_by(shape)})"
         )
     elements, done = np.empty(wanted, np.uint8), 0
     data = unpack.unconsumed_tail
     while not unpack.eof:
         piece = unpack.decompress(data, wanted - done + 1)  # one more, to notice a file that is too long
         if done + len(piece) > wanted:
-            raise DataError(f"{path}: holds more than the {wanted} bytes that its header promises ({_by(shape)})")
+            raise DataError(f"{path}: holds more than the {wanted} bytes that its header declares ({_by(shape)})")
         elements[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
         done += len(piece)
         data = unpack.unconsumed_tail or stream.read(CHUNK)
         if not data and not unpack.eof:
             raise DataError(
-                f"{path}: ends early: {done} of {wanted} bytes unpacked, "
-                f"record {min(done // math.prod(shape[1:]), shape[0])} of {shape[0]} is not whole"
+                f"{path}: ends early: {done} of {wanted} bytes decompressed, "
+                f"record {min(done // math.prod(shape[1:]), shape[0])} of {shape[0]} is incomplete"
             )
     if done != wanted:
-        raise DataError(f"{path}: {done} bytes follow the header, which promises {wanted} ({_by(shape)})")
+        raise DataError(f"{path}: {done} bytes follow the header, which declares {wanted} ({_by(shape)})")
     if unpack.unused_data or stream.read(1):
-        raise DataError(f"{path}: something follows the end of the gzip data")
+        raise DataError(f"{path}: there is data after the end of the gzip data")
     return elements.reshape(shape)
 
 
@@ -121,7 +121,7 @@ def _shape(header: bytes, path: Path, axes: int) -> tuple[int, ...]:
     zeros, kind, found = header[:2], header[2], header[3]
     if zeros != b"\0\0" or not found:
         raise DataError(
-            f"{path}: is no idx file: it starts with {header[:4].hex(' ')}, expected 00 00 08 {axes:02x}"
+            f"{path}: is not an idx file: it starts with {header[:4].hex(' ')}, expected 00 00 08 {axes:02x}"
         )
     if kind != UNSIGNED_BYTE or found != axes:
         raise DataError(
@@ -129,22 +129,22 @@ def _shape(header: bytes, path: Path, axes: int) -> tuple[int, ...]:
         )
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
     if not 0 < math.prod(shape) <= LARGEST:
-        raise DataError(f"{path}: the header promises {_by(shape)} elements, expected 1 to {LARGEST}")
+        raise DataError(f"{path}: the header declares {_by(shape)} elements, expected 1 to {LARGEST}")
     return shape
 
 
 def _read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read pictures uint8 [N, H, W] and labels uint8 [N]; the labels first, they are the smaller file."""
+    """Read images uint8 [N, H, W] and labels uint8 [N]; the labels first, as their file is smaller."""
     y = read_idx(labels, axes=1)
     check_labels(y, classes, name=str(labels))
     x = read_idx(images, axes=3)
     if len(x) != len(y):
-        raise DataError(f"{images}: {len(x)} pictures, but {labels.name} has {len(y)} labels")
+        raise DataError(f"{images}: {len(x)} images, but {labels.name} has {len(y)} labels")
     return x, y
 
 
 def _find(name: str, sums: Mapping[str, str], root: str | None, mirrors: Sequence[str]) -> list[Path]:
-    """Return the path of each file, from the folder that is the user's, else from the cache."""
+    """Return the path of each file, in `root`, `$DLTRAIN_DATA` or the cache."""
     parent = os.environ.get("DLTRAIN_DATA")
     if root is not None:
         folder, source = Path(root).expanduser().absolute(), "data.root"
@@ -153,7 +153,7 @@ def _find(name: str, sums: Mapping[str, str], root: str | None, mirrors: Sequenc
     else:
         folder, source = fetch(name, sums, mirrors), "cache"
     if not folder.is_dir():
-        raise DataError(f"{folder} ({source}): is no folder; expected one that holds {', '.join(sums)}")
+        raise DataError(f"{folder} ({source}): is not a folder; expected one that holds {', '.join(sums)}")
     paths = [next((p for p in _variants(folder / file) if p.is_file()), None) for file in sums]
     missing = [file for file, path in zip(sums, paths, strict=True) if path is None]
     if missing:

@@ -20,18 +20,18 @@ def make_table(
     task: Any = None,
     weights: Sequence[float] | None = None,
 ) -> Rows:
-    """A table of a few rows, float32; no published split.
+    """Make a table of a few rows, float32; without a published split.
 
     Args:
         inputs: a list of rows, or of numbers (one column).
         targets: for a regression a list of rows or of numbers, else a list of labels 0, 1, 2, ...
         task: whether the targets are labels or numbers; None for numbers. The classes are 0 to the largest label,
             named by their numbers.
-        weights: how much each row counts in the loss, 0 or more; None for all alike. Metrics count all alike.
+        weights: how much each row counts in the loss, 0 or more; None for all the same. Metrics ignore weights.
 
     Raises:
-        DataError: rows of different lengths, something that is no finite number, other labels, a weight below 0;
-            the row is named.
+        DataError: rows of different lengths, something that is not a finite number, other labels, or a weight
+            below 0; the message names the row.
     """
     x, y = _table(inputs, "data.inputs"), _table(targets, "data.targets")
     arrays = {"inputs": x, "targets": y}
@@ -39,7 +39,9 @@ def make_table(
         arrays["weights"] = _weights(weights)
     for part, array in arrays.items():
         if len(array) != len(x):
-            raise DataError(f"data.inputs has {len(x)} rows, data.{part} has {len(array)}; as many are needed")
+            raise DataError(
+                f"data.inputs has {len(x)} rows, data.{part} has {len(array)}; the numbers must be equal"
+            )
     classes: tuple[str, ...] = ()
     if task is not None and task.target_kind is Kind.CATEGORY:
         arrays["targets"] = y = _labels(y)
@@ -54,7 +56,7 @@ def make_table(
 
 
 def _table(rows: Sequence[Any], key: str) -> np.ndarray:
-    """Make float32 [N, F] of rows or of single numbers."""
+    """Convert rows or single numbers to float32 [N, F]."""
     if not len(rows):
         raise DataError(f"{key}: is empty")
     width = len(rows[0]) if _is_row(rows[0]) else None
@@ -78,10 +80,10 @@ def _is_row(row: Any) -> bool:
 
 
 def _labels(table: np.ndarray) -> np.ndarray:
-    """Make int32 [N] of a column of labels."""
-    most = 9999  # a slip of the keyboard must not make a million classes
+    """Convert a column of labels to int32 [N]."""
+    most = 9999  # so that a typing error does not make a million classes
     if table.shape[1] != 1:
-        raise DataError(f"data.targets: classes need one label a row, found {table.shape[1]} numbers")
+        raise DataError(f"data.targets: classes need one label per row, found {table.shape[1]} numbers")
     values = table[:, 0]
     bad = np.flatnonzero((values != np.floor(values)) | (values < 0) | (values > most))
     if len(bad):
@@ -90,7 +92,7 @@ def _labels(table: np.ndarray) -> np.ndarray:
 
 
 def _weights(weights: Sequence[float]) -> np.ndarray:
-    """Make float32 [N] of one number a row."""
+    """Convert one number per row to float32 [N]."""
     table = _table(weights, "data.weights")
     if table.shape[1] != 1:
         raise DataError(f"data.weights: row 0 is {weights[0]!r}, expected a number")

@@ -1,4 +1,4 @@
-"""Pairs of texts, a source and what to write about it: from a file, or made by rules."""
+"""Pairs of texts, a source and a target to generate from it: from a file, or made by rules."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,30 +14,30 @@ from dltrain.types import Kind
 
 
 class Tokens(StrEnum):
-    """What a text is cut into."""
+    """How a text is split into tokens."""
 
     CHARACTERS = "characters"
     WORDS = "words"  # at white space
 
 
 def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) -> Rows:
-    """Texts in pairs, whole in memory, padded to the longest; one vocabulary serves both sides.
+    """Make a source of pairs of texts in memory, padded to the longest, with one vocabulary for both sides.
 
-    The inputs are the `source [L]` and its `length`, and of the target the `tokens` that `to_be_written` returns.
+    The inputs are the `source [L]`, its `length`, and the `tokens` of the target that a decoder is fed.
 
     Args:
         sources: tokens of each source.
         targets: tokens of each target.
     """
     vocabulary = make_vocabulary([*sources, *targets])
-    written = to_be_written(numbered(targets, vocabulary))
+    decoded = to_be_written(numbered(targets, vocabulary))
     inputs = {
         "source": padded(numbered(sources, vocabulary)),
         "length": np.array([len(source) for source in sources], np.int32),
-        "tokens": written.pop("tokens"),
+        "tokens": decoded.pop("tokens"),
     }
     kinds = {"source": Kind.TOKENS, "length": Kind.LENGTH, "tokens": Kind.DECODER_TOKENS}
-    return make_rows({"inputs": inputs, **written}, kind=kinds, vocabulary=vocabulary)
+    return make_rows({"inputs": inputs, **decoded}, kind=kinds, vocabulary=vocabulary)
 
 
 def from_file(path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 100) -> Rows:
@@ -46,12 +46,12 @@ def from_file(path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 1
     Args:
         path: the file.
         tokens: characters, or words.
-        longest: the most tokens of a side; every row is padded to what the longest really has.
+        longest: largest number of tokens on either side; texts are padded to the longest that occurs.
 
     Raises:
-        DataError: the file cannot be read, or a line is no such pair; its number is named.
+        DataError: the file cannot be read, or a line is not such a pair; the message names its number.
     """
-    content = read_file(Path(path).expanduser()).removeprefix(b"\xef\xbb\xbf")  # some editors' mark of UTF-8
+    content = read_file(Path(path).expanduser()).removeprefix(b"\xef\xbb\xbf")  # the byte order mark
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     if not lines:
         raise DataError(f"data.path={path}: is empty; expected lines source<TAB>target")
@@ -64,7 +64,7 @@ def _parted(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[
     try:
         text = line.removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: byte {error.start + 1} is no UTF-8; save the file as UTF-8") from error
+        raise DataError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
     texts = text.split("\t")
     if len(texts) != 2:
         raise DataError(f"{where}: expected source<TAB>target, found {len(texts) - 1} tabs")
@@ -78,7 +78,7 @@ def _parted(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[
                 "leave the line out"
             )
         if taken := set(side) & set(SPECIAL):
-            raise DataError(f"{where}: {taken.pop()} is a token of dltrain's own; write it in another way")
+            raise DataError(f"{where}: {taken.pop()} is a special token of dltrain; replace it in the text")
     return sides
 
 
@@ -90,14 +90,14 @@ def reversal(
     longest: int = 10,
     seed: int = 0,
 ) -> Rows:
-    """Make different strings of random letters, each with itself read from the end.
+    """Make different strings of random letters, each paired with its reversal.
 
     Args:
-        rows: how many strings.
-        letters: what they are made of.
-        shortest: letters of the shortest string; all lengths up to `longest` are as likely.
-        longest: letters of the longest string.
-        seed: of the random numbers, not that of the run.
+        rows: number of strings.
+        letters: the letters to draw from.
+        shortest: length of the shortest string; all lengths up to `longest` are equally likely.
+        longest: length of the longest string.
+        seed: seed of the random numbers, not of the run.
     """
     if not 1 <= shortest <= longest:
         raise ConfigError(f"data.shortest={shortest} data.longest={longest}: expected 1 <= shortest <= longest")
@@ -117,17 +117,17 @@ def reversal(
 
 
 def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0) -> Rows:
-    """Make different whole numbers from 0, in digits, each with its English name in words.
+    """Make different whole numbers from 0, in digits, each paired with its English name.
 
     Args:
-        rows: how many numbers.
+        rows: number of pairs.
         largest: the largest of them, below a million.
-        seed: of the random numbers, not that of the run.
+        seed: seed of the random numbers, not of the run.
     """
     if not 0 <= largest < 1_000_000:
         raise ConfigError(f"data.largest={largest}: expected 0..999999")
     if not 1 <= rows <= largest + 1:
-        raise ConfigError(f"data.rows={rows}: expected 1..{largest + 1}, so many numbers there are")
+        raise ConfigError(f"data.rows={rows}: expected 1..{largest + 1}, as there are {largest + 1} numbers")
     numbers = np.random.default_rng(seed).permutation(largest + 1)[:rows].tolist()
     return make_pairs([str(n) for n in numbers], [name_of(n).split() for n in numbers])
 

@@ -1,4 +1,4 @@
-"""What most sources come to: examples that are arrays in memory."""
+"""Examples held as arrays in memory: what most sources return."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ FOR_LOSS = {"weights": Kind.WEIGHT, "loss_mask": Kind.MASK}
 
 @dataclass
 class Rows:
-    """A source whole in memory.
+    """A source that is completely in memory.
 
     Attributes:
         arrays: `inputs [N, ...]` and `targets [N, ...]`, each an array or a dict of them by name, and what
             `spec.for_loss` names.
         spec: the features of one example.
-        published: row numbers of the splits that came with the data set.
+        published: indices of the splits that were published with the data set.
     """
 
     arrays: Mapping[str, Any]
@@ -33,9 +33,9 @@ class Rows:
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fingerprint the arrays; other words behind the same numbers are other data.
+        """Fingerprint the arrays, with the vocabulary: the same numbers for other words are other data.
 
-        The arrays may then be shared with the device, so nobody writes into them any more.
+        The arrays become read-only, since the device may share their memory.
         """
         self.arrays = jax.tree.map(lambda array: aligned(array).view(), dict(self.arrays))
         for array in jax.tree.leaves(self.arrays):
@@ -63,21 +63,21 @@ def make_rows(
     target_names: Sequence[str] = (),
     published: Mapping[str, np.ndarray] | None = None,
 ) -> Rows:
-    """Make a source of arrays; the features of its spec have their shapes.
+    """Make a source from arrays; its spec takes their shapes and dtypes.
 
     Args:
         arrays: `inputs` and `targets`, [N, ...]; `inputs` may be a dict of arrays by name, such as
             {"sequence": ..., "length": ...}. For the loss, `weights [N]` and `loss_mask [N, L]` may be added.
-        kind: what the inputs are (image, numbers, sequence, tokens, ...); of a dict of inputs, one for each name.
+        kind: what the inputs are (image, numbers, sequence, tokens, ...); for a dict of inputs, a dict of kinds.
         classes: names of the classes, where the targets are classes.
         vocabulary: the tokens, where inputs or targets are tokens.
         features: names of the columns of the inputs.
         target_names: names of the columns of the targets.
-        published: row numbers of the splits that the authors of the data fixed (`{"test": ...}`).
+        published: indices of the splits that the authors of the data fixed (`{"test": ...}`).
 
     Raises:
-        TypeError: an argument is of another type, or an array is missing.
-        ValueError: a kind that there is not.
+        TypeError: an argument has the wrong type, or an array is missing.
+        ValueError: the kind is unknown.
     """
     _check_parts(arrays)
     inputs, targets = arrays["inputs"], arrays["targets"]
@@ -102,7 +102,7 @@ def _feature(kind: Kind, array: np.ndarray, names: tuple[str, ...] = (), words: 
 def _target(
     targets: np.ndarray, classes: tuple[str, ...], words: tuple[str, ...], names: tuple[str, ...]
 ) -> Feature:
-    """Tell what the targets are: classes where these are named, else numbers, or tokens of the vocabulary."""
+    """Return the feature of the targets: named classes, integers with a vocabulary (tokens), else numbers."""
     if classes:
         return _feature(Kind.CATEGORY, targets, words=classes)
     if words and np.issubdtype(targets.dtype, np.integer):
@@ -118,8 +118,8 @@ def _check_parts(arrays: Any) -> None:
             raise TypeError(f"make_rows: {part}: missing; found {', '.join(map(str, arrays)) or 'nothing'}")
     if unknown := [name for name in arrays if name not in ("inputs", "targets", *FOR_LOSS)]:
         raise TypeError(
-            f"make_rows: {unknown[0]}: not known; besides inputs and targets there may be {', '.join(FOR_LOSS)}. "
-            f"If the model is to be given it, make inputs a dict: {{'x': ..., '{unknown[0]}': ...}}"
+            f"make_rows: {unknown[0]}: unknown; besides inputs and targets there may be {', '.join(FOR_LOSS)}. "
+            f"For an input of the model, make inputs a dict: {{'x': ..., '{unknown[0]}': ...}}"
         )
     for name, array in flattened(dict(arrays)).items():
         if not isinstance(array, np.ndarray) or not array.ndim:

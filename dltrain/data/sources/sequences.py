@@ -1,4 +1,4 @@
-"""Sequences of different length in an npz file: of numbers [L, F] or of tokens [L], padded to one length."""
+"""Sequences of different lengths in an npz file: numbers [L, F] or tokens [L], padded to one length."""
 
 import math
 import zipfile
@@ -21,27 +21,27 @@ MIB = 1 << 20
 
 
 def load_sequences(path: str | None = None, *, task: Any = None, memory_left: int | None = None) -> Rows:
-    """Rows of an npz file, all of them for training; no published split.
+    """Load the examples of an npz file; without a published split.
 
     The file holds
-        `inputs`: numbers [N, L, F], or whole numbers [N, L], which are tokens of the `vocabulary`;
-        `targets`: labels [N] (whole numbers from 0), or numbers [N] or [N, T] of a regression;
-        `lengths` (may be absent): [N], how many steps of each row are there, 1..L; what lies behind is not read;
-        `weights` (may be absent): [N], how much each row counts in the loss, 0 or more; metrics count all alike;
+        `inputs`: numbers [N, L, F], or whole numbers [N, L], the tokens of the `vocabulary`;
+        `targets`: labels [N] (whole numbers from 0), or numbers [N] or [N, T] for a regression;
+        `lengths` (optional): [N], the number of valid steps of each example, 1..L; steps after them are ignored;
+        `weights` (optional): [N], the weight of each example in the loss, 0 or more; metrics ignore it;
         `vocabulary` (with tokens only): texts [V], the tokens in the order of their numbers;
-        `classes` (may be absent): texts [K], names of the labels; else their numbers.
+        `classes` (optional): texts [K], names of the labels; by default their numbers.
 
     Args:
         path: the file, as `numpy.savez` or `numpy.savez_compressed` write it; nothing in it is unpickled.
         task: whether whole numbers are labels or numbers; None for labels.
-        memory_left: bytes that the arrays may take when they are unpacked; None for any number.
+        memory_left: bytes that the arrays may take after decompression; None for no limit.
 
     Raises:
         DataError: the file is missing or damaged, or an array is missing, unknown or does not fit the others.
         MemoryExhausted: the arrays would take more than `memory_left`.
     """
     if path is None:
-        raise ConfigError("data.path: name an npz file: data.path=FILE")
+        raise ConfigError("data.path: missing; set data.path=FILE, an npz file")
     file = Path(path).expanduser().absolute()
     found = _load(file, memory_left)
     vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
@@ -66,40 +66,41 @@ def load_sequences(path: str | None = None, *, task: Any = None, memory_left: in
 
 
 def _load(file: Path, memory_left: int | None) -> dict[str, np.ndarray]:
-    """Read every array whose name is known; sizes are checked before memory is taken."""
+    """Read every array; names and sizes are checked before memory is allocated."""
     check_file(file, most=len(KNOWN) * LARGEST)
     try:
         with zipfile.ZipFile(file) as archive:
             found = {Path(entry.filename).stem: _size(archive, entry) for entry in archive.infolist()}
             sizes = {part: held for part, (held, _) in found.items()}
         if unknown := sorted(set(sizes) - set(KNOWN)):
-            raise DataError(f"{file}: holds {unknown[0]}, which means nothing here; expected {', '.join(KNOWN)}")
+            raise DataError(f"{file}: holds {unknown[0]}, which is unknown; expected {', '.join(KNOWN)}")
         if missing := [part for part in ("inputs", "targets") if part not in sizes]:
             raise DataError(f"{file}: holds no {missing[0]}, only {', '.join(sizes) or 'nothing'}")
         if too_large := next((part for part, size in sizes.items() if size > LARGEST), None):
             raise DataError(f"{file}: {too_large} takes {sizes[too_large]} bytes, expected at most {LARGEST}")
-        taken = sum(held + 4 * count for held, count in found.values())  # as they are, and as numbers of 32 bits
+        taken = sum(held + 4 * count for held, count in found.values())  # as stored, and converted to 32 bits
         if memory_left is not None and taken > memory_left:
             raise MemoryExhausted(
-                f"{file}: {sum(sizes.values()) / MIB:,.0f} MiB unpacked take {taken / MIB:,.0f} MiB while they are "
-                f"read, and {max(0, memory_left) / MIB:,.0f} MiB are left; leave out rows, or cut sequences shorter"
+                f"{file}: {sum(sizes.values()) / MIB:,.0f} MiB decompressed take {taken / MIB:,.0f} MiB while "
+                f"they are read, and {max(0, memory_left) / MIB:,.0f} MiB are left; leave out examples, or shorten "
+                "the sequences"
             )
         with np.load(file, allow_pickle=False) as archive:
             return {part: archive[part] for part in sizes}
     except OSError as error:
         raise DataError(f"{file} (data.path): cannot be read ({error.strerror or error})") from error
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError) as error:
-        raise DataError(f"{file}: is no npz file as numpy.savez writes it, or is damaged ({error})") from error
+        raise DataError(f"{file}: is not an npz file as numpy.savez writes it, or is damaged ({error})") from error
 
 
 def _size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return bytes and elements of an array; ValueError where its header promises others than are there."""
+    """Return bytes and elements of an array; ValueError unless the file has the bytes that its header declares."""
     with archive.open(entry) as stream:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, _, dtype = read[np.lib.format.read_magic(stream)](stream)
         held, wanted = entry.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
     if held != wanted:
-        raise ValueError(f"{entry.filename} has {held} bytes, its header promises {wanted}")
+        raise ValueError(f"{entry.filename} has {held} bytes, its header declares {wanted}")
     return held, math.prod(shape)
 
 
@@ -121,8 +122,8 @@ def _inputs(inputs: np.ndarray, vocabulary: tuple[str, ...], file: Path) -> tupl
         raise DataError(f"{file}: with a vocabulary, inputs must be whole numbers [N, L], found {_told(inputs)}")
     if tokens and not vocabulary:
         raise DataError(
-            f"{file}: inputs {list(inputs.shape)} are whole numbers, which are tokens: their texts are lacking "
-            "(vocabulary); for numbers give [N, L, F]"
+            f"{file}: inputs {list(inputs.shape)} are whole numbers, which are tokens: the vocabulary is missing; "
+            "for numbers give [N, L, F]"
         )
     if 0 in inputs.shape:
         raise DataError(f"{file}: inputs {list(inputs.shape)} are empty")
@@ -143,7 +144,7 @@ def _targets(
     labels = _whole(targets, 1, "targets", file)
     most = max(1, int(labels.max(initial=1)))
     if not names and most > 9999:
-        raise DataError(f"{file}: the largest label is {most}; for so many name the classes, or give floats")
+        raise DataError(f"{file}: the largest label is {most}; name the classes, or use floats for a regression")
     classes = names or tuple(map(str, range(most + 1)))
     return labels, classes
 
@@ -153,7 +154,7 @@ def _whole(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
         raise DataError(f"{file}: {part} must be whole numbers on {axes} axes, found {_told(array)}")
     bounds = np.iinfo(np.int32)
     if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
-        raise DataError(f"{file}: {part} from {array.min()} to {array.max()} are not numbers of 32 bits")
+        raise DataError(f"{file}: {part} from {array.min()} to {array.max()} do not fit 32 bits")
     return array.astype(np.int32)
 
 

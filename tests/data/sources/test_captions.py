@@ -1,4 +1,4 @@
-"""Each picture has the sentence of its class, and no other."""
+"""Each image has the caption of its class, and no other."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from dltrain.data.vocabulary import as_text
 from dltrain.errors import ConfigError
 
 
-def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
+def test_an_image_has_the_caption_of_its_digit_and_the_splits_are_its_own():
     digits = load_embedded("digits")
     digits.published = {"test": np.arange(5)}
     source, rows = Captions(digits), np.arange(len(digits))
@@ -33,9 +33,9 @@ def test_a_picture_has_the_caption_of_its_digit_and_the_splits_are_its_own():
         ("digits", {"captions": DIGITS[:9]}, r"expected 10 different captions, for classes 0, 1, .*; found 9"),
         ("digits", {"captions": [*DIGITS[:9], DIGITS[0]]}, r"expected 10 different captions"),
         ("digits", {"captions": [*DIGITS[:9], " "]}, r"expected 10 different captions"),
-        ("iris", {}, r"data\.pictures: must be images with a class each, not a table"),
+        ("iris", {}, r"data\.pictures: must be images with one class each, not a table"),
     ],
 )
-def test_what_makes_no_captions_is_refused(name, options, message):
+def test_data_that_does_not_fit_the_captions_is_refused(name, options, message):
     with pytest.raises(ConfigError, match=message):
         Captions(load_embedded(name), **options)

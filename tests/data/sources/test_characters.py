@@ -25,7 +25,7 @@ def texts(source, part, rows=None):
     return ["".join(source.spec.vocabulary[i] for i in row) for row in rows]
 
 
-def test_a_window_is_a_piece_of_the_text_and_its_targets_are_one_character_further(path):
+def test_a_window_is_a_part_of_the_text_and_its_targets_are_one_character_further(path):
     source = Characters(path, length=10, stride=3, validation=0.2)
     check_rows(source.read(np.arange(len(source))), source.spec)
     assert source.spec.vocabulary == tuple(sorted(set(TEXT)))
@@ -45,7 +45,7 @@ def test_the_last_characters_are_for_validation_each_once_and_no_training_window
     assert len(source.published["test"]) == 0
 
 
-def test_a_test_split_stands_behind_validation(path):
+def test_a_test_split_follows_validation(path):
     source = Characters(path, length=5, validation=0.25, test=0.2)
     border = len(TEXT) - round(len(TEXT) * 0.2)
     assert (
@@ -55,7 +55,7 @@ def test_a_test_split_stands_behind_validation(path):
     assert source.position[source.published["validation"]].max() + 5 < border
 
 
-def test_in_streams_each_window_bears_its_place(path):
+def test_a_stateful_window_has_its_position(path):
     source = Characters(path, length=10, stride=5, stateful=True)
     rows = source.read(np.arange(len(source)))
     check_rows(rows, source.spec)
@@ -75,10 +75,10 @@ def test_one_character_changes_the_fingerprint(tmp_path, path):
     ("content", "options", "message"),
     [
         (None, {}, "text.txt (data.path): cannot be read (No such file or directory)"),
-        (b"", {}, "text.txt: 0 of its 0 characters are for train, and data.length=10 needs 11 at least"),
-        (b"abc\xff", {}, "text.txt: is no UTF-8: byte 3 is 0xff (invalid start byte)"),
+        (b"", {}, "text.txt: 0 of its 0 characters are for train, and data.length=10 needs at least 11"),
+        (b"abc\xff", {}, "text.txt: is not UTF-8: byte 3 is 0xff (invalid start byte)"),
         (b"a" * 12, {"validation": 0.5}, "6 of its 12 characters are for train"),
-        (b"a" * 100, {}, "10 of its 100 characters are for validation, and data.length=10 needs 11 at least"),
+        (b"a" * 100, {}, "10 of its 100 characters are for validation, and data.length=10 needs at least 11"),
         (b"a" * 100, {"validation": 0, "test": 0.1}, "10 of its 100 characters are for test"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_bad_text_is_refused(tmp_path, content, options, message):
             {"stateful": True, "stride": 3},
             "data.stride=3: with model.stateful=true a window begins where another ends",
         ),
-        ({"path": None}, "data.path: name a text"),
+        ({"path": None}, "data.path: missing; set data.path=FILE"),
     ],
 )
 def test_a_bad_option_is_refused(path, options, message):

@@ -1,4 +1,4 @@
-"""Digits under uneven light: a row depends on its number and the seed alone, its mask on the digit."""
+"""Digits under uneven light: an example depends only on its index and the seed, its mask on the digit."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from dltrain.data.sources.embedded import load_embedded
 DIGITS = load_embedded("digits")
 
 
-def test_rows_are_what_the_spec_promises_whoever_asks_for_them():
+def test_examples_match_the_spec_in_any_order():
     source = DigitMasks(DIGITS, seed=3)
     rows = source.read(np.arange(20))
     check_rows(rows, source.spec)
@@ -23,13 +23,13 @@ def test_rows_are_what_the_spec_promises_whoever_asks_for_them():
 def test_seed_and_noise_make_another_data_set():
     sources = [DigitMasks(DIGITS), DigitMasks(DIGITS, seed=1), DigitMasks(DIGITS, noise=0.1)]
     assert len({source.fingerprint for source in sources}) == 3
-    pictures = [source.read(np.arange(3))["inputs"] for source in sources]
-    assert not np.array_equal(pictures[0], pictures[1])
-    assert not np.array_equal(pictures[0], pictures[2])
+    images = [source.read(np.arange(3))["inputs"] for source in sources]
+    assert not np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
 
 
 def test_no_threshold_finds_the_digit():
-    """The best of all brightnesses, chosen on the very rows that it is judged on."""
+    """The best of all thresholds, chosen on the same examples that it is evaluated on."""
     rows = DigitMasks(DIGITS).read(np.arange(300))
     truth = rows["targets"] == 1
     found = [rows["inputs"][..., 0] >= level for level in range(256)]
@@ -37,6 +37,6 @@ def test_no_threshold_finds_the_digit():
     assert best < 0.55
 
 
-def test_other_pictures_are_refused():
-    with pytest.raises(ValueError, match=r"needs grey pictures \[H, W, 1\], found \[4\]"):
+def test_other_images_are_refused():
+    with pytest.raises(ValueError, match=r"needs grey images \[H, W, 1\], found \[4\]"):
         DigitMasks(load_embedded("iris"))

@@ -38,7 +38,7 @@ def test_arrays_and_names_equal_scikit_learns(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_are_what_the_spec_says(name):
+def test_examples_match_the_spec(name):
     source = load_embedded(name)
     check_rows(everything(source), source.spec)
     TASKS.get(name, Classification()).check(source.spec)
@@ -46,7 +46,7 @@ def test_rows_are_what_the_spec_says(name):
     assert not source.published
 
 
-def test_rows_come_in_the_order_asked_for():
+def test_examples_come_in_the_order_of_the_indices():
     source = load_embedded("iris")
     few = source.read(np.array([120, 3, 3]))
     whole = everything(source)
@@ -54,7 +54,7 @@ def test_rows_come_in_the_order_asked_for():
     np.testing.assert_array_equal(few["targets"], [2, 0, 0])
 
 
-def test_two_classes_may_have_an_output_each():
+def test_two_classes_may_have_one_output_each():
     spec = replace(load_embedded("breast_cancer").spec, task=Classification())
     spec.task.check(spec)
     assert spec.outputs == 2
@@ -90,12 +90,12 @@ def test_pickled_content_is_refused(tmp_path, monkeypatch):
 
 def test_empty_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
-    with pytest.raises(DataError, match="installed whole"):
+    with pytest.raises(DataError, match="completely installed"):
         load_embedded("iris")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_yaml_names_the_sources_own_task(name):
+def test_yaml_names_the_task_of_the_source(name):
     node = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text())
     assert str(TASKS.get(node["name"], Classification())) == node["task"]
 

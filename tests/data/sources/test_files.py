@@ -1,4 +1,4 @@
-"""A path that is no regular file is refused at once: to open a FIFO waits for ever, and a device never ends."""
+"""A path that is not a regular file is refused at once: opening a FIFO blocks, and a device never ends."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(10)  # nobody ever writes to these
 
 @pytest.fixture
 def odd(tmp_path):
-    """Paths that are no regular files -> what they are called."""
+    """Return paths that are not regular files -> their name in messages."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("fifo")
     short = tempfile.mkdtemp(prefix="dlt")  # a socket's path has room for some hundred letters
@@ -38,7 +38,7 @@ def odd(tmp_path):
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_what_is_no_regular_file_is_refused_before_it_is_opened(read, odd):
+def test_a_path_that_is_not_a_regular_file_is_refused_before_it_is_opened(read, odd):
     for path, kind in odd.items():
         message = rf"{re.escape(str(path))} \(data\.path\): is {kind}.*; expected a regular file: copy"
         with pytest.raises(DataError, match=message):
@@ -46,7 +46,7 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(read, odd):
 
 
 @pytest.mark.parametrize("read", READERS[:2])
-def test_a_text_larger_than_what_is_held_in_memory_is_refused(read, tmp_path):
+def test_a_text_larger_than_the_limit_is_refused(read, tmp_path):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(files.LARGEST + 1)  # a hole: it takes no room
     with pytest.raises(DataError, match=f"{files.LARGEST + 1} bytes, expected at most {files.LARGEST}"):

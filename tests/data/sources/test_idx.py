@@ -46,7 +46,7 @@ def idx(folder, **options):
     )
 
 
-def test_rows_are_train_then_test(folder, arrays):
+def test_examples_are_train_then_test(folder, arrays):
     source = idx(folder)
     rows = source.read(np.arange(len(source)))
     check_rows(rows, source.spec)
@@ -57,7 +57,7 @@ def test_rows_are_train_then_test(folder, arrays):
     assert (source.spec.input.shape, source.spec.input.kind) == ((4, 3, 1), Kind.IMAGE)
 
 
-def test_unpacked_files_are_the_same_data(folder, arrays):
+def test_decompressed_files_are_the_same_data(folder, arrays):
     before = idx(folder).fingerprint
     for name, array in arrays.items():
         (folder / name).unlink()
@@ -88,7 +88,7 @@ FAULTS = {
     "no idx": (
         "train-images.gz",
         gzip.compress(b"PK\3\4" + bytes(60)),
-        "is no idx file: it starts with 50 4b 03 04",
+        "is not an idx file: it starts with 50 4b 03 04",
     ),
     "floats": ("train-images.gz", gzip.compress(packed(IMAGES, kind=13)), "type 0x0d on 3 axes, expected 0x08"),
     "labels as images": ("train-images.gz", gzip.compress(packed(LABELS) + bytes(20)), "on 1 axes, .* on 3"),
@@ -98,10 +98,10 @@ FAULTS = {
     "gzip cut": (
         "train-images.gz",
         gzip.compress(packed(IMAGES))[:-8],
-        "ends early: 60 of 60 bytes unpacked, record 5 of 5 is not whole",
+        "ends early: 60 of 60 bytes decompressed, record 5 of 5 is incomplete",
     ),
-    "rubbish behind": ("train-images.gz", gzip.compress(packed(IMAGES)) + b"x", "something follows the end"),
-    "no pictures": ("train-images.gz", gzip.compress(packed(IMAGES[:0])), "0 x 4 x 3 elements, expected 1 to"),
+    "rubbish behind": ("train-images.gz", gzip.compress(packed(IMAGES)) + b"x", "data after the end"),
+    "no images": ("train-images.gz", gzip.compress(packed(IMAGES[:0])), "0 x 4 x 3 elements, expected 1 to"),
     "huge sizes": (
         "train-images.gz",
         gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1)),
@@ -110,18 +110,18 @@ FAULTS = {
     "large sizes in a small file": (
         "train-images.gz",
         gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, 60000, 28, 28)),
-        "packed bytes cannot hold the 47040000 the header promises",
+        "compressed bytes cannot hold the 47040000 that the header declares",
     ),
-    "fewer pictures": (
+    "fewer images": (
         "train-images.gz",
         gzip.compress(packed(IMAGES[:4])),
-        "4 pictures, but train-labels.gz has 5",
+        "4 images, but train-labels.gz has 5",
     ),
-    "other size in test": ("t10k-images.gz", gzip.compress(packed(BIG[:2])), "pictures of 4 x 4, but .* has 4 x 3"),
+    "other size in test": ("t10k-images.gz", gzip.compress(packed(BIG[:2])), "images of 4 x 4, but .* has 4 x 3"),
     "label out of range": (
         "train-labels.gz",
         gzip.compress(packed(np.uint8([0, 1, 2, 3, 200]))),
-        r"label of row 3 is 3, expected 0\.\.2 \(3 classes\); 2 of 5 rows",
+        r"label of example 3 is 3, expected 0\.\.2 \(3 classes\); 2 of 5 labels",
     ),
 }
 
@@ -139,12 +139,12 @@ def test_fault_is_named_with_its_file(folder, fault):
     ("content", "message"),
     [
         (b"", "ends within the header"),
-        (packed(IMAGES)[:-1], "59 bytes follow the header, which promises 60"),
+        (packed(IMAGES)[:-1], "59 bytes follow the header, which declares 60"),
         (packed(IMAGES) + b"x", "61 bytes follow"),
     ],
     ids=["empty", "too short", "too long"],
 )
-def test_fault_in_an_unpacked_file_is_named(tmp_path, content, message):
+def test_fault_in_a_decompressed_file_is_named(tmp_path, content, message):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
@@ -152,7 +152,7 @@ def test_fault_in_an_unpacked_file_is_named(tmp_path, content, message):
     assert str(caught.value).startswith(str(path))
 
 
-def test_no_truncation_is_read(tmp_path, arrays, count):
+def test_no_truncated_file_is_read(tmp_path, arrays, count):
     path, whole = tmp_path / "images.gz", gzip.compress(packed(arrays["train-images.gz"]))
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -200,7 +200,7 @@ def test_several_chunks_are_joined(tmp_path):
 
 def test_wrong_root_is_named(tmp_path, folder):
     with pytest.raises(
-        DataError, match=r"nowhere \(data.root\): is no folder; .* train-images.gz, train-labels.gz"
+        DataError, match=r"nowhere \(data.root\): is not a folder; .* train-images.gz, train-labels.gz"
     ):
         idx(tmp_path / "nowhere")
     (folder / "t10k-labels.gz").unlink()
@@ -240,7 +240,7 @@ PUBLISHED = {  # counts and first labels of the published files; mean and deviat
 
 
 @pytest.mark.parametrize("choice", PUBLISHED)
-def test_published_files_are_read_whole(choice):
+def test_published_files_are_read_completely(choice):
     node = yaml.safe_load((ROOT / "configs" / "data" / f"{choice}.yaml").read_text())
     root = DATA / node["name"]
     if not root.is_dir():

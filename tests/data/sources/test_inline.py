@@ -45,7 +45,12 @@ def test_spec_follows_task_and_numbers(task, targets, classes, outputs):
 
 
 FAULTS = {
-    "fewer targets": ([1, 2], [1], Regression(), "data.inputs has 2 rows, data.targets has 1"),
+    "fewer targets": (
+        [1, 2],
+        [1],
+        Regression(),
+        "data.inputs has 2 rows, data.targets has 1; the numbers must be equal",
+    ),
     "nothing": ([], [], Regression(), "data.inputs: is empty"),
     "ragged": ([[1, 2], [3]], [1, 2], Regression(), r"data.inputs: row 1 is \[3\], expected 2 numbers"),
     "number among rows": ([[1], 2], [1, 2], Regression(), "data.inputs: row 1 is 2, expected 1 numbers"),
@@ -59,13 +64,13 @@ FAULTS = {
     "beyond float32": ([1, 1e39], [1, 2], Regression(), "row 1 holds 1e[+]39, .* fits float32"),
     "half a class": ([1, 2], [0, 0.5], Classification(), "data.targets: row 1 is 0.5, expected a label"),
     "negative class": ([1, 2], [-1, 0], Classification(), "row 0 is -1"),
-    "two labels a row": ([1], [[0, 1]], Classification(), "classes need one label a row, found 2"),
+    "two labels per row": ([1], [[0, 1]], Classification(), "classes need one label per row, found 2"),
     "a million classes": ([1], [1e6], Classification(), "row 0 is 1e[+]06"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_slip_is_named_with_its_row(fault):
+def test_mistake_is_named_with_its_row(fault):
     inputs, targets, task, message = FAULTS[fault]
     with pytest.raises(DataError, match=message):
         make_table(inputs, targets, task=task)
@@ -73,15 +78,15 @@ def test_slip_is_named_with_its_row(fault):
 
 WRONG_WEIGHTS = {
     "fewer": ([1, 1], "data.inputs has 3 rows, data.weights has 2"),
-    "negative": ([1, -0.5, 1], "data.weights: the weight of row 1 is -0.5, expected 0 or more"),
+    "negative": ([1, -0.5, 1], "data.weights: the weight of example 1 is -0.5, expected 0 or more"),
     "infinite": ([1, 1, float("inf")], "data.weights: row 2 holds inf, expected a finite number"),
-    "none": ([0, 0, 0], "data.weights: the weights of all rows are 0"),
+    "none": ([0, 0, 0], "data.weights: the weights of all examples are 0"),
     "rows": ([[1, 2]] * 3, r"data.weights: row 0 is \[1, 2\], expected a number"),
 }
 
 
 @pytest.mark.parametrize("fault", WRONG_WEIGHTS)
-def test_a_weight_that_is_none_is_named_with_its_row(fault):
+def test_an_invalid_weight_is_named_with_its_row(fault):
     weights, message = WRONG_WEIGHTS[fault]
     with pytest.raises(DataError, match=message):
         make_table([1, 2, 3], [4, 5, 6], weights=weights)

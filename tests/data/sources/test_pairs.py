@@ -1,4 +1,4 @@
-"""Pairs of texts: read from a file, or made by rules; every row is what its line says."""
+"""Pairs of texts: read from a file, or made by rules; every example matches its line."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def file(tmp_path):
 
 
 def texts(source):
-    """Both sides of all rows, as text."""
+    """Return both sides of all examples, as text."""
     rows, words = source.read(np.arange(len(source))), source.spec.vocabulary
     check_rows(rows, source.spec)
     return [
@@ -32,7 +32,7 @@ def texts(source):
     ]
 
 
-def test_a_row_is_what_its_line_says(file):
+def test_an_example_matches_its_line(file):
     source = from_file(file("ab\tü\nb\tab ü\n".encode()))
     assert source.spec.vocabulary == ("<pad>", "<start>", "<end>", " ", "a", "b", "ü")
     expected = {
@@ -47,7 +47,7 @@ def test_a_row_is_what_its_line_says(file):
     assert Generation().outputs(source.spec) == 7
 
 
-def test_words_are_parted_at_white_space_and_both_line_ends_and_the_mark_of_utf8_are_read(file):
+def test_words_are_split_at_white_space_and_both_line_ends_and_a_byte_order_mark_are_read(file):
     source = from_file(file(b"\xef\xbb\xbfgood  day\tguten tag\r\nday\ttag"), tokens="words")
     assert source.spec.vocabulary[3:] == ("day", "good", "guten", "tag")
     assert texts(source) == [("good day", "guten tag"), ("day", "tag")]
@@ -62,7 +62,7 @@ def test_words_are_parted_at_white_space_and_both_line_ends_and_the_mark_of_utf8
         (b"a\tb\tc\n", r"line 1: .* found 2 tabs"),
         (b"a\tb\n\tb\n", r"line 2: the source is empty"),
         (b"a\t\n", r"line 1: the target is empty"),
-        (b"a\tb\na\xff\tb\n", r"line 2: byte 2 is no UTF-8"),
+        (b"a\tb\na\xff\tb\n", r"line 2: byte 2 is not UTF-8"),
         (b"a\tbbbb\n", r"line 1: the target has 4 characters, more than data\.longest=3"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_wrong_line_is_named(file, content, message):
 def test_other_mistakes_are_named(file, tmp_path):
     with pytest.raises(DataError, match=r"nowhere \(data\.path\): cannot be read"):
         from_file(str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"line 1: <end> is a token of dltrain's own"):
+    with pytest.raises(DataError, match=r"line 1: <end> is a special token of dltrain"):
         from_file(file(b"a\tb <end>\n"), tokens="words")
     with pytest.raises(
         ConfigError, match=r"task=classification: needs one class per example as targets, and .* texts"
@@ -133,10 +133,10 @@ def test_what_is_tested_never_occurs_in_training(source):
         (lambda: reversal(10, shortest=3, longest=2), r"data\.shortest=3 data\.longest=2"),
         (lambda: reversal(10, letters="aa"), r"data\.letters=aa: expected different letters"),
         (lambda: reversal(17, letters="ab", shortest=4), r"data\.rows=17: expected 1\.\.16"),
-        (lambda: number_names(11, largest=9), r"data\.rows=11: expected 1\.\.10"),
+        (lambda: number_names(11, largest=9), r"data\.rows=11: expected 1\.\.10, as there are 10 numbers"),
         (lambda: number_names(1, largest=1_000_000), r"data\.largest=1000000"),
     ],
 )
-def test_impossible_wishes_are_refused(make, message):
+def test_impossible_options_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()

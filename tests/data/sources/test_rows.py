@@ -48,7 +48,7 @@ def test_several_inputs_have_their_names_and_weights_are_for_the_loss():
         (
             {"arrays": {"inputs": X, "targets": Y, "lengths": Y}},
             TypeError,
-            "lengths: not known; besides inputs and",
+            "lengths: unknown; besides inputs and",
         ),
         (
             {"arrays": {"inputs": {"x": X}, "targets": Y}},
