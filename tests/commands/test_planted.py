@@ -49,13 +49,13 @@ MESSAGES = {
 
 @pytest.fixture
 def said(dltrain, tmp_path, monkeypatch):
-    """`said(fault, feed)` runs a command on 40 rows, of which row 33 is at fault, read ten at a time."""
+    """`said(fault, feed)` runs a command on 40 examples, of which example 33 is at fault, read ten at a time."""
     monkeypatch.setattr(survey, "MOST_ROWS", 10)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "planting.py").write_text(SOURCE)
     (tmp_path / "conf/data").mkdir(parents=True)
     (tmp_path / "conf/data/planted.yaml").write_text(
-        "# Rows with a fault\n_target_: planting.Planted\nfault: none\ntask: classification\n"
+        "# Examples with a fault\n_target_: planting.Planted\nfault: none\ntask: classification\n"
     )
     own = ("--config-dir", "conf", "trust=[planting]", "data=planted", "model=linear", "steps=1", "output_dir=run")
 
@@ -70,7 +70,7 @@ def said(dltrain, tmp_path, monkeypatch):
 def test_a_row_at_fault_is_named_and_nothing_is_made(said, tmp_path, fault, feed, count):
     count.tried += 1
     found = said(fault, feed)
-    block = " from row 30 on" if feed == "streamed" else ""
+    block = " from example 30 on" if feed == "streamed" else ""
     assert found.code == 3 and MESSAGES[fault].format(block) in found.err, found.err
     assert found.out == "" and not (tmp_path / "run").exists()
     count.survived += 1

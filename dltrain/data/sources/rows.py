@@ -13,7 +13,7 @@ from dltrain.tree import flattened
 from dltrain.types import Feature, Kind, Spec
 
 FOR_LOSS = {"weights": Kind.WEIGHT, "loss_mask": Kind.MASK}
-"""What a source may add for the loss alone."""
+"""What a source may add for the loss only."""
 
 
 @dataclass
