@@ -306,7 +306,7 @@ def test_a_package_that_is_nowhere_is_answered_with_where_it_was_looked_for(proj
     (project / "ringlib").rename(project / "elsewhere")
     said = dltrain(*OWN, "trust=[ringlib]")
     assert said.code == 2
-    assert f"No module named 'ringlib'; ringlib is looked for here, in {project}" in said.err
+    assert f"No module named 'ringlib'; dltrain looks for ringlib here, in {project}" in said.err
 
 
 def test_own_parts_are_listed_composed_and_checked_like_dltrains(project, dltrain):

@@ -1,1 +1,1 @@
-"""Turns a checked config into objects: model, data, objective, optimizer, plan and the compiled program."""
+"""Construction from a checked config: model, data, objective, optimizer, plan and the compiled program."""

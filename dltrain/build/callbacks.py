@@ -20,9 +20,9 @@ from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.saver import RunClock, Saver
 
-SAVING = 0.05  # largest share of the time that automatic checkpoints may take
+SAVING = 0.05  # maximum share of the time spent on automatic checkpoints
 SKIPS = 10  # with on_nonfinite=skip, this many skipped steps in a row end the run
-LEARNT = 0.01  # the loss at which `overfit_batches` counts its batches as learnt
+LEARNT = 0.01  # training loss below which an `overfit_batches` run ends
 
 MakeEvery = Callable[..., Every]
 
@@ -36,10 +36,10 @@ def make_callbacks(
     clock: RunClock,
     warn: Callable[[str], None],
 ) -> tuple[list[Callback], Saver]:
-    """Build what is called after each chunk, in order: check, evaluate, record, show, adapt, stop, save.
+    """Build the callbacks called after each chunk, in order: check, evaluate, record, show, adapt, stop, save.
 
-    `observers` show the run. `clock` counts the time of earlier segments. `warn` is told of an older checkpoint
-    that turns out to be damaged. The saver is returned, too: it also saves the final state.
+    `observers` show the run. `clock` counts the time of earlier segments. `warn` gets a message if an older
+    checkpoint turns out to be damaged. The saver is also returned, since it saves the final state.
     """
     plan, parts = program.plan, program.parts
     every = partial(Every, per_epoch=parts.pipeline.steps_per_epoch)
@@ -87,7 +87,7 @@ def _make_monitored(program: Program) -> tuple[Best | None, Plateau | None, Earl
 
 
 def _make_bounds(plan: Plan, every: MakeEvery, saver: Saver) -> list[Callback]:
-    """Build what ends training at a bound (`stop` in the config)."""
+    """Build the callbacks that end training at a bound (`stop` in the config)."""
     stop = plan.stop
     bounds = {"gradient_norm": stop.gradient_norm, "change": stop.change}
     bounds |= {} if plan.splits else {"loss": stop.loss}
@@ -99,7 +99,7 @@ def _make_bounds(plan: Plan, every: MakeEvery, saver: Saver) -> list[Callback]:
 
 
 def _make_saves(plan: Plan, every: MakeEvery, saver: Saver, best: Best | None) -> list[Callback]:
-    """Build what writes checkpoints: of each new best state, and at the intervals of the config."""
+    """Build the callbacks that save checkpoints: of each new best state, and at the intervals of the config."""
 
     def save(event: TrainEvent) -> None:
         saver.save(event.step, event.state)
@@ -113,7 +113,7 @@ def _make_saves(plan: Plan, every: MakeEvery, saver: Saver, best: Best | None) -
 
 
 def _provenance(program: Program, folder: RunFolder) -> dict[str, Any]:
-    """Return what each checkpoint is from: versions, SHA-256 of the saved config, fingerprint of the data."""
+    """Return the provenance stored in checkpoints: versions, SHA-256 of the saved config, data fingerprint."""
     config = folder.config.read_bytes() if folder.config.exists() else b""
     return {
         "versions": runtime.versions(),

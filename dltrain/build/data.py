@@ -1,4 +1,4 @@
-"""Config -> data: reads and checks the examples, splits them, fits the preprocessing, and orders the batches."""
+"""Config -> data: examples that are read, checked and split, fitted preprocessing, and the order of batches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,12 +26,12 @@ from dltrain.types import Kind, Source, Spec
 Config = Mapping[str, Any]
 
 Order = Callable[[np.ndarray, int], np.ndarray]
-"""(rows [N], batch size B) -> batches, int [n, B], in which these rows are evaluated."""
+"""(example numbers [N], batch size B) -> batches for their evaluation, int [n, B]."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Examples that have been read and checked, how they are split, and the preprocessing fitted on them."""
+    """Checked examples, their splits, and the preprocessing fitted on the training split."""
 
     spec: Spec  # of the raw examples
     source: Source
@@ -41,7 +41,7 @@ class Data:
 
 
 def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:
-    """Read the data; `needed` is what the model and the loss need `data.scale` to be, if anything."""
+    """Read the data; `needed` is the `data.scale` that model and loss require, or None."""
     node, own = schema.parted("data", config["data"])
     held = {name: own[name] for name in ("validation", "test")}
     injected = {"stateful": is_stateful(config), "memory_left": memory.host_room().bytes}
@@ -84,7 +84,7 @@ def _make_steps(nodes: Sequence[Mapping[str, Any]], trust: tuple[str, ...]) -> l
 
 
 def is_stateful(config: Config) -> bool:
-    """Tell whether the model keeps its recurrent state from batch to batch, which decides the batch layout."""
+    """Tell whether the model keeps its recurrent state from batch to batch, which determines the batch layout."""
     return config["model"].get("stateful") is True
 
 
@@ -93,7 +93,7 @@ def _batch_size(config: Config, splits: Splits) -> int:
 
 
 def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, Order]:
-    """Return the order in which rows are trained on, and that in which they are evaluated."""
+    """Return the order of the training examples, and that of evaluation."""
     shuffle, rows, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
     evaluated: Order = in_order
     if is_stateful(config):
@@ -115,5 +115,5 @@ def _scale(wanted: str, needed: str | None) -> Scale:
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Pick at most so many rows, from all over the split: files are often sorted by class."""
+    """Pick at most `most` examples from the whole split, since files are often sorted by class."""
     return np.sort(np.random.default_rng(seed).permutation(rows)[:most])

@@ -1,7 +1,7 @@
-"""The one place where a YAML node with `_target_` becomes an object; what may be named is an allowlist.
+"""Construction of objects from YAML nodes with `_target_`; an allowlist restricts the targets.
 
 A node is a mapping: `_target_` names a class or function, the other keys are its keyword arguments. Arguments are
-bound against the signature before anything is called, so that a mistyped one is answered with the right names.
+bound against the signature before anything is called, so that the message for a mistyped name lists the valid ones.
 """
 
 import collections.abc
@@ -28,9 +28,9 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
 
     Args:
         node: `_target_` and its arguments; nested nodes are built first.
-        path: where the node stands in the config, for messages (`model`).
-        trust: packages of the user's own that may be named besides the allowlist.
-        **injected: values passed only to a target that has a parameter of that name, never over what was typed.
+        path: position of the node in the config, for messages (`model`).
+        trust: user packages that are allowed besides the allowlist.
+        **injected: values passed if the target has a parameter of that name and the node does not set it.
     """
     target, arguments = _bound(node, path=path, trust=trust, injected=injected)
     _inject(target, arguments, injected)
@@ -43,9 +43,9 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
 
 
 def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Callable[..., Any]:
-    """Give the function that `node` names its options and leave it waiting for its run-time arguments.
+    """Bind the options of the function that `node` names; its run-time arguments stay open.
 
-    Offers are made as by `build`.
+    `injected` is used as in `build`.
     """
     target, arguments = _bound(node, path=path, trust=trust, injected=injected, partial=True)
     _inject(target, arguments, injected)
@@ -73,14 +73,14 @@ def check(
     injected: Collection[str] = (),
     partial: bool = False,
 ) -> None:
-    """Raise ConfigError unless the node could be built or bound: right names, right kinds, nothing missing.
+    """Raise ConfigError unless the node can be built or bound: valid names and types, and no argument missing.
 
     Args:
         node: the node.
-        path: where it stands in the config.
-        trust: packages of the user's own that may be named.
-        awaiting: run-time arguments that a function will get later (`outputs`, `batch`).
-        injected: arguments that the engine will offer (`spec`, `rngs`).
+        path: its position in the config.
+        trust: user packages that are allowed.
+        awaiting: run-time arguments that a function gets later (`outputs`, `batch`).
+        injected: arguments that the engine passes (`spec`, `rngs`).
         partial: whether arguments may be missing, as of a function inside a node.
     """
     nested = (
@@ -88,14 +88,14 @@ def check(
         if (isinstance(node, Mapping))
         else []
     )
-    for name in nested:  # not built here: a source inside a source would be read
+    for name in nested:  # only checked: building a nested source would read its data
         check(node[name], path=f"{path}.{name}", trust=trust, partial=True)
     plain = {name: value for name, value in node.items() if name not in nested} if nested else node
     _bound(plain, path=path, trust=trust, injected=(*awaiting, *injected, *nested), partial=partial)
 
 
 def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> dict[str, Any]:
-    """Name the arguments that the node's target takes, each with its value now (the node's, else the default)."""
+    """Return the arguments of the node's target with their current values (the node's, else the default)."""
     target = locate(node["_target_"], path=path, trust=trust)
     return {
         name: node.get(name, None if p.default is p.empty else p.default)
@@ -106,7 +106,7 @@ def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) 
 
 @functools.cache
 def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    of_class = inspect.isclass(target)  # whose own signature a metaclass may hide, as nnx.Module's does
+    of_class = inspect.isclass(target)  # a metaclass may hide the signature of __init__, as nnx.Module's does
     if of_class and target.__init__ is object.__init__:
         return {}
     function = target.__init__ if of_class else target
@@ -121,7 +121,7 @@ def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _bound(
     node: Mapping[str, Any], *, path: str, trust: Collection[str], injected: Collection[str], partial: bool = False
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Locate the target and convert its arguments; with `partial`, missing ones come at run time."""
+    """Locate the target and convert its arguments; with `partial`, arguments may be missing."""
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{path}: expected a mapping with _target_, found {node!r}")
     target = locate(node["_target_"], path=path, trust=trust)
@@ -149,7 +149,7 @@ def _bound(
 
 
 def _convert(value: Any, annotation: Any, path: str, trust: Collection[str]) -> Any:
-    """Turn a YAML value into what the annotation asks for, or say what would be right."""
+    """Convert a YAML value to the type of the annotation, or raise ConfigError with the valid values."""
     fits, result = _fit(value, annotation, path, trust)
     if not fits:
         raise ConfigError(f"{path}={_shown(value)}: must be {_words(annotation)}{_near_member(value, annotation)}")
@@ -222,7 +222,7 @@ def _near_member(value: Any, annotation: Any) -> str:
 
 
 def _words(annotation: Any) -> str:
-    """Say in words what values an annotation admits."""
+    """Describe the values that an annotation admits."""
     origin, options = typing.get_origin(annotation), typing.get_args(annotation)
     if named := _named_in(annotation):
         also = " or null" if types.NoneType in options else ""

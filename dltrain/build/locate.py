@@ -32,7 +32,7 @@ DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
 
 
 def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[..., Any]:
-    """Find the class or function of that dotted name, or raise ConfigError if a config may not name it."""
+    """Return the class or function with this dotted name, or raise ConfigError if a config may not use it."""
     where = f"{path}._target_={target}"
     if not isinstance(target, str) or not DOTTED.fullmatch(target):
         raise ConfigError(f"{where}: must be a dotted name such as dltrain.models.mlp.MLP")
@@ -51,7 +51,7 @@ def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[.
             try:
                 importlib.import_module(f"{inside}.{name}")
             except ModuleNotFoundError as error:
-                if error.name != f"{inside}.{name}":  # the user's module itself lacks something
+                if error.name != f"{inside}.{name}":  # an import inside the user's module failed
                     raise ConfigError(f"{where}: importing it failed: {error}") from error
         if not hasattr(found, name):
             public = [n for n in vars(found) if not n.startswith("_")]
@@ -64,15 +64,15 @@ def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[.
 
 
 def _refuse_stranger(found: Any, root: str, roots: Collection[str], where: str) -> None:
-    """Check where an object really lives: an allowed module may have imported anything under any name."""
+    """Check the module that defines an object, since an allowed module may have imported it from another one."""
     while isinstance(found, functools.partial):  # optax.nadam is one, over optax.adam
         found = found.func
     home = getattr(found, "__module__", None) or ""
     homes = (*roots, "flax", "jax._src") if root in LIBRARIES else (*roots, "flax", "jax._src.nn")
     if isinstance(found, types.ModuleType) or not callable(found):
-        raise ConfigError(f"{where}: is no class or function")
+        raise ConfigError(f"{where}: is not a class or function")
     if not _lives_in(home, homes):
-        raise ConfigError(f"{where}: really lives in {home or 'no module'}, which a config may not name")
+        raise ConfigError(f"{where}: is defined in {home or 'no module'}, which a config may not name")
 
 
 def _lives_in(module: str, roots: Collection[str]) -> bool:
@@ -83,6 +83,6 @@ def _module(name: str, where: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        lost = f"; {name} is looked for here, in {Path.cwd()}, and where Python is installed"
+        lost = f"; dltrain looks for {name} here, in {Path.cwd()}, and where Python is installed"
         missing = isinstance(error, ModuleNotFoundError) and name.startswith(error.name or ".")
         raise ConfigError(f"{where}: importing {name} failed: {error}{lost * missing}") from error

@@ -1,4 +1,4 @@
-"""Config and spec -> what a trained model consists of besides its weights; nothing here needs the data."""
+"""Config and spec -> the parts of a trained model besides its weights; none of them needs the data."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ModelParts:
-    """The model, its preprocessing, and how it is judged."""
+    """The model, its preprocessing, loss and metrics."""
 
-    spec: Spec  # of the examples as the model is given them
+    spec: Spec  # after preprocessing
     preprocess: Preprocess
     make_model: Callable[[nnx.Rngs], nnx.Module]
     objective: Objective
@@ -35,7 +35,7 @@ class ModelParts:
 def make_model_parts(
     config: Config, trust: tuple[str, ...], objective: Objective, spec: Spec, preprocess: Preprocess
 ) -> ModelParts:
-    """Build what depends on the data only through its spec and the fitted preprocessing."""
+    """Build the parts that depend on the data only through its spec and the fitted preprocessing."""
     spec = model_spec(spec, preprocess)
     objective, preprocess = with_output_activation(objective, preprocess, config, spec, trust)
     model, _ = schema.parted("model", config["model"])

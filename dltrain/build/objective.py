@@ -1,4 +1,4 @@
-"""Config -> objective: the loss, and what stands between the model's outputs and it."""
+"""Config -> objective: the loss, and the activation between the model's outputs and the loss."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,15 +19,15 @@ Config = Mapping[str, Any]
 
 
 def make_objective(config: Config, trust: tuple[str, ...]) -> Objective:
-    """Give the loss its options."""
+    """Bind the options of the loss."""
     loss, own = schema.parted("loss", config["loss"])
     return Objective(bind(loss, path="loss", trust=trust, microbatches=config["optim"]["accumulate"]), **own)
 
 
 def needed_scale(objective: Objective, config: Config, task: Task) -> str | None:
-    """Return what `data.scale` must be for this objective, model and task, or None."""
+    """Return the `data.scale` that objective, model and task require, or None."""
     if taken_by(objective.loss).independent and task.targets_are_inputs:
-        return "unit"  # the inputs are the targets, and must lie from 0 to 1
+        return "unit"  # the inputs are the targets, and must be in [0, 1]
     return schema.parted("model", config["model"])[1]["scale"]
 
 
@@ -36,16 +36,16 @@ def with_output_activation(
 ) -> tuple[Objective, Preprocess]:
     """Put `model.output_activation` between the model and the loss, or raise ConfigError.
 
-    Metrics of classes take logits, so that they see the outputs before it; metrics of numbers see those behind it.
+    Classification metrics take logits, the outputs before the activation; regression metrics take those after it.
     """
     name, loss, task = config["model"]["output_activation"], objective.loss, spec.task
     taken = taken_by(loss)
     _check_probabilities(config, spec, taken.outputs, trust)
     if taken.independent and task.metrics_after_activation:
-        # Several labels per example, or the inputs themselves: metrics and figures are of numbers from 0 to 1, too.
+        # Several labels per example, or reconstructions: metrics and figures use values in [0, 1], too.
         if preprocess.scales_targets:
             raise ConfigError(
-                f"{_shown(config, 'loss')}: takes targets from 0 to 1, and these are standardised; set "
+                f"{_shown(config, 'loss')}: takes targets from 0 to 1, but these are standardised; set "
                 "data.scale=unit, symmetric or none"
             )
         preprocess = replace(preprocess, final=activations.sigmoid)
@@ -54,14 +54,14 @@ def with_output_activation(
     _check_activation(name, preprocess, spec, taken.outputs)
     activation = getattr(activations, name)
     seen = {"final": activation} if task.metrics_after_activation else {}
-    behind = replace(objective, loss=lambda outputs, batch: loss(activation(outputs), batch))
-    return behind, replace(preprocess, **seen)
+    activated = replace(objective, loss=lambda outputs, batch: loss(activation(outputs), batch))
+    return activated, replace(preprocess, **seen)
 
 
 def _check_probabilities(config: Config, spec: Spec, taken: Outputs, trust: tuple[str, ...]) -> None:
-    """Refuse a loss that takes probabilities where neither the model nor an activation makes them.
+    """Raise ConfigError if the loss takes probabilities but neither the model nor an activation returns them.
 
-    A class of models that returns probabilities says so: `returns = "probabilities"`.
+    A model class that returns probabilities declares it: `returns = "probabilities"`.
     """
     made = "softmax" if spec.outputs > 1 else "sigmoid"
     if taken is not Outputs.PROBABILITIES or config["model"]["output_activation"] == made:
@@ -69,23 +69,23 @@ def _check_probabilities(config: Config, spec: Spec, taken: Outputs, trust: tupl
     model = locate(config["model"]["_target_"], path="model", trust=trust)
     if getattr(model, "returns", Outputs.LOGITS) != Outputs.PROBABILITIES:
         raise ConfigError(
-            f"{_shown(config, 'loss')}: takes probabilities; set model.output_activation={made}, or take a loss "
-            'that begins with logits (loss=auto). A model that returns probabilities has returns = "probabilities"'
+            f"{_shown(config, 'loss')}: takes probabilities; set model.output_activation={made}, or use a loss "
+            'that takes logits (loss=auto). A model class that returns probabilities sets returns = "probabilities"'
         )
 
 
 def _check_activation(name: str, preprocess: Preprocess, spec: Spec, taken: Outputs) -> None:
     key = f"model.output_activation={name}"
     if not spec.task.supervised:
-        raise ConfigError(f"{key}: is for the targets of the data, and this model has none")
+        raise ConfigError(f"{key}: applies to predictions of targets, but this model has no targets")
     if (name in ("sigmoid", "softmax") or preprocess.final) and taken is Outputs.LOGITS:
-        raise ConfigError(f"{key}: this loss begins with logits; leave it out, or take loss=nll or loss=mse")
+        raise ConfigError(f"{key}: this loss takes logits; remove it, or use loss=nll or loss=mse")
     if name == "softmax" and spec.outputs == 1:
-        raise ConfigError(f"{key}: of a single output is always 1; take sigmoid")
+        raise ConfigError(f"{key}: is always 1 for a single output; use sigmoid")
     if preprocess.scales_targets:
         raise ConfigError(f"{key}: the targets are standardised; set data.scale=unit, symmetric or none")
 
 
 def _shown(config: Config, group: str) -> str:
-    """Name a choice by the function that it names: loss=nll."""
+    """Return the choice of a group by the name of its function: loss=nll."""
     return f"{group}={config[group]['_target_'].rpartition('.')[2]}"

@@ -1,4 +1,4 @@
-"""Config -> the optimizer and its schedule: clipping, the update rule, groups, rules by name."""
+"""Config -> the optimizer and its schedule: clipping, the update rule, parameter groups, rules by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -30,12 +30,12 @@ CLIPS: dict[str, Callable[[float], optax.GradientTransformation]] = {
 def make_schedule(
     node: Node, per_epoch: int, trust: tuple[str, ...]
 ) -> tuple[Callable[..., Array], Patience | None]:
-    """Bind the schedule; one that takes `scale` follows the monitored number, by its other arguments."""
+    """Bind the schedule; one that takes `scale` follows the monitored metric, as its other arguments say."""
     node, own = schema.parted("schedule", node)
     if own["warmup_epochs"] is not None:
         if node.get("warmup_steps"):
             both = f"schedule.warmup_epochs={own['warmup_epochs']} schedule.warmup_steps={node['warmup_steps']}"
-            raise ConfigError(f"{both}: give one of them")
+            raise ConfigError(f"{both}: set only one of them")
         node["warmup_steps"] = round(own["warmup_epochs"] * per_epoch)
     takes = accepts(node, path="schedule", trust=trust)
     options = {f.name: takes[f.name] for f in fields(Patience) if f.name in takes}
@@ -45,14 +45,14 @@ def make_schedule(
 def make_optimizer(
     node: Node, trust: tuple[str, ...], *, whole: bool
 ) -> tuple[OptimizerFactory, dict[str, float], tuple[Rule, ...]]:
-    """Put clipping, the update rule, groups and the rules by name together.
+    """Combine clipping, the update rule, parameter groups and the rules by name.
 
-    Returns the factory, the numbers that it takes, and the rules by name.
+    Returns the factory, its hyperparameters, and the rules by name.
 
     Args:
         node: the node `optim`.
-        trust: packages that parts may come from beside dltrain's own.
-        whole: whether each batch is all there is to train on.
+        trust: user packages that are allowed besides dltrain.
+        whole: whether each batch is the whole training split.
     """
     name = node["_target_"].rpartition(".")[2]
     node, own = schema.parted("optim", node)
@@ -61,21 +61,24 @@ def make_optimizer(
     update_rule, takes = _update_rule(node, "optim", trust)
     if takes.get("minibatch") is False and not whole:
         raise ConfigError(
-            f"optim: {name} is for the loss of all training rows: set batch_size=all, or optim.minibatch=true"
+            f"optim: {name} needs the loss of all training examples: set batch_size=all, or optim.minibatch=true"
         )
     moved = tuple(rule for rule in rules if rule.freeze or rule.scale != 1)
     if inside := bool(moved) and "rules" in takes:
         update_rule = partial(update_rule, rules=apply_rules(moved))
-    kept = tuple(replace(rule, scale=1.0) for rule in rules) if inside else rules  # what is frozen keeps its bits
+    # Applied last, so that frozen parameters keep their bits.
+    kept = tuple(replace(rule, scale=1.0) for rule in rules) if inside else rules
     clips = [CLIPS[kind](size) for kind, size in (own["clip"] or {}).items()]
     decays = any(rule.decay != 1 for rule in rules)
     if decays and ("weight_decay" not in hparams or "rules" in takes):
         raise ConfigError(
-            f"optim.rules: decay is a factor of optim.weight_decay, which {name} has not, or not apart"
+            f"optim.rules: decay scales optim.weight_decay, but {name} has none, or none apart from its step"
         )
     groups = {n: _group(node, group, n, trust) for n, group in (own["groups"] or {}).items()}
     if groups and decays:
-        raise ConfigError("optim.rules: decay does not reach into optim.groups; set a group's own weight_decay")
+        raise ConfigError(
+            "optim.rules: decay does not apply to optim.groups; set the weight_decay of a group instead"
+        )
 
     def make(values: Mapping[str, Array]) -> optax.GradientTransformation:
         numbers = {n: values[n] for n in hparams}
@@ -85,20 +88,22 @@ def make_optimizer(
 
         main = decay_by_rules(rules, with_decay) if decays else update_rule(**numbers)
         if groups:
-            rate = values["learning_rate"] / hparams["learning_rate"]  # what the schedule makes of any rate
+            rate = values["learning_rate"] / hparams["learning_rate"]  # the factor of the schedule
             main = make_groups({n: group(numbers, rate) for n, group in groups.items()}, main)
         return optax.chain(*clips, main, *([apply_rules(kept)] if kept else []))
 
     together = bool(needs(make({n: jnp.float32(v) for n, v in hparams.items()})) & set(ELSEWHERE))
     if together and moved:
-        raise ConfigError(f"optim.rules: {name} moves all parameters together; freeze and scale do not go with it")
+        raise ConfigError(
+            f"optim.rules: {name} updates all parameters together; it does not support freeze and scale"
+        )
     if together and groups:
-        raise ConfigError("optim.groups: one of the optimizers moves all parameters together; take sgd, adam, ...")
+        raise ConfigError("optim.groups: one of the optimizers updates all parameters together; use sgd, adam, ...")
     return make, hparams, rules
 
 
 def _update_rule(node: Node, path: str, trust: tuple[str, ...]) -> tuple[Callable[..., Any], Mapping[str, Any]]:
-    """Bind an optimizer, which waits for its numbers, and say what it takes; biases and norms do not decay."""
+    """Bind an optimizer without its hyperparameters, and return its arguments; biases and norms do not decay."""
     takes = accepts(node, path=path, trust=trust)
     masks = {n: decayed for n in ("mask", "weight_decay_mask") if n in takes and n not in node}
     return partial(bind(node, path=path, trust=trust), **masks), takes
@@ -107,14 +112,14 @@ def _update_rule(node: Node, path: str, trust: tuple[str, ...]) -> tuple[Callabl
 def _group(
     node: Node, own: Node, name: str, trust: tuple[str, ...]
 ) -> Callable[[Mapping[str, Array], Array], optax.GradientTransformation]:
-    """Bind a group's optimizer: the common one, or another, with what the group has of its own."""
+    """Bind the optimizer of a parameter group: that of `optim` with the group's options, or another one."""
     own = dict(own)
     steps = own.pop("every", 1)
     rates = {n: own.pop(n) for n in ("learning_rate", "weight_decay") if n in own}
     path = f"optim.groups.{name}"
     rule, takes = _update_rule(own if "_target_" in own else {**node, **own}, path, trust)
     if "rules" in takes:
-        raise ConfigError(f"{path}: this optimizer keeps a mean of all weights, and cannot train a part of them")
+        raise ConfigError(f"{path}: this optimizer averages all weights, so it cannot train a group of them")
 
     def make(numbers: Mapping[str, Array], rate: Array) -> optax.GradientTransformation:
         mine = {"learning_rate": rates["learning_rate"] * rate} if "learning_rate" in rates else {}

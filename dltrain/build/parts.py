@@ -1,4 +1,4 @@
-"""Config -> Parts: the one place where the parts meet. Below `build` there is no config."""
+"""Config -> Parts: everything a run consists of. Layers below `build` do not see the config."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -32,10 +32,10 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything a run is made of, built and checked."""
+    """Everything a run consists of, built and checked."""
 
-    spec: Spec  # of the examples as the model is given them
-    raw_spec: Spec  # of the examples before `data.preprocess`
+    spec: Spec  # after preprocessing
+    raw_spec: Spec  # before `data.preprocess`
     source: Source
     arrays: dict[str, Any] | None  # the whole data set, unless it is streamed
     splits: Splits
@@ -44,20 +44,20 @@ class Parts:
     make_model: Callable[[nnx.Rngs], nnx.Module]
     objective: Objective
     optimizer: OptimizerFactory
-    hparams: dict[str, float]  # numbers of the optimizer that may differ between runs of one program
+    hparams: dict[str, float]  # hyperparameters that may differ between runs of one compiled program
     rules: tuple[Rule, ...]
     schedule: Callable[..., Array]
     augment: Chain
     metrics: dict[str, Any]
-    accumulate: int  # pieces that a batch is worked off in
+    accumulate: int  # microbatches per batch
     better: dict[str, str]  # metric -> "higher" or "lower"
     callbacks: list[tuple[Duration, Callback]]
-    fitting_models: tuple[str, ...] = ()  # choices of model that are made for the task, for messages
-    plateau: Patience | None = None  # how the rate follows the monitored number, where it does
-    in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (rows, B) -> batches that are evaluated
+    fitting_models: tuple[str, ...] = ()  # choices of model that suit the task, for messages
+    plateau: Patience | None = None  # how the learning rate follows the monitored metric, if it does
+    in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (example numbers, B) -> batches for evaluation
 
     def described(self) -> dict[str, Any]:
-        """Say what the data is: what a later start must find again."""
+        """Describe the data, which must be the same when the run is resumed."""
         splits = {name: self.splits[name] for name in NAMES}
         return {
             "fingerprint": self.source.fingerprint,
@@ -67,7 +67,7 @@ class Parts:
 
 
 def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
-    """Read the data and build every part; a mistake in any is raised here, before anything is computed."""
+    """Read the data and build every part; errors in any part are raised here, before training."""
     task, objective = make_task(config, trust), make_objective(config, trust)
     data = read_data(config, trust, task=task, needed=needed_scale(objective, config, task))
     model = make_model_parts(config, trust, objective, data.spec, data.preprocess)
@@ -99,7 +99,7 @@ def _microbatches(accumulate: int, batch_size: int) -> int:
     if batch_size % accumulate:
         near = max(n for n in range(1, accumulate) if batch_size % n == 0)
         raise ConfigError(
-            f"optim.accumulate={accumulate}: a batch of {batch_size} rows cannot be cut into so many equal pieces; "
+            f"optim.accumulate={accumulate}: a batch of {batch_size} examples is not divisible by {accumulate}; "
             f"try optim.accumulate={near}"
         )
     return accumulate

@@ -1,4 +1,4 @@
-"""Config -> Plan: how long to train, how often to look, and what number to watch."""
+"""Config -> Plan: length of training, intervals, and the monitored metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from dltrain.errors import ConfigError
 
 @dataclass(frozen=True)
 class Monitor:
-    """The number that tells which state is best."""
+    """The metric that determines the best state."""
 
     split: str
     name: str
     higher_is_better: bool
 
     def __str__(self) -> str:
-        """Write it as the config does."""
+        """Return it as in the config."""
         return f"{self.split}/{self.name}"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """When training ends before its last step; None: not for that."""
+    """Bounds that end training before its last step; None: no bound."""
 
     loss: float | None = None
     gradient_norm: float | None = None
@@ -37,7 +37,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Plan:
-    """Plain values that steer a run."""
+    """Plain values that control a run."""
 
     seed: int
     total: int  # updates
@@ -45,7 +45,7 @@ class Plan:
     log_every: int
     eval_every: Duration
     save_every: tuple[Duration, ...]
-    auto_checkpoint: bool  # whether that was chosen automatically
+    auto_checkpoint: bool  # whether the intervals were chosen automatically
     splits: tuple[str, ...]  # evaluated while training
     monitor: Monitor | None
     patience: int | None
@@ -54,15 +54,15 @@ class Plan:
     skip_nonfinite: bool
     overfit: bool
     profile: bool
-    intervals: tuple[int, ...] = ()  # steps between evaluations and the like, where they are counted in steps
-    read_threads: int = 2  # that read a streamed data set ahead
-    read_timeout: float = 60.0  # seconds to wait for one batch of it
+    intervals: tuple[int, ...] = ()  # intervals that are counted in steps, such as between evaluations
+    read_threads: int = 2  # that prefetch a streamed data set
+    read_timeout: float = 60.0  # seconds to wait for one of its batches
     rollback: bool = False
-    keep_every: int | None = None  # steps whose checkpoints stay
+    keep_every: int | None = None  # checkpoints at multiples of it are kept
     precision: str = "float32"
     mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
     stop: Stop = Stop()
-    ema: float | None = None  # decay of the running means of the weights
+    ema: float | None = None  # decay of the EMA of the weights
 
 
 def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
@@ -76,11 +76,11 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         splits = (*splits, monitor.split)
     stopping = config["early_stopping"]
     if stopping["patience"] and monitor is None:
-        raise ConfigError(
-            "early_stopping.patience: nothing to watch without validation rows; set data.validation=0.1"
-        )
+        raise ConfigError("early_stopping.patience: needs validation examples; set data.validation=0.1")
     if parts.plateau is not None and monitor is None:
-        raise ConfigError("schedule: it follows validation, and there are no such rows; set data.validation=0.1")
+        raise ConfigError(
+            "schedule: needs validation examples, since it follows their metric; set data.validation=0.1"
+        )
     largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
     evaluate = _duration(config, "eval_every")
     auto = config["checkpoint_every"] == "auto"
@@ -90,7 +90,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         seed=config["seed"],
         total=total,
         eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
-        log_every=min(config["log_every"], total),  # a short run has a row, too
+        log_every=min(config["log_every"], total),  # a short run is logged at least once
         eval_every=evaluate,
         save_every=save,
         auto_checkpoint=auto,
@@ -119,7 +119,7 @@ def _stop(*, time: Any, **bounds: float | None) -> Stop:
 
 
 def _total(config: Mapping[str, Any], parts: Parts) -> int:
-    """Return the number of updates that epochs, steps or examples come to."""
+    """Return the number of updates that `epochs`, `steps` or `examples` give."""
     pipeline = parts.pipeline
     if config["examples"]:
         batches = pipeline.steps_per_epoch
@@ -144,7 +144,7 @@ def _duration(config: Mapping[str, Any], key: str) -> Duration:
 def _monitor(
     wanted: str | None, parts: Parts, splits: tuple[str, ...], first: Sequence[str] | None
 ) -> Monitor | None:
-    """Return what is monitored; `first` are the metrics that the task names for `auto`, None for nothing at all."""
+    """Return the monitored metric; `first` are the task's choices for `auto`, None: nothing is monitored."""
     if wanted == "auto":
         if not splits or first is None:
             return None
@@ -154,18 +154,18 @@ def _monitor(
         return None
     split, _, name = wanted.partition("/")
     metric = name.partition("/")[0]
-    asked = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
-    known = [f"{s}/{n}" for s in ("validation", "train") for names in asked.values() for n in names]
+    names_of = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
+    known = [f"{s}/{n}" for s in ("validation", "train") for names in names_of.values() for n in names]
     if wanted not in known:
         raise ConfigError(f"monitor={wanted}: is not computed{nearest(wanted, known)} (known: {', '.join(known)})")
     if not len(parts.splits[split]):
-        raise ConfigError(f"monitor={wanted}: there are no {split} rows; set data.{split}=0.1")
+        raise ConfigError(f"monitor={wanted}: there are no {split} examples; set data.{split}=0.1")
     if metric not in parts.better:
-        raise ConfigError(f"monitor={wanted}: say what is better: metrics.{metric}.better=higher, or lower")
+        raise ConfigError(f"monitor={wanted}: set what is better: metrics.{metric}.better=higher, or lower")
     return Monitor(split, name, parts.better[metric] == "higher")
 
 
 def _numbers(name: str, metrics: Mapping[str, Any]) -> list[str]:
-    """Return the name, or NAME/CLASS for each class where the metric has a number for each, as no rows tell."""
+    """Return the name, or NAME/CLASS for each class if the metric has a value per class."""
     value = metrics[name].value(jax.device_get(metrics[name].zero())) if name in metrics else None
     return [f"{name}/{part}" for part in value] if isinstance(value, Mapping) else [name]

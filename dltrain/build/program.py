@@ -28,10 +28,10 @@ from dltrain.types import Batch, Kind
 
 
 class Program:
-    """What training, evaluation and a dry run have in common."""
+    """Compiled functions, data and layout that training, evaluation and a dry run share."""
 
     def __init__(self, parts: Parts, plan: Plan) -> None:
-        """Trace the model; shapes that do not fit are found here."""
+        """Trace the model, which raises an error for shapes that do not fit."""
         self.parts, self.plan = parts, plan
         self.precision = PRECISIONS[plan.precision]
         self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
@@ -55,12 +55,12 @@ class Program:
         )
 
     def place(self, state: TrainState) -> TrainState:
-        """Put a state that was read to where a new one would lie."""
+        """Move a loaded state to the devices of a new one."""
         return self.layout.place(state) if self.layout else state
 
     @cached_property
     def shapes(self) -> TrainState:
-        """The state of a run with shapes in place of arrays."""
+        """The state of a run, with shapes instead of arrays."""
         make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.cast_to_param)
         averaged, rows = self.plan.ema is not None, self.parts.pipeline.batch_size
         return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, rows))
@@ -72,7 +72,7 @@ class Program:
 
     @cached_property
     def feed(self) -> Resident | Streamed:
-        """What chunks and evaluations are fed from."""
+        """The feed of chunks and evaluations."""
         parts, layout = self.parts, self.layout
         if parts.arrays is None:
             return Streamed(parts.source, layout.rows(1) if layout else None)
@@ -84,22 +84,22 @@ class Program:
 
     @property
     def data(self) -> Mapping[str, jax.Array]:
-        """What stays on the device for the whole run."""
+        """The arrays that stay on the device for the whole run."""
         return self.feed.data
 
     @cached_property
     def capacity(self) -> int:
-        """K, the most steps of one chunk; no more than will ever be due at once.
+        """K, the maximum number of steps of one chunk; not more than the shortest interval.
 
-        Room for two at least: room for one compiles to other code, which rounds otherwise, so that the interval of
-        evaluations would decide what is trained.
+        At least two: with one, XLA compiles different code, which rounds differently, so that the interval of
+        evaluations would affect the result.
         """
         most = capacity(self.feed.batch_bytes(self.parts.pipeline.batch_size))
         return max(2, min(most, self.plan.total, *self.plan.intervals))
 
     @cached_property
     def ahead(self) -> ReadAhead | None:
-        """The threads that read a streamed data set."""
+        """The threads that prefetch a streamed data set."""
         if isinstance(self.feed, Resident):
             return None
         options = {"threads": self.plan.read_threads, "read_timeout": self.plan.read_timeout}
@@ -130,22 +130,22 @@ class Program:
         return make_chunk(step, self._pick, where)
 
     def feed_chunk(self, step: int, count: int) -> Any:
-        """Make what a chunk of the next `count` steps is given, [K, B] or [K, B, ...]."""
+        """Return the feed of a chunk of the next `count` steps, [K, B] or [K, B, ...]."""
         pipeline = self.parts.pipeline
         if isinstance(self.feed, Streamed) and self.ahead:
             return self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
         return self.feed.load(pipeline.indices(step, count), self.capacity)
 
     def batch(self, step: int) -> Batch:
-        """Read the batch of one update again, [B, ...], as the source has it; `step` updates come before."""
+        """Reread the raw batch of the update after `step` updates, [B, ...]."""
         rows = self.parts.pipeline.indices(step, 1)[0]
         return {**self.parts.source.read(np.maximum(rows, 0)), "mask": rows >= 0}
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """Evaluates any rows."""
+        """The evaluator of any examples."""
         parts, devices = self.parts, self.layout.devices if self.layout else 1
-        size = -(-self.plan.eval_batch_size // devices) * devices  # more padding rows change nothing
+        size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
         largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
         return Evaluator(
             graphs=self.graphs,
@@ -163,18 +163,16 @@ class Program:
         )
 
     def compile(self) -> int:
-        """Compile training and return the bytes that it will take; nothing is allocated for it yet.
+        """Compile training and return its memory in bytes, without allocating it.
 
         Raises:
             ConfigError: the parts cannot be traced together.
-            MemoryExhausted: there are not so many; the message says which batch would fit.
+            MemoryExhausted: there is less; the message says which batch would fit.
         """
         room, need = memory.device_room(), self._need()
         host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
         if memory.on_host():
-            limit = (
-                f"{room.limit} beside {memory.shown(copies)} for two copies of the state, which checkpoints take"
-            )
+            limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
             room = memory.Room(room.bytes - copies, limit)
         elif copies > host.bytes:
             raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
@@ -186,7 +184,7 @@ class Program:
             evaluation = memory.needed(compiled, there=self.feed.in_place)
             if evaluation > room.bytes:
                 raise MemoryExhausted(
-                    f"evaluation needs {memory.shown(evaluation)} for {size} rows at once; {room} are left; "
+                    f"evaluation needs {memory.shown(evaluation)} for {size} examples at once; {room} are left; "
                     f"try eval_batch_size={max(1, size // 4)}"
                 )
         return need
@@ -195,24 +193,24 @@ class Program:
         given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
         try:
             lowered = self.chunk.lower(self._placed, self.feed.shapes, given, np.int32(1))
-        except (TypeError, ValueError) as error:  # of a loss, a metric, ... that is given what it cannot take
+        except (TypeError, ValueError) as error:  # raised by a loss, a metric, ... for inputs that do not fit
             raise ConfigError(f"these parts do not go together: {error}{self._advice}") from error
         return memory.needed(lowered.compile(), there=self.feed.in_place)
 
     @property
     def _advice(self) -> str:
-        """Name the models that are made for the task, where their YAML says so."""
+        """Return advice with the models that suit the task, according to their YAML."""
         models = " or ".join(f"model={name}" for name in self.parts.fitting_models)
         return f"; for task={self.parts.spec.task} try {models}" if models else ""
 
     @property
     def memory_summary(self) -> str:
-        """Say how much memory the whole run takes: for the state, and for data unless the source shares it."""
+        """Describe the memory of the run: of the state, and of the data unless the source shares it."""
         state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.feed.shapes))
         return f"state {state}, " + (f"no copy of the data ({data})" if self.feed.in_place else f"data {data}")
 
     def _too_much(self, need: int, room: memory.Room) -> str:
-        """Say what training takes, how much is left, and which batch would fit."""
+        """Describe the memory that training needs, what is left, and which batch would fit."""
         return (
             f"training needs {memory.shown(need)}: {self.memory_summary}, the rest for steps of "
             f"{self.parts.pipeline.batch_size} examples; {room} are left; {self._remedy(room.bytes)}"
@@ -221,20 +219,20 @@ class Program:
     def _remedy(self, room: int) -> str:
         """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
         pipeline, accumulate = self.parts.pipeline, self.parts.accumulate
-        rows = pipeline.batch_size
-        size = rows // 2 // accumulate * accumulate
+        whole = pipeline.batch_size
+        size = whole // 2 // accumulate * accumulate
         while size:
             parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
-            with contextlib.suppress(ConfigError):  # cannot be cut among the devices
+            with contextlib.suppress(ConfigError):  # not divisible among the devices
                 if Program(parts, self.plan)._need() <= room:
-                    pieces = next(n for n in range(-(-rows * accumulate // size), rows + 1) if rows % n == 0)
-                    return f"batch_size={size} would fit; optim.accumulate={pieces} does the same batch in pieces"
+                    count = next(n for n in range(-(-whole * accumulate // size), whole + 1) if whole % n == 0)
+                    return f"batch_size={size} would fit; optim.accumulate={count} keeps the batch size"
             size = size // 2 // accumulate * accumulate
         return "no smaller batch would fit; try a smaller model"
 
     @property
     def _placed(self) -> TrainState:
-        """The shapes of the state, and where they lie."""
+        """The shapes of the state with their sharding."""
         if not self.layout:
             return self.shapes
         where = self.layout.of(self.shapes)
@@ -242,17 +240,17 @@ class Program:
 
     @property
     def waited(self) -> Callable[[], float] | None:
-        """Tell how many seconds training has stood still for data so far, where it is streamed."""
+        """A function that returns the seconds training has waited for streamed data; None if resident."""
         ahead = self.ahead
         return None if ahead is None else lambda: ahead.waited
 
     def close(self) -> None:
-        """Let the threads that read end."""
+        """Stop the prefetching threads."""
         if self.ahead:
             self.ahead.close()
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split; with `overfit_batches`, train is those batches."""
+        """Return the example numbers of a split; with `overfit_batches`, train is those batches."""
         if split == "train" and self.plan.overfit:
             rows = self.parts.pipeline.indices(0, self.parts.pipeline.steps_per_epoch).reshape(-1)
             return rows[rows != PADDING]
@@ -263,21 +261,21 @@ class Program:
         return self.evaluator(*self.eval_params(state), self.rows(split))
 
     def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
-        """Return the outputs for these rows, [N, ...], in the units of the data."""
+        """Return the outputs for these examples, [N, ...], in the units of the data."""
         return self.evaluator.outputs(*self.eval_params(state), rows)
 
     @property
     def averages(self) -> str:
-        """Say which means of the weights are eval_params; nothing where it is the weights themselves."""
+        """A description of the averaged weights used for evaluation; empty if these are the weights themselves."""
         if self.plan.ema is not None:
             return f"the EMA of the weights (optim.ema={self.plan.ema:g})"
         mixed = averages.schedule_free_state(self.shapes.opt_state)
         return "the average of the iterates that schedule_free keeps" if mixed is not None else ""
 
     def eval_params(self, state: TrainState) -> tuple[Tree, Tree]:
-        """Return (params, model_state) of the model that a run leaves behind: running means, where there are any.
+        """Return (params, model_state) of the trained model: averaged weights, if there are any.
 
-        Whatever is eval_params, drawn, written or looked at is made with these; only training itself takes others.
+        Evaluation, figures and generation use these; only training itself uses the raw weights.
         """
         trees = (state.params, state.model_state, state.opt_state, state.ema)
         return self._mean(*trees) if self.averages else trees[:2]

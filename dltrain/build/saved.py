@@ -1,4 +1,4 @@
-"""What was learnt about the data, as `model.json` keeps it: a model is rebuilt from it without the data."""
+"""Content of `model.json`: the spec and fitted preprocessing, to rebuild a model without its data."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What rebuilding a model needs besides its config and weights."""
+    """Everything needed to rebuild a model besides its config and weights."""
 
     spec: Spec  # of the raw examples
     preprocess: Preprocess
@@ -28,7 +28,7 @@ class SavedModel:
 
 
 def saved_model(parts: Parts, plan: Plan) -> dict[str, Any]:
-    """Return everything that rebuilding the model needs besides the config and the weights."""
+    """Return everything needed to rebuild the model besides the config and the weights."""
     return {
         "version": VERSION,
         "spec": parts.raw_spec.to_json(),
@@ -38,11 +38,11 @@ def saved_model(parts: Parts, plan: Plan) -> dict[str, Any]:
 
 
 def read_saved(path: Path, trust: tuple[str, ...], *, task: Task) -> SavedModel:
-    """Read what `saved_model` returned; `task` is that of the run's config.
+    """Read the result of `saved_model`; `task` is that of the run's config.
 
     Raises:
         CheckpointError: the file is missing or damaged, or another version of dltrain wrote it.
-        ConfigError: a preprocessing step is of a class that may not be named.
+        ConfigError: a preprocessing step is of a class that is not allowed.
     """
     saved = _read_json(path)
     if saved.get("version") != VERSION:

@@ -1,1 +1,1 @@
-"""One file a command; the folder is the list."""
+"""Commands of the CLI, one file each; the folder is the list."""

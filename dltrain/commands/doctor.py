@@ -1,6 +1,6 @@
-"""Print what dltrain computes with, and what is known to go wrong here.
+"""Print the environment and known problems of this machine.
 
-Versions, devices, threads, memory, disk, caches; then problems, each with what helps. Nothing is changed.
+Versions, devices, threads, memory, disk, caches; then problems, each with its remedy. Nothing is changed.
 """
 
 from dltrain.config.call import Call
@@ -9,9 +9,9 @@ from dltrain.errors import ConfigError
 
 
 def run(call: Call) -> int:
-    """Look around, and say what was found."""
+    """Inspect the environment and print the findings."""
     if call.words or call.overrides:
-        raise ConfigError("doctor: takes no words: dltrain doctor")
+        raise ConfigError("doctor: takes no arguments: dltrain doctor")
     found = diagnose()
     lines = {
         "versions": "  ".join(f"{name} {version}" for name, version in found["versions"].items()),

@@ -1,4 +1,4 @@
-"""Measure a run's model on one of its splits: dltrain evaluate RUN split=test.
+"""Evaluate a run's model on one of its splits: dltrain evaluate RUN split=test.
 
 Options are split (train, validation, test, all) and checkpoint (best, last, or a step). Any other key changes the
 run's own config for this evaluation, such as metrics=[accuracy,auroc].
@@ -15,7 +15,7 @@ from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:
-    """Open the run, evaluate, and print one line a split."""
+    """Open the run, evaluate it, and print one line per split."""
     if len(call.words) != 1:
         raise ConfigError("evaluate: name one run folder: dltrain evaluate outputs/DATE/TIME-NAME")
     options, folder = call.options, existing(call.words[0])
@@ -24,8 +24,8 @@ def run(call: Call) -> int:
     opened, screen = Run(folder, composed, checkpoint=options["checkpoint"], warn=complain), Screen()
     for number, split in enumerate(NAMES if options["split"] == "all" else (options["split"],)):
         result = opened.evaluation(split)
-        if not number:  # the run may have been quiet; what is asked for now is the result
+        if not number:  # printed even if the run's config has quiet=true
             screen.say(f"{folder.path}, checkpoint of step {opened.step}")
-        numbers = "  ".join(f"{n} {shown(v)}" for n, v in result.scalars.items())
-        screen.say(f"{split:<10}  {len(result.rows)} rows  {numbers}")
+        metrics = "  ".join(f"{n} {shown(v)}" for n, v in result.scalars.items())
+        screen.say(f"{split:<10}  {len(result.rows)} examples  {metrics}")
     return 0

@@ -1,11 +1,11 @@
-"""Let a run's model write or draw: dltrain generate RUN prompt="To be" tokens=200, split=test rows=5, or count=64.
+"""Generate text or samples: dltrain generate RUN prompt="To be" tokens=200, split=test rows=5, or count=64.
 
-A language model writes count texts on from the prompt (options prompt, tokens, temperature, top_k, count). A model
-that writes about rows of its data is shown rows of a split (split, rows, temperature). A model that draws examples
-from noise (gan, dcgan, rbm) writes count of them to an .npz (array `generated`, in the units of the data) and a
-figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint (best,
-last, or a step). A temperature of 0 takes the likeliest token each time. Any other key changes the run's own config
-for this call.
+A language model continues the prompt, count times (options prompt, tokens, temperature, top_k, count). A model that
+generates a sequence from an example takes examples of a split (split, rows, temperature). A model that generates
+examples from noise (gan, dcgan, rbm) saves count of them to an .npz (array `generated`, in the units of the data)
+and a figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint
+(best, last, or a step). A temperature of 0 takes the most likely token each time. Any other key changes the run's
+own config for this call.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ IN_PYTHON = "in Python, dltrain.open_run(RUN).generate(inputs) takes any inputs"
 
 @dataclass(frozen=True)
 class Way:
-    """How a kind of model generates: in words for who asks otherwise, and which options it takes."""
+    """How a kind of model generates: a description for messages, and the options that it takes."""
 
     words: str
     takes: tuple[str, ...]
@@ -41,7 +41,7 @@ class Way:
 
 
 def run(call: Call) -> int:
-    """Open the run, and show what the model generates; which run it was goes to stderr."""
+    """Open the run and show what the model generates; run and step go to stderr."""
     if len(call.words) != 1:
         raise ConfigError("generate: name one run folder: dltrain generate outputs/DATE/TIME-NAME")
     options, folder = call.options, existing(call.words[0])
@@ -60,23 +60,23 @@ def run(call: Call) -> int:
 def _way(bundle: Bundle, folder: RunFolder) -> Way:
     spec, module = bundle.spec, bundle.module
     if draws_samples(module):
-        return Way("draws examples from noise: count=64 seed=0", ("count", "output"), _samples)
+        return Way("generates examples from noise: count=64 seed=0", ("count", "output"), _samples)
     if generates_text(spec, module):
         takes = ("prompt", "tokens", "temperature", "top_k", "count")
-        return Way("writes on from a prompt: prompt='To be' tokens=200", takes, _texts)
+        return Way("continues a prompt: prompt='To be' tokens=200", takes, _texts)
     if generates_from_inputs(spec, module):
         takes = ("split", "rows", "temperature")
-        return Way("writes about rows of its data: split=test rows=5", takes, _from_split)
+        return Way("generates sequences from examples of its data: split=test rows=5", takes, _from_split)
     raise ConfigError(
-        f"generate: {folder.path} is a run of task={spec.task}, which writes nothing; language models do "
-        "(rnn, lstm, gru and transformer of a text), and captioner, seq2seq and seq2seq_transformer; "
-        "gan, dcgan and rbm draw examples"
+        f"generate: {folder.path} is a run of task={spec.task}, which does not generate; language models "
+        "(rnn, lstm, gru and transformer on a text), captioner, seq2seq and seq2seq_transformer generate text, and "
+        "gan, dcgan and rbm generate examples"
     )
 
 
 def _samples(run: Run, options: Options) -> None:
     if options["output"] is not None and Path(options["output"]).suffix != ".npz":
-        raise ConfigError(f"output={options['output']}: must end in .npz; the picture lies beside it, as .png")
+        raise ConfigError(f"output={options['output']}: must end in .npz; the figure is saved next to it, as .png")
     spec, screen = run.bundle.raw_spec, Screen()
     samples = run.bundle.sample(options["count"] or default_count(spec), seed=options["seed"])
     default = run.folder.report / f"generated_seed_{options['seed']}.npz"
@@ -87,7 +87,7 @@ def _samples(run: Run, options: Options) -> None:
 
 
 def _training_examples(run: Run) -> Any:
-    """Read training examples to draw next to samples of numbers; say where there are none."""
+    """Read training examples to draw next to samples of tables; warn and return None if they cannot be read."""
     try:
         parts = run.data(reason="comparing samples", instead="the figure shows samples only")
     except DataError as error:
@@ -107,8 +107,8 @@ def _from_split(run: Run, options: Options) -> None:
     parts = run.data(reason=f"generate split={split}", instead=IN_PYTHON)
     rows = parts.splits[split][: options["rows"]]
     if not len(rows):
-        raise ConfigError(f"split={split}: this run has no {split} rows")
+        raise ConfigError(f"split={split}: this run has no {split} examples")
     screen, drawn = Screen(), drawing(options["temperature"], options["seed"])
     for one in written_about(run.bundle, parts.source.read(rows), rows, **drawn):
-        screen.say(f"row {one.row}" + (f"\n  source   {one.source}" if one.source else ""))
-        screen.say(f"  truth    {one.truth}\n  written  {one.text}", style=None if one.right else "red")
+        screen.say(f"example {one.row}" + (f"\n  source     {one.source}" if one.source else ""))
+        screen.say(f"  truth      {one.truth}\n  generated  {one.text}", style=None if one.right else "red")

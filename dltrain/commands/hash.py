@@ -1,6 +1,6 @@
-"""Print the hash of a run's last checkpoint: two runs are the same when it is.
+"""Print the hash of a run's last checkpoint: equal hashes mean identical runs.
 
-SHA-256 over parameters, other state, optimizer state, running means, random key and step.
+SHA-256 over parameters, model state, optimizer state, EMA, random key and step.
 """
 
 from dltrain.config.call import Call

@@ -1,7 +1,7 @@
-"""List what there is to choose, one line each: dltrain list [GROUP].
+"""List the choices of each group, one per line: dltrain list [GROUP].
 
-The lines are the first comments of the YAML files, those of --config-dir included; of activations and initializers,
-which are chosen by name, the first lines of their docstrings.
+The descriptions are the first comments of the YAML files, including those of --config-dir; for activations and
+initializers, which are chosen by name, the first lines of their docstrings.
 """
 
 from dltrain.config.call import Call
@@ -12,10 +12,10 @@ from dltrain.errors import ConfigError
 
 
 def run(call: Call) -> int:
-    """Print the choices of the groups named, of all groups if none is."""
+    """Print the choices of the given groups, or of all groups."""
     sections = catalogue(read_tree(call.folders))
     if call.overrides:
-        raise ConfigError(f"{call.overrides[0]}: dltrain list takes the names of groups: dltrain list model")
+        raise ConfigError(f"{call.overrides[0]}: dltrain list takes names of groups: dltrain list model")
     for group in call.words:
         if group not in sections:
             raise ConfigError(f"{group}: no such group{nearest(group, sections)} (groups: {', '.join(sections)})")

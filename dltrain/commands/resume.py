@@ -1,7 +1,7 @@
 """Continue a run where it stopped, or extend it: dltrain resume RUN epochs=20.
 
-RUN is a run folder. What determines the result may not change (data, model, seed, batch size); the length of
-training, logging, evaluation and checkpoints may. A schedule keeps the length it started with, unless
+RUN is a run folder. Keys that determine the result must not change (data, model, seed, batch size); the length
+of training, logging, evaluation and checkpoints may change. A schedule keeps the length it started with, unless
 schedule.stretch=true plans it again.
 """
 
@@ -111,7 +111,7 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
     import yaml
 
     old, new = dict(_leaves(before)), dict(_leaves(yaml.safe_load(composed.text)))
-    # Only groups that the run has: an older one lacks newer keys of dltrain.
+    # Only groups that the run has: a run of an older dltrain lacks newer keys.
     keys = [key for key in {**old, **new} if key.split(".")[0] in before]
     different = {key: _change(key, old, new) for key in keys if old.get(key, ...) != new.get(key, ...)}
     for key, change in different.items():
@@ -122,8 +122,8 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
             whole = key.endswith("._target_") or group in ("data", "model", "loss", "schedule", "augment")
             kept = group if whole else key
             raise ConfigError(
-                f"{change}: a run keeps its {kept}; start a new run, with init_from=RUN to begin with "
-                "the weights of this one"
+                f"{change}: a run keeps its {kept}; start a new run, with init_from=RUN to start "
+                "from the weights of this one"
             )
     return list(different.values())
 
@@ -158,7 +158,7 @@ def _say_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint
 
 
 def _say_versions(start: checkpoint.Checkpoint) -> None:
-    """Warn about versions that differ from those that wrote the checkpoint; old checkpoints do not list them."""
+    """Warn about versions that differ from those that wrote the checkpoint; old checkpoints do not have them."""
     before, now = start.about.get("versions", {}), runtime.versions()
     if others := [f"{n} {before[n]} -> {now[n]}" for n in now if n in before and before[n] != now[n]]:
         complain(f"versions differ from the checkpoint's: {', '.join(others)}; results may not be bit-identical")

@@ -1,7 +1,7 @@
-"""Train a model; this is what `dltrain` does without a command.
+"""Train a model; the default command of `dltrain`.
 
 Choose parts by name (model=cnn) and options by key (optim.learning_rate=3e-4). The run folder holds its config,
-curves, checkpoints and TensorBoard files; a run can be resumed from it bit for bit.
+curves, checkpoints and TensorBoard files; a run can be resumed from it with bit-identical results.
 """
 
 from dltrain.api import train_config

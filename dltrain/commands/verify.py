@@ -1,6 +1,6 @@
-"""Check every checkpoint of a run against the sums written with it: dltrain verify RUN.
+"""Check every checkpoint of a run against its checksums: dltrain verify RUN.
 
-Exit code 0 if all are whole, 4 if any is damaged or there is none. Nothing is changed.
+Exit code 0 if all are intact, 4 if any is damaged or there is none. Nothing is changed.
 """
 
 from dltrain.config.call import Call
@@ -10,7 +10,7 @@ from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:
-    """Print a line for each checkpoint."""
+    """Print one line per checkpoint."""
     if len(call.words) != 1 or call.overrides:
         raise ConfigError("verify: name one run folder: dltrain verify outputs/DATE/TIME-NAME")
     folder = existing(call.words[0])
@@ -21,11 +21,11 @@ def run(call: Call) -> int:
         path = folder.checkpoints / checkpoint.name_of(step)
         wrong = checkpoint.problems(path)
         damaged += bool(wrong)
-        print(f"{path}  {'; '.join(wrong[:3]) if wrong else 'whole'}")
+        print(f"{path}  {'; '.join(wrong[:3]) if wrong else 'intact'}")
     for path in drafts:
         print(f"{path}  not a checkpoint: unfinished, or damaged and moved aside; never read")
     if not steps:
         raise CheckpointError(f"{folder.checkpoints}: there is no checkpoint")
     if damaged:
-        raise CheckpointError(f"{damaged} of {len(steps)} checkpoints are damaged; resume uses the last whole one")
+        raise CheckpointError(f"{damaged} of {len(steps)} checkpoints are damaged; resume uses the last intact one")
     return 0

@@ -1,1 +1,1 @@
-"""A trained model and its uses: generating text and examples, and attention maps."""
+"""Inference with a trained model: outputs, evaluation, generated text and samples, attention maps."""

@@ -1,4 +1,4 @@
-"""What a model can do besides returning outputs: it follows from its task and its methods."""
+"""Capabilities of a model besides returning outputs; they follow from its task and methods."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from dltrain.types import Spec
 
 
 def generates_text(spec: Spec, module: Any) -> bool:
-    """Whether the model continues a text token by token."""
+    """Tell whether the model continues a text token by token."""
     return spec.task.generates is Generates.CONTINUATION and hasattr(module, "decode")
 
 
 def generates_from_inputs(spec: Spec, module: Any) -> bool:
-    """Whether the model generates a sequence from the inputs of an example."""
+    """Tell whether the model generates a sequence from the inputs of an example."""
     return spec.task.generates is Generates.ANSWER and hasattr(module, "begin")
 
 
 def draws_samples(module: Any) -> bool:
-    """Whether the model draws examples from noise."""
+    """Tell whether the model generates examples from noise."""
     return hasattr(module, "sample")
 
 
 def attends(module: Any) -> bool:
-    """Whether the model tells where it attends."""
+    """Tell whether the model returns attention weights."""
     return hasattr(module, "attention")

@@ -1,6 +1,6 @@
-"""A trained model and everything that using it needs: no training data, no config.
+"""A trained model with everything needed to use it, without training data and config.
 
-`dltrain.inference.open` makes one of a running program and its state, or of a run folder.
+`dltrain.inference.open` builds a bundle from a running program and its state, or from a run folder.
 """
 
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ from dltrain.inference.question import Question
 from dltrain.tree import Tree
 from dltrain.types import Batch, Kind, Spec
 
-DRAWN = 1000  # examples drawn from noise at once
-TOKENS = 200  # that a language model adds
-TEMPERATURE = 0.8  # of a language model
+CHUNK = 1000  # examples generated from noise at once
+TOKENS = 200  # default number of tokens that a language model adds
+TEMPERATURE = 0.8  # default of a language model
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +37,17 @@ class Bundle:
     """Module, weights, spec and fitted preprocessing of a trained model.
 
     Attributes:
-        spec: the features as the model is given them.
+        spec: the features after preprocessing, as the model takes them.
         raw_spec: the features as the data set has them.
         preprocess: the fitted steps between the two.
-        module: the model with shapes in place of arrays.
+        module: the model, with shapes instead of arrays.
         graphs: its static halves, for training and for evaluation.
-        params: the weights to evaluate: of a run with an EMA, the means.
+        params: the weights to evaluate; with an EMA, the averaged ones.
         model_state: variables that are not trained, such as batch statistics.
-        precision: what the model computes in.
+        precision: the dtypes that the model computes in.
         objective: the loss.
-        metrics: what `evaluate` returns besides the loss.
-        batch_size: examples at once.
+        metrics: the metrics that `evaluate` returns besides the loss.
+        batch_size: examples per batch.
     """
 
     spec: Spec
@@ -78,12 +78,12 @@ class Bundle:
     def evaluate(self, inputs: Any, targets: Any, **for_loss: Any) -> dict[str, Any]:
         """Return the loss and each metric on these examples: name -> number, or array (a confusion matrix).
 
-        Of the examples of a split the values are those that the run found.
+        For the examples of a split, the values equal those that the run reported.
 
         Args:
             inputs: raw examples [N, ...]; of several features a dict by name.
-            targets: what they are judged by, [N, ...], as the data has it.
-            **for_loss: `weights [N]` or `loss_mask [N, L]`, where the training data has them.
+            targets: their targets, [N, ...], in the form of the data.
+            **for_loss: `weights [N]` or `loss_mask [N, L]`, if the training data has them.
         """
         inputs = given_inputs(inputs, self._arrays, self.preprocess)
         arrays = {"inputs": inputs, **given_targets(targets, for_loss, self._arrays)}
@@ -105,13 +105,13 @@ class Bundle:
 
         Args:
             inputs: raw examples for an encoder-decoder, [N, ...] or a list of texts.
-            prompt: what a language model continues; None: the start of a line. The texts begin with it.
-            tokens: how many tokens a language model adds.
-            temperature: 0 takes the likeliest token each time, above 0 tokens are drawn. None: 0.8 of a language
-                model, 0 of an encoder-decoder.
-            top_k: draw among so many of the likeliest tokens; None: among all.
-            count: how many texts a language model generates.
-            seed: the same seed draws the same texts.
+            prompt: the text that a language model continues; None: the start of a line. The texts begin with it.
+            tokens: number of tokens that a language model adds.
+            temperature: 0 takes the most likely token each time, above 0 tokens are sampled. None: 0.8 for a
+                language model, 0 for an encoder-decoder.
+            top_k: sample from the k most likely tokens only; None: from all.
+            count: number of texts that a language model generates.
+            seed: the same seed gives the same texts.
 
         Raises:
             ConfigError: this model does not generate text, or takes other arguments.
@@ -130,7 +130,7 @@ class Bundle:
         raise ConfigError("generate: this model does not generate text" + "; use sample" * draws_samples(module))
 
     def prompt_tokens(self, prompt: str | None) -> np.ndarray:
-        """Return the tokens of a prompt, int32 [P]; None or "" stands for the end of the line before.
+        """Return the tokens of a prompt, int32 [P]; None or "" means the start of a line.
 
         Raises:
             ConfigError: a token is not in the vocabulary.
@@ -146,7 +146,7 @@ class Bundle:
             raise ConfigError(f"prompt: {error}") from error
 
     def decode(self, inputs: Any, **options: Any) -> np.ndarray:
-        """Generate the tokens of an encoder-decoder, int32 [N, L]; options as of `engine.decode.generate`."""
+        """Generate the tokens of an encoder-decoder, int32 [N, L]; options as in `engine.decode.generate`."""
         hidden = self.raw_spec.find(Kind.DECODER_TOKENS)
         settings = (("hidden", hidden), ("length", self.raw_spec.target.shape[0]))
         return self._ask_inputs(question.decode, inputs, settings, options, without=hidden)
@@ -161,19 +161,19 @@ class Bundle:
         )
 
     def attention(self, inputs: Any) -> np.ndarray:
-        """Return where a model with attention looks, float32 [N, L] or [N, L generated, L]."""
+        """Return the attention weights of a model that has them, float32 [N, L] or [N, L generated, L]."""
         return self._ask_inputs(question.attention, inputs)
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
-        """Draw examples from noise, [count, ...], in the units of the data."""
-        root, drawn = jax.random.key(seed), []
-        for i in range(-(-count // DRAWN)):  # in parts, so that any number fits into memory
+        """Generate examples from noise, [count, ...], in the units of the data."""
+        root, samples = jax.random.key(seed), []
+        for i in range(-(-count // CHUNK)):  # in parts, so that any count fits into memory
             key = jax.random.fold_in(root, i)
             part = question.draw(
-                self.graphs.eval, self.precision, self.params, self.model_state, key, min(count, DRAWN)
+                self.graphs.eval, self.precision, self.params, self.model_state, key, min(count, CHUNK)
             )
-            drawn.append(np.asarray(self.preprocess.raw_content(part)))
-        return np.concatenate(drawn)[:count]
+            samples.append(np.asarray(self.preprocess.raw_content(part)))
+        return np.concatenate(samples)[:count]
 
     def _ask(
         self, wanted: Question, raw: Batch, settings: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
@@ -189,7 +189,7 @@ class Bundle:
         options: Mapping[str, Any] | None = None,
         without: str | None = None,
     ) -> Any:
-        """Put a question to the model about given inputs, a batch at a time."""
+        """Apply a query to the model with these inputs, a batch at a time."""
         given = given_inputs(inputs, self._arrays, self.preprocess, without=without)
         found = []
         for i, (batch, count) in enumerate(batches(given, self._arrays, self.batch_size)):
@@ -199,7 +199,7 @@ class Bundle:
 
     @cached_property
     def _arrays(self) -> Spec:
-        """The features behind the host halves."""
+        """The features after the host part of the preprocessing."""
         return array_spec(self.raw_spec, self.preprocess)
 
     @cached_property
@@ -217,12 +217,12 @@ class Bundle:
 
 
 def _for_batch(options: dict[str, Any], number: int) -> dict[str, Any]:
-    """Give each batch but the first a random key of its own."""
+    """Give each batch except the first its own random key."""
     if number and "key" in options:
         return {**options, "key": jax.random.fold_in(options["key"], number)}
     return options
 
 
 def drawing(temperature: float | None, seed: int) -> dict[str, Any]:
-    """Return the options of `engine.decode.generate` that draw tokens; none for a temperature of 0 or None."""
+    """Return the options of `engine.decode.generate` that sample tokens; none for a temperature of 0 or None."""
     return {"key": jax.random.key(seed), "temperature": temperature} if temperature else {}

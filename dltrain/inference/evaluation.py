@@ -17,22 +17,22 @@ from dltrain.types import Kind, Spec
 
 
 class GivenEvaluator:
-    """Evaluates arrays of raw examples as a run evaluates the examples of a split."""
+    """Evaluator of arrays of raw examples; equal to a run's evaluation of a split."""
 
     def __init__(self, spec: Spec, batch_size: int, **parts: Any) -> None:
-        """Compile nothing yet.
+        """Prepare; compilation happens at the first call.
 
         Args:
             spec: the features of the arrays.
-            batch_size: examples at once.
-            **parts: of the model: `graphs`, `loss`, `metrics`, `preprocess`, `precision`, as of `Evaluator`.
+            batch_size: examples per batch.
+            **parts: arguments of `Evaluator`: `graphs`, `loss`, `metrics`, `preprocess`, `precision`, `hidden`.
         """
         nothing = jax.tree.map(lambda f: np.zeros((1, *f.shape), f.dtype), spec.layout())
         self._spec, self._batch_size = spec, batch_size
         self._evaluator = Evaluator(feed=Streamed(Given(nothing, spec)), batch_size=batch_size, batches=1, **parts)
 
     def __call__(self, params: Tree, model_state: Tree, arrays: Mapping[str, Any]) -> Evaluation:
-        """Evaluate `inputs`, `targets` and what the loss needs, [N, ...] each."""
+        """Evaluate `inputs`, `targets` and further arrays of the loss, [N, ...] each."""
         source, size = Given(arrays, self._spec), self._batch_size
         order: Callable[[np.ndarray, int], np.ndarray] = in_order
         if name := self._spec.find(Kind.POSITION):

@@ -1,4 +1,4 @@
-"""Examples that are given from Python instead of read from the run's data: checked, and turned into batches."""
+"""Examples passed from Python instead of read from the run's data: checks, and batches."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from dltrain.types import Feature, Kind, Spec, alone_or_named
 
 @dataclass
 class Given:
-    """A source of given examples: random access, like any other, to `inputs`, `targets` and what the loss needs."""
+    """Source of examples in memory: random access to `inputs`, `targets` and further arrays of the loss."""
 
     arrays: Mapping[str, Any]
     spec: Spec
@@ -39,9 +39,9 @@ def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: st
 
     Args:
         inputs: raw examples: an array or a list, or for several features a dict of them by name.
-        spec: the run's examples behind the host halves.
-        preprocess: the fitted steps, whose host halves are applied.
-        without: a feature that need not be given.
+        spec: the run's features after the host part of the preprocessing.
+        preprocess: the fitted steps, whose host part is applied.
+        without: a feature that may be missing.
 
     Raises:
         DataError: a feature is missing, is not known, or has another shape or dtype.
@@ -51,7 +51,7 @@ def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: st
     texts = [name for name, f in features.items() if f.kind is Kind.TOKENS and _are_texts(named.get(name))]
     length = spec.find(Kind.LENGTH)
     if unknown := [name for name in named if name not in spec.inputs]:
-        raise DataError(f"inputs: {unknown[0]} is not known; the model is given {', '.join(spec.inputs)}")
+        raise DataError(f"inputs: {unknown[0]} is not known; the inputs of the model are {', '.join(spec.inputs)}")
     named = preprocess.host(named)
     for name in texts:
         if length in features and length not in named:
@@ -64,7 +64,7 @@ def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: st
 
 
 def given_targets(targets: Any, for_loss: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
-    """Return `targets` and what the loss needs as the source of the run delivers them, checked.
+    """Return `targets` and further arrays of the loss as the source of the run delivers them, checked.
 
     Raises:
         DataError: one is missing, or has another shape or dtype.
@@ -82,7 +82,7 @@ def given_targets(targets: Any, for_loss: Mapping[str, Any], spec: Spec) -> dict
 def fitting(values: Any, feature: Feature, where: str) -> np.ndarray:
     """Return values as an array [N, ...] of the feature's dtype, or raise DataError naming what differs.
 
-    Numbers are converted where that loses nothing but precision (float64 to float32, int64 to int32).
+    Numbers are converted if that loses only precision (float64 to float32, int64 to int32).
     """
     array = np.asarray(values)
     expected = f"expected {feature.dtype} [N{''.join(f', {n}' for n in feature.shape)}]"
@@ -103,7 +103,7 @@ def fitting(values: Any, feature: Feature, where: str) -> np.ndarray:
 def batches(inputs: Any, spec: Spec, size: int) -> Iterator[tuple[dict[str, Any], int]]:
     """Cut examples into batches of one size, each with its `mask [B]` and its number of real examples.
 
-    Fewer examples than that are one batch without padding.
+    Fewer examples than `size` give one batch without padding.
     """
     source = Given({"inputs": inputs}, spec)
     for indices in in_order(np.arange(len(source)), min(size, len(source))):

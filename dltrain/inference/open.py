@@ -1,4 +1,4 @@
-"""Makes a bundle: of a running program and its state, or of a run folder without its training data."""
+"""Construction of bundles, from a running program and its state or from a run folder, without training data."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ from dltrain.runs.folder import RunFolder
 
 
 def bundle_of(program: Program, state: TrainState) -> Bundle:
-    """Return the model that a run leaves behind in this state."""
+    """Return the trained model of a program in this state."""
     parts = program.parts
     params, model_state = program.eval_params(state)
     return Bundle(
@@ -42,9 +42,9 @@ def open_bundle(folder: RunFolder, composed: Composed, checkpoint: Checkpoint) -
     """Rebuild the model of a run; its data is not read.
 
     Args:
-        folder: of the run.
-        composed: its saved config, checked; changed keys count for this bundle.
-        checkpoint: whose weights to take.
+        folder: the run folder.
+        composed: its saved config, checked; changed keys apply to this bundle.
+        checkpoint: the checkpoint with the weights.
 
     Raises:
         CheckpointError: model.json is missing or damaged, or the checkpoint is of another model.

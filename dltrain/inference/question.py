@@ -1,4 +1,4 @@
-"""One compiled way to put a question to a trained model: its outputs, what it generates, where it attends."""
+"""Compiled queries to a trained model: its outputs, generated tokens, samples and attention weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,10 +14,10 @@ from dltrain.tree import Tree, widened
 from dltrain.types import Array, Batch
 
 Question = Callable[..., Any]
-"""`(model, inputs, batch, **options) -> arrays`; `inputs` are as the model is given them, `batch` is raw."""
+"""`(model, inputs, batch, **options) -> arrays`; `inputs` are preprocessed, `batch` is raw."""
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))  # found compiled whenever the same model is asked again
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))  # compiled once per model and query
 def ask(
     question: Question,
     settings: tuple[tuple[str, Any], ...],
@@ -29,9 +29,9 @@ def ask(
     raw: Batch,
     options: dict[str, Any],
 ) -> Any:
-    """Preprocess a raw batch and put the question to the model in eval mode.
+    """Preprocess a raw batch and apply the query to the model in eval mode.
 
-    `settings` are options of the question that the compiled program depends on, as (name, value); `options` are
+    `settings` are static options of the query, as (name, value); `options` are
     arrays.
     """
     model = nnx.merge(graph, precision.cast_to_compute(params), model_state, copy=True)
@@ -43,7 +43,7 @@ def ask(
 def draw(
     graph: nnx.GraphDef, precision: Precision, params: Tree, model_state: Tree, key: Array, count: int
 ) -> Array:
-    """Let the model draw `count` examples from noise, as it is given them, [count, ...]."""
+    """Generate `count` examples from noise, scaled like the model's inputs, [count, ...]."""
     model: Any = nnx.merge(graph, precision.cast_to_compute(params), model_state, copy=True)
     return precision.cast_to_output(model.sample(key, count))
 
@@ -65,6 +65,6 @@ def continue_prompts(model: Any, inputs: Any, batch: Batch, **options: Any) -> A
 
 
 def attention(model: Any, inputs: Any, batch: Batch) -> Any:
-    """Return where the model attends, float32 [B, L] or [B, L generated, L]."""
+    """Return the attention weights, float32 [B, L] or [B, L generated, L]."""
     del batch
     return model.attention(inputs)

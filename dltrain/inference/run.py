@@ -1,4 +1,4 @@
-"""A run folder as Python sees it: its config, what it recorded, and its model."""
+"""Python interface to a run folder: its config, recorded metrics and trained model."""
 
 import json
 from functools import cached_property
@@ -29,11 +29,11 @@ INSTEAD = "in Python, dltrain.open_run(RUN).evaluate(inputs=..., targets=...) ta
 class Run:
     """A run and its model: what `dltrain.fit` and `dltrain.open_run` return.
 
-    Everything is read when it is first asked for. Only `evaluate(split=...)` reads the training data.
+    Everything is read at its first use. Only `evaluate(split=...)` reads the training data.
     """
 
     def __init__(self, folder: RunFolder, composed: Composed, *, checkpoint: str | int, warn: Warn) -> None:
-        """Take a run folder and its config, checked; `checkpoint` is best, last, or a step."""
+        """Open a run folder with its checked config; `checkpoint` is best, last, or a step."""
         self.folder, self._composed, self._checkpoint, self._warn = folder, composed, checkpoint, warn
 
     def __repr__(self) -> str:
@@ -47,17 +47,17 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config of the run, with what was changed when it was opened."""
+        """The config of the run, including changes made when it was opened."""
         return self._composed.config
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds; empty before the run has finished."""
+        """The content of `summary.json`; empty before the run has finished."""
         return self.folder.read_summary()
 
     @property
     def metrics(self) -> dict[str, dict[str, np.ndarray]]:
-        """What was recorded while training: split -> name -> array, NaN where a value was not recorded.
+        """Metrics recorded during training: split -> name -> array, NaN where a value was not recorded.
 
         Raises:
             CheckpointError: metrics.jsonl is damaged.
@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The model with everything that using it needs."""
+        """The model with everything needed to use it."""
         return open_bundle(self.folder, self._composed, self._saved)
 
     @property
@@ -111,9 +111,9 @@ class Run:
 
         Args:
             split: train, validation or test; its examples are read again.
-            inputs: raw examples, in place of a split.
-            targets: what they are judged by.
-            **for_loss: `weights` or `loss_mask`, where the training data has them.
+            inputs: raw examples, instead of a split.
+            targets: their targets.
+            **for_loss: `weights` or `loss_mask`, if the training data has them.
 
         Raises:
             DataError: the data of the run cannot be read, or has changed; or the examples do not fit the model.
@@ -129,7 +129,7 @@ class Run:
         """Evaluate a split of the run's data, with the loss of each example."""
         program, state = self._program
         if split not in ("train", "validation", "test") or not len(program.parts.splits[split]):
-            raise ConfigError(f"split={split}: this run has no {split} rows")
+            raise ConfigError(f"split={split}: this run has no {split} examples")
         return program.evaluate(state, split)
 
     def data(self, *, reason: str, instead: str) -> Parts:
@@ -148,11 +148,11 @@ class Run:
         return self.bundle.generate(inputs, **options)
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
-        """Draw examples from noise, [count, ...], in the units of the data."""
+        """Generate examples from noise, [count, ...], in the units of the data."""
         return self.bundle.sample(count, seed=seed)
 
     def attention(self, inputs: Any) -> np.ndarray:
-        """Return where a model with attention looks; see `Bundle.attention`."""
+        """Return attention weights; see `Bundle.attention`."""
         return self.bundle.attention(inputs)
 
 

@@ -1,4 +1,4 @@
-"""Reads the data that a run was trained on again, for what needs its examples."""
+"""Rereading of a run's training data, for uses that need its examples."""
 
 from dltrain.build.parts import Parts, assemble
 from dltrain.config.call import Composed
@@ -10,10 +10,10 @@ def read_run_data(folder: RunFolder, composed: Composed, *, reason: str, instead
     """Read and check the data of a run.
 
     Args:
-        folder: of the run.
-        composed: its saved config, checked.
-        reason: what needs the data, for the message.
-        instead: what is possible without it.
+        folder: the run folder.
+        composed: its checked, saved config.
+        reason: the use that needs the data, for the message.
+        instead: the alternative without it, for the message.
 
     Raises:
         DataError: it cannot be read, or is not what the run was trained on.

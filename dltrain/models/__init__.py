@@ -1,1 +1,1 @@
-"""One file a family of models: an `nnx.Module` called as `model(inputs, mask=..., rngs=...)`."""
+"""Models, one file per family: each is an `nnx.Module` called as `model(inputs, mask=..., rngs=...)`."""

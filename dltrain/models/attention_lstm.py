@@ -1,4 +1,4 @@
-"""An LSTM over a sequence whose states are weighted by what each has to say."""
+"""An LSTM over a sequence, with attention over its states."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from dltrain.types import Array, Initializer, Kind, Spec
 
 
 class AttentionLSTM(nnx.Module):
-    """Sequences, texts, or images by their rows -> [B, outputs].
+    """Sequences, texts, or images read row by row -> [B, outputs].
 
-    `a = softmax(v·tanh(W h + b))` over the steps that are there, and the outputs are linear in `Σ a h` (Bahdanau et
+    `a = softmax(v·tanh(W h + b))` over the valid steps, and the outputs are linear in `Σ a h` (Bahdanau et
     al., arXiv:1409.0473; with a learnt query in place of a decoder's state: Yang et al. 2016, eq. 5 to 7).
     """
 
@@ -40,24 +40,24 @@ class AttentionLSTM(nnx.Module):
         """Build the layers.
 
         Args:
-            hidden: units of the LSTM, of each direction.
-            spec: what the data delivers; an image is read as a sequence of its rows.
+            hidden: units of the LSTM in each direction.
+            spec: features and task of the data; an image is read as a sequence of its rows.
             rngs: for the initial values.
-            bidirectional: also read from the end; the states of both directions are joined.
-            embedding: numbers that stand for a token, where the data is text.
-            dropout: the probability to drop a unit before the output, not to keep it.
+            bidirectional: also read from the end; the states of both directions are concatenated.
+            embedding: size of a token embedding, where the data is text.
+            dropout: probability of dropping a unit before the output.
             forget_bias: initial bias of the forget gates.
             kernel_init: initial weights of the LSTM's inputs.
-            recurrent_init: initial weights of its states.
-            embedding_init: initial vectors of the tokens.
+            recurrent_init: initial recurrent weights.
+            embedding_init: initial token embeddings.
             head_init: initial weights of the attention and of the output.
-            bias_init: initial biases, but of the forget gates.
+            bias_init: initial biases, except those of the forget gates.
         """
         check_sizes(hidden=hidden, embedding=embedding)
         if spec.input.kind is Kind.NUMBERS or spec.task.level is not Level.EXAMPLE:
             raise ValueError(
-                f"needs a sequence or an image with one answer, and this data is {spec.input.kind.words} "
-                f"for {spec.task}"
+                "needs a sequence or an image with one target per example, but this data is "
+                f"{spec.input.kind.words} for {spec.task}"
             )
         self.names = Names.of(spec)
         text = spec.input.kind is Kind.TOKENS
@@ -81,22 +81,22 @@ class AttentionLSTM(nnx.Module):
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
-        del mask  # rows do not see each other
+        del mask  # examples do not affect one another
         states, weights = self._read(inputs)
         mean = jnp.einsum("bl,blh->bh", weights.astype(states.dtype), states)
         return self.head(self.dropout(mean, rngs=rngs))
 
     def attention(self, inputs: Any) -> Array:
-        """Return how much each step counts, float [B, L]; the sum of a row is 1."""
+        """Return the attention weights of the steps, float [B, L]; they sum to 1 for each example."""
         return self._read(inputs)[1]
 
     def _read(self, inputs: Any) -> tuple[Array, Array]:
-        """Return all states [B, L, H] and their weights [B, L]."""
-        x, there = self.names.read(inputs)
+        """Return all states [B, L, H] and their attention weights [B, L]."""
+        x, valid = self.names.read(inputs)
         x = self.embedding(x) if self.embedding else x.reshape(*x.shape[:2], -1)
-        states = self.layers[0](x, mask=there)[0]
+        states = self.layers[0](x, mask=valid)[0]
         if len(self.layers) == 2:
-            back = self.layers[1](x[:, ::-1], mask=None if there is None else there[:, ::-1])[0]
+            back = self.layers[1](x[:, ::-1], mask=None if valid is None else valid[:, ::-1])[0]
             states = jnp.concatenate([states, back[:, ::-1]], -1)
         scores = self.query(jnp.tanh(self.score(states)))[..., 0]
-        return states, weights_of(scores, there)
+        return states, weights_of(scores, valid)

@@ -1,4 +1,4 @@
-"""The autoencoder: what is left of a row that goes through few units and back."""
+"""The autoencoder: compresses an example to a short code and reconstructs it."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from dltrain.types import Activation, Array, Initializer, Spec
 class Autoencoder(nnx.Module):
     """Encoder, code, decoder: [B, ...] -> a reconstruction of the same shape.
 
-    The encoder's layers are named as an MLP's are (`hidden.0`, ..., the last makes the code), so that one can begin
-    with them (`model=mlp init_from=RUN`). Without hidden layers and activations its best code spans the principal
-    components (Baldi and Hornik 1989).
+    The encoder's layers are named as an MLP's are (`hidden.0`, ..., the last makes the code), so that an
+    MLP can start from them (`model=mlp init_from=RUN`). Without hidden layers and activations its best code spans
+    the principal components (Baldi and Hornik 1989).
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Autoencoder(nnx.Module):
 
         Args:
             widths: units of the encoder's hidden layers.
-            spec: what the data delivers.
+            spec: features and task of the data.
             rngs: for the initial values.
-            code: how many numbers a row becomes.
-            decoder: units of the decoder's hidden layers; None: the encoder's the other way round.
+            code: size of the code.
+            decoder: units of the decoder's hidden layers; None: the encoder's in reverse order.
             activation: of the hidden layers.
             code_activation: of the code.
             output: of the reconstruction; with `binary_cross_entropy`, which takes logits, identity.
-            dropout: the probability to drop a unit of a hidden layer's output, not to keep it.
+            dropout: probability of dropping a unit of a hidden layer's output.
             kernel_init: initial weights.
             bias_init: initial biases.
         """

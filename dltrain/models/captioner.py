@@ -1,4 +1,4 @@
-"""A sequence from an image: a convolutional encoder, an LSTM decoder."""
+"""Image captioning: a convolutional encoder and an LSTM decoder."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
 
 class Captioner(nnx.Module):
-    """Images and the tokens written so far -> the next token of each position, [B, L, V].
+    """Images and the tokens generated so far -> the next token of each position, [B, L, V].
 
-    The image is the first state of the decoder (Vinyals et al., arXiv:1411.4555, who give it as the first input).
+    The encoded image is the initial state of the decoder (in Vinyals et al., arXiv:1411.4555, it is the
+    first input).
     """
 
     def __init__(
@@ -45,26 +46,26 @@ class Captioner(nnx.Module):
 
         Args:
             hidden: units of the decoder.
-            spec: what the data delivers; images to be written about.
+            spec: features and task of the data; images to generate texts from.
             rngs: for the initial values.
             channels: output channels of each block of the encoder, a 3x3 convolution and 2x2 pooling.
-            dense: units of the encoder's dense layers, behind which it gives the decoder's first state.
+            dense: units of the encoder's dense layers, before the output that is the decoder's initial state.
             norm: after each convolution.
-            embedding: numbers that stand for a token.
-            dropout: the probability to drop a unit of a dense layer or before the output, not to keep it.
+            embedding: size of a token embedding.
+            dropout: probability of dropping a unit of a dense layer or before the output.
             forget_bias: initial bias of the forget gates.
             activation: of the encoder.
             kernel_init: initial weights of the LSTM's inputs.
-            recurrent_init: initial weights of its states.
+            recurrent_init: initial recurrent weights.
             encoder_init: initial weights of the encoder.
-            embedding_init: initial vectors of the tokens.
+            embedding_init: initial token embeddings.
             head_init: initial weights of the output.
-            bias_init: initial biases, but of the forget gates.
+            bias_init: initial biases, except those of the forget gates.
         """
         check_sizes(hidden=hidden, embedding=embedding)
         if spec.input.kind is not Kind.IMAGE or spec.task.generates is not Generates.ANSWER:
             raise ValueError(
-                f"writes about images, and this data is {spec.input.kind.words} for {spec.task}; "
+                f"generates texts from images, but this data is {spec.input.kind.words} for {spec.task}; "
                 "try data=digit_captions"
             )
         state = {"state": Feature(Kind.NUMBERS, (2 * hidden,), "float32")}
@@ -93,20 +94,20 @@ class Captioner(nnx.Module):
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the logits, float [B, L, V]."""
         states, _ = self.decoder(
-            self.embedding(self.names.fed(inputs)), initial=self._look(inputs, mask=mask, rngs=rngs)
+            self.embedding(self.names.fed(inputs)), initial=self._encode(inputs, mask=mask, rngs=rngs)
         )
         return self.head(self.dropout(states, rngs=rngs))
 
     def begin(self, inputs: Any, count: int) -> State:
         """Return the decoder's state before the first token; see `dltrain.types.Decoder`."""
-        del count  # as many as there are images
-        return self._look(inputs, mask=None, rngs=None)
+        del count  # one per image
+        return self._encode(inputs, mask=None, rngs=None)
 
     def decode(self, tokens: Array, cache: State) -> tuple[Array, State]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the state."""
         states, cache = self.decoder(self.embedding(tokens)[:, None], initial=cache)
         return self.head(states[:, 0]), cache
 
-    def _look(self, inputs: Any, **given: Any) -> State:
+    def _encode(self, inputs: Any, **given: Any) -> State:
         cell, hidden = jnp.split(self.encoder(self.names.read(inputs)[0], **given), 2, -1)
-        return cell, jnp.tanh(hidden)  # where an LSTM's hidden states lie
+        return cell, jnp.tanh(hidden)  # the range of an LSTM's hidden states

@@ -18,8 +18,8 @@ from dltrain.types import Activation, Array, Initializer, Kind, Spec
 class Padding(StrEnum):
     """What a convolution does at the border."""
 
-    SAME = "same"  # zeros around: the size stays (over the stride)
-    VALID = "valid"  # no zeros: the size shrinks by kernel - 1
+    SAME = "same"  # zero padding: the size is kept (divided by the stride)
+    VALID = "valid"  # no padding: the size shrinks by kernel - 1
 
 
 class Pool(StrEnum):
@@ -31,7 +31,7 @@ class Pool(StrEnum):
 
 
 class Pooling(NamedTuple):
-    """Kind of a pooling, height and width of its window, and the step between two windows."""
+    """Kind of pooling, height and width of its window, and its stride."""
 
     kind: Pool
     window: int
@@ -74,27 +74,27 @@ class CNN(nnx.Module):
 
         Args:
             channels: output channels of each block's convolution.
-            spec: what the data delivers; images.
+            spec: features and task of the data; images.
             rngs: for the initial values.
             kernel: height and width of the convolutions.
             stride: of the convolutions.
             padding: of the convolutions.
             pool: kind of pooling after each block.
             window: height and width of the pooling.
-            pool_stride: of the pooling; None: the window, so that no two overlap.
+            pool_stride: of the pooling; None: the window size, so that windows do not overlap.
             norm: after each convolution, before the activation.
             head_pooling: how the last feature maps become one vector.
             dense: units of the hidden dense layers.
-            dropout: the probability to drop a unit of a dense layer's output, not to keep it; without dense layers,
+            dropout: probability of dropping a unit of a dense layer's output; without dense layers,
                 of the vector that goes into the last one.
-            activation: after each layer but the last.
+            activation: after each layer except the last.
             kernel_init: initial weights.
             bias_init: initial biases.
-            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each block in the backward pass instead of storing them.
         """
         if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs images, and this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
+                f"needs images, but this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
             )
         height, width, depth = spec.input.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
@@ -157,16 +157,16 @@ def activated_and_pooled(x: Array, activation: Activation, pooling: Pooling) -> 
         return activation(x)
     of_window = max_pool if kind is Pool.MAX else avg_pool
     pool = partial(of_window, window_shape=(window, window), strides=(stride, stride))
-    # The largest of max(0, x) is max(0, the largest x), and both have the same gradient: where a window's largest
-    # is not above zero, none of it has any; else no two numbers become equal that were not. So relu is left to what
-    # remains, a quarter of the numbers: a convnet step 44 ms for 54, LeNet's the same (batch 128, 28x28, 2 cores).
+    # relu commutes with max pooling: values and gradients are the same, since a window without a positive value has
+    # no gradient, and relu keeps the positive values distinct. Applied after the pooling, it has a quarter of the
+    # values to process: a convnet step takes 44 ms instead of 54; LeNet's is unchanged (batch 128, 28x28, 2 cores).
     if kind is Pool.MAX and activation in (activations.relu, jax.nn.relu):
         return activation(pool(x))
     return pool(activation(x))
 
 
 def size_after(size: int, kernel: int, stride: int, padding: Padding, pooling: Pooling | None = None) -> int:
-    """Height or width after a convolution and its pooling."""
+    """Return the height or width after a convolution and its pooling."""
     size = -(-size // stride) if padding is Padding.SAME else (size - kernel) // stride + 1
     if pooling is None or pooling.kind is Pool.NONE:
         return size

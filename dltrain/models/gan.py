@@ -1,7 +1,7 @@
-"""Generative adversarial networks: a generator and a discriminator in one module, taught by one loss.
+"""Generative adversarial networks: a generator and a discriminator in one module, trained with one loss.
 
-Each player's gradient is cut where it would reach the other, so that one step updates both. Goodfellow et al.,
-arXiv:1406.2661; DCGAN: Radford et al., arXiv:1511.06434.
+`stop_gradient` keeps each network's loss from the other's weights, so that one step updates both. Goodfellow et
+al., arXiv:1406.2661; DCGAN: Radford et al., arXiv:1511.06434.
 """
 
 import itertools
@@ -24,8 +24,8 @@ from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 LEAKY = partial(activations.leaky_relu, alpha=0.2)  # of a discriminator (Radford et al., section 3)
 
 Verdicts = dict[str, Array]
-"""Logits [B] that a row is real: of `real` rows, of `fake` ones (for the discriminator), and `fooling` (the same
-logits, for the generator)."""
+"""Logits [B] that an example is real: of `real` and of `fake` examples (for the discriminator), and `fooling`
+(those of the fake examples again, for the generator)."""
 
 
 class GAN(nnx.Module):
@@ -47,13 +47,13 @@ class GAN(nnx.Module):
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
-        """Build the players.
+        """Build the generator and the discriminator.
 
         Args:
-            widths: units of the hidden layers of the discriminator; of the generator, the other way round.
-            spec: what the data delivers.
+            widths: units of the discriminator's hidden layers; the generator has them in reverse order.
+            spec: features and task of the data.
             rngs: for the initial values.
-            noise: how many numbers an example is made from.
+            noise: size of the noise vector that an example is generated from.
             activation: of the generator.
             output: of the generator; `tanh` for images with `data.scale=symmetric`.
             norm: of the generator's hidden layers.
@@ -66,8 +66,8 @@ class GAN(nnx.Module):
         check_sizes(widths=widths, noise=noise)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         seed = {"noise": Feature(Kind.NUMBERS, (noise,), "float32")}
-        made = Spec(seed, {"example": spec.input}, Regression())
-        self.generator = MLP(widths[::-1], spec=made, activation=activation, norm=norm, **init)
+        generated = Spec(seed, {"example": spec.input}, Regression())
+        self.generator = MLP(widths[::-1], spec=generated, activation=activation, norm=norm, **init)
         self.discriminator = MLP(
             widths,
             spec=replace(spec, task=Binary()),
@@ -79,17 +79,17 @@ class GAN(nnx.Module):
         self.noise, self.output, self.shape = noise, output, spec.input.shape
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
-        """Judge rows and as many made ones; without `rngs` from fixed noise."""
-        fake = self._make(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask, rngs)
+        """Classify examples and as many generated ones; without `rngs`, these come from fixed noise."""
+        fake = self._generate(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask, rngs)
         return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
 
     def sample(self, key: Array, count: int) -> Array:
-        """Make examples, float [count, ...], scaled as the inputs are."""
-        return self._make(jax.random.normal(key, (count, self.noise)), None, None)
+        """Generate examples, float [count, ...], scaled like the inputs."""
+        return self._generate(jax.random.normal(key, (count, self.noise)), None, None)
 
-    def _make(self, noise: Array, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
-        made = self.output(self.generator(noise, mask=mask, rngs=rngs))
-        return made.reshape(len(noise), *self.shape)
+    def _generate(self, noise: Array, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+        flat = self.output(self.generator(noise, mask=mask, rngs=rngs))
+        return flat.reshape(len(noise), *self.shape)
 
 
 class DCGAN(nnx.Module):
@@ -111,17 +111,18 @@ class DCGAN(nnx.Module):
         kernel_init: Initializer = initializers.normal(0.02),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
-        """Build the players.
+        """Build the generator and the discriminator.
 
         Args:
-            channels: of the discriminator's convolutions, each of which halves height and width; of the generator,
-                the other way round.
-            spec: what the data delivers; odd sides are halved upwards, 7 to 4.
+            channels: of the discriminator's convolutions, each of which halves height and width; the generator has
+                them in reverse order.
+            spec: features and task of the data; half of an odd side is rounded up, 7 to 4.
             rngs: for the initial values.
-            noise: how many numbers an image is made from.
+            noise: size of the noise vector that an image is generated from.
             kernel: height and width of the convolutions; even.
             norm: of the generator's hidden layers.
-            discriminator_norm: of the discriminator's convolutions; real and made images are normalised apart.
+            discriminator_norm: of the discriminator's convolutions; real and generated images are normalised
+                separately.
             activation: of the generator.
             discriminator_activation: of the discriminator.
             dropout: of the discriminator, before its output.
@@ -130,7 +131,7 @@ class DCGAN(nnx.Module):
         """
         check_sizes(channels=channels, noise=noise, kernel=kernel)
         if spec.input.kind is not Kind.IMAGE:
-            raise ValueError(f"makes images, and this data is {spec.input.kind.words}; try model=gan")
+            raise ValueError(f"generates images, but this data is {spec.input.kind.words}; try model=gan")
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.generator = Generator(channels[::-1], spec, noise, kernel, norm, activation, **init)
         self.discriminator = CNN(
@@ -148,17 +149,17 @@ class DCGAN(nnx.Module):
         self.noise = noise
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
-        """Judge images and as many made ones; without `rngs` from fixed noise."""
+        """Classify images and as many generated ones; without `rngs`, these come from fixed noise."""
         fake = self.generator(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask=mask)
         return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
 
     def sample(self, key: Array, count: int) -> Array:
-        """Make images, float [count, H, W, C] in [-1, 1]."""
+        """Generate images, float [count, H, W, C] in [-1, 1]."""
         return self.generator(jax.random.normal(key, (count, self.noise)), mask=None)
 
 
 class Generator(nnx.Module):
-    """Noise [B, N] -> images [B, H, W, C] in [-1, 1]: a small one, made twice as large again and again."""
+    """Noise [B, N] -> images [B, H, W, C] in [-1, 1]: each transposed convolution doubles the size."""
 
     def __init__(
         self,
@@ -172,7 +173,7 @@ class Generator(nnx.Module):
         rngs: nnx.Rngs,
         **init: Any,
     ) -> None:
-        """Start from channels[0] at the smallest size."""
+        """Build the layers, beginning with channels[0] at the smallest size."""
         *sides, depth = spec.input.shape
         sizes = [tuple(-(-side // 2**times) for side in sides) for times in range(len(channels), -1, -1)]
         if len(sizes) > 1 and 1 in sizes[1]:
@@ -189,7 +190,7 @@ class Generator(nnx.Module):
         )
 
     def __call__(self, noise: Array, *, mask: Array | None) -> Array:
-        """Return the images; rows whose mask is False change nothing for the others."""
+        """Return the images; examples whose mask is False do not affect the others."""
         x = self.first(noise).reshape(len(noise), *self.small)
         for norm, larger, (height, width) in zip(self.norms, self.larger, self.sizes, strict=True):
             x = larger(self.activation(normalise(norm, x, mask=mask)))[:, :height, :width]
@@ -197,19 +198,20 @@ class Generator(nnx.Module):
 
 
 def judge(discriminator: Any, real: Array, fake: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
-    """Judge real and made rows, [B, ...] each, apart, so that batch norm sees one kind at a time.
+    """Classify real and generated examples, [B, ...] each, in separate calls.
 
-    Without `rngs` too it takes the batch's own statistics: the running ones are of neither kind.
+    Thus batch norm sees one kind at a time. It uses the statistics of the batch without `rngs`, too: the running
+    ones mix both kinds.
     """
     graphdef, params, rest = nnx.split(discriminator, nnx.Param, ...)
-    still = nnx.merge(graphdef, jax.tree.map(jax.lax.stop_gradient, params), rest, copy=True)
+    frozen = nnx.merge(graphdef, jax.tree.map(jax.lax.stop_gradient, params), rest, copy=True)
     if rngs is None:
-        still.set_attributes(use_running_average=False, raise_if_not_found=False)
-        discriminator = still
+        frozen.set_attributes(use_running_average=False, raise_if_not_found=False)
+        discriminator = frozen
     fake = fake.astype(real.dtype)
-    fooling = still(fake, mask=mask, rngs=rngs)
-    judged = {"real": real, "fake": jax.lax.stop_gradient(fake)}
-    logits = {name: discriminator(rows, mask=mask, rngs=rngs) for name, rows in judged.items()}
+    fooling = frozen(fake, mask=mask, rngs=rngs)
+    examples = {"real": real, "fake": jax.lax.stop_gradient(fake)}
+    logits = {name: discriminator(x, mask=mask, rngs=rngs) for name, x in examples.items()}
     return {name: value[:, 0] for name, value in {**logits, "fooling": fooling}.items()}
 
 

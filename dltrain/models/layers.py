@@ -1,4 +1,4 @@
-"""Pieces that several families of models are made of."""
+"""Layers and helpers that several families of models share."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -31,31 +31,32 @@ def make_norm(norm: Norm, width: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm | nnx.
 
 
 def check_sizes(**sizes: int | Sequence[int]) -> None:
-    """Raise ValueError unless all sizes of a model's arguments are 1 at least."""
+    """Raise ValueError unless all given sizes are at least 1."""
     for name, given in sizes.items():
         each = [*given] if isinstance(given, Sequence) else [given]
         if min(each, default=1) < 1:
-            raise ValueError(f"{name}={each if isinstance(given, Sequence) else given}: must be 1 at least")
+            raise ValueError(f"{name}={each if isinstance(given, Sequence) else given}: must be at least 1")
 
 
 def rematerialised(block: Callable[..., Any], wanted: bool) -> Callable[..., Any]:
-    """Keep of a block only what goes in, to save memory; what lies inside is computed again in the backward pass.
+    """Store only the inputs of a block, to save memory, and recompute its values in the backward pass.
 
-    Modules, arrays and rngs that the block uses must be its arguments (Chen et al. 2016).
+    Modules, arrays and rngs that the block uses must be its arguments (Chen et al. 2016). `wanted=False` returns
+    the block unchanged.
     """
-    return nnx.remat(lambda *given: block(*given)) if wanted else block  # it takes no bound method
+    return nnx.remat(lambda *given: block(*given)) if wanted else block  # nnx.remat does not take a bound method
 
 
 def normalise(norm: nnx.BatchNorm | nnx.LayerNorm | None, x: Array, *, mask: Array | None) -> Array:
-    """Apply it to x [B, ..., F]; rows whose mask [B] is False change nothing for the others."""
-    if isinstance(norm, nnx.BatchNorm):  # it computes in the type of its statistics, float32, and would stay there
+    """Normalise x [B, ..., F]; examples whose mask [B] is False do not affect the others."""
+    if isinstance(norm, nnx.BatchNorm):  # it returns the dtype of its statistics, float32
         valid = None if mask is None else mask.reshape(len(x), *(1,) * (x.ndim - 1))
         return norm(x, mask=valid).astype(x.dtype)
     return x if norm is None else norm(x)
 
 
 class ConvTranspose(nnx.Module):
-    """Makes images `stride` times as large, [B, H, W, C] -> [B, sH, sW, K]; see `ops.transposed`."""
+    """Transposed convolution with stride s, [B, H, W, C] -> [B, sH, sW, K]; see `ops.transposed`."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class ConvTranspose(nnx.Module):
         bias_init: Initializer,
         rngs: nnx.Rngs,
     ) -> None:
-        """`depth` channels become `out`."""
+        """Build the weights, from `depth` to `out` channels."""
         key = rngs.params()
         self.kernel = nnx.Param(kernel_init(key, (kernel, kernel, depth, out)))
         self.bias = nnx.Param(bias_init(jax.random.fold_in(key, 1), (out,)))

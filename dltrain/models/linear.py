@@ -1,4 +1,4 @@
-"""No hidden layer: linear, logistic or softmax regression, by the task's loss."""
+"""A model without hidden layers: linear, logistic or softmax regression, depending on the loss."""
 
 from flax import nnx
 
@@ -17,7 +17,7 @@ class Linear(nnx.Module):
         kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
-        """Start at zero by default: the problem is convex."""
+        """Build the layer; it starts at zero by default, since the problem is convex."""
         features = spec.input.size
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 

@@ -1,4 +1,4 @@
-"""Locally connected networks: like convolutions, but each place of an image has weights of its own."""
+"""Locally connected networks: like convolutions, but without weight sharing between positions."""
 
 import itertools
 from itertools import product
@@ -18,7 +18,7 @@ from dltrain.types import Activation, Array, Initializer, Kind, Spec
 class LocalLayer(nnx.Module):
     """One layer, [B, H, W, C] -> [B, h, w, channels].
 
-    kernel [h, w, kernel², C, channels] and bias [h, w, channels]: nothing is shared between the h·w places.
+    kernel [h, w, kernel², C, channels] and bias [h, w, channels]: the h·w positions share no weights.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class LocalLayer(nnx.Module):
         bias_init: Initializer,
         rngs: nnx.Rngs,
     ) -> None:
-        """Draw the weights of each place as a convolution's are drawn, so that their spread is the same."""
+        """Draw the weights of each position like a convolution's, so that they have the same variance."""
         height, width, depth = inputs
         places = tuple(size_after(size, kernel, stride, padding) for size in (height, width))
         keys = jax.random.split(rngs.params(), places)
@@ -45,7 +45,7 @@ class LocalLayer(nnx.Module):
         self.pads = tuple(pads)
 
     def __call__(self, x: Array) -> Array:
-        """Multiply what each place sees with its own weights."""
+        """Multiply the patch at each position by the weights of that position."""
         x = jnp.pad(x, ((0, 0), *self.pads, (0, 0)))
         h, w, _ = self.bias.shape
         reach = self.stride * (h - 1) + 1, self.stride * (w - 1) + 1
@@ -84,26 +84,26 @@ class LocallyConnected(nnx.Module):
 
         Args:
             channels: output channels of each block's layer.
-            spec: what the data delivers; images.
+            spec: features and task of the data; images.
             rngs: for the initial values.
-            kernel: height and width of what a place sees.
-            stride: between the places.
+            kernel: height and width of the patch at a position.
+            stride: between the positions.
             padding: at the border.
             pool: kind of pooling after each block.
             window: height and width of the pooling.
-            pool_stride: of the pooling; None: the window, so that no two overlap.
-            norm: after each locally connected layer, before the activation; batch norm over all places.
+            pool_stride: of the pooling; None: the window size, so that windows do not overlap.
+            norm: after each locally connected layer, before the activation; batch norm over all positions.
             dense: units of the hidden dense layers.
-            dropout: the probability to drop a unit of a dense layer's output, not to keep it; without dense layers,
+            dropout: probability of dropping a unit of a dense layer's output; without dense layers,
                 of the vector that goes into the last one.
-            activation: after each layer but the last.
+            activation: after each layer except the last.
             kernel_init: initial weights.
             bias_init: initial biases.
-            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each block in the backward pass instead of storing them.
         """
         if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs images, and this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
+                f"needs images, but this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
             )
         height, width, depth = spec.input.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)

@@ -31,14 +31,14 @@ class Maxout(nnx.Module):
 
         Args:
             widths: units of each hidden layer; empty for none.
-            spec: what the data delivers.
+            spec: features and task of the data.
             rngs: for the initial values.
             pieces: affine maps of each unit (k in the paper).
-            dropout: the probability to drop a hidden unit, not to keep it.
+            dropout: probability of dropping a hidden unit.
             norm: of each affine map, before the maximum.
             kernel_init: initial weights.
             bias_init: initial biases.
-            remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each hidden layer in the backward pass instead of storing them.
         """
         check_sizes(widths=widths, pieces=pieces)
         sizes = (spec.input.size, *widths)
@@ -60,7 +60,7 @@ class Maxout(nnx.Module):
     def _hidden(self, layer: Any, norm: Any, dropout: Any, x: Array, mask: Any, rngs: Any) -> Array:
         x = normalise(norm, layer(x), mask=mask)
         x = x.reshape(len(x), self.pieces, -1)
-        # By place, not by value: the gradient of `max` compares with the maximum, which computed again
-        # (remat, jax 0.12) may round otherwise and then equals no piece, so that the gradient is lost.
+        # By index, not by value: the gradient of `max` compares with the maximum, which may round differently when
+        # recomputed (remat, jax 0.12); then it equals none of the pieces, and the gradient is lost.
         first = x.argmax(1, keepdims=True)
         return dropout(jnp.take_along_axis(x, first, 1)[:, 0], rngs=rngs)

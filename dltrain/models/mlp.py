@@ -31,14 +31,14 @@ class MLP(nnx.Module):
 
         Args:
             widths: units of each hidden layer; empty for none.
-            spec: what the data delivers.
+            spec: features and task of the data.
             rngs: for the initial values.
             activation: between the layers.
-            dropout: the probability to drop a hidden unit, not to keep it.
+            dropout: probability of dropping a hidden unit.
             norm: of each hidden layer, before the activation.
             kernel_init: initial weights.
             bias_init: initial biases.
-            remat: compute the values inside each hidden layer again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each hidden layer in the backward pass instead of storing them.
         """
         check_sizes(widths=widths)
         sizes = (spec.input.size, *widths)

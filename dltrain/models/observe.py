@@ -1,4 +1,4 @@
-"""Looking into a model: what goes into its innermost modules, and what comes out of them."""
+"""Hooks on the calls of a model's innermost modules, to observe their inputs and outputs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,13 +7,13 @@ from typing import Any
 from flax import nnx
 
 Wrap = Callable[[str, nnx.Module, Callable[..., Any]], Callable[..., Any]]
-"""(name, module, its call) -> what is called in place of it."""
+"""(name, module, its call) -> the function to call instead."""
 
 
 def observe(model: nnx.Module, wrap: Wrap) -> None:
-    """Wrap the calls of the modules that hold no other module, in this model alone.
+    """Wrap the calls of the modules that contain no other module, in this model only.
 
-    Each gets a class of its own, since Python looks `__call__` up there; the shared one is left as it is.
+    Each module gets its own subclass, since Python looks up `__call__` on the class; the original is unchanged.
     """
     modules = list(nnx.iter_modules(model))
     for path, module in modules:

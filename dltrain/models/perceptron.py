@@ -1,4 +1,4 @@
-"""The perceptron: one unit, or one a class, whose sign or largest score decides."""
+"""The perceptron: one unit whose sign decides, or one per class, of which the largest score decides."""
 
 from flax import nnx
 
@@ -9,8 +9,9 @@ from dltrain.types import Array, Initializer, Kind, Spec
 class Perceptron(nnx.Module):
     """One affine map of the flattened inputs, [B, ...] -> scores [B, 1] of two classes, or [B, K].
 
-    A score above 0 means the second of two classes, the largest score one of K. With `loss=perceptron optim=sgd
-    batch_size=1` it learns by Rosenblatt's rule (1958): an example on the wrong side moves it by η·y·x, others not.
+    A score above 0 means the second of two classes; of K classes the largest score is predicted.
+    With `loss=perceptron optim=sgd batch_size=1` it learns by Rosenblatt's rule (1958): a misclassified example
+    adds η·y·x to the weights, others change nothing.
     """
 
     def __init__(
@@ -21,9 +22,9 @@ class Perceptron(nnx.Module):
         kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
-        """Start at zero by default, as Rosenblatt's rule does."""
+        """Build the layer; it starts at zero by default, as in Rosenblatt's rule."""
         if spec.task.target_kind is Kind.NUMBERS:
-            raise ValueError("decides between classes, and this data is a regression; try model=linear")
+            raise ValueError("needs classes as targets, but this data is a regression; try model=linear")
         features = spec.input.size
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 

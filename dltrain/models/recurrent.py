@@ -1,4 +1,4 @@
-"""Recurrent layers in one direction: plain, LSTM and GRU, each beginning at any state."""
+"""Recurrent layers in one direction: plain, LSTM and GRU, with any initial state."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from dltrain.ops.recurrent import Squash, gru, lstm, rnn
 from dltrain.types import Array, Initializer
 
 State = tuple[Array, ...]
-"""What a layer remembers, [B, H] each: the hidden state, before it of an LSTM the cell."""
+"""Recurrent state of a layer, [B, H] each: the hidden state, of an LSTM (cell, hidden)."""
 
 
 def _weights(
@@ -24,7 +24,7 @@ def _weights(
     recurrent_init: Initializer,
     bias_init: Initializer,
 ) -> tuple[nnx.Param, nnx.Param, nnx.Param]:
-    """Draw the weights of inputs [F, gates·H] and states [H, gates·H], a square for each gate; and biases."""
+    """Draw the weights of inputs [F, gates·H] and states [H, gates·H], a square matrix per gate, and biases."""
     squares = [recurrent_init(rngs.params(), (hidden, hidden)) for _ in range(gates)]
     bias = bias_init(jax.random.fold_in(key, 1), (gates * hidden,))
     kernel = kernel_init(key, (features, gates * hidden))
@@ -53,14 +53,14 @@ class RNNLayer(nnx.Module):
 class LSTMLayer(nnx.Module):
     """One layer of long short-term memory in one direction, [B, L, F] -> [B, L, H] and the last `State`.
 
-    The bias holds the gates in the order input, forget, candidate, output; the forget gate's starts at
-    `forget_bias`, so that the cell remembers at first (Gers et al. 2000; Jozefowicz et al. 2015).
+    The bias holds the gates in the order input, forget, candidate, output; that of the forget gate
+    starts at `forget_bias`, so that the cell remembers at first (Gers et al. 2000; Jozefowicz et al. 2015).
     """
 
     remembers = 2  # cell and hidden state
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, forget_bias: float, **inits: Any) -> None:
-        """Build the weights, a product for all four gates at once."""
+        """Build the weights; one matrix product computes all four gates."""
         weights = _weights(features, hidden, 4, key=rngs.params(), rngs=rngs, **inits)
         self.kernel, self.recurrent, self.bias = weights
         self.bias[...] = self.bias[...].at[hidden : 2 * hidden].set(forget_bias)
@@ -75,13 +75,14 @@ class LSTMLayer(nnx.Module):
 class GRULayer(nnx.Module):
     """One layer of gated recurrent units in one direction, [B, L, F] -> [B, L, H] and the last `State`.
 
-    The bias holds the gates in the order reset, update, candidate; `recurrent_bias` stands inside the reset gate.
+    The bias holds the gates in the order reset, update, candidate; `recurrent_bias` is multiplied
+    by the reset gate.
     """
 
     remembers = 1
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, bias_init: Initializer, **inits: Any) -> None:
-        """Build the weights, a product for all three gates at once."""
+        """Build the weights; one matrix product computes all three gates."""
         key = rngs.params()
         weights = _weights(features, hidden, 3, key=key, rngs=rngs, bias_init=bias_init, **inits)
         self.kernel, self.recurrent, self.bias = weights
@@ -95,30 +96,30 @@ class GRULayer(nnx.Module):
 
 
 class RecurrentState(nnx.Module):
-    """The last states of a batch of windows, and where in the text these ended: the next batch goes on from there.
+    """The last states of a batch of windows, and where in the text these ended: the next batch continues there.
 
-    Kept first in, first out: of a batch that comes in pieces, each finds the piece of the batch before.
+    First in, first out: each microbatch finds the states of the same microbatch of the batch before.
     """
 
     def __init__(self, layers: int, remembers: int, hidden: int) -> None:
-        """Begin with nothing; the engine makes as many rows of it as a batch has."""
+        """Start empty; the engine extends it to one entry per example of a batch."""
         self.ends = nnx.Cache(jnp.zeros(1, jnp.int32))
         self.states = nnx.Cache(jnp.zeros((1, layers, remembers, hidden)))
 
     def before(self, at: Array, dtype: Any) -> list[State]:
-        """Return the state of each layer that windows beginning at `at`, int [B], go on from.
+        """Return the initial state of each layer for windows that begin at `at`, int [B].
 
-        That is zeros where another window was read last in this place than the one before. No gradient goes further
-        back: the states are no function of the parameters here.
+        It is zero where the last window read in this place of the batch is not the one before. Gradients stop here:
+        the states are not a function of the parameters.
         """
         if len(at) > len(self.ends):
-            raise ValueError(f"a batch of {len(at)} rows, and states are carried for {len(self.ends)}")
+            raise ValueError(f"a batch of {len(at)} examples, but the recurrent state holds {len(self.ends)}")
         continues = self.ends[: len(at)] == at
         states = jnp.where(continues[:, None, None, None], self.states[: len(at)], 0).astype(dtype)
         return [tuple(layer) for layer in states.transpose(1, 2, 0, 3)]
 
     def store(self, states: list[State], ends: Array, mask: Array | None) -> None:
-        """Take in the last states of windows that end at `ends`, int [B]; nothing of rows whose mask is False."""
+        """Store the last states of windows that end at `ends`, int [B], except examples whose mask is False."""
         new = jnp.stack([jnp.stack(state, 1) for state in states], 1).astype(self.states.dtype)
         if mask is not None:
             new, ends = jnp.where(mask[:, None, None, None], new, 0), jnp.where(mask, ends, 0)

@@ -14,14 +14,14 @@ from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
 class Shortcut(StrEnum):
-    """What goes past a block whose output has another shape than its input."""
+    """Shortcut past a block whose output shape differs from its input shape."""
 
-    PAD = "pad"  # every second place, and zeros for the new channels: no parameters (option A of the paper)
-    PROJECT = "project"  # a convolution 1x1 with the block's stride, and a norm (option B)
+    PAD = "pad"  # every second position, zeros for the new channels: no parameters (option A of the paper)
+    PROJECT = "project"  # a 1x1 convolution with the block's stride, and a norm (option B)
 
 
 class Block(nnx.Module):
-    """Two convolutions 3x3 beside a shortcut, [B, H, W, C] -> [B, H/stride, W/stride, channels], rounded up."""
+    """Two 3x3 convolutions and a shortcut, [B, H, W, C] -> [B, H/stride, W/stride, channels], rounded up."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Block(nnx.Module):
         kernel_init: Initializer,
         rngs: nnx.Rngs,
     ) -> None:
-        """Build the layers; `depth` is the channels that come in."""
+        """Build the layers; `depth` is the number of input channels."""
         options: dict[str, Any] = {"norm": norm, "kernel_init": kernel_init, "rngs": rngs}
         self.first, self.first_norm = _convolution(depth, channels, 3, stride, **options)
         self.second, self.second_norm = _convolution(channels, channels, 3, 1, **options)
@@ -57,9 +57,9 @@ class Block(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """A convolution 3x3, stages of blocks, the mean over all places, one dense layer; [B, H, W, C] -> [B, outputs].
+    """A 3x3 convolution, stages of blocks, global mean pooling, one dense layer; [B, H, W, C] -> [B, outputs].
 
-    The first block of every stage but the first halves height and width. Depth by the paper's count is
+    The first block of every stage except the first halves height and width. Depth by the paper's count is
     2·(number of blocks) + 2.
     """
 
@@ -82,27 +82,27 @@ class ResNet(nnx.Module):
 
         Args:
             channels: of each stage.
-            blocks: how many blocks each stage has.
-            spec: what the data delivers; images.
+            blocks: number of blocks of each stage.
+            spec: features and task of the data; images.
             rngs: for the initial values.
-            shortcut: what goes past a block whose output has another shape than its input.
+            shortcut: shortcut past a block whose output shape differs from its input shape.
             norm: after each convolution; the convolutions have no biases.
-            dropout: the probability to drop a channel's mean before the output, not to keep it.
+            dropout: probability of dropping a channel's mean before the output.
             activation: after the first convolution of a block, and after the sum.
             kernel_init: initial weights.
             bias_init: initial biases of the output.
-            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each block in the backward pass instead of storing them.
         """
         check_sizes(channels=channels, blocks=blocks)
         if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
-                f"needs images, and this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
+                f"needs images, but this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"
             )
         if not channels or len(channels) != len(blocks):
-            raise ValueError(f"channels={[*channels]} blocks={[*blocks]}: needs one of each for every stage")
+            raise ValueError(f"channels={[*channels]} blocks={[*blocks]}: both need one entry per stage")
         if shortcut is Shortcut.PAD and sorted(channels) != list(channels):
             raise ValueError(
-                f"shortcut=pad takes no channel away, and channels={[*channels]}; try shortcut=project"
+                f"shortcut=pad cannot reduce the number of channels: channels={[*channels]}; try shortcut=project"
             )
         options: dict[str, Any] = {"norm": norm, "kernel_init": kernel_init, "rngs": rngs}
         depth = channels[0]
@@ -130,7 +130,7 @@ class ResNet(nnx.Module):
 def _convolution(
     depth: int, channels: int, size: int, stride: int, *, norm: Norm, kernel_init: Initializer, rngs: nnx.Rngs
 ) -> tuple[nnx.Conv, Any]:
-    """Build a convolution and its norm; zeros stand on both sides, also where it strides (as in PyTorch)."""
+    """Build a convolution and its norm; it pads both sides with zeros, also with a stride (as in PyTorch)."""
     convolution = nnx.Conv(
         depth,
         channels,

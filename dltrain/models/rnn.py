@@ -29,7 +29,7 @@ class Recurrent(nnx.Module):
 
     [B, L, F], tokens [B, L] or images [B, H, W, C] -> [B, outputs]; of a language model [B, L, V].
 
-    What `RNN`, `LSTM` and `GRU` share: they give it their layer.
+    The common base class of `RNN`, `LSTM` and `GRU`.
     """
 
     def __init__(
@@ -54,32 +54,32 @@ class Recurrent(nnx.Module):
         """Build the output, and the layers, each by `layer(features, hidden, rngs=, bias_init=, **options)`.
 
         Args:
-            layer: a class of layers; called with x [B, L, F], one returns all states and the last `State`.
+            layer: class of the layers; called with x [B, L, F], a layer returns all states and the last `State`.
             hidden: units of each layer and direction.
-            spec: what the data delivers; an image is read as a sequence of its rows.
+            spec: features and task of the data; an image is read as a sequence of its rows.
             rngs: for the initial values.
-            layers: how many layers, one on top of the other.
-            bidirectional: also read from the end; the outputs of both directions are joined.
-            pool: how the states of all steps become one vector; a language model answers at each step.
-            embedding: numbers that stand for a token, where the data is tokens.
-            dropout: the probability to drop a unit between layers and before the output, not to keep it.
-            remat: compute the values inside each layer again in the backward pass, instead of keeping them.
-            stateful: begin a window in the state in which the one before it ended, where that one stood in the same
-                place of the last batch; gradients end there.
-            embedding_init: initial vectors of the tokens.
+            layers: number of stacked layers.
+            bidirectional: also read from the end; the outputs of both directions are concatenated.
+            pool: how the states of all steps become one vector; a language model predicts at each step.
+            embedding: size of a token embedding, where the data is tokens.
+            dropout: probability of dropping a unit between layers and before the output.
+            remat: recompute the values inside each layer in the backward pass instead of storing them.
+            stateful: start a window from the final state of the window before it, if that one was in the same place
+                of the last batch; gradients stop there.
+            embedding_init: initial token embeddings.
             head_init: initial weights of the output.
             bias_init: initial biases of the layers (not of an LSTM's forget gates) and of the output.
-            **options: what only this kind of layer takes.
+            **options: further arguments of this kind of layer.
         """
         check_sizes(hidden=hidden, layers=layers, embedding=embedding)
         check_steps(spec)
         self.names = Names.of(spec)
         self.at_each_step = spec.task.level is Level.STEP
         if bidirectional and self.at_each_step:
-            raise ValueError("bidirectional=true sees the next token, which it is to foretell; take false")
+            raise ValueError("bidirectional=true would see the next token, which is the target; set it to false")
         if stateful and bidirectional:
             raise ValueError(
-                "bidirectional=true starts at the end of a window, which stateful=true cannot; choose one"
+                "bidirectional=true starts at the end of a window, so it does not go with stateful=true; choose one"
             )
         if stateful and spec.find(Kind.POSITION) is None:
             raise ValueError("stateful=true: the examples of this data do not continue one another")
@@ -99,10 +99,10 @@ class Recurrent(nnx.Module):
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
-        steps, there = self.names.read(inputs)
+        steps, valid = self.names.read(inputs)
         x = self._vectors(steps)
         before = self.recurrent_state.before(inputs[self.names.position], x.dtype) if self.recurrent_state else None
-        states, (last, after) = self._read(x, there, before, rngs)
+        states, (last, after) = self._read(x, valid, before, rngs)
         if self.recurrent_state:
             self.recurrent_state.store(after, inputs[self.names.position] + steps.shape[1], mask)
         if not self.at_each_step:
@@ -110,13 +110,13 @@ class Recurrent(nnx.Module):
                 case Pooling.LAST:
                     states = last
                 case Pooling.MEAN:
-                    states = mean_of(states, there)
+                    states = mean_of(states, valid)
                 case Pooling.MAX:
-                    states = max_of(states, there)
+                    states = max_of(states, valid)
         return self.head(self.dropout(states, rngs=rngs))
 
     def begin(self, inputs: Any, count: int) -> list[State]:
-        """Return the cache before the first token, which is that of zeros; see `dltrain.types.Decoder`."""
+        """Return the cache before the first token, zeros; see `dltrain.types.Decoder`."""
         del inputs
         zeros = jnp.zeros((count, self.head.kernel.shape[0]), self.head.kernel.dtype)
         return [(zeros,) * layer.remembers for layer in self.forward]
@@ -130,25 +130,25 @@ class Recurrent(nnx.Module):
         return self.embedding(steps) if self.embedding else steps.reshape(*steps.shape[:2], -1)
 
     def _read(
-        self, x: Array, there: Array | None, cache: list[State] | None, rngs: nnx.Rngs | None
+        self, x: Array, valid: Array | None, cache: list[State] | None, rngs: nnx.Rngs | None
     ) -> tuple[Array, tuple[Array, list[State]]]:
         """Return the top layer's states [B, L, H], its last one [B, H], and every forward layer's last state.
 
-        Where a row is shorter than the others, the layer that reads backwards waits at zero for its last step.
+        The backward layer keeps its zero state through the padding of a shorter example.
         """
 
         def one(layer: Any, x: Array, mask: Array | None, initial: State | None) -> tuple[Array, State]:
             return layer(x, mask=mask, initial=initial)
 
-        # Only in training is there a way back, and a loop that decodes cannot take it.
+        # Only training has a backward pass, and remat does not work in a decoding loop.
         read, states = rematerialised(one, self.remat and rngs is not None), []
         for i, forward in enumerate(self.forward):
             x = x if i == 0 else self.dropout(x, rngs=rngs)
-            below, (x, state) = x, read(forward, x, there, cache[i] if cache else None)
+            below, (x, state) = x, read(forward, x, valid, cache[i] if cache else None)
             last = state[-1]
             states.append(state)
             if self.backward:
-                mask = None if there is None else there[:, ::-1]
+                mask = None if valid is None else valid[:, ::-1]
                 reverse, first = read(self.backward[i], below[:, ::-1], mask, None)
                 x, last = jnp.concatenate([x, reverse[:, ::-1]], -1), jnp.concatenate([last, first[-1]], -1)
         return x, (last, states)

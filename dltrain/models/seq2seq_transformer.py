@@ -1,4 +1,4 @@
-"""A sequence from a sequence by attention alone: an encoder reads, and a decoder looks back at what it has read."""
+"""The encoder-decoder transformer: sequence to sequence by attention only."""
 
 from typing import Any
 
@@ -26,15 +26,15 @@ from dltrain.models.steps import Embedding, Names
 from dltrain.types import Activation, Array, Initializer, Spec
 
 Cache = dict[str, Any]
-"""What the decoder knows: at which `position []` the next token will stand, what its blocks have `Kept` of those
-before, and the `memories` of what was read, one for each block."""
+"""Cache of the decoder: the `position []` of the next token, the keys and values of the previous tokens (`Kept`),
+and the `memories`: keys and values of the encoder's states, one for each block."""
 
 
 class Seq2SeqTransformer(nnx.Module):
-    """Texts and the tokens written so far -> the next token of each position, [B, L written, V].
+    """Texts and the tokens generated so far -> the next token of each position, [B, L generated, V].
 
-    The encoder sees all steps of a text; the decoder sees what is written so far and, in each block, the encoder's
-    states (Vaswani et al., arXiv:1706.03762), pre-norm (Xiong et al., arXiv:2002.04745).
+    The encoder sees all steps of a text; the decoder sees the tokens generated so far and, in each block, the
+    encoder's states (Vaswani et al., arXiv:1706.03762), pre-norm (Xiong et al., arXiv:2002.04745).
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class Seq2SeqTransformer(nnx.Module):
         """Build the layers.
 
         Args:
-            layers: blocks of the encoder, and as many of the decoder.
+            layers: number of blocks of the encoder, and of the decoder.
             heads: of each attention; they share the width.
             width: of the states.
             feedforward: units between the two dense layers of a block.
-            spec: what the data delivers; texts to be written about.
+            spec: features and task of the data; texts to generate sequences from.
             rngs: for the initial values.
-            dropout: the probability to drop a unit of the embedded steps or of what a part adds, not to keep it.
-            positions: how a step says where it stands.
+            dropout: probability of dropping a unit of the embedded steps or of a sublayer's output.
+            positions: how the position of a step is encoded.
             activation: between the dense layers.
-            kernel_init: initial weights of all products but the last.
-            embedding_init: initial vectors of the tokens and of learned positions; None: normal(0.02),
-                and beside sinusoidal positions, which are larger, normal(1).
-            head_init: initial weights of the last product.
+            kernel_init: initial weights of all linear maps except the last.
+            embedding_init: initial token embeddings and of learned positions; None: normal(0.02),
+                and next to sinusoidal positions, which are larger, normal(1).
+            head_init: initial weights of the last linear map.
             bias_init: initial biases.
-            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each block in the backward pass instead of storing them.
         """
         check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_texts(spec)
@@ -96,16 +96,16 @@ class Seq2SeqTransformer(nnx.Module):
         self.remat = remat
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
-        """Return the logits, float [B, L written, V]."""
-        del mask  # rows do not see each other
+        """Return the logits, float [B, L generated, V]."""
+        del mask  # examples do not affect one another
         x, memories = self._given(inputs, rngs)
         x, _ = through(self.decoder, x, causal(self.written), rngs, memories=memories, remat=self.remat)
         return self.head(self.norm_written(x))
 
     def attention(self, inputs: Any) -> Array:
-        """Return where each token of the truth was looked for, float [B, L written, L]; sums of rows are 1.
+        """Return the attention weights of each target token, float [B, L generated, L], with sums of 1 over L.
 
-        It is the mean over the heads of the last block.
+        They are the mean over the heads of the last block.
         """
         x, memories = self._given(inputs, None)
         *earlier, (last, memory) = zip(self.decoder, memories, strict=True)
@@ -114,7 +114,7 @@ class Seq2SeqTransformer(nnx.Module):
         return last.weights(x, causal(self.written), memory).mean(1)
 
     def begin(self, inputs: Any, count: int) -> Cache:
-        """Return the cache before the first token, with room for as many as the targets have; see `Decoder`."""
+        """Return the cache before the first token, with room for as many tokens as a target has; see `Decoder`."""
         kept = nothing_kept(self.decoder, count, self.written)
         return {"position": jnp.int32(0), "memories": self._encode(inputs, None), **kept}
 
@@ -127,7 +127,7 @@ class Seq2SeqTransformer(nnx.Module):
         return self.head(self.norm_written(x))[:, 0], {**cache, "position": at + 1, **kept}
 
     def _given(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, list[Memory]]:
-        """Return what the decoder is given: the tokens so far, embedded, and what its blocks look back at."""
+        """Return the inputs of the decoder: the embedded tokens so far, and the memories of its blocks."""
         memories = self._encode(inputs, rngs)
         where = places(self.positions_written, self.written, self.head)
         return self.dropout(self.embedding(self.names.fed(inputs)) + where[None], rngs=rngs), memories
@@ -136,7 +136,7 @@ class Seq2SeqTransformer(nnx.Module):
         where = places(self.positions_read, self.read, self.head)
         tokens, valid = self.names.read(inputs)
         x = self.dropout(self.embedding(tokens) + where[None], rngs=rngs)
-        there = None if valid is None else valid[:, None, None, :]
-        x, _ = through(self.encoder, x, there, rngs, remat=self.remat)
+        mask = None if valid is None else valid[:, None, None, :]
+        x, _ = through(self.encoder, x, mask, rngs, remat=self.remat)
         states = self.norm_read(x)
-        return [block.cross.remember(states, there) for block in self.decoder]
+        return [block.cross.remember(states, mask) for block in self.decoder]

@@ -1,4 +1,4 @@
-"""What models of sequences share: which steps are valid, and how tokens become vectors."""
+"""Helpers of models of sequences: which steps are valid, and token embeddings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dltrain.types import Array, Initializer, Kind, Spec
 
 @dataclass(frozen=True)
 class Names:
-    """Under which names a model finds what it reads among its inputs; None for what the data does not have."""
+    """Names of the features that a model reads from its inputs; None for those the data does not have."""
 
     content: str
     length: str | None
@@ -23,7 +23,7 @@ class Names:
 
     @classmethod
     def of(cls, spec: Spec) -> "Names":
-        """Find them by their kinds."""
+        """Find the features by their kinds."""
         others = (spec.find(kind) for kind in (Kind.LENGTH, Kind.POSITION, Kind.DECODER_TOKENS))
         return cls(spec.input_name, *others)
 
@@ -40,36 +40,36 @@ class Names:
 
 
 def check_steps(spec: Spec) -> None:
-    """Raise ValueError unless examples are sequences or images, with nothing else but lengths and positions."""
+    """Raise ValueError unless the inputs are sequences or images, and besides only lengths and positions."""
     if spec.input.kind is Kind.NUMBERS:
         raise ValueError(
-            f"needs a sequence or an image, and this data is a table of {spec.input.size} columns; try model=mlp"
+            f"needs a sequence or an image, but this data is a table of {spec.input.size} columns; try model=mlp"
         )
     used = (spec.input.kind, Kind.LENGTH, Kind.POSITION)
     if others := [name for name, feature in spec.inputs.items() if feature.kind not in used]:
-        raise ValueError(f"has no use for {', '.join(others)}, which is among the inputs of this data")
+        raise ValueError(f"does not use {', '.join(others)}, which is among the inputs of this data")
 
 
 class Embedding(nnx.Module):
-    """A vector for each token: int [...] -> float [..., width]."""
+    """Token embeddings: int [...] -> float [..., width]."""
 
     def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs, init: Initializer) -> None:
-        """Draw the vectors."""
+        """Draw the embeddings."""
         self.table = nnx.Param(init(rngs.params(), (vocabulary, width)))
 
     def __call__(self, tokens: Array) -> Array:
-        """Look the vectors up."""
+        """Look up the embeddings."""
         return embed(tokens, self.table[...])
 
 
-def mean_of(states: Array, there: Array | None) -> Array:
-    """Return the mean over the steps that are there, [B, L, H] -> [B, H]."""
-    if there is None:
+def mean_of(states: Array, valid: Array | None) -> Array:
+    """Return the mean over the valid steps, [B, L, H] -> [B, H]."""
+    if valid is None:
         return states.mean(1)
-    total = jnp.where(there[..., None], states, 0).sum(1)
-    return total / there.sum(1, keepdims=True).astype(states.dtype)
+    total = jnp.where(valid[..., None], states, 0).sum(1)
+    return total / valid.sum(1, keepdims=True).astype(states.dtype)
 
 
-def max_of(states: Array, there: Array | None) -> Array:
-    """Return the maximum over the steps that are there, [B, L, H] -> [B, H]."""
-    return (states if there is None else jnp.where(there[..., None], states, -jnp.inf)).max(1)
+def max_of(states: Array, valid: Array | None) -> Array:
+    """Return the maximum over the valid steps, [B, L, H] -> [B, H]."""
+    return (states if valid is None else jnp.where(valid[..., None], states, -jnp.inf)).max(1)

@@ -1,4 +1,4 @@
-"""The transformer: an encoder that answers once a row, or a decoder that foretells each next token."""
+"""The transformer: an encoder with one prediction per example, or a decoder that predicts each next token."""
 
 from enum import StrEnum
 from typing import Any
@@ -27,22 +27,22 @@ from dltrain.tasks import Level
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 Cache = dict[str, Array]
-"""What the decoder knows: `tokens [B, L]` and at which `position []` the next will stand, and what the blocks have
-`Kept` of those before."""
+"""Cache of the decoder: the `tokens [B, L]` so far, the `position []` of the next one, and the keys and values of
+the previous ones (`Kept`)."""
 
 
 class Pool(StrEnum):
     """How the states of all steps become one vector."""
 
     MEAN = "mean"
-    FIRST = "first"  # the state of the first step, which has seen all others
+    FIRST = "first"  # the state of the first step, which attends to all others
 
 
 class Transformer(nnx.Module):
     """Tokens [B, L], sequences [B, L, F] or the rows of images -> [B, outputs]; of a language model [B, L, V].
 
-    Pre-norm (Xiong et al., arXiv:2002.04745): the states are normalised before each part and once at the end.
-    A language model sees no step behind its own; all others see every step that is there.
+    Pre-norm (Xiong et al., arXiv:2002.04745): the states are normalised before each sublayer and once at the end.
+    In a language model a step attends only to itself and earlier steps, in all others to every valid step.
     """
 
     def __init__(
@@ -67,22 +67,22 @@ class Transformer(nnx.Module):
         """Build the layers.
 
         Args:
-            layers: blocks, one on top of the other.
+            layers: number of blocks.
             heads: of each attention; they share the width.
             width: of the states.
             feedforward: units between the two dense layers of a block.
-            spec: what the data delivers; an image is read as a sequence of its rows.
+            spec: features and task of the data; an image is read as a sequence of its rows.
             rngs: for the initial values.
-            dropout: the probability to drop a unit of the embedded steps or of what a part adds, not to keep it.
-            positions: how a step says where it stands.
-            pool: how the states become one vector; a language model answers at each step.
+            dropout: probability of dropping a unit of the embedded steps or of a sublayer's output.
+            positions: how the position of a step is encoded.
+            pool: how the states become one vector; a language model predicts at each step.
             activation: between the dense layers.
-            kernel_init: initial weights of all products but the last.
-            embedding_init: initial vectors of the tokens and of learned positions; None: normal(0.02),
-                and beside sinusoidal positions, which are larger, normal(1).
-            head_init: initial weights of the last product.
+            kernel_init: initial weights of all linear maps except the last.
+            embedding_init: initial token embeddings and of learned positions; None: normal(0.02),
+                and next to sinusoidal positions, which are larger, normal(1).
+            head_init: initial weights of the last linear map.
             bias_init: initial biases.
-            remat: compute the values inside each block again in the backward pass, instead of keeping them.
+            remat: recompute the values inside each block in the backward pass instead of storing them.
         """
         check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_steps(spec)
@@ -106,11 +106,11 @@ class Transformer(nnx.Module):
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
-        del mask  # rows do not see each other
-        steps, there = self.names.read(inputs)
-        x = self._read(steps, there, rngs)[0]
+        del mask  # examples do not affect one another
+        steps, valid = self.names.read(inputs)
+        x = self._read(steps, valid, rngs)[0]
         if not self.causal:
-            x = x[:, 0] if self.pool is Pool.FIRST else mean_of(x, there)
+            x = x[:, 0] if self.pool is Pool.FIRST else mean_of(x, valid)
         return self.head(x)
 
     def begin(self, inputs: Any, count: int) -> Cache:
@@ -122,7 +122,7 @@ class Transformer(nnx.Module):
     def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache.
 
-        When all positions are taken, the older half of what was read is forgotten: the rest is read again from
+        When all positions are taken, the older half of the tokens is dropped, and the rest is read again from
         position 0 on, since the positions are part of the keys.
         """
         cache = jax.lax.cond(cache["position"] == self.length, self._forget, lambda cache: cache, cache)
@@ -137,19 +137,19 @@ class Transformer(nnx.Module):
 
     def _forget(self, cache: Cache) -> Cache:
         half = self.length // 2
-        tokens = jnp.roll(cache["tokens"], half - self.length, axis=1)  # what is behind the half is never looked at
+        tokens = jnp.roll(cache["tokens"], half - self.length, axis=1)  # the rest is overwritten before it is read
         _, kept = self._read(tokens, None, None)
         return {"tokens": tokens, "position": jnp.int32(half), **kept}
 
-    def _read(self, steps: Array, there: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, Kept]:
+    def _read(self, steps: Array, valid: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, Kept]:
         """Return the states [B, L, W], and the keys and values of each block."""
         steps = steps.reshape(*steps.shape[:2], -1) if steps.ndim > 3 else steps
         x = self.dropout(self.embedding(steps) + self._places()[None], rngs=rngs)
-        mask = None if there is None else there[:, None, None, :]
+        mask = None if valid is None else valid[:, None, None, :]
         if self.causal:
             before = causal(self.length)
             mask = before if mask is None else before & mask
-        # Only in training is there a way back, and a loop that decodes cannot take it.
+        # Only training has a backward pass, and remat does not work in a decoding loop.
         x, kept = through(self.blocks, x, mask, rngs, remat=self.remat and rngs is not None)
         return self.norm(x), kept
 

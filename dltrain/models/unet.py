@@ -1,4 +1,4 @@
-"""The U-Net: a class for each pixel, from what the whole image and the pixel's neighbours say."""
+"""The U-Net: predicts a class for each pixel from the whole image and the pixel's neighbourhood."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from dltrain.types import Activation, Array, Initializer, Kind, Spec
 class UNet(nnx.Module):
     """Images [B, H, W, C] -> logits [B, H, W, K]. Ronneberger et al., arXiv:1505.04597, with padding.
 
-    Each level halves the image; on the way back it is doubled again and set beside what the way down had kept.
+    Each level halves the image; the way up doubles it again and concatenates it with the output of the same level.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class UNet(nnx.Module):
 
         Args:
             channels: of each level, from the full size down.
-            spec: what the data delivers; images whose sides divide by 2 to the number of levels less one.
+            spec: features and task of the data; images whose sides are divisible by 2^(levels - 1).
             rngs: for the initial values.
             norm: after each convolution, before the activation.
-            dropout: the probability to drop a unit at the end of the way down, not to keep it.
+            dropout: probability of dropping a unit at the end of the way down.
             activation: of each convolution.
             kernel_init: initial weights of the convolutions.
             head_init: initial weights of the output.
@@ -49,7 +49,7 @@ class UNet(nnx.Module):
         check_sizes(channels=channels)
         if spec.input.kind is not Kind.IMAGE or spec.task.level is not Level.PIXEL:
             raise ValueError(
-                f"needs images with a class for each pixel, and this data is {spec.input.kind.words} for "
+                f"needs images with a class for each pixel, but this data is {spec.input.kind.words} for "
                 f"{spec.task}; try data=digit_masks"
             )
         height, width, depth = spec.input.shape
@@ -84,7 +84,7 @@ class UNet(nnx.Module):
 
 
 class _Block(nnx.Module):
-    """Two convolutions 3x3."""
+    """Two 3x3 convolutions."""
 
     def __init__(
         self, depth: int, out: int, norm: Norm, activation: Activation, *, rngs: nnx.Rngs, **init: Any

@@ -1,4 +1,4 @@
-"""Pictures of what a model makes of a split: which there are follows from the task."""
+"""Figures of a model's predictions on a split; the task determines which."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from dltrain.report.written import written_about
 from dltrain.tasks.task import Drawing
 from dltrain.types import Kind, content
 
-PANELS = 4  # rows whose attention is drawn
-FEW = 12  # pictures in a row
-LOOKED_AT = 1000  # rows, from the beginning and of the worst, among which those to draw are chosen
+PANELS = 4  # examples whose attention is drawn
+FEW = 12  # images in a row of a figure
+CANDIDATES = 1000  # the first and the worst examples, from which those to draw are chosen
 
 
 def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str, Any]:
@@ -45,30 +45,30 @@ def _drawn(how: Drawing, program: Program, state: TrainState, found: Evaluation)
 
 
 def _worst_and_others(found: Evaluation) -> np.ndarray:
-    """Return places of examples with the largest losses and of some others, FEW together."""
+    """Return the positions of FEW examples, half of them those with the largest losses."""
     worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[: FEW // 2]
     return np.concatenate([worst, np.setdiff1d(np.arange(len(found.rows)), worst)[: FEW - len(worst)]])
 
 
 def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw rows and what the model makes of them: pictures one below the other, numbers one against the other."""
+    """Draw examples and their reconstructions: images one below the other, numbers as a scatter plot."""
     from dltrain.plots.panels import panels
     from dltrain.plots.samples import scatter
 
     parts = program.parts
     images = parts.spec.input.kind is Kind.IMAGE
-    rows = found.rows[: FEW if images else LOOKED_AT]
+    rows = found.rows[: FEW if images else CANDIDATES]
     outputs = program.outputs(state, rows)
-    made = parts.spec.task.decide(outputs, parts.spec)["reconstruction"]
+    scaled = parts.spec.task.decide(outputs, parts.spec)["reconstruction"]
     originals = content(parts.source.read(rows), parts.spec)
-    back = parts.preprocess.raw_content(made)
+    back = parts.preprocess.raw_content(scaled)
     if images:
         return panels({"original": originals, "reconstruction": np.asarray(back)})
     return scatter(originals, np.asarray(back), parts.spec.input.names)
 
 
 def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw inputs, true classes of their pixels and predicted ones; half of them those with the largest losses."""
+    """Draw inputs with true and predicted classes of their pixels; half of them have the largest losses."""
     from dltrain.plots.panels import panels
 
     rows, spec = found.rows[_worst_and_others(found)], program.parts.spec
@@ -78,12 +78,12 @@ def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
 
 
 def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw the rows with the largest errors and some others."""
+    """Draw the examples with the largest errors and some others."""
     from dltrain.plots.samples import choose, samples
 
     spec = program.parts.spec
-    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:LOOKED_AT]
-    among = np.union1d(np.arange(min(LOOKED_AT, len(found.rows))), worst)
+    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:CANDIDATES]
+    among = np.union1d(np.arange(min(CANDIDATES, len(found.rows))), worst)
     rows, losses = found.rows[among], found.losses[among]
     prediction = np.asarray(spec.task.decide(program.outputs(state, rows), spec)[spec.task.decision])
     read = program.parts.source.read(rows)
@@ -94,18 +94,18 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
 
 
 def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw pictures with what was written about them, some of the wrong ones first."""
+    """Draw images with generated and true captions, some of the wrong ones first."""
     from dltrain.plots.samples import captioned, choose
 
-    rows, losses = found.rows[:LOOKED_AT], found.losses[:LOOKED_AT]
-    written = list(written_about(bundle_of(program, state), program.parts.source.read(rows), rows))
-    drawn = choose(np.ones(len(rows), int), np.array([one.right for one in written], int), losses)
-    texts = [(written[i].text, written[i].truth) for i in drawn]
+    rows, losses = found.rows[:CANDIDATES], found.losses[:CANDIDATES]
+    generated = list(written_about(bundle_of(program, state), program.parts.source.read(rows), rows))
+    drawn = choose(np.ones(len(rows), int), np.array([one.right for one in generated], int), losses)
+    texts = [(generated[i].text, generated[i].truth) for i in drawn]
     return captioned(content(program.parts.source.read(rows[drawn]), program.parts.spec), texts)
 
 
 def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw where the model looks in the first rows."""
+    """Draw the attention weights of the first examples."""
     from dltrain.plots.attention import over_steps, over_tokens
 
     spec, rows = program.parts.spec, found.rows[:PANELS]
@@ -115,11 +115,11 @@ def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
     if weights.ndim == 3:
         name = spec.find(Kind.LENGTH)
         lengths = arrays["inputs"][name] if name else [inputs.shape[1]] * len(rows)
-        there = [tokens[:n] for tokens, n in zip(inputs, lengths, strict=True)]
+        valid = [tokens[:n] for tokens, n in zip(inputs, lengths, strict=True)]
         truth = [tokens[mask] for tokens, mask in zip(arrays["targets"], arrays["loss_mask"], strict=True)]
-        shades = [w[: len(t), : len(s)] for w, t, s in zip(weights, truth, there, strict=True)]
-        return over_tokens([[words[i] for i in s] for s in there], [[words[i] for i in t] for t in truth], shades)
-    titles = [f"row {row}" for row in rows]
+        shades = [w[: len(t), : len(s)] for w, t, s in zip(weights, truth, valid, strict=True)]
+        return over_tokens([[words[i] for i in s] for s in valid], [[words[i] for i in t] for t in truth], shades)
+    titles = [f"example {row}" for row in rows]
     if spec.input.kind is Kind.TOKENS:
         read = [[words[i] for i in tokens] for tokens in inputs]
         return over_tokens(read, [["weight"]] * len(rows), list(weights[:, None]))

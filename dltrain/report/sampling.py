@@ -18,18 +18,18 @@ from dltrain.types import Kind, Spec, content
 
 IMAGES = 64
 TABLE_ROWS = 1000  # enough to compare distributions
-SHOWN = 400  # most images in a mosaic
+SHOWN = 400  # maximum number of images in a mosaic
 
 
 @dataclass
 class Sampling:
-    """A callback that generates samples from the same noise each time, and shows them in TensorBoard."""
+    """Callback that generates samples from the same noise each time and shows them in TensorBoard."""
 
     program: Program
     recorder: Recorder
 
     def __call__(self, event: TrainEvent) -> None:
-        """Generate and draw."""
+        """Generate samples and draw them."""
         from dltrain.plots.png import png_bytes, png_size
 
         png = png_bytes(drawn(self.program, event.state))

@@ -1,4 +1,4 @@
-"""What a model writes about rows of its data, beside what would be right."""
+"""Sequences that a model generates from examples of its data, with the true ones."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dltrain.types import Kind, content
 
 @dataclass(frozen=True)
 class Written:
-    """One row: its number, the text to write about ("" for a picture), what is right, and what was written."""
+    """An example: its number, its source text ("" for an image), the true and the generated text."""
 
     row: int
     source: str
@@ -23,7 +23,7 @@ class Written:
 
 
 def written_about(bundle: Bundle, read: Mapping[str, Any], rows: np.ndarray, **options: Any) -> Iterator[Written]:
-    """Let the model write about these rows, int [N]; options (key, temperature) as of `engine.decoding.write`."""
+    """Generate a sequence for each of these examples, int [N]; options as in `engine.decode.generate`."""
     spec = bundle.raw_spec
     inputs = content(read, spec)
     found = bundle.decode(read["inputs"], **options)

@@ -40,13 +40,13 @@ PAYLOADS = {
     "dltrain.models.mlp.jax.numpy.load": "jax is the module jax",
     "flax.nnx.typing.importlib.import_module": None,
     # objects that live elsewhere
-    "dltrain.data.sources.embedded.Path": "really lives in pathlib",
+    "dltrain.data.sources.embedded.Path": "is defined in pathlib",
     "dltrain.data.sources.idx.Path": None,
-    "dltrain.callbacks.plateau.dataclass": "really lives in dataclasses",
+    "dltrain.callbacks.plateau.dataclass": "is defined in dataclasses",
     "dltrain.data.sources.embedded._load": "must be a dotted name",
     # no class or function
-    "dltrain.models.mlp": "is no class or function",
-    "dltrain.data.sources.embedded.FOLDER": "is no class or function",
+    "dltrain.models.mlp": "is not a class or function",
+    "dltrain.data.sources.embedded.FOLDER": "is not a class or function",
     "dltrain.types.Kind": "a config may name parts",
     # private names and what is no name
     "optax._src.transform.scale": "must be a dotted name such as dltrain.models.mlp.MLP",
@@ -118,7 +118,7 @@ def test_a_trusted_package_may_be_named_and_only_that_one(tmp_path, monkeypatch)
     for target in ("mine_one.os.system", "mine_one.system", "mine_onea.loss"):
         with pytest.raises(ConfigError):
             locate(target, path="loss", trust=["mine_one"])
-    with pytest.raises(ConfigError, match=r"importing mine_two failed: .*; mine_two is looked for here, in "):
+    with pytest.raises(ConfigError, match=r"importing mine_two failed: .*; dltrain looks for mine_two here, in "):
         locate("mine_two.loss", path="loss", trust=["mine_two"])
     (tmp_path / "mine_one" / "broken.py").write_text("import nothing_of_the_kind\n")
     with pytest.raises(ConfigError, match="importing it failed: No module named 'nothing_of_the_kind'"):

@@ -169,9 +169,9 @@ def test_newton_refuses_a_model_too_large_for_its_hessian():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("optim=sam", "optim.rules=[{match: head, freeze: true}]"), "moves all parameters together"),
-        (("optim=sgd", "optim.rules=[{match: head, decay: 0}]"), "decay is a factor of optim.weight_decay"),
-        (("schedule.warmup_epochs=1", "schedule.warmup_steps=3"), "give one of them"),
+        (("optim=sam", "optim.rules=[{match: head, freeze: true}]"), "updates all parameters together"),
+        (("optim=sgd", "optim.rules=[{match: head, decay: 0}]"), "decay scales optim.weight_decay"),
+        (("schedule.warmup_epochs=1", "schedule.warmup_steps=3"), "set only one of them"),
         (("data.fold=1",), "set data.folds=5, too"),
         (("data.folds=3", "data.fold=3"), "numbered from 0 to 2"),
     ],

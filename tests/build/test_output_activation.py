@@ -74,19 +74,19 @@ def test_metrics_of_several_labels_a_row_see_their_probabilities():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("loss=nll", "loss=nll: takes probabilities; set model.output_activation=softmax, or take"),
+        ("loss=nll", "loss=nll: takes probabilities; set model.output_activation=softmax, or use"),
         ("loss=nll model.output_activation=sigmoid", "set model.output_activation=softmax"),
         ("data=breast_cancer loss=nll", "set model.output_activation=sigmoid"),
-        ("model.output_activation=softmax", "softmax: this loss begins with logits; leave it out"),
+        ("model.output_activation=softmax", "softmax: this loss takes logits; remove it"),
         (
             "data=breast_cancer loss=mse model.output_activation=softmax",
-            "of a single output is always 1; take sigmoid",
+            "is always 1 for a single output; use sigmoid",
         ),
-        ("data=diabetes loss=binary_cross_entropy", "takes targets from 0 to 1, and these are standardised; set"),
+        ("data=diabetes loss=binary_cross_entropy", "takes targets from 0 to 1, but these are standardised; set"),
         ("data=diabetes model.output_activation=sigmoid", "the targets are standardised; set data.scale=unit"),
         (
             "data=diabetes loss=binary_cross_entropy data.scale=none model.output_activation=tanh",
-            "begins with logits",
+            "takes logits",
         ),
         ("model=autoencoder model.output_activation=sigmoid", "this model has none"),
         ("model.output_activation=step", "must be one of sigmoid, softmax, tanh, relu, softplus, or null"),

@@ -112,10 +112,10 @@ def test_one_class_of_a_metric_can_be_watched_and_all_of_them_cannot(parts):
 
 
 def test_without_validation_rows_nothing_can_be_watched_there(parts):
-    with pytest.raises(ConfigError, match=r"there are no validation rows; set data\.validation=0\.1"):
+    with pytest.raises(ConfigError, match=r"there are no validation examples; set data\.validation=0\.1"):
         plan(without_validation(parts), monitor="validation/loss")
     patient = {"early_stopping": {"patience": 3, "min_delta": 0.0}}
-    with pytest.raises(ConfigError, match=r"early_stopping\.patience: nothing to watch"):
+    with pytest.raises(ConfigError, match=r"early_stopping\.patience: needs validation examples"):
         plan(without_validation(parts), **patient)
     assert plan(parts, **patient).patience == 3
 

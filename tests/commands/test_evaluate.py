@@ -26,7 +26,7 @@ def run(dltrain, tmp_path_factory):
 
 
 def numbers(text: str, split: str) -> dict[str, float]:
-    line = re.search(rf"^{split} +(\d+) rows  (.*)$", text, re.MULTILINE)
+    line = re.search(rf"^{split} +(\d+) examples  (.*)$", text, re.MULTILINE)
     return dict(zip(line[2].split()[::2], map(float, line[2].split()[1::2]), strict=True))
 
 
@@ -37,7 +37,7 @@ def test_it_prints_the_numbers_of_the_summary(dltrain, digits_run):
     for split in ("validation", "test"):
         best = {n: v for n, v in digits_run.summary["best"][split].items()}
         assert numbers(said.out, split) == pytest.approx(best, abs=5e-5)
-    assert re.search(r"^train +1294 rows", said.out, re.MULTILINE)
+    assert re.search(r"^train +1294 examples", said.out, re.MULTILINE)
 
 
 def test_the_test_split_is_what_is_measured_unless_told(dltrain, run):

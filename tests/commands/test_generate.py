@@ -55,7 +55,7 @@ def test_rows_are_printed_with_truth_and_what_is_written(run, summary, dltrain):
     count = len(program.rows("test"))
     said = dltrain("generate", str(folder), f"rows={count}")
     assert said.code == 0, said.err
-    found = re.findall(r"^row (\d+)\n  truth    (.*)\n  written  (.*)$", said.out, flags=re.M)
+    found = re.findall(r"^example (\d+)\n  truth      (.*)\n  generated  (.*)$", said.out, flags=re.M)
     assert [int(row) for row, *_ in found] == program.rows("test").tolist()
     right = np.mean([truth == written for _, truth, written in found])
     assert right == pytest.approx(summary["best"]["test"]["exact_match"], abs=1e-6)
@@ -70,14 +70,17 @@ def test_pictures_are_drawn_with_what_was_written(run):
 
 def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
     said = dltrain("generate", str(digits_run.folder))
-    assert said.code == 2 and "is a run of task=classification, which writes nothing; language " in said.err
+    assert said.code == 2 and "is a run of task=classification, which does not generate; language " in said.err
     assert "models do (rnn, lstm, gru and transformer" in said.err
     said = dltrain("generate", str(run[0]), "count=3")
-    assert said.code == 2 and "count: this run's model writes about rows of its data: split=test rows=5" in said.err
+    assert (
+        said.code == 2
+        and "count: this run's model generates sequences from examples of its data: split=test rows=5" in said.err
+    )
     said = dltrain("generate", str(run[0]), "split=all")
     assert said.code == 2 and "split=all: must be one of train, validation, test" in said.err
     said = dltrain("data=small_captions", "dry_run=true")
     assert said.code == 2
     assert "for task=generation try model=captioner or model=seq2seq or model=seq2seq_transformer" in said.err
     said = dltrain("data=small_captions", "model=seq2seq", "dry_run=true")
-    assert said.code == 2 and "writes about texts, and this data is images for generation" in said.err
+    assert said.code == 2 and "generates sequences from texts, but this data is images for generation" in said.err

@@ -105,7 +105,7 @@ def test_options_of_models_that_write_are_refused(generate, word):
 
 def test_the_values_are_named_as_what_they_are(generate, runs):
     said = generate("rbm", "output=digits.png")
-    assert said.code == 2 and "output=digits.png: must end in .npz; the picture lies beside it" in said.err
+    assert said.code == 2 and "output=digits.png: must end in .npz; the figure is saved next to it" in said.err
     assert not (runs / "digits.png").exists()
 
 

@@ -69,7 +69,7 @@ def test_evaluation_reads_sixteen_windows_in_one_go_whatever_the_batch(dltrain, 
     assert summary["validation"]["loss"] == pytest.approx(expected, rel=1e-5)
     sizes = ("eval_batch_size=1", "batch_size=5")
     said = dltrain("evaluate", "straight", "split=validation", "checkpoint=last", *sizes, cwd=cwd)
-    found = re.search(r"(\d+) rows +loss (\S+)", said.out)
+    found = re.search(r"(\d+) examples +loss (\S+)", said.out)
     assert found and (int(found[1]), found[2]) == (count, f"{expected:.4f}"), said.out + said.err
 
 

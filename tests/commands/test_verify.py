@@ -19,7 +19,7 @@ def test_a_whole_run_verifies(dltrain, run):
     assert said.code == 0 and said.err == ""
     lines = said.out.splitlines()
     assert len(lines) == len(checkpoint.steps(run / "checkpoints"))
-    assert all(line.endswith("  whole") for line in lines)
+    assert all(line.endswith("  intact") for line in lines)
 
 
 def test_a_flipped_bit_is_found_and_nothing_is_changed(dltrain, run):

@@ -28,7 +28,7 @@ def test_run_that_does_not_fit_ends_with_8_and_a_batch_size_that_fits(dltrain, r
     assert re.search(
         r"training needs \d+\.\d MiB: state 0\.\d MiB, no copy of the data \(0\.1 MiB\), .* 1024 examples", said.err
     )
-    assert "MiB of a test's memory beside" in said.err and "are left" in said.err
+    assert "MiB of a test's memory, after" in said.err and "are left" in said.err
     assert not (tmp_path / "run").exists()
     fits, pieces = re.search(r"batch_size=(\d+) would fit; optim\.accumulate=(\d+)", said.err).groups()
     assert int(fits) * int(pieces) == 1024
@@ -46,7 +46,7 @@ def test_evaluation_that_does_not_fit_is_an_error(dltrain, room, tmp_path):
     room(5 * 2**20)
     said = dltrain(*WORDS, "batch_size=8", "eval_batch_size=100000", cwd=tmp_path)
     assert said.code == 8
-    assert re.search(r"evaluation needs .* 100000 rows at once.*try eval_batch_size=25000", said.err)
+    assert re.search(r"evaluation needs .* 100000 examples at once.*try eval_batch_size=25000", said.err)
 
 
 def test_running_out_of_memory_later_is_not_a_bug_of_dltrain(dltrain, monkeypatch, tmp_path):

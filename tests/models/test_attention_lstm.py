@@ -83,5 +83,7 @@ def test_a_table_is_refused(filled):
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
         Binary(),
     )
-    with pytest.raises(ValueError, match="needs a sequence or an image with one answer, and this data is a table"):
+    with pytest.raises(
+        ValueError, match="needs a sequence or an image with one target per example, but this data is a table"
+    ):
         filled(lambda rngs: AttentionLSTM(4, spec=table, rngs=rngs))

@@ -108,13 +108,13 @@ def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
     def build(*channels, spec=PICTURES, **options):
         nnx.eval_shape(lambda: CNN(channels, spec=spec, rngs=nnx.Rngs(0), **options))
 
-    with pytest.raises(ValueError, match=r"needs images, and this data is a table of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"needs images, but this data is a table of shape \(3,\)"):
         build(2, spec=table)
     with pytest.raises(ValueError, match=r"block 3 shrinks images of \(9, 8\) to nothing"):
         build(2, 2, 2, 2)
     with pytest.raises(ValueError, match="block 1 shrinks"):
         build(2, 2, padding=Padding.VALID, kernel=5)
-    with pytest.raises(ValueError, match="pool_stride=0: must be 1 at least"):
+    with pytest.raises(ValueError, match="pool_stride=0: must be at least 1"):
         build(2, pool_stride=0)
-    with pytest.raises(ValueError, match=r"channels=\[2, 0\]: must be 1 at least"):
+    with pytest.raises(ValueError, match=r"channels=\[2, 0\]: must be at least 1"):
         build(2, 0)

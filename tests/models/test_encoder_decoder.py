@@ -249,13 +249,17 @@ def test_the_transformer_and_its_gradients_equal_torch(filled, differentiated, c
 
 
 def test_other_data_is_refused(spec, filled):
-    with pytest.raises(ValueError, match="writes about texts, and this data is images for classification"):
+    with pytest.raises(
+        ValueError, match="generates sequences from texts, but this data is images for classification"
+    ):
         filled(lambda rngs: Seq2Seq(6, spec=spec, rngs=rngs))
-    with pytest.raises(ValueError, match="writes about texts, and this data is images for classification"):
+    with pytest.raises(
+        ValueError, match="generates sequences from texts, but this data is images for classification"
+    ):
         filled(lambda rngs: Seq2SeqTransformer(spec=spec, rngs=rngs))
-    with pytest.raises(ValueError, match="width=10 cannot be shared by heads=4; try heads=2"):
+    with pytest.raises(ValueError, match="width=10 is not divisible by heads=4; try heads=2"):
         filled(lambda rngs: Seq2SeqTransformer(width=10, spec=TEXTS, rngs=rngs))
-    with pytest.raises(ValueError, match="writes about images, and this data is images for classification"):
+    with pytest.raises(ValueError, match="generates texts from images, but this data is images for classification"):
         filled(lambda rngs: Captioner(6, spec=spec, rngs=rngs))
-    with pytest.raises(ValueError, match="hidden=5 must be even"):
+    with pytest.raises(ValueError, match="hidden=5: must be even"):
         filled(lambda rngs: Seq2Seq(5, spec=TEXTS, rngs=rngs))

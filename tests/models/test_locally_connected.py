@@ -93,7 +93,7 @@ def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
     def make(*channels, spec=PICTURES, **options):
         nnx.eval_shape(lambda: LocallyConnected(channels, spec=spec, rngs=nnx.Rngs(0), **options))
 
-    with pytest.raises(ValueError, match=r"needs images, and this data is a table of shape \(3,\); try model=mlp"):
+    with pytest.raises(ValueError, match=r"needs images, but this data is a table of shape \(3,\); try model=mlp"):
         make(2, spec=table)
     with pytest.raises(ValueError, match=r"block 2 shrinks images of \(7, 6\) to nothing"):
         make(2, 2, 2)

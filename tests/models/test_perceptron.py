@@ -81,6 +81,6 @@ def test_numbers_are_refused_as_targets():
         Regression(),
     )
     with pytest.raises(
-        ValueError, match="decides between classes, and this data is a regression; try model=linear"
+        ValueError, match="needs classes as targets, but this data is a regression; try model=linear"
     ):
         Perceptron(spec=numbers, rngs=nnx.Rngs(0))

@@ -140,11 +140,13 @@ def test_what_does_not_fit_is_refused():
     def make(*sizes, spec=PICTURES, **options):
         nnx.eval_shape(lambda: ResNet(*sizes, spec=spec, rngs=nnx.Rngs(0), **options))
 
-    with pytest.raises(ValueError, match=r"needs images, and this data is a table of shape \(3,\); try model=mlp"):
+    with pytest.raises(ValueError, match=r"needs images, but this data is a table of shape \(3,\); try model=mlp"):
         make(spec=table)
-    with pytest.raises(ValueError, match=r"channels=\[2, 3\] blocks=\[1\]: needs one of each for every stage"):
+    with pytest.raises(ValueError, match=r"channels=\[2, 3\] blocks=\[1\]: both need one entry per stage"):
         make((2, 3), (1,))
-    with pytest.raises(ValueError, match=r"shortcut=pad takes no channel away.* try shortcut=project"):
+    with pytest.raises(
+        ValueError, match=r"shortcut=pad cannot reduce the number of channels.* try shortcut=project"
+    ):
         make((3, 2), (1, 1))
     make((3, 2), (1, 1), shortcut=Shortcut.PROJECT)
 

@@ -146,8 +146,8 @@ def test_what_cannot_be_carried_is_refused(kind, filled):
     label = Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))
     both = replace(PLACED, task=Classification(), targets={"label": label})
     with pytest.raises(
-        ValueError, match="bidirectional=true starts at the end of a window, which stateful=true cannot"
+        ValueError, match="bidirectional=true starts at the end of a window, so it does not go with stateful"
     ):
         KINDS[kind](spec=both, rngs=nnx.Rngs(0), stateful=True, bidirectional=True)
-    with pytest.raises(ValueError, match="a batch of 5 rows, and states are carried for 3"):
+    with pytest.raises(ValueError, match="a batch of 5 examples, but the recurrent state holds 3"):
         Reader(filled, kind)([0, 5, 10, 15, 20])

@@ -171,7 +171,7 @@ def test_sinusoidal_positions_are_sines_and_cosines():
 
 def test_what_does_not_fit_is_refused():
     for options, message in (
-        ({"width": 10, "heads": 4}, "width=10 cannot be shared by heads=4; try heads=2"),
+        ({"width": 10, "heads": 4}, "width=10 is not divisible by heads=4; try heads=2"),
         ({"width": 9, "heads": 3, "positions": Positions.SINUSOIDAL}, "positions=sinusoidal needs an even width"),
         (
             {"spec": replace(ROWS, inputs={"x": Feature(Kind.NUMBERS, (6,), "float32")})},

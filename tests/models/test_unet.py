@@ -72,5 +72,5 @@ def test_data_that_cannot_be_halved_or_are_no_images_are_refused():
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))},
         Classification(),
     )
-    with pytest.raises(ValueError, match="needs images with a class for each pixel, and this data is a table"):
+    with pytest.raises(ValueError, match="needs images with a class for each pixel, but this data is a table"):
         UNet(spec=table, rngs=nnx.Rngs(0))

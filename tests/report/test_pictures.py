@@ -77,4 +77,4 @@ def test_a_model_that_attends_shows_where(drawn):
     _, rows, figures = drawn("attention_lstm")
     assert list(figures) == ["samples", "attention"]
     titles = [axes.get_title() for axes in figures["attention"].axes]
-    assert [title for title in titles if title] == [f"row {row}" for row in rows[:PANELS]]
+    assert [title for title in titles if title] == [f"example {row}" for row in rows[:PANELS]]
