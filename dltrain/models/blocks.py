@@ -85,7 +85,7 @@ class CrossAttention(nnx.Module):
 class Block(nnx.Module):
     """Attention and two dense layers, each with layer norm before it and a residual connection (pre-norm).
 
-    With `cross`, cross-attention to another sequence lies in between.
+    With `cross`, cross-attention to another sequence comes in between.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Block(nnx.Module):
         return x + self.dropout(self.down(self.activation(self.up(self.norm_dense(x)))), rngs=rngs)
 
 
-def through(
+def apply_blocks(
     blocks: Sequence[Block],
     x: Array,
     mask: Array | None,
@@ -155,7 +155,7 @@ def through(
     return x, _stacked(kept)
 
 
-def step_through(
+def apply_to_step(
     blocks: Sequence[Block],
     x: Array,
     kept: Kept,
@@ -171,7 +171,7 @@ def step_through(
     return x, _stacked(new)
 
 
-def nothing_kept(blocks: Sequence[Block], count: int, length: int) -> Kept:
+def empty_cache(blocks: Sequence[Block], count: int, length: int) -> Kept:
     """Return an empty cache for the keys and values of `count` examples of `length` steps."""
     out, heads = blocks[0].attention.out.kernel, blocks[0].attention.heads
     nothing = jnp.zeros((len(blocks), count, heads, length, out.shape[0] // heads), out.dtype)
@@ -197,7 +197,7 @@ def token_init(positions: Positions, chosen: Initializer | None) -> Initializer:
     return chosen or initializers.normal(0.02 if positions is Positions.LEARNED else 1.0)
 
 
-def drawn_places(
+def learned_positions(
     positions: Positions, length: int, width: int, *, init: Initializer | None, rngs: nnx.Rngs
 ) -> nnx.Param | None:
     """Draw learned position embeddings, [L, W], None if not learned; `init`: None for normal(0.02)."""
@@ -206,7 +206,7 @@ def drawn_places(
     return None
 
 
-def places(drawn: nnx.Param | None, length: int, like: nnx.Linear) -> Array:
+def position_embeddings(drawn: nnx.Param | None, length: int, like: nnx.Linear) -> Array:
     """Return the position embeddings, [L, W]: learned, or sinusoidal with the width and dtype of a layer."""
     kernel = like.kernel
     return jnp.asarray(sinusoidal(length, kernel.shape[0]), kernel.dtype) if drawn is None else drawn[...]

@@ -11,13 +11,13 @@ from dltrain.models.blocks import (
     Block,
     Memory,
     Positions,
+    apply_blocks,
+    apply_to_step,
     causal,
     check_width,
-    drawn_places,
-    nothing_kept,
-    places,
-    step_through,
-    through,
+    empty_cache,
+    learned_positions,
+    position_embeddings,
     token_init,
 )
 from dltrain.models.layers import check_sizes
@@ -82,8 +82,8 @@ class Seq2SeqTransformer(nnx.Module):
         self.embedding = Embedding(
             len(spec.input.vocabulary), width, rngs=rngs, init=token_init(positions, embedding_init)
         )
-        self.positions_read = drawn_places(positions, self.read, width, init=embedding_init, rngs=rngs)
-        self.positions_written = drawn_places(positions, self.written, width, init=embedding_init, rngs=rngs)
+        self.positions_read = learned_positions(positions, self.read, width, init=embedding_init, rngs=rngs)
+        self.positions_written = learned_positions(positions, self.written, width, init=embedding_init, rngs=rngs)
         parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
         parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         sizes = (width, heads, feedforward)
@@ -99,7 +99,7 @@ class Seq2SeqTransformer(nnx.Module):
         """Return the logits, float [B, L generated, V]."""
         del mask  # examples do not affect one another
         x, memories = self._given(inputs, rngs)
-        x, _ = through(self.decoder, x, causal(self.written), rngs, memories=memories, remat=self.remat)
+        x, _ = apply_blocks(self.decoder, x, causal(self.written), rngs, memories=memories, remat=self.remat)
         return self.head(self.norm_written(x))
 
     def attention(self, inputs: Any) -> Array:
@@ -115,28 +115,30 @@ class Seq2SeqTransformer(nnx.Module):
 
     def begin(self, inputs: Any, count: int) -> Cache:
         """Return the cache before the first token, with room for as many tokens as a target has; see `Decoder`."""
-        kept = nothing_kept(self.decoder, count, self.written)
+        kept = empty_cache(self.decoder, count, self.written)
         return {"position": jnp.int32(0), "memories": self._encode(inputs, None), **kept}
 
     def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
         at = cache["position"]
-        where = jax.lax.dynamic_slice_in_dim(places(self.positions_written, self.written, self.head), at, 1)
+        where = jax.lax.dynamic_slice_in_dim(
+            position_embeddings(self.positions_written, self.written, self.head), at, 1
+        )
         x = self.embedding(tokens[:, None]) + where[None]
-        x, kept = step_through(self.decoder, x, cache, at, memories=cache["memories"])
+        x, kept = apply_to_step(self.decoder, x, cache, at, memories=cache["memories"])
         return self.head(self.norm_written(x))[:, 0], {**cache, "position": at + 1, **kept}
 
     def _given(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, list[Memory]]:
         """Return the inputs of the decoder: the embedded tokens so far, and the memories of its blocks."""
         memories = self._encode(inputs, rngs)
-        where = places(self.positions_written, self.written, self.head)
+        where = position_embeddings(self.positions_written, self.written, self.head)
         return self.dropout(self.embedding(self.names.fed(inputs)) + where[None], rngs=rngs), memories
 
     def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> list[Memory]:
-        where = places(self.positions_read, self.read, self.head)
+        where = position_embeddings(self.positions_read, self.read, self.head)
         tokens, valid = self.names.read(inputs)
         x = self.dropout(self.embedding(tokens) + where[None], rngs=rngs)
         mask = None if valid is None else valid[:, None, None, :]
-        x, _ = through(self.encoder, x, mask, rngs, remat=self.remat)
+        x, _ = apply_blocks(self.encoder, x, mask, rngs, remat=self.remat)
         states = self.norm_read(x)
         return [block.cross.remember(states, mask) for block in self.decoder]

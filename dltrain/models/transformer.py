@@ -12,13 +12,13 @@ from dltrain.models.blocks import (
     Block,
     Kept,
     Positions,
+    apply_blocks,
+    apply_to_step,
     causal,
     check_width,
-    drawn_places,
-    nothing_kept,
-    places,
-    step_through,
-    through,
+    empty_cache,
+    learned_positions,
+    position_embeddings,
     token_init,
 )
 from dltrain.models.layers import check_sizes
@@ -95,7 +95,7 @@ class Transformer(nnx.Module):
         else:
             features = spec.input.size // self.length
             self.embedding = nnx.Linear(features, width, rngs=rngs, kernel_init=kernel_init, bias_init=bias_init)
-        self.positions = drawn_places(positions, self.length, width, init=embedding_init, rngs=rngs)
+        self.positions = learned_positions(positions, self.length, width, init=embedding_init, rngs=rngs)
         parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
         parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         self.blocks = nnx.List([Block(width, heads, feedforward, rngs=rngs, **parts) for _ in range(layers)])
@@ -117,7 +117,7 @@ class Transformer(nnx.Module):
         """Return the cache before the first token; see `dltrain.types.Decoder`."""
         del inputs
         tokens = jnp.zeros((count, self.length), jnp.int32)
-        return {"tokens": tokens, "position": jnp.int32(0), **nothing_kept(self.blocks, count, self.length)}
+        return {"tokens": tokens, "position": jnp.int32(0), **empty_cache(self.blocks, count, self.length)}
 
     def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache.
@@ -127,9 +127,9 @@ class Transformer(nnx.Module):
         """
         cache = jax.lax.cond(cache["position"] == self.length, self._forget, lambda cache: cache, cache)
         at = cache["position"]
-        where = jax.lax.dynamic_slice_in_dim(self._places(), at, 1)
+        where = jax.lax.dynamic_slice_in_dim(self._position_embeddings(), at, 1)
         x = self.embedding(tokens[:, None]) + where[None]
-        x, kept = step_through(self.blocks, x, cache, at)
+        x, kept = apply_to_step(self.blocks, x, cache, at)
         written = jax.lax.dynamic_update_slice_in_dim(
             cache["tokens"], tokens[:, None].astype(jnp.int32), at, axis=1
         )
@@ -144,14 +144,14 @@ class Transformer(nnx.Module):
     def _read(self, steps: Array, valid: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, Kept]:
         """Return the states [B, L, W], and the keys and values of each block."""
         steps = steps.reshape(*steps.shape[:2], -1) if steps.ndim > 3 else steps
-        x = self.dropout(self.embedding(steps) + self._places()[None], rngs=rngs)
+        x = self.dropout(self.embedding(steps) + self._position_embeddings()[None], rngs=rngs)
         mask = None if valid is None else valid[:, None, None, :]
         if self.causal:
             before = causal(self.length)
             mask = before if mask is None else before & mask
         # Only training has a backward pass, and remat does not work in a decoding loop.
-        x, kept = through(self.blocks, x, mask, rngs, remat=self.remat and rngs is not None)
+        x, kept = apply_blocks(self.blocks, x, mask, rngs, remat=self.remat and rngs is not None)
         return self.norm(x), kept
 
-    def _places(self) -> Array:
-        return places(self.positions, self.length, self.head)
+    def _position_embeddings(self) -> Array:
+        return position_embeddings(self.positions, self.length, self.head)

@@ -42,7 +42,7 @@ def test_attention_is_of_the_means():
     check(program, lambda state: bundle_of(program, state).attention(inputs))
 
 
-def test_the_means_write_texts_and_foretell(tmp_path):
+def test_the_averaged_weights_generate_texts_and_predict(tmp_path):
     (tmp_path / "text").write_text("one two three four five six " * 20)
     words = ("data=characters", f"data.path={tmp_path / 'text'}", "data.length=10", "model=rnn", "model.hidden=5")
     program = made(*words, "model.embedding=3", "optim.ema=0.9")

@@ -98,7 +98,7 @@ def test_dropout_stands_after_each_dense_layer_or_where_one_would_be(dense, shap
     assert calls == shapes
 
 
-def test_data_that_is_no_picture_and_images_that_vanish_are_refused():
+def test_data_that_is_not_an_image_and_images_that_vanish_are_refused():
     table = Spec(
         {"numbers": Feature(Kind.NUMBERS, (3,), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes"))},

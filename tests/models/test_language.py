@@ -1,4 +1,4 @@
-"""Trained from the command line on Shakespeare, language models foretell letters that they have never seen.
+"""Trained from the command line on Shakespeare, language models predict letters that they have never seen.
 
 The baseline looks at one letter only, counted by NumPy.
 """
