@@ -88,7 +88,7 @@ def test_metrics_of_several_labels_a_row_see_their_probabilities():
             "data=diabetes loss=binary_cross_entropy data.scale=none model.output_activation=tanh",
             "takes logits",
         ),
-        ("model=autoencoder model.output_activation=sigmoid", "this model has none"),
+        ("model=autoencoder model.output_activation=sigmoid", "this model has no targets"),
         ("model.output_activation=step", "must be one of sigmoid, softmax, tanh, relu, softplus, or null"),
     ],
 )

@@ -252,7 +252,7 @@ def test_a_token_at_a_time_gives_what_the_whole_text_gives(kind, filled, called)
 
 
 def test_a_net_that_reads_from_the_end_is_no_language_model():
-    with pytest.raises(ValueError, match="bidirectional=true sees the next token"):
+    with pytest.raises(ValueError, match="bidirectional=true would see the next token"):
         LSTM(4, spec=TEXTS, rngs=nnx.Rngs(0), bidirectional=True)
     with pytest.raises(ValueError, match="does not use tokens"):
         LSTM(
