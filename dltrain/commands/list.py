@@ -15,7 +15,7 @@ def run(call: Call) -> int:
     """Print the choices of the given groups, or of all groups."""
     sections = catalogue(read_tree(call.folders))
     if call.overrides:
-        raise ConfigError(f"{call.overrides[0]}: dltrain list takes names of groups: dltrain list model")
+        raise ConfigError(f"{call.overrides[0]}: dltrain list takes the names of groups: dltrain list model")
     for group in call.words:
         if group not in sections:
             raise ConfigError(f"{group}: no such group{nearest(group, sections)} (groups: {', '.join(sections)})")

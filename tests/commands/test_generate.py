@@ -71,7 +71,7 @@ def test_pictures_are_drawn_with_what_was_written(run):
 def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
     said = dltrain("generate", str(digits_run.folder))
     assert said.code == 2 and "is a run of task=classification, which does not generate; language " in said.err
-    assert "models do (rnn, lstm, gru and transformer" in said.err
+    assert "models (rnn, lstm, gru and transformer" in said.err
     said = dltrain("generate", str(run[0]), "count=3")
     assert (
         said.code == 2
