@@ -100,7 +100,7 @@ def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
 def test_options_of_models_that_write_are_refused(generate, word):
     said = generate("rbm", word)
     assert said.code == 2 and said.out == ""
-    assert f"{word.partition('=')[0]}: this run's model draws examples from noise: count=64" in said.err
+    assert f"{word.partition('=')[0]}: this run's model generates examples from noise: count=64" in said.err
 
 
 def test_the_values_are_named_as_what_they_are(generate, runs):
