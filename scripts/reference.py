@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dltrain.cli.help import default_of
 from dltrain.config.folders import packaged, read_yaml
 from dltrain.config.hints import show
 from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES, Key
@@ -143,9 +144,7 @@ def escaped(text: str) -> str:
 def _keys(keys: Mapping[str, Key], base: Mapping[str, Any]) -> list[str]:
     rows = ["| key | default | values | what it does |", "|---|---|---|---|"]
     for path, key in keys.items():
-        value: Any = base
-        for part in path.split("."):
-            value = value.get(part, ...) if isinstance(value, Mapping) else ...
+        value = default_of(path, base)
         default = "" if value is ... else f"`{show(value)}`"
         unit = f" Unit: {escaped(key.unit)}." if key.unit else ""
         rows.append(f"| `{path}` | {default} | {escaped(key.kind.words)} | {_sentence(key.line)}{unit} |")

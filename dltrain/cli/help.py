@@ -79,12 +79,18 @@ def defaults(name: str, folders: tuple[Path, ...]) -> dict[str, Any]:
     return {key: value for key, value in read_yaml(folders[0] / f"{name}.yaml").items() if key != "defaults"}
 
 
+def default_of(path: str, base: Mapping[str, Any]) -> Any:
+    """Return the value that `base` sets for a dotted key, or ... if it sets none."""
+    value: Any = base
+    for part in path.split("."):
+        value = value.get(part, ...) if isinstance(value, Mapping) else ...
+    return value
+
+
 def _keys(keys: Mapping[str, Key], base: Mapping[str, Any]) -> list[str]:
     lines = []
     for path, key in keys.items():
-        value: Any = base
-        for part in path.split("."):
-            value = value.get(part, ...) if isinstance(value, Mapping) else ...
+        value = default_of(path, base)
         default = "" if value is ... else f"={show(value)}"
         unit = f" [{key.unit}]" if key.unit else ""
         lines += [f"  {path}{default}{unit}", f"      {key.line}; {key.kind.words}"]

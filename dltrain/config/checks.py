@@ -164,7 +164,7 @@ def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str
 
 
 def check_trainable_activations(model: Mapping[str, Any], origin: Origin, trust: Collection[str] = ()) -> list[str]:
-    """Say which activations of the model would keep what lies below them from learning.
+    """List the activations of the model that would stop the layers below them from learning.
 
     An activation whose gradient is zero everywhere has an attribute `train_with`, see `dltrain.activations`.
     """

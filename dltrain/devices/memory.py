@@ -129,7 +129,7 @@ def _of_rlimits() -> Iterable[Room]:
 
 
 def _numbers(path: Path, words: tuple[str, ...]) -> list[int]:
-    """Read the numbers after these first words of the lines of a file; [] if there is no such file."""
+    """Read the numbers after these first words of the lines of a file; [] if the file does not exist."""
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:

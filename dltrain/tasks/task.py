@@ -3,6 +3,7 @@
 Tasks inherit these defaults, so that a task keeps working when the interface gains a method.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,7 +42,7 @@ class Generates(StrEnum):
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ABC):
     """How the targets of the data are used; tasks are equal if their class and their options are equal.
 
     Attributes:
@@ -76,13 +77,13 @@ class Task:
         """Whether the model learns from the targets of the data."""
         return self.target_kind is not None
 
+    @abstractmethod
     def outputs(self, spec: Spec) -> int:
         """Return the number of outputs of a model for each example, step or pixel."""
-        raise NotImplementedError(f"{type(self).__name__} must define outputs(spec)")
 
+    @abstractmethod
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Convert outputs [B, ...], in the units of the data, to named predictions."""
-        raise NotImplementedError(f"{type(self).__name__} must define decide(outputs, spec)")
 
     def check(self, spec: Spec) -> None:
         """Raise ConfigError unless the targets of the data are of the kind that the task needs."""

@@ -145,7 +145,7 @@ def moved(x: Array, matrix: Array, offset: Array | None = None, *, border: Borde
         x: images [B, H, W, C].
         matrix: [B, 2, 2].
         offset: [B, 2], in pixels.
-        border: what lies outside the image.
+        border: the values outside the image.
         outside: the colour there, [1, 1, 1, C] or [1, 1, 1, 1], for `Border.ZERO`.
     """
     height, width = x.shape[1:3]

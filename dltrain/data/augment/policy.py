@@ -52,7 +52,7 @@ def randaugment(
         key: of the random draw.
         num_ops: number of operations per image (N in the paper).
         magnitude: strength, 0..30 (M in the paper); 30 rotates by 30 degrees. The sign is random.
-        border: what lies outside the image.
+        border: the values outside the image.
         scaled_by: the scaling of the inputs.
     """
     x = movable("randaugment", batch)

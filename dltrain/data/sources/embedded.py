@@ -21,7 +21,7 @@ def load_embedded(name: str) -> Rows:
         name: the data set.
 
     Raises:
-        ConfigError: there is no such data set.
+        ConfigError: no data set has this name.
         DataError: its file is missing or damaged.
     """
     names = sorted(path.stem for path in FOLDER.glob("*.npz"))
