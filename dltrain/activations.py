@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def without_gradient(*, train_with: str) -> Callable[[Any], Any]:
+def _without_gradient(*, train_with: str) -> Callable[[Any], Any]:
     """Say of an activation, as a decorator, that its gradient is zero everywhere, and what is its smooth form."""
 
     def mark(activation: Any) -> Any:
@@ -117,13 +117,13 @@ def log_softmax(x: Array) -> Array:
     return jax.nn.log_softmax(x)
 
 
-@without_gradient(train_with="sigmoid")
+@_without_gradient(train_with="sigmoid")
 def step(x: Array) -> Array:
     """1 where x > 0, else 0. Its gradient is zero: for prediction, not for training."""
     return (x > 0).astype(x.dtype)
 
 
-@without_gradient(train_with="tanh")
+@_without_gradient(train_with="tanh")
 def sign(x: Array) -> Array:
     """-1, 0 or 1. Its gradient is zero: for prediction, not for training."""
     return jnp.sign(x)

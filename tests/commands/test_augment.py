@@ -13,13 +13,13 @@ IRIS = ("data=iris", "model=linear", "batch_size=20", "augment=noise", "augment.
 pytestmark = pytest.mark.usefixtures("without_pictures", "unoptimised")
 
 
-def test_a_run_that_augments_begins_with_a_picture(dltrain, tmp_path):
+def test_a_run_that_augments_begins_with_a_figure(dltrain, tmp_path):
     words = ("augment=[rotation,mixup]", "augment.off_for=9ep", "model=linear", "steps=2", "output_dir=run")
     said = dltrain(*words, cwd=tmp_path)
     assert said.code == 0, said.err
     text = re.sub(r"\s+", " ", said.out)
     assert "augment rotation, mixup; off for the last 189 steps" in text
-    assert "augment.off_for: those are all 2 steps of this run" in text
+    assert "warning: augment.off_for covers all 2 steps of this run" in text
     with Image.open(tmp_path / "run/report/augmented.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 10
     events = b"".join(p.read_bytes() for p in (tmp_path / "run/tensorboard").glob("events*"))
@@ -30,7 +30,7 @@ def test_a_run_that_rests_at_its_end_resumes_exactly(dltrain, tmp_path):
     said = dltrain(*IRIS, "steps=6", "keep_every=2", "output_dir=run", cwd=tmp_path)
     assert said.code == 0, said.err
     run = tmp_path / "run"
-    assert not (run / "report/augmented.png").exists()  # a table has no picture
+    assert not (run / "report/augmented.png").exists()  # a table has no image
     whole = json.loads((run / "summary.json").read_text())["hash"]
     for later in [p for p in (run / "checkpoints").iterdir() if re.search(r"[3-9]$", p.name)]:
         shutil.rmtree(later)

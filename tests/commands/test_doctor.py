@@ -15,7 +15,7 @@ from dltrain.devices import memory
 def test_a_sound_machine_has_no_problem(dltrain, tmp_path):
     said = dltrain("doctor", cwd=tmp_path)
     assert said.code == 0
-    for text in (f"jax {jax.__version__}", "cpu", "cores", "free", "no git repository", "no problem found"):
+    for text in (f"jax {jax.__version__}", "cpu", "cores", "free", "not a git repository", "no problem found"):
         assert text in said.out
     assert list(tmp_path.iterdir()) == []
     assert dltrain("doctor", "everything", cwd=tmp_path).code == 2

@@ -23,7 +23,7 @@ def test_it_does_not_depend_on_where_the_run_stands_or_is_called(dltrain, digits
 def test_it_takes_one_run_folder(dltrain, words, tmp_path):
     said = dltrain("hash", *words, cwd=tmp_path)
     assert said.code == 2
-    assert "dltrain hash outputs/DATE/TIME-NAME" in said.err or "nowhere: no such folder" in said.err
+    assert "dltrain hash outputs/DATE/TIME-NAME" in said.err or "nowhere: folder not found" in said.err
 
 
 def test_without_a_checkpoint_it_exits_with_4(dltrain, digits_run, tmp_path):
