@@ -208,9 +208,9 @@ class Said:
 
 @pytest.fixture(scope="session")
 def dltrain() -> Callable[..., Said]:
-    """Run command lines in this process: `dltrain("epochs=3", cwd=folder)`; see `without_pictures`."""
+    """Run command lines in this process: `dltrain("epochs=3", cwd=folder)`; see `without_figures`."""
 
-    def run(*words: str, cwd: Path | None = None, pictures: bool = True) -> Said:
+    def run(*words: str, cwd: Path | None = None, figures: bool = True) -> Said:
         out, err = io.StringIO(), io.StringIO()
         here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
         with (
@@ -219,7 +219,7 @@ def dltrain() -> Callable[..., Said]:
             contextlib.redirect_stderr(err),
             pytest.MonkeyPatch.context() as p,
         ):
-            if not pictures:
+            if not figures:
                 p.setattr(finish, "_draw", lambda *args: None)
             code = cli.main(list(words))
         return Said(code, out.getvalue(), err.getvalue())
@@ -257,7 +257,7 @@ def quickly_compiled() -> Iterator[None]:
 
 
 @pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what is drawn at the end: half of a short run's time. Those of `digits_run` are looked at."""
     monkeypatch.setattr(finish, "_draw", lambda *args: None)
 

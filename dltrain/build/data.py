@@ -94,7 +94,7 @@ def _batch_size(config: Config, splits: Splits) -> int:
 
 def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, Order]:
     """Return the order of the training examples, and that of evaluation."""
-    shuffle, rows, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
+    shuffle, examples, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
     evaluated: Order = in_order
     if is_stateful(config):
         if source.spec.find(Kind.POSITION) is None:
@@ -103,9 +103,9 @@ def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, O
                 "do (data=characters); set model.stateful=false"
             )
         places = {"at": source.position, "length": source.spec.input.shape[0]}
-        rows, shuffle, evaluated = streams(rows, size, **places), False, partial(in_runs, **places)
+        examples, shuffle, evaluated = streams(examples, size, **places), False, partial(in_runs, **places)
     limit, overfit = config["limit_batches"], config["overfit_batches"]
-    return Pipeline(rows, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated
+    return Pipeline(examples, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated
 
 
 def _scale(wanted: str, needed: str | None) -> Scale:
@@ -114,6 +114,6 @@ def _scale(wanted: str, needed: str | None) -> Scale:
     return Scale(needed or "standard") if wanted == "auto" else Scale(wanted)
 
 
-def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+def _some(examples: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Pick at most `most` examples from the whole split, since files are often sorted by class."""
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+    return np.sort(np.random.default_rng(seed).permutation(examples)[:most])

@@ -59,11 +59,11 @@ def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[.
         found = getattr(found, name)
         if isinstance(found, types.ModuleType) and not _lives_in(found.__name__, (root,)):
             raise ConfigError(f"{where}: {name} is the module {found.__name__}, which a config may not name")
-    _refuse_stranger(found, root, roots, where)
+    _check_origin(found, root, roots, where)
     return found
 
 
-def _refuse_stranger(found: Any, root: str, roots: Collection[str], where: str) -> None:
+def _check_origin(found: Any, root: str, roots: Collection[str], where: str) -> None:
     """Check the module that defines an object, since an allowed module may have imported it from another one."""
     while isinstance(found, functools.partial):  # optax.nadam is one, over optax.adam
         found = found.func

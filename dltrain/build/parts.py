@@ -61,8 +61,8 @@ class Parts:
         splits = {name: self.splits[name] for name in NAMES}
         return {
             "fingerprint": self.source.fingerprint,
-            "rows": {name: len(rows) for name, rows in splits.items()},
-            "splits": {name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in splits.items()},
+            "examples": {name: len(indices) for name, indices in splits.items()},
+            "splits": {name: hashlib.sha256(indices.tobytes()).hexdigest() for name, indices in splits.items()},
         }
 
 

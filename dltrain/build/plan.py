@@ -123,7 +123,7 @@ def _total(config: Mapping[str, Any], parts: Parts) -> int:
     pipeline = parts.pipeline
     if config["examples"]:
         batches = pipeline.steps_per_epoch
-        epochs, left = divmod(config["examples"], min(len(pipeline.rows), batches * pipeline.batch_size))
+        epochs, left = divmod(config["examples"], min(len(pipeline.examples), batches * pipeline.batch_size))
         return max(1, epochs * batches + -(-left // pipeline.batch_size))
     return config["steps"] or max(1, round(config["epochs"] * pipeline.steps_per_epoch))
 

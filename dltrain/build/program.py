@@ -50,7 +50,7 @@ class Program:
             hparams=self._hparams,
             cast_to_param=self.precision.cast_to_param,
             averaged=self.plan.ema is not None,
-            rows=self.parts.pipeline.batch_size,
+            batch_size=self.parts.pipeline.batch_size,
             where=self.layout.of(self.shapes) if self.layout else None,
         )
 
@@ -62,8 +62,8 @@ class Program:
     def shapes(self) -> TrainState:
         """The state of a run, with shapes instead of arrays."""
         make = partial(initial, self.parts.make_model, self.parts.optimizer, self.precision.cast_to_param)
-        averaged, rows = self.plan.ema is not None, self.parts.pipeline.batch_size
-        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, rows))
+        averaged, batch_size = self.plan.ema is not None, self.parts.pipeline.batch_size
+        return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, batch_size))
 
     @property
     def _hparams(self) -> dict[str, np.generic]:
@@ -75,7 +75,7 @@ class Program:
         """The feed of chunks and evaluations."""
         parts, layout = self.parts, self.layout
         if parts.arrays is None:
-            return Streamed(parts.source, layout.rows(1) if layout else None)
+            return Streamed(parts.source, layout.over_devices(1) if layout else None)
         return Resident(parts.arrays, layout.replicated if layout else None)
 
     def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
@@ -138,8 +138,8 @@ class Program:
 
     def batch(self, step: int) -> Batch:
         """Reread the raw batch of the update after `step` updates, [B, ...]."""
-        rows = self.parts.pipeline.indices(step, 1)[0]
-        return {**self.parts.source.read(np.maximum(rows, 0)), "mask": rows >= 0}
+        indices = self.parts.pipeline.indices(step, 1)[0]
+        return {**self.parts.source.read(np.maximum(indices, 0)), "mask": indices >= 0}
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -249,20 +249,20 @@ class Program:
         if self.ahead:
             self.ahead.close()
 
-    def rows(self, split: str) -> np.ndarray:
+    def examples(self, split: str) -> np.ndarray:
         """Return the example numbers of a split; with `overfit_batches`, train is those batches."""
         if split == "train" and self.plan.overfit:
-            rows = self.parts.pipeline.indices(0, self.parts.pipeline.steps_per_epoch).reshape(-1)
-            return rows[rows != PADDING]
+            indices = self.parts.pipeline.indices(0, self.parts.pipeline.steps_per_epoch).reshape(-1)
+            return indices[indices != PADDING]
         return self.parts.splits[split]
 
     def evaluate(self, state: TrainState, split: str) -> Evaluation:
         """Evaluate a split."""
-        return self.evaluator(*self.eval_params(state), self.rows(split))
+        return self.evaluator(*self.eval_params(state), self.examples(split))
 
-    def outputs(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
+    def outputs(self, state: TrainState, examples: np.ndarray) -> np.ndarray:
         """Return the outputs for these examples, [N, ...], in the units of the data."""
-        return self.evaluator.outputs(*self.eval_params(state), rows)
+        return self.evaluator.outputs(*self.eval_params(state), examples)
 
     @property
     def averages(self) -> str:

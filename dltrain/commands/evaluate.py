@@ -27,5 +27,5 @@ def run(call: Call) -> int:
         if not number:  # printed even if the run's config has quiet=true
             screen.say(f"{folder.path}, checkpoint of step {opened.step}")
         metrics = "  ".join(f"{n} {shown(v)}" for n, v in result.scalars.items())
-        screen.say(f"{split:<10}  {len(result.rows)} examples  {metrics}")
+        screen.say(f"{split:<10}  {len(result.examples)} examples  {metrics}")
     return 0

@@ -1,11 +1,11 @@
-"""Generate text or samples: dltrain generate RUN prompt="To be" tokens=200, split=test rows=5, or count=64.
+"""Generate text or samples: dltrain generate RUN prompt="To be" tokens=200, split=test examples=5, or count=64.
 
 A language model continues the prompt, count times (options prompt, tokens, temperature, top_k, count). A model that
-generates a sequence from an example takes examples of a split (split, rows, temperature). A model that generates
-examples from noise (gan, dcgan, rbm) saves count of them to an .npz (array `generated`, in the units of the data)
-and a figure next to it (count, output; null: report/generated_seed_N.npz of the run). For all: seed and checkpoint
-(best, last, or a step). A temperature of 0 takes the most likely token each time. Any other key changes the run's
-own config for this call.
+generates a sequence from each example takes examples of a split (split, examples, temperature). A model that
+generates examples from noise (gan, dcgan, rbm) saves count of them to an .npz (array `generated`, in the units of
+the data) and a figure next to it (count, output; null: report/generated_seed_N.npz of the run). All take seed and
+checkpoint (best, last, or a step). A temperature of 0 takes the most likely token each time. Any other key changes
+the run's own config for this call.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ from dltrain.inference.abilities import draws_samples, generates_from_inputs, ge
 from dltrain.inference.bundle import Bundle, drawing
 from dltrain.inference.run import Run
 from dltrain.report.console import Screen, complain
+from dltrain.report.generated import generate_for
 from dltrain.report.sampling import TABLE_ROWS, default_count, save_samples
-from dltrain.report.written import written_about
 from dltrain.runs.folder import RunFolder, existing
 from dltrain.types import Kind, content
 
@@ -65,8 +65,8 @@ def _way(bundle: Bundle, folder: RunFolder) -> Way:
         takes = ("prompt", "tokens", "temperature", "top_k", "count")
         return Way("continues a prompt: prompt='To be' tokens=200", takes, _texts)
     if generates_from_inputs(spec, module):
-        takes = ("split", "rows", "temperature")
-        return Way("generates sequences from examples of its data: split=test rows=5", takes, _from_split)
+        takes = ("split", "examples", "temperature")
+        return Way("generates sequences from examples of its data: split=test examples=5", takes, _from_split)
     raise ConfigError(
         f"generate: {folder.path} is a run of task={spec.task}, which does not generate; language models "
         "(rnn, lstm, gru and transformer on a text), captioner, seq2seq and seq2seq_transformer generate text, and "
@@ -105,10 +105,10 @@ def _texts(run: Run, options: Options) -> None:
 def _from_split(run: Run, options: Options) -> None:
     split = options["split"]
     parts = run.data(reason=f"generate split={split}", instead=IN_PYTHON)
-    rows = parts.splits[split][: options["rows"]]
-    if not len(rows):
+    examples = parts.splits[split][: options["examples"]]
+    if not len(examples):
         raise ConfigError(f"split={split}: this run has no {split} examples")
     screen, drawn = Screen(), drawing(options["temperature"], options["seed"])
-    for one in written_about(run.bundle, parts.source.read(rows), rows, **drawn):
-        screen.say(f"example {one.row}" + (f"\n  source     {one.source}" if one.source else ""))
+    for one in generate_for(run.bundle, parts.source.read(examples), examples, **drawn):
+        screen.say(f"example {one.example}" + (f"\n  source     {one.source}" if one.source else ""))
         screen.say(f"  truth      {one.truth}\n  generated  {one.text}", style=None if one.right else "red")

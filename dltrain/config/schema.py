@@ -68,7 +68,7 @@ ENGINE = {
     "eval_batch_size": Key(
         optional(whole(1)), "Examples per evaluation batch; null: chosen by the size of the data", "examples"
     ),
-    "log_every": Key(whole(1), "Steps between two logged rows of training metrics", "steps"),
+    "log_every": Key(whole(1), "Steps between two logged steps of training metrics", "steps"),
     "eval_every": Key(DURATION, "Interval between evaluations on the validation split", "steps, or 1ep, 5min"),
     "checkpoint_every": Key(
         either("auto", DURATION),
@@ -272,8 +272,8 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "output": Key(
             optional(TEXT), "PATH.npz for examples; null: report/generated_seed_N.npz of the run", "path"
         ),
-        "split": Key(one_of("train", "validation", "test"), "Split whose examples are described"),
-        "rows": Key(whole(1), "Examples to describe", "rows"),
+        "split": Key(one_of("train", "validation", "test"), "Split whose examples sequences are generated from"),
+        "examples": Key(whole(1), "Examples to generate sequences from", "examples"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
 }

@@ -14,7 +14,7 @@ from dltrain.tree import flattened
 from dltrain.types import Kind, Spec
 
 
-def check_rows(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", first: int = 0) -> None:
+def check_examples(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data", first: int = 0) -> None:
     """Raise DataError, naming example and column, unless every example matches `spec`.
 
     Args:

@@ -13,7 +13,7 @@ SOME = 8192  # examples at a time
 WORD = np.dtype(np.uint64)
 
 
-def shared_rows(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str, str], np.ndarray]:
+def shared_examples(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str, str], np.ndarray]:
     """Return indices of shared examples for each pair of splits: int [n, 2], in the first and the second split.
 
     Examples are shared if all their bytes are equal, targets included. Of equal examples in the first split only
@@ -44,11 +44,11 @@ def _sums(arrays: Sequence[np.ndarray]) -> np.ndarray:
     rng = np.random.default_rng(0)
     sums = np.zeros(len(arrays[0]), WORD)
     for array in arrays:
-        rows = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
-        words = rows.shape[1] // WORD.itemsize
+        examples = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+        words = examples.shape[1] // WORD.itemsize
         weights = rng.integers(1 << 63, size=words + WORD.itemsize, dtype=WORD) * WORD.type(2) + WORD.type(1)
-        for start in range(0, len(rows), SOME):
-            some, end = rows[start : start + SOME], words * WORD.itemsize
+        for start in range(0, len(examples), SOME):
+            some, end = examples[start : start + SOME], words * WORD.itemsize
             sums[start : start + SOME] += some[:, :end].view(WORD) @ weights[:words]
             rest = some[:, end:].astype(WORD)
             sums[start : start + SOME] += rest @ weights[words : words + rest.shape[1]]

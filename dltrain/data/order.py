@@ -12,15 +12,15 @@ RUN = 16
 """Examples evaluated in sequence where they continue one another; the first of them starts without context."""
 
 
-@dataclass(frozen=True, eq=False)  # equal only to itself: to compare `rows` would cost more than it saves
+@dataclass(frozen=True, eq=False)  # equal only to itself: to compare `examples` would cost more than it saves
 class Pipeline:
     """Batches of example indices.
 
-    `rows` are the indices of the training split; `limit` cuts every epoch to that many batches; `overfit` repeats
-    that many of the first epoch's first batches.
+    `examples` are the indices of the training split; `limit` cuts every epoch to this number of batches; `overfit`
+    repeats this number of the first epoch's first batches.
     """
 
-    rows: np.ndarray
+    examples: np.ndarray
     batch_size: int
     seed: int
     shuffle: bool = True
@@ -30,7 +30,7 @@ class Pipeline:
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in an epoch, including a last one that is short."""
-        full = -(-len(self.rows) // self.batch_size)
+        full = -(-len(self.examples) // self.batch_size)
         return min(full, self.overfit or full, self.limit or full)
 
     def indices(self, step: int, count: int) -> np.ndarray:
@@ -39,13 +39,13 @@ class Pipeline:
         for i in range(count):
             epoch, position = divmod(step + i, self.steps_per_epoch)
             order = self._order(epoch)
-            rows = order[position * self.batch_size : (position + 1) * self.batch_size]
-            batches[i, : len(rows)] = rows
+            examples = order[position * self.batch_size : (position + 1) * self.batch_size]
+            batches[i, : len(examples)] = examples
         return batches
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
-            return self.rows
+            return self.examples
         return _permuted(self, 0 if self.overfit else epoch)
 
 
@@ -53,42 +53,42 @@ class Pipeline:
 def _permuted(pipeline: Pipeline, epoch: int) -> np.ndarray:
     """Return the indices in the order of this epoch; caches two orders, as a chunk may span the end of an epoch."""
     rng = np.random.Generator(np.random.Philox(key=[pipeline.seed, epoch]))
-    return rng.permutation(pipeline.rows)
+    return rng.permutation(pipeline.examples)
 
 
-def in_order(rows: np.ndarray, batch_size: int) -> np.ndarray:
+def in_order(examples: np.ndarray, batch_size: int) -> np.ndarray:
     """Return every index once, in the given order: int32 [batches, batch_size], PADDING at the end."""
-    count = -(-len(rows) // batch_size)
+    count = -(-len(examples) // batch_size)
     batches = np.full((count, batch_size), PADDING, np.int32)
-    batches.reshape(-1)[: len(rows)] = rows
+    batches.reshape(-1)[: len(examples)] = examples
     return batches
 
 
-def streams(rows: np.ndarray, count: int, *, at: np.ndarray, length: int) -> np.ndarray:
+def streams(examples: np.ndarray, count: int, *, at: np.ndarray, length: int) -> np.ndarray:
     """Order examples so that example b of the next batch continues example b of this one, wherever one does.
 
     `at`, int [N], is the step at which each example of the source begins, and `length` the number of its steps.
     The examples are laid out as `count` parallel streams, one for each example of a batch; some streams may be
     longer by one.
     """
-    steps, places = -(-len(rows) // count), np.arange(count)
-    begin = places * (steps - 1) + np.minimum(places, len(rows) - count * (steps - 1))
+    steps, places = -(-len(examples) // count), np.arange(count)
+    begin = places * (steps - 1) + np.minimum(places, len(examples) - count * (steps - 1))
     order = (begin[None, :] + np.arange(steps)[:, None]).reshape(-1)
-    return _chained(rows, at, length)[order[: len(rows)]]
+    return _chained(examples, at, length)[order[: len(examples)]]
 
 
-def in_runs(rows: np.ndarray, batch_size: int, *, at: np.ndarray, length: int) -> np.ndarray:
+def in_runs(examples: np.ndarray, batch_size: int, *, at: np.ndarray, length: int) -> np.ndarray:
     """Return every index once, in streams of `RUN` examples: int32 [batches, batch_size], PADDING where short.
 
     What precedes an example in its stream does not depend on the batch size. Later streams come first, so that
     even with a batch of one example no stream continues in the next.
     """
-    groups = -(-len(rows) // (RUN * batch_size))
+    groups = -(-len(examples) // (RUN * batch_size))
     padded = np.full(groups * RUN * batch_size, PADDING, np.int32)
-    padded[: len(rows)] = _chained(rows, at, length)
+    padded[: len(examples)] = _chained(examples, at, length)
     return padded.reshape(groups, batch_size, RUN)[::-1].swapaxes(1, 2).reshape(-1, batch_size)
 
 
-def _chained(rows: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
+def _chained(examples: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
     """Put each example before the one that continues it, where there is one."""
-    return rows[np.lexsort((at[rows], at[rows] % length))]
+    return examples[np.lexsort((at[examples], at[examples] % length))]

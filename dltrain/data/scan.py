@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dltrain.data.aligned import aligned
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.preprocess import Block
 from dltrain.data.sources.rows import Rows
 from dltrain.types import Kind, Source, content
@@ -28,7 +28,7 @@ def read_whole(source: Source) -> dict[str, Any]:
         arrays = dict(source.arrays)
     else:
         arrays = jax.tree.map(aligned, source.read(np.arange(len(source))))
-    check_rows(arrays, source.spec)
+    check_examples(arrays, source.spec)
     return arrays
 
 
@@ -37,17 +37,17 @@ def read_targets(source: Source) -> Any:
     found, some = [], _some(source)
     for start in range(0, len(source), some):
         arrays = source.read(np.arange(start, min(start + some, len(source))))
-        check_rows(arrays, source.spec, first=start)
+        check_examples(arrays, source.spec, first=start)
         found.append(arrays["targets"])
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
-def blocks(source: Source, rows: np.ndarray) -> Iterator[Block]:
+def blocks(source: Source, examples: np.ndarray) -> Iterator[Block]:
     """Yield unscaled inputs and targets of these examples in blocks; of sequences the valid steps, [N, F]."""
     some, spec = _some(source), source.spec
     length = spec.find(Kind.LENGTH)
-    for start in range(0, len(rows), some):
-        arrays = source.read(rows[start : start + some])
+    for start in range(0, len(examples), some):
+        arrays = source.read(examples[start : start + some])
         inputs = content(arrays, spec)
         if length and spec.input.kind is Kind.SEQUENCE:
             inputs = inputs[np.arange(inputs.shape[1]) < arrays["inputs"][length][:, None]]

@@ -26,7 +26,7 @@ NAMES = ("train", "validation", "test")
 
 def make_splits(
     labels: np.ndarray | None,
-    rows: int,
+    examples: int,
     *,
     published: Mapping[str, np.ndarray],
     validation: float,
@@ -38,8 +38,8 @@ def make_splits(
     """Split the examples; published splits are kept unchanged.
 
     Args:
-        labels: int [rows], to stratify by; None for a regression.
-        rows: number of examples.
+        labels: int [examples], to stratify by; None for a regression.
+        examples: number of examples.
         published: indices of the splits that the authors of the data fixed (`test`, `validation`).
         validation: fraction of the examples left after the test split that become validation, 0 for none.
         test: fraction of all examples that become test where none is published, 0 for none.
@@ -50,7 +50,7 @@ def make_splits(
     """
     if folds:
         published = {name: i for name, i in published.items() if name != "validation"}
-    left = np.ones(rows, bool)
+    left = np.ones(examples, bool)
     for taken in published.values():
         left[taken] = False
     rest = np.flatnonzero(left)
@@ -73,32 +73,32 @@ def make_splits(
         rest = np.delete(rest, taken)
     if not len(rest):
         raise DataError(
-            f"no example is left for training ({rows} examples); try a smaller data.validation or data.test"
+            f"no example is left for training ({examples} examples); try a smaller data.validation or data.test"
         )
     return Splits(*(i.astype(np.int32) for i in (rest, held["validation"], held["test"])))
 
 
-def _fold(labels: np.ndarray | None, rows: int, folds: int, fold: int, rng: np.random.Generator) -> np.ndarray:
+def _fold(labels: np.ndarray | None, examples: int, folds: int, fold: int, rng: np.random.Generator) -> np.ndarray:
     """Deal examples out to the folds, class by class and in random order; return those of one fold, sorted."""
-    if rows < folds:
-        raise DataError(f"data.folds={folds}: there are only {rows} examples to split")
-    order = rng.permutation(rows)
+    if examples < folds:
+        raise DataError(f"data.folds={folds}: there are only {examples} examples to split")
+    order = rng.permutation(examples)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
     return np.sort(order[fold::folds])
 
 
-def _draw(labels: np.ndarray | None, rows: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def _draw(labels: np.ndarray | None, examples: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """Draw a fraction of the examples, of each class in proportion (largest remainders), sorted."""
-    total = round(rows * fraction)
+    total = round(examples * fraction)
     if labels is None:
-        return np.sort(rng.permutation(rows)[:total])
+        return np.sort(rng.permutation(examples)[:total])
     counts = np.bincount(labels)
     exact = counts * fraction
     quota = np.floor(exact).astype(int)
     quota[np.argsort(quota - exact, kind="stable")[: total - quota.sum()]] += 1
-    order = rng.permutation(rows)
-    rank = np.empty(rows, int)  # rank of each example among those of its class, in random order
+    order = rng.permutation(examples)
+    rank = np.empty(examples, int)  # rank of each example among those of its class, in random order
     for label in range(len(counts)):
         mine = order[labels[order] == label]
         rank[mine] = np.arange(len(mine))

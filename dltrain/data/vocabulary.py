@@ -19,15 +19,15 @@ def numbered(texts: Sequence[Sequence[str]], vocabulary: Sequence[str]) -> list[
     return [np.array([number[token] for token in text], np.int32) for text in texts]
 
 
-def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+def padded(sequences: Sequence[np.ndarray]) -> np.ndarray:
     """Stack token sequences of different lengths, int32 [N, longest], with PAD after the shorter ones."""
-    found = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
-    for place, row in zip(found, rows, strict=True):
-        place[: len(row)] = row
+    found = np.full((len(sequences), max(map(len, sequences))), PAD, np.int32)
+    for place, sequence in zip(found, sequences, strict=True):
+        place[: len(sequence)] = sequence
     return found
 
 
-def to_be_written(texts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def decoder_arrays(texts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Return what a decoder is trained on, [N, L] each: `targets` with <end>, its input `tokens`, `loss_mask`."""
     targets = padded([np.append(text, END) for text in texts])
     counted = np.arange(targets.shape[1]) <= np.array([len(text) for text in texts])[:, None]

@@ -39,13 +39,13 @@ class Layout:
         """The sharding with a complete copy on each device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def rows(self, axis: int = 0) -> NamedSharding:
+    def over_devices(self, axis: int = 0) -> NamedSharding:
         """Return the sharding of this axis over all devices."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXES))
 
     def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Shard a traced batch [B, ...] over the devices."""
-        return jax.lax.with_sharding_constraint(dict(batch), self.rows())
+        return jax.lax.with_sharding_constraint(dict(batch), self.over_devices())
 
     def of(self, state: Any) -> Any:
         """Return the sharding of each leaf of a TrainState; parameters, moments and averages may be sharded."""
@@ -69,19 +69,19 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec(*[None] * longest, "fsdp"))
 
 
-def make_layout(wanted: str | Mapping[str, int], rows: int) -> Layout | None:
+def make_layout(wanted: str | Mapping[str, int], examples: int) -> Layout | None:
     """Choose the layout over local devices; None for a single device.
 
     Args:
         wanted: `{data: d, fsdp: f}` for d × f devices, or `auto` for the largest number that divides the batch
-        evenly. rows: examples of a microbatch, which all devices share.
+        evenly. examples: number of examples of a microbatch, which all devices share.
 
     Raises:
         ConfigError: there are too few devices, or the examples do not divide evenly.
     """
     devices = jax.local_devices()
     if wanted == "auto":
-        sizes = (max(n for n in range(1, len(devices) + 1) if rows % n == 0), 1)
+        sizes = (max(n for n in range(1, len(devices) + 1) if examples % n == 0), 1)
     else:
         assert not isinstance(wanted, str)
         sizes = tuple(wanted.get(axis, 1) for axis in AXES)
@@ -90,10 +90,10 @@ def make_layout(wanted: str | Mapping[str, int], rows: int) -> Layout | None:
             raise ConfigError(
                 f"runtime.mesh={_words(sizes)}: needs {count} devices, but there are {len(devices)}; try auto"
             )
-        if rows % count:
+        if examples % count:
             raise ConfigError(
-                f"runtime.mesh={_words(sizes)}: {rows} examples (batch_size / optim.accumulate) must divide by "
-                f"{count} devices; try batch_size={_rounded(rows, count)} x accumulate"
+                f"runtime.mesh={_words(sizes)}: {examples} examples (batch_size / optim.accumulate) must divide by "
+                f"{count} devices; try batch_size={_rounded(examples, count)} x accumulate"
             )
     if sizes[0] * sizes[1] == 1:
         return None
@@ -105,5 +105,5 @@ def _words(sizes: tuple[int, ...]) -> str:
     return "{" + ", ".join(f"{axis}: {size}" for axis, size in zip(AXES, sizes, strict=True)) + "}"
 
 
-def _rounded(rows: int, count: int) -> int:
-    return max(1, round(rows / count)) * count
+def _rounded(examples: int, count: int) -> int:
+    return max(1, round(examples / count)) * count

@@ -21,7 +21,7 @@ from dltrain.engine.decode import generate_from
 from dltrain.engine.feed import Feed
 from dltrain.engine.state import Graphs, split_module
 from dltrain.engine.stateful import fresh
-from dltrain.engine.step import named_values, row_weights
+from dltrain.engine.step import named_values, value_weights
 from dltrain.tree import Tree, like
 from dltrain.types import Array, Batch
 
@@ -32,7 +32,7 @@ class Evaluation:
 
     scalars: dict[str, float]  # the loss, and each metric by name
     arrays: dict[str, np.ndarray]  # metrics that are arrays (the confusion matrix)
-    rows: np.ndarray  # indices of the examples in the source, int [N]
+    examples: np.ndarray  # indices of the examples in the source, int [N]
     losses: np.ndarray  # loss per example, float64 [N]
 
 
@@ -71,7 +71,7 @@ class Evaluator:
         # One program for all of them, on the device of the later sums.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
-        self._fresh = jax.jit(partial(fresh, rows=batch_size), out_shardings=where)
+        self._fresh = jax.jit(partial(fresh, batch_size=batch_size), out_shardings=where)
 
     def over(
         self, feed: Feed, *, batches: int, order: Callable[[np.ndarray, int], np.ndarray] = in_order
@@ -81,11 +81,11 @@ class Evaluator:
         other._feed, other._batches, other._order = feed, max(1, batches), order
         return other
 
-    def __call__(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Evaluation:
+    def __call__(self, params: Tree, model_state: Tree, examples: np.ndarray) -> Evaluation:
         """Evaluate these examples of the source, int32 [N]."""
         sums, model_state = self._zero, self._fresh(model_state)
         totals, weights = [], []
-        batches = self._order(rows, self._batch_size)
+        batches = self._order(examples, self._batch_size)
         valid = batches.reshape(-1) != PADDING
         for start in range(0, len(batches), self._batches):
             part = batches[start : start + self._batches]
@@ -106,14 +106,14 @@ class Evaluator:
                 scalars[name] = float(value)
         return Evaluation(scalars, arrays, batches.reshape(-1)[valid], total / np.maximum(weight, 1e-12))
 
-    def outputs(self, params: Tree, model_state: Tree, rows: np.ndarray) -> Any:
+    def outputs(self, params: Tree, model_state: Tree, examples: np.ndarray) -> Any:
         """Return the outputs for these examples, [N, ...] or a dict of such, in the units of the data.
 
         Recurrent state is not kept between examples.
         """
-        batches, model_state = in_order(rows, self._batch_size)[:, None], self._fresh(model_state)
+        batches, model_state = in_order(examples, self._batch_size)[:, None], self._fresh(model_state)
         found = [self._run(params, model_state, batch, self._zero)[4] for batch in batches]
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *jax.device_get(found))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *jax.device_get(found))
 
     @property
     def compilations(self) -> int:
@@ -150,10 +150,10 @@ def _compile(
         outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=None))
         model_state = like(split_module(model)[2], model_state)
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
-        weights = row_weights(values, batch)
+        weights = value_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
         outputs = preprocess.outputs(outputs)
-        seen = dict(preprocess.judged(raw, batch))
+        seen = dict(preprocess.metric_batch(raw, batch))
         if generates:
             length = raw["targets"].shape[1]
             seen["generated"] = generate_from(model, inputs, raw["mask"], length=length, hidden=hidden)
@@ -165,13 +165,13 @@ def _compile(
     def run(params: Tree, model_state: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
         shapes = jax.eval_shape(lambda i: one(params, model_state, pick(data, given, i), sums), n)
         outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[4])
-        rows = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
+        zeros = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
             sums, model_state, totals, weights, _ = carry
             sums, model_state, total, weight, outputs = one(params, model_state, pick(data, given, i), sums)
             return sums, model_state, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
-        return jax.lax.fori_loop(0, n, body, (sums, model_state, rows, rows, outputs))
+        return jax.lax.fori_loop(0, n, body, (sums, model_state, zeros, zeros, outputs))
 
     return run

@@ -65,10 +65,10 @@ class Resident:
     @staticmethod
     def pick(data: Mapping[str, Any], given: Array, i: Array) -> Batch:
         """Gather the examples; a gather on a device clips silently, so indices are checked when they are made."""
-        rows = given[i]
-        index = jnp.maximum(rows, 0)
+        indices = given[i]
+        index = jnp.maximum(indices, 0)
         picked = jax.tree.map(lambda array: jnp.take(array, index, axis=0, mode="clip"), dict(data))
-        return {**picked, "mask": rows >= 0}
+        return {**picked, "mask": indices >= 0}
 
 
 class Streamed:
@@ -85,11 +85,11 @@ class Streamed:
 
     def load(self, batches: np.ndarray, room: int) -> dict[str, Any]:
         """Read these batches now."""
-        return self.stack([self.read(rows) for rows in batches], room, batches.shape[1])
+        return self.stack([self.read(indices) for indices in batches], room, batches.shape[1])
 
-    def read(self, rows: np.ndarray) -> dict[str, Any]:
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read one batch, int32 [B] -> arrays [B, ...]; padding repeats example 0, masked."""
-        return {**self._source.read(np.maximum(rows, 0)), "mask": rows >= 0}
+        return {**self._source.read(np.maximum(indices, 0)), "mask": indices >= 0}
 
     def stack(self, batches: list[dict[str, Any]], room: int, batch_size: int) -> dict[str, Any]:
         """Stack batches; the rest of the room stays uninitialised and is never read."""

@@ -76,16 +76,16 @@ def initial(
     root: Array,
     hparams: dict[str, Any],
     averaged: bool = False,
-    rows: int = 1,
+    batch_size: int = 1,
 ) -> TrainState:
     """Initialise model and optimizer from a key and hyperparameters, inside a trace.
 
-    `cast_to_param` converts new parameters to the dtype they are stored in. `rows` is the batch size, for a model
+    `cast_to_param` converts new parameters to the dtype they are stored in. `batch_size` is for a model
     that keeps a recurrent state per example.
     """
     model_key, run_key = jax.random.split(root)
     _, params, model_state = split_module(make_model(nnx.Rngs(params=model_key)))
-    params, model_state = cast_to_param(params), fresh(model_state, rows)
+    params, model_state = cast_to_param(params), fresh(model_state, batch_size)
     return TrainState(
         step=jnp.int32(0),
         key=run_key,
@@ -111,11 +111,19 @@ def create(
     hparams: Mapping[str, np.generic],
     cast_to_param: Callable[[Tree], Tree] = lambda params: params,
     averaged: bool = False,
-    rows: int = 1,
+    batch_size: int = 1,
     where: TrainState | None = None,
 ) -> TrainState:
     """Initialise model and optimizer in one compiled call, shared by all seeds; `where` has the shardings."""
-    arguments = (make_model, make_optimizer, cast_to_param, jax.random.key(seed), dict(hparams), averaged, rows)
+    arguments = (
+        make_model,
+        make_optimizer,
+        cast_to_param,
+        jax.random.key(seed),
+        dict(hparams),
+        averaged,
+        batch_size,
+    )
 
     def compiled(options: dict[str, str] | None) -> TrainState:
         program = jax.jit(initial, static_argnums=(0, 1, 2, 5, 6), compiler_options=options, out_shardings=where)

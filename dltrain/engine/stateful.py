@@ -13,10 +13,10 @@ def is_recurrent_state(path: tuple[Any, ...]) -> bool:
     return jax.tree_util.DictKey(RECURRENT_STATE) in path
 
 
-def fresh(model_state: Any, rows: int) -> Any:
-    """Return the model state with recurrent state of zeros for batches of `rows` examples."""
+def fresh(model_state: Any, batch_size: int) -> Any:
+    """Return the model state with recurrent state of zeros for batches of `batch_size` examples."""
 
     def one(path: tuple[Any, ...], leaf: Any) -> Any:
-        return jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype) if is_recurrent_state(path) else leaf
+        return jnp.zeros((batch_size, *leaf.shape[1:]), leaf.dtype) if is_recurrent_state(path) else leaf
 
     return jax.tree_util.tree_map_with_path(one, model_state)

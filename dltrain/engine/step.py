@@ -47,7 +47,7 @@ class Objective:
             total, weight = weighted_sum(values, batch)
             if of is not None:
                 shape = (len(of["mask"]), *values.shape[1:])
-                weight = row_weights(jax.ShapeDtypeStruct(shape, values.dtype), of).sum()
+                weight = value_weights(jax.ShapeDtypeStruct(shape, values.dtype), of).sum()
             terms[name] = total / jnp.maximum(weight, 1e-12) if self.reduction == "mean" else total
         return terms if of is not None else {**terms, **self.penalties(params)}
 
@@ -69,7 +69,7 @@ def named_values(values: Any) -> dict[str, Array]:
     return dict(values) if isinstance(values, Mapping) else {"loss": values}
 
 
-def row_weights(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
+def value_weights(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
     """Return the weight of each value, [B], [B, L] or [B, H, W]: mask times example weight times loss mask."""
     weights = batch["mask"].astype(values.dtype)
     if "weights" in batch:
@@ -88,7 +88,7 @@ def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
     """Return (sum of weighted values, sum of weights); values of masked examples are ignored, also NaN."""
     if values.shape[:1] != batch["mask"].shape:
         raise ValueError(f"a loss must return one value per example, {batch['mask'].shape}; found {values.shape}")
-    weights = row_weights(values, batch)
+    weights = value_weights(values, batch)
     return jnp.where(weights > 0, values * weights, 0).sum(), weights.sum()
 
 
@@ -229,7 +229,7 @@ def make_step(
 
         def logged_metrics() -> Logs:
             units = preprocess.outputs(outputs)
-            seen = preprocess.judged(raw, batch)
+            seen = preprocess.metric_batch(raw, batch)
             means = {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
             return {**means, "parameter_norm": norm(state.params)}
 

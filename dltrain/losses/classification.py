@@ -9,6 +9,7 @@ from dltrain.losses.outputs import takes
 from dltrain.losses.targets import (
     are_labels,
     check_range,
+    example_mean,
     is_class,
     is_known,
     is_zero,
@@ -16,7 +17,6 @@ from dltrain.losses.targets import (
     misfit,
     paired,
     pick,
-    row_mean,
     where_valid,
     with_classes,
 )
@@ -77,7 +77,7 @@ def binary_cross_entropy(
         smoothing = jnp.asarray(label_smoothing, logits.dtype)
         targets = (1 - smoothing) * targets + smoothing / 2
     positive = jnp.asarray(pos_weight, logits.dtype) * targets * jax.nn.softplus(-logits)
-    return row_mean(positive + (1 - targets) * jax.nn.softplus(logits))
+    return example_mean(positive + (1 - targets) * jax.nn.softplus(logits))
 
 
 @takes("logits")

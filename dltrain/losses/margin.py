@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dltrain.losses.targets import are_labels, margin_of, paired, row_mean
+from dltrain.losses.targets import are_labels, example_mean, margin_of, paired
 from dltrain.types import Array, Batch
 
 
@@ -34,4 +34,4 @@ def exponential(outputs: Array, batch: Batch, *, limit: float = 30.0) -> Array:
         predicted, targets = paired("exponential", outputs, batch)
         x = jnp.abs(targets - predicted)
     inside = jnp.minimum(x, limit)
-    return row_mean(jnp.exp(inside) * (1 + x - inside))
+    return example_mean(jnp.exp(inside) * (1 + x - inside))

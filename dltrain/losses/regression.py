@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from dltrain.losses.targets import check_range, paired, row_mean
+from dltrain.losses.targets import check_range, example_mean, paired
 from dltrain.types import Array, Batch
 
 
@@ -12,14 +12,14 @@ def mse(outputs: Array, batch: Batch, *, half: bool = False) -> Array:
     The square of an error above 1.8e19 overflows in float32: the value is infinite there, the gradient is not.
     """
     outputs, targets = paired("mse", outputs, batch)
-    values = row_mean(jnp.square(outputs - targets))
+    values = example_mean(jnp.square(outputs - targets))
     return values / 2 if half else values
 
 
 def mae(outputs: Array, batch: Batch) -> Array:
     """`|ŷ-y|`: [B, T] -> [B]."""
     outputs, targets = paired("mae", outputs, batch)
-    return row_mean(jnp.abs(outputs - targets))
+    return example_mean(jnp.abs(outputs - targets))
 
 
 def huber(outputs: Array, batch: Batch, *, delta: float = 1.0) -> Array:
@@ -28,14 +28,14 @@ def huber(outputs: Array, batch: Batch, *, delta: float = 1.0) -> Array:
     edge = jnp.asarray(delta, outputs.dtype)
     size = jnp.abs(outputs - targets)
     inside = jnp.minimum(size, edge)
-    return row_mean(inside * inside / 2 + edge * (size - inside))
+    return example_mean(inside * inside / 2 + edge * (size - inside))
 
 
 def log_cosh(outputs: Array, batch: Batch) -> Array:
     """`log cosh(ŷ-y)`: [B, T] -> [B]; like ½e² for small and |e| for large errors."""
     outputs, targets = paired("log_cosh", outputs, batch)
     error = outputs - targets
-    return row_mean(jnp.logaddexp(error, -error) - jnp.log(jnp.asarray(2, error.dtype)))
+    return example_mean(jnp.logaddexp(error, -error) - jnp.log(jnp.asarray(2, error.dtype)))
 
 
 def quantile(outputs: Array, batch: Batch, *, q: float = 0.5) -> Array:
@@ -43,4 +43,4 @@ def quantile(outputs: Array, batch: Batch, *, q: float = 0.5) -> Array:
     check_range("q", q, 0, 1)
     outputs, targets = paired("quantile", outputs, batch)
     part, error = jnp.asarray(q, outputs.dtype), targets - outputs
-    return row_mean(jnp.maximum(part * error, (part - 1) * error))
+    return example_mean(jnp.maximum(part * error, (part - 1) * error))

@@ -74,7 +74,7 @@ def paired(loss: str, outputs: Array, batch: Batch) -> tuple[Array, Array]:
     return outputs, targets.astype(outputs.dtype)
 
 
-def row_mean(values: Array) -> Array:
+def example_mean(values: Array) -> Array:
     """Return the mean over all axes except the first."""
     return values.mean(axis=tuple(range(1, values.ndim)))
 

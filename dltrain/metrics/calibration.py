@@ -15,7 +15,7 @@ class BinState(NamedTuple):
     """Per bin of confidence: its sum, the number of examples, and the number of right ones."""
 
     confidence: Sum
-    rows: Array
+    examples: Array
     right: Array
 
 
@@ -50,13 +50,13 @@ class CalibrationError:
         sums = jnp.zeros(self.bins, logits.dtype).at[index].add(confidence, mode="drop")
         return BinState(
             plus(state.confidence, sums),
-            state.rows.at[index].add(1, mode="drop"),
+            state.examples.at[index].add(1, mode="drop"),
             state.right.at[index].add(right.astype(jnp.int32), mode="drop"),
         )
 
     def value(self, state: BinState) -> float:
         """Return the error, 0 (calibrated) to 1; NaN without examples."""
-        rows = np.asarray(state.rows, np.float64)
-        if rows.sum() == 0:
+        examples = np.asarray(state.examples, np.float64)
+        if examples.sum() == 0:
             return float("nan")
-        return float(np.abs(np.asarray(state.right, np.float64) - host(state.confidence)).sum() / rows.sum())
+        return float(np.abs(np.asarray(state.right, np.float64) - host(state.confidence)).sum() / examples.sum())

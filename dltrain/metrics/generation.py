@@ -15,7 +15,9 @@ class ExactMatch:
     def __init__(self, *, spec: Spec) -> None:
         """Check that the task is generation."""
         if spec.task.generates is not Generates.ANSWER:
-            raise ValueError(f"exact_match judges what a model writes about its inputs, not task={spec.task}")
+            raise ValueError(
+                f"exact_match evaluates text that a model generates from its inputs, not task={spec.task}"
+            )
         self.mean = Average(_right)
 
     def zero(self) -> MeanState:

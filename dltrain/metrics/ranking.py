@@ -24,23 +24,25 @@ class ScoreState(NamedTuple):
 class Scores:
     """A buffer of all scores: one column for a binary task, otherwise one per class."""
 
-    def __init__(self, spec: Spec, rows: int | None, average: Averaging):
-        """Allocate for the largest split, or for `rows` examples."""
+    def __init__(self, spec: Spec, max_examples: int | None, average: Averaging):
+        """Allocate for the largest split, or for `max_examples` examples."""
         self.average = Averaging(average)
         if self.average not in (Averaging.MACRO, Averaging.NONE):
             raise ValueError(f"average={average}: must be macro or none")
         classes, binary = count_classes(spec), spec.outputs == 1
         self.columns = 1 if binary else classes
         self.names = (spec.classes or tuple(map(str, range(classes))))[binary:]
-        if rows is None and not spec.counts:
-            raise ValueError("the data does not give the sizes of its splits; set rows=")
-        self.rows = max(sum(counts) for counts in spec.counts.values()) if rows is None else rows
+        if max_examples is None and not spec.counts:
+            raise ValueError("the data does not give the sizes of its splits; set max_examples=N")
+        self.max_examples = (
+            max(sum(counts) for counts in spec.counts.values()) if max_examples is None else max_examples
+        )
 
     def zero(self) -> ScoreState:
         """Return the state without examples."""
         return ScoreState(
-            jnp.zeros((self.rows, self.columns)),
-            jnp.zeros(self.rows, jnp.int32),
+            jnp.zeros((self.max_examples, self.columns)),
+            jnp.zeros(self.max_examples, jnp.int32),
             jnp.zeros((), jnp.int32),
         )
 
@@ -51,7 +53,7 @@ class Scores:
         # Log probabilities: the same order as probabilities, without saturation; a single logit needs no softmax.
         scores = widened(outputs)
         scores = scores if self.columns == 1 else jax.nn.log_softmax(scores)
-        place = jnp.where(keep, state.count + jnp.cumsum(keep, dtype=jnp.int32) - 1, self.rows)
+        place = jnp.where(keep, state.count + jnp.cumsum(keep, dtype=jnp.int32) - 1, self.max_examples)
         return ScoreState(
             state.scores.at[place].set(scores.astype(state.scores.dtype), mode="drop"),
             state.labels.at[place].set(labels, mode="drop"),
@@ -68,8 +70,10 @@ class Scores:
     def curves(self, state: ScoreState) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return true and false positives per column at all distinct thresholds, from the highest score down."""
         count = int(np.asarray(state.count))
-        if count > self.rows:
-            raise ValueError(f"{count} examples do not fit into rows={self.rows}; set rows={count}")
+        if count > self.max_examples:
+            raise ValueError(
+                f"max_examples={self.max_examples}: there are {count} examples; set max_examples={count}"
+            )
         scores, labels = np.asarray(state.scores)[:count], np.asarray(state.labels)[:count]
         ones = [1] if self.columns == 1 else range(self.columns)
         return [_counts_above(column, labels == one) for column, one in zip(scores.T, ones, strict=True)]
@@ -90,9 +94,9 @@ class AUROC:
     has no examples. Keeps examples x classes values on the device.
     """
 
-    def __init__(self, rows: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
-        """Allocate for `rows` examples; None: for the largest split. `average`: macro or none."""
-        self.scores = Scores(spec, rows, average)
+    def __init__(self, max_examples: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
+        """Allocate for `max_examples` examples; None: for the largest split. `average`: macro or none."""
+        self.scores = Scores(spec, max_examples, average)
         self.zero, self.add = self.scores.zero, self.scores.add
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
@@ -113,9 +117,9 @@ class AveragePrecision:
     classes values on the device.
     """
 
-    def __init__(self, rows: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
-        """Allocate for `rows` examples; None: for the largest split. `average`: macro or none."""
-        self.scores = Scores(spec, rows, average)
+    def __init__(self, max_examples: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
+        """Allocate for `max_examples` examples; None: for the largest split. `average`: macro or none."""
+        self.scores = Scores(spec, max_examples, average)
         self.zero, self.add = self.scores.zero, self.scores.add
 
     def value(self, state: ScoreState) -> float | dict[str, float]:

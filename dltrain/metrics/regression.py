@@ -43,7 +43,7 @@ def mape(outputs: Array, batch: Batch) -> Array:
 def outputs_of(spec: Spec) -> int:
     """Return T, the number of outputs of a regression."""
     if spec.task.target_kind is not Kind.NUMBERS:
-        raise ValueError(f"a metric of numbers cannot judge a {spec.task} task; take accuracy, f1 or log_loss")
+        raise ValueError(f"a regression metric cannot evaluate task={spec.task}; use accuracy, f1 or log_loss")
     return spec.outputs
 
 
@@ -111,12 +111,12 @@ class R2:
         outputs, targets = paired(outputs, batch)
         keep = kept(outputs[:, 0], batch)[:, None]
         errors = jnp.where(keep, jnp.square(outputs - targets), 0).sum(0)
-        rows = keep[:, 0].sum(dtype=jnp.int32)
+        count = keep[:, 0].sum(dtype=jnp.int32)
         first = targets[jnp.argmax(keep[:, 0])].astype(state.shift.dtype)
         shift = jnp.where(state.count > 0, state.shift, first)
         near = jnp.where(keep, targets.astype(shift.dtype) - shift[None, :], 0)
         # Counts of the batch, of earlier batches and of both, in floating point; at least 1 as divisors.
-        n, past = rows.astype(shift.dtype), state.count.astype(shift.dtype)
+        n, past = count.astype(shift.dtype), state.count.astype(shift.dtype)
         mean = near.sum(0) / jnp.maximum(n, 1)
         apart = jnp.where(keep, near - mean[None, :], 0)
         within = jnp.square(apart).sum(0) - jnp.square(apart.sum(0)) / jnp.maximum(n, 1)
@@ -124,7 +124,7 @@ class R2:
         both = jnp.maximum(n + past, 1)
         deviations = plus(plus(state.deviations, within), jnp.square(step) * (n * past / both))
         return SpreadState(
-            plus(state.errors, errors), state.count + rows, shift, state.mean + step * (n / both), deviations
+            plus(state.errors, errors), state.count + count, shift, state.mean + step * (n / both), deviations
         )
 
     def value(self, state: SpreadState) -> float:

@@ -23,13 +23,13 @@ from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
 LEAKY = partial(activations.leaky_relu, alpha=0.2)  # of a discriminator (Radford et al., section 3)
 
-Verdicts = dict[str, Array]
+DiscriminatorLogits = dict[str, Array]
 """Logits [B] that an example is real: of `real` and of `fake` examples (for the discriminator), and `fooling`
 (those of the fake examples again, for the generator)."""
 
 
 class GAN(nnx.Module):
-    """Two multilayer perceptrons, for tables and small images: [B, ...] -> verdicts."""
+    """Two multilayer perceptrons, for tables and small images: [B, ...] -> logits."""
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class GAN(nnx.Module):
         )
         self.noise, self.output, self.shape = noise, output, spec.input.shape
 
-    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> DiscriminatorLogits:
         """Classify examples and as many generated ones; without `rngs`, these come from fixed noise."""
         fake = self._generate(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask, rngs)
-        return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
+        return classify(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
 
     def sample(self, key: Array, count: int) -> Array:
         """Generate examples, float [count, ...], scaled like the inputs."""
@@ -93,7 +93,7 @@ class GAN(nnx.Module):
 
 
 class DCGAN(nnx.Module):
-    """Two convolutional networks for images in [-1, 1]: [B, H, W, C] -> verdicts."""
+    """Two convolutional networks for images in [-1, 1]: [B, H, W, C] -> logits."""
 
     def __init__(
         self,
@@ -148,10 +148,10 @@ class DCGAN(nnx.Module):
         )
         self.noise = noise
 
-    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
+    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> DiscriminatorLogits:
         """Classify images and as many generated ones; without `rngs`, these come from fixed noise."""
         fake = self.generator(_noise(rngs, (len(inputs), self.noise), inputs.dtype), mask=mask)
-        return judge(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
+        return classify(self.discriminator, inputs, fake, mask=mask, rngs=rngs)
 
     def sample(self, key: Array, count: int) -> Array:
         """Generate images, float [count, H, W, C] in [-1, 1]."""
@@ -197,7 +197,9 @@ class Generator(nnx.Module):
         return jnp.tanh(x)
 
 
-def judge(discriminator: Any, real: Array, fake: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Verdicts:
+def classify(
+    discriminator: Any, real: Array, fake: Array, *, mask: Array | None, rngs: nnx.Rngs | None
+) -> DiscriminatorLogits:
     """Classify real and generated examples, [B, ...] each, in separate calls.
 
     Thus batch norm sees one kind at a time. It uses the statistics of the batch without `rngs`, too: the running

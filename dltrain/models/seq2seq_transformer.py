@@ -77,13 +77,17 @@ class Seq2SeqTransformer(nnx.Module):
         check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_texts(spec)
         check_width(width, heads, positions)
-        (self.read,), (self.written,) = spec.input.shape, spec.target.shape
+        (self.source_length,), (self.target_length,) = spec.input.shape, spec.target.shape
         self.names = Names.of(spec)
         self.embedding = Embedding(
             len(spec.input.vocabulary), width, rngs=rngs, init=token_init(positions, embedding_init)
         )
-        self.positions_read = learned_positions(positions, self.read, width, init=embedding_init, rngs=rngs)
-        self.positions_written = learned_positions(positions, self.written, width, init=embedding_init, rngs=rngs)
+        self.positions_read = learned_positions(
+            positions, self.source_length, width, init=embedding_init, rngs=rngs
+        )
+        self.positions_written = learned_positions(
+            positions, self.target_length, width, init=embedding_init, rngs=rngs
+        )
         parts: dict[str, Any] = {"dropout": dropout, "activation": activation}
         parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         sizes = (width, heads, feedforward)
@@ -99,7 +103,7 @@ class Seq2SeqTransformer(nnx.Module):
         """Return the logits, float [B, L generated, V]."""
         del mask  # examples do not affect one another
         x, memories = self._given(inputs, rngs)
-        x, _ = apply_blocks(self.decoder, x, causal(self.written), rngs, memories=memories, remat=self.remat)
+        x, _ = apply_blocks(self.decoder, x, causal(self.target_length), rngs, memories=memories, remat=self.remat)
         return self.head(self.norm_written(x))
 
     def attention(self, inputs: Any) -> Array:
@@ -110,19 +114,19 @@ class Seq2SeqTransformer(nnx.Module):
         x, memories = self._given(inputs, None)
         *earlier, (last, memory) = zip(self.decoder, memories, strict=True)
         for block, remembered in earlier:
-            x, _ = block(x, causal(self.written), None, remembered)
-        return last.weights(x, causal(self.written), memory).mean(1)
+            x, _ = block(x, causal(self.target_length), None, remembered)
+        return last.weights(x, causal(self.target_length), memory).mean(1)
 
     def begin(self, inputs: Any, count: int) -> Cache:
         """Return the cache before the first token, with room for as many tokens as a target has; see `Decoder`."""
-        kept = empty_cache(self.decoder, count, self.written)
+        kept = empty_cache(self.decoder, count, self.target_length)
         return {"position": jnp.int32(0), "memories": self._encode(inputs, None), **kept}
 
     def decode(self, tokens: Array, cache: Cache) -> tuple[Array, Cache]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
         at = cache["position"]
         where = jax.lax.dynamic_slice_in_dim(
-            position_embeddings(self.positions_written, self.written, self.head), at, 1
+            position_embeddings(self.positions_written, self.target_length, self.head), at, 1
         )
         x = self.embedding(tokens[:, None]) + where[None]
         x, kept = apply_to_step(self.decoder, x, cache, at, memories=cache["memories"])
@@ -131,11 +135,11 @@ class Seq2SeqTransformer(nnx.Module):
     def _given(self, inputs: Any, rngs: nnx.Rngs | None) -> tuple[Array, list[Memory]]:
         """Return the inputs of the decoder: the embedded tokens so far, and the memories of its blocks."""
         memories = self._encode(inputs, rngs)
-        where = position_embeddings(self.positions_written, self.written, self.head)
+        where = position_embeddings(self.positions_written, self.target_length, self.head)
         return self.dropout(self.embedding(self.names.fed(inputs)) + where[None], rngs=rngs), memories
 
     def _encode(self, inputs: Any, rngs: nnx.Rngs | None) -> list[Memory]:
-        where = position_embeddings(self.positions_read, self.read, self.head)
+        where = position_embeddings(self.positions_read, self.source_length, self.head)
         tokens, valid = self.names.read(inputs)
         x = self.dropout(self.embedding(tokens) + where[None], rngs=rngs)
         mask = None if valid is None else valid[:, None, None, :]

@@ -130,10 +130,10 @@ class Transformer(nnx.Module):
         where = jax.lax.dynamic_slice_in_dim(self._position_embeddings(), at, 1)
         x = self.embedding(tokens[:, None]) + where[None]
         x, kept = apply_to_step(self.blocks, x, cache, at)
-        written = jax.lax.dynamic_update_slice_in_dim(
+        tokens_so_far = jax.lax.dynamic_update_slice_in_dim(
             cache["tokens"], tokens[:, None].astype(jnp.int32), at, axis=1
         )
-        return self.head(self.norm(x))[:, 0], {"tokens": written, "position": at + 1, **kept}
+        return self.head(self.norm(x))[:, 0], {"tokens": tokens_so_far, "position": at + 1, **kept}
 
     def _forget(self, cache: Cache) -> Cache:
         half = self.length // 2

@@ -24,9 +24,9 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     from dltrain.plots.labels import labels
     from dltrain.plots.png import png_bytes, png_size
 
-    rows = parts.pipeline.indices(0, 1)[0]
-    rows = rows[rows >= 0][:EXAMPLES]
-    batch = {**parts.source.read(rows), "mask": np.ones(len(rows), bool)}
+    examples = parts.pipeline.indices(0, 1)[0]
+    examples = examples[examples >= 0][:EXAMPLES]
+    batch = {**parts.source.read(examples), "mask": np.ones(len(examples), bool)}
     originals, scaled = content(batch, parts.spec), parts.preprocess.scaled(batch)
     augment = jax.jit(parts.augment.augmented)
     keys = jax.random.split(jax.random.key(program.plan.seed), VERSIONS)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from dltrain.build.parts import Parts
-from dltrain.data.leakage import shared_rows
+from dltrain.data.leakage import shared_examples
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
 
@@ -25,7 +25,7 @@ def data_warnings(parts: Parts) -> Iterator[str]:
             yield f"warning: {split} has no example of {_few(missing)} ({there}; {sum(counts.values())} examples)"
     if parts.arrays is None or memory.size(parts.arrays) > LARGEST or spec.task.examples_may_repeat:
         return
-    for (one, other), pairs in shared_rows(parts.arrays, parts.splits).items():
+    for (one, other), pairs in shared_examples(parts.arrays, parts.splits).items():
         numbers = _few([f"{second} (as {first})" for first, second in pairs.tolist()])
         what = f"example of {other} is" if len(pairs) == 1 else f"examples of {other} are"
         yield f"warning: {len(pairs)} {what} also in {one}: {numbers}; remove duplicates from the data"

@@ -18,7 +18,7 @@ from dltrain.inference.open import bundle_of
 from dltrain.profiling.summary import summarize
 from dltrain.report.console import Screen, complain, shown
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
-from dltrain.report.pictures import pictures
+from dltrain.report.figures import draw_figures
 from dltrain.report.text import LENGTH
 from dltrain.runs import checkpoint
 from dltrain.runs.files import replace_json, replace_text, writing
@@ -206,7 +206,7 @@ def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: Train
     best_step = found.best_step if trained.best_step else None
     figures = {"curves": curves(_by_column(recorder.history), best_step=best_step)}
     if split := next((split for split in ("test", "validation") if split in found.best), None):
-        figures |= pictures(program, found.best_state, found.best[split])
+        figures |= draw_figures(program, found.best_state, found.best[split])
     _make_report_folder(folder)
     with writing(folder.report):
         for name, figure in figures.items():

@@ -29,27 +29,27 @@ def explain(program: Program, folder: RunFolder, state: TrainState | None, step:
     `state` is the one that the step left unchanged, so it has the parameters that the step began with.
     """
     batch = program.batch(step - 1)
-    rows = program.parts.pipeline.indices(step - 1, 1)[0]
+    examples = program.parts.pipeline.indices(step - 1, 1)[0]
     saved = checkpoint.steps(folder.checkpoints)
     kept = f"the last checkpoint is of step {saved[-1]}" if saved else "no checkpoint has been written"
-    lines = [f" (examples {_few(rows[rows >= 0])}); {kept}"]
+    lines = [f" (examples {_few(examples[examples >= 0])}); {kept}"]
     try:
         if state is not None and int(state.step) == step - 1:  # with skipping, training may have continued since
-            lines.append(f"first not finite: {_first(program, state, batch, rows)}")
+            lines.append(f"first not finite: {_first(program, state, batch, examples)}")
     except Exception as error:  # the run ends because of the loss, even if the search fails
         lines.append(f"repeating the step failed: {str(error).splitlines()[0]}")
     try:
-        lines.append(f"the batch is saved in {_save_batch(folder, batch, rows, step)}")
+        lines.append(f"the batch is saved in {_save_batch(folder, batch, examples, step)}")
     except DiskError as error:
         lines.append(str(error))
     return "\n".join([*lines, "try a smaller optim.learning_rate, optim.clip={norm: 1.0}, or on_nonfinite=skip"])
 
 
-def _save_batch(folder: RunFolder, batch: Batch, rows: np.ndarray, step: int) -> str:
+def _save_batch(folder: RunFolder, batch: Batch, examples: np.ndarray, step: int) -> str:
     path = folder.nonfinite / f"step_{step:08d}.npz"
     with writing(path):
         folder.nonfinite.mkdir(exist_ok=True)
-        np.savez(path, allow_pickle=False, examples=rows, **{n: np.asarray(v) for n, v in batch.items()})
+        np.savez(path, allow_pickle=False, examples=examples, **{n: np.asarray(v) for n, v in batch.items()})
     return str(path)
 
 
@@ -71,21 +71,21 @@ class _Search:
         return watched
 
 
-def _first(program: Program, state: TrainState, raw: Batch, rows: np.ndarray) -> str:
+def _first(program: Program, state: TrainState, raw: Batch, examples: np.ndarray) -> str:
     """Repeat the update, one operation after the other, until something is not finite."""
     parts, precision = program.parts, program.precision
     if bad := [name for name, leaf in named_leaves(state.params).items() if not _finite(leaf)]:
         return f"the parameter {bad[0]}, before the step"
     for name, value in flattened(raw).items():
         if not _finite(value):
-            return f"{name} in the data{_of_examples(value, rows)}"
+            return f"{name} in the data{_of_examples(value, examples)}"
     batch, key = prepare(raw, state, parts.preprocess, parts.augment)
     if not _finite(batch["inputs"]):
         wrong = {
             name: value for name, value in flattened({"inputs": batch["inputs"]}).items() if not _finite(value)
         }
         return "; ".join(
-            f"the scaled and augmented {name}{_of_examples(value, rows)}" for name, value in wrong.items()
+            f"the scaled and augmented {name}{_of_examples(value, examples)}" for name, value in wrong.items()
         )
     model = nnx.merge(program.graphs.train, precision.cast_to_compute(state.params), state.model_state, copy=True)
     if getattr(model, "remat", False):
@@ -98,7 +98,7 @@ def _first(program: Program, state: TrainState, raw: Batch, rows: np.ndarray) ->
         return search.found
     for name, values in named_values(parts.objective.loss(outputs, batch)).items():
         if not _finite(values):
-            return f"the {name}{_of_examples(values, rows)}"
+            return f"the {name}{_of_examples(values, examples)}"
     gradients = make_gradients(program.graphs, parts.objective, precision, parts.accumulate)
     terms, _, _, grads = jax.jit(gradients)(state.params, state.model_state, batch, key)
     if bad := [name for name, value in terms.items() if not _finite(value)]:
@@ -116,11 +116,11 @@ def _finite(tree: Any) -> bool:
     return all(bool(jnp.isfinite(x).all()) for x in floats)
 
 
-def _of_examples(values: Any, rows: np.ndarray) -> str:
+def _of_examples(values: Any, examples: np.ndarray) -> str:
     """List the examples whose values are not finite."""
-    bad = ~np.isfinite(np.asarray(values, np.float32)).reshape(len(rows), -1).all(1)
-    return f" of examples {_few(rows[bad & (rows >= 0)])}"
+    bad = ~np.isfinite(np.asarray(values, np.float32)).reshape(len(examples), -1).all(1)
+    return f" of examples {_few(examples[bad & (examples >= 0)])}"
 
 
-def _few(rows: np.ndarray) -> str:
-    return ", ".join(map(str, rows[:FEW].tolist())) + ", ..." * (len(rows) > FEW)
+def _few(examples: np.ndarray) -> str:
+    return ", ".join(map(str, examples[:FEW].tolist())) + ", ..." * (len(examples) > FEW)

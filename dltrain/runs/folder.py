@@ -119,7 +119,7 @@ class RunFolder:
                 f"{self.data} cannot be read ({error}); if the run died before it trained, start it again with "
                 "overwrite=true"
             ) from error
-        if changed := [k for k in ("fingerprint", "rows", "splits") if before.get(k) != described.get(k)]:
+        if changed := [k for k in ("fingerprint", "examples", "splits") if before.get(k) != described.get(k)]:
             raise DataError(
                 f"the data differs from the data that {self.path} was trained on ({', '.join(changed)} changed); "
                 "restore the data, or start a new run"

@@ -38,7 +38,7 @@ def test_examples_are_drawn_with_the_means():
 
 def test_attention_is_of_the_means():
     program = made("data=reverse", "model=seq2seq", "model.hidden=4", "model.embedding=3", "optim.ema=0.9")
-    inputs = program.parts.source.read(program.rows("test")[:6])["inputs"]
+    inputs = program.parts.source.read(program.examples("test")[:6])["inputs"]
     check(program, lambda state: bundle_of(program, state).attention(inputs))
 
 
@@ -46,10 +46,10 @@ def test_the_averaged_weights_generate_texts_and_predict(tmp_path):
     (tmp_path / "text").write_text("one two three four five six " * 20)
     words = ("data=characters", f"data.path={tmp_path / 'text'}", "data.length=10", "model=rnn", "model.hidden=5")
     program = made(*words, "model.embedding=3", "optim.ema=0.9")
-    check(program, lambda state: program.outputs(state, program.rows("train")[:6]))
+    check(program, lambda state: program.outputs(state, program.examples("train")[:6]))
     prompts = np.zeros((2, 1), np.int32)
     check(program, lambda state: bundle_of(program, state).continue_tokens(prompts, length=12))
-    inputs = program.parts.source.read(program.rows("train")[:6])["inputs"]
+    inputs = program.parts.source.read(program.examples("train")[:6])["inputs"]
     check(program, lambda state: bundle_of(program, state).outputs(inputs))
 
 

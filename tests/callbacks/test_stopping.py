@@ -15,7 +15,7 @@ WORDS = (*WORDS, "epochs=500", "checkpoint_every=1000", "output_dir=run", "quiet
 
 
 @pytest.fixture
-def summary_of(dltrain, tmp_path, without_pictures):
+def summary_of(dltrain, tmp_path, without_figures):
     def run(*words):
         said = dltrain(*WORDS, *words, cwd=tmp_path)
         assert said.code == 0, said.err

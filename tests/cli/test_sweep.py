@@ -26,7 +26,7 @@ GRID = (
 def sweep(dltrain, tmp_path_factory):
     """Six jobs, of which the two with an absurd learning rate fail."""
     cwd = tmp_path_factory.mktemp("sweep")
-    said = dltrain(*GRID, "quiet=true", cwd=cwd, pictures=False)
+    said = dltrain(*GRID, "quiet=true", cwd=cwd, figures=False)
     (folder,) = cwd.glob("multirun/*/*")
     return folder, said
 
@@ -92,7 +92,7 @@ def test_a_job_of_a_sweep_is_a_run_like_any_other(sweep, dltrain):
     assert said.code == 4 and "no usable checkpoint" in said.err
 
 
-def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, without_pictures):
+def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, without_figures):
     words = ("-m", "data=iris", "model=linear", "steps=2", "quiet=true", "output_dir=grid")
     (tmp_path / "grid" / "7").mkdir(parents=True)
     (tmp_path / "grid" / "7" / "thesis.tex").write_text("mine")

@@ -10,7 +10,7 @@ from PIL import Image
 
 IRIS = ("data=iris", "model=linear", "batch_size=20", "augment=noise", "augment.off_for=3", "quiet=true")
 
-pytestmark = pytest.mark.usefixtures("without_pictures", "unoptimised")
+pytestmark = pytest.mark.usefixtures("without_figures", "unoptimised")
 
 
 def test_a_run_that_augments_begins_with_a_figure(dltrain, tmp_path):

@@ -39,7 +39,7 @@ def test_exact_match_is_the_part_of_rows_that_would_be_right_at_each_token_of_th
     folder, program = run
     state, step = load_state(existing(str(folder)), "best", program.shapes, warn=print)
     assert step == summary["best_step"]
-    rows = program.rows("test")
+    rows = program.examples("test")
     logits, truth = program.outputs(state, rows), program.parts.source.read(rows)
     right = (logits.argmax(-1) == truth["targets"]) | ~truth["loss_mask"]
     expected = right.all(1).mean()
@@ -52,15 +52,15 @@ def test_exact_match_is_the_part_of_rows_that_would_be_right_at_each_token_of_th
 
 def test_rows_are_printed_with_truth_and_what_is_written(run, summary, dltrain):
     folder, program = run
-    count = len(program.rows("test"))
-    said = dltrain("generate", str(folder), f"rows={count}")
+    count = len(program.examples("test"))
+    said = dltrain("generate", str(folder), f"examples={count}")
     assert said.code == 0, said.err
     found = re.findall(r"^example (\d+)\n  truth      (.*)\n  generated  (.*)$", said.out, flags=re.M)
-    assert [int(row) for row, *_ in found] == program.rows("test").tolist()
+    assert [int(row) for row, *_ in found] == program.examples("test").tolist()
     right = np.mean([truth == written for _, truth, written in found])
     assert right == pytest.approx(summary["best"]["test"]["exact_match"], abs=1e-6)
-    drawn = dltrain("generate", str(folder), f"rows={count}", "temperature=3").out
-    again = dltrain("generate", str(folder), f"rows={count}", "temperature=3").out
+    drawn = dltrain("generate", str(folder), f"examples={count}", "temperature=3").out
+    again = dltrain("generate", str(folder), f"examples={count}", "temperature=3").out
     assert drawn == again != said.out
 
 
@@ -75,7 +75,8 @@ def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
     said = dltrain("generate", str(run[0]), "count=3")
     assert (
         said.code == 2
-        and "count: this run's model generates sequences from examples of its data: split=test rows=5" in said.err
+        and "count: this run's model generates sequences from examples of its data: split=test examples=5"
+        in said.err
     )
     said = dltrain("generate", str(run[0]), "split=all")
     assert said.code == 2 and "split=all: must be one of train, validation, test" in said.err

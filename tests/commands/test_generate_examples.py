@@ -20,7 +20,7 @@ GAN = ("data=iris", "model=gan", "model.widths=[8]", "epochs=1")
 def runs(dltrain, tmp_path_factory):
     cwd = tmp_path_factory.mktemp("samplers")
     for name, words in (("rbm", RBM), ("gan", GAN)):
-        said = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd, pictures=name == "rbm")
+        said = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd, figures=name == "rbm")
         assert said.code == 0, said.err
     return cwd
 
@@ -96,7 +96,7 @@ def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
     assert len(generated(tmp_path / "all.npz")) == SHOWN + 1
 
 
-@pytest.mark.parametrize("word", ["prompt=a", "tokens=3", "temperature=1", "top_k=2", "split=test", "rows=5"])
+@pytest.mark.parametrize("word", ["prompt=a", "tokens=3", "temperature=1", "top_k=2", "split=test", "examples=5"])
 def test_options_of_models_that_write_are_refused(generate, word):
     said = generate("rbm", word)
     assert said.code == 2 and said.out == ""

@@ -78,7 +78,7 @@ def test_vectors_of_the_tokens_are_left_for_the_projector_and_their_neighbours_l
         (("temperature=-1",), "temperature=-1: must be a finite number ≥ 0, or null"),
         (("tokens=0",), "tokens=0: must be a whole number ≥ 1"),
         (("split=all",), "split=all: must be one of train, validation, test"),
-        (("rows=3",), "rows: this run's model continues a prompt: prompt='To be' tokens=200"),
+        (("examples=3",), "examples: this run's model continues a prompt: prompt='To be' tokens=200"),
     ],
 )
 def test_what_cannot_be_is_refused(generate, words, message):

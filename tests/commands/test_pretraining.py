@@ -5,7 +5,7 @@ import pytest
 
 from dltrain.runs import checkpoint
 
-pytestmark = pytest.mark.usefixtures("unoptimised", "without_pictures")
+pytestmark = pytest.mark.usefixtures("unoptimised", "without_figures")
 
 STILL = ("optim=sgd", "optim.learning_rate=1e-30", "steps=1")  # moves no weight by as much as its last bit
 

@@ -16,7 +16,7 @@ def profiled(dltrain, tmp_path_factory):
     """A short run of an MLP with one hidden layer, without events between its steps."""
     cwd = tmp_path_factory.mktemp("profiled")
     words = ("data=iris", "model.widths=[32]", "steps=40", "eval_every=40", "checkpoint_every=40", "profile=true")
-    said = dltrain(*words, "output_dir=a run", cwd=cwd, pictures=False)
+    said = dltrain(*words, "output_dir=a run", cwd=cwd, figures=False)
     assert said.code == 0, said.err
     text = (cwd / "a run" / "report" / "profile.txt").read_text()
     return SimpleNamespace(folder=cwd / "a run", out=said.out, text=text)

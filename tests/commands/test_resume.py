@@ -23,14 +23,14 @@ from dltrain.runs import checkpoint
 HARD = ("data=iris", "model.widths=[8]", "model.dropout=0.3", "model.norm=batch", "schedule=one_cycle")
 STRAIGHT = (*HARD, "batch_size=16", "epochs=4", "eval_every=5", "log_every=1", "output_dir=run")  # 7 steps an epoch
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 @pytest.fixture(scope="module")
 def straight(dltrain, tmp_path_factory):
     """The run that was never cut."""
     cwd = tmp_path_factory.mktemp("straight")
-    said = dltrain(*STRAIGHT, cwd=cwd, pictures=False)
+    said = dltrain(*STRAIGHT, cwd=cwd, figures=False)
     assert said.code == 0, said.err
     return cwd / "run"
 

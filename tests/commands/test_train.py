@@ -22,7 +22,7 @@ from dltrain.runs.folder import RunFolder
 
 IRIS = ("data=iris", "model=linear", "quiet=true", "output_dir=run")
 
-pytestmark = pytest.mark.usefixtures("without_pictures", "quickly_compiled")
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 
 
 def rows(folder) -> list[dict]:
@@ -97,7 +97,7 @@ def test_the_config_saved_is_the_config_used(digits_run):
     versions = json.loads((digits_run.folder / "environment.json").read_text())["versions"]
     assert {"dltrain", "python", "jax", "flax", "optax", "numpy"} <= set(versions)
     data = json.loads((digits_run.folder / "data.json").read_text())
-    assert data["rows"] == {"train": 1294, "validation": 144, "test": 359}
+    assert data["examples"] == {"train": 1294, "validation": 144, "test": 359}
     saved = json.loads((digits_run.folder / "model.json").read_text())
     assert saved["spec"]["targets"]["target"]["vocabulary"] == [str(i) for i in range(10)]
     assert len(saved["preprocess"]["inputs"]["image"][0]["fitted"]["shift"]) == 1
@@ -208,7 +208,7 @@ def test_limit_batches_shortens_every_epoch_and_split(iris):
     folder = iris("limit_batches=2", "batch_size=8", "epochs=3")
     summary = RunFolder(folder).read_summary()
     assert (summary["steps"], summary["epochs"]) == (6, 3.0)
-    found = json.loads((folder / "data.json").read_text())["rows"]
+    found = json.loads((folder / "data.json").read_text())["examples"]
     assert found["validation"] == 12 and found["test"] == 16
 
 
@@ -322,7 +322,7 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
     test = RunFolder(tmp_path / "run").read_summary()["test"]
     source = load_embedded("diabetes")
     data = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert data["rows"]["test"] == 88
+    assert data["examples"]["test"] == 88
     assert 0.3 < test["r2"] < 0.6 and 45 < test["rmse"] < 65 and 35 < test["mae"] < test["rmse"]
     targets = source.read(np.arange(len(source)))["targets"]
     assert test["mse"] / (1 - test["r2"]) == pytest.approx(targets.var(), rel=0.3)  # 1 - R² = MSE / variance

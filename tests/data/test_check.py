@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.errors import DataError
 from dltrain.tree import flattened
 from dltrain.types import Feature, Kind, Spec
@@ -23,7 +23,7 @@ def table(labels=True, classes=("a", "b", "c")):
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_valid_examples_pass(labels):
-    check_rows(*table(labels))
+    check_examples(*table(labels))
 
 
 def planted(part, where, value):
@@ -68,7 +68,7 @@ def test_planted_fault_is_named(fault):
     arrays, spec = table(classes=what) if isinstance(what, tuple) else table(what)
     plant(arrays)
     with pytest.raises(DataError, match=message) as caught:
-        check_rows(arrays, spec, name="mine")
+        check_examples(arrays, spec, name="mine")
     assert str(caught.value).startswith("mine: ")
 
 
@@ -83,7 +83,7 @@ def test_bad_pixel_is_found_in_an_image():
     with pytest.raises(
         DataError, match=re.escape("example 1, column 0, 1, 0: inf is not a finite number; 2 of 3 examples")
     ):
-        check_rows({"inputs": images, "targets": np.zeros(3, np.int32)}, spec)
+        check_examples({"inputs": images, "targets": np.zeros(3, np.int32)}, spec)
 
 
 def sentences():
@@ -119,10 +119,10 @@ def sentences():
 )
 def test_tokens_and_lengths_are_checked(part, where, value, message):
     arrays, spec = sentences()
-    check_rows(arrays, spec)
+    check_examples(arrays, spec)
     flattened(arrays)[part][where] = value
     with pytest.raises(DataError, match=message):
-        check_rows(arrays, spec)
+        check_examples(arrays, spec)
 
 
 def test_a_class_of_a_pixel_is_checked():
@@ -131,7 +131,7 @@ def test_a_class_of_a_pixel_is_checked():
         {"image": Feature(Kind.IMAGE, (4, 4, 1), "float32")},
         {"target": Feature(Kind.CATEGORY, (4, 4), "int32", vocabulary=("a", "b"))},
     )
-    check_rows({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)
+    check_examples({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)
     labels[1, 2, 3] = 2
     with pytest.raises(DataError, match=r"targets of example 1, 2, 3: 2, expected 0\.\.1 \(2 classes\)"):
-        check_rows({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)
+        check_examples({"inputs": np.zeros((2, 4, 4, 1), np.float32), "targets": labels}, spec)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dltrain.data import leakage
-from dltrain.data.leakage import shared_rows
+from dltrain.data.leakage import shared_examples
 from dltrain.data.split import Splits
 
 
@@ -31,12 +31,12 @@ def test_exactly_the_equal_examples_are_found(shape, dtype):
     arrays = {"inputs": rng.integers(0, 2, (200, *shape)).astype(dtype), "targets": rng.integers(0, 2, (200, 1))}
     rows = rng.permutation(200)
     splits = Splits(*(np.sort(part) for part in (rows[:30], rows[30:60], rows[60:90])))
-    found = {pair: rows.tolist() for pair, rows in shared_rows(arrays, splits).items()}
+    found = {pair: rows.tolist() for pair, rows in shared_examples(arrays, splits).items()}
     assert found == by_hand(arrays, splits) and found
 
 
 def test_examples_with_the_same_hash_by_chance_are_compared(monkeypatch):
     monkeypatch.setattr(leakage, "_sums", lambda arrays: np.zeros(4, np.uint64))
     splits = Splits(np.array([0]), np.array([1, 2]), np.array([], int))
-    found = shared_rows({"inputs": np.array([[1.0], [2.0], [1.0], [1.0]])}, splits)
+    found = shared_examples({"inputs": np.array([[1.0], [2.0], [1.0], [1.0]])}, splits)
     assert {pair: rows.tolist() for pair, rows in found.items()} == {("train", "validation"): [[0, 2]]}

@@ -9,7 +9,7 @@ ROWS = np.array([3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377], np.int32)  # 11 ro
 
 
 def pipeline(**changes):
-    return Pipeline(**{"rows": ROWS, "batch_size": 4, "seed": 0, **changes})
+    return Pipeline(**{"examples": ROWS, "batch_size": 4, "seed": 0, **changes})
 
 
 def epochs(pipe, count):

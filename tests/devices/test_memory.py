@@ -10,7 +10,7 @@ from dltrain.devices.memory import Room
 
 WORDS = ("model.widths=[256]", "batch_size=1024", "steps=1", "eval_every=1", "quiet=true", "output_dir=run")
 
-pytestmark = pytest.mark.usefixtures("without_pictures", "quickly_compiled")
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 
 
 @pytest.fixture

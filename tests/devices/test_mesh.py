@@ -40,7 +40,7 @@ for name, words in cases.items():
         "compilations": [compiled.count(f"Compiling jit({function})") for function in ("chunk", "run")],
         "losses": np.asarray(logs["loss"])[:20].tolist(),
         "validation": evaluation.scalars["loss"],
-        "rows": len(evaluation.rows),
+        "examples": len(evaluation.examples),
         "cut": sum(not leaf.is_fully_replicated for leaf in jax.tree.leaves((after.params, after.opt_state))),
         "devices": len(jax.tree.leaves(after.params)[0].sharding.device_set),
     }
@@ -72,7 +72,7 @@ def check_same(found: dict[str, dict], *, large: int) -> None:
     for name, other in found.items():
         assert other["losses"] == pytest.approx(one["losses"], rel=1e-5), name
         assert other["validation"] == pytest.approx(one["validation"], rel=1e-5), name
-        assert other["rows"] == one["rows"], name
+        assert other["examples"] == one["examples"], name
         assert other["compilations"] == [1, 1], name
         assert other["devices"] == DEVICES[name]
         assert other["cut"] == (3 * large if name == "2x2" else 0), name

@@ -13,7 +13,7 @@ def test_mnist_is_learnt_as_well_in_every_precision(dltrain, tmp_path):
     accuracy = {}
     for precision in ("float32", "mixed", "bfloat16"):
         words = ("data=mnist", "model.widths=[64]", "epochs=1", "quiet=true", f"output_dir={precision}")
-        said = dltrain(*words, f"runtime.precision={precision}", cwd=tmp_path, pictures=False)
+        said = dltrain(*words, f"runtime.precision={precision}", cwd=tmp_path, figures=False)
         assert said.code == 0, said.err
         accuracy[precision] = json.loads((tmp_path / precision / "summary.json").read_text())["test"]["accuracy"]
     assert accuracy["float32"] > 0.9

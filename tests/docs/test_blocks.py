@@ -105,7 +105,7 @@ class Runner:
             self.call(words, block)
 
     def call(self, words: list[str], block) -> None:
-        said = self.dltrain(*words, cwd=self.folder, pictures=self.how == "whole")
+        said = self.dltrain(*words, cwd=self.folder, figures=self.how == "whole")
         assert said.code == 0, f"line {block.line}: dltrain {shlex.join(words)}\n{said.err}"
 
     def session(self, block) -> None:

@@ -18,7 +18,7 @@ def test_loss_accuracy_and_confusion_equal_scikit_learn_on_every_split_and_one_e
     program, state
 ):
     for split in NAMES:
-        rows = program.rows(split)
+        rows = program.examples(split)
         found = program.evaluate(state, split)
         logits = program.outputs(state, rows).astype(np.float64)
         truth = program.parts.arrays["targets"][rows]
@@ -42,6 +42,6 @@ def test_the_batch_size_changes_nothing(make_program, program, state):
 
 
 def test_dropout_is_off(program, state):
-    rows = program.rows("test")
+    rows = program.examples("test")
     np.testing.assert_array_equal(program.outputs(state, rows), program.outputs(state, rows))
     np.testing.assert_allclose(program.outputs(state, rows)[:3], program.outputs(state, rows[:3]), rtol=1e-6)

@@ -27,7 +27,7 @@ make_model = partial(lambda rngs: GRU(3, spec=TEXT, rngs=rngs, embedding=2, stat
 @pytest.fixture(scope="module")
 def state():
     """Of batches of four rows that go on from one another, two of them read."""
-    state = create(make_model, lambda hparams: optax.sgd(0.1), seed=0, hparams={"learning_rate": 0.1}, rows=4)
+    state = create(make_model, lambda hparams: optax.sgd(0.1), seed=0, hparams={"learning_rate": 0.1}, batch_size=4)
     rest = jax.tree.map(lambda x: x + 1, state.model_state)
     return replace(state, model_state=rest, ema=averages.begin(state.params, state.model_state))
 

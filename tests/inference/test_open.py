@@ -23,7 +23,7 @@ def copied(digits_run, tmp_path_factory):
 
 def test_the_module_has_the_weights_to_evaluate(copied, digits_run):
     """Its outputs for preprocessed inputs are those of the run."""
-    run, rows = package.open_run(copied), digits_run.program.rows("test")[:5]
+    run, rows = package.open_run(copied), digits_run.program.examples("test")[:5]
     inputs = digits_run.program.parts.source.read(rows)["inputs"]
     scaled = run.bundle.preprocess.scaled({"inputs": jax.numpy.asarray(inputs)})["inputs"]
     outputs = run.module(scaled, mask=np.ones(5, bool), rngs=None)

@@ -24,7 +24,7 @@ QUIET = ("quiet=true", "epochs=1", "output_dir=run", "optim.learning_rate=0.01")
 KINDS = {
     "language": (*TEXT, "model=rnn"),
     "stateful": (*TEXT, "model=gru", "model.stateful=true", "batch_size=16", "optim.ema=0.9"),
-    "translation": ("data=reverse", "data.rows=60", "data.longest=5", "model=seq2seq", "model.hidden=8"),
+    "translation": ("data=reverse", "data.examples=60", "data.longest=5", "model=seq2seq", "model.hidden=8"),
     "captions": (
         "data=small_captions",
         "model=captioner",
@@ -115,7 +115,7 @@ def test_the_commands_say_what_is_missing_or_need_no_data(gone, dltrain):
             said = dltrain("generate", str(before.folder), "prompt=to be", "tokens=20", "count=2", "seed=3")
             assert said.code == 0 and said.out.splitlines()[0] == before.found["texts"][0].splitlines()[0]
         case "translation" | "captions":
-            said = dltrain("generate", str(before.folder), "split=test", "rows=2")
+            said = dltrain("generate", str(before.folder), "split=test", "examples=2")
             assert said.code == 3 and "generate split=test needs the data of" in said.err
             assert "dltrain.open_run(RUN).generate(inputs) takes any inputs" in said.err
         case "samples":

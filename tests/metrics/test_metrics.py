@@ -55,7 +55,7 @@ def test_undefined_metrics_of_a_single_class_are_nan():
     ("make", "message"),
     [
         (lambda: metrics.F1(spec=PAIR), "cannot evaluate task=regression"),
-        (lambda: metrics.R2(spec=TWO), "cannot judge a binary task"),
+        (lambda: metrics.R2(spec=TWO), "cannot evaluate task=binary"),
         (lambda: metrics.F1("binary", spec=CLASSES), "average=binary needs two classes, the data has 6"),
         (lambda: metrics.F1("median", spec=CLASSES), "'median' is not a valid Averaging"),
         (lambda: metrics.CalibrationError(bins=0), "bins=0 must be 1 or more"),

@@ -40,5 +40,5 @@ def test_ranking_of_one_class_has_its_name_and_other_averages_are_an_error():
 
 
 def test_too_small_buffer_is_an_error():
-    with pytest.raises(ValueError, match="203 examples do not fit into rows=200; set rows=203"):
-        measured({"auroc": metrics.AUROC(rows=200, spec=TWO)}, LOGIT, BITS)
+    with pytest.raises(ValueError, match="max_examples=200: there are 203 examples; set max_examples=203"):
+        measured({"auroc": metrics.AUROC(max_examples=200, spec=TWO)}, LOGIT, BITS)

@@ -131,10 +131,10 @@ def test_folder_without_a_run_is_an_error(tmp_path):
 
 def test_changed_data_is_an_error(tmp_path):
     folder = RunFolder(tmp_path)
-    described = {"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}, "classes": ["0"]}
-    folder.data.write_text('{"fingerprint": "a", "rows": {"train": 3}, "splits": {"train": "x"}}')
+    described = {"fingerprint": "a", "examples": {"train": 3}, "splits": {"train": "x"}, "classes": ["0"]}
+    folder.data.write_text('{"fingerprint": "a", "examples": {"train": 3}, "splits": {"train": "x"}}')
     folder.check_data(described)
-    for key in ("fingerprint", "rows", "splits"):
+    for key in ("fingerprint", "examples", "splits"):
         with pytest.raises(DataError, match=rf"\({key} changed\)"):
             folder.check_data({**described, key: "other"})
 

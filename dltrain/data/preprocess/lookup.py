@@ -36,13 +36,13 @@ class Lookup:
             raise ConfigError("inputs: expected a list of texts, found one text; put it into a list")
         if not len(values) or not isinstance(values[0], str):
             return np.asarray(values)
-        rows = [self.numbered(text) for text in values]
-        longest = max(map(len, rows))
-        if any(len(row) != longest for row in rows) and not self.pads:
+        texts = [self.numbered(text) for text in values]
+        longest = max(map(len, texts))
+        if any(len(tokens) != longest for tokens in texts) and not self.pads:
             raise ConfigError("inputs: texts of one length are needed, since the vocabulary has no <pad>")
-        found = np.full((len(rows), longest), PAD, np.int32)
-        for place, row in zip(found, rows, strict=True):
-            place[: len(row)] = row
+        found = np.full((len(texts), longest), PAD, np.int32)
+        for place, tokens in zip(found, texts, strict=True):
+            place[: len(tokens)] = tokens
         return found
 
     def numbered(self, text: str) -> np.ndarray:

@@ -48,7 +48,7 @@ class Preprocess:
         """Return the one input that has steps, which is the one with content."""
         return next(inputs[name] for name in self.inputs) if isinstance(inputs, Mapping) else inputs
 
-    def judged(self, raw: Batch, scaled: Batch) -> Batch:
+    def metric_batch(self, raw: Batch, scaled: Batch) -> Batch:
         """Return the batch that metrics compare `outputs` with: targets in the units of the data, or mixed ones."""
         return raw if self.scales_targets else {**raw, "targets": scaled["targets"]}
 

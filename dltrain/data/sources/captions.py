@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.sources.fingerprint import fingerprint
-from dltrain.data.vocabulary import make_vocabulary, numbered, to_be_written
+from dltrain.data.vocabulary import decoder_arrays, make_vocabulary, numbered
 from dltrain.errors import ConfigError
 from dltrain.types import Feature, Kind, Source, Spec
 
@@ -28,18 +28,18 @@ class Captions:
     """The images of another source, each with the caption of its class, split into words.
 
     Exactly one caption is right for an image, so that generated text can be compared with it. An example has the
-    image and the `tokens` of the caption as inputs; `to_be_written` makes its targets. The splits are those of the
+    image and the `tokens` of the caption as inputs; `decoder_arrays` makes its targets. The splits are those of the
     images.
 
     Args:
-        pictures: the source of the images, which are labelled.
+        images: the source of the images, which are labelled.
         captions: a caption for each class, in the order of the labels, all different.
     """
 
-    def __init__(self, pictures: Source, captions: Sequence[str] = DIGITS) -> None:
-        spec, classes = pictures.spec, pictures.spec.classes
+    def __init__(self, images: Source, captions: Sequence[str] = DIGITS) -> None:
+        spec, classes = images.spec, images.spec.classes
         if spec.input.kind is not Kind.IMAGE or not spec.has_labels:
-            raise ConfigError(f"data.pictures: must be images with one class each, not {spec.input.kind.words}")
+            raise ConfigError(f"data.images: must be images with one class each, not {spec.input.kind.words}")
         texts = [caption.split() for caption in captions]
         if len(texts) != len(classes) or not all(texts) or len(set(map(tuple, texts))) != len(texts):
             raise ConfigError(
@@ -47,7 +47,7 @@ class Captions:
                 f"found {len(texts)}"
             )
         vocabulary = make_vocabulary(texts)
-        self._pictures, self._captions = pictures, to_be_written(numbered(texts, vocabulary))
+        self._images, self._captions = images, decoder_arrays(numbered(texts, vocabulary))
         kinds = {"targets": Kind.TOKENS, "tokens": Kind.DECODER_TOKENS, "loss_mask": Kind.MASK}
         features = {
             name: Feature(kinds[name], array.shape[1:], str(array.dtype), vocabulary=words)
@@ -59,17 +59,17 @@ class Captions:
             {"caption": features["targets"]},
             for_loss={"loss_mask": features["loss_mask"]},
         )
-        words = np.frombuffer("\n".join(vocabulary).encode() + pictures.fingerprint.encode(), np.uint8)
+        words = np.frombuffer("\n".join(vocabulary).encode() + images.fingerprint.encode(), np.uint8)
         self.fingerprint = fingerprint({**self._captions, "others": words})
-        self.published: Mapping[str, np.ndarray] = pictures.published
+        self.published: Mapping[str, np.ndarray] = images.published
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self._pictures)
+        return len(self._images)
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these examples, int [B]."""
-        found = self._pictures.read(indices)
+        found = self._images.read(indices)
         texts = {part: array[found["targets"]] for part, array in self._captions.items()}
-        image = {self._pictures.spec.input_name: found["inputs"]}
+        image = {self._images.spec.input_name: found["inputs"]}
         return {"inputs": {**image, "tokens": texts.pop("tokens")}, **texts}

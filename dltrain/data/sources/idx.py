@@ -22,7 +22,7 @@ DEFLATE = 1032  # the largest compression ratio of deflate (https://zlib.net/zli
 CHUNK = 1 << 18
 
 
-def load_pictures(
+def load_images(
     *,
     name: str,
     classes: Sequence[str],

@@ -8,7 +8,7 @@ import numpy as np
 
 from dltrain.data.sources.files import read_file
 from dltrain.data.sources.rows import Rows, make_rows
-from dltrain.data.vocabulary import SPECIAL, make_vocabulary, numbered, padded, to_be_written
+from dltrain.data.vocabulary import SPECIAL, decoder_arrays, make_vocabulary, numbered, padded
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind
 
@@ -30,7 +30,7 @@ def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]
         targets: tokens of each target.
     """
     vocabulary = make_vocabulary([*sources, *targets])
-    decoded = to_be_written(numbered(targets, vocabulary))
+    decoded = decoder_arrays(numbered(targets, vocabulary))
     inputs = {
         "source": padded(numbered(sources, vocabulary)),
         "length": np.array([len(source) for source in sources], np.int32),
@@ -83,7 +83,7 @@ def _parted(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[
 
 
 def reversal(
-    rows: int = 20_000,
+    examples: int = 20_000,
     *,
     letters: str = "abcdefghijklmnopqrstuvwxyz",
     shortest: int = 4,
@@ -93,7 +93,7 @@ def reversal(
     """Make different strings of random letters, each paired with its reversal.
 
     Args:
-        rows: number of strings.
+        examples: number of strings.
         letters: the letters to draw from.
         shortest: length of the shortest string; all lengths up to `longest` are equally likely.
         longest: length of the longest string.
@@ -104,31 +104,35 @@ def reversal(
     if len(set(letters)) != len(letters) or not letters:
         raise ConfigError(f"data.letters={letters}: expected different letters")
     fewest = len(letters) ** shortest
-    if not 1 <= rows <= fewest:  # the rarest length must not run out of strings
-        raise ConfigError(f"data.rows={rows}: expected 1..{fewest}, the number of strings of {shortest} letters")
+    if not 1 <= examples <= fewest:  # the rarest length must not run out of strings
+        raise ConfigError(
+            f"data.examples={examples}: expected 1..{fewest}, the number of strings of {shortest} letters"
+        )
     rng = np.random.default_rng(seed)
     found: dict[str, None] = {}
-    while len(found) < rows:
-        lengths = rng.integers(shortest, longest + 1, rows)
-        drawn = rng.integers(len(letters), size=(rows, longest))
-        found |= {"".join(letters[i] for i in row[:n]): None for row, n in zip(drawn, lengths, strict=True)}
-    strings = list(found)[:rows]
+    while len(found) < examples:
+        lengths = rng.integers(shortest, longest + 1, examples)
+        drawn = rng.integers(len(letters), size=(examples, longest))
+        found |= {"".join(letters[i] for i in string[:n]): None for string, n in zip(drawn, lengths, strict=True)}
+    strings = list(found)[:examples]
     return make_pairs(strings, [string[::-1] for string in strings])
 
 
-def number_names(rows: int = 10_000, *, largest: int = 9_999, seed: int = 0) -> Rows:
+def number_names(examples: int = 10_000, *, largest: int = 9_999, seed: int = 0) -> Rows:
     """Make different whole numbers from 0, in digits, each paired with its English name.
 
     Args:
-        rows: number of pairs.
+        examples: number of pairs.
         largest: the largest of them, below a million.
         seed: seed of the random numbers, not of the run.
     """
     if not 0 <= largest < 1_000_000:
         raise ConfigError(f"data.largest={largest}: expected 0..999999")
-    if not 1 <= rows <= largest + 1:
-        raise ConfigError(f"data.rows={rows}: expected 1..{largest + 1}, as there are {largest + 1} numbers")
-    numbers = np.random.default_rng(seed).permutation(largest + 1)[:rows].tolist()
+    if not 1 <= examples <= largest + 1:
+        raise ConfigError(
+            f"data.examples={examples}: expected 1..{largest + 1}, as there are {largest + 1} numbers"
+        )
+    numbers = np.random.default_rng(seed).permutation(largest + 1)[:examples].tolist()
     return make_pairs([str(n) for n in numbers], [name_of(n).split() for n in numbers])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.check import check_rows, check_weights
+from dltrain.data.check import check_examples, check_weights
 from dltrain.data.sources.files import check_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
@@ -52,14 +52,14 @@ def load_sequences(path: str | None = None, *, task: Any = None, memory_left: in
     if "lengths" in found:
         lengths = _whole(found["lengths"], 1, "lengths", file)
         inside = np.arange(inputs.shape[1])[None, :] < lengths[:, None]
-        if len(inside) == len(inputs):  # else `check_rows` complains
+        if len(inside) == len(inputs):  # else `check_examples` complains
             inputs[~inside] = 0
         arrays["inputs"] = {str(kind): inputs, "length": lengths}
         kinds = {str(kind): kind, "length": Kind.LENGTH}
     if "weights" in found:
         arrays["weights"] = _numbers(found["weights"], 1, "weights", file)
     rows = make_rows(arrays, kind=kinds, classes=classes, vocabulary=vocabulary)
-    check_rows(arrays, rows.spec, name=str(file))
+    check_examples(arrays, rows.spec, name=str(file))
     if "weights" in arrays:
         check_weights(arrays["weights"], name=str(file), some=True)
     return rows
@@ -161,7 +161,7 @@ def _whole(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
 def _numbers(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
     if array.dtype.kind not in "iuf" or array.ndim != axes:
         raise DataError(f"{file}: {part} must be numbers on {axes} axes, found {_told(array)}")
-    with np.errstate(over="ignore"):  # becomes infinite, which `check_rows` finds
+    with np.errstate(over="ignore"):  # becomes infinite, which `check_examples` finds
         return array.astype(np.float32)
 
 

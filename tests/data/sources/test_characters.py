@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.sources.characters import Characters
 from dltrain.errors import ConfigError, DataError
 
@@ -27,7 +27,7 @@ def texts(source, part, rows=None):
 
 def test_a_window_is_a_part_of_the_text_and_its_targets_are_one_character_further(path):
     source = Characters(path, length=10, stride=3, validation=0.2)
-    check_rows(source.read(np.arange(len(source))), source.spec)
+    check_examples(source.read(np.arange(len(source))), source.spec)
     assert source.spec.vocabulary == tuple(sorted(set(TEXT)))
     train = np.arange(len(source) - len(source.published["validation"]))
     assert texts(source, "inputs", train) == [TEXT[3 * i : 3 * i + 10] for i in train]
@@ -58,7 +58,7 @@ def test_a_test_split_follows_validation(path):
 def test_a_stateful_window_has_its_position(path):
     source = Characters(path, length=10, stride=5, stateful=True)
     rows = source.read(np.arange(len(source)))
-    check_rows(rows, source.spec)
+    check_examples(rows, source.spec)
     assert list(source.spec.inputs) == ["text", "position"]
     for at, window in zip(rows["inputs"]["position"], rows["inputs"]["text"], strict=True):
         assert TEXT[at : at + 10] == "".join(source.spec.vocabulary[i] for i in window)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.sources.digit_masks import DigitMasks
 from dltrain.data.sources.embedded import load_embedded
 
@@ -13,7 +13,7 @@ DIGITS = load_embedded("digits")
 def test_examples_match_the_spec_in_any_order():
     source = DigitMasks(DIGITS, seed=3)
     rows = source.read(np.arange(20))
-    check_rows(rows, source.spec)
+    check_examples(rows, source.spec)
     some = source.read(np.array([7, 2]))
     for name in rows:
         np.testing.assert_array_equal(some[name], rows[name][[7, 2]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.sources import embedded
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.errors import ConfigError, DataError
@@ -40,7 +40,7 @@ def test_arrays_and_names_equal_scikit_learns(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_match_the_spec(name):
     source = load_embedded(name)
-    check_rows(everything(source), source.spec)
+    check_examples(everything(source), source.spec)
     TASKS.get(name, Classification()).check(source.spec)
     assert source.spec.input.kind is (Kind.IMAGE if name == "digits" else Kind.NUMBERS)
     assert not source.published

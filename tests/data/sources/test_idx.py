@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dltrain.data.check import check_rows
-from dltrain.data.sources.idx import FILES, load_pictures, read_idx
+from dltrain.data.check import check_examples
+from dltrain.data.sources.idx import FILES, load_images, read_idx
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind
 
@@ -41,7 +41,7 @@ def folder(tmp_path, arrays):
 
 def idx(folder, **options):
     files = {part: {"name": name, "sha256": "0" * 64} for part, name in zip(FILES, NAMES, strict=True)}
-    return load_pictures(
+    return load_images(
         **{"name": "small", "classes": ("a", "b", "c"), "files": files, "root": str(folder), **options}
     )
 
@@ -49,7 +49,7 @@ def idx(folder, **options):
 def test_examples_are_train_then_test(folder, arrays):
     source = idx(folder)
     rows = source.read(np.arange(len(source)))
-    check_rows(rows, source.spec)
+    check_examples(rows, source.spec)
     np.testing.assert_array_equal(rows["inputs"][:5, ..., 0], arrays["train-images.gz"])
     np.testing.assert_array_equal(rows["inputs"][5:, ..., 0], arrays["t10k-images.gz"])
     np.testing.assert_array_equal(rows["targets"], np.int32([0, 2, 1, 1, 0, 1, 2]), strict=True)
@@ -248,9 +248,9 @@ def test_published_files_are_read_completely(choice):
     for file in node["files"].values():
         assert hashlib.sha256((root / file["name"]).read_bytes()).hexdigest() == file["sha256"]
     del node["_target_"], node["task"]
-    source = load_pictures(**{**node, "root": str(root)})
+    source = load_images(**{**node, "root": str(root)})
     rows = source.read(np.arange(len(source)))
-    check_rows(rows, source.spec)
+    check_examples(rows, source.spec)
     counts, first, mean, deviation = PUBLISHED[choice]
     assert len(source) == 70_000
     np.testing.assert_array_equal(source.published["test"], np.arange(60_000, 70_000))

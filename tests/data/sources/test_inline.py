@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.sources.inline import make_table
 from dltrain.errors import DataError
 from dltrain.tasks import Binary, Classification, Regression
@@ -37,7 +37,7 @@ def test_yaml_holds_the_golden_numbers():
 )
 def test_spec_follows_task_and_numbers(task, targets, classes, outputs):
     source = make_table([[1, 2], [3, 4], [5, 6]], targets, task=task)
-    check_rows(everything(source), source.spec)
+    check_examples(everything(source), source.spec)
     spec = replace(source.spec, task=task)
     task.check(spec)
     assert (spec.classes, spec.outputs) == (classes, outputs)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.sources.pairs import from_file, name_of, number_names, reversal
 from dltrain.data.split import make_splits
 from dltrain.data.vocabulary import as_text
@@ -25,7 +25,7 @@ def file(tmp_path):
 def texts(source):
     """Return both sides of all examples, as text."""
     rows, words = source.read(np.arange(len(source))), source.spec.vocabulary
-    check_rows(rows, source.spec)
+    check_examples(rows, source.spec)
     return [
         tuple(as_text(row, words) for row in pair)
         for pair in zip(rows["inputs"]["source"], rows["targets"], strict=True)
@@ -132,8 +132,8 @@ def test_what_is_tested_never_occurs_in_training(source):
     [
         (lambda: reversal(10, shortest=3, longest=2), r"data\.shortest=3 data\.longest=2"),
         (lambda: reversal(10, letters="aa"), r"data\.letters=aa: expected different letters"),
-        (lambda: reversal(17, letters="ab", shortest=4), r"data\.rows=17: expected 1\.\.16"),
-        (lambda: number_names(11, largest=9), r"data\.rows=11: expected 1\.\.10, as there are 10 numbers"),
+        (lambda: reversal(17, letters="ab", shortest=4), r"data\.examples=17: expected 1\.\.16"),
+        (lambda: number_names(11, largest=9), r"data\.examples=11: expected 1\.\.10, as there are 10 numbers"),
         (lambda: number_names(1, largest=1_000_000), r"data\.largest=1000000"),
     ],
 )

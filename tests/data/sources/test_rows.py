@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dltrain.data.check import check_rows
+from dltrain.data.check import check_examples
 from dltrain.data.sources.rows import make_rows
 from dltrain.types import Feature, Kind
 
@@ -14,7 +14,7 @@ def test_one_array_of_inputs_is_named_by_its_kind_and_words_do():
     rows = make_rows({"inputs": X, "targets": Y}, kind="numbers", classes=["no", "yes"], features=["a", "b"])
     assert rows.spec.inputs == {"numbers": Feature(Kind.NUMBERS, (2,), "float32", names=("a", "b"))}
     assert rows.spec.target == Feature(Kind.CATEGORY, (), "int64", vocabulary=("no", "yes"))
-    check_rows(rows.read(np.array([0, 3])), rows.spec)
+    check_examples(rows.read(np.array([0, 3])), rows.spec)
 
 
 def test_several_inputs_have_their_names_and_weights_are_for_the_loss():
@@ -26,7 +26,7 @@ def test_several_inputs_have_their_names_and_weights_are_for_the_loss():
     assert rows.spec.target == Feature(Kind.NUMBERS, (2,), "float32", names=("p", "q"))
     assert rows.spec.for_loss == {"weights": Feature(Kind.WEIGHT, (), "float32")}
     read = rows.read(np.array([2, 0]))
-    check_rows(read, rows.spec)
+    check_examples(read, rows.spec)
     assert read["inputs"]["steps"].tolist() == [3, 1] and len(rows) == 4
 
 

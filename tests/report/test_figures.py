@@ -10,8 +10,8 @@ from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.composition.compose import compose_words
 from dltrain.engine.evaluate import Evaluation
-from dltrain.report import pictures as module
-from dltrain.report.pictures import FEW, PANELS, pictures
+from dltrain.report import figures as module
+from dltrain.report.figures import FEW, PANELS, draw_figures
 from dltrain.tasks import Reconstruction, Segmentation
 
 CASES = {
@@ -33,9 +33,9 @@ def drawn(monkeypatch):
         monkeypatch.setattr(Program, "outputs", lambda _, state, rows: rng.normal(size=(len(rows), *answers)))
         bundle = SimpleNamespace(attention=lambda inputs: rng.dirichlet(np.ones(8), len(inputs)))
         monkeypatch.setattr(module, "bundle_of", lambda program, state: bundle)
-        rows = program.rows("test")[:40]
+        rows = program.examples("test")[:40]
         losses = np.where(np.arange(40) == 29, 9.0, rng.uniform(0, 1, 40))
-        return program, rows, pictures(program, None, Evaluation({}, {}, rows, losses))
+        return program, rows, draw_figures(program, None, Evaluation({}, {}, rows, losses))
 
     return draw
 

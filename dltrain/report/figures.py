@@ -9,17 +9,17 @@ from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
 from dltrain.inference.abilities import attends, draws_samples
 from dltrain.inference.open import bundle_of
+from dltrain.report.generated import generate_for
 from dltrain.report.sampling import drawn
-from dltrain.report.written import written_about
 from dltrain.tasks.task import Drawing
 from dltrain.types import Kind, content
 
 PANELS = 4  # examples whose attention is drawn
-FEW = 12  # images in a row of a figure
+FEW = 12  # images in a line of a figure
 CANDIDATES = 1000  # the first and the worst examples, from which those to draw are chosen
 
 
-def pictures(program: Program, state: TrainState, found: Evaluation) -> dict[str, Any]:
+def draw_figures(program: Program, state: TrainState, found: Evaluation) -> dict[str, Any]:
     """Draw the figures of an evaluated split: name -> figure."""
     spec = program.parts.spec
     figures = {name: _drawn(how, program, state, found) for name, how in spec.task.figures(spec).items()}
@@ -39,15 +39,15 @@ def _drawn(how: Drawing, program: Program, state: TrainState, found: Evaluation)
     if isinstance(how, str):
         return DRAWN[how](program, state, found)
     spec = program.parts.spec
-    rows = found.rows[_worst_and_others(found)]
-    read, decisions = program.parts.source.read(rows), spec.task.decide(program.outputs(state, rows), spec)
+    examples = found.examples[_worst_and_others(found)]
+    read, decisions = program.parts.source.read(examples), spec.task.decide(program.outputs(state, examples), spec)
     return how(content(read, spec), read["targets"], decisions, spec)
 
 
 def _worst_and_others(found: Evaluation) -> np.ndarray:
     """Return the positions of FEW examples, half of them those with the largest losses."""
     worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[: FEW // 2]
-    return np.concatenate([worst, np.setdiff1d(np.arange(len(found.rows)), worst)[: FEW - len(worst)]])
+    return np.concatenate([worst, np.setdiff1d(np.arange(len(found.examples)), worst)[: FEW - len(worst)]])
 
 
 def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -57,10 +57,10 @@ def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> 
 
     parts = program.parts
     images = parts.spec.input.kind is Kind.IMAGE
-    rows = found.rows[: FEW if images else CANDIDATES]
-    outputs = program.outputs(state, rows)
+    examples = found.examples[: FEW if images else CANDIDATES]
+    outputs = program.outputs(state, examples)
     scaled = parts.spec.task.decide(outputs, parts.spec)["reconstruction"]
-    originals = content(parts.source.read(rows), parts.spec)
+    originals = content(parts.source.read(examples), parts.spec)
     back = parts.preprocess.raw_content(scaled)
     if images:
         return panels({"original": originals, "reconstruction": np.asarray(back)})
@@ -71,9 +71,9 @@ def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw inputs with true and predicted classes of their pixels; half of them have the largest losses."""
     from dltrain.plots.panels import panels
 
-    rows, spec = found.rows[_worst_and_others(found)], program.parts.spec
-    read = program.parts.source.read(rows)
-    predicted = spec.task.decide(program.outputs(state, rows), spec)[spec.task.decision]
+    examples, spec = found.examples[_worst_and_others(found)], program.parts.spec
+    read = program.parts.source.read(examples)
+    predicted = spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision]
     return panels({"input": content(read, spec), "truth": read["targets"], "prediction": predicted})
 
 
@@ -83,12 +83,12 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
 
     spec = program.parts.spec
     worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:CANDIDATES]
-    among = np.union1d(np.arange(min(CANDIDATES, len(found.rows))), worst)
-    rows, losses = found.rows[among], found.losses[among]
-    prediction = np.asarray(spec.task.decide(program.outputs(state, rows), spec)[spec.task.decision])
-    read = program.parts.source.read(rows)
+    among = np.union1d(np.arange(min(CANDIDATES, len(found.examples))), worst)
+    examples, losses = found.examples[among], found.losses[among]
+    prediction = np.asarray(spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision])
+    read = program.parts.source.read(examples)
     inputs, truth = content(read, spec), read["targets"]
-    drawn = choose(truth, prediction, losses) if spec.input.kind is Kind.IMAGE else np.arange(len(rows))
+    drawn = choose(truth, prediction, losses) if spec.input.kind is Kind.IMAGE else np.arange(len(examples))
     picked = (truth[drawn], prediction[drawn], losses[drawn])
     return samples(inputs[drawn], spec.input.kind, *picked, spec.classes, names=spec.target.names)
 
@@ -97,32 +97,32 @@ def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw images with generated and true captions, some of the wrong ones first."""
     from dltrain.plots.samples import captioned, choose
 
-    rows, losses = found.rows[:CANDIDATES], found.losses[:CANDIDATES]
-    generated = list(written_about(bundle_of(program, state), program.parts.source.read(rows), rows))
-    drawn = choose(np.ones(len(rows), int), np.array([one.right for one in generated], int), losses)
+    examples, losses = found.examples[:CANDIDATES], found.losses[:CANDIDATES]
+    generated = list(generate_for(bundle_of(program, state), program.parts.source.read(examples), examples))
+    drawn = choose(np.ones(len(examples), int), np.array([one.right for one in generated], int), losses)
     texts = [(generated[i].text, generated[i].truth) for i in drawn]
-    return captioned(content(program.parts.source.read(rows[drawn]), program.parts.spec), texts)
+    return captioned(content(program.parts.source.read(examples[drawn]), program.parts.spec), texts)
 
 
 def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw the attention weights of the first examples."""
     from dltrain.plots.attention import over_steps, over_tokens
 
-    spec, rows = program.parts.spec, found.rows[:PANELS]
-    arrays = program.parts.source.read(rows)
+    spec, examples = program.parts.spec, found.examples[:PANELS]
+    arrays = program.parts.source.read(examples)
     weights = bundle_of(program, state).attention(arrays["inputs"])
     inputs, words = content(arrays, spec), spec.input.vocabulary
     if weights.ndim == 3:
         name = spec.find(Kind.LENGTH)
-        lengths = arrays["inputs"][name] if name else [inputs.shape[1]] * len(rows)
+        lengths = arrays["inputs"][name] if name else [inputs.shape[1]] * len(examples)
         valid = [tokens[:n] for tokens, n in zip(inputs, lengths, strict=True)]
         truth = [tokens[mask] for tokens, mask in zip(arrays["targets"], arrays["loss_mask"], strict=True)]
         shades = [w[: len(t), : len(s)] for w, t, s in zip(weights, truth, valid, strict=True)]
         return over_tokens([[words[i] for i in s] for s in valid], [[words[i] for i in t] for t in truth], shades)
-    titles = [f"example {row}" for row in rows]
+    titles = [f"example {index}" for index in examples]
     if spec.input.kind is Kind.TOKENS:
         read = [[words[i] for i in tokens] for tokens in inputs]
-        return over_tokens(read, [["weight"]] * len(rows), list(weights[:, None]))
+        return over_tokens(read, [["weight"]] * len(examples), list(weights[:, None]))
     return over_steps(inputs, weights, titles)
 
 
