@@ -10,7 +10,7 @@ _LAZY = ("compose", "fit", "open_run")
 
 
 def __getattr__(name: str) -> Any:
-    """Import `dltrain.api` when it is asked for: jax takes a second to import."""
+    """Import `dltrain.api` at its first use, since importing jax takes a second."""
     if name not in _LAZY:
         raise AttributeError(f"module 'dltrain' has no attribute {name!r}")
     from dltrain import api

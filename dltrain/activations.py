@@ -33,7 +33,7 @@ __all__ = [
 
 
 def _without_gradient(*, train_with: str) -> Callable[[Any], Any]:
-    """Say of an activation, as a decorator, that its gradient is zero everywhere, and what is its smooth form."""
+    """Mark an activation whose gradient is zero everywhere, as a decorator, and name its smooth form."""
 
     def mark(activation: Any) -> Any:
         activation.train_with = train_with

@@ -42,8 +42,8 @@ def compose(*overrides: Overrides, config_dir: str | None = None, **values: Any)
 
     Args:
         *overrides: `"group=choice"` and `"key=value"` as in the shell, or mappings of keys to values.
-        config_dir: a folder of YAML of your own, as `--config-dir`.
-        **values: further keys, of which the last counts.
+        config_dir: your own folder of YAML, as for `--config-dir`.
+        **values: further keys, which take precedence.
 
     Raises:
         ConfigError: a key or value is wrong; the message says what would be right.
@@ -81,7 +81,7 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
 
     Args:
         path: the run folder.
-        *overrides: changes to the run's config, and `trust=[package]` for parts of your own; as of `compose`.
+        *overrides: changes to the run's config, and `trust=[package]` for your own parts, as for `compose`.
         checkpoint: best, last, or a step.
         **values: further keys.
 
@@ -101,7 +101,7 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
 
 
 def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[str]:
-    """Return overrides as the shell has them.
+    """Return overrides as words of a command line.
 
     Examples:
         >>> words_of(["model=cnn", {"optim": {"learning_rate": 0.5}}], {"epochs": 2})
@@ -126,7 +126,7 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
     Args:
         composed: the config, checked.
         overrides: the words that it was composed from, to be kept with the run.
-        folder: where to write, in place of the config's `output_dir`.
+        folder: where to write, instead of the config's `output_dir`.
     """
     config = composed.config
     runtime.start(**config["runtime"])
@@ -147,7 +147,7 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
     claimed = claim(wanted, name=name, overwrite=config["overwrite"])
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")
-        _write_down(composed, overrides, program, claimed)
+        _write_description(composed, overrides, program, claimed)
 
         def at_start(recorder: Recorder) -> None:
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text)
@@ -158,8 +158,8 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
     return claimed
 
 
-def _write_down(composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder) -> None:
-    """Write what is known about the run before it trains."""
+def _write_description(composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder) -> None:
+    """Write config, environment, data and model of the run, before it trains."""
     folder.write_config(composed.text, {"overrides": list(overrides), "choices": dict(composed.choices)})
     replace_json(folder.environment, {"seed": composed.config["seed"], **diagnose()})
     replace_json(folder.data, program.parts.described())
@@ -171,7 +171,9 @@ def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainS
     found = load_best(source, warn=complain)
     state, taken, left = with_weights(program.start(), found.leaves)
     if not taken:
-        raise CheckpointError(f"init_from={source.path}: none of its parameters has the name and shape of one here")
+        raise CheckpointError(
+            f"init_from={source.path}: none of its parameters has the name and shape of one of this model"
+        )
     screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
     if left:
         screen.say(f"        {len(left)} are initialised from scratch: {', '.join(left)}")

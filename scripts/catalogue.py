@@ -1,6 +1,6 @@
 """Write what `dltrain list` says into the README's table and docs/catalogue.md: `python scripts/catalogue.py`.
 
-Only what stands between the two markers of each page is replaced.
+Only the text between the two markers of each page is replaced.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def whole(sections: dict[str, Section]) -> str:
             path = tree.get(name, {}).get(choice)
             keys = " ".join(f"`{key}={show(value)}`" for key, value in _arguments(read_yaml(path) if path else {}))
             rows.append(f"| `{choice}` | {escaped(line)} | {keys.replace('|', chr(92) + '|')} |")
-        head = ["| choice | when to pick it | arguments and their defaults |", "|---|---|---|"]
+        head = ["| choice | when to choose it | arguments and their defaults |", "|---|---|---|"]
         tables.append("\n".join([f"## {name}", "", f"{found.what[0].upper()}{found.what[1:]}.", "", *head, *rows]))
     return "\n\n".join(tables)
 
@@ -59,7 +59,7 @@ PAGES = {"README.md": short, "docs/catalogue.md": whole}
 
 
 def written(page: str) -> str:
-    """Return a page with its part written anew."""
+    """Return a page with its generated part replaced."""
     before, _, rest = (ROOT / page).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{PAGES[page](catalogue(read_tree((packaged(),))))}\n\n{END}{after}"

@@ -1,4 +1,4 @@
-"""Every YAML composes and builds, and begins with the line that says when to pick it."""
+"""Every YAML composes and builds, and begins with the line that says when to choose it."""
 
 import contextlib
 import re
@@ -123,7 +123,7 @@ def coloured():
 
 def test_augmentations_of_colours_fit_into_a_program():
     config = compose_words("augment=[hue,saturation]", "batch_size=4", "model.widths=[3]").config
-    own = schema.parted("data", config["data"])[1]
+    own = schema.split_node("data", config["data"])[1]
     program = traced({**config, "data": {"_target_": f"{__name__}.coloured", **own}}, trust=(__name__,))
     assert set(program.parts.augment.named) == {"hue", "saturation"}
 

@@ -278,7 +278,7 @@ def test_a_task_of_ones_own_is_one_class_and_one_yaml(project, dltrain, monkeypa
         "data=digits task=tags": "task=tags: needs numbers as targets, and this data has one class per example",
         "model=autoencoder task=tags": "task=tags: model=autoencoder is for task=reconstruction",
         "task=tag": "task=tag: no such choice; did you mean tags?",
-        "data.task=null": "task=auto: data.task=null does not decide it",
+        "data.task=null": "task=auto: data.task=null is not a task",
     }.items():
         said = dltrain(*words, *typed.split())
         assert said.code in (2, 3) and message in said.err, (typed, said.err)
@@ -298,7 +298,7 @@ def test_trust_in_a_file_does_not_count(project, dltrain):
     with (project / "conf" / "experiment" / "rings.yaml").open("a") as file:
         file.write("trust: [ringlib]\n")
     said = dltrain(*OWN)
-    assert said.code == 2 and "trust: [ringlib]: does not count in YAML" in said.err
+    assert said.code == 2 and "trust: [ringlib]: cannot be set in YAML" in said.err
     assert not (project / "imported").exists()
 
 

@@ -42,7 +42,7 @@ class Data:
 
 def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:
     """Read the data; `needed` is the `data.scale` that model and loss require, or None."""
-    node, own = schema.parted("data", config["data"])
+    node, own = schema.split_node("data", config["data"])
     held = {name: own[name] for name in ("validation", "test")}
     injected = {"stateful": is_stateful(config), "memory_left": memory.host_room().bytes}
     source = build(node, path="data", trust=trust, task=task, **held, **injected)

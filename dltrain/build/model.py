@@ -38,7 +38,7 @@ def make_model_parts(
     """Build the parts that depend on the data only through its spec and the fitted preprocessing."""
     spec = model_spec(spec, preprocess)
     objective, preprocess = with_output_activation(objective, preprocess, config, spec, trust)
-    model, _ = schema.parted("model", config["model"])
+    model, _ = schema.split_node("model", config["model"])
     metrics, better = _metrics(config["metrics"], spec, trust)
     return ModelParts(
         spec=spec,
@@ -52,7 +52,7 @@ def make_model_parts(
 
 def make_task(config: Config, trust: tuple[str, ...]) -> Task:
     """Build the task."""
-    return build(schema.parted("task", config["task"])[0], path="task", trust=trust)
+    return build(schema.split_node("task", config["task"])[0], path="task", trust=trust)
 
 
 def _make_model(node: Mapping[str, Any], trust: tuple[str, ...], spec: Spec, rngs: nnx.Rngs) -> nnx.Module:
@@ -62,7 +62,7 @@ def _make_model(node: Mapping[str, Any], trust: tuple[str, ...], spec: Spec, rng
 def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     metrics, better = {}, {"loss": "lower"}
     for name, full in nodes.items():
-        path, node = f"metrics.{name}", schema.parted("metrics", full)[0]
+        path, node = f"metrics.{name}", schema.split_node("metrics", full)[0]
         plain = is_function(node, path=path, trust=trust)
         metrics[name] = (
             Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)

@@ -20,7 +20,7 @@ Config = Mapping[str, Any]
 
 def make_objective(config: Config, trust: tuple[str, ...]) -> Objective:
     """Bind the options of the loss."""
-    loss, own = schema.parted("loss", config["loss"])
+    loss, own = schema.split_node("loss", config["loss"])
     return Objective(bind(loss, path="loss", trust=trust, microbatches=config["optim"]["accumulate"]), **own)
 
 
@@ -28,7 +28,7 @@ def needed_scale(objective: Objective, config: Config, task: Task) -> str | None
     """Return the `data.scale` that objective, model and task require, or None."""
     if taken_by(objective.loss).independent and task.targets_are_inputs:
         return "unit"  # the inputs are the targets, and must be in [0, 1]
-    return schema.parted("model", config["model"])[1]["scale"]
+    return schema.split_node("model", config["model"])[1]["scale"]
 
 
 def with_output_activation(

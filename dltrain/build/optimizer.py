@@ -31,7 +31,7 @@ def make_schedule(
     node: Node, per_epoch: int, trust: tuple[str, ...]
 ) -> tuple[Callable[..., Array], Patience | None]:
     """Bind the schedule; one that takes `scale` follows the monitored metric, as its other arguments say."""
-    node, own = schema.parted("schedule", node)
+    node, own = schema.split_node("schedule", node)
     if own["warmup_epochs"] is not None:
         if node.get("warmup_steps"):
             both = f"schedule.warmup_epochs={own['warmup_epochs']} schedule.warmup_steps={node['warmup_steps']}"
@@ -55,7 +55,7 @@ def make_optimizer(
         whole: whether each batch is the whole training split.
     """
     name = node["_target_"].rpartition(".")[2]
-    node, own = schema.parted("optim", node)
+    node, own = schema.split_node("optim", node)
     rules = tuple(Rule(**rule) for rule in own["rules"])
     hparams = {n: float(node.pop(n)) for n in ("learning_rate", "weight_decay") if node.get(n) is not None}
     update_rule, takes = _update_rule(node, "optim", trust)

@@ -161,7 +161,7 @@ def _monitor(
     if not len(parts.splits[split]):
         raise ConfigError(f"monitor={wanted}: there are no {split} examples; set data.{split}=0.1")
     if metric not in parts.better:
-        raise ConfigError(f"monitor={wanted}: set what is better: metrics.{metric}.better=higher, or lower")
+        raise ConfigError(f"monitor={wanted}: set metrics.{metric}.better=higher, or lower")
     return Monitor(split, name, parts.better[metric] == "higher")
 
 

@@ -1,1 +1,1 @@
-"""The command line: arguments, overrides, sweeps, completion and help. The only package that imports Hydra."""
+"""The command line: arguments, help, completion, sweeps and exit codes."""

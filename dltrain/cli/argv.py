@@ -1,4 +1,4 @@
-"""The command line taken apart: command, words, key=value, flags. Nothing is composed here."""
+"""Parsing of the command line into command, words, overrides and flags; nothing is composed here."""
 
 import re
 from collections.abc import Mapping
@@ -27,29 +27,29 @@ VALUED = {
 }
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 HYDRA_FLAGS = {
-    "--config-name": "a config of yours is an experiment: -cd DIR experiment=NAME reads DIR/experiment/NAME.yaml",
+    "--config-name": "your own config is an experiment: -cd DIR experiment=NAME reads DIR/experiment/NAME.yaml",
     "--config-path": "add a folder of YAML with -cd DIR",
     "--experimental-rerun": "continue a run with dltrain resume RUN",
     "--hydra-help": "see dltrain --help, and dltrain --info=plugins",
 }
-"""Hydra's options that dltrain lacks, and what does the same."""
+"""Hydra's options that dltrain does not have, each with what to use instead."""
 
 OVERRIDE = re.compile(r"~[\w./@:-]|\+{0,2}[\w./@:-]*=", re.ASCII)
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line, taken apart."""
+    """A parsed command line."""
 
     command: str
-    named: bool  # whether the command was typed, not assumed
+    named: bool  # whether the command was typed; otherwise it is train
     words: tuple[str, ...]
     overrides: tuple[str, ...]
     flags: Mapping[str, str]
 
 
-def take_apart(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
-    """Sort the words of a command line, or raise ConfigError for a flag there is none of."""
+def parse_argv(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
+    """Parse a command line, or raise ConfigError for an unknown flag."""
     flags: dict[str, str] = {}
     rest: list[str] = []
     waiting = iter(argv)
@@ -78,7 +78,7 @@ def take_apart(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
 
 
 def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:
-    """Say that the first word is not a command, and what may have been meant."""
+    """Return the message for a first word that is not a command, with a suggestion."""
     groups = [group for group, choices in tree.items() if word in choices]
     if groups:
         return f"{word}: no such command; did you mean {groups[0]}={word}?"
@@ -88,14 +88,14 @@ def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:
 
 
 def _is_override(word: str, command: str) -> bool:
-    """A word with `=` is key=value, unless a command that takes a RUN finds a folder of that name."""
+    """Tell whether a word is key=value; for a command that takes a RUN it may be the name of a folder instead."""
     if not OVERRIDE.match(word):
         return False
     return command == "train" or not Path(word).exists()
 
 
 def _info(value: Any, rest: list[str]) -> str:
-    """Return what is asked of --info: behind `=`, or the next word if it is one of the choices."""
+    """Return the value of --info: after `=`, or the next word if it is one of the choices."""
     if not isinstance(value, str):
         following = next(value, None)
         if following not in INFO:

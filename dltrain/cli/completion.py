@@ -1,4 +1,4 @@
-"""Tab completion: Hydra completes keys and values; commands, choices and groups are answered here."""
+"""Tab completion: Hydra completes keys and values; commands, choices and groups are completed here."""
 
 import contextlib
 import io

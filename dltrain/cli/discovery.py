@@ -1,6 +1,6 @@
-"""Finding commands: dltrain's own, those of packages that `trust` names, and those of installed entry points.
+"""Finds commands: built-in ones, those of packages that `trust` names, and those of installed entry points.
 
-Nothing is imported for it: `dltrain --help` lists commands by the docstrings of their files.
+No command is imported for this: `dltrain --help` lists commands by the docstrings of their files.
 """
 
 import ast
@@ -23,7 +23,7 @@ GROUP = "dltrain.commands"
 
 @dataclass(frozen=True)
 class Command:
-    """A command: where its module is, its docstring, and its options with their defaults."""
+    """A command: the location of its module, its docstring, and its options with their defaults."""
 
     name: str
     module: str
@@ -54,7 +54,7 @@ class Command:
 
 
 def find_commands(trust: Sequence[str] = ()) -> dict[str, Command]:
-    """Return the commands by name; a name of dltrain's own cannot be taken."""
+    """Return the commands by name; built-in names cannot be replaced."""
     folder = Path(__file__).resolve().parent.parent / "commands"
     own = [(p.stem, f"dltrain.commands.{p.stem}", p) for p in _modules(folder)]
     found = {name: Command(name, module, path) for name, module, path in own}
@@ -66,7 +66,7 @@ def find_commands(trust: Sequence[str] = ()) -> dict[str, Command]:
 
 
 def trusted_packages(argv: Sequence[str]) -> list[str]:
-    """Return the packages that a command line trusts, before it is read as a whole."""
+    """Return the packages that a command line trusts, before it is parsed completely."""
     words = [word.lstrip("+").partition("=")[2] for word in argv if word.lstrip("+").startswith("trust=")]
     return [name.strip() for name in words[-1].strip("[]").split(",") if name.strip()] if words else []
 

@@ -1,4 +1,4 @@
-"""From an exception to a message on stderr and an exit code; Ctrl-C, and what libraries make of it."""
+"""Turns exceptions into messages on stderr and exit codes, and handles Ctrl-C, also inside libraries."""
 
 import contextlib
 import errno
@@ -34,26 +34,29 @@ DISK = frozenset({
     errno.EMFILE,
     errno.ENFILE,
 })  # fmt: skip
-"""Faults of a disk or of its permissions, never of a program."""
+"""Errors of a disk or of its permissions, never of a program."""
 
-NO_MEMORY = ("RESOURCE_EXHAUSTED", "can't start new thread")  # as jax says it, which is not imported, and Python
-INTERRUPTED = threading.Event()  # Ctrl-C came; a library may swallow the exception and fail later with its own
+NO_MEMORY = (
+    "RESOURCE_EXHAUSTED",
+    "can't start new thread",
+)  # messages of jax, which is not imported here, and of Python
+INTERRUPTED = threading.Event()  # set by Ctrl-C; a library may swallow the exception and fail later with its own
 
 
 def catch_signals() -> None:
-    """Handle Ctrl-C, and what threads raise, for a process that ends with this command line."""
+    """Handle Ctrl-C and exceptions in threads, for a process that runs only this command."""
     signal.signal(signal.SIGINT, interrupt)
     sys.unraisablehook = _raised_elsewhere
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """Say whether Ctrl-C ended this before a run could save itself, even if a library raised its own error."""
+    """Tell whether Ctrl-C ended this before a run could save itself, even if a library raised its own error."""
     saved = isinstance(error, (Interrupted, Terminated))
     return isinstance(error, KeyboardInterrupt) or (INTERRUPTED.is_set() and not saved)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without the interpreter's end: a C++ library interrupted halfway may crash or hang in it."""
+    """Exit without the interpreter's shutdown, in which an interrupted C++ library may crash or hang."""
     logging.shutdown()
     with contextlib.suppress(OSError):
         sys.stdout.flush()
@@ -61,9 +64,9 @@ def leave(code: int) -> NoReturn:
 
 
 def interrupt(number: int, frame: Any) -> None:
-    """Raise KeyboardInterrupt, a moment later where it would be lost or kill the process.
+    """Raise KeyboardInterrupt, delayed where it would be lost or crash the process.
 
-    jax runs Python in the garbage collector, which swallows it; a C++ library that is being imported may crash.
+    jax runs Python in the garbage collector, which swallows it; a C++ library may crash while it is imported.
     """
     while frame is not None:
         if frame.f_code.co_name == "_xla_gc_callback" or frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -81,7 +84,7 @@ def as_error(error: BaseException) -> DltrainError:
     first = (str(error).splitlines() or [""])[0]
     if isinstance(error, MemoryError) or any(sign in first for sign in NO_MEMORY):
         found: DltrainError = MemoryExhausted(
-            f"out of memory: {first or 'the system gave none'}; checkpoints written before are complete. "
+            f"out of memory: {first or 'an allocation failed'}; earlier checkpoints are complete. "
             "Try a smaller batch_size, optim.accumulate=4, data.feed=streamed, or on a GPU model.remat=true"
         )
     elif isinstance(error, OSError) and error.errno in DISK:
@@ -96,7 +99,7 @@ def as_error(error: BaseException) -> DltrainError:
 
 
 def report(error: DltrainError, prefix: str = "", texts: Sequence[str] = ()) -> int:
-    """Print what went wrong, without values of environment variables that `texts` name; return the exit code."""
+    """Print an error, with values of environment variables that `texts` name hidden; return the exit code."""
     if os.environ.get("DLTRAIN_TRACEBACK") == "1":
         print(hide("".join(traceback.format_exception(error)), texts), end="", file=sys.stderr)
     for line in hide(str(error), texts).splitlines() or [type(error).__name__]:
@@ -105,7 +108,7 @@ def report(error: DltrainError, prefix: str = "", texts: Sequence[str] = ()) -> 
 
 
 def _raised_elsewhere(raised: Any) -> None:
-    """Leave what a C++ thread raises to train.log: whoever waits for its work reports the failure."""
+    """Write exceptions of C++ threads to train.log only: the code that waits for the thread reports the failure."""
     if threading.current_thread() is threading.main_thread():
         sys.__unraisablehook__(raised)
     else:

@@ -1,4 +1,4 @@
-"""The help texts, made from the folders of YAML, the schema and docstrings; nothing heavy is imported."""
+"""Help texts, made from the folders of YAML, the schema and docstrings; nothing heavy is imported."""
 
 import textwrap
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from dltrain.config.schema import ENGINE, GROUPS, NODES, Key
 EXAMPLES = (
     ("dltrain", "an MLP on the built-in digits, no network needed"),
     ("dltrain data=mnist model=cnn optim=adam epochs=2", "choose parts, set values"),
-    ("dltrain experiment=mnist_lenet", "a recipe"),
+    ("dltrain experiment=mnist_lenet", "several parts and values at once, from a file"),
     ("dltrain -m model=mlp,cnn optim.learning_rate=1e-2,1e-3", "every combination, one after the other"),
-    ("dltrain resume RUN epochs=20", "go on where a run stopped"),
+    ("dltrain resume RUN epochs=20", "continue a run where it stopped"),
     ("tensorboard --logdir outputs", "watch the curves in a browser"),
 )
 OPTIONS = (
     ("-m, --multirun", "a run for each combination of values: model=mlp,cnn seed=0,1,2"),
-    ("--config-dir DIR", "a folder of YAML of yours, laid out as dltrain's own: model/mine.yaml"),
-    ("--cfg job", "print the composed config and leave"),
+    ("--config-dir DIR", "your own folder of YAML, laid out like dltrain's: model/mine.yaml"),
+    ("--cfg job", "print the composed config and exit"),
     ("-sc install=bash", 'tab completion: eval "$(dltrain -sc install=bash)"; also zsh and fish'),
     ("--version", "print the version"),
-    ("-h, --help", "this; also after a command"),
+    ("-h, --help", "print this help; also after a command"),
 )
 
 
@@ -35,20 +35,20 @@ def overview(commands: Mapping[str, Command]) -> str:
     lines += [
         "Usage: dltrain [COMMAND] [RUN] [group=choice] [key=value] [options]",
         "",
-        "Commands (train if none is named):",
+        "Commands (default: train):",
     ]
     lines += table([(name, command.text.split("\n")[0]) for name, command in commands.items()])
-    lines += ["", "To paste:", *table(list(EXAMPLES))]
+    lines += ["", "Examples:", *table(list(EXAMPLES))]
     lines += ["", "Options:", *table(list(OPTIONS))]
-    lines += ["", "What there is to choose: dltrain list [GROUP]. Every key: dltrain train --help."]
+    lines += ["", "List the choices: dltrain list [GROUP]. List the keys: dltrain train --help."]
     return "\n".join(lines)
 
 
 def of_training(tree: Tree, folders: tuple[Path, ...]) -> str:
     """Write `dltrain train --help`: the groups with their choices, and the engine's keys."""
     base = defaults("train", folders)
-    lines = ["dltrain train: train a model; the word train may be left out.", ""]
-    lines += ["Groups (group=choice; what the choices are: dltrain list GROUP):"]
+    lines = ["dltrain train: train a model; the word train is optional.", ""]
+    lines += ["Groups (group=choice; describe the choices with dltrain list GROUP):"]
     for group, choices in tree.items():
         if group in GROUPS:
             text = f"{GROUPS[group]}: {', '.join(choices)}"
@@ -59,7 +59,7 @@ def of_training(tree: Tree, folders: tuple[Path, ...]) -> str:
         lines += _keys({f"{place}.{name}": key for name, key in keys.items()}, base)
     lines += [
         "",
-        "The arguments of a choice stand in its YAML: dltrain --cfg job model=cnn; set one with model.dropout=0.5.",
+        "Each choice has arguments, such as model.dropout=0.5; show them with dltrain --cfg job model=cnn.",
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""One job of a sweep: it trains, notes how it ended, and returns its objective."""
+"""One job of a sweep: trains, records how the job ended, and returns its objective."""
 
 import contextlib
 import importlib
@@ -15,13 +15,13 @@ from dltrain.config.folders import read_tree
 from dltrain.errors import DltrainError, Interrupted, Terminated
 from dltrain.runs.files import hide
 
-JOBS = ".jobs"  # in the folder of a sweep while it runs: a file for each job, from whatever process it ran in
+JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
 
 
 def run_job(objectives: Sequence[str], job: Job) -> Objectives:
     """Train one combination of a sweep and return its objectives; a failure is reported, and returns NaN."""
     texts = list(job.words)
-    _note(job, code=1)  # of a process that dies
+    _record(job, code=1)  # holds if the process dies
     print(f"\njob {job.number}: {' '.join(job.words)}", flush=True)
     try:
         call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)), texts=texts)
@@ -37,24 +37,24 @@ def run_job(objectives: Sequence[str], job: Job) -> Objectives:
             raise SweepStopped(130) from None
         error = as_error(raised)
     if error is None:
-        _note(job, code=0)
+        _record(job, code=0)
         run = importlib.import_module("dltrain.runs.folder").RunFolder(job.folder)
         return objective.values(run.read_summary(), objectives)
-    _note(job, code=error.code)
-    _keep_failure(job.folder, hide(str(error), texts))
+    _record(job, code=error.code)
+    _save_failure(job.folder, hide(str(error), texts))
     report(error, f"job {job.number}: ", texts)
     return objective.failed(objectives)
 
 
-def _note(job: Job, *, code: int) -> None:
-    """Write where this job is, and how it ended."""
+def _record(job: Job, *, code: int) -> None:
+    """Record the folder of this job, and how it ended."""
     (job.sweep / JOBS).mkdir(exist_ok=True)
     note = json.dumps({"folder": str(job.folder), "code": code})
     (job.sweep / JOBS / f"{job.number}.json").write_text(note, encoding="utf-8")
 
 
-def _keep_failure(folder: Path, message: str) -> None:
-    """Keep why a job never became a run, for the sweep's table: it may have been tried in another process."""
+def _save_failure(folder: Path, message: str) -> None:
+    """Save the error of a job that never became a run, for the sweep's table, which another process may print."""
     run = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
     if folder.is_dir() and not run.config.exists():
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""From the command line to a command and an exit code."""
+"""The entry point: runs one command line and returns its exit code."""
 
 import importlib
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 from dltrain import __version__
 from dltrain.cli import faults
 from dltrain.cli import help as texts
-from dltrain.cli.argv import CommandLine, no_command, take_apart
+from dltrain.cli.argv import CommandLine, no_command, parse_argv
 from dltrain.cli.completion import complete
 from dltrain.cli.discovery import Command, find_commands, trusted_packages
 from dltrain.cli.sweep import sweep
@@ -27,21 +27,21 @@ OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    owned = argv is None  # the process, which ends with this command line
+    owned = argv is None  # this process runs only this command line
     if owned:
         faults.catch_signals()
         for name in THIRD_PARTY:
             logger = logging.getLogger(name)
-            logger.addHandler(logging.NullHandler())  # outside a run's folder it goes nowhere
+            logger.addHandler(logging.NullHandler())  # dropped unless a run folder is open
             logger.propagate = False
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
-        sys.stdout.reconfigure(errors="replace")  # our own text has ≥ and ²
+        sys.stdout.reconfigure(errors="replace")  # messages contain ≥ and ²
     argv = sys.argv[1:] if argv is None else argv
-    asking = list(argv)  # texts that may ask the environment
+    asking = list(argv)  # texts that may refer to environment variables
     try:
         code = _run(argv, asking)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has left (dltrain list | head)
+    except BrokenPipeError:  # stdout was closed (dltrain list | head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 6
     except (KeyboardInterrupt, Exception) as error:
@@ -56,7 +56,7 @@ def _run(argv: list[str], asking: list[str]) -> int:
     if wrong := next((word for word in argv if word.encode(errors="ignore") != os.fsencode(word)), None):
         raise ConfigError(f"{wrong!r}: is not UTF-8 text")
     known = find_commands(trusted_packages(argv))
-    line = take_apart(argv, known)
+    line = parse_argv(argv, known)
     if "--version" in line.flags:
         print(f"dltrain {__version__}")
         return 0
@@ -72,7 +72,7 @@ def _run(argv: list[str], asking: list[str]) -> int:
     if line.words and line.command == "train":
         raise ConfigError(f"{line.words[0]}: dltrain train takes group=choice and key=value only")
     if line.command != "train" and (flag := next((f for f in OF_TRAINING if f in line.flags), None)):
-        raise ConfigError(f"{flag}: goes with training only")
+        raise ConfigError(f"{flag}: is for training only")
     if line.command == "train":
         return _train(line, folders, tree, asking)
     command = known[line.command]
@@ -84,9 +84,9 @@ def _run(argv: list[str], asking: list[str]) -> int:
 def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: list[str]) -> int:
     showing = [flag for flag in ("--cfg", "--info") if flag in line.flags]
     if len(showing) + ("--multirun" in line.flags) > 1:
-        raise ConfigError("--multirun, --cfg, --info: give one of them")
+        raise ConfigError("--multirun, --cfg, --info: use only one of them")
     if orphan := next((f for f in ("--package", "--resolve") if f in line.flags and showing != ["--cfg"]), None):
-        raise ConfigError(f"{orphan}: goes with --cfg")
+        raise ConfigError(f"{orphan}: is an option of --cfg")
     if "--multirun" in line.flags or (not showing and wants_sweep(line.overrides, tree)):
         return sweep(line.overrides, folders, tree)
     request = make_request("train", line.overrides, folders, tree)
@@ -99,7 +99,7 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
     if request.hydra or recipe_settings(composed.choices.get("experiment"), tree):
         named = apply_to_run(request, composed)
         if named and composed.config["output_dir"]:
-            raise ConfigError("output_dir, hydra.run.dir: both name the run folder; give one")
+            raise ConfigError("output_dir, hydra.run.dir: both name the run folder; set only one")
         call = replace(call, folder=named)
     return importlib.import_module("dltrain.commands.train").run(call)
 

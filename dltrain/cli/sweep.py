@@ -1,4 +1,4 @@
-"""A sweep from the command line: its checks, its folder, and the table that closes it."""
+"""A sweep from the command line: its checks, its folder, and the table at its end."""
 
 import contextlib
 import functools
@@ -58,10 +58,10 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     recipe = next((recipe_settings(o.value, tree) for o in fixed if o.key == "experiment"), {})
     passed = _passed({**params, **found}, config, tree)
     passed += [*hydra_words(typed), *logging_words(settings, typed), *_directions(config, settings, typed, recipe)]
-    passed += ["++hydra.sweeper.params=null"] if params else []  # they are among the words now
+    passed += ["++hydra.sweeper.params=null"] if params else []  # these words include them
     if place is not None and settings.sweep_dir:
         raise ConfigError(
-            f"output_dir={place} hydra.sweep.dir={settings.sweep_dir}: both name the folder; give one"
+            f"output_dir={place} hydra.sweep.dir={settings.sweep_dir}: both name the folder; set only one"
         )
     overwrite = any(o.key == "overwrite" and o.value is True for o in first)
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
@@ -77,7 +77,7 @@ def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], objectiv
     except KeyboardInterrupt:  # between two jobs
         code = 130
     except Exception:
-        if not any(job["code"] for job in _jobs(folder)):  # else the sweeper ends with an error of its own
+        if not any(job["code"] for job in _jobs(folder)):  # otherwise the sweeper raises an error of its own
             if not _jobs(folder):
                 shutil.rmtree(folder / JOBS, ignore_errors=True)
                 with contextlib.suppress(OSError):
@@ -90,23 +90,23 @@ def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], objectiv
 
 
 def _jobs(folder: Path) -> list[dict[str, Any]]:
-    """Read what the jobs noted, in their order."""
+    """Read the records of the jobs, in order."""
     paths = sorted((folder / JOBS).glob("*.json"), key=lambda path: int(path.stem))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def _check(found: Found, folders: tuple[Path, ...], tree: Tree) -> dict[str, Any]:
-    """Check every value alone and the first combination as a whole; return its config."""
+    """Check each value separately and the first combination as a whole; return its config."""
     check_sweep([v for _, values in found.values() for v in values or []], tree)
     first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
     return make_call(make_request("train", [o.typed for o in first], folders, tree)).compose().config
 
 
 def _params(settings: Settings, found: Found, tree: Tree) -> Found:
-    """Read the parameters of the sweeper's own node: those of a committed sweep. What is typed goes first."""
+    """Read the parameters in the sweeper's node, those of a sweep in a file; typed ones take precedence."""
     params = settings.sweeper.get("params") or {}
     if any(isinstance(value, Mapping | list) for value in params.values()):
-        return {}  # of a sweeper with another way to write them
+        return {}  # of a sweeper with another format
     words = (read(f"{key}={value}", tree) for key, value in params.items())
     return {o.key: found.get(o.key, (o, values)) for o, values in words}
 
@@ -118,7 +118,7 @@ def _check_intervals(found: Found, settings: Settings) -> None:
 
 
 def _passed(found: Found, config: Mapping[str, Any], tree: Tree) -> list[str]:
-    """Write the overrides for Hydra's sweeper: without ++ where the key is there in every combination.
+    """Format the overrides for Hydra's sweeper: without ++ if every combination has the key.
 
     Folders (hydra.job.override_dirname) and a sampler's parameters are named after these words.
     """
@@ -139,7 +139,7 @@ def _passed(found: Found, config: Mapping[str, Any], tree: Tree) -> list[str]:
 def _directions(
     config: Mapping[str, Any], settings: Settings, typed: Sequence[Override], recipe: Mapping[str, Any]
 ) -> list[str]:
-    """Let the sweeper look for what is better, unless the user says what to look for."""
+    """Set the sweeper's direction to what is better, unless the user has set it."""
     name, sweeper = settings.chosen["hydra/sweeper"], settings.sweeper
     if name == "basic":
         return []
@@ -149,7 +149,8 @@ def _directions(
     found = objective.directions(config)
     if "direction" not in sweeper:
         print(
-            f"dltrain: hydra/sweeper={name}: tell it to {' and '.join(found)}; dltrain tells only optuna",
+            f"dltrain: hydra/sweeper={name}: set its direction to {' and '.join(found)}; "
+            "dltrain sets it for optuna only",
             file=sys.stderr,
         )
         return []
@@ -157,11 +158,11 @@ def _directions(
 
 
 def claim(place: str | None, *, overwrite: bool) -> Path:
-    """Make the folder of a sweep, which no other start can have."""
+    """Create the folder of a sweep; no other process can claim it."""
     if place is not None:
         folder = Path(place).expanduser().resolve()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
-            raise ConfigError(f"output_dir={place}: is not empty; choose another, or overwrite=true")
+            raise ConfigError(f"output_dir={place}: is not empty; choose another folder, or set overwrite=true")
         folder.mkdir(parents=True, exist_ok=True)
         for job in _earlier_jobs(folder):
             _clear(job)
@@ -187,7 +188,7 @@ def _earlier_jobs(folder: Path) -> list[Path]:
 
 
 def _clear(job: Path) -> None:
-    """Delete the run of an earlier sweep; a folder that holds anything else is left."""
+    """Delete the run of an earlier sweep; a folder that holds anything else is kept."""
     run = importlib.import_module("dltrain.runs.folder").RunFolder(job)
     run.lock()
     run.clear()

@@ -26,13 +26,13 @@ from dltrain.report.sampling import TABLE_ROWS, default_count, save_samples
 from dltrain.runs.folder import RunFolder, existing
 from dltrain.types import Kind, content
 
-BETWEEN = "-" * 20  # two texts
+BETWEEN = "-" * 20  # between two texts
 Options = Mapping[str, Any]
 IN_PYTHON = "in Python, dltrain.open_run(RUN).generate(inputs) takes any inputs"
 
 
 @dataclass(frozen=True)
-class Way:
+class Mode:
     """How a kind of model generates: a description for messages, and the options that it takes."""
 
     words: str
@@ -48,7 +48,7 @@ def run(call: Call) -> int:
     composed = call.amend(read_yaml(folder.config))
     runtime.start(**composed.config["runtime"])
     opened = Run(folder, composed, checkpoint=options["checkpoint"], warn=complain)
-    way = _way(opened.bundle, folder)
+    way = _mode(opened.bundle, folder)
     typed = [word.partition("=")[0] for word in call.overrides]
     if strange := [key for key in typed if key in options and key not in (*way.takes, "seed", "checkpoint")]:
         raise ConfigError(f"{strange[0]}: this run's model {way.words}")
@@ -57,16 +57,16 @@ def run(call: Call) -> int:
     return 0
 
 
-def _way(bundle: Bundle, folder: RunFolder) -> Way:
+def _mode(bundle: Bundle, folder: RunFolder) -> Mode:
     spec, module = bundle.spec, bundle.module
     if draws_samples(module):
-        return Way("generates examples from noise: count=64 seed=0", ("count", "output"), _samples)
+        return Mode("generates examples from noise: count=64 seed=0", ("count", "output"), _samples)
     if generates_text(spec, module):
         takes = ("prompt", "tokens", "temperature", "top_k", "count")
-        return Way("continues a prompt: prompt='To be' tokens=200", takes, _texts)
+        return Mode("continues a prompt: prompt='To be' tokens=200", takes, _texts)
     if generates_from_inputs(spec, module):
         takes = ("split", "examples", "temperature")
-        return Way("generates sequences from examples of its data: split=test examples=5", takes, _from_split)
+        return Mode("generates sequences from examples of its data: split=test examples=5", takes, _from_split)
     raise ConfigError(
         f"generate: {folder.path} is a run of task={spec.task}, which does not generate; language models "
         "(rnn, lstm, gru and transformer on a text), captioner, seq2seq and seq2seq_transformer generate text, and "

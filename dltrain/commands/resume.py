@@ -2,7 +2,7 @@
 
 RUN is a run folder. Keys that determine the result must not change (data, model, seed, batch size); the length
 of training, logging, evaluation and checkpoints may change. A schedule keeps the length it started with, unless
-schedule.stretch=true plans it again.
+schedule.stretch=true recomputes it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -92,8 +92,8 @@ def run(call: Call) -> int:
         resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(call.overrides)}]
         folder.write_config(composed.text, {**started, "resumed": resumed})
         folder.summary.unlink(missing_ok=True)
-        _say_schedule(screen, program, start)
-        _say_versions(start)
+        _report_schedule(screen, program, start)
+        _warn_versions(start)
         if folder.died:
             screen.say(f"process {folder.died} was killed during this run, by a user or for lack of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
@@ -116,7 +116,7 @@ def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
     different = {key: _change(key, old, new) for key in keys if old.get(key, ...) != new.get(key, ...)}
     for key, change in different.items():
         if not any(key == may or key.startswith(f"{may}.") for may in MAY_CHANGE):
-            part = f"{key.split('.')[0]}._target_"  # another part says more than its options
+            part = f"{key.split('.')[0]}._target_"  # a changed part says more than its changed options
             change = different.get(part, change)
             group = key.split(".")[0]
             whole = key.endswith("._target_") or group in ("data", "model", "loss", "schedule", "augment")
@@ -146,18 +146,18 @@ def _epochs(program: Program) -> int:
     return max(1, program.plan.total // program.parts.pipeline.steps_per_epoch)
 
 
-def _say_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint) -> None:
+def _report_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint) -> None:
     planned = int(start.leaves["hparams.total_steps"])
     if planned != program.plan.total:
         if program.plan.stretch:
-            screen.say(f"schedule planned again for {program.plan.total} steps (was {planned})")
+            screen.say(f"schedule recomputed for {program.plan.total} steps (was {planned})")
         else:
             screen.say(
-                f"schedule keeps its {planned} steps, then its last value; schedule.stretch=true plans it again"
+                f"schedule keeps its {planned} steps, then its last value; schedule.stretch=true recomputes it"
             )
 
 
-def _say_versions(start: checkpoint.Checkpoint) -> None:
+def _warn_versions(start: checkpoint.Checkpoint) -> None:
     """Warn about versions that differ from those that wrote the checkpoint; old checkpoints do not have them."""
     before, now = start.about.get("versions", {}), runtime.versions()
     if others := [f"{n} {before[n]} -> {now[n]}" for n in now if n in before and before[n] != now[n]]:

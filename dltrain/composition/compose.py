@@ -26,7 +26,7 @@ def compose_words(*words: str, config_dir: str | None = None) -> Composed:
 
 
 def amend_words(saved: Mapping[str, Any], *words: str) -> Composed:
-    """Lay words over the config of a run folder, as `dltrain evaluate RUN` does; missing keys are filled in."""
+    """Apply overrides to the config of a run folder, as `dltrain evaluate RUN` does; missing keys are filled in."""
     folders = roots(None)
     return make_call(make_request("evaluate", words, folders, read_tree(folders))).amend(saved)
 
@@ -39,13 +39,13 @@ def make_request(
     options: Mapping[str, Key] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Request:
-    """Read key=value words; of a key that is set twice the last one counts.
+    """Parse key=value words; if a key is set twice, the last value counts.
 
     Args:
         command: the name of the command.
         words: the overrides.
-        folders: of YAML.
-        tree: the choices in these.
+        folders: folders of YAML.
+        tree: the choices in these folders.
         options: the command's own keys; None: those of a command of dltrain.
         defaults: of the options; None or empty: from configs/<command>.yaml.
     """
@@ -71,7 +71,7 @@ def make_request(
 
 
 def make_call(request: Request, words: tuple[str, ...] = (), texts: list[str] | None = None) -> Call:
-    """Make the call of a command; `texts` gets the text of each config: it may ask the environment for secrets."""
+    """Make the call of a command; the text of each config is added to `texts`, since it may refer to secrets."""
 
     def noted(composed: Composed) -> Composed:
         if texts is not None:
@@ -97,7 +97,7 @@ def _targets() -> Any:
 
 
 def _literal(command: str, word: str) -> str:
-    """Quote the prompt of `generate`, which is text for a model: no sign in it has a meaning for Hydra."""
+    """Quote the prompt of `generate`, which is text for a model: no character in it has a meaning for Hydra."""
     key, _, text = word.partition("=")
     if (command, key) != ("generate", "prompt") or text in ("", "null") or text[0] in "'\"":
         return word

@@ -1,4 +1,4 @@
-"""Running a sweep with Hydra: its sweeper makes the combinations, its launcher starts the jobs."""
+"""Running a sweep with Hydra: its sweeper produces the combinations, its launcher starts the jobs."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ Objectives = float | list[float]
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep, in whatever process the launcher started it."""
+    """One job of a sweep, in the process that the launcher started."""
 
     number: int
     words: tuple[str, ...]  # its overrides
@@ -27,7 +27,7 @@ class Job:
 
 
 class SweepStopped(BaseException):
-    """Ends a sweep from inside a job: Ctrl-C and SIGTERM are meant for all of it, not for one job."""
+    """Ends a sweep from inside a job: Ctrl-C and SIGTERM end all of it, not one job."""
 
     def __init__(self, code: int) -> None:
         """Keep the exit code."""
@@ -38,7 +38,7 @@ class SweepStopped(BaseException):
 def launch(
     words: Sequence[str], folder: Path, folders: tuple[Path, ...], *, train: Callable[[Job], Objectives]
 ) -> None:
-    """Run every combination of `words` in folders under `folder`; what a job returns goes to the sweeper."""
+    """Run every combination of `words` in folders under `folder`; the sweeper receives what a job returns."""
     fixed = [f"hydra.sweep.dir={quote(str(folder))}", "hydra.mode=MULTIRUN"]
     fixed += ["hydra.output_subdir=null", "hydra.job.chdir=false", *search_path(folders)]
     quiet = contextlib.redirect_stderr(cast(Any, _WithoutHydra(sys.stderr)))
@@ -52,7 +52,7 @@ def launch(
 
 
 def _task(train: Callable[[Job], Objectives], _: Any) -> Objectives:
-    """Find out from Hydra which job this is, and train it."""
+    """Read from Hydra which job this is, and train it."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 

@@ -1,4 +1,4 @@
-"""Letting Hydra compose YAML: its search path, its version, and its exceptions in dltrain's words."""
+"""Composes YAML with Hydra: search path, version, and Hydra's exceptions as ConfigError."""
 
 import contextlib
 import copy
@@ -15,7 +15,7 @@ from dltrain.errors import ConfigError
 
 
 def make_loader(folders: tuple[Path, ...]) -> Callable[[str, Sequence[str]], Any]:
-    """Return a function that composes a YAML of `folders` with Hydra, and remembers what it has composed."""
+    """Return a function that composes a YAML of `folders` with Hydra, and caches the results."""
     done: dict[tuple[str, ...], Any] = {}
 
     def load(name: str, words: Sequence[str]) -> Any:

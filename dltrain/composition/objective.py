@@ -1,4 +1,4 @@
-"""What a job returns to its sweeper: the monitored metric, or `sweep.objectives`; and which direction is better."""
+"""What a job returns to its sweeper (the monitored metric or `sweep.objectives`), and which direction is better."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,26 @@ def _direction(name: str, config: Mapping[str, Any]) -> str:
         known = ["validation/loss", *(f"validation/{n}" for n in better)]
         raise ConfigError(f"sweep.objectives: {name}: is not computed{nearest(name, known)} ({', '.join(known)})")
     if not better[metric]:
-        raise ConfigError(
-            f"sweep.objectives: {name}: say which is better: metrics.{metric}.better=higher, or lower"
-        )
+        raise ConfigError(f"sweep.objectives: {name}: set metrics.{metric}.better=higher, or lower")
     return "maximize" if better[metric] == "higher" else "minimize"
 
 
 def values(summary: Mapping[str, Any], wanted: Sequence[str]) -> float | list[float]:
-    """Read the objectives from a run's summary, those of metrics at its best step; NaN for what is not there."""
+    """Read the objectives from a run's summary, those of metrics at its best step; NaN for missing ones."""
     if wanted:
         return [_value(summary, name) for name in wanted] if len(wanted) > 1 else _value(summary, wanted[0])
     return _value(summary, summary.get("monitor") or "")
 
 
 class Failed(float):
-    """The NaN of a job that failed. Sweepers convert it, find that they cannot, and go on with other values.
+    """The NaN of a job that failed. Converting it to a float raises, after which sweepers go on with other values.
 
-    hydra-optuna-sweeper 1.3.0 takes a failure of the conversion for a failed trial; a plain NaN it tells to Optuna
-    a second time, which ends the sweep.
+    hydra-optuna-sweeper 1.3.0 treats the failed conversion as a failed trial; a plain NaN it reports to Optuna
+    twice, which ends the sweep.
     """
 
     def __new__(cls) -> "Failed":
-        """Make a NaN."""
+        """Create a NaN."""
         return super().__new__(cls, math.nan)
 
     def __float__(self) -> float:
@@ -57,12 +55,12 @@ class Failed(float):
         raise ValueError("the job failed")
 
     def __reduce__(self) -> tuple[type["Failed"], tuple[()]]:
-        """Let launchers send it between processes."""
+        """Support pickling, which launchers use between processes."""
         return Failed, ()
 
 
 def failed(wanted: Sequence[str]) -> float | list[float]:
-    """Return the objectives of a job that failed: NaN, which a sweeper leaves out."""
+    """Return the objectives of a job that failed: NaN, which a sweeper skips."""
     return [Failed() for _ in wanted] if len(wanted) > 1 else Failed()
 
 
@@ -73,7 +71,7 @@ def _value(summary: Mapping[str, Any], name: str) -> float:
 
 
 def check_count(typed: Any, wanted: Sequence[str]) -> None:
-    """Raise ConfigError if a sweeper's own direction is not one for each objective."""
+    """Raise ConfigError unless the sweeper's direction has one entry for each objective."""
     count = len(typed) if isinstance(typed, list | tuple) else 1
     if count != max(1, len(wanted)):
         raise ConfigError(

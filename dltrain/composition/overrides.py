@@ -1,4 +1,4 @@
-"""Reading key=value by Hydra's grammar, and writing a value in it."""
+"""Parses key=value by Hydra's grammar, and formats values in it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,24 +9,24 @@ from dltrain.config.request import Override
 from dltrain.errors import ConfigError
 
 NEEDS_SAMPLER = (
-    "only a sweeper that samples takes it, with -m: hydra/sweeper=optuna (pip install hydra-optuna-sweeper); "
-    "without one list values: 1e-3,1e-2"
+    "needs -m and a sweeper that samples, such as hydra/sweeper=optuna (pip install hydra-optuna-sweeper); "
+    "otherwise list the values: 1e-3,1e-2"
 )
 
 
 def read_single(word: str, tree: Tree) -> Override:
-    """Read an override that holds one value, or raise ConfigError."""
+    """Parse an override that has one value, or raise ConfigError."""
     o, sweep = read(word, tree)
     if sweep == []:
         raise ConfigError(f"{o.word}: a range to sample from; {NEEDS_SAMPLER}")
     if sweep is not None:
         text = o.text if not re.match(r"\w+\(", o.text) else "a,b"
-        raise ConfigError(f"{o.word}: several values; -m makes a run for each, {o.key}=[{text}] is a list of them")
+        raise ConfigError(f"{o.word}: several values; -m trains a run for each, {o.key}=[{text}] passes a list")
     return o
 
 
 def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
-    """Read an override; where it holds several values, return those of the sweep too (none for an interval)."""
+    """Parse an override; also return the values of a sweep, if it has several (none for an interval)."""
     from hydra.core.override_parser.types import Glob, ValueType
 
     if word.startswith("~"):
@@ -49,7 +49,7 @@ def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
 
 
 def _key(word: str, key: str, text: str) -> str:
-    """Return the key of a word; of group@package only a group's own package is there."""
+    """Return the key of a word; group@package is allowed only for the group's own package."""
     group, at, package = key.partition("@")
     if at and package in (group, "_group_"):
         return group
@@ -61,7 +61,7 @@ def _key(word: str, key: str, text: str) -> str:
 
 
 def _read_removal(word: str, tree: Tree) -> Override:
-    """Read ~group or ~key, with or without the value that is removed."""
+    """Parse ~group or ~key, with or without the value that is removed."""
     key = word[1:].partition("=")[0]
     if key in ("augment", "callbacks"):
         return Override(word, key, "none", "none")
@@ -73,7 +73,7 @@ def _read_removal(word: str, tree: Tree) -> Override:
 
 
 def _parse(word: str, key: str, text: str) -> tuple[Any, str]:
-    """Parse a value, text with characters outside the grammar as it is; return it with the text that was parsed."""
+    """Parse a value; text outside the grammar is taken literally. Return it with the text that was parsed."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -87,23 +87,23 @@ def _parse(word: str, key: str, text: str) -> tuple[Any, str]:
             return parser.parse_override(f"{key}={quote(text)}"), quote(text)
     except (HydraException, RecursionError) as error:
         raise ConfigError(
-            f"{word}: cannot be read; text with brackets or other signs is quoted: \"{key}='...'\""
+            f"{word}: cannot be parsed; quote text that has brackets or other special characters: \"{key}='...'\""
         ) from error
 
 
 def quote(text: str) -> str:
-    """Write text in the quotes of Hydra's grammar."""
+    """Quote text by Hydra's grammar."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def _escaped(key: str) -> str:
-    """Write a key of a mapping: the grammar has no quotes there."""
+    """Escape a key of a mapping, where the grammar has no quotes."""
     return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", key)
 
 
 def write(value: Any) -> str:
-    """Write a Python value in Hydra's grammar, so that reading it gives an equal one."""
+    """Format a Python value in Hydra's grammar, so that parsing it returns an equal value."""
     if value is None:
         return "null"
     if isinstance(value, bool):

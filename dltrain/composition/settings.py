@@ -1,4 +1,4 @@
-"""Hydra's own node: composed with the config, checked to call nothing, and applied to a run or a sweep."""
+"""Hydra's own node: composed with the config, checked for code to call, and applied to a run or a sweep."""
 
 import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -56,19 +56,19 @@ def recipe_settings(experiment: str | None, tree: Tree) -> dict[str, Any]:
 
 
 def wants_sweep(words: Sequence[str], tree: Tree) -> bool:
-    """Say whether hydra.mode, typed or of the experiment, makes this a sweep without -m."""
+    """Tell whether hydra.mode, typed or set by the experiment, makes this a sweep without -m."""
     plain = dict(word.lstrip("+").partition("=")[::2] for word in words)
     mode = plain.get("hydra.mode") or recipe_settings(plain.get("experiment"), tree).get("mode")
     return mode == "MULTIRUN"
 
 
 def hydra_words(overrides: Sequence[Override]) -> list[str]:
-    """Write overrides of Hydra's own keys as words for Hydra."""
+    """Format overrides of Hydra's own keys as words for Hydra."""
     return [f"{o.key}={o.text}" if GROUP.fullmatch(o.key) else f"++{o.key}={o.text}" for o in overrides]
 
 
 def decided_words(request: Request, composed: Composed) -> list[str]:
-    """Write a request as words for Hydra, with `auto` decided."""
+    """Format a request as words for Hydra, with `auto` resolved."""
     groups = [f"{g}=[{c}]" if g in MULTIPLE else f"{g}={c}" for g, c in composed.choices.items()]
     return [*groups, *(o.for_hydra for o in request.values()), *hydra_words(request.hydra)]
 
@@ -86,7 +86,7 @@ def compose_whole(words: Sequence[str], folders: tuple[Path, ...]) -> Any:
             raise ConfigError(f"hydra.{name}: names code of its own; choose one by name: hydra/{name}=...")
     if whole.hydra.callbacks:
         names = ", ".join(whole.hydra.callbacks)
-        raise ConfigError(f"hydra.callbacks: {names}: dltrain lets Hydra call nothing; use callbacks=[...]")
+        raise ConfigError(f"hydra.callbacks: {names}: dltrain does not let Hydra call code; use callbacks=[...]")
     return whole
 
 
@@ -129,7 +129,7 @@ def apply_to_run(request: Request, composed: Composed) -> Path | None:
 
 
 def logging_words(settings: Settings, typed: Sequence[Override]) -> list[str]:
-    """Choose the logging of jobs and of Hydra itself where nobody did: dltrain says what happens."""
+    """Choose the logging of jobs and of Hydra itself if the user did not: dltrain does its own logging."""
     words = []
     if settings.chosen["hydra/job_logging"] == "default":
         words.append(f"hydra/job_logging={'stdout' if settings.verbose else 'none'}")
@@ -149,7 +149,7 @@ def _targets(node: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _current(whole: Any) -> Generator[None]:
-    """Let `${hydra:...}` find this config for a while."""
+    """Make this config available to `${hydra:...}` inside the context."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import setup_globals
 

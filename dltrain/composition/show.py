@@ -1,4 +1,4 @@
-"""Printing a config in place of training: --cfg, --package and --info."""
+"""Prints a config instead of training: --cfg, --package and --info."""
 
 import contextlib
 import io
@@ -17,10 +17,10 @@ CFG = ("job", "hydra", "all")
 
 
 def show(request: Request, composed: Composed, flags: Mapping[str, str]) -> str:
-    """Return what --cfg or --info asks for.
+    """Return the text that --cfg or --info prints.
 
-    The config of the job is printed as it is saved: `auto` decided, interpolations followed, and oc.env as written,
-    since it may be a secret.
+    The config of the job is printed as it is saved: `auto` and interpolations resolved, except for oc.env, which
+    may be a secret.
     """
     if "--info" in flags:
         return _info(request, composed, flags["--info"])
@@ -54,7 +54,7 @@ def _inside(text: str, package: str) -> str:
 
 
 def _info(request: Request, composed: Composed, what: str) -> str:
-    """Let Hydra tell about its plugins, search path, defaults and config."""
+    """Return Hydra's view of its plugins, search path, defaults and config."""
     root, answer = logging.getLogger(), io.StringIO()
     before = root.level, list(root.handlers)
     words = decided_words(request, composed)

@@ -1,1 +1,1 @@
-"""From YAML and the command line to checked plain values, and from those to objects."""
+"""From YAML and the command line to checked plain values."""

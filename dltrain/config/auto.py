@@ -1,4 +1,4 @@
-"""What `auto` becomes: the task that data or model name, and the loss and metrics that its YAML names."""
+"""Resolves `auto`: to the task that data or model name, and to the loss and metrics that the task's YAML names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,14 +23,14 @@ def load_training(
     *,
     facts: Mapping[str, Any] | None = None,
 ) -> tuple[Any, dict[str, list[str]], dict[str, str]]:
-    """Compose train.yaml with `auto` decided. The task is guessed first: composing costs a tenth of a second.
+    """Compose train.yaml with `auto` resolved. The task is guessed first: composing takes a tenth of a second.
 
     Args:
-        request: what was asked for.
+        request: the request.
         chosen: the choices of each group.
         groups: the overrides that choose.
         values: further words for Hydra.
-        facts: the task's node of a run that goes on, whose task is settled.
+        facts: the task's node of an existing run, whose task cannot change.
     """
     for group, names in chosen.items():  # defaults inside a user's own files are checked here, with the file named
         for name in names:
@@ -59,7 +59,7 @@ def load_training(
 
 
 def _decided(tree: Tree, group: str, names: Sequence[str], node: Mapping[str, Any], task: str) -> list[str]:
-    """Put the task's choice in the place of `auto`."""
+    """Replace `auto` by the task's choice."""
     choice = node.get(group)
     if not isinstance(choice, str) or choice not in tree[group] or choice == "auto":
         options = ", ".join(name for name in tree[group] if name != "auto")
@@ -75,7 +75,7 @@ def _task_of(request: Request, raw: Any) -> str:
     if said[group] not in tasks:
         task = (written(raw).get(group) or {}).get("task")
         raise ConfigError(
-            f"task=auto: {group}.task={show(task)} does not decide it{nearest(str(task), tasks)}; choose one of "
+            f"task=auto: {group}.task={show(task)} is not a task{nearest(str(task), tasks)}; choose one of "
             f"{', '.join(f'task={name}' for name in tasks)}"
         )
     return str(said[group])
@@ -85,7 +85,9 @@ def _check_model(raw: Any, chosen: Mapping[str, Sequence[str]], task: str) -> No
     needed = (raw.get("model") or {}).get("task")
     if chosen["task"] != ["auto"] and needed and needed != task:
         model = ",".join(chosen["model"])
-        raise ConfigError(f"task={task}: model={model} is for task={needed}; leave task out, or take another model")
+        raise ConfigError(
+            f"task={task}: model={model} is for task={needed}; leave task out, or choose another model"
+        )
 
 
 def made_for(task: Sequence[str], tree: Tree) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a command is given: its words and options, and ways to get a checked config."""
+"""What a command receives: its words and options, and ways to get a checked config."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ class Composed:
     """A config that has been checked."""
 
     config: dict[str, Any]  # plain nested values, resolved
-    text: str  # YAML to be saved: `auto` decided, but oc.env and the like kept as written
-    choices: dict[str, str] = field(default_factory=dict)  # group -> choice taken
-    automatic: dict[str, str] = field(default_factory=dict)  # what `auto` became and why
+    text: str  # YAML to be saved: `auto` resolved, but oc.env and the like kept as written
+    choices: dict[str, str] = field(default_factory=dict)  # group -> choice
+    automatic: dict[str, str] = field(default_factory=dict)  # what `auto` was resolved to, and why
     trust: tuple[str, ...] = ()  # from this process's own command line only
 
 
@@ -21,9 +21,9 @@ class Composed:
 class Call:
     """One call of a command.
 
-    `compose()` returns the training config with the overrides; it is composed and checked once. `amend(saved)` lays
-    the overrides over the config of a run folder (untrusted: its `trust` does not count); a choice such as
-    model=cnn replaces the whole node.
+    `compose()` returns the training config with the overrides; it is composed and checked once. `amend(saved)`
+    applies the overrides to the config of a run folder, whose own `trust` is ignored; a choice such as model=cnn
+    replaces the whole node.
     """
 
     words: tuple[str, ...]  # after the command: RUN

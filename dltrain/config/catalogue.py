@@ -1,6 +1,6 @@
-"""What there is to choose, a line for each part: the first comments of YAML files, the first lines of docstrings.
+"""The available choices, a line for each part: the first comments of YAML files, the first lines of docstrings.
 
-`dltrain list`, the README's table and docs/catalogue.md are all written from this.
+`dltrain list`, the README's table and docs/catalogue.md are all generated from this.
 """
 
 import ast
@@ -18,7 +18,7 @@ FUNCTIONS = {
         "by name, in a model that has one: model.kernel_init=orthogonal",
     ),
 }
-"""What is chosen by a function's name instead of a file -> the module that holds the functions, what it is."""
+"""Section of parts that are chosen by a function's name -> the module with the functions, and a description."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Section:
 
 
 def catalogue(tree: Tree) -> dict[str, Section]:
-    """Return every group of the tree, and what is chosen by a function's name behind `model`."""
+    """Return every group of the tree, and after `model` what is chosen by a function's name."""
     sections = {}
     for group, choices in tree.items():
         lines = {choice: first_comment(path) for choice, path in choices.items()}
-        sections[group] = Section(GROUPS.get(group, "a group of yours"), lines)
+        sections[group] = Section(GROUPS.get(group, "a user-defined group"), lines)
         if group == "model":
             sections |= {name: Section(what, _first_lines(module)) for name, (module, what) in FUNCTIONS.items()}
     return sections
@@ -49,7 +49,7 @@ def _first_lines(module: str) -> dict[str, str]:
 
 
 def table(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Write rows of two columns."""
+    """Format rows of two columns."""
     rows = list(rows)
     width = max((len(left) for left, _ in rows), default=0)
     return [f"  {left:<{width}}  {right}".rstrip() for left, right in rows]

@@ -1,4 +1,4 @@
-"""The checks on a composed config: keys that nothing takes, values outside their range, arguments of targets."""
+"""Checks of a composed config: unknown keys, values outside their range, arguments of targets."""
 
 import contextlib
 import inspect
@@ -9,7 +9,7 @@ from typing import Any
 
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, group_keys, node_keys, parse, parted
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, group_keys, node_keys, parse, split_node
 from dltrain.errors import ConfigError
 
 SINGLE = ("data", "model", "task", "loss", "optim", "schedule")
@@ -20,7 +20,7 @@ AWAITING = {
     "augment": ("batch", "key"),
     "callbacks": ("event",),
 }
-"""Group -> the arguments that its functions get at run time."""
+"""Group -> the arguments that its functions receive at run time."""
 
 ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
 INJECTED = {
@@ -32,7 +32,7 @@ INJECTED = {
     "optim": ("mask", "weight_decay_mask", "rules"),
     "schedule": ("scale",),
 }
-"""Group -> the arguments that the engine offers."""
+"""Group -> the arguments that the engine injects."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Origin:
     targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
 
     def named(self, path: str) -> str:
-        """Return ` (in FILE)` for a key of a file that was chosen, nothing for a typed one."""
+        """Return ` (in FILE)` for a key of a file that was chosen, "" for a typed one."""
         if any(path == key or path.startswith(key + ".") for key in self.typed):
             return ""
         group, _, inside = path.partition(".")
@@ -60,7 +60,7 @@ class Origin:
         return ""
 
     def listed(self, group: str, path: str) -> set[str]:
-        """Return the keys of a node that the chosen part's YAML lists, where that is dltrain's own and tested."""
+        """Return the keys of a node that the chosen part's YAML lists, if that file is built in and so tested."""
         found: set[str] = set()
         for file in (self.tree[group][n] for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})):
             node: Any = read_yaml(file) if file.is_relative_to(self.folders[0]) else {}
@@ -81,7 +81,7 @@ def flat(node: Mapping[str, Any], chosen: Mapping[str, Sequence[str]]) -> dict[s
 def unknown_keys(
     config: Mapping[str, Any], written: Mapping[str, Any], origin: Origin, trust: Collection[str]
 ) -> list[str]:
-    """Find the keys that nothing takes, each with the nearest right ones and their values as written."""
+    """List messages for unknown keys, each with the nearest known keys and their values as written."""
     tops = {key.split(".")[0] for key in ENGINE}
     wrong = [key for key in config if key not in tops and key not in GROUPS]
     for path in [key for key in ENGINE if "." in key]:
@@ -111,7 +111,7 @@ def unknown_keys(
 
 
 def _unchosen(path: str, origin: Origin) -> str:
-    """Say that metrics.f1 is there to be chosen but was not."""
+    """Return the message for a key of a choice that was not chosen, such as metrics.f1; "" for other keys."""
     group, _, name = path.partition(".")
     if group not in MULTIPLE or name not in origin.tree.get(group, {}):
         return ""
@@ -120,12 +120,12 @@ def _unchosen(path: str, origin: Origin) -> str:
 
 
 def check_keys(config: Mapping[str, Any], keys: Mapping[str, Key], written: Mapping[str, Any]) -> list[str]:
-    """Put the values of these keys as the engine wants them into `config`, and say which are wrong."""
+    """Convert the values of these keys in `config` to the engine's types, and list what is wrong."""
     return [message for _, message in _check(config, keys, written, "")]
 
 
 def check_alone(path: str, value: Any) -> list[str]:
-    """Check one value of one key, where that key is dltrain's own."""
+    """Check one value of one key, if dltrain itself reads that key."""
     group, _, rest = path.partition(".")
     inside = node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
     key = ENGINE.get(path) or group_keys(group).get(rest) or inside
@@ -139,7 +139,7 @@ def check_alone(path: str, value: Any) -> list[str]:
 
 
 def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: Origin) -> list[str]:
-    """Do that for every key that is dltrain's own, files named."""
+    """Convert and check every key that dltrain itself reads; messages name the file."""
     nodes = {f"{group}.{name}": key for group in MULTIPLE for name, key in group_keys(group).items()}
     found = list(_check(config, {**ENGINE, **nodes}, written, ""))
     for group, path, node in (*_nodes(config), ("runtime", "runtime", config["runtime"])):
@@ -157,7 +157,7 @@ def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str
     for group, path, node in _nodes(config):
         if "_target_" not in node:
             raise ConfigError(f"{path}._target_: missing; it names what to build{origin.named(path)}")
-        plain, _ = parted(group, node)
+        plain, _ = split_node(group, node)
         origin.targets().check(
             plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), injected=INJECTED.get(group, ())
         )
@@ -178,7 +178,7 @@ def check_trainable_activations(model: Mapping[str, Any], origin: Origin, trust:
             if smooth:
                 name = str(target).rpartition(".")[2]
                 found.append(
-                    f"model.{key}={name}: its gradient is zero everywhere, so that nothing below it would learn; "
+                    f"model.{key}={name}: its gradient is zero everywhere, so layers below it would not learn; "
                     f"train with {smooth}, its smooth form, or with model=perceptron, which decides by the sign "
                     f"of its score{origin.named(f'model.{key}')}"
                 )
@@ -205,7 +205,7 @@ def _check(
             yield prefix + path, f"{prefix}{path}: missing"
             continue
         text = plain.get(last) if isinstance(plain, Mapping) else None
-        shown = show(text) if "${" in str(text) else None  # what it came to may be a secret
+        shown = show(text) if "${" in str(text) else None  # the resolved value may be a secret
         try:
             node[last] = parse(prefix + path, key, node[last], shown)
         except ValueError as error:
@@ -218,7 +218,7 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
         node = config.get(group)
         if not isinstance(node, Mapping):
             raise ConfigError(
-                f"{group}={show(node)}: must be one of dltrain list {group}, or keys with their values"
+                f"{group}={show(node)}: must be one of the choices (dltrain list {group}), or a mapping"
             )
         inside = node.items() if group in MULTIPLE else [("", node)]
         nodes = [(name, one) for name, one in inside if name not in group_keys(group)]
@@ -228,8 +228,8 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
                 others = [other for other in node if other != name]
                 meant = nearest(name, others, prefix=group)
                 raise ConfigError(
-                    f"{path}={show(one)}: unknown{meant}; {group} holds {', '.join(others) or 'nothing'} now, and "
-                    "more nodes with keys of their own"
+                    f"{path}={show(one)}: unknown{meant}; {group} has {', '.join(others) or 'no nodes'} now; a new "
+                    "node must be a mapping"
                 )
             yield group, path, one
 
@@ -237,7 +237,7 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 def _arguments(
     group: str, path: str, node: Mapping[str, Any], origin: Origin, trust: Collection[str]
 ) -> tuple[dict[str, Any], bool]:
-    """Name what the node's target takes from a config, and whether it takes any name at all."""
+    """Return the arguments that the node's target takes from a config, and whether it accepts any name."""
     targets = origin.targets()
     given = (*AWAITING.get(group, ()), *INJECTED.get(group, ()))
     takes = {

@@ -1,4 +1,4 @@
-"""Which choice of each group is taken: typed, else the experiment's, else the default of train.yaml."""
+"""The choice of each group: typed, else the experiment's, else the default of train.yaml."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def wrong_choices(tree: Tree, o: Override) -> list[str]:
 
 
 def chosen_by_file(path: Path, tree: Tree) -> dict[str, list[str]]:
-    """Read which choices a YAML file's defaults list makes; a mistyped group or choice is said with the file."""
+    """Read the choices in a YAML file's defaults list; messages for a mistyped group or choice name the file."""
     found: dict[str, list[str]] = {}
     entries = read_yaml(path).get("defaults") or []
     if not isinstance(entries, list):

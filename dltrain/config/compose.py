@@ -39,7 +39,7 @@ def compose(request: Request) -> Composed:
 
 
 def compose_options(request: Request) -> Composed:
-    """Lay a command's own options over their defaults, and check them."""
+    """Apply a command's own options to their defaults, and check them."""
     from omegaconf import OmegaConf
 
     check_overrides(request)
@@ -54,16 +54,16 @@ def compose_options(request: Request) -> Composed:
 
 
 def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
-    """Lay what was typed over the config of a run folder, and check it; a choice replaces its whole node."""
+    """Apply the overrides to the config of a run folder, and check it; a choice replaces its whole node."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     check_overrides(request)
     if any(o.key == "experiment" for o in request.groups()):
-        raise ConfigError("experiment: is chosen when a run starts; set single keys here")
+        raise ConfigError("experiment: can only be chosen when a run starts; set single keys instead")
     if saved.get("trust"):
         print(
-            "dltrain: trust in the run's config.yaml does not count; type it if it is code of yours",
+            "dltrain: trust in the run's config.yaml is ignored; if you trust this code, type trust=[...]",
             file=sys.stderr,
         )
     base = request.load("train", [])
@@ -87,7 +87,7 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
             automatic = {group: why for group, why in automatic.items() if group in chosen}
         for o in request.values():
             group, _, inside = o.key.partition(".")
-            whole = o.key in ENGINE or inside in node_keys(group)  # {data: 4} takes the place of {data: 2, fsdp: 2}
+            whole = o.key in ENGINE or inside in node_keys(group)  # {data: 4} replaces {data: 2, fsdp: 2}
             if o.removes:
                 _remove(raw, o.key)
             else:
@@ -108,7 +108,7 @@ def _remove(raw: Any, key: str) -> None:
 
 
 def check_overrides(request: Request) -> None:
-    """Refuse choices that there are none of, and first words of keys that mean nothing."""
+    """Raise ConfigError for choices that do not exist, and for keys that begin with an unknown word."""
     tops = {key.split(".")[0] for key in ENGINE} | set(request.options)
     mistakes, lost = [], []
     for o in request.overrides:
@@ -130,7 +130,7 @@ def check_overrides(request: Request) -> None:
 
 
 def _kept_key(key: str) -> str:
-    """Say why a key cannot be removed, nothing if it can: dltrain's own always have a value."""
+    """Return why a key cannot be removed, "" if it can: keys that dltrain reads always have a value."""
     group, _, inside = key.partition(".")
     name = inside.partition(".")[2] if group in MULTIPLE else inside
     if (
@@ -145,7 +145,7 @@ def _kept_key(key: str) -> str:
 
 
 def check_sweep(alternatives: Sequence[Override], tree: Tree) -> None:
-    """Check every value that a sweep goes through, as far as it can be checked alone."""
+    """Check each value of a sweep, as far as it can be checked separately."""
     mistakes = []
     for o in alternatives:
         mistakes += wrong_choices(tree, o) if o.key in tree else check_alone(o.key, o.value)
@@ -153,13 +153,15 @@ def check_sweep(alternatives: Sequence[Override], tree: Tree) -> None:
 
 
 def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic: dict[str, str]) -> Composed:
-    """Check a composed config as a whole and make the text that is saved."""
+    """Check a composed config as a whole, and produce the text that is saved."""
     from omegaconf import OmegaConf
 
     OmegaConf.set_struct(raw, False)
     check_references(raw)
     if raw.get("trust"):
-        raise ConfigError(f"trust: {show(list(raw.trust))}: does not count in YAML; type it if it is code of yours")
+        raise ConfigError(
+            f"trust: {show(list(raw.trust))}: cannot be set in YAML; if you trust this code, type trust=[...]"
+        )
     if "task" in chosen:
         OmegaConf.update(raw, "task.models", made_for(chosen["task"], request.tree), force_add=True)
     _one_length(raw, {o.key for o in request.values()})
@@ -178,14 +180,14 @@ def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic:
 
 
 def _one_length(raw: Any, typed: set[str]) -> None:
-    """Leave one of epochs, steps and examples: the typed one, else one of those that nothing sets by default."""
+    """Keep one of epochs, steps and examples: the typed one, else one that has no default."""
     given = [key for key in ("examples", "steps", "epochs") if raw[key] is not None]
     chosen = [key for key in given if key in typed]
     if len(chosen) > 1:
         both = " ".join(f"{key}={raw[key]}" for key in reversed(chosen))
-        raise ConfigError(f"{both}: both say how long to train; give one")
+        raise ConfigError(f"{both}: both set the length of training; set only one")
     if not given:
-        raise ConfigError("epochs=null steps=null: give one of them, such as epochs=20")
+        raise ConfigError("epochs=null steps=null: set one of them, such as epochs=20")
     for key in given:
         if key != [*chosen, *given][0]:
             raw[key] = None

@@ -1,4 +1,4 @@
-"""The folders of YAML: where they are, which choices they hold, and reading files of others within limits."""
+"""The folders of YAML: where they are, which choices they hold, and reading untrusted files within limits."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def packaged() -> Path:
 
 
 def roots(config_dir: str | None) -> tuple[Path, ...]:
-    """Return the folders to look in, dltrain's own and then the user's, or raise ConfigError."""
+    """Return the folders to search, dltrain's own and then the user's, or raise ConfigError."""
     if config_dir is None:
         return (packaged(),)
     own = Path(config_dir).expanduser().resolve()
@@ -46,7 +46,7 @@ def read_tree(folders: tuple[Path, ...]) -> Tree:
 
 
 def first_comment(path: Path) -> str:
-    """Return the first comment of a YAML file that is not a Hydra directive: when to pick it."""
+    """Return the first comment of a YAML file that is not a Hydra directive: when to choose it."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             text = line.strip()
@@ -58,7 +58,7 @@ def first_comment(path: Path) -> str:
 
 
 def no_choice(tree: Tree, group: str, word: object) -> str:
-    """Say that a group has no such choice, and what would be right."""
+    """Return the message for a choice that a group does not have, with the valid ones."""
     if (group, word) in REFUSED:
         return f"{group}={word}: {REFUSED[group, str(word)]}"
     others = [g for g, choices in tree.items() if g != group and str(word) in choices]
@@ -86,7 +86,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def yaml_fault(path: Path | str, error: Exception) -> str:
-    """Say in one line where a YAML file cannot be read."""
+    """Return the message for a YAML file that cannot be parsed, in one line."""
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     problem = str(getattr(error, "problem", None) or error).splitlines()[0]
@@ -94,16 +94,16 @@ def yaml_fault(path: Path | str, error: Exception) -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check every YAML file before Hydra reads it: what `hydra` holds could name code to run."""
+    """Check every YAML file before Hydra reads it, since the node `hydra` could name code to run."""
     count, ours = 0, packaged()
     for path in _walk(folder):
         name = path.relative_to(folder)
         if (ours / name).exists() and folder != ours:
-            raise ConfigError(f"{path}: dltrain has a {name} of its own; give yours another name")
+            raise ConfigError(f"{path}: dltrain has a file of this name; rename yours")
         count += 1
         if count > MAX_FILES:
             raise ConfigError(
-                f"--config-dir {folder}: holds more than {MAX_FILES} YAML files; name the folder of yours"
+                f"--config-dir {folder}: holds more than {MAX_FILES} YAML files; name the folder with your config"
             )
         node = read_yaml(path)
         recipe = name.parts[0] == "experiment"
@@ -111,14 +111,14 @@ def _check_folder(folder: Path) -> None:
             raise ConfigError(f"{path}: hydra: may only be set in an experiment, or on the command line")
         if "hydra" in node and (fault := file_fault(node["hydra"])):
             raise ConfigError(f"{path}: {fault}")
-        for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()):  # where Hydra sees line ends
+        for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()):  # splits lines as Hydra does
             if (match := re.match(r"#+\s*@package\s+(\S+)", line)) and match[1] not in ("_global_", "_group_"):
                 raise ConfigError(f"{path}: # @package {match[1]}: must be _global_ or _group_")
         _check_defaults(path, node.get("defaults") or [], recipe=recipe)
 
 
 def _check_defaults(path: Path, entries: Any, *, recipe: bool) -> None:
-    """Refuse what a defaults list reaches beyond the groups: Hydra's own nodes, and files not checked here."""
+    """Check that a defaults list stays within the groups, without Hydra's own nodes or files not checked here."""
     for entry in entries if isinstance(entries, list) else [entries]:
         if recipe and isinstance(entry, Mapping) and all(is_plugin(*pair) for pair in entry.items()):
             continue
@@ -132,7 +132,7 @@ def _check_defaults(path: Path, entries: Any, *, recipe: bool) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Go through the YAML files as Hydra would find them, behind links to folders too."""
+    """Yield the YAML files as Hydra would find them, also behind links to folders."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
@@ -145,7 +145,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _read_limited(path: Path) -> str:
-    if path.exists() and not path.is_file():  # to open a FIFO may wait for ever
+    if path.exists() and not path.is_file():  # opening a FIFO may block forever
         raise ConfigError(f"{path}: is not a regular file")
     try:
         with path.open("rb") as file:

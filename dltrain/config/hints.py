@@ -1,4 +1,4 @@
-"""Did you mean: the nearest right words for a wrong one."""
+"""Suggestions (did you mean ...?) for mistyped words."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -74,14 +74,14 @@ OTHER_NAMES = {
     "run_name": "name",
     "val_split": "data.validation",
 }
-"""What other tools call it -> our key or group."""
+"""Name in other tools -> our key or group."""
 
 
 REFUSED = {
-    ("loss", "zero_one"): "the gradient of a count of errors is zero almost everywhere, so that nothing would be "
-    "learnt; train with loss=cross_entropy or loss=hinge and measure it with metrics=[auto,zero_one]",
+    ("loss", "zero_one"): "the gradient of a count of errors is zero almost everywhere, so nothing would be "
+    "learned; train with loss=cross_entropy or loss=hinge and measure it with metrics=[auto,zero_one]",
 }
-"""(group, choice) -> why there is none, where one might look for it."""
+"""(group, choice) -> why this choice does not exist, where users might look for it."""
 
 
 def nearest(word: str, words: Iterable[str], *, prefix: str = "") -> str:
@@ -91,7 +91,7 @@ def nearest(word: str, words: Iterable[str], *, prefix: str = "") -> str:
 
 
 def close(word: str, words: Iterable[str], *, cutoff: float = 0.55) -> list[str]:
-    """Return at most two of `words` that look like `word`, capitals and dashes aside, the closest first."""
+    """Return at most two of `words` that look like `word`, ignoring capitals and dashes, the closest first."""
     plain = {_plain(w): w for w in reversed(list(words))}
     if _plain(word) in plain:
         return [plain[_plain(word)]]
@@ -103,7 +103,7 @@ def _plain(word: str) -> str:
 
 
 def unknown(key: str, known: Mapping[str, Any]) -> str:
-    """Say that a key is unknown, and which known ones may be meant, with their current values."""
+    """Return the message for an unknown key, with the likeliest known keys and their current values."""
     meant = nearest_keys(key, known)
     if meant:
         return f"{key}: unknown; did you mean {' or '.join(f'{m} (now {show(known[m])})' for m in meant)}?"
@@ -117,7 +117,7 @@ def unknown(key: str, known: Mapping[str, Any]) -> str:
 
 
 def nearest_keys(key: str, known: Mapping[str, Any]) -> list[str]:
-    """Return the known keys that a wrong one most likely means."""
+    """Return the known keys that a wrong key most likely means."""
     parent, _, last = key.rpartition(".")
     word = _plain(last)
     for name in (key.lower(), word):
@@ -139,7 +139,7 @@ def nearest_keys(key: str, known: Mapping[str, Any]) -> list[str]:
 
 
 def show(value: Any) -> str:
-    """Write a value as it would be typed, cut short where it is long."""
+    """Format a value as it would be typed, truncated if it is long."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What may be set under `hydra`, on the command line and in an experiment's YAML; and what works for the rest.
+"""What may be set under `hydra`, on the command line and in an experiment's YAML, and alternatives to the rest.
 
 Hydra can call any function that its config names. So only plain settings pass, from a list, and never a `_target_`:
 launchers and sweepers are chosen by name, from Hydra's own packages and its plugins'.
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 GROUP = re.compile(r"hydra/(launcher|sweeper|job_logging|hydra_logging)(/\w+)*")
-"""The groups of Hydra whose choices may be made."""
+"""The groups of Hydra that users may choose from."""
 
 DEFAULT = re.compile(rf"override /{GROUP.pattern}")
 """The same in the defaults list of an experiment."""
@@ -47,8 +47,8 @@ FILE = {
 """What an experiment's `hydra:` may hold. Its file may come from somebody else: shell commands are left out."""
 
 INSTEAD = {
-    "hydra.callbacks": "dltrain lets Hydra call nothing; callbacks of training are chosen with callbacks=[...]",
-    "hydra/callbacks": "dltrain lets Hydra call nothing; callbacks of training are chosen with callbacks=[...]",
+    "hydra.callbacks": "dltrain does not let Hydra call code; choose training callbacks with callbacks=[...]",
+    "hydra/callbacks": "dltrain does not let Hydra call code; choose training callbacks with callbacks=[...]",
     "hydra.searchpath": "add a folder of YAML with -cd DIR",
     "hydra.job.name": "name a run with name=NAME",
     "hydra.job.chdir": "dltrain never changes the working folder",
@@ -65,28 +65,28 @@ KNOWN = (
 
 
 def is_hydra(key: str) -> bool:
-    """Say whether a key belongs to Hydra's own node."""
+    """Tell whether a key belongs to Hydra's own node."""
     return re.split(r"[./@]", key)[0] == "hydra"
 
 
 def typed_fault(key: str, text: str, trust: tuple[str, ...]) -> str:
-    """Say why a typed key of Hydra's may not be set, nothing if it may."""
+    """Return why a typed key of Hydra's may not be set, "" if it may."""
     if "_target_" in key or "_target_" in text or "_args_" in key:
         return f"{key}={text}: a launcher or sweeper is chosen by name: hydra/launcher=joblib"
     if key == "hydra.sweeper.custom_search_space" and text.split(".")[0] not in trust:
-        return f"{key}={text}: names code of yours; allow its package with trust=[{text.split('.')[0]}]"
+        return f"{key}={text}: names user code; allow its package with trust=[{text.split('.')[0]}]"
     if key.startswith("hydra.sweeper.params") and re.search(r"\bhydra\b", f"{key[20:]} {text}"):
-        return f"{key}={text}: a parameter of a sweep is a key of dltrain"
+        return f"{key}={text}: a parameter of a sweep must be a key of dltrain"
     if GROUP.fullmatch(key) or TYPED.fullmatch(key):
         return ""
     for prefix, way in INSTEAD.items():
         if key == prefix or key.startswith((f"{prefix}.", f"{prefix}/", f"{prefix}@")):
             return f"{key}={text}: {way}"
-    return f"{key}={text}: is not set through dltrain; of hydra there are {KNOWN}"
+    return f"{key}={text}: cannot be set in dltrain; of hydra you can set {KNOWN}"
 
 
 def file_fault(node: Any) -> str:
-    """Say what in an experiment's `hydra:` may not be set there, nothing if all of it may."""
+    """Return what in an experiment's `hydra:` may not be set there, "" if all of it may."""
     if not isinstance(node, Mapping):
         return "hydra: must be a mapping"
     for key, value in node.items():
@@ -100,16 +100,16 @@ def file_fault(node: Any) -> str:
             return f"hydra.{key}.{wrong}: may only be set on the command line"
     sweeper = node.get("sweeper", {})
     if wrong := next((k for k in sweeper.get("params") or {} if is_hydra(str(k).lstrip("+~"))), None):
-        return f"hydra.sweeper.params: {wrong}: a parameter of a sweep is a key of dltrain"
+        return f"hydra.sweeper.params: {wrong}: a parameter of a sweep must be a key of dltrain"
     if not str(sweeper.get("storage") or "sqlite:///").startswith("sqlite:///"):
-        return "hydra.sweeper.storage: may only be sqlite:///FILE here; others are typed"
+        return "hydra.sweeper.storage: may only be sqlite:///FILE here; set others on the command line"
     if any(str(key).startswith("_") or "_target_" in str(value) for key, value in _leaves(node)):
         return "hydra: _target_: a launcher or sweeper is chosen by name: - override /hydra/sweeper: optuna"
     return ""
 
 
 def is_plugin(word: Any, choice: Any) -> bool:
-    """Say whether an entry of a defaults list chooses a launcher, a sweeper or a logging config by name."""
+    """Tell whether an entry of a defaults list chooses a launcher, a sweeper or a logging config by name."""
     return bool(DEFAULT.fullmatch(str(word))) and bool(re.fullmatch(r"\w+", str(choice)))
 
 

@@ -17,9 +17,9 @@ MAX_EXPANDED = 1_000_000  # characters of a config with every reference written 
 
 
 def check_references(raw: Any) -> None:
-    """Raise ConfigError for a ${...} that computes, and for references that grow like 2, 4, 8, ... when followed.
+    """Raise ConfigError for a ${...} that computes, and for references that grow like 2, 4, 8, ... when resolved.
 
-    Called before anything is followed. What may stand there is `${key}`, `${oc.env:NAME}` and
+    Called before references are resolved. Allowed are `${key}`, `${oc.env:NAME}` and
     `${oc.decode:${oc.env:NAME}}`.
     """
     leaves = dict(_leaves(written(raw), ""))
@@ -27,12 +27,12 @@ def check_references(raw: Any) -> None:
 
     def size(path: str) -> int:
         if path not in sizes:
-            sizes[path] = 0  # of a reference that leads back: OmegaConf finds those
+            sizes[path] = 0  # of a circular reference, which OmegaConf detects
             text = str(leaves[path])
             found = [leaf for name in REFERENCE.findall(text) for leaf in reached(_absolute(name, path))]
             sizes[path] = max(1, len(text)) + sum(size(leaf) for leaf in found)
         if sizes[path] > MAX_EXPANDED:
-            raise ConfigError(f"{path}: its references come to more than {MAX_EXPANDED:,} characters when followed")
+            raise ConfigError(f"{path}: its references expand to more than {MAX_EXPANDED:,} characters")
         return sizes[path]
 
     def reached(name: str) -> list[str]:
@@ -46,8 +46,8 @@ def check_references(raw: Any) -> None:
     count = sum(str(value).count("${") for value in leaves.values())
     if count > MAX_REFERENCES or sum(size(path) for path in leaves) > MAX_EXPANDED:
         raise ConfigError(
-            f"the config has more than {MAX_REFERENCES} references, or they come to more than "
-            f"{MAX_EXPANDED:,} characters when followed"
+            f"the config has more than {MAX_REFERENCES} references, or they expand to more than "
+            f"{MAX_EXPANDED:,} characters"
         )
 
 
@@ -67,7 +67,7 @@ def _absolute(name: str, path: str) -> str:
 
 
 def resolve(raw: Any) -> dict[str, Any]:
-    """Return plain values with every interpolation followed, or raise ConfigError naming the key, not the value."""
+    """Return plain values with every interpolation resolved, or raise ConfigError naming the key, not the value."""
     from omegaconf import OmegaConf
     from omegaconf import errors as faults
 
@@ -85,7 +85,7 @@ def resolve(raw: Any) -> dict[str, Any]:
         why = "names no key" if isinstance(error, faults.InterpolationKeyError) else why
         raise ConfigError(f"{error.full_key}={text}: {why}") from None
     except RecursionError:
-        raise ConfigError("a ${...} in the config leads back to itself") from None
+        raise ConfigError("a ${...} in the config refers to itself") from None
 
 
 def written(raw: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def written(raw: Any) -> dict[str, Any]:
 
 
 def conceal(message: str, plain: Any, config: Any) -> str:
-    """Put `${oc.env:TOKEN}` back where a message shows what it came to."""
+    """Replace the values of environment variables in a message by `${oc.env:TOKEN}`."""
     if isinstance(plain, dict) and isinstance(config, dict):
         pairs = [(plain[key], config[key]) for key in plain if key in config]
     elif isinstance(plain, list) and isinstance(config, list):
@@ -110,7 +110,7 @@ def conceal(message: str, plain: Any, config: Any) -> str:
 
 
 def save(raw: Any) -> str:
-    """Write YAML with plain interpolations followed, and those kept that ask outside the config (secrets do)."""
+    """Return YAML with references to keys resolved; those to the environment are kept: they may be secrets."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -130,7 +130,7 @@ def save(raw: Any) -> str:
     plain = written(raw)
     try:
         followed = OmegaConf.to_container(OmegaConf.create(_texts(plain, hide)), resolve=True)
-    except OmegaConfBaseException:  # something refers to the inside of what is kept: keep everything as written
+    except OmegaConfBaseException:  # a reference leads into a kept value: keep everything as written
         return OmegaConf.to_yaml(OmegaConf.create(plain))
     return OmegaConf.to_yaml(OmegaConf.create(_texts(followed, reveal)))
 

@@ -13,7 +13,7 @@ CLIPS = ("norm", "block", "value", "adaptive")
 
 @dataclass(frozen=True)
 class Kind:
-    """A set of values: in words, and as a function that returns one as the engine wants it or raises ValueError."""
+    """A set of values: in words, and as a function that converts one or raises ValueError."""
 
     words: str
     parse: Callable[[Any], Any]

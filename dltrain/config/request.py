@@ -1,4 +1,4 @@
-"""What was asked for on the command line or from Python: the overrides, and where choices are looked up."""
+"""A request from the command line or from Python: the overrides, and where choices are looked up."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class Override:
 
     @property
     def for_hydra(self) -> str:
-        """The word for Hydra: set whether or not the key is there, or remove."""
+        """The word for Hydra: sets the key whether or not it exists, or removes it."""
         return f"~{self.key}" if self.removes else f"++{self.key}={self.text}"
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides a config, apart from the config of a run folder."""
+    """Everything that determines a config, apart from the config of a run folder."""
 
     command: str
     overrides: tuple[Override, ...]
@@ -57,10 +57,10 @@ class Request:
         return tuple(o for o in self.overrides if o.key.split(".")[0] in self.options)
 
     def groups(self) -> tuple[Override, ...]:
-        """The overrides that choose: model=cnn."""
+        """The overrides that choose a part, such as model=cnn."""
         return tuple(o for o in self.overrides if o.key in self.tree and o not in self.own())
 
     def values(self) -> tuple[Override, ...]:
-        """The overrides that set a key of the training config: epochs=3; `trust` is handled apart."""
+        """The overrides that set a key of the training config: epochs=3; `trust` is handled separately."""
         others = (*self.own(), *self.groups())
         return tuple(o for o in self.overrides if o not in others and o.key != "trust")

@@ -68,7 +68,7 @@ ENGINE = {
     "eval_batch_size": Key(
         optional(whole(1)), "Examples per evaluation batch; null: chosen by the size of the data", "examples"
     ),
-    "log_every": Key(whole(1), "Steps between two logged steps of training metrics", "steps"),
+    "log_every": Key(whole(1), "Interval between logged training metrics", "steps"),
     "eval_every": Key(DURATION, "Interval between evaluations on the validation split", "steps, or 1ep, 5min"),
     "checkpoint_every": Key(
         either("auto", DURATION),
@@ -138,7 +138,7 @@ NODES = {
         ),
         "split_seed": Key(whole(0, 2**32 - 1), "Seed of the split into train, validation and test"),
         "folds": Key(optional(whole(2)), "Folds of cross-validation; null: none", "parts"),
-        "fold": Key(whole(0), "Fold used for validation in place of data.validation, counted from 0"),
+        "fold": Key(whole(0), "Fold used for validation instead of data.validation, counted from 0"),
         "shuffle": Key(
             FLAG,
             "Draw a new order of the training examples in each epoch; model.stateful=true has an order of its own",
@@ -149,7 +149,7 @@ NODES = {
         ),
         "preprocess": Key(
             listing(STEP),
-            "fitted steps of the inputs before data.scale: [{_target_: dotted name of a class, its options}, ...]",
+            "Preprocessing steps of the inputs, before data.scale: [{_target_: dotted name, options}, ...]",
         ),
         "feed": Key(
             one_of("auto", "resident", "streamed"),
@@ -272,12 +272,12 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "output": Key(
             optional(TEXT), "PATH.npz for examples; null: report/generated_seed_N.npz of the run", "path"
         ),
-        "split": Key(one_of("train", "validation", "test"), "Split whose examples sequences are generated from"),
+        "split": Key(one_of("train", "validation", "test"), "Split that the examples are taken from"),
         "examples": Key(whole(1), "Examples to generate sequences from", "examples"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
 }
-"""The commands that lay typed keys over a run's config; one with options of its own has configs/<command>.yaml."""
+"""The commands that apply typed keys to a run's config; options of a command are in configs/<command>.yaml."""
 
 
 def node_keys(group: str) -> Mapping[str, Key]:
@@ -295,27 +295,27 @@ def engine_keys(group: str) -> tuple[str, ...]:
     return tuple(name for name, key in node_keys(group).items() if not key.argument)
 
 
-def parted(group: str, node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part a group's node into what its target takes, and the keys that are the engine's own."""
+def split_node(group: str, node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a group's node into the arguments of its target and the keys of the engine."""
     own = engine_keys(group)
     return {k: _inner(group, v) for k, v in node.items() if k not in own}, {k: node[k] for k in own if k in node}
 
 
 def _inner(group: str, value: Any) -> Any:
-    """Leave out the task that the YAML of a source inside a source names: that of the outer one counts."""
+    """Drop the task in the YAML of a nested source: that of the outer one counts."""
     if group != "data" or not isinstance(value, Mapping) or "_target_" not in value:
         return value
     return {k: _inner(group, v) for k, v in value.items() if k != "task"}
 
 
 def parse(path: str, key: Key, value: Any, shown: Any = None) -> Any:
-    """Return the value as the engine wants it; ValueError says in full what would be right.
+    """Convert a value to the engine's type; the ValueError describes the valid values.
 
     Args:
         path: the key, for the message.
         key: what it may hold.
         value: the value.
-        shown: what to print in its place, where the value itself may be a secret.
+        shown: what to print instead, if the value may be a secret.
     """
     try:
         return key.kind.parse(value)

@@ -1,1 +1,1 @@
-"""Rows, splits, the order in which they come, and what is done to them before a model sees them."""
+"""Sources of examples, splits, the order of batches, preprocessing and augmentation."""

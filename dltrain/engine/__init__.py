@@ -1,1 +1,1 @@
-"""The training program: state, step, chunk, feed, loop, and what watches it."""
+"""The training program: state, step, chunk, feed, loop, evaluation, and the events that callbacks receive."""

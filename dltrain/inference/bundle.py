@@ -19,11 +19,11 @@ from dltrain.devices.precision import Precision
 from dltrain.engine.state import Graphs
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
-from dltrain.inference import question
+from dltrain.inference import query
 from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
 from dltrain.inference.evaluation import GivenEvaluator
 from dltrain.inference.given import batches, given_inputs, given_targets
-from dltrain.inference.question import Question
+from dltrain.inference.query import Query
 from dltrain.tree import Tree
 from dltrain.types import Batch, Kind, Spec
 
@@ -73,7 +73,7 @@ class Bundle:
         Args:
             inputs: raw examples [N, ...]; of several features a dict by name.
         """
-        return self._ask_inputs(question.outputs, inputs, settings=(("finish", self.preprocess.outputs),))
+        return self._query_inputs(query.outputs, inputs, settings=(("finish", self.preprocess.outputs),))
 
     def evaluate(self, inputs: Any, targets: Any, **for_loss: Any) -> dict[str, Any]:
         """Return the loss and each metric on these examples: name -> number, or array (a confusion matrix).
@@ -149,7 +149,7 @@ class Bundle:
         """Generate the tokens of an encoder-decoder, int32 [N, L]; options as in `engine.decode.generate`."""
         hidden = self.raw_spec.find(Kind.DECODER_TOKENS)
         settings = (("hidden", hidden), ("length", self.raw_spec.target.shape[0]))
-        return self._ask_inputs(question.decode, inputs, settings, options, without=hidden)
+        return self._query_inputs(query.decode, inputs, settings, options, without=hidden)
 
     def continue_tokens(
         self, prompts: np.ndarray, *, length: int, top_k: int | None = None, **options: Any
@@ -157,33 +157,33 @@ class Bundle:
         """Continue prompts, int [B, P] -> int32 [B, length]; options as in `engine.decode.generate`."""
         settings = (("length", length), ("top_k", top_k))
         return np.asarray(
-            self._ask(question.continue_prompts, {"inputs": prompts}, settings=settings, options=options)
+            self._query(query.continue_prompts, {"inputs": prompts}, settings=settings, options=options)
         )
 
     def attention(self, inputs: Any) -> np.ndarray:
         """Return the attention weights of a model that has them, float32 [N, L] or [N, L generated, L]."""
-        return self._ask_inputs(question.attention, inputs)
+        return self._query_inputs(query.attention, inputs)
 
     def sample(self, count: int, *, seed: int = 0) -> np.ndarray:
         """Generate examples from noise, [count, ...], in the units of the data."""
         root, samples = jax.random.key(seed), []
         for i in range(-(-count // CHUNK)):  # in parts, so that any count fits into memory
             key = jax.random.fold_in(root, i)
-            part = question.draw(
+            part = query.draw(
                 self.graphs.eval, self.precision, self.params, self.model_state, key, min(count, CHUNK)
             )
             samples.append(np.asarray(self.preprocess.raw_content(part)))
         return np.concatenate(samples)[:count]
 
-    def _ask(
-        self, wanted: Question, raw: Batch, settings: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
+    def _query(
+        self, wanted: Query, raw: Batch, settings: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
     ) -> Any:
         how = (self.graphs.eval, self.preprocess, self.precision)
-        return question.ask(wanted, settings, *how, self.params, self.model_state, raw, dict(options or {}))
+        return query.run_query(wanted, settings, *how, self.params, self.model_state, raw, dict(options or {}))
 
-    def _ask_inputs(
+    def _query_inputs(
         self,
-        wanted: Question,
+        wanted: Query,
         inputs: Any,
         settings: tuple[Any, ...] = (),
         options: Mapping[str, Any] | None = None,
@@ -193,7 +193,7 @@ class Bundle:
         given = given_inputs(inputs, self._arrays, self.preprocess, without=without)
         found = []
         for i, (batch, count) in enumerate(batches(given, self._arrays, self.batch_size)):
-            answer = self._ask(wanted, batch, settings, _for_batch(dict(options or {}), i))
+            answer = self._query(wanted, batch, settings, _for_batch(dict(options or {}), i))
             found.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], answer))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 

@@ -1,4 +1,4 @@
-"""What a loss takes: a fact that stands with the loss, and that the program asks for before it trains."""
+"""What a loss takes (logits or probabilities): declared with the loss, checked before training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Taken:
 
 
 def takes(outputs: Outputs | str, *, independent: bool = False) -> Callable[[Any], Any]:
-    """Say of a loss, as a decorator, what it takes: `@takes("logits")`."""
+    """Declare what a loss takes, as a decorator: `@takes("logits")`."""
     taken = Taken(Outputs(outputs), independent)
 
     def mark(loss: Any) -> Any:

@@ -1,1 +1,1 @@
-"""What a person reads of a run: the words at its start, while it works and at its end."""
+"""Human-readable output of a run: at its start, while it trains, and at its end."""

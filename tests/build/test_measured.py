@@ -11,7 +11,7 @@ from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.composition.compose import compose_words
 from dltrain.inference.open import bundle_of
-from dltrain.inference.question import draw
+from dltrain.inference.query import draw
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 

@@ -95,7 +95,7 @@ CASES = {
     "-m model.widths=[8],[16,16]": Case(({"model.widths": [8]}, {"model.widths": [16, 16]})),
     "-m seed=1": Case(seeds(1)),
     "hydra.mode=MULTIRUN seed=1,2": Case(seeds(1, 2)),
-    "seed=1,2": Case(code=2, err="several values; -m makes a run for each, seed=[1,2] is a list of them"),
+    "seed=1,2": Case(code=2, err="several values; -m trains a run for each, seed=[1,2] passes a list"),
     "-m seed=1,2 hydra.sweep.dir=there": Case(seeds(1, 2), folders=("there/0", "there/1")),
     "-m seed=1,2 hydra.sweep.dir='by/${now:%Y}/${model.norm}' hydra.sweep.subdir='s${seed}'": Case(
         seeds(1, 2), folders=("/none/s1", "/none/s2")
@@ -110,7 +110,7 @@ CASES = {
     "-m seed=1,2 hydra/launcher=basic hydra/sweeper=basic hydra.sweeper.max_batch_size=1": Case(seeds(1, 2)),
     "-m seed=1 hydra/launcher=slurm": Case(code=2, err="hydra/launcher=slurm: no such launcher is installed"),
     "-m seed=1 hydra/sweeper=nowhere": Case(code=2, err="hydra/sweeper=nowhere: no such sweeper is installed"),
-    "-m optim.learning_rate=interval(0.1,1)": Case(code=2, err="only a sweeper that samples takes it"),
+    "-m optim.learning_rate=interval(0.1,1)": Case(code=2, err="needs -m and a sweeper that samples"),
     "-m 'optim.learning_rate=tag(log,interval(1e-3,1))'": Case(code=2, err="pip install hydra-optuna-sweeper"),
     # experiments with a `hydra:` part: https://hydra.cc/docs/patterns/configuring_experiments
     "-cd conf experiment=swept": Case(
@@ -128,7 +128,7 @@ CASES = {
     "hydra.job.chdir=true": Case(code=2, err="dltrain never changes the working folder"),
     "hydra.output_subdir=null": Case(code=2, err="a run's config is config.yaml in its folder"),
     "hydra.callbacks.x._target_=os.getcwd": Case(code=2, err="is chosen by name"),
-    "hydra/callbacks=x": Case(code=2, err="callbacks of training are chosen with callbacks=[...]"),
+    "hydra/callbacks=x": Case(code=2, err="choose training callbacks with callbacks=[...]"),
     # looking without training: https://hydra.cc/docs/tutorials/basic/running_your_app/debugging
     "--cfg job seed=3": Case(out=("seed: 3\n", "cross_entropy")),
     "--cfg job --resolve name='${seed}'": Case(out=("name: 0\n",)),

@@ -1,4 +1,4 @@
-"""A sweep: a folder a job, failures that end nothing but themselves, and the table that closes it."""
+"""A sweep: a folder a job, failures that end nothing but themselves, and the table at its end."""
 
 import csv
 import json

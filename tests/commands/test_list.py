@@ -1,4 +1,4 @@
-"""What there is to choose, one line each, from the YAML files' first comments."""
+"""The available choices, one line each, from the YAML files' first comments."""
 
 import pytest
 

@@ -200,7 +200,7 @@ def test_a_longer_run_keeps_its_schedule_and_says_what_changed(dltrain, straight
 def test_a_schedule_may_be_stretched(dltrain, straight, tmp_path):
     folder = shutil.copytree(straight, tmp_path / "run")
     said = dltrain("resume", "run", "epochs=6", "schedule.stretch=true", cwd=tmp_path)
-    assert said.code == 0 and "schedule planned again for 42 steps (was 28)" in said.out
+    assert said.code == 0 and "schedule recomputed for 42 steps (was 28)" in said.out
     rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
     assert rates[29] > 1e4 * rates[28] and 0 < rates[42] < 1e-7
 
@@ -234,7 +234,7 @@ REFUSED = {
     "augment=noise": "a run keeps its augment",
     "limit_batches=2": "limit_batches: null -> 2",
     "init_from=elsewhere": "init_from: null -> elsewhere",
-    "experiment=mnist_lenet": "experiment: is chosen when a run starts",
+    "experiment=mnist_lenet": "experiment: can only be chosen when a run starts",
     "lr=1": "did you mean optim.learning_rate",
 }
 
@@ -332,7 +332,7 @@ def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_pat
         assert said.code == 2
         assert (
             "a config may name parts of dltrain" in said.err
-            and "trust in the run's config.yaml does not count" in said.err
+            and "trust in the run's config.yaml is ignored" in said.err
         )
     assert not sentinel.exists()
 

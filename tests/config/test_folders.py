@@ -40,7 +40,7 @@ def test_own_choices_are_added_to_dltrains(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("model/mlp.yaml", "a: 1", "give yours another name"),
+        ("model/mlp.yaml", "a: 1", "rename yours"),
         ("model/a.yaml", "hydra: {callbacks: {x: {_target_: os.system}}}", "hydra: may only be set"),
         ("model/a.yaml", "# @package hydra.callbacks\na: {_target_: os.system}", "must be _global_ or _group_"),
         ("model/a.yaml", " # @package hydra.callbacks\na: {_target_: os.system}", "must be _global_ or _group_"),

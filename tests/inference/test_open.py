@@ -62,7 +62,7 @@ def test_a_damaged_model_json_is_named(copied, dltrain, text, message):
         (lambda saved: saved.update(eval_batch_size=0), "eval_batch_size=0: expected a whole number"),
         (
             lambda saved: saved["preprocess"]["inputs"]["image"][0]["fitted"].update(scale=[0.0]),
-            "scale without a 0",
+            "scale must not contain 0",
         ),
     ],
 )

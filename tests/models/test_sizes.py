@@ -38,7 +38,7 @@ def sizes(node):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_size_of_0_is_refused_by_its_name(name):
-    node = schema.parted("model", yaml.safe_load(MODELS[name].read_text(encoding="utf-8")))[0]
+    node = schema.split_node("model", yaml.safe_load(MODELS[name].read_text(encoding="utf-8")))[0]
     spec = spec_of(DATA.get(name, "data=digits"))
     found = list(sizes(node))
     assert found or name in ("linear", "perceptron")

@@ -1,4 +1,4 @@
-"""Scaling: columns of a table, or channels of an image, are brought to a common size in the graph."""
+"""Scaling of the columns of a table or the channels of an image, inside the compiled program."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dltrain.types import Array
 
 
 class Scale(StrEnum):
-    """How numbers are brought to a common size before the model sees them."""
+    """How inputs are scaled."""
 
     NONE = "none"
     UNIT = "unit"  # [0, 1]
@@ -51,7 +51,9 @@ class Affine:
         shift, scale = (np.asarray(saved[name], np.float32) for name in ("shift", "scale"))
         fits = shift.ndim == 1 and shift.shape == scale.shape
         if not fits or not np.isfinite([shift, scale]).all() or not scale.all():
-            raise ValueError("shift and scale must be two lists of as many finite numbers, scale without a 0")
+            raise ValueError(
+                "shift and scale must be two lists of finite numbers, of equal length, and scale must not contain 0"
+            )
         return cls(shift, scale)
 
 

@@ -28,8 +28,8 @@ class Captions:
     """The images of another source, each with the caption of its class, split into words.
 
     Exactly one caption is right for an image, so that generated text can be compared with it. An example has the
-    image and the `tokens` of the caption as inputs; `decoder_arrays` makes its targets. The splits are those of the
-    images.
+    image and the `tokens` of the caption as inputs; `decoder_arrays` builds its targets. The splits are those of
+    the images.
 
     Args:
         images: the source of the images, which are labelled.

@@ -55,11 +55,11 @@ def from_file(path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 1
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     if not lines:
         raise DataError(f"data.path={path}: is empty; expected lines source<TAB>target")
-    sides = [_parted(line, f"{path}, line {n}", Tokens(tokens), longest) for n, line in enumerate(lines, 1)]
+    sides = [_split_line(line, f"{path}, line {n}", Tokens(tokens), longest) for n, line in enumerate(lines, 1)]
     return make_pairs([source for source, _ in sides], [target for _, target in sides])
 
 
-def _parted(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[str]]:
+def _split_line(line: bytes, where: str, tokens: Tokens, longest: int) -> list[list[str]]:
     """Return the tokens of both sides."""
     try:
         text = line.removesuffix(b"\r").decode("utf-8")

@@ -13,13 +13,13 @@ from dltrain.engine.decode import generate_after, generate_from
 from dltrain.tree import Tree, widened
 from dltrain.types import Array, Batch
 
-Question = Callable[..., Any]
+Query = Callable[..., Any]
 """`(model, inputs, batch, **options) -> arrays`; `inputs` are preprocessed, `batch` is raw."""
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))  # compiled once per model and query
-def ask(
-    question: Question,
+def run_query(
+    query: Query,
     settings: tuple[tuple[str, Any], ...],
     graph: nnx.GraphDef,
     preprocess: Preprocess,
@@ -36,7 +36,7 @@ def ask(
     """
     model = nnx.merge(graph, precision.cast_to_compute(params), model_state, copy=True)
     inputs = precision.cast_to_compute(preprocess.scaled(raw)["inputs"])
-    return precision.cast_to_output(question(model, inputs, raw, **dict(settings), **options))
+    return precision.cast_to_output(query(model, inputs, raw, **dict(settings), **options))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 5))
