@@ -22,7 +22,7 @@ from dltrain.engine.state import TrainState, with_weights
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.inference.run import Run
 from dltrain.report.augmented import draw_augmented
-from dltrain.report.console import Screen, complain
+from dltrain.report.console import Screen, print_warning
 from dltrain.report.describe import describe
 from dltrain.report.finish import finish
 from dltrain.report.live import LiveReport
@@ -97,7 +97,7 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
     folder = existing(str(path))
     composed = amend_words(read_yaml(folder.config), *words_of(overrides, values))
     runtime.start(**composed.config["runtime"])
-    return Run(folder, composed, checkpoint=checkpoint, warn=complain)
+    return Run(folder, composed, checkpoint=checkpoint, warn=print_warning)
 
 
 def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[str]:
@@ -168,7 +168,7 @@ def _write_description(composed: Composed, overrides: Sequence[str], program: Pr
 
 def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
     """Return an initial state with the best weights of another run, where name and shape match."""
-    found = load_best(source, warn=complain)
+    found = load_best(source, warn=print_warning)
     state, taken, left = with_weights(program.start(), found.leaves)
     if not taken:
         raise CheckpointError(

@@ -55,7 +55,9 @@ def test_a_model_of_shakespeares_letters_beats_the_published_one(trained):
 def test_a_classifier_is_sure_about_made_digits_and_finds_every_class(trained, monkeypatch):
     gan, classifier = trained("mnist_dcgan", "mnist"), trained("mnist_lenet", "mnist")
     monkeypatch.setenv("DLTRAIN_DATA", str(DATA))
-    judge = runpy.run_path(str(ROOT / "scripts" / "judge_samples.py"))
-    sure, shares = judge["judged"](judge["probabilities"](classifier, judge["generated"](gan, 1000)))
+    script = runpy.run_path(str(ROOT / "scripts" / "classify_samples.py"))
+    sure, shares = script["confidence_and_shares"](
+        script["probabilities"](classifier, script["generated"](gan, 1000))
+    )
     assert sure >= 0.8
     assert shares.min() >= 0.03

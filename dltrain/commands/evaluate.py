@@ -10,7 +10,7 @@ from dltrain.data.split import NAMES
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
 from dltrain.inference.run import Run
-from dltrain.report.console import Screen, complain, shown
+from dltrain.report.console import Screen, print_warning, shown
 from dltrain.runs.folder import existing
 
 
@@ -21,7 +21,7 @@ def run(call: Call) -> int:
     options, folder = call.options, existing(call.words[0])
     composed = call.amend(read_yaml(folder.config))
     runtime.start(**composed.config["runtime"])
-    opened, screen = Run(folder, composed, checkpoint=options["checkpoint"], warn=complain), Screen()
+    opened, screen = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning), Screen()
     for number, split in enumerate(NAMES if options["split"] == "all" else (options["split"],)):
         result = opened.evaluation(split)
         if not number:  # printed even if the run's config has quiet=true

@@ -20,7 +20,7 @@ from dltrain.errors import ConfigError, DataError
 from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
 from dltrain.inference.bundle import Bundle, drawing
 from dltrain.inference.run import Run
-from dltrain.report.console import Screen, complain
+from dltrain.report.console import Screen, print_warning
 from dltrain.report.generated import generate_for
 from dltrain.report.sampling import TABLE_ROWS, default_count, save_samples
 from dltrain.runs.folder import RunFolder, existing
@@ -47,12 +47,12 @@ def run(call: Call) -> int:
     options, folder = call.options, existing(call.words[0])
     composed = call.amend(read_yaml(folder.config))
     runtime.start(**composed.config["runtime"])
-    opened = Run(folder, composed, checkpoint=options["checkpoint"], warn=complain)
+    opened = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning)
     way = _mode(opened.bundle, folder)
     typed = [word.partition("=")[0] for word in call.overrides]
     if strange := [key for key in typed if key in options and key not in (*way.takes, "seed", "checkpoint")]:
         raise ConfigError(f"{strange[0]}: this run's model {way.words}")
-    complain(f"{folder.path}, checkpoint of step {opened.step}")
+    print_warning(f"{folder.path}, checkpoint of step {opened.step}")
     way.show(opened, options)
     return 0
 
@@ -91,7 +91,7 @@ def _training_examples(run: Run) -> Any:
     try:
         parts = run.data(reason="comparing samples", instead="the figure shows samples only")
     except DataError as error:
-        complain(str(error))
+        print_warning(str(error))
         return None
     return content(parts.source.read(parts.splits.train[:TABLE_ROWS]), parts.raw_spec)
 

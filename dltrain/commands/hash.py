@@ -6,7 +6,7 @@ SHA-256 over parameters, model state, optimizer state, EMA, random key and step.
 from dltrain.config.call import Call
 from dltrain.engine.state import state_hash
 from dltrain.errors import ConfigError
-from dltrain.report.console import complain
+from dltrain.report.console import print_warning
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import existing
 
@@ -15,6 +15,6 @@ def run(call: Call) -> int:
     """Verify the newest checkpoint and print its state's hash and step."""
     if len(call.words) != 1 or call.overrides:
         raise ConfigError("hash: name one run folder: dltrain hash outputs/DATE/TIME-NAME")
-    last = checkpoint.load_last(existing(call.words[0]).checkpoints, say=complain)
+    last = checkpoint.load_last(existing(call.words[0]).checkpoints, say=print_warning)
     print(f"{state_hash(last.leaves)}  step {last.step}")
     return 0

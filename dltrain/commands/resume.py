@@ -16,7 +16,7 @@ from dltrain.config.folders import read_yaml
 from dltrain.config.hints import show
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
-from dltrain.report.console import Screen, complain
+from dltrain.report.console import Screen, print_warning
 from dltrain.report.finish import finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
@@ -79,7 +79,7 @@ def run(call: Call) -> int:
         folder.check_data(parts.described())
         program = Program(parts, make_plan(config, parts))
         checkpoint.clear_drafts(folder.checkpoints)
-        start = checkpoint.load_last(folder.checkpoints, say=complain)
+        start = checkpoint.load_last(folder.checkpoints, say=print_warning)
         ended = folder.read_summary().get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
             screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})")
@@ -161,4 +161,6 @@ def _warn_versions(start: checkpoint.Checkpoint) -> None:
     """Warn about versions that differ from those that wrote the checkpoint; old checkpoints do not have them."""
     before, now = start.about.get("versions", {}), runtime.versions()
     if others := [f"{n} {before[n]} -> {now[n]}" for n in now if n in before and before[n] != now[n]]:
-        complain(f"versions differ from the checkpoint's: {', '.join(others)}; results may not be bit-identical")
+        print_warning(
+            f"versions differ from the checkpoint's: {', '.join(others)}; results may not be bit-identical"
+        )

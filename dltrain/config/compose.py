@@ -49,7 +49,7 @@ def compose_options(request: Request) -> Composed:
     check_references(raw)
     config = resolve(raw)
     unread = [unknown(key, config) for key in config if key not in request.options]
-    _complain([*unread, *check_keys(config, request.options, written(raw))])
+    _raise_mistakes([*unread, *check_keys(config, request.options, written(raw))])
     return Composed(config, save(raw), trust=request.trust)
 
 
@@ -126,7 +126,7 @@ def check_overrides(request: Request) -> None:
         elif first == "experiment":
             mistakes.append(f"{o.key}: set the key itself: {o.key.partition('.')[2]}={o.text}")
     known = _known(request) if lost else {}
-    _complain([*mistakes, *(unknown(key, known) for key in lost)])
+    _raise_mistakes([*mistakes, *(unknown(key, known) for key in lost)])
 
 
 def _kept_key(key: str) -> str:
@@ -149,7 +149,7 @@ def check_sweep(alternatives: Sequence[Override], tree: Tree) -> None:
     mistakes = []
     for o in alternatives:
         mistakes += wrong_choices(tree, o) if o.key in tree else check_alone(o.key, o.value)
-    _complain(mistakes)
+    _raise_mistakes(mistakes)
 
 
 def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic: dict[str, str]) -> Composed:
@@ -168,11 +168,11 @@ def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic:
     config, plain = resolve(raw), written(raw)
     origin = Origin(tuple(o.key for o in request.values()), chosen, request.tree, request.folders, request.targets)
     try:
-        _complain([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
+        _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
         if request.imports:
             check_nodes(config, origin, request.trust)
         if request.imports and request.command in ("train", "resume"):
-            _complain(check_trainable_activations(config["model"], origin, request.trust))
+            _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
     except ConfigError as error:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
     shown = {group: ",".join(names) for group, names in chosen.items() if names}
@@ -212,6 +212,6 @@ def _engine_part(base: Any, saved: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _complain(mistakes: Sequence[str]) -> None:
+def _raise_mistakes(mistakes: Sequence[str]) -> None:
     if mistakes:
         raise ConfigError("\n".join(mistakes))

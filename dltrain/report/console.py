@@ -48,7 +48,7 @@ class Screen:
             self._live = None
 
 
-def complain(text: str) -> None:
+def print_warning(text: str) -> None:
     """Print a warning on stderr, whether quiet or not."""
     print(f"dltrain: {text}", file=sys.stderr, flush=True)
 

@@ -16,7 +16,7 @@ from dltrain.engine.state import TrainState, from_named, named_leaves, state_has
 from dltrain.inference.abilities import generates_text
 from dltrain.inference.open import bundle_of
 from dltrain.profiling.summary import summarize
-from dltrain.report.console import Screen, complain, shown
+from dltrain.report.console import Screen, print_warning, shown
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.report.figures import draw_figures
 from dltrain.report.text import LENGTH
@@ -87,9 +87,9 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Eva
 def _best_step(folder: RunFolder, trained: TrainResult) -> int:
     """Return the step of the best state; if its checkpoint is damaged, warn and return the last step."""
     last, best = trained.outcome.step, trained.best_step
-    if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, say=complain):
+    if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, say=print_warning):
         return best or last
-    complain(
+    print_warning(
         f"the best checkpoint, of step {best}, is damaged or missing; results are of the final state (step {last})"
     )
     return last

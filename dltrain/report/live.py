@@ -6,7 +6,7 @@ from dltrain.build.program import Program
 from dltrain.engine.events import Callback, Every
 from dltrain.engine.state import TrainState
 from dltrain.inference.abilities import draws_samples, generates_text
-from dltrain.report.console import Progress, Screen, complain
+from dltrain.report.console import Progress, Screen, print_warning
 from dltrain.report.nonfinite import explain
 from dltrain.report.sampling import Sampling
 from dltrain.report.text import TextSample
@@ -57,7 +57,7 @@ class LiveReport:
 
     def warn(self, text: str) -> None:
         """Write a warning on stderr."""
-        complain(text)
+        print_warning(text)
 
     def end_live(self) -> None:
         """Remove the progress line."""

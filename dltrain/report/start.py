@@ -13,7 +13,7 @@ from dltrain.data.scan import size_of
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.devices.runtime import arithmetic
-from dltrain.report.console import Screen, complain
+from dltrain.report.console import Screen, print_warning
 from dltrain.report.data_warnings import data_warnings
 from dltrain.report.layers import layers
 
@@ -29,7 +29,7 @@ def introduce(
     _introduce_training(screen, program)
     _introduce_devices(screen, program)
     for line in data_warnings(program.parts):
-        complain(line)
+        print_warning(line)
 
 
 def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:

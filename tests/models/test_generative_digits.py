@@ -14,7 +14,7 @@ from dltrain.data.sources.embedded import load_embedded
 from dltrain.data.split import make_splits
 
 pytestmark = pytest.mark.slow
-JUDGE = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "judge_samples.py"))
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "classify_samples.py"))
 
 
 def digits():
@@ -82,7 +82,7 @@ def compared():
     drawn = np.round(drawn).clip(0, 16)
 
     def compare(run):
-        made = JUDGE["generated"](run, 1000).reshape(1000, -1)
+        made = SCRIPT["generated"](run, 1000).reshape(1000, -1)
         return inside(made, train) - inside(drawn, train), inside(test, made) - inside(test, drawn)
 
     return compare

@@ -11,7 +11,7 @@ from rich.console import Console
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.events import StepLogs, TrainEvent
 from dltrain.report import console
-from dltrain.report.console import Progress, Screen, clock, complain, shown
+from dltrain.report.console import Progress, Screen, clock, print_warning, shown
 
 
 def event(step, *, found=None):
@@ -96,7 +96,7 @@ def test_quiet_says_nothing_but_warnings(recorder, capsys):
     screen = Screen(quiet=True)
     screen.say("something")
     Progress(screen, recorder, metric=None, start=0)(event(20, found={"loss": 1.0})).read()
-    complain("careful")
+    print_warning("careful")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "dltrain: careful\n")
 

@@ -1,4 +1,4 @@
-"""Judge samples of a GAN with a classifier: `python scripts/judge_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
+"""Classify samples of a GAN with a trained classifier: `scripts/classify_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
 
 Both are run folders of dltrain, trained on images of one size. Prints the share of the generated images for which
 the classifier has a class of probability 0.9 or more, and the share of each class among all of them.
@@ -48,7 +48,7 @@ def probabilities(path: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(jax.nn.softmax(model(scaled, mask=None, rngs=None)))
 
 
-def judged(probability: np.ndarray) -> tuple[float, np.ndarray]:
+def confidence_and_shares(probability: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the share of images with a confident class, and the share of each class."""
     shares = np.bincount(probability.argmax(1), minlength=probability.shape[1]) / len(probability)
     return float((probability.max(1) >= SURE).mean()), shares
@@ -56,8 +56,8 @@ def judged(probability: np.ndarray) -> tuple[float, np.ndarray]:
 
 def main(gan: str, classifier: str, count: str = "1000") -> None:
     """Print both shares."""
-    sure, shares = judged(probabilities(Path(classifier), generated(Path(gan), int(count))))
-    print(f"sure about {sure:.1%} of {count}; classes " + " ".join(f"{share:.1%}" for share in shares))
+    sure, shares = confidence_and_shares(probabilities(Path(classifier), generated(Path(gan), int(count))))
+    print(f"confident about {sure:.1%} of {count}; classes " + " ".join(f"{share:.1%}" for share in shares))
 
 
 if __name__ == "__main__":
