@@ -50,7 +50,7 @@ def x64():
 
 @pytest.fixture(scope="session")
 def spec() -> Spec:
-    """Pictures of 4x4, three classes."""
+    """Images of 4x4, three classes."""
     return Spec(
         {"image": Feature(Kind.IMAGE, (4, 4, 1), "float32")},
         {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b", "c"))},

@@ -58,7 +58,7 @@ def test_all_ways_to_write_overrides_compose_the_same(overrides, values):
         ("optim.clip", {"norm": 1.0}),
     ],
 )
-def test_values_arrive_as_they_are(key, value):
+def test_values_arrive_unchanged(key, value):
     found = package.compose({key: value})
     for part in key.split("."):
         found = found[part]

@@ -45,7 +45,7 @@ def named(found: dict) -> dict[str, str]:
     return {one["what"]: one["why"] for one in found["skipped"]}
 
 
-def test_every_row_of_one_net_is_made_and_a_missing_peer_is_skipped_with_a_word(tmp_path, quick_flags):
+def test_every_row_of_one_net_is_measured_and_a_missing_peer_is_skipped_with_a_message(tmp_path, quick_flags):
     text, found = bench(
         tmp_path,
         quick_flags,
@@ -74,7 +74,7 @@ def test_every_row_of_one_net_is_made_and_a_missing_peer_is_skipped_with_a_word(
     assert "no GPU" in named(found)["gpu"]
 
 
-def test_a_command_that_fails_is_told_with_its_last_words(measure, tmp_path):
+def test_a_command_that_fails_is_reported_with_its_last_output(measure, tmp_path):
     from benchmarks import commands
 
     with pytest.raises(RuntimeError, match="ended with 3:\nno such luck"):

@@ -31,7 +31,7 @@ TOGETHER = {  # parts of which one program takes several: traced at once
         ("randaugment", "random_crop", "random_resized_crop", "rotation", "scaling", "shift", "cutmix"),
     ),
 }
-NEEDS = {  # what a choice, of several together the first, needs beside itself to fit together
+NEEDS = {  # what a choice, of several together the first, needs besides itself to fit together
     **{f"loss={name}": ("data=diabetes",) for name in ("mse", "mae", "huber", "log_cosh", "quantile")},
     **{f"loss={name}": ("data=breast_cancer",) for name in ("binary_cross_entropy", "hinge", "perceptron")},
     **{f"metrics={name}": ("data=diabetes",) for name in ("mse", "regression", "reconstruction")},
@@ -53,7 +53,7 @@ NEEDS = {  # what a choice, of several together the first, needs beside itself t
 }
 
 
-REFUSED = {  # what digits, grey pictures, cannot be
+REFUSED = {  # what digits, grey images, cannot be
     "augment=hue": "augment.hue: hue needs red, green and blue",
     "augment=saturation": "augment.saturation: saturation needs red, green and blue",
     "augment=time_shift": "augment.time_shift: time_shift needs sequences",
@@ -85,7 +85,7 @@ def test_every_choice_composes_with_checked_arguments(choices):
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=str)
-def test_every_yaml_says_when_to_pick_it_in_one_line(group, choice):
+def test_every_yaml_says_when_to_choose_it_in_one_line(group, choice):
     line = first_comment(TREE[group][choice])
     assert 10 < len(line) < 116, line
     assert len(TREE[group][choice].read_text(encoding="utf-8").splitlines()) <= 25
@@ -115,7 +115,7 @@ def test_every_part_fits_into_a_program(group, choices, capsys):
 
 
 def coloured():
-    """Twelve pictures in red, green and blue: a source of the tests' own."""
+    """Twelve images in red, green and blue: a source of the tests' own."""
     pictures = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8)
     targets = np.arange(12, dtype=np.int32) % 3
     return make_rows({"inputs": pictures, "targets": targets}, kind=Kind.IMAGE, classes=("a", "b", "c"))

@@ -1,4 +1,4 @@
-"""Lengths of training as people write them."""
+"""Lengths of training, as typed in the config."""
 
 import pytest
 

@@ -44,7 +44,7 @@ def measured(run, split="test"):
     ("name", "folder", "metric", "least"),
     [("mnist_lenet", "mnist", "accuracy", 0.985), ("fashion_mnist_cnn", "fashion-mnist", "accuracy", 0.92)],
 )
-def test_pictures_are_told_apart(name, folder, metric, least, trained):
+def test_images_are_classified(name, folder, metric, least, trained):
     assert measured(trained(name, folder))[metric] > least
 
 
@@ -52,7 +52,7 @@ def test_a_model_of_shakespeares_letters_beats_the_published_one(trained):
     assert measured(trained("tinyshakespeare", "tinyshakespeare"), "validation")["loss"] < 1.88
 
 
-def test_a_classifier_is_sure_about_made_digits_and_finds_every_class(trained, monkeypatch):
+def test_a_classifier_is_confident_about_generated_digits_and_finds_every_class(trained, monkeypatch):
     gan, classifier = trained("mnist_dcgan", "mnist"), trained("mnist_lenet", "mnist")
     monkeypatch.setenv("DLTRAIN_DATA", str(DATA))
     script = runpy.run_path(str(ROOT / "scripts" / "classify_samples.py"))

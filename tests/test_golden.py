@@ -18,7 +18,7 @@ EIGHT = ("data.inputs=[1,2,3,4,5,6,7,8]", "data.targets=[2,4,6,8,10,12,14,16]")
 
 
 def trained(steps: int, *words: str) -> tuple[TrainState, Program]:
-    """Compose, assemble and train so many steps."""
+    """Compose, assemble and train this many steps."""
     config = compose_words(*words, f"steps={steps}").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
@@ -32,7 +32,7 @@ def leaves_of(state: TrainState) -> dict[str, np.ndarray]:
 
 
 def before_and_after(steps: int, *words: str) -> list[dict[str, np.ndarray]]:
-    """Train so many steps; return the leaves of both states by name."""
+    """Train this many steps; return the leaves of both states by name."""
     state, program = trained(steps, *words)
     return [leaves_of(program.start()), leaves_of(state)]
 
@@ -51,12 +51,12 @@ def test_full_batch(words):
     assert line(after(1, *HAND, *words, "optim.learning_rate=0.01")) == pytest.approx((0.3, 0.1))
 
 
-def test_rows_count_by_their_weights_in_the_loss_and_alike_in_metrics():
+def test_examples_count_by_their_weights_in_the_loss_and_equally_in_metrics():
     # dL/dw = (1·2·(0 - 2)·1 + 3·2·(0 - 8)·4) / 4 = -49, dL/db = (1·2·(0 - 2) + 3·2·(0 - 8)) / 4 = -13
     words = (*HAND, "data.weights=[1,0,0,3]", "optim=sgd", "optim.learning_rate=0.01", "batch_size=4")
     state, program = trained(1, *words)
     assert line(leaves_of(state)) == pytest.approx((0.49, 0.13))
-    # the errors of the four rows are now 2 - 0.62, 4 - 1.11, 6 - 1.6, 8 - 2.09
+    # the errors of the four examples are now 2 - 0.62, 4 - 1.11, 6 - 1.6, 8 - 2.09
     found = program.evaluate(state, "train").scalars
     assert found["loss"] == pytest.approx((1.38**2 + 3 * 5.91**2) / 4)
     assert found["mse"] == pytest.approx((1.38**2 + 2.89**2 + 4.4**2 + 5.91**2) / 4)
@@ -102,7 +102,7 @@ def test_a_sigmoid_output_with_cross_entropy_has_the_gradient_y_hat_minus_y_at_t
     assert line(leaves) == pytest.approx((0.5, 0.0), abs=1e-7)
 
 
-# One row x = (3, 4), weights and biases 1, so that o = (8, 8); with y = (2, 0) the mean of the two squares has the
+# One example x = (3, 4), weights and biases 1, so o = (8, 8); with y = (2, 0) the mean of the two squares has the
 # slopes (6, 8): dL/dW = ((18, 24), (24, 32)), units of norm 30 and 40, W's 50; dL/db = (6, 8), norm 10; all √2600.
 CLIPPED = {
     "norm: 25.49509756796392": ([[9, 12], [12, 16]], [3, 4]),  # all of them halved

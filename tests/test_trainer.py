@@ -37,7 +37,7 @@ def test_automatic_saves_take_at_most_their_share_of_the_time(monkeypatch, tmp_p
     assert found == saved
 
 
-def test_a_save_holds_the_state_of_its_moment_and_training_goes_on(program, tmp_path, monkeypatch):
+def test_a_save_holds_the_state_at_its_time_and_training_continues(program, tmp_path, monkeypatch):
     """The state's memory is given to the next chunk while the thread still writes."""
     gate, write = [], checkpoint.save
 
@@ -58,7 +58,7 @@ def test_a_save_holds_the_state_of_its_moment_and_training_goes_on(program, tmp_
     np.testing.assert_array_equal(checkpoint.load(tmp_path, 0).leaves["params.head.kernel"], before)
 
 
-def test_a_save_holds_the_memory_of_its_moment(program, tmp_path):
+def test_a_save_holds_the_callback_state_at_its_time(program, tmp_path):
     """What a callback remembers may grow while the thread still writes."""
     remembered = [3]
     saver = Saver(tmp_path, None, {"nonfinite": SimpleNamespace(state=lambda: remembered)}, say=print)
@@ -68,7 +68,7 @@ def test_a_save_holds_the_memory_of_its_moment(program, tmp_path):
     assert checkpoint.load(tmp_path, 0).meta["callbacks"] == {"nonfinite": [3]}
 
 
-def test_kept_steps_stay_beside_the_last_and_the_best(tmp_path, program):
+def test_kept_steps_stay_in_addition_to_the_last_and_the_best(tmp_path, program):
     best = SimpleNamespace(step=3, value=0.5)
     saver, state = Saver(tmp_path, best, {}, keeps=lambda step: step % 4 == 0, say=print), program.start()
     for step in range(1, 10):
@@ -131,7 +131,7 @@ def test_a_step_that_is_not_finite_is_named_with_its_layer_and_its_batch_is_kept
 
 
 def test_rollback_goes_back_and_leaves_the_step_out(dltrain, tmp_path):
-    """Row 3 spoils one step in each epoch of four: three may be left out, the fourth ends the run."""
+    """Example 3 spoils one step in each epoch of four: three may be left out, the fourth ends the run."""
     said = dltrain(*INLINE, HUGE, "steps=12", "on_nonfinite=rollback", cwd=tmp_path)
     assert said.code == 0, said.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -165,7 +165,7 @@ def test_saves_and_seconds_count_what_was_rolled_back_too(dltrain, tmp_path, mon
     assert clock[0] - 1 <= summary["seconds"] <= clock[0]
 
 
-def test_seconds_count_all_legs_of_a_run(dltrain, tmp_path):
+def test_seconds_count_all_segments_of_a_run(dltrain, tmp_path):
     assert dltrain(*INLINE, "steps=4", cwd=tmp_path).code == 0
     first = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert dltrain("resume", "run", "steps=8", cwd=tmp_path).code == 0

@@ -211,7 +211,7 @@ YAML = {
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """A folder as a user has it: a package, and YAML beside it."""
+    """A folder as a user has it: a package, and YAML next to it."""
     (tmp_path / "ringlib").mkdir()
     (tmp_path / "ringlib" / "__init__.py").write_text("")
     (tmp_path / "ringlib" / "parts.py").write_text(textwrap.dedent(PARTS).lstrip())
@@ -230,7 +230,7 @@ def project(tmp_path, monkeypatch) -> Path:
 OWN = ("--config-dir", "conf", "experiment=rings")
 
 
-def test_a_run_of_parts_of_ones_own_trains_resumes_and_is_evaluated(project, dltrain):
+def test_a_run_with_user_defined_parts_trains_resumes_and_is_evaluated(project, dltrain):
     said = dltrain(*OWN, "trust=[ringlib]", "epochs=3", "log_every=1", "output_dir=run")
     assert said.code == 0, said.err
     assert "data    rings: 108 train, 12 validation, 40 test; 2 float32; classification, 2 classes" in said.out
@@ -260,7 +260,7 @@ def test_a_run_of_parts_of_ones_own_trains_resumes_and_is_evaluated(project, dlt
         open_run(project / "run")
 
 
-def test_a_task_of_ones_own_is_one_class_and_one_yaml(project, dltrain, monkeypatch):
+def test_a_user_defined_task_is_one_class_and_one_yaml(project, dltrain, monkeypatch):
     monkeypatch.setattr(finish, "_draw", DRAW)
     words = ("--config-dir", "conf", "trust=[ringlib]", "data=tagged", "model=linear")
     said = dltrain(*words, "epochs=30", "optim.learning_rate=0.1", "output_dir=run")
@@ -294,7 +294,7 @@ def test_without_trust_nothing_is_imported_and_the_message_says_how(project, dlt
     assert not (project / "imported").exists() and "ringlib" not in sys.modules
 
 
-def test_trust_in_a_file_does_not_count(project, dltrain):
+def test_trust_in_a_file_is_refused(project, dltrain):
     with (project / "conf" / "experiment" / "rings.yaml").open("a") as file:
         file.write("trust: [ringlib]\n")
     said = dltrain(*OWN)
@@ -302,14 +302,14 @@ def test_trust_in_a_file_does_not_count(project, dltrain):
     assert not (project / "imported").exists()
 
 
-def test_a_package_that_is_nowhere_is_answered_with_where_it_was_looked_for(project, dltrain):
+def test_the_message_for_a_missing_package_says_where_it_was_looked_for(project, dltrain):
     (project / "ringlib").rename(project / "elsewhere")
     said = dltrain(*OWN, "trust=[ringlib]")
     assert said.code == 2
     assert f"No module named 'ringlib'; dltrain looks for ringlib here, in {project}" in said.err
 
 
-def test_own_parts_are_listed_composed_and_checked_like_dltrains(project, dltrain):
+def test_user_defined_parts_are_listed_composed_and_checked_like_built_in_ones(project, dltrain):
     assert "Brier score" in dltrain("list", "loss", "--config-dir", "conf").out
     said = dltrain(*OWN, "--cfg", "job", "trust=[ringlib]")
     assert said.code == 0 and "ringlib.parts.Net" in said.out

@@ -48,7 +48,7 @@ PAYLOADS = {
     "dltrain.models.mlp": "is not a class or function",
     "dltrain.data.sources.embedded.FOLDER": "is not a class or function",
     "dltrain.types.Kind": "a config may name parts",
-    # private names and what is no name
+    # private names and what is not a name
     "optax._src.transform.scale": "must be a dotted name such as dltrain.models.mlp.MLP",
     "dltrain.models.__builtins__": "must be a dotted name",
     "optax.adam.__globals__": "must be a dotted name",
@@ -73,12 +73,12 @@ def test_what_a_config_may_not_name_is_refused(target):
 
 
 @pytest.mark.parametrize("target", [None, 3, ["os.system"], {"_target_": "os.system"}, True, 1.5])
-def test_a_target_that_is_no_text_is_refused(target):
+def test_a_target_that_is_not_text_is_refused(target):
     with pytest.raises(ConfigError, match="must be a dotted name"):
         locate(target, path="loss")
 
 
-def test_a_payload_is_neither_called_nor_imported_wherever_it_stands(tmp_path, monkeypatch, spec):
+def test_a_payload_is_neither_called_nor_imported_wherever_it_is(tmp_path, monkeypatch, spec):
     sentinel = tmp_path / "sentinel"
     (tmp_path / "payload.py").write_text(
         f"open({str(sentinel)!r}, 'w')\ndef net(**rest): open({str(sentinel)!r}, 'w')\n"
@@ -156,7 +156,7 @@ def test_what_is_on_the_allowlist_is_found(target, function):
         ("dltrain.models.mpl.MLP", "dltrain.models has no mpl"),
     ],
 )
-def test_a_mistyped_name_is_answered_with_the_nearest(target, hint):
+def test_the_message_for_a_mistyped_name_suggests_the_nearest(target, hint):
     with pytest.raises(ConfigError, match=re.escape(hint)):
         locate(target, path="model")
 
@@ -292,7 +292,7 @@ def test_nested_nodes_are_built_first():
     assert outer.anything.whole == 7
 
 
-def test_offers_are_made_to_those_who_ask_and_never_over_what_was_typed(spec):
+def test_arguments_are_injected_where_a_parameter_exists_and_never_over_typed_ones(spec):
     node = {"_target_": "ownparts.Part"}
     offers = {"path": "part", "trust": ["ownparts"], "spec": spec, "whole": 9, "rngs": "not asked for"}
     part = build(node, **offers)
@@ -304,7 +304,7 @@ def test_offers_are_made_to_those_who_ask_and_never_over_what_was_typed(spec):
     assert typed("o", "b")[3] is None
 
 
-def test_a_function_without_options_is_given_as_it_is():
+def test_a_function_without_options_is_passed_unchanged():
     assert bind({"_target_": "optax.squared_error"}, path="loss") is optax.squared_error
 
 
@@ -317,7 +317,7 @@ def test_missing_arguments_are_named_unless_they_come_later():
         build({"_target_": "dltrain.models.mlp.MLP"}, path="model")
 
 
-def test_a_fault_of_the_target_is_told_with_its_path_and_ours_pass_unchanged():
+def test_an_error_of_the_target_is_reported_with_its_path_and_dltrains_own_pass_unchanged():
     for raised, kind in ((ValueError("width must be even"), ConfigError), (TypeError("no"), ConfigError)):
         with pytest.raises(kind, match=rf"^part: {raised}$"):
             build({"_target_": "ownparts.fails", "value": raised}, path="part", trust=["ownparts"])
@@ -331,6 +331,6 @@ def test_accepts_names_each_argument_with_its_value_now():
 
 
 @pytest.mark.parametrize("node", [None, 3, "optax.adam", [1], {}, {"learning_rate": 1}])
-def test_what_is_no_node_is_refused(node):
+def test_what_is_not_a_node_is_refused(node):
     with pytest.raises(ConfigError, match=r"^optim: expected a mapping with _target_, found "):
         check(node, path="optim")

@@ -1,4 +1,4 @@
-"""Where running means of the weights are kept, all that a model does is done with them."""
+"""Where an EMA of the weights is kept, all that a model does is done with them."""
 
 from dataclasses import replace
 
@@ -53,10 +53,10 @@ def test_the_averaged_weights_generate_texts_and_predict(tmp_path):
     check(program, lambda state: bundle_of(program, state).outputs(inputs))
 
 
-def test_the_mean_of_schedule_free_draws():
+def test_the_mean_of_schedule_free_generates():
     program = made("data=iris", "model=gan", "model.widths=[4]", "optim=schedule_free")
     start = program.start()
-    moved = replace(start, params=jax.tree.map(lambda x: x + 0.5, start.params))  # the iterate beside it stays
+    moved = replace(start, params=jax.tree.map(lambda x: x + 0.5, start.params))  # the iterate next to it stays
     params, rest = program.eval_params(moved)
     key, scaling = jax.random.fold_in(jax.random.key(0), 0), program.parts.preprocess.scaling
     asked = (program.graphs.eval, program.precision)

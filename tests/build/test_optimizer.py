@@ -1,4 +1,4 @@
-"""What the step gives optimizers beside the gradient: the loss elsewhere, running means; driven by YAML."""
+"""What optimizers receive besides the gradient: the loss elsewhere, averages of the weights; built from YAML."""
 
 import jax
 import numpy as np
@@ -73,7 +73,7 @@ def test_newton_goes_down_where_the_hessian_is_not_positive():
     assert (np.diff(logs["loss"]) <= 1e-6).all() and logs["loss"][-1] < 0.3 * logs["loss"][0]
 
 
-def test_a_batch_in_pieces_is_searched_as_a_whole_penalties_with_it():
+def test_a_batch_in_microbatches_is_searched_as_a_whole_with_penalties():
     _, state, _ = trained(12, *LINE, "optim=lbfgs", "loss.l2=3.0", "optim.accumulate=3")
     np.testing.assert_allclose(line(state.params), closed_form(3.0), rtol=2e-4)
 
@@ -106,7 +106,7 @@ def test_polyaks_rate_follows_from_the_loss():
 
 
 @pytest.mark.parametrize("decay", [0.8, 0.9999])
-def test_running_means_are_weighted_means_without_the_start_and_are_what_ismeasured(decay):
+def test_ema_is_a_weighted_mean_without_the_start_and_is_what_is_evaluated(decay):
     program, state, _ = trained(10, *LINE, "optim=gd", "optim.learning_rate=0.01", f"optim.ema={decay}")
     w, seen = np.zeros(2), []
     for _ in range(10):
@@ -133,7 +133,7 @@ def test_batch_statistics_are_averaged_with_the_weights():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
 
 
-def test_schedule_free_measures_the_mean_of_its_iterates():
+def test_schedule_free_evaluates_the_mean_of_its_iterates():
     program, state, _ = trained(2, *LINE, "optim=schedule_free", "optim.learning_rate=0.1")
     first, _ = program.chunk(program.start(), program.data, program.feed_chunk(0, 1), np.int32(1))
     # after one step mean and iterate are the same: w = 0 - 0.1 g / (|g| + eps) = 0.1 each, whatever is trained at
@@ -152,7 +152,7 @@ def test_a_step_that_is_not_finite_elsewhere_changes_nothing():
 
 
 @pytest.mark.parametrize("name", ["gd", "lbfgs", "newton"])
-def test_a_batch_of_a_part_of_the_rows_is_refused_unless_told_otherwise(name):
+def test_a_batch_of_some_examples_is_refused_unless_allowed(name):
     config = compose_words("data=iris", "model=linear", f"optim={name}").config
     with pytest.raises(ConfigError, match=r"batch_size=all, or optim.minibatch=true"):
         assemble(config)
@@ -209,8 +209,8 @@ def test_a_rule_multiplies_the_weight_decay():
     np.testing.assert_allclose(ruled["head"]["kernel"], plain["head"]["kernel"], atol=1e-7)
 
 
-def test_examples_count_rows_and_warm_up_counts_epochs():
-    words = ("data=iris", "data.validation=0", "model=linear", "batch_size=50")  # 120 rows: 3 steps an epoch
+def test_length_is_counted_in_examples_and_warm_up_in_epochs():
+    words = ("data=iris", "data.validation=0", "model=linear", "batch_size=50")  # 120 examples: 3 steps an epoch
     for examples, steps in ((1, 1), (50, 1), (51, 2), (120, 3), (121, 4), (240, 6)):
         config = compose_words(*words, f"examples={examples}").config
         assert make_plan(config, assemble(config)).total == steps

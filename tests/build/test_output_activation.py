@@ -61,7 +61,7 @@ def test_metrics_of_numbers_see_the_numbers_behind_it():
     np.testing.assert_allclose(parts.preprocess.outputs(Z), 1 / (1 + np.exp(-Z.astype(float))), rtol=1e-5)
 
 
-def test_metrics_of_several_labels_a_row_see_their_probabilities():
+def test_metrics_of_several_labels_per_example_see_their_probabilities():
     words = (*HAND, "data.inputs=[-1,0,1]", "data.targets=[[0,1],[1,1],[0,0]]", "loss=binary_cross_entropy")
     parts = assemble(compose_words(*words).config)
     z = Z[:3, :2]

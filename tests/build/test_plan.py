@@ -36,7 +36,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def parts(make_parts):
-    return make_parts()  # 43 rows in batches of 8: six steps an epoch
+    return make_parts()  # 43 examples in batches of 8: six steps an epoch
 
 
 def plan(parts, **changes):
@@ -55,14 +55,14 @@ def without_validation(parts):
         ({"epochs": 0.01}, 1),
         ({"steps": 7}, 7),
         ({"steps": 7, "epochs": 3}, 7),
-        ({"examples": 60}, 9),  # an epoch of 43 rows in six steps, and 17 rows in three
+        ({"examples": 60}, 9),  # an epoch of 43 examples in six steps, and 17 examples in three
     ],
 )
 def test_epochs_become_steps_and_steps_go_first(parts, given, total):
     assert plan(parts, **given).total == total
 
 
-def test_the_number_watched_is_the_accuracy_where_there_is_one_else_the_loss(parts):
+def test_the_monitored_metric_is_the_accuracy_if_there_is_one_else_the_loss(parts):
     assert plan(parts).monitor == Monitor("validation", "accuracy", True)
     poor = replace(parts, metrics={"confusion": parts.metrics["confusion"]})
     assert plan(poor).monitor == Monitor("validation", "loss", False)
@@ -74,7 +74,7 @@ def test_the_number_watched_is_the_accuracy_where_there_is_one_else_the_loss(par
     assert plan(parts, task={"monitor": None}).monitor is None
 
 
-def test_a_split_is_evaluated_while_training_when_it_is_watched(parts):
+def test_a_split_is_evaluated_while_training_if_it_is_monitored(parts):
     assert plan(parts).splits == ("validation",)
     assert plan(parts, monitor="train/loss").splits == ("validation", "train")
     assert plan(without_validation(parts)).splits == ()
@@ -82,7 +82,7 @@ def test_a_split_is_evaluated_while_training_when_it_is_watched(parts):
     assert plan(without_validation(parts), monitor="train/accuracy").splits == ("train",)
 
 
-def test_overfitting_watches_the_training_rows(parts):
+def test_overfitting_monitors_the_training_examples(parts):
     found = plan(parts, overfit_batches=1, monitor="validation/loss")
     assert (found.splits, found.monitor, found.overfit) == (("train",), Monitor("train", "accuracy", True), True)
 
@@ -97,7 +97,7 @@ def test_overfitting_watches_the_training_rows(parts):
         ({"checkpoint_every": 0}, r"checkpoint_every=0: must be"),
     ],
 )
-def test_what_cannot_be_watched_or_counted_is_named(parts, change, message):
+def test_what_cannot_be_monitored_or_counted_is_named(parts, change, message):
     with pytest.raises(ConfigError, match=message):
         plan(parts, **change)
 
@@ -105,13 +105,13 @@ def test_what_cannot_be_watched_or_counted_is_named(parts, change, message):
 def test_one_class_of_a_metric_can_be_watched_and_all_of_them_cannot(parts):
     each = {"iou": IoU("none", spec=parts.spec)}
     parts = replace(parts, metrics=parts.metrics | each, better=parts.better | {"iou": "higher"})
-    assert plan(parts).monitor == Monitor("validation", "accuracy", True)  # not iou, which is no number
+    assert plan(parts).monitor == Monitor("validation", "accuracy", True)  # not iou, which is not a number
     assert plan(parts, monitor="validation/iou/b").monitor == Monitor("validation", "iou/b", True)
     with pytest.raises(ConfigError, match=r"validation/iou: is not computed.*validation/iou/a"):
         plan(parts, monitor="validation/iou")
 
 
-def test_without_validation_rows_nothing_can_be_watched_there(parts):
+def test_without_validation_examples_nothing_can_be_monitored_there(parts):
     with pytest.raises(ConfigError, match=r"there are no validation examples; set data\.validation=0\.1"):
         plan(without_validation(parts), monitor="validation/loss")
     patient = {"early_stopping": {"patience": 3, "min_delta": 0.0}}
@@ -120,7 +120,7 @@ def test_without_validation_rows_nothing_can_be_watched_there(parts):
     assert plan(parts, **patient).patience == 3
 
 
-def test_a_checkpoint_comes_each_epoch_and_every_five_minutes_unless_said_otherwise(parts):
+def test_a_checkpoint_is_saved_each_epoch_and_every_five_minutes_by_default(parts):
     assert plan(parts).save_every == (Duration(1, "ep"), Duration(5, "min"))
     assert plan(parts, checkpoint_every="2h").save_every == (Duration(2, "h"),)
 
@@ -132,6 +132,6 @@ def test_evaluation_takes_large_batches_but_no_larger_than_the_split(parts):
     assert plan(large).eval_batch_size == 256
 
 
-def test_a_chunk_need_hold_no_more_steps_than_lie_between_two_looks(parts):
+def test_a_chunk_holds_no_more_steps_than_the_shortest_interval(parts):
     assert plan(parts, eval_every=4, checkpoint_every="2h").intervals == (4,)
     assert plan(parts).intervals == (6, 6)

@@ -272,5 +272,5 @@ def test_a_job_returns_its_monitored_metric_or_the_objectives_asked_for():
 @pytest.mark.parametrize(
     "value", [None, True, 3, 1e-7, "text", "it's", "a,b", "1", "[x]", "\\", [1, "a", None], {"a": [1], "b c": "d"}]
 )
-def test_a_value_written_for_hydra_is_read_back(value):
+def test_a_value_formatted_for_hydra_is_parsed_back(value):
     assert read_single(f"tags={write(value)}", {}).value == value

@@ -66,7 +66,7 @@ def stopped(dltrain, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "word", "code"), [("a run", "SIGINT", 130), ("b", "SIGTERM", 143)])
-def test_a_signal_saves_and_says_how_to_go_on(stopped, name, word, code):
+def test_a_signal_saves_and_prints_how_to_continue(stopped, name, word, code):
     cwd, found = stopped
     out, err, returned = found[name]
     assert returned == code
@@ -149,7 +149,7 @@ def test_an_interrupt_before_training_leaves_with_130_and_without_a_traceback(tm
     assert "Traceback" not in out + err and err.startswith("dltrain: interrupted")
 
 
-def test_an_interrupt_that_a_library_turns_into_an_error_of_its_own_is_still_one(tmp_path):
+def test_an_interrupt_that_a_library_turns_into_another_error_is_still_an_interrupt(tmp_path):
     code = (
         "import signal, sys\n"
         "from dltrain.cli import main as cli\n"

@@ -134,7 +134,7 @@ def test_a_mistake_exits_with_2_and_names_what_would_be_right(
     count.survived += 1
 
 
-def test_several_mistakes_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_mistakes_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["lr=1", "model=cnnn", "bs=3"]) == 2
     err = capsys.readouterr().err
     assert all(part in err for part in ("lr: unknown", "model=cnnn", "bs: unknown"))
@@ -186,7 +186,9 @@ def test_help_of_training_shows_choices_and_keys_with_their_defaults(capsys: pyt
     assert "  batch_size=64 [examples]\n" in out and "lenet" in out and "  data.split_seed=0" in out
 
 
-def test_list_shows_the_first_comments_of_own_files_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_the_first_comments_of_user_files_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "mine.yaml").write_text("# Mine alone\n_target_: dltrain.models.mlp.MLP\n")
     assert cli.main(["list", "model", "--config-dir", "own"]) == 0

@@ -71,7 +71,7 @@ def test_optuna_finds_a_better_rate_than_the_first_trials(python, tmp_path):
     assert list(found["best_params"]) == ["optim.learning_rate"]
 
 
-def test_a_metric_that_is_better_high_is_maximized_unless_the_user_says_otherwise(python, tmp_path):
+def test_a_metric_that_is_better_high_is_maximized_unless_the_user_sets_the_direction(python, tmp_path):
     rates = "optim.learning_rate=1e-5,3e-2,1e-1"
     words = (*OPTUNA, "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid", rates)
     words = tuple(word for word in words if "sampler.seed" not in word)  # a grid has none
@@ -110,7 +110,7 @@ def test_a_launcher_runs_jobs_in_processes_of_its_own(python, launcher, tmp_path
     assert failing.returncode == 5 and "2 runs, 2 failed" in failing.stdout, failing.stderr
 
 
-def test_a_committed_sweep_needs_no_word_but_its_name(python, tmp_path):
+def test_a_committed_sweep_needs_only_its_name(python, tmp_path):
     (tmp_path / "conf/experiment").mkdir(parents=True)
     (tmp_path / "conf/experiment/tune.yaml").write_text(
         "# @package _global_\n# Tune the rate\n"

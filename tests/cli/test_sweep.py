@@ -47,7 +47,7 @@ def test_every_job_has_a_folder_and_a_failing_one_ends_no_other(sweep):
     assert not list(folder.rglob(".hydra"))
 
 
-def test_each_failure_is_said_with_its_job_and_no_other_word(sweep):
+def test_each_failure_is_reported_with_its_job_and_nothing_else(sweep):
     _, said = sweep
     lines = said.err.splitlines()
     assert list(dict.fromkeys(line[:15] for line in lines)) == ["dltrain: job 2:", "dltrain: job 3:"]

@@ -1,4 +1,4 @@
-"""Augmentation from the command line: its picture, when it rests, and its mistakes."""
+"""Augmentation from the command line: its figure, when it is off, and its mistakes."""
 
 import json
 import re

@@ -30,7 +30,7 @@ def numbers(text: str, split: str) -> dict[str, float]:
     return dict(zip(line[2].split()[::2], map(float, line[2].split()[1::2]), strict=True))
 
 
-def test_it_prints_the_numbers_of_the_summary(dltrain, digits_run):
+def test_it_prints_the_metrics_of_the_summary(dltrain, digits_run):
     said = dltrain("evaluate", str(digits_run.folder), "split=all")
     assert said.code == 0 and said.err == ""
     assert said.out.startswith(f"{digits_run.folder}, checkpoint of step {digits_run.summary['best_step']}\n")
@@ -40,7 +40,7 @@ def test_it_prints_the_numbers_of_the_summary(dltrain, digits_run):
     assert re.search(r"^train +1294 examples", said.out, re.MULTILINE)
 
 
-def test_the_test_split_is_what_is_measured_unless_told(dltrain, run):
+def test_the_test_split_is_evaluated_by_default(dltrain, run):
     said = dltrain("evaluate", str(run))
     assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["test"]  # although the run was quiet
 
@@ -68,7 +68,7 @@ def test_other_metrics_may_be_asked_for(dltrain, run):
     assert set(numbers(said.out, "validation")) == {"loss", "accuracy", "log_loss"}
 
 
-def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltrain, run, tmp_path):
+def test_a_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_is_used(dltrain, run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     first, last = checkpoint.steps(folder / "checkpoints")
     file = max((folder / f"checkpoints/step_{last:08d}").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())

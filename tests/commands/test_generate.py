@@ -1,4 +1,4 @@
-"""A model that writes: what it writes is measured, drawn and printed, and is the same everywhere."""
+"""A model that generates text: the text is measured, drawn and printed, and is the same everywhere."""
 
 import json
 import re
@@ -34,8 +34,8 @@ def summary(run):
     return json.loads((run[0] / "summary.json").read_text(encoding="utf-8"))
 
 
-def test_exact_match_is_the_part_of_rows_that_would_be_right_at_each_token_of_the_truth(run, summary):
-    """Greedy writing leaves the truth at the first token that is wrong after the true ones, and not before."""
+def test_exact_match_is_the_share_of_examples_without_a_mistake_under_teacher_forcing(run, summary):
+    """Greedy generation leaves the truth at the first token that is wrong after the true ones, and not before."""
     folder, program = run
     state, step = load_state(existing(str(folder)), "best", program.shapes, warn=print)
     assert step == summary["best_step"]
@@ -50,7 +50,7 @@ def test_exact_match_is_the_part_of_rows_that_would_be_right_at_each_token_of_th
     assert summary["monitor"] == "validation/exact_match"
 
 
-def test_rows_are_printed_with_truth_and_what_is_written(run, summary, dltrain):
+def test_examples_are_printed_with_true_and_generated_text(run, summary, dltrain):
     folder, program = run
     count = len(program.examples("test"))
     said = dltrain("generate", str(folder), f"examples={count}")
@@ -64,11 +64,11 @@ def test_rows_are_printed_with_truth_and_what_is_written(run, summary, dltrain):
     assert drawn == again != said.out
 
 
-def test_pictures_are_drawn_with_what_was_written(run):
+def test_images_are_drawn_with_their_generated_captions(run):
     assert (run[0] / "report" / "samples.png").stat().st_size > 10_000
 
 
-def test_what_cannot_be_written_is_refused(dltrain, digits_run, run):
+def test_what_cannot_be_generated_is_refused(dltrain, digits_run, run):
     said = dltrain("generate", str(digits_run.folder))
     assert said.code == 2 and "is a run of task=classification, which does not generate; language " in said.err
     assert "models (rnn, lstm, gru and transformer" in said.err

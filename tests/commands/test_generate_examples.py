@@ -1,4 +1,4 @@
-"""A model that draws examples from noise is drawn from by command: the values in a file, and a picture of them."""
+"""A model that draws examples from noise is drawn from by command: the values in a file, and a figure of them."""
 
 import json
 
@@ -36,7 +36,7 @@ def generated(path):
         return arrays["generated"]
 
 
-def test_pictures_are_in_the_datas_units_and_the_same_for_the_same_seed(generate, runs):
+def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(generate, runs):
     said = generate("rbm")
     assert said.code == 0, said.err
     assert "64 examples of [8, 8, 1], in the units of the data" in said.out
@@ -82,14 +82,14 @@ def test_more_than_are_drawn_at_once_are_all_different(generate, runs):
     assert len(np.unique(found, axis=0)) == 1300
 
 
-def test_rows_of_a_table_are_drawn_beside_the_datas(generate, runs):
+def test_generated_rows_of_a_table_are_drawn_next_to_those_of_the_data(generate, runs):
     said = generate("gan")
     assert said.code == 0, said.err
     assert generated(runs / "gan" / "report" / "generated_seed_0.npz").shape == (1000, 4)
     assert (runs / "gan" / "report" / "generated_seed_0.png").stat().st_size > 10_000
 
 
-def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
+def test_a_figure_has_a_maximum_number_of_tiles(program, tmp_path):
     samples = np.zeros((SHOWN + 1, 8, 8, 1), np.float32)
     figure = save_samples(samples, tmp_path / "all.npz", program.parts.spec)
     assert imread(figure).shape[:2] == (1400, 1400)  # of twenty times twenty
@@ -97,7 +97,7 @@ def test_a_picture_has_at_most_so_many_tiles(program, tmp_path):
 
 
 @pytest.mark.parametrize("word", ["prompt=a", "tokens=3", "temperature=1", "top_k=2", "split=test", "examples=5"])
-def test_options_of_models_that_write_are_refused(generate, word):
+def test_options_of_text_models_are_refused(generate, word):
     said = generate("rbm", word)
     assert said.code == 2 and said.out == ""
     assert f"{word.partition('=')[0]}: this run's model generates examples from noise: count=64" in said.err
@@ -109,13 +109,13 @@ def test_the_values_are_named_as_what_they_are(generate, runs):
     assert not (runs / "digits.png").exists()
 
 
-def test_what_cannot_be_written_is_said(generate, runs):
+def test_what_cannot_be_generated_is_reported(generate, runs):
     (runs / "file").write_text("")
     said = generate("rbm", "output=file/inside.npz")
     assert said.code == 6 and "cannot write file/inside.npz" in said.err
 
 
-def test_the_run_stays_as_it_was(generate, runs):
+def test_the_run_is_unchanged(generate, runs):
     before = json.loads((runs / "gan" / "summary.json").read_text())
     assert generate("gan", "count=3", "checkpoint=last", "output=three.npz").code == 0
     assert len(generated(runs / "three.npz")) == 3

@@ -1,4 +1,4 @@
-"""A language model of a text that repeats itself writes on from any of its pieces; all else is refused."""
+"""A language model of a text that repeats itself continues from any part of it; everything else is refused."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def generate(dltrain, run):
     return lambda *words: dltrain("generate", "run", *words, cwd=run)
 
 
-def test_it_writes_on_from_the_prompt_and_nothing_else_to_stdout(generate):
+def test_it_continues_the_prompt_and_prints_nothing_else_to_stdout(generate):
     said = generate("prompt=a rose, is", "tokens=60", "temperature=0")
     assert said.code == 0, said.err
     assert said.out == (VERSE * 5)[: len("a rose, is") + 60] + "\n"
@@ -42,7 +42,7 @@ def test_without_a_prompt_it_begins_a_line(generate):
     assert generate("tokens=30", "temperature=0").out == (VERSE * 2)[:30] + "\n"
 
 
-def test_the_same_seed_writes_the_same(generate):
+def test_the_same_seed_generates_the_same(generate):
     three = ("temperature=3", "tokens=50", "count=3", "prompt=rose")
     drawn = [generate(*three, f"seed={seed}").out for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -59,7 +59,7 @@ def test_a_sample_is_shown_while_it_is_trained_and_kept_at_the_end(run):
     assert len(shown) == 2 and "    a rose, is a rose" in shown[-1]
 
 
-def test_vectors_of_the_tokens_are_left_for_the_projector_and_their_neighbours_listed(run):
+def test_token_embeddings_are_written_for_the_projector_and_their_neighbours_listed(run):
     place, tokens = run / "run" / "tensorboard", sorted(set(VERSE))
     table = np.loadtxt(place / "embedding.tsv", delimiter="\t")
     best = json.loads((run / "run" / "summary.json").read_text())["best_step"]

@@ -13,7 +13,7 @@ def test_it_is_the_hash_of_the_summary(dltrain, digits_run):
     assert re.fullmatch(r"[0-9a-f]{64}", digits_run.summary["hash"])
 
 
-def test_it_does_not_depend_on_where_the_run_stands_or_is_called(dltrain, digits_run, tmp_path):
+def test_it_does_not_depend_on_the_path_or_name_of_the_run(dltrain, digits_run, tmp_path):
     shutil.copytree(digits_run.folder, tmp_path / "a run, moved")
     (tmp_path / "a run, moved" / "config.yaml").write_text("name: renamed\n")
     assert dltrain("hash", "a run, moved", cwd=tmp_path).out == dltrain("hash", str(digits_run.folder)).out

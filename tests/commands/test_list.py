@@ -39,6 +39,6 @@ def test_one_group_is_listed_alone_and_several_with_headings(dltrain):
         (("list", "model=cnn"), "model=cnn: dltrain list takes the names of groups: dltrain list model"),
     ],
 )
-def test_what_is_no_group_is_answered_with_the_groups(dltrain, words, message):
+def test_the_message_for_an_unknown_group_lists_the_groups(dltrain, words, message):
     said = dltrain(*words)
     assert said.code == 2 and message in said.err

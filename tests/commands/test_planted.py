@@ -1,4 +1,4 @@
-"""Faults in the rows of a user's own source: found by the command before anything is made, wherever they stand."""
+"""Faults in the examples of a user's own source: found by the command before a folder is created."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def said(dltrain, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("feed", ["resident", "streamed"])
 @pytest.mark.parametrize("fault", MESSAGES)
-def test_a_row_at_fault_is_named_and_nothing_is_made(said, tmp_path, fault, feed, count):
+def test_a_bad_example_is_named_and_no_folder_is_created(said, tmp_path, fault, feed, count):
     count.tried += 1
     found = said(fault, feed)
     block = " from example 30 on" if feed == "streamed" else ""
@@ -76,6 +76,6 @@ def test_a_row_at_fault_is_named_and_nothing_is_made(said, tmp_path, fault, feed
     count.survived += 1
 
 
-def test_the_same_rows_without_a_fault_are_taken(said, monkeypatch):
+def test_the_same_examples_without_a_fault_are_accepted(said, monkeypatch):
     monkeypatch.setattr(Program, "compile", lambda self: 0)
     assert said("none", "streamed", "dry_run=true").code == 0

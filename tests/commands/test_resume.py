@@ -99,7 +99,7 @@ def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, 
     assert_same(dltrain, tmp_path / "run", straight)
 
 
-def test_what_only_watches_may_change_and_the_run_ends_with_the_same_hash(
+def test_what_only_observes_may_change_and_the_run_ends_with_the_same_hash(
     dltrain, straight, cut, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(lowering, "_stock", False)  # set back afterwards, whatever the run has chosen
@@ -290,7 +290,9 @@ def test_early_stopping_goes_on_counting_where_it_was(dltrain, cut, tmp_path):
     assert said.code == 0 and "is finished: 35 of 140 steps (early stopping: no better" in said.out
 
 
-def test_a_damaged_checkpoint_is_set_aside_aloud_and_the_one_before_is_used(dltrain, straight, tmp_path):
+def test_a_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_is_used(
+    dltrain, straight, tmp_path
+):
     folder = shutil.copytree(straight, tmp_path / "run")
     steps = checkpoint.steps(folder / "checkpoints")
     assert steps[-1] == 28
@@ -337,7 +339,7 @@ def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_pat
     assert not sentinel.exists()
 
 
-def test_running_means_and_a_rate_that_followed_validation_are_resumed_exactly(dltrain, tmp_path, cut, monkeypatch):
+def test_ema_and_a_rate_that_follows_validation_are_resumed_exactly(dltrain, tmp_path, cut, monkeypatch):
     words = ("data=iris", "model.widths=[8]", "model.norm=batch", "batch_size=16", "epochs=6", "optim.ema=0.9")
     words = (*words, "schedule=plateau", "schedule.patience=1", "schedule.min_delta=10", "schedule.cooldown=1")
     words = (*words, "schedule.factor=0.5", "schedule.min_scale=0.1", "log_every=1", "eval_every=5")

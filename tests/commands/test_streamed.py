@@ -28,7 +28,7 @@ def test_data_on_the_device_is_not_waited_for(digits_run):
 
 
 @pytest.mark.parametrize(("waiting", "advised"), [(0.1, False), (0.11, True)])
-def test_above_a_tenth_the_end_says_what_helps(dltrain, tmp_path, monkeypatch, waiting, advised):
+def test_above_a_tenth_the_final_report_says_what_helps(dltrain, tmp_path, monkeypatch, waiting, advised):
     monkeypatch.setattr(finish, "_waiting", lambda *args: waiting)
     said = dltrain(*STREAMED, cwd=tmp_path)
     assert said.code == 0, said.err

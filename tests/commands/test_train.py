@@ -113,9 +113,9 @@ def test_the_environment_is_kept_with_all_that_doctor_prints(digits_run):
     assert " free in " in kept["disk"] and "are free" in kept["memory"] and "iB" in kept["cache"]
 
 
-def test_the_summary_holds_the_final_numbers(digits_run):
+def test_the_summary_holds_the_final_metrics(digits_run):
     summary = digits_run.summary
-    assert summary["steps"] == 26 and summary["epochs"] == 2.0  # 1294 rows are 13 batches of 100
+    assert summary["steps"] == 26 and summary["epochs"] == 2.0  # 1294 examples are 13 batches of 100
     assert summary["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
     assert summary["stop_reason"] == "all steps done"
     assert summary["best_step"] in (13, 26)
@@ -229,14 +229,14 @@ def test_overfitting_one_batch_ends_when_it_is_learnt(iris):
     assert {row["split"] for row in found} == {"train", "train_evaluated", "validation", "test"}
 
 
-def test_steps_take_the_place_of_epochs_and_all_rows_may_be_one_batch(iris):
+def test_steps_replace_epochs_and_all_examples_may_be_one_batch(iris):
     folder = iris("steps=3", "batch_size=all")
     summary = RunFolder(folder).read_summary()
     assert (summary["steps"], summary["epochs"]) == (3, 3.0)
     assert read_yaml(folder / "config.yaml")["epochs"] is None
 
 
-def test_init_from_takes_what_matches_says_so_and_rules_freeze_it(digits_run, dltrain, tmp_path):
+def test_init_from_takes_what_matches_reports_it_and_rules_freeze_it(digits_run, dltrain, tmp_path):
     words = ("model.widths=[16,16]", "steps=5", f"init_from={digits_run.folder}", "output_dir=run")
     said = dltrain(*words, "optim=adamw", "optim.rules=[{match: 'hidden.0', freeze: true}]", cwd=tmp_path)
     assert said.code == 0
@@ -347,7 +347,7 @@ def test_no_color_takes_the_colours_away(dltrain, tmp_path, monkeypatch):
     assert not re.search(r"\x1b\[[\d;]*[34]\d", said.out)
 
 
-def test_a_run_of_its_own_name_stands_under_the_date(dltrain, tmp_path):
+def test_a_named_run_is_in_the_folder_of_the_date(dltrain, tmp_path):
     said = dltrain("data=iris", "model=linear", "epochs=1", "name=it's 日本", cwd=tmp_path)
     assert said.code == 0
     (folder,) = tmp_path.glob("outputs/*-*-*/*-it's 日本")
@@ -365,8 +365,8 @@ def uncompiled(monkeypatch):
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("feed", ["resident", "streamed"])
-def test_a_class_that_a_split_lacks_is_said_though_quiet(dltrain, tmp_path, feed):
-    """Three rows of class 2, of which none is drawn for validation; of class 1 none is there at all."""
+def test_a_class_that_is_missing_from_a_split_is_reported_even_if_quiet(dltrain, tmp_path, feed):
+    """Three examples of class 2, of which none is drawn for validation; of class 1 none is there at all."""
     words = ("data=inline", f"data.inputs={list(range(40))}", f"data.targets={[0] * 37 + [2] * 3}", "data.test=0.5")
     said = dltrain(
         *words,

@@ -61,7 +61,7 @@ def _saved(composed: Composed, folder: Path) -> dict[str, Any]:
         ("diabetes", "mse", "regression"),
     ],
 )
-def test_auto_follows_the_task_and_says_so(data: str, loss: str, metrics: str) -> None:
+def test_auto_follows_the_task_and_reports_it(data: str, loss: str, metrics: str) -> None:
     found = _compose(f"data={data}")
     assert (found.choices["loss"], found.choices["metrics"]) == (loss, metrics)
     assert found.automatic["loss"].startswith(f"{loss} (task=")
@@ -116,7 +116,7 @@ def test_an_experiment_sets_choices_and_typed_words_win(own: Path) -> None:
         ("data=must", r"data\.inputs: must be given"),
     ],
 )
-def test_a_mistake_in_a_file_is_told_with_the_file(own: Path, word: str, message: str) -> None:
+def test_a_mistake_in_a_file_is_reported_with_the_file(own: Path, word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _compose(word, own=own)
 
@@ -155,7 +155,7 @@ def test_a_choice_replaces_the_whole_node_of_a_saved_config(tmp_path: Path) -> N
     assert found.choices == {"optim": "sgd"}
 
 
-def test_auto_over_a_saved_config_asks_the_task_of_the_run(tmp_path: Path) -> None:
+def test_auto_over_a_saved_config_follows_the_task_of_the_run(tmp_path: Path) -> None:
     saved = _saved(_compose("data=diabetes", "loss=mae"), tmp_path)
     assert _call("loss=auto", command="resume").amend(saved).choices["loss"] == "mse"
     assert _call("data=iris", "loss=auto", command="resume").amend(saved).choices["loss"] == "cross_entropy"
@@ -184,7 +184,9 @@ def test_a_saved_config_from_somebody_else_is_checked_like_any(tmp_path: Path, c
         _call(command="resume", imports=True).amend(saved)
 
 
-def test_trust_in_a_saved_config_is_ignored_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trust_in_a_saved_config_is_ignored_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = _call(command="resume").amend(_saved(_compose(), tmp_path) | {"trust": ["os"]})
     assert found.trust == () and found.config["trust"] == []
     assert "is ignored" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def test_every_choice_says_when_to_pick_it() -> None:
+def test_every_choice_says_when_to_choose_it() -> None:
     for group, choices in tree.read_tree(tree.roots(None)).items():
         assert group in GROUPS
         for choice, path in choices.items():
@@ -31,7 +31,7 @@ def test_the_first_comment_is_no_directive(tmp_path: Path) -> None:
     assert tree.first_comment(_write(tmp_path / "b.yaml", "x: 1\n# too late\n")) == ""
 
 
-def test_own_choices_are_added_to_dltrains(tmp_path: Path) -> None:
+def test_user_defined_choices_are_added_to_the_built_in_ones(tmp_path: Path) -> None:
     _write(tmp_path / "model" / "mine.yaml", "_target_: x.y\n")
     found = tree.read_tree(tree.roots(str(tmp_path)))
     assert {"mine", "mlp"} <= set(found["model"])
@@ -69,7 +69,7 @@ def test_files_that_do_harm_are_refused_with_their_name(tmp_path: Path, name: st
     assert time.monotonic() - start < 1
 
 
-def test_what_stands_behind_a_link_is_checked_too(tmp_path: Path) -> None:
+def test_files_behind_a_link_are_checked_too(tmp_path: Path) -> None:
     _write(tmp_path / "elsewhere" / "a.yaml", "hydra: {}")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "model").symlink_to(tmp_path / "elsewhere")
@@ -88,7 +88,7 @@ def test_an_alias_bomb_is_refused_before_it_is_built(tmp_path: Path) -> None:
     assert time.monotonic() - start < 1
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8"):
         tree.read_yaml(tmp_path / "a.yaml")

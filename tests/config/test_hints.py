@@ -36,7 +36,7 @@ def test_every_other_name_leads_to_a_key_or_group_and_is_none_itself() -> None:
         assert other not in schema.ENGINE and other not in schema.GROUPS
 
 
-def test_nothing_near_is_no_hint() -> None:
+def test_without_a_similar_word_there_is_no_hint() -> None:
     assert hints.nearest_keys("zzz", KNOWN) == []
     assert hints.unknown("zzz", KNOWN) == "zzz: unknown; see dltrain train --help"
     assert "model has dropout, widths" in hints.unknown("model.zzz", KNOWN).replace("model.", "")

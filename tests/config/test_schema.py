@@ -35,7 +35,7 @@ def test_options_of_commands_are_those_of_their_yaml() -> None:
             assert set(defaults(command, tree.roots(None))) == set(keys)
 
 
-def test_data_and_models_name_tasks_that_are_there() -> None:
+def test_data_and_models_name_existing_tasks() -> None:
     found = tree.read_tree(tree.roots(None))
     for group in ("data", "model"):
         nodes = [tree.read_yaml(path) for path in found[group].values()]

@@ -11,7 +11,7 @@ from dltrain.engine.feed import Resident
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4, 2), ()])
 @pytest.mark.parametrize("dtype", [np.uint8, bool, np.float64])
-def test_a_copy_is_made_only_where_it_must_be(shape, dtype):
+def test_arrays_are_copied_only_if_necessary(shape, dtype):
     array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
     found = aligned(array)
     assert is_aligned(found) and found.ctypes.data % LINE == 0

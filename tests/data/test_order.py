@@ -5,7 +5,7 @@ import pytest
 
 from dltrain.data.order import PADDING, RUN, Pipeline, in_order, in_runs, streams
 
-ROWS = np.array([3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377], np.int32)  # 11 rows: batches of 4, 4 and 3
+ROWS = np.array([3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377], np.int32)  # 11 examples: batches of 4, 4 and 3
 
 
 def pipeline(**changes):
@@ -84,11 +84,11 @@ def test_in_streams_the_next_batch_continues_each_example_and_padding_is_at_the_
     assert (batches[:-1] != PADDING).all()
     goes_on = AT[batches[1:]] == AT[batches[:-1]] + 4
     breaks = (~goes_on & (batches[1:] != PADDING)).sum()
-    assert breaks <= 2  # where the row is that is left out, and where one row of windows ends and the other begins
+    assert breaks <= 2  # at the example that is left out, and where one row of windows ends and the next begins
 
 
 @pytest.mark.parametrize("size", [1, 4, 300])
-def test_in_runs_has_every_row_once_each_behind_the_same_one(size):
+def test_in_runs_has_every_example_once_each_after_the_same_one(size):
     batches = in_runs(HALF, size, at=AT, length=4)
     assert batches.shape[1] == size and len(batches) % RUN == 0
     np.testing.assert_array_equal(np.sort(batches[batches != PADDING]), np.sort(HALF))
@@ -96,5 +96,5 @@ def test_in_runs_has_every_row_once_each_behind_the_same_one(size):
     assert {tuple(run[run != PADDING]) for run in column} - {()} == {
         tuple(run[run != PADDING]) for run in in_runs(HALF, 9, at=AT, length=4).T.reshape(-1, RUN)
     } - {()}
-    ends, begins = batches[RUN - 1 :: RUN], batches[::RUN]  # of runs that stand behind one another
+    ends, begins = batches[RUN - 1 :: RUN], batches[::RUN]  # of runs that follow one another
     assert not (AT[ends[:-1]] + 4 == AT[begins[1:]])[ends[:-1] != PADDING].any()

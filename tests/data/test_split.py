@@ -52,7 +52,7 @@ def test_examples_of_a_class_are_drawn_and_not_the_first_ones():
     taken = split(sorted_labels, validation=0).test
     assert np.abs(taken[:20].mean() - 49.5) < 20
     seeds = [split(sorted_labels, validation=0, seed=seed).test for seed in range(60)]
-    counts = np.bincount(np.concatenate(seeds), minlength=200)  # each row is drawn 12 times in 60, give or take
+    counts = np.bincount(np.concatenate(seeds), minlength=200)  # each example is drawn 12 times in 60, give or take
     assert counts.min() > 0
     assert counts.max() < 30
 

@@ -78,7 +78,7 @@ def check_same(found: dict[str, dict], *, large: int) -> None:
         assert other["cut"] == (3 * large if name == "2x2" else 0), name
 
 
-# Rows of the last batch of an epoch are missing in all of these: 1294 training rows, 12 steps of 104 and one of 46.
+# The last batch of an epoch is short in all of these: 1294 training examples, 12 steps of 104 and one of 46.
 CNN = ["model=cnn", "model.channels=[4]", "model.dense=[32]", "model.norm=batch", "batch_size=104"]
 STREAMED = ["model.widths=[64]", "model.dropout=0.3", "batch_size=104", "optim.accumulate=2", "data.feed=streamed"]
 

@@ -17,6 +17,6 @@ def test_mnist_is_learnt_as_well_in_every_precision(dltrain, tmp_path):
         assert said.code == 0, said.err
         accuracy[precision] = json.loads((tmp_path / precision / "summary.json").read_text())["test"]["accuracy"]
     assert accuracy["float32"] > 0.9
-    # Two standard errors of the difference of two accuracies near 0.94, 10,000 rows each: 0.0067.
+    # Two standard errors of the difference of two accuracies near 0.94, 10,000 examples each: 0.0067.
     for found in accuracy.values():
         assert found == pytest.approx(accuracy["float32"], abs=0.0067), accuracy

@@ -50,7 +50,7 @@ def test_new_process_starts_the_chosen_platform(tmp_path):
     assert found["refusal"].startswith("runtime.platform=tpu: jax finds no such device")
     assert found["refusal"].endswith("try runtime=auto")
     assert found["flags"] == f"{flags} --xla_gpu_deterministic_ops=true"  # once, and what was there stays
-    assert found["cached"] == [False, True]  # a deterministic run compiles anew
+    assert found["cached"] == [False, True]  # a deterministic run compiles again
     assert Path(found["folder"]).is_relative_to(tmp_path / "cache")
     assert found["threads"] == 3  # of XLA's pool; where the system does not tell, nothing is claimed
     assert found["environment"]["devices"] == ["cpu cpu"]

@@ -1,4 +1,4 @@
-"""Writing token by token: until the end, no further, by the likeliest token or by chance."""
+"""Generating token by token: until the end, no further, by the likeliest token or by chance."""
 
 import jax
 import jax.numpy as jnp

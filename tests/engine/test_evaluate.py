@@ -1,4 +1,4 @@
-"""Evaluation counts every row once, whatever the batch size, in one executable."""
+"""Evaluation counts every example once, whatever the batch size, in one executable."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A chunk is given row numbers, or batches read ahead: the same batches either way, and never a silent stall."""
+"""A chunk receives example indices, or batches read ahead: the same batches, and never a silent stall."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What a model carries is of the rows that it read: saved and resumed, yet nothing that another run may take."""
+"""Recurrent state belongs to the examples that a model read: it is saved and resumed, but not taken by other runs."""
 
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,7 @@ make_model = partial(lambda rngs: GRU(3, spec=TEXT, rngs=rngs, embedding=2, stat
 
 @pytest.fixture(scope="module")
 def state():
-    """Of batches of four rows that go on from one another, two of them read."""
+    """Two batches, of four examples each, that continue one another."""
     state = create(make_model, lambda hparams: optax.sgd(0.1), seed=0, hparams={"learning_rate": 0.1}, batch_size=4)
     rest = jax.tree.map(lambda x: x + 1, state.model_state)
     return replace(state, model_state=rest, ema=averages.begin(state.params, state.model_state))

@@ -1,4 +1,4 @@
-"""One step: masked rows count for nothing, penalties have the gradients they should, NaN changes nothing."""
+"""One step: masked examples count for nothing, penalties have the gradients they should, NaN changes nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def test_masked_example_equals_absent_example(one_step, arrays):
     state, step = one_step()
     short, short_logs = step(state, batch_of(arrays, [0, 1, 2, 4, 5]))
     padded = batch_of(arrays, [0, 1, 2, 4, 5, 9, 9], [True] * 5 + [False] * 2)
-    padded["inputs"][5:] = 1e6  # whatever stands there must not be looked at
+    padded["inputs"][5:] = 1e6  # the values there must not be used
     masked, masked_logs = step(state, padded)
     assert short_logs["loss"] == pytest.approx(float(masked_logs["loss"]), rel=1e-6)
     for name, value in leaves(short).items():

@@ -137,7 +137,7 @@ def test_thousands_of_mutations_of_checkpoints(mutate, tries):
 
 
 @pytest.mark.timeout(60)
-def test_a_manifest_that_is_gone_is_said(run, dltrain, tmp_path):
+def test_a_missing_manifest_is_reported(run, dltrain, tmp_path):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "checkpoints" / max(run.lines) / "manifest.json").unlink()
     said = dltrain("hash", str(folder))
@@ -145,7 +145,7 @@ def test_a_manifest_that_is_gone_is_said(run, dltrain, tmp_path):
     assert f"checkpoint {max(run.lines)} is damaged (manifest.json is missing)" in said.err
 
 
-def test_a_checkpoint_without_its_manifest_behind_a_damaged_one_is_said_too(run, dltrain, tmp_path):
+def test_a_checkpoint_without_its_manifest_before_a_damaged_one_is_reported_too(run, dltrain, tmp_path):
     """Both are of no use: each is named, and the end is 4. Saves differ in their number of files."""
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "checkpoints" / max(run.lines) / "arrays/_CHECKPOINT_METADATA").unlink()

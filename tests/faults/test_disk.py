@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_step_1(disk, start, wor
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS limits no address space: NO memory limit was tried")
-def test_memory_that_is_not_there_is_foreseen_and_the_batch_that_is_named_trains(tmp_path):
+def test_missing_memory_is_predicted_and_the_suggested_batch_size_trains(tmp_path):
     """With 2.4 GB of address space, as `ulimit -v` sets it: half of which the process takes without any model."""
     base = ["data=digits", "model=cnn", "model.channels=[1024,1024]", "runtime.platform=cpu", "runtime.cache=false"]
     base += ["steps=2", "quiet=true", "data.scale=unit"]

@@ -147,7 +147,7 @@ def test_a_file_that_names_code_is_refused(dltrain, files, line, tmp_path, count
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("files", "line"), FILES[5:11], ids=range(6))
-def test_hydra_calls_nothing_even_if_a_file_was_not_looked_at(dltrain, files, line, tmp_path, monkeypatch, count):
+def test_hydra_calls_nothing_even_if_a_file_was_not_checked(dltrain, files, line, tmp_path, monkeypatch, count):
     """The look at the composed config refuses by itself what the look at the files would have refused."""
     count.tried += 1
     monkeypatch.setattr("dltrain.config.folders._check_folder", lambda folder: None)
@@ -241,7 +241,7 @@ SECRET = "hunter2-correct-horse"
 
 
 @pytest.mark.timeout(120)
-def test_a_secret_of_the_environment_is_never_written_down(dltrain, words, tmp_path, monkeypatch):
+def test_a_secret_of_the_environment_is_never_saved(dltrain, words, tmp_path, monkeypatch):
     """Not in a file of a run that ends well or badly, not in a message, however the mistake is found."""
     monkeypatch.setenv("TOKEN_OF_MINE", SECRET)
     token = "${oc.env:TOKEN_OF_MINE}"

@@ -24,7 +24,7 @@ def from_yaml(name):
 
 
 def path_of(rule, rates=RATES, grads=GRADS, start=START):
-    """Parameters after each step in float64; the rule is made anew in every step, with that step's rate."""
+    """Parameters after each step in float64; the rule is built again in every step, with that step's rate."""
 
     def step(carried, now):
         w, state = carried

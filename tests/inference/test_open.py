@@ -79,7 +79,7 @@ def test_damaged_parts_of_model_json_are_named(copied, change, message):
         path.write_text(whole)
 
 
-def test_a_step_of_foreign_code_is_refused(copied):
+def test_a_step_of_third_party_code_is_refused(copied):
     path = copied / "model.json"
     whole = path.read_text()
     path.write_text(whole.replace("dltrain.data.preprocess.scale.Affine", "os.path.Affine"))

@@ -104,7 +104,7 @@ def test_it_generates_as_before(gone):
         np.testing.assert_array_equal(value, before.found[name])
 
 
-def test_the_commands_say_what_is_missing_or_need_no_data(gone, dltrain):
+def test_the_commands_report_what_is_missing_or_need_no_data(gone, dltrain):
     kind, before = gone
     said = dltrain("evaluate", str(before.folder))
     assert said.code == 3
@@ -157,7 +157,7 @@ def refusals(run, kind: str, batch: dict[str, Any]) -> list[tuple[Any, type[Exce
     return [(lambda: run.outputs({"odd": 1}), DataError, "inputs: odd is not known"), *found.get(kind, [])]
 
 
-def test_what_does_not_fit_the_model_is_said(gone):
+def test_what_does_not_fit_the_model_is_reported(gone):
     kind, before = gone
     for question, error, message in refusals(package.open_run(before.folder), kind, before.batch):
         with pytest.raises(error, match=message):

@@ -1,4 +1,4 @@
-"""Losses of models that teach themselves, beside closed forms in float64."""
+"""Losses of self-supervised models, compared with closed forms in float64."""
 
 import jax
 import jax.numpy as jnp

@@ -25,7 +25,7 @@ AVERAGES = ("macro", "micro", "binary")
 
 
 def by_hand(logits, labels, weights, average):
-    """1 - F1 from the sums over the rows, in float64."""
+    """1 - F1 from the sums over the examples, in float64."""
     logits = np.concatenate([np.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     y, w = np.eye(p.shape[1])[labels], weights[:, None]

@@ -21,7 +21,7 @@ def sigmoid(x):
 
 
 def read(layer, x):
-    """All hidden states of one row, [L, F] -> [L, H]."""
+    """All hidden states of one example, [L, F] -> [L, H]."""
     kernel, recurrent, bias = (np.asarray(p[...], np.float64) for p in (layer.kernel, layer.recurrent, layer.bias))
     cell = hidden = np.zeros(len(recurrent))
     states = []
@@ -34,7 +34,7 @@ def read(layer, x):
 
 
 def transcribed(model, x):
-    """Weights and outputs of one row without padding, [L, F] -> [L], [K]."""
+    """Weights and outputs of one example without padding, [L, F] -> [L], [K]."""
     states = read(model.layers[0], x)
     if len(model.layers) == 2:
         states = np.concatenate([states, read(model.layers[1], x[::-1])[::-1]], 1)

@@ -37,7 +37,7 @@ def test_the_decoder_is_the_encoder_the_other_way_round_unless_it_is_given(fille
     assert [layer.out_features for layer in model.decoder] == [4, 5, 6]
 
 
-def test_dropout_stands_after_each_hidden_layer_but_not_after_the_code(filled):
+def test_dropout_follows_each_hidden_layer_but_not_the_code(filled):
     model = filled(lambda rngs: Autoencoder((5, 4), spec=PICTURES, rngs=rngs, code=2, decoder=(3,), dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []

@@ -89,7 +89,7 @@ def test_relu_behind_the_largest_changes_no_bit_and_others_stay_before_it(kind, 
 
 
 @pytest.mark.parametrize(("dense", "shapes"), [((7, 5), [(4, 7), (4, 5)]), ((), [(4, SIZE)])])
-def test_dropout_stands_after_each_dense_layer_or_where_one_would_be(dense, shapes, filled):
+def test_dropout_follows_each_dense_layer_or_the_flattened_features(dense, shapes, filled):
     model = filled(lambda rngs: CNN((2,), spec=PICTURES, rngs=rngs, dense=dense, dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []

@@ -1,4 +1,4 @@
-"""Models that write: equal to PyTorch with the same weights, the same step by step, blind to padding."""
+"""Models that generate text: equal to PyTorch with the same weights, the same step by step, blind to padding."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_step_by_step_it_says_what_it_says_at_once(name, filled, called, close):
+def test_step_by_step_it_returns_what_it_returns_at_once(name, filled, called, close):
     model = filled(MODELS[name])
     at_once, _ = called(model, GIVEN[name])
     known = {part: array for part, array in GIVEN[name].items() if part != "tokens"}
@@ -92,7 +92,7 @@ def test_padding_is_not_seen(short, long, filled, called):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_in_bfloat16_everything_is_bfloat16_and_what_is_written_is_a_loop(name, filled):
+def test_in_bfloat16_everything_is_bfloat16_and_generation_is_a_loop(name, filled):
     """A loop's state must keep its type."""
     half = PRECISIONS["mixed"].cast_to_compute
     graphdef, state = nnx.split(filled(MODELS[name]))
@@ -137,7 +137,7 @@ def lstm(torch, forward, backward=None):
 
 
 def seq2seq_in_torch(torch, model, given):
-    """Logits [B, L written, V]: packed sequences instead of masks."""
+    """Logits [B, L generated, V]: packed sequences instead of masks."""
     embed, rnn = tensor(torch, model.embedding.table), torch.nn.utils.rnn
     read, lengths = (torch.from_numpy(given[part]).long() for part in ("text", "length"))
     packed = rnn.pack_padded_sequence(embed[read], lengths, batch_first=True, enforce_sorted=False)

@@ -1,4 +1,4 @@
-"""The players of a GAN: whose gradient goes where, what batch norm sees, and fixed noise when evaluating."""
+"""The two networks of a GAN: whose gradient goes where, what batch norm sees, and fixed noise when evaluating."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def plain(model, x, name):
 
 
 @pytest.mark.parametrize(("part", "other"), [("generator", "discriminator"), ("discriminator", "generator")])
-def test_each_part_of_the_loss_moves_its_own_player_alone(part, other, filled):
+def test_each_term_of_the_loss_changes_only_its_own_network(part, other, filled):
     model = filled(small(norm=Norm.NONE))
     model.train()
     found = gradients(model, part)
@@ -84,7 +84,7 @@ def test_values_and_the_generators_gradient_are_those_of_the_two_networks_in_num
     np.testing.assert_allclose(gradients(model, "generator")["generator"]["head"]["bias"], bias, rtol=1e-4)
 
 
-def test_batch_norm_sees_real_rows_and_then_made_ones_and_no_others(filled):
+def test_batch_norm_sees_real_examples_and_then_generated_ones_and_no_others(filled):
     model = on_device(filled(small(norm=Norm.NONE, discriminator_norm=Norm.BATCH)))
     model.train()
     norm, layer = model.discriminator.norms[0], model.discriminator.hidden[0]
@@ -96,7 +96,7 @@ def test_batch_norm_sees_real_rows_and_then_made_ones_and_no_others(filled):
     np.testing.assert_allclose(norm.mean[...], 0.9 * (0.9 * before + 0.1 * real) + 0.1 * made, rtol=1e-5)
 
 
-def test_evaluation_judges_by_the_statistics_of_the_batch_and_changes_none(filled):
+def test_evaluation_classifies_by_the_statistics_of_the_batch_and_changes_none(filled):
     model = on_device(filled(small(norm=Norm.NONE, discriminator_norm=Norm.BATCH)))
     model.train()
     training = model(jnp.asarray(X), mask=None, rngs=nnx.Rngs(dropout=1))
@@ -107,7 +107,7 @@ def test_evaluation_judges_by_the_statistics_of_the_batch_and_changes_none(fille
     np.testing.assert_array_equal(model.discriminator.norms[0].mean[...], before)
 
 
-def test_rows_of_padding_change_nothing_for_the_real_ones(filled):
+def test_padding_examples_change_nothing_for_the_real_ones(filled):
     model = filled(small(discriminator_norm=Norm.BATCH))
     model.train()
     mask = np.array([True] * 5 + [False] * 2)

@@ -18,7 +18,7 @@ SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "classify_sa
 
 
 def digits():
-    """The rows of the digits, and the splits that every run on them has."""
+    """The examples of the digits, and the splits that every run on them has."""
     source = load_embedded("digits")
     rows = source.read(np.arange(len(source)))
     splits = make_splits(rows["targets"], len(source), published={}, validation=0.1, test=0.2, seed=0)
@@ -26,7 +26,7 @@ def digits():
 
 
 def principal(components):
-    """Error of PCA on the test rows, in the units of standardised pixels."""
+    """Error of PCA on the test examples, in the units of standardised pixels."""
     x, _, splits = digits()
     pca = PCA(components, svd_solver="full").fit(x[splits.train])
     left = x[splits.test] - pca.inverse_transform(pca.transform(x[splits.test]))
@@ -65,9 +65,10 @@ def test_a_unet_beats_every_threshold(trained, tmp_path):
 
 
 def inside(rows, others):
-    """Part of `rows` that lie no further from one of the others than its third neighbour there.
+    """Share of `rows` that lie no further from one of the others than its third neighbour there.
 
-    Of made rows among real ones it is called precision, of real ones among made ones recall (arXiv:1904.06991).
+    Of generated examples among real ones this is called precision, of real ones among generated ones recall
+    (arXiv:1904.06991).
     """
     radius = NearestNeighbors().fit(others).kneighbors(others, 4)[0][:, 3]
     return (pairwise_distances(rows, others) <= radius).any(1).mean()
@@ -75,7 +76,7 @@ def inside(rows, others):
 
 @pytest.fixture(scope="module")
 def compared():
-    """Precision and recall of a run's made digits, less those of a Gaussian, which is linear in its noise."""
+    """Precision and recall of a run's generated digits, less those of a Gaussian, which is linear in its noise."""
     x, _, splits = digits()
     train, test = x[splits.train], x[splits.test]
     drawn = np.random.default_rng(0).multivariate_normal(train.mean(0), np.cov(train.T), 1000)
@@ -95,7 +96,7 @@ def compared():
         ("model=dcgan", ("epochs=150",)),
     ],
 )
-def test_made_digits_are_nearer_to_real_ones_than_a_gaussians(model, words, trained, compared, tmp_path):
+def test_generated_digits_are_nearer_to_real_ones_than_a_gaussians(model, words, trained, compared, tmp_path):
     trained(tmp_path / "run", model, *words, "optim.learning_rate=0.0005", "optim.b1=0.5")
     precision, recall = compared(tmp_path / "run")
     assert precision > 0.25

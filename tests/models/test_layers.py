@@ -1,4 +1,4 @@
-"""Normalisation: over the valid rows, or over each row's features, or none."""
+"""Normalisation: over the valid examples, or over each example's features, or none."""
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +27,12 @@ def normalised(x, scale, bias, up, valid):
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])
 @pytest.mark.parametrize("axes", [(0,), (0, 1, 2)])
-def test_batch_norm_and_its_gradients_are_those_of_the_valid_rows(axes, mask, close, quick):
+def test_batch_norm_and_its_gradients_are_those_of_the_valid_examples(axes, mask, close, quick):
     x = X if len(axes) == 3 else X[:, 0, 0]
     valid, rng = np.ones(6, bool) if mask is None else mask, np.random.default_rng(1)
-    up = rng.normal(size=x.shape).astype(np.float32) * valid.reshape(-1, *(1,) * len(axes))  # a loss masks its rows
+    up = rng.normal(size=x.shape).astype(np.float32) * valid.reshape(
+        -1, *(1,) * len(axes)
+    )  # a loss masks its examples
     scale, bias = rng.normal(1, 0.5, (2, 5)).astype(np.float32)
     graphdef, _, rest = nnx.split(make_norm(Norm.BATCH, 5, rngs=nnx.Rngs(0)), nnx.Param, ...)
 
@@ -59,7 +61,7 @@ def test_layer_norm_looks_at_each_place_alone():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_no_norm_is_no_layer():
+def test_without_a_norm_there_is_no_norm_layer():
     assert make_norm(Norm.NONE, 5, rngs=nnx.Rngs(0)) is None
     x = jnp.asarray(X)
     assert normalise(None, x, mask=None) is x

@@ -1,7 +1,7 @@
-"""Trained from the command line on real rows, every model beats the linear or the majority baseline by a margin.
+"""Trained from the command line on real data, every model beats the linear or the majority baseline by a margin.
 
 What needs no labels has baselines of its own, in test_generative_digits.py; what writes more than a caption is in
-test_writing.py.
+test_generating.py.
 """
 
 import re
@@ -37,7 +37,7 @@ AHEAD = {  # what is typed, and by how much its accuracy on the test set of the 
 
 def test_every_model_is_trained_somewhere_here():
     here = Path(__file__)
-    files = (here, here.with_name("test_generative_digits.py"), here.with_name("test_writing.py"))
+    files = (here, here.with_name("test_generative_digits.py"), here.with_name("test_generating.py"))
     texts = [path.read_text(encoding="utf-8") for path in files]
     assert {*AHEAD, *re.findall(r'"model=(\w+)"', "".join(texts))} == set(read_tree((packaged(),))["model"])
 

@@ -17,7 +17,7 @@ X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
 
 def in_numpy(params, x, pieces):
-    """Outputs [B, 2], with a loop over rows, units and maps, and the gradients of the sum of their squares."""
+    """Outputs [B, 2], with a loop over examples, units and maps, and the gradients of the sum of their squares."""
     x, layers = x.astype(np.float64), [params["hidden"][i] for i in sorted(params["hidden"])]
     kept = []
     for layer in layers:
@@ -51,7 +51,7 @@ def test_values_and_gradients_equal_a_numpy_loop(filled, differentiated, close):
     jax.tree.map(close, gradients, theirs)
 
 
-def test_dropout_stands_after_each_hidden_layer(filled):
+def test_dropout_follows_each_hidden_layer(filled):
     model = filled(lambda rngs: Maxout((4, 5), spec=REGRESSION, rngs=rngs, dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []

@@ -59,7 +59,7 @@ def test_rematerialisation_changes_no_number_and_less_is_kept(name, spec, arrays
 
 
 @pytest.mark.parametrize("make", [partial(GRU, 4), partial(Transformer, 1, 1, 4, 4)])
-def test_a_text_is_written_all_the_same(make, filled):
+def test_text_is_generated_all_the_same(make, filled):
     window = Feature(Kind.TOKENS, (4,), "int32", vocabulary=tuple("abc"))
     text = Spec({"text": window}, {"next": window}, Language())
 

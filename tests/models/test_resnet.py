@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused():
     make((3, 2), (1, 1), shortcut=Shortcut.PROJECT)
 
 
-def test_dropout_stands_before_the_output(filled):
+def test_dropout_is_before_the_output(filled):
     model = filled(lambda rngs: ResNet((2, 3), (1, 1), spec=PICTURES, rngs=rngs, dropout=0.5))
     model.eval()  # so that batch norm writes nothing
     assert model.dropout.rate == 0.5

@@ -159,7 +159,7 @@ def test_it_starts_with_an_open_forget_gate_and_an_orthogonal_square_for_each_ga
         assert not any(np.allclose(square, other) for other in squares[:i])
 
 
-def test_dropout_stands_between_the_layers_and_before_the_output(filled):
+def test_dropout_is_between_the_layers_and_before_the_output(filled):
     model = filled(lambda rngs: LSTM(4, spec=SEQUENCES, rngs=rngs, layers=2, dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []
@@ -251,7 +251,7 @@ def test_a_token_at_a_time_gives_what_the_whole_text_gives(kind, filled, called)
     assert (again[:, 3:] != whole[:, 3:]).any()
 
 
-def test_a_net_that_reads_from_the_end_is_no_language_model():
+def test_a_bidirectional_network_cannot_be_a_language_model():
     with pytest.raises(ValueError, match="bidirectional=true would see the next token"):
         LSTM(4, spec=TEXTS, rngs=nnx.Rngs(0), bidirectional=True)
     with pytest.raises(ValueError, match="does not use tokens"):

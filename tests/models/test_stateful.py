@@ -37,7 +37,7 @@ def widest(params):
 
 
 class Reader:
-    """A model with carried states, which are those of `rows` rows."""
+    """A model with recurrent states, which are those of `rows` examples."""
 
     def __init__(self, filled, kind="lstm", rows=3, **options):
         make = partial(KINDS[kind], 4, spec=PLACED, embedding=3, stateful=True, **options)
@@ -122,14 +122,14 @@ def test_a_window_that_does_not_go_on_begins_with_nothing(filled):
         reader.rest = before
 
 
-def test_a_masked_row_leaves_nothing_and_changes_no_other(filled):
+def test_a_masked_example_stores_no_state_and_changes_no_other(filled):
     reader, other = Reader(filled), Reader(filled)
     reader([0, 16, 33]), other([0, 16, 0], mask=[True, True, False])
     np.testing.assert_array_equal(reader([4, 20, 4])[:2], (found := other([4, 20, 4]))[:2])
     np.testing.assert_array_equal(found[2], other.forgotten([4, 20, 4])[2])
 
 
-def test_pieces_of_a_batch_find_theirs(filled):
+def test_microbatches_find_their_own_state(filled):
     reader, pieces = Reader(filled, rows=4), Reader(filled, rows=4)
     begin = np.array([0, 12, 24, 36])
     for t in range(3):
@@ -140,7 +140,7 @@ def test_pieces_of_a_batch_find_theirs(filled):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_cannot_be_carried_is_refused(kind, filled):
+def test_models_that_cannot_be_stateful_are_refused(kind, filled):
     with pytest.raises(ValueError, match=r"stateful=true: the examples of this data do not continue"):
         KINDS[kind](spec=PLAIN, rngs=nnx.Rngs(0), stateful=True)
     label = Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b"))

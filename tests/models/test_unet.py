@@ -55,7 +55,7 @@ def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
     equals_torch(model, X, in_torch)
 
 
-def test_dropout_stands_at_the_end_of_the_way_down(filled):
+def test_dropout_is_at_the_end_of_the_way_down(filled):
     model = filled(lambda rngs: UNet((2, 3, 4), spec=PIXELS, rngs=rngs, norm=Norm.NONE, dropout=0.5))
     assert model.dropout.rate == 0.5
     calls = []

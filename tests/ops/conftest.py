@@ -46,7 +46,7 @@ def agree() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[[SearchStrategy, int], list[Any]]:
-    """Draw so many cases, always the same: to compile them in one program takes a fraction of the time."""
+    """Draw this many cases, always the same: to compile them in one program takes a fraction of the time."""
 
     def draw(strategy: SearchStrategy, count: int) -> list[Any]:
         found = []

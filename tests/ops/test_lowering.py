@@ -50,7 +50,7 @@ def stock():
 
 
 def results(name):
-    """Trace anew: what was traced before would be found again."""
+    """Trace again: what was traced before would be found again."""
     call, given = CASES[name]
 
     def run(*given):
@@ -77,7 +77,7 @@ WORK = ("dot_general", "while", "tanh", "exponential", "multiply", "reduce", "ga
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "embed"])
 def test_other_platforms_use_the_stock_form(name, stock):
     def work(platforms):
-        """Count the operations of value and gradient for each platform; traced anew."""
+        """Count the operations of value and gradient for each platform; traced again."""
 
         def run(*given):
             value, back = jax.vjp(lambda *given: call(*given), *given)

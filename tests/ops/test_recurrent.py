@@ -81,7 +81,7 @@ def flat(arrays):
 
 
 def by_complex_steps(name, inputs, initial, steps):
-    """The gradients of `weighted` as Im f(x + ih) / h, exact to rounding where h² is nothing beside x.
+    """The gradients of `weighted` as Im f(x + ih) / h, exact to rounding where h² is negligible compared with x.
 
     Squire and Trapp 1998. Every number of every array is disturbed at once, each in a row of a new first axis.
     """
@@ -114,7 +114,7 @@ def test_values_and_gradients_equal_a_plain_loop_in_hundreds_of_shapes(dtype, dr
 
 
 def plain(name, x, kernel, recurrent, bias, *rest, initial, mask):
-    """The textbook's formulas in NumPy, step by step; more axes may stand in front of all arrays but the mask."""
+    """The textbook's formulas in NumPy, step by step; more axes may precede all arrays but the mask."""
 
     def sigmoid(z):
         return 1 / (1 + np.exp(-z))

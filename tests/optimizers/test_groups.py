@@ -1,4 +1,4 @@
-"""Players have optimizers of their own, and turns; what they do equals what each would do alone."""
+"""Parameter groups have optimizers of their own, and turns; what they do equals what each would do alone."""
 
 import jax
 import numpy as np

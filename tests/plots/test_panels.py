@@ -1,4 +1,4 @@
-"""Mosaics and panels hold every picture; histograms a panel a column."""
+"""Mosaics and panels hold every image; histograms a panel a column."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The pictures of the report: drawn without warnings (which are errors here), not blank, with their marks."""
+"""The figures of the report: drawn without warnings (which are errors here), not blank, with their marks."""
 
 import io
 
@@ -20,7 +20,7 @@ RED = tuple(int(WRONG[k : k + 2], 16) for k in (1, 3, 5))
 
 
 def pixels(figure) -> np.ndarray:
-    """The drawn picture, uint8 [H, W, 3]; checks what holds for every picture."""
+    """The drawn figure, uint8 [H, W, 3]; checks what holds for every figure."""
     data = png_bytes(figure)
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert png_size(data) == (picture.shape[1], picture.shape[0])

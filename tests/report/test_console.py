@@ -50,7 +50,7 @@ def test_times_can_be_read(seconds, text):
     assert clock(seconds) == text
 
 
-def test_an_evaluation_is_told_at_once_and_in_one_line_however_long(recorder, capsys):
+def test_an_evaluation_is_printed_at_once_and_in_one_line_however_long(recorder, capsys):
     found = {"loss": 0.5, "accuracy": 0.9, "f1/a": 0.1} | {f"metric_{i}": 0.1 for i in range(20)}
     Progress(Screen(), recorder, metric="accuracy", start=0)(event(20, found=found))
     lines = capsys.readouterr().out.splitlines()
@@ -74,7 +74,7 @@ def test_without_a_terminal_there_is_a_sign_of_life_every_ten_seconds(recorder, 
     assert spoken[1] == line  # 60 steps to go, 11 s for the first 40
 
 
-def test_waiting_for_data_is_said_where_it_takes_more_than_a_twentieth(recorder, capsys, monkeypatch):
+def test_waiting_for_data_is_reported_if_it_takes_more_than_a_twentieth(recorder, capsys, monkeypatch):
     ticks = itertools.count(0.0, 50.0)
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     for share, said in ((0.04, False), (0.4, True)):
@@ -92,7 +92,7 @@ def test_time_left_counts_the_steps_of_this_start_only(recorder, capsys, monkeyp
     assert "10s left" in capsys.readouterr().out
 
 
-def test_quiet_says_nothing_but_warnings(recorder, capsys):
+def test_quiet_prints_only_warnings(recorder, capsys):
     screen = Screen(quiet=True)
     screen.say("something")
     Progress(screen, recorder, metric=None, start=0)(event(20, found={"loss": 1.0})).read()

@@ -1,4 +1,4 @@
-"""Which pictures a run leaves follows from task and model, and they show the rows that they say."""
+"""Which figures a run leaves follows from task and model, and they show the examples that they say."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ CASES = {
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Draw the pictures of a model whose answers are made up; the 30th of 40 rows has the largest loss."""
+    """Draw the figures of a model whose answers are made up; the 30th of 40 examples has the largest loss."""
 
     def draw(name):
         config = compose_words(f"model={name}", *CASES[name]).config
@@ -50,11 +50,11 @@ def answer_shape(spec):
 
 
 def tile(axes, number):
-    """One of the pictures of 8x8 that stand side by side, a line between them."""
+    """One of the images of 8x8 that are side by side, a line between them."""
     return np.asarray(axes.images[0].get_array())[:8, 9 * number : 9 * number + 8, 0]
 
 
-def test_masks_begin_with_the_row_of_the_largest_loss(drawn):
+def test_masks_begin_with_the_example_of_the_largest_loss(drawn):
     program, rows, figures = drawn("unet")
     assert list(figures) == ["masks"]
     assert [axes.get_title(loc="left") for axes in figures["masks"].axes] == ["input", "truth", "prediction"]
@@ -62,7 +62,7 @@ def test_masks_begin_with_the_row_of_the_largest_loss(drawn):
     np.testing.assert_allclose(tile(figures["masks"].axes[1], 0) * truth.max(), truth, atol=1e-6)
 
 
-def test_reconstructions_stand_below_their_rows(drawn):
+def test_reconstructions_are_below_their_originals(drawn):
     program, rows, figures = drawn("autoencoder")
     assert list(figures) == ["reconstructions"]
     assert [axes.get_title(loc="left") for axes in figures["reconstructions"].axes] == [

@@ -32,7 +32,7 @@ def test_shapes_dtypes_and_masks_are_kept(results, name):
 def test_each_example_has_its_own_draw_and_another_key_draws_differently(results, name):
     inputs = inputs_of(name)
     constant = batch_of(np.broadcast_to(inputs[:1], inputs.shape))
-    if name in MIXING:  # equal pictures mix to themselves: look at the targets
+    if name in MIXING:  # equal images mix to themselves: look at the targets
         shares = results[name]["targets"]
         assert len(np.unique(shares.max(1).round(6))) > 5
     else:

@@ -45,7 +45,7 @@ def test_rotated_hues_equal_colorsys():
 
 @pytest.mark.parametrize("name", ["hue", "saturation", "contrast", "randaugment"])
 def test_colours_are_in_the_units_of_the_data_for_any_scaling(name):
-    # The same draws on scaled and unscaled pictures; contrast and RandAugment blend with greys and blacks.
+    # The same draws on scaled and unscaled images; contrast and RandAugment blend with greys and blacks.
     @jax.jit
     def both(x):
         one = getattr(augment, name)

@@ -93,7 +93,7 @@ def test_cropped_box_equals_scipy_and_the_whole_box_is_the_identity():
 
 
 def ramps(count, height, width):
-    """Pictures whose channels say the row and the column of each pixel."""
+    """Images whose channels say the row and the column of each pixel."""
     both = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).astype(np.float32)
     return {"inputs": jnp.asarray(np.broadcast_to(both, (count, *both.shape))), "mask": jnp.ones(count, bool)}
 

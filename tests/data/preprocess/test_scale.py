@@ -1,4 +1,4 @@
-"""Scaling equals float64 NumPy on the training rows, and is undone for the metrics."""
+"""Scaling equals float64 NumPy on the training examples, and is undone for the metrics."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +38,7 @@ def scaled(preprocess, inputs, targets=None):
     return np.asarray(preprocess.scaled(batch)["inputs"])
 
 
-def test_standardising_equals_numpy_in_float64_on_the_training_rows_only(table):
+def test_standardising_equals_numpy_in_float64_on_the_training_examples_only(table):
     x, y = table
     preprocess = fit(x[:30], y[:30], spec=TABLE, scale=Scale.STANDARD)
     train = x[:30].astype(np.float64)
@@ -101,7 +101,7 @@ def test_ranges_end_where_they_should(table, pictures, scale, low):
     assert found[..., 1].max() < found[..., 0].max() - 0.3
 
 
-def test_the_numbers_that_are_kept_with_the_run_are_those_that_are_used(table):
+def test_the_fitted_values_saved_with_the_run_are_those_that_are_used(table):
     saved = fit(*table, spec=TABLE, scale=Scale.STANDARD).to_json()
     assert sorted(saved) == ["inputs", "targets"]
     (step,) = saved["inputs"]["numbers"]

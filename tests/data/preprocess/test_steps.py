@@ -101,7 +101,7 @@ def test_each_step_is_fitted_on_what_the_steps_before_it_return():
     np.testing.assert_array_equal(again.scaled({"inputs": jnp.asarray(again.host(x))})["inputs"], found)
 
 
-def test_a_host_half_behind_a_graph_half_is_refused():
+def test_a_host_half_after_a_graph_half_is_refused():
     with pytest.raises(ConfigError, match=r"data.preprocess\[1\]: host halves run before graph halves"):
         check_order([Center(), Halve()], "data.preprocess")
     check_order([Halve(), Center()], "data.preprocess")

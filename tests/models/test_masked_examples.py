@@ -1,4 +1,4 @@
-"""A masked row is an absent row, for every model, in train mode and with whatever stands in the padding."""
+"""A masked example is an absent example, for every model, in train mode and with whatever the padding contains."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_masked_row_is_an_absent_row(name, spec, arrays, filled, called):
+def test_a_masked_example_is_an_absent_example(name, spec, arrays, filled, called):
     spec = replace(spec, task=Segmentation()) if name == "unet" else spec
     model = filled(lambda rngs: MODELS[name](spec=spec, rngs=rngs))
     model.train()

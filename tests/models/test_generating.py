@@ -1,4 +1,4 @@
-"""Trained from the command line, models write what is right about rows that they have never seen."""
+"""Trained from the command line, models generate the right text for examples that they have never seen."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ WORDS = {  # what is typed; each must be right, from the first token to the last
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORDS)
-def test_a_model_writes_it_exactly(name, trained, tmp_path, monkeypatch):
+def test_a_model_generates_it_exactly(name, trained, tmp_path, monkeypatch):
     monkeypatch.setenv("DLTRAIN_DATA", str(MNIST.parent))
     if name == "captions" and not MNIST.is_dir():
         pytest.skip("MNIST is not at hand")
