@@ -119,7 +119,7 @@ def train(
 
 def _roll_back(run: _Run, error: NonFiniteError) -> Checkpoint:
     """Return the last checkpoint, and leave out the step that was not finite."""
-    start = checkpoint.load_last(run.folder.checkpoints, say=run.observer.warn)
+    start = checkpoint.load_last(run.folder.checkpoints, warn=run.observer.warn)
     run.left_out = sorted({*run.left_out, *steps_left_out(start), error.step})
     run.observer.note(
         f"{error}: back to step {start.step}, leaving out step {error.step} "

@@ -30,7 +30,7 @@ def test_automatic_saves_take_at_most_their_share_of_the_time(monkeypatch, tmp_p
         self.took, self.ended = 0.5, clock[0]
 
     monkeypatch.setattr(Saver, "save", save)
-    saver = Saver(tmp_path, None, {}, share=share, say=print)
+    saver = Saver(tmp_path, None, {}, share=share, warn=print)
     for step, now in ((1, 1.0), (2, 2.0), (3, 10.9), (4, 11.0)):  # 0.5 s a save: one in ten seconds
         clock[0] = now
         saver(SimpleNamespace(step=step, state=None))
@@ -47,7 +47,7 @@ def test_a_save_holds_the_state_at_its_time_and_training_continues(program, tmp_
         return write(*args)
 
     monkeypatch.setattr(checkpoint, "save", slow)
-    saver, state = Saver(tmp_path, None, {}, say=print), program.start()
+    saver, state = Saver(tmp_path, None, {}, warn=print), program.start()
     before = np.array(state.params["head"]["kernel"])
     saver.save(0, state)
     state, _ = program.chunk(state, program.data, program.feed_chunk(0, 6), np.int32(6))
@@ -61,7 +61,7 @@ def test_a_save_holds_the_state_at_its_time_and_training_continues(program, tmp_
 def test_a_save_holds_the_callback_state_at_its_time(program, tmp_path):
     """What a callback remembers may grow while the thread still writes."""
     remembered = [3]
-    saver = Saver(tmp_path, None, {"nonfinite": SimpleNamespace(state=lambda: remembered)}, say=print)
+    saver = Saver(tmp_path, None, {"nonfinite": SimpleNamespace(state=lambda: remembered)}, warn=print)
     saver.save(0, program.start())
     remembered.append(9)
     saver.wait()
@@ -70,7 +70,7 @@ def test_a_save_holds_the_callback_state_at_its_time(program, tmp_path):
 
 def test_kept_steps_stay_in_addition_to_the_last_and_the_best(tmp_path, program):
     best = SimpleNamespace(step=3, value=0.5)
-    saver, state = Saver(tmp_path, best, {}, keeps=lambda step: step % 4 == 0, say=print), program.start()
+    saver, state = Saver(tmp_path, best, {}, keeps=lambda step: step % 4 == 0, warn=print), program.start()
     for step in range(1, 10):
         saver.save(step, state)
     saver.wait()

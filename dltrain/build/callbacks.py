@@ -57,7 +57,7 @@ def make_callbacks(
         share=SAVING if plan.auto_checkpoint else None,
         keeps=lambda step: plan.keep_every is not None and step % plan.keep_every == 0,
         clock=clock,
-        say=warn,
+        warn=warn,
     )
     evaluate = [every(plan.eval_every, Evaluate(program.evaluate, plan.splits))] if plan.splits else []
     callbacks = [

@@ -63,14 +63,14 @@ def _check_probabilities(config: Config, spec: Spec, taken: Outputs, trust: tupl
 
     A model class that returns probabilities declares it: `returns = "probabilities"`.
     """
-    made = "softmax" if spec.outputs > 1 else "sigmoid"
-    if taken is not Outputs.PROBABILITIES or config["model"]["output_activation"] == made:
+    activation = "softmax" if spec.outputs > 1 else "sigmoid"
+    if taken is not Outputs.PROBABILITIES or config["model"]["output_activation"] == activation:
         return
     model = locate(config["model"]["_target_"], path="model", trust=trust)
     if getattr(model, "returns", Outputs.LOGITS) != Outputs.PROBABILITIES:
         raise ConfigError(
-            f"{_shown(config, 'loss')}: takes probabilities; set model.output_activation={made}, or use a loss "
-            'that takes logits (loss=auto). A model class that returns probabilities sets returns = "probabilities"'
+            f"{_shown(config, 'loss')}: takes probabilities; set model.output_activation={activation}, or use a "
+            'loss that takes logits (loss=auto). A model class that returns probabilities sets returns = "probabilities"'
         )
 
 

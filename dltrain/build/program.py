@@ -167,7 +167,7 @@ class Program:
 
         Raises:
             ConfigError: the parts cannot be traced together.
-            MemoryExhausted: there is less; the message says which batch would fit.
+            MemoryExhausted: it does not fit; the message names a batch size that does.
         """
         room, need = memory.device_room(), self._need()
         host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)

@@ -15,6 +15,6 @@ def run(call: Call) -> int:
     """Verify the newest checkpoint and print its state's hash and step."""
     if len(call.words) != 1 or call.overrides:
         raise ConfigError("hash: name one run folder: dltrain hash outputs/DATE/TIME-NAME")
-    last = checkpoint.load_last(existing(call.words[0]).checkpoints, say=print_warning)
+    last = checkpoint.load_last(existing(call.words[0]).checkpoints, warn=print_warning)
     print(f"{state_hash(last.leaves)}  step {last.step}")
     return 0

@@ -79,7 +79,7 @@ def run(call: Call) -> int:
         folder.check_data(parts.described())
         program = Program(parts, make_plan(config, parts))
         checkpoint.clear_drafts(folder.checkpoints)
-        start = checkpoint.load_last(folder.checkpoints, say=print_warning)
+        start = checkpoint.load_last(folder.checkpoints, warn=print_warning)
         ended = folder.read_summary().get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
             screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})")

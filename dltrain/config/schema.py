@@ -176,7 +176,7 @@ NODES = {
         "metrics": Key(optional(TEXT), "The metrics that metrics=auto takes"),
         "monitor": Key(
             optional(listing(TEXT)),
-            "Metrics that monitor=auto watches, the first of them that is computed, else the loss; null: nothing",
+            "Metrics for monitor=auto: the first of them that is computed, else the loss; null: none is monitored",
         ),
         "models": Key(listing(TEXT), "Models that are made for the task: filled in from their YAML"),
     },

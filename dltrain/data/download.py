@@ -82,7 +82,7 @@ def _from_mirrors(target: Path, sha256: str, mirrors: Sequence[str]) -> list[str
             failures.append(f"{url}: wrong SHA-256 (a file of {_size(part)} bytes, not the published one)")
             part.unlink()
             if not before:
-                break  # otherwise the old beginning may be at fault: once more from zero
+                break  # otherwise the old beginning may be wrong: try again from zero
     return failures or ["data.mirrors is empty"]
 
 

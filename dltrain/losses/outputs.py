@@ -40,7 +40,7 @@ def takes(outputs: Outputs | str, *, independent: bool = False) -> Callable[[Any
 
 
 def taken_by(loss: Any) -> Taken:
-    """Return what a loss takes, with or without its options bound; values where it does not say."""
+    """Return what a loss takes, with or without its options bound; by default any values."""
     while isinstance(loss, partial):
         loss = loss.func
     return getattr(loss, "takes", Taken())

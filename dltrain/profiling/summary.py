@@ -59,8 +59,9 @@ def _by_kind(trace: Trace) -> list[tuple[str, float, int]]:
 
 
 def _line(operation: Operation, total: float, steps: int) -> str:
-    made = operation.instruction
+    instruction = operation.instruction
     return (
         f"{operation.seconds / total:>6.1%}{1e3 * operation.seconds / steps:>11.4f}{operation.count / steps:>13.1f}"
-        f"  {made.kind:<22}{operation.name:<38} {made.shape:<20} {made.source} {made.direction}".rstrip()
+        f"  {instruction.kind:<22}{operation.name:<38} {instruction.shape:<20} "
+        f"{instruction.source} {instruction.direction}".rstrip()
     )

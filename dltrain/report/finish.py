@@ -87,7 +87,7 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Eva
 def _best_step(folder: RunFolder, trained: TrainResult) -> int:
     """Return the step of the best state; if its checkpoint is damaged, warn and return the last step."""
     last, best = trained.outcome.step, trained.best_step
-    if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, say=print_warning):
+    if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, warn=print_warning):
         return best or last
     print_warning(
         f"the best checkpoint, of step {best}, is damaged or missing; results are of the final state (step {last})"

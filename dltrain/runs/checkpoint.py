@@ -168,8 +168,8 @@ def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:
         raise MemoryExhausted(f"checkpoint {path} has {memory.shown(size)} of arrays, and there are {room}")
 
 
-def is_whole(folder: Path, step: int, *, say: Callable[[str], None]) -> bool:
-    """Verify a checkpoint; a damaged one is moved aside with a warning (`say`)."""
+def is_whole(folder: Path, step: int, *, warn: Callable[[str], None]) -> bool:
+    """Verify a checkpoint; a damaged one is moved aside with a warning (`warn`)."""
     path = folder / name_of(step)
     if not (wrong := problems(path)):
         return True
@@ -177,24 +177,26 @@ def is_whole(folder: Path, step: int, *, say: Callable[[str], None]) -> bool:
         aside = path.with_name(f"damaged_{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-        say(f"checkpoint {path.name} is damaged ({wrong[0]}): moved to {aside.name}")
+        warn(f"checkpoint {path.name} is damaged ({wrong[0]}): moved to {aside.name}")
     return False
 
 
-def load_last(folder: Path, *, say: Callable[[str], None]) -> Checkpoint:
-    """Read the newest intact checkpoint; damaged ones are moved aside with a warning (`say`)."""
+def load_last(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint:
+    """Read the newest intact checkpoint; damaged ones are moved aside with a warning (`warn`)."""
     for step in reversed(steps(folder)):
-        if is_whole(folder, step, say=say):
+        if is_whole(folder, step, warn=warn):
             return load(folder, step)
     raise CheckpointError(f"{folder} has no usable checkpoint; training was not restarted")
 
 
-def prune(folder: Path, keep: Collection[int], *, spared: Collection[int] = (), say: Callable[[str], None]) -> None:
+def prune(
+    folder: Path, keep: Collection[int], *, spared: Collection[int] = (), warn: Callable[[str], None]
+) -> None:
     """Delete checkpoints of steps that are neither in `keep` nor `spared`, if the newest in `keep` is intact.
 
-    Other damaged checkpoints in `keep` are moved aside with a warning (`say`).
+    Other damaged checkpoints in `keep` are moved aside with a warning (`warn`).
     """
-    whole = {step: is_whole(folder, step, say=say) for step in keep}
+    whole = {step: is_whole(folder, step, warn=warn) for step in keep}
     if not whole[max(keep)]:
         raise CheckpointError(f"checkpoint {folder / name_of(max(keep))} is damaged, although it was just written")
     for step in steps(folder):

@@ -48,11 +48,11 @@ class Saver:
         share: float | None = None,
         keeps: Callable[[int], bool] = lambda step: False,
         clock: RunClock | None = None,
-        say: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         """Write into `folder`; `remembering` maps names to the callbacks whose state is saved.
 
-        `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `say`
+        `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `warn`
         receives the warning about an older checkpoint that is damaged.
         """
         self.remembering = remembering
@@ -60,7 +60,7 @@ class Saver:
         self.took = 0.0  # seconds of the last write
         self.ended = 0.0  # time.monotonic() after the last write
         self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
-        self._say, self._about = say, about
+        self._warn, self._about = warn, about
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
@@ -139,7 +139,7 @@ class Saver:
         try:
             checkpoint.save(self._folder, step, leaves, meta, self._about)
             there = checkpoint.steps(self._folder)
-            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], say=self._say)
+            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], warn=self._warn)
         except BaseException as error:
             self._error = error
         self.ended = time.monotonic()

@@ -17,7 +17,7 @@ def run(dltrain, tmp_path):
     def train(name, *words):
         said = dltrain("data=iris", "quiet=true", f"output_dir={tmp_path / name}", *words)
         assert said.code == 0, said.err
-        return checkpoint.load_last(tmp_path / name / "checkpoints", say=print).leaves
+        return checkpoint.load_last(tmp_path / name / "checkpoints", warn=print).leaves
 
     return train
 

@@ -130,7 +130,7 @@ def test_resuming_says_that_the_process_before_was_killed_and_that_versions_are_
 
 
 def test_the_manifest_says_which_versions_config_and_data_a_checkpoint_is_of(straight):
-    about = checkpoint.load_last(straight / "checkpoints", say=print).about
+    about = checkpoint.load_last(straight / "checkpoints", warn=print).about
     assert about["versions"] == runtime.versions() and "orbax-checkpoint" in about["versions"]
     assert about["config"] == hashlib.sha256((straight / "config.yaml").read_bytes()).hexdigest()
     assert about["data"] == json.loads((straight / "data.json").read_text())["fingerprint"]

@@ -30,7 +30,7 @@ def rows(folder) -> list[dict]:
 
 
 def last(folder) -> checkpoint.Checkpoint:
-    return checkpoint.load_last(folder / "checkpoints", say=pytest.fail)
+    return checkpoint.load_last(folder / "checkpoints", warn=pytest.fail)
 
 
 @pytest.fixture

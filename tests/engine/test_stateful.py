@@ -1,4 +1,4 @@
-"""Recurrent state belongs to the examples that a model read: it is saved and resumed, but not taken by other runs."""
+"""Recurrent state belongs to the examples that were read: it is saved and resumed, but not taken by others."""
 
 from dataclasses import replace
 from functools import partial

@@ -36,7 +36,7 @@ while "TracerPid:\\t0" in Path("/proc/self/status").read_text():
 time.sleep(0.05)
 (folder / "now").write_text("")
 checkpoint.save(folder / "checkpoints", step, leaves, {"callbacks": {}, "best": None})
-checkpoint.prune(folder / "checkpoints", {step}, say=print)
+checkpoint.prune(folder / "checkpoints", {step}, warn=print)
 (folder / "done").write_text("")
 """
 
@@ -105,7 +105,7 @@ def test_a_save_cut_at_every_system_call_leaves_the_one_before(strace, tmp_path,
         folder = shutil.copytree(base, tmp_path / str(i))
         trace(strace, folder, 8, "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={n}")
         said: list[str] = []
-        found = checkpoint.load_last(folder / "checkpoints", say=said.append)
+        found = checkpoint.load_last(folder / "checkpoints", warn=said.append)
         story = f"{call} {n} {what}: {sorted(p.name for p in (folder / 'checkpoints').iterdir())} {said}"
         assert said == [], story  # nothing that has the name of a checkpoint is damaged
         assert found.step in (4, 8) and (found.leaves["params.kernel"] == found.step).all(), story

@@ -109,7 +109,7 @@ def test_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_i
     with pytest.raises(CheckpointError, match=r"step_00000008 is damaged.*bytes, expected"):
         load(folder, 8)
     said = []
-    assert load_last(folder, say=said.append).leaves["step"] == 4
+    assert load_last(folder, warn=said.append).leaves["step"] == 4
     assert len(said) == 1
     assert "step_00000008 is damaged" in said[0]
     assert sorted(p.name for p in folder.iterdir()) == ["damaged_step_00000008", "step_00000004"]
@@ -120,10 +120,10 @@ def test_all_checkpoints_damaged_is_an_error(folder):
         (folder / f"step_{step:08d}" / checkpoint.MANIFEST).write_text("{")
     said = []
     with pytest.raises(CheckpointError, match="has no usable checkpoint; training was not restarted"):
-        load_last(folder, say=said.append)
+        load_last(folder, warn=said.append)
     assert len(said) == 2
     with pytest.raises(CheckpointError):
-        load_last(folder / "none", say=said.append)
+        load_last(folder / "none", warn=said.append)
 
 
 @pytest.mark.parametrize("name", ["../outside", "arrays/../../outside", "/etc/hostname", "link"])
@@ -172,19 +172,19 @@ def test_pruning_deletes_nothing_if_the_newest_is_damaged(folder):
     save(folder, 12, LEAVES, META)
     damage(folder / "step_00000012")
     with pytest.raises(CheckpointError, match="step_00000012 is damaged, although it was just written"):
-        prune(folder, {4, 12}, say=lambda line: None)
+        prune(folder, {4, 12}, warn=lambda line: None)
     with pytest.raises(CheckpointError):
-        prune(folder, {16}, say=lambda line: None)  # the one to keep was never written
+        prune(folder, {16}, warn=lambda line: None)  # the one to keep was never written
     assert steps(folder) == [4, 8]
 
 
 def test_pruning_keeps_the_given_steps_and_moves_a_damaged_one_aside(folder):
     save(folder, 12, LEAVES, META)
-    prune(folder, {4, 12}, say=print)
+    prune(folder, {4, 12}, warn=print)
     assert steps(folder) == [4, 12]
     damage(folder / "step_00000004")
     said = []
-    prune(folder, {4, 12}, say=said.append)
+    prune(folder, {4, 12}, warn=said.append)
     assert steps(folder) == [12] and (folder / "damaged_step_00000004").is_dir()
     assert said and "checkpoint step_00000004 is damaged" in said[0]
 
@@ -211,7 +211,7 @@ def test_failed_save_leaves_no_checkpoint_and_keeps_the_previous_one(folder, mon
     monkeypatch.undo()
     (folder / "step_00000016").mkdir()  # without a manifest: none
     said = []
-    assert load_last(folder, say=said.append).step == 8
+    assert load_last(folder, warn=said.append).step == 8
     assert len(said) == 1 and "step_00000016 is damaged (manifest.json is missing)" in said[0]
     save(folder, 12, LEAVES, META)  # over what the failed one left behind
     assert steps(folder) == [4, 8, 12]
@@ -246,6 +246,6 @@ def test_nothing_is_unpickled(folder):
     pickle.loads(pickle.dumps(Path()))
     assert found  # it does hear
     found.clear()
-    load_last(folder, say=print)
+    load_last(folder, warn=print)
     listening.clear()
     assert found == []

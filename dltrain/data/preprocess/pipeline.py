@@ -41,7 +41,7 @@ class Preprocess:
         return _each(self.targets, outputs, Chain.inverse)
 
     def raw_content(self, x: Any) -> Any:
-        """Return content of inputs that a model made (samples, reconstructions) in the units of the data."""
+        """Return generated inputs (samples, reconstructions) in the units of the data."""
         return _each(self.inputs, x, Chain.inverse)
 
     def _content(self, inputs: Any) -> Any:

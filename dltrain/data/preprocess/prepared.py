@@ -12,7 +12,7 @@ class Prepared:
     """Reads examples of another source and turns their inputs into arrays."""
 
     def __init__(self, source: Any, preprocess: Preprocess, spec: Spec) -> None:
-        """Take over what the source says of itself; `spec` describes the arrays that the steps return.
+        """Copy the description of the source; `spec` describes the arrays that the steps return.
 
         The fingerprint stays that of the raw data: fitted steps follow from it and from the config.
         """

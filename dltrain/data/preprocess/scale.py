@@ -70,7 +70,7 @@ class Scaler:
     together: bool = False
 
     def fit(self, blocks: Iterable[np.ndarray]) -> Affine:
-        """Fit on blocks of examples, [n, ..., columns]; of `kind=none` one is looked at for its columns."""
+        """Fit on blocks of examples, [n, ..., columns]; with `kind=none` only one is read."""
         moments = Moments()
         for block in blocks:
             if self.kind is Scale.NONE:

@@ -12,7 +12,7 @@ from dltrain.types import Array, Feature
 
 
 class Step(Protocol):
-    """One thing that is done to a feature before the model sees it.
+    """One operation on a feature before the model sees it.
 
     A step also has a host half, a graph half, or both. Without the methods of a half, that half changes nothing.
 
