@@ -1,4 +1,4 @@
-"""Classify samples of a GAN with another run's model: `scripts/classify_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
+"""Classify samples of a GAN: `python scripts/classify_samples.py GAN_RUN CLASSIFIER_RUN [COUNT]`.
 
 Both are run folders of dltrain, trained on images of one size. Prints the share of the generated images for which
 the classifier has a class of probability 0.9 or more, and the share of each class among all of them.
