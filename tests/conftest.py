@@ -198,8 +198,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command line ended with."""
+class CommandResult:
+    """Exit code and output of a command line."""
 
     code: int
     out: str
@@ -207,10 +207,10 @@ class Said:
 
 
 @pytest.fixture(scope="session")
-def dltrain() -> Callable[..., Said]:
+def dltrain() -> Callable[..., CommandResult]:
     """Run command lines in this process: `dltrain("epochs=3", cwd=folder)`; see `without_figures`."""
 
-    def run(*words: str, cwd: Path | None = None, figures: bool = True) -> Said:
+    def run(*words: str, cwd: Path | None = None, figures: bool = True) -> CommandResult:
         out, err = io.StringIO(), io.StringIO()
         here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
         with (
@@ -222,7 +222,7 @@ def dltrain() -> Callable[..., Said]:
             if not figures:
                 p.setattr(finish, "_draw", lambda *args: None)
             code = cli.main(list(words))
-        return Said(code, out.getvalue(), err.getvalue())
+        return CommandResult(code, out.getvalue(), err.getvalue())
 
     return run
 
@@ -268,7 +268,7 @@ class Trained:
 
     folder: Path
     cwd: Path
-    said: Said
+    result: CommandResult
     program: Program  # as it was when the run ended
 
     @property
@@ -277,13 +277,13 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def digits_run(dltrain: Callable[..., Said], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def digits_run(dltrain: Callable[..., CommandResult], tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Two epochs of a small MLP on the digits, in a folder with spaces and letters outside ASCII."""
     cwd = tmp_path_factory.mktemp("digits")
     with pytest.MonkeyPatch.context() as patch:
         made = []
         patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
         words = ("model.widths=[16]", "epochs=2", "batch_size=100", "optim.learning_rate=0.02", "log_every=5")
-        said = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
-    assert said.code == 0, said.err
-    return Trained(cwd / "größe/mein lauf", cwd, said, made[0])
+        result = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
+    assert result.code == 0, result.err
+    return Trained(cwd / "größe/mein lauf", cwd, result, made[0])

@@ -28,8 +28,8 @@ def trained(dltrain, tmp_path_factory):
             run = tmp_path_factory.mktemp(name) / "run"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("DLTRAIN_DATA", str(DATA))
-                said = dltrain(f"experiment={name}", "quiet=true", f"output_dir={run}")
-            assert said.code == 0, said.err
+                result = dltrain(f"experiment={name}", "quiet=true", f"output_dir={run}")
+            assert result.code == 0, result.err
             done[name] = run
         return done[name]
 

@@ -58,11 +58,11 @@ SOURCE = '''
 SCRIPT = """
 import sys
 from dltrain.cli import main as cli
-from dltrain.data import scan as survey
+from dltrain.data import scan
 from dltrain.engine import chunk
 from dltrain.report import finish
 chunk.FEED_BYTES = {buffer}
-survey.MOST_ROWS = 64  # rows: what is checked before training shall not hide what training takes
+scan.MOST_EXAMPLES = 64  # rows: what is checked before training shall not hide what training takes
 finish._draw = lambda *args: None
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -88,8 +88,8 @@ def test_a_failed_save_ends_the_run_with_6_and_the_older_checkpoint_is_whole(dlt
 
     monkeypatch.setattr(checkpoint, "save", failing)
     words = ("data=iris", "model.widths=[4]", "quiet=true", "checkpoint_every=2", "steps=40", "monitor=null")
-    said = dltrain(*words, "eval_every=2", "output_dir=run", cwd=tmp_path)
-    assert said.code == 6 and "No space left on device" in said.err
+    result = dltrain(*words, "eval_every=2", "output_dir=run", cwd=tmp_path)
+    assert result.code == 6 and "No space left on device" in result.err
     assert checkpoint.steps(tmp_path / "run" / "checkpoints") == calls[:1]
     assert checkpoint.problems(tmp_path / "run" / "checkpoints" / f"step_{calls[0]:08d}") == []
     assert dltrain("resume", "run", cwd=tmp_path).code == 0
@@ -121,26 +121,26 @@ def rows_of(folder) -> list[dict]:
 
 
 def test_a_step_that_is_not_finite_is_named_with_its_layer_and_its_batch_is_kept(dltrain, tmp_path):
-    said = dltrain(*INLINE, HUGE, "steps=12", "model.remat=true", cwd=tmp_path)
-    assert said.code == 5
-    step = int(re.search(r"at step (\d+)", said.err)[1])
-    assert "first not finite: the output of hidden.0 (Linear)" in said.err
+    result = dltrain(*INLINE, HUGE, "steps=12", "model.remat=true", cwd=tmp_path)
+    assert result.code == 5
+    step = int(re.search(r"at step (\d+)", result.err)[1])
+    assert "first not finite: the output of hidden.0 (Linear)" in result.err
     kept = np.load(tmp_path / "run" / "nonfinite" / f"step_{step:08d}.npz")
     assert 3 in kept["examples"] and kept["inputs"].max() == np.float32(3e38)
-    assert f"nonfinite/step_{step:08d}.npz" in said.err
+    assert f"nonfinite/step_{step:08d}.npz" in result.err
 
 
 def test_rollback_goes_back_and_leaves_the_step_out(dltrain, tmp_path):
     """Example 3 spoils one step in each epoch of four: three may be left out, the fourth ends the run."""
-    said = dltrain(*INLINE, HUGE, "steps=12", "on_nonfinite=rollback", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain(*INLINE, HUGE, "steps=12", "on_nonfinite=rollback", cwd=tmp_path)
+    assert result.code == 0, result.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert len(summary["left_out"]) == 3 and summary["steps"] == 12
     rows = rows_of(tmp_path / "run")
     assert [row["step"] for row in rows] == list(range(1, 13))  # no step twice
     assert [row["step"] for row in rows if row["loss"] is None] == summary["left_out"]
-    said = dltrain("resume", "run", "steps=16", cwd=tmp_path)
-    assert said.code == 5 and "first not finite" in said.err
+    result = dltrain("resume", "run", "steps=16", cwd=tmp_path)
+    assert result.code == 5 and "first not finite" in result.err
     # the same steps skipped instead of rolled back end with the same bits
     assert dltrain(*INLINE, HUGE, "steps=12", "on_nonfinite=skip", "output_dir=skipped", cwd=tmp_path).code == 0
     other = json.loads((tmp_path / "skipped" / "summary.json").read_text())
@@ -179,9 +179,9 @@ def test_a_disk_without_room_for_two_checkpoints_is_found_before_the_first_step(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**30, 0, 2**20))
     monkeypatch.setattr(Program, "compile", lambda self: 0)
-    said = dltrain(*INLINE, "model.widths=[256,256]", "steps=1", cwd=tmp_path)
-    assert said.code == 6, said.err
-    assert re.search(r"run: 1\.0 MiB of disk are free, and two checkpoints take 1\.\d MiB; free some", said.err)
+    result = dltrain(*INLINE, "model.widths=[256,256]", "steps=1", cwd=tmp_path)
+    assert result.code == 6, result.err
+    assert re.search(r"run: 1\.0 MiB of disk are free, and two checkpoints take 1\.\d MiB; free some", result.err)
     assert not (tmp_path / "run/metrics.jsonl").exists() and not (tmp_path / "run/checkpoints").exists()
     RunFolder(tmp_path).check_disk(2**19)  # exactly what is there
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 0))

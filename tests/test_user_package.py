@@ -231,10 +231,10 @@ OWN = ("--config-dir", "conf", "experiment=rings")
 
 
 def test_a_run_with_user_defined_parts_trains_resumes_and_is_evaluated(project, dltrain):
-    said = dltrain(*OWN, "trust=[ringlib]", "epochs=3", "log_every=1", "output_dir=run")
-    assert said.code == 0, said.err
-    assert "data    rings: 108 train, 12 validation, 40 test; 2 float32; classification, 2 classes" in said.out
-    assert "monitor validation/accuracy" in said.out
+    result = dltrain(*OWN, "trust=[ringlib]", "epochs=3", "log_every=1", "output_dir=run")
+    assert result.code == 0, result.err
+    assert "data    rings: 108 train, 12 validation, 40 test; 2 float32; classification, 2 classes" in result.out
+    assert "monitor validation/accuracy" in result.out
     summary = json.loads((project / "run" / "summary.json").read_text())
     assert set(summary["test"]) == {"loss", "accuracy", "confidence", "least"}
     assert 0.5 <= summary["test"]["least"] <= summary["test"]["confidence"] <= 1
@@ -243,12 +243,12 @@ def test_a_run_with_user_defined_parts_trains_resumes_and_is_evaluated(project, 
     assert rates == pytest.approx([0.05 * (1 - step * 2 % 12 / 12) for step in range(12)], rel=1e-5)
     assert json.loads((project / "diary.json").read_text()) == [2, 4, 6, 8, 10, 12]
     # its memory is in the checkpoint, and what is typed changes its options
-    said = dltrain("resume", "run", "epochs=5", "callbacks.diary.last=16", "trust=[ringlib]")
-    assert said.code == 0, said.err
-    assert "the diary is full: 16 steps" in said.out
+    result = dltrain("resume", "run", "epochs=5", "callbacks.diary.last=16", "trust=[ringlib]")
+    assert result.code == 0, result.err
+    assert "the diary is full: 16 steps" in result.out
     assert json.loads((project / "diary.json").read_text()) == [2, 4, 6, 8, 10, 12, 14, 16]
-    said = dltrain("evaluate", "run", "trust=[ringlib]", "checkpoint=last")
-    assert said.code == 0 and "least " in said.out
+    result = dltrain("evaluate", "run", "trust=[ringlib]", "checkpoint=last")
+    assert result.code == 0 and "least " in result.out
     (chain,) = json.loads((project / "run" / "model.json").read_text())["preprocess"]["inputs"].values()
     clip = chain[0]
     assert clip["_target_"] == "ringlib.parts.Clip" and clip["fitted"]["share"] == 0.9
@@ -263,15 +263,15 @@ def test_a_run_with_user_defined_parts_trains_resumes_and_is_evaluated(project, 
 def test_a_user_defined_task_is_one_class_and_one_yaml(project, dltrain, monkeypatch):
     monkeypatch.setattr(finish, "_draw", DRAW)
     words = ("--config-dir", "conf", "trust=[ringlib]", "data=tagged", "model=linear")
-    said = dltrain(*words, "epochs=30", "optim.learning_rate=0.1", "output_dir=run")
-    assert said.code == 0, said.err
-    assert "tags, 3 targets" in said.out and "monitor validation/all_right, higher is better" in said.out
-    assert "loss    binary_cross_entropy (task=tags); choose with loss=..." in said.out
+    result = dltrain(*words, "epochs=30", "optim.learning_rate=0.1", "output_dir=run")
+    assert result.code == 0, result.err
+    assert "tags, 3 targets" in result.out and "monitor validation/all_right, higher is better" in result.out
+    assert "loss    binary_cross_entropy (task=tags); choose with loss=..." in result.out
     summary = json.loads((project / "run" / "summary.json").read_text())
     assert set(summary["test"]) == {"loss", "all_right"} and summary["test"]["all_right"] > 0.85
     assert (project / "run" / "report" / "tags.png").stat().st_size > 1000
-    said = dltrain("evaluate", "run", "trust=[ringlib]")
-    assert said.code == 0 and "all_right " in said.out
+    result = dltrain("evaluate", "run", "trust=[ringlib]")
+    assert result.code == 0 and "all_right " in result.out
     assert "Several labels that may hold together" in dltrain("list", "task", "--config-dir", "conf").out
     for typed, message in {
         "data.spoilt=7": "targets of row 7: [",
@@ -280,14 +280,14 @@ def test_a_user_defined_task_is_one_class_and_one_yaml(project, dltrain, monkeyp
         "task=tag": "task=tag: no such choice; did you mean tags?",
         "data.task=null": "task=auto: data.task=null is not a task",
     }.items():
-        said = dltrain(*words, *typed.split())
-        assert said.code in (2, 3) and message in said.err, (typed, said.err)
+        result = dltrain(*words, *typed.split())
+        assert result.code in (2, 3) and message in result.err, (typed, result.err)
 
 
 def test_without_trust_nothing_is_imported_and_the_message_says_how(project, dltrain):
-    said = dltrain(*OWN)
-    assert said.code == 2
-    assert "_target_=ringlib.parts." in said.err and "allow it on the command line: trust=[ringlib]" in said.err
+    result = dltrain(*OWN)
+    assert result.code == 2
+    assert "_target_=ringlib.parts." in result.err and "allow it on the command line: trust=[ringlib]" in result.err
     assert not (project / "imported").exists() and "ringlib" not in sys.modules
     assert dltrain(*OWN, "trust=[ring]").code == 2
     assert dltrain(*OWN, "trust=[os]").code == 2
@@ -297,22 +297,22 @@ def test_without_trust_nothing_is_imported_and_the_message_says_how(project, dlt
 def test_trust_in_a_file_is_refused(project, dltrain):
     with (project / "conf" / "experiment" / "rings.yaml").open("a") as file:
         file.write("trust: [ringlib]\n")
-    said = dltrain(*OWN)
-    assert said.code == 2 and "trust: [ringlib]: cannot be set in YAML" in said.err
+    result = dltrain(*OWN)
+    assert result.code == 2 and "trust: [ringlib]: cannot be set in YAML" in result.err
     assert not (project / "imported").exists()
 
 
 def test_the_message_for_a_missing_package_says_where_it_was_looked_for(project, dltrain):
     (project / "ringlib").rename(project / "elsewhere")
-    said = dltrain(*OWN, "trust=[ringlib]")
-    assert said.code == 2
-    assert f"No module named 'ringlib'; dltrain looks for ringlib here, in {project}" in said.err
+    result = dltrain(*OWN, "trust=[ringlib]")
+    assert result.code == 2
+    assert f"No module named 'ringlib'; dltrain looks for ringlib here, in {project}" in result.err
 
 
 def test_user_defined_parts_are_listed_composed_and_checked_like_built_in_ones(project, dltrain):
     assert "Brier score" in dltrain("list", "loss", "--config-dir", "conf").out
-    said = dltrain(*OWN, "--cfg", "job", "trust=[ringlib]")
-    assert said.code == 0 and "ringlib.parts.Net" in said.out
+    result = dltrain(*OWN, "--cfg", "job", "trust=[ringlib]")
+    assert result.code == 0 and "ringlib.parts.Net" in result.out
     for word, message in {
         "model.unit=3": "model.unit: unknown; did you mean model.units (now 6)?",
         "model.units=some": "model.units=some: must be a whole number",
@@ -320,17 +320,18 @@ def test_user_defined_parts_are_listed_composed_and_checked_like_built_in_ones(p
         "callbacks.diary.every=0": "callbacks.diary.every=0: must be a number of steps",
         "model._target_=ringlib.parts.Nett": "ringlib.parts has no Nett; did you mean Net?",
     }.items():
-        said = dltrain(*OWN, "trust=[ringlib]", word)
-        assert said.code == 2 and message in said.err, (word, said.err)
+        result = dltrain(*OWN, "trust=[ringlib]", word)
+        assert result.code == 2 and message in result.err, (word, result.err)
 
 
 def test_a_fault_in_the_users_code_keeps_its_traceback_in_the_log(project, dltrain):
     parts = project / "ringlib" / "parts.py"
     parts.write_text(parts.read_text().replace("self.steps.append(event.step)", "self.steps.append(event.stepp)"))
-    said = dltrain(*OWN, "trust=[ringlib]", "epochs=1", "output_dir=run")
-    assert said.code == 1
+    result = dltrain(*OWN, "trust=[ringlib]", "epochs=1", "output_dir=run")
+    assert result.code == 1
     assert (
-        "AttributeError: 'TrainEvent' object has no attribute 'stepp'" in said.err and "Traceback" not in said.err
+        "AttributeError: 'TrainEvent' object has no attribute 'stepp'" in result.err
+        and "Traceback" not in result.err
     )
     assert "ringlib/parts.py" in (project / "run" / "train.log").read_text()
 

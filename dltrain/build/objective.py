@@ -69,8 +69,9 @@ def _check_probabilities(config: Config, spec: Spec, taken: Outputs, trust: tupl
     model = locate(config["model"]["_target_"], path="model", trust=trust)
     if getattr(model, "returns", Outputs.LOGITS) != Outputs.PROBABILITIES:
         raise ConfigError(
-            f"{_shown(config, 'loss')}: takes probabilities; set model.output_activation={activation}, or use a loss"
-            ' that takes logits (loss=auto). A model class that returns probabilities sets returns = "probabilities"'
+            f"{_shown(config, 'loss')}: takes probabilities; set model.output_activation={activation}, or use a "
+            "loss that takes logits (loss=auto). A model class that returns probabilities sets "
+            'returns = "probabilities"'
         )
 
 

@@ -12,7 +12,7 @@ from dltrain.data.preprocess import Block
 from dltrain.data.sources.rows import Rows
 from dltrain.types import Kind, Source, content
 
-MOST_ROWS = 8192  # examples in a block; the same whether the data is streamed or not, so that sums round alike
+MOST_EXAMPLES = 8192  # examples in a block; the same whether the data is streamed or not, so that sums round alike
 MOST_BYTES = 32 * 2**20  # in a block
 
 
@@ -55,4 +55,4 @@ def blocks(source: Source, examples: np.ndarray) -> Iterator[Block]:
 
 
 def _some(source: Source) -> int:
-    return max(1, min(MOST_ROWS, MOST_BYTES * len(source) // max(1, size_of(source))))
+    return max(1, min(MOST_EXAMPLES, MOST_BYTES * len(source) // max(1, size_of(source))))

@@ -93,5 +93,5 @@ def test_metrics_of_several_labels_per_example_see_their_probabilities():
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_what_would_be_right(words, message, dltrain, tmp_path):
-    said = dltrain(*words.split(), "dry_run=true", cwd=tmp_path)
-    assert said.code == 2 and message in said.err
+    result = dltrain(*words.split(), "dry_run=true", cwd=tmp_path)
+    assert result.code == 2 and message in result.err

@@ -17,8 +17,8 @@ WORDS = (*WORDS, "epochs=500", "checkpoint_every=1000", "output_dir=run", "quiet
 @pytest.fixture
 def summary_of(dltrain, tmp_path, without_figures):
     def run(*words):
-        said = dltrain(*WORDS, *words, cwd=tmp_path)
-        assert said.code == 0, said.err
+        result = dltrain(*WORDS, *words, cwd=tmp_path)
+        assert result.code == 0, result.err
         return json.loads((tmp_path / "run" / "summary.json").read_text())
 
     return run

@@ -183,11 +183,11 @@ def train(monkeypatch, tmp_path):
 def test_a_line_of_hydras_documentation_does_what_it_says_there(line, train, dltrain, tmp_path):
     case = CASES[line]
     words = shlex.split(line)
-    said = dltrain(*words, *(["data=iris"] if "-i" not in words and "--info" not in line else []), cwd=tmp_path)
-    assert said.code == case.code, said.err
-    assert case.err in said.err and (case.err or not said.err)
+    result = dltrain(*words, *(["data=iris"] if "-i" not in words and "--info" not in line else []), cwd=tmp_path)
+    assert result.code == case.code, result.err
+    assert case.err in result.err and (case.err or not result.err)
     for text in case.out:
-        assert text in said.out
+        assert text in result.out
     assert len(train.configs) == len(case.jobs)
     for config, wanted in zip(train.configs, case.jobs, strict=True):
         found = {key: OmegaConf.select(OmegaConf.create(config), key) for key in wanted}
@@ -227,9 +227,9 @@ def test_hydras_logging_is_set_up_as_it_says(tmp_path):
         "    logging.getLogger('dltrain.own').disabled = False\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    said = done.stdout.split("code 0\n")
-    assert len(said) == len(LOGGING) + 1, done.stderr
-    for text, wanted in zip(said, LOGGING.values(), strict=False):
+    result = done.stdout.split("code 0\n")
+    assert len(result) == len(LOGGING) + 1, done.stderr
+    for text, wanted in zip(result, LOGGING.values(), strict=False):
         assert wanted in text and (wanted or not text), (text, wanted)
     assert not list(tmp_path.rglob("*.log"))
 

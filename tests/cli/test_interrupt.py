@@ -81,10 +81,10 @@ def test_a_signal_saves_and_prints_how_to_continue(stopped, name, word, code):
 
 @pytest.mark.parametrize("who", ["intruder", "resumer"])
 def test_a_folder_in_use_is_refused_with_7_naming_the_holder(stopped, who):
-    holder, said = stopped[1][who]
-    assert said.code == 7
-    assert re.fullmatch(rf"dltrain: a run is in use by process {holder}; .*\n", said.err), said.err
-    assert said.out == ""
+    holder, result = stopped[1][who]
+    assert result.code == 7
+    assert re.fullmatch(rf"dltrain: a run is in use by process {holder}; .*\n", result.err), result.err
+    assert result.out == ""
 
 
 def test_what_was_stopped_is_resumed_to_the_bits_of_a_run_left_alone(stopped, dltrain, tmp_path, monkeypatch):
@@ -92,13 +92,13 @@ def test_what_was_stopped_is_resumed_to_the_bits_of_a_run_left_alone(stopped, dl
     monkeypatch.setattr("dltrain.report.finish._draw", lambda *args: None)
     steps = {name: int(re.search(r"step (\d+)", found[name][1])[1]) for name in ("a run", "b")}
     for name, step in steps.items():
-        said = dltrain("resume", name, f"steps={step + 150}", cwd=cwd)
-        assert said.code == 0, said.err
+        result = dltrain("resume", name, f"steps={step + 150}", cwd=cwd)
+        assert result.code == 0, result.err
         assert json.loads((cwd / name / "summary.json").read_text())["steps"] == step + 150
     # The schedule was planned for a million steps, so the run left alone must be, too.
     monkeypatch.setattr("dltrain.trainer.make_callbacks", ended_at(steps["a run"] + 150))
-    said = dltrain(*LONG, "steps=1000000", "output_dir=straight", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain(*LONG, "steps=1000000", "output_dir=straight", cwd=tmp_path)
+    assert result.code == 0, result.err
     hashes = [json.loads((f / "summary.json").read_text())["hash"] for f in (cwd / "a run", tmp_path / "straight")]
     assert hashes[0] == hashes[1]
 

@@ -26,9 +26,9 @@ GRID = (
 def sweep(dltrain, tmp_path_factory):
     """Six jobs, of which the two with an absurd learning rate fail."""
     cwd = tmp_path_factory.mktemp("sweep")
-    said = dltrain(*GRID, "quiet=true", cwd=cwd, figures=False)
+    result = dltrain(*GRID, "quiet=true", cwd=cwd, figures=False)
     (folder,) = cwd.glob("multirun/*/*")
-    return folder, said
+    return folder, result
 
 
 def table(folder) -> list[dict]:
@@ -37,8 +37,8 @@ def table(folder) -> list[dict]:
 
 
 def test_every_job_has_a_folder_and_a_failing_one_ends_no_other(sweep):
-    folder, said = sweep
-    assert said.code == 5  # the first failing job's
+    folder, result = sweep
+    assert result.code == 5  # the first failing job's
     assert sorted(p.name for p in folder.iterdir()) == [*"012345", "sweep.csv"]
     finished = [p.parent.name for p in folder.glob("*/summary.json")]
     assert sorted(finished) == ["0", "1", "4", "5"]
@@ -48,17 +48,17 @@ def test_every_job_has_a_folder_and_a_failing_one_ends_no_other(sweep):
 
 
 def test_each_failure_is_reported_with_its_job_and_nothing_else(sweep):
-    _, said = sweep
-    lines = said.err.splitlines()
+    _, result = sweep
+    lines = result.err.splitlines()
     assert list(dict.fromkeys(line[:15] for line in lines)) == ["dltrain: job 2:", "dltrain: job 3:"]
     for number in (2, 3):
         said_of_it = " ".join(line for line in lines if f"job {number}:" in line)
         assert "step 2" in said_of_it and "try a smaller optim.learning_rate" in said_of_it
-    assert said.out.count("\njob ") == 6
+    assert result.out.count("\njob ") == 6
 
 
 def test_the_table_is_sorted_and_seeds_are_mean_and_deviation(sweep):
-    folder, said = sweep
+    folder, result = sweep
     found = table(folder)
     assert [row["folders"] for row in found][-1] == "2 3"
     assert [row["overrides"] for row in found][-1] == "optim.learning_rate=3e+38" and found[-1]["failed"] == "2"
@@ -72,7 +72,7 @@ def test_the_table_is_sorted_and_seeds_are_mean_and_deviation(sweep):
         assert float(row["test_mean"]) == pytest.approx(
             statistics.fmean(s["best"]["test"]["accuracy"] for s in summaries)
         )
-    shown = said.out[said.out.index("6 runs, 2 failed") :]
+    shown = result.out[result.out.index("6 runs, 2 failed") :]
     assert "±" in shown and f"sweep   {folder}  (sweep.csv;" in shown
     assert shown.index(found[0]["overrides"]) < shown.index(found[1]["overrides"])
 
@@ -88,8 +88,8 @@ def test_a_job_of_a_sweep_is_a_run_like_any_other(sweep, dltrain):
     summary = json.loads((folder / "4" / "summary.json").read_text())
     assert dltrain("hash", str(folder / "4")).out == f"{summary['hash']}  step 4\n"
     assert dltrain("evaluate", str(folder / "4")).code == 0
-    said = dltrain("resume", str(folder / "2"))
-    assert said.code == 4 and "no usable checkpoint" in said.err
+    result = dltrain("resume", str(folder / "2"))
+    assert result.code == 4 and "no usable checkpoint" in result.err
 
 
 def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, without_figures):

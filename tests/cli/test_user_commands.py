@@ -55,12 +55,12 @@ def test_a_users_command_is_listed_explained_and_run(name, words, package, dltra
         install(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)
     assert f"\n  {name}" in dltrain("--help", *words).out
-    said = dltrain(name, "--help", *words).out
-    assert "count to a number" in said and "  upto=2\n      How far to count; a whole number" in said
-    assert "  scale=0.5" in said and "  loud=false" in said
+    result = dltrain(name, "--help", *words).out
+    assert "count to a number" in result and "  upto=2\n      How far to count; a whole number" in result
+    assert "  scale=0.5" in result and "  loud=false" in result
     assert not hasattr(sys, "counted")
-    said = dltrain(name, "x", "upto=3", "epochs=7", *words)
-    assert (said.code, said.out) == (0, "('x',) [0.0, 0.5, 1.0] 7\n"), said.err
+    result = dltrain(name, "x", "upto=3", "epochs=7", *words)
+    assert (result.code, result.out) == (0, "('x',) [0.0, 0.5, 1.0] 7\n"), result.err
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_a_users_command_is_listed_explained_and_run(name, words, package, dltra
     ],
 )
 def test_a_mistake_with_a_users_command_exits_with_2(words, message, package, dltrain):
-    said = dltrain(*words)
-    assert said.code == 2 and message in said.err
+    result = dltrain(*words)
+    assert result.code == 2 and message in result.err
 
 
 def test_no_package_takes_the_name_of_a_command_of_dltrain(package, dltrain):

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.usefixtures("without_figures", "unoptimised")
 
 def test_a_run_that_augments_begins_with_a_figure(dltrain, tmp_path):
     words = ("augment=[rotation,mixup]", "augment.off_for=9ep", "model=linear", "steps=2", "output_dir=run")
-    said = dltrain(*words, cwd=tmp_path)
-    assert said.code == 0, said.err
-    text = re.sub(r"\s+", " ", said.out)
+    result = dltrain(*words, cwd=tmp_path)
+    assert result.code == 0, result.err
+    text = re.sub(r"\s+", " ", result.out)
     assert "augment rotation, mixup; off for the last 189 steps" in text
     assert "warning: augment.off_for covers all 2 steps of this run" in text
     with Image.open(tmp_path / "run/report/augmented.png") as image:
@@ -27,16 +27,16 @@ def test_a_run_that_augments_begins_with_a_figure(dltrain, tmp_path):
 
 
 def test_a_run_that_rests_at_its_end_resumes_exactly(dltrain, tmp_path):
-    said = dltrain(*IRIS, "steps=6", "keep_every=2", "output_dir=run", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain(*IRIS, "steps=6", "keep_every=2", "output_dir=run", cwd=tmp_path)
+    assert result.code == 0, result.err
     run = tmp_path / "run"
     assert not (run / "report/augmented.png").exists()  # a table has no image
     whole = json.loads((run / "summary.json").read_text())["hash"]
     for later in [p for p in (run / "checkpoints").iterdir() if re.search(r"[3-9]$", p.name)]:
         shutil.rmtree(later)
     (run / "summary.json").unlink()
-    said = dltrain("resume", "run", "quiet=false", cwd=tmp_path)
-    assert said.code == 0 and "at step 2" in said.out, said.err
+    result = dltrain("resume", "run", "quiet=false", cwd=tmp_path)
+    assert result.code == 0 and "at step 2" in result.out, result.err
     assert json.loads((run / "summary.json").read_text())["hash"] == whole
 
 
@@ -56,6 +56,6 @@ def test_a_run_that_rests_at_its_end_resumes_exactly(dltrain, tmp_path):
     ],
 )
 def test_mistakes_end_with_2_before_a_folder_is_made(dltrain, tmp_path, words, message):
-    said = dltrain(*words, "model=linear", cwd=tmp_path)
-    assert said.code == 2 and re.search(message, said.err), said.err
+    result = dltrain(*words, "model=linear", cwd=tmp_path)
+    assert result.code == 2 and re.search(message, result.err), result.err
     assert not list(tmp_path.iterdir())

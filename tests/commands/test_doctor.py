@@ -13,10 +13,10 @@ from dltrain.devices import memory
 
 
 def test_a_sound_machine_has_no_problem(dltrain, tmp_path):
-    said = dltrain("doctor", cwd=tmp_path)
-    assert said.code == 0
+    result = dltrain("doctor", cwd=tmp_path)
+    assert result.code == 0
     for text in (f"jax {jax.__version__}", "cpu", "cores", "free", "not a git repository", "no problem found"):
-        assert text in said.out
+        assert text in result.out
     assert list(tmp_path.iterdir()) == []
     assert dltrain("doctor", "everything", cwd=tmp_path).code == 2
 
@@ -37,8 +37,8 @@ def test_a_sound_machine_has_no_problem(dltrain, tmp_path):
 )
 def test_each_problem_is_named_with_what_helps(dltrain, monkeypatch, tmp_path, problem, advice):
     problem(monkeypatch)
-    said = dltrain("doctor", cwd=tmp_path)
-    assert said.code == 0 and advice in said.out and "no problem found" not in said.out
+    result = dltrain("doctor", cwd=tmp_path)
+    assert result.code == 0 and advice in result.out and "no problem found" not in result.out
 
 
 def test_the_commit_is_named_and_whether_files_differ_from_it(dltrain, monkeypatch, tmp_path):
@@ -52,5 +52,5 @@ def test_the_commit_is_named_and_whether_files_differ_from_it(dltrain, monkeypat
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert diagnosis.diagnose()["git"] == commit
     (tmp_path / "mine.py").write_text("changed = True\n")
-    said = dltrain("doctor")
-    assert f"git       {commit}+\n" in said.out
+    result = dltrain("doctor")
+    assert f"git       {commit}+\n" in result.out

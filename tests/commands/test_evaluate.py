@@ -17,8 +17,8 @@ def run(dltrain, tmp_path_factory):
     words = ("data=iris", "model=linear", "epochs=6", "eval_every=3ep", "optim.learning_rate=0.05", "quiet=true")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finish, "_draw", lambda *args: None)
-        said = dltrain(*words, "output_dir=run", cwd=cwd)
-    assert said.code == 0, said.err
+        result = dltrain(*words, "output_dir=run", cwd=cwd)
+    assert result.code == 0, result.err
     found = [json.loads(line) for line in (cwd / "run" / "metrics.jsonl").read_text().splitlines()]
     first, last = (row["accuracy"] for row in found if row["split"] == "validation")
     assert first > last, "the fixture's learning rate must be chosen anew"
@@ -31,18 +31,18 @@ def numbers(text: str, split: str) -> dict[str, float]:
 
 
 def test_it_prints_the_metrics_of_the_summary(dltrain, digits_run):
-    said = dltrain("evaluate", str(digits_run.folder), "split=all")
-    assert said.code == 0 and said.err == ""
-    assert said.out.startswith(f"{digits_run.folder}, checkpoint of step {digits_run.summary['best_step']}\n")
+    result = dltrain("evaluate", str(digits_run.folder), "split=all")
+    assert result.code == 0 and result.err == ""
+    assert result.out.startswith(f"{digits_run.folder}, checkpoint of step {digits_run.summary['best_step']}\n")
     for split in ("validation", "test"):
         best = {n: v for n, v in digits_run.summary["best"][split].items()}
-        assert numbers(said.out, split) == pytest.approx(best, abs=5e-5)
-    assert re.search(r"^train +1294 examples", said.out, re.MULTILINE)
+        assert numbers(result.out, split) == pytest.approx(best, abs=5e-5)
+    assert re.search(r"^train +1294 examples", result.out, re.MULTILINE)
 
 
 def test_the_test_split_is_evaluated_by_default(dltrain, run):
-    said = dltrain("evaluate", str(run))
-    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["test"]  # although the run was quiet
+    result = dltrain("evaluate", str(run))
+    assert [line.split()[0] for line in result.out.splitlines()[1:]] == ["test"]  # although the run was quiet
 
 
 def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
@@ -51,21 +51,21 @@ def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
     assert (summary["best_step"], summary["steps"]) == (steps[0], 12) and len(steps) == 2
     losses = {}
     for wanted in ("best", "last", steps[0], 12):
-        said = dltrain("evaluate", str(run), f"checkpoint={wanted}", "split=validation")
-        assert said.code == 0, said.err
-        losses[wanted] = (said.out.splitlines()[0].split()[-1], numbers(said.out, "validation")["loss"])
+        result = dltrain("evaluate", str(run), f"checkpoint={wanted}", "split=validation")
+        assert result.code == 0, result.err
+        losses[wanted] = (result.out.splitlines()[0].split()[-1], numbers(result.out, "validation")["loss"])
     assert losses["best"] == losses[steps[0]] and losses["last"] == losses[12] != losses["best"]
     assert losses["last"][1] == pytest.approx(summary["validation"]["loss"], abs=5e-5)
     assert losses["best"][1] == pytest.approx(summary["best"]["validation"]["loss"], abs=5e-5)
-    said = dltrain("evaluate", str(run), "checkpoint=7")
-    assert said.code == 4
-    assert f"has checkpoints of the steps {steps[0]}, 12" in said.err
+    result = dltrain("evaluate", str(run), "checkpoint=7")
+    assert result.code == 4
+    assert f"has checkpoints of the steps {steps[0]}, 12" in result.err
 
 
 def test_other_metrics_may_be_asked_for(dltrain, run):
-    said = dltrain("evaluate", str(run), "metrics=[accuracy,log_loss]", "split=validation")
-    assert said.code == 0, said.err
-    assert set(numbers(said.out, "validation")) == {"loss", "accuracy", "log_loss"}
+    result = dltrain("evaluate", str(run), "metrics=[accuracy,log_loss]", "split=validation")
+    assert result.code == 0, result.err
+    assert set(numbers(result.out, "validation")) == {"loss", "accuracy", "log_loss"}
 
 
 def test_a_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_is_used(dltrain, run, tmp_path):
@@ -73,13 +73,13 @@ def test_a_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one
     first, last = checkpoint.steps(folder / "checkpoints")
     file = max((folder / f"checkpoints/step_{last:08d}").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
     file.write_bytes(file.read_bytes()[:-1])
-    said = dltrain("evaluate", str(folder), "checkpoint=last")
-    assert said.code == 0
-    assert f"checkpoint step_{last:08d} is damaged" in said.err and f"damaged_step_{last:08d}" in said.err
-    assert said.out.splitlines()[0].endswith(f"checkpoint of step {first}")
+    result = dltrain("evaluate", str(folder), "checkpoint=last")
+    assert result.code == 0
+    assert f"checkpoint step_{last:08d} is damaged" in result.err and f"damaged_step_{last:08d}" in result.err
+    assert result.out.splitlines()[0].endswith(f"checkpoint of step {first}")
     (folder / f"checkpoints/step_{first:08d}/manifest.json").write_text("{}")
-    said = dltrain("evaluate", str(folder))
-    assert said.code == 4 and "has no usable checkpoint" in said.err
+    result = dltrain("evaluate", str(folder))
+    assert result.code == 4 and "has no usable checkpoint" in result.err
 
 
 def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
@@ -90,6 +90,6 @@ def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
         ((str(run), "split=tets"), "split=tets: must be one of train, validation, test, all"),
         ((str(run), "model=mlp"), "checkpoint of step 6 lacks params.hidden.0.bias"),
     ):
-        said = dltrain("evaluate", *words)
-        assert said.code in (2, 4) and message in said.err and "Traceback" not in said.err, words
-        assert "internal error" not in said.err
+        result = dltrain("evaluate", *words)
+        assert result.code in (2, 4) and message in result.err and "Traceback" not in result.err, words
+        assert "internal error" not in result.err

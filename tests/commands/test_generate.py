@@ -24,8 +24,8 @@ def run(dltrain, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         made = []
         patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
-        said = dltrain(*WORDS, *LEARNING, f"output_dir={folder}")
-    assert said.code == 0, said.err
+        result = dltrain(*WORDS, *LEARNING, f"output_dir={folder}")
+    assert result.code == 0, result.err
     return folder, made[0]
 
 
@@ -53,15 +53,15 @@ def test_exact_match_is_the_share_of_examples_without_a_mistake_under_teacher_fo
 def test_examples_are_printed_with_true_and_generated_text(run, summary, dltrain):
     folder, program = run
     count = len(program.examples("test"))
-    said = dltrain("generate", str(folder), f"examples={count}")
-    assert said.code == 0, said.err
-    found = re.findall(r"^example (\d+)\n  truth      (.*)\n  generated  (.*)$", said.out, flags=re.M)
+    result = dltrain("generate", str(folder), f"examples={count}")
+    assert result.code == 0, result.err
+    found = re.findall(r"^example (\d+)\n  truth      (.*)\n  generated  (.*)$", result.out, flags=re.M)
     assert [int(row) for row, *_ in found] == program.examples("test").tolist()
     right = np.mean([truth == written for _, truth, written in found])
     assert right == pytest.approx(summary["best"]["test"]["exact_match"], abs=1e-6)
     drawn = dltrain("generate", str(folder), f"examples={count}", "temperature=3").out
     again = dltrain("generate", str(folder), f"examples={count}", "temperature=3").out
-    assert drawn == again != said.out
+    assert drawn == again != result.out
 
 
 def test_images_are_drawn_with_their_generated_captions(run):
@@ -69,19 +69,21 @@ def test_images_are_drawn_with_their_generated_captions(run):
 
 
 def test_what_cannot_be_generated_is_refused(dltrain, digits_run, run):
-    said = dltrain("generate", str(digits_run.folder))
-    assert said.code == 2 and "is a run of task=classification, which does not generate; language " in said.err
-    assert "models (rnn, lstm, gru and transformer" in said.err
-    said = dltrain("generate", str(run[0]), "count=3")
+    result = dltrain("generate", str(digits_run.folder))
+    assert result.code == 2 and "is a run of task=classification, which does not generate; language " in result.err
+    assert "models (rnn, lstm, gru and transformer" in result.err
+    result = dltrain("generate", str(run[0]), "count=3")
     assert (
-        said.code == 2
+        result.code == 2
         and "count: this run's model generates sequences from examples of its data: split=test examples=5"
-        in said.err
+        in result.err
     )
-    said = dltrain("generate", str(run[0]), "split=all")
-    assert said.code == 2 and "split=all: must be one of train, validation, test" in said.err
-    said = dltrain("data=small_captions", "dry_run=true")
-    assert said.code == 2
-    assert "for task=generation try model=captioner or model=seq2seq or model=seq2seq_transformer" in said.err
-    said = dltrain("data=small_captions", "model=seq2seq", "dry_run=true")
-    assert said.code == 2 and "generates sequences from texts, but this data is images for generation" in said.err
+    result = dltrain("generate", str(run[0]), "split=all")
+    assert result.code == 2 and "split=all: must be one of train, validation, test" in result.err
+    result = dltrain("data=small_captions", "dry_run=true")
+    assert result.code == 2
+    assert "for task=generation try model=captioner or model=seq2seq or model=seq2seq_transformer" in result.err
+    result = dltrain("data=small_captions", "model=seq2seq", "dry_run=true")
+    assert (
+        result.code == 2 and "generates sequences from texts, but this data is images for generation" in result.err
+    )

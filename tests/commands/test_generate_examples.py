@@ -20,8 +20,8 @@ GAN = ("data=iris", "model=gan", "model.widths=[8]", "epochs=1")
 def runs(dltrain, tmp_path_factory):
     cwd = tmp_path_factory.mktemp("samplers")
     for name, words in (("rbm", RBM), ("gan", GAN)):
-        said = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd, figures=name == "rbm")
-        assert said.code == 0, said.err
+        result = dltrain(*words, f"output_dir={name}", "quiet=true", cwd=cwd, figures=name == "rbm")
+        assert result.code == 0, result.err
     return cwd
 
 
@@ -37,12 +37,12 @@ def generated(path):
 
 
 def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(generate, runs):
-    said = generate("rbm")
-    assert said.code == 0, said.err
-    assert "64 examples of [8, 8, 1], in the units of the data" in said.out
+    result = generate("rbm")
+    assert result.code == 0, result.err
+    assert "64 examples of [8, 8, 1], in the units of the data" in result.out
     report = runs / "rbm" / "report"
     for name in ("generated_seed_0.npz", "generated_seed_0.png"):
-        assert str(report.relative_to(runs) / name) in said.out
+        assert str(report.relative_to(runs) / name) in result.out
     first = generated(report / "generated_seed_0.npz")
     assert first.shape == (64, 8, 8, 1) and first.min() >= 0 and 8 < first.max() <= 16  # sixteen shades
     assert first[:, :, 2:6].mean() > 2 * first[:, :, [0, 7]].mean()  # ink is in the middle: it has learnt
@@ -76,15 +76,15 @@ def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
 
 
 def test_more_than_are_drawn_at_once_are_all_different(generate, runs):
-    said = generate("rbm", "count=1300", "output=many/digits.npz")
-    assert said.code == 0 and "figure    many/digits.png" in said.out, said.err
+    result = generate("rbm", "count=1300", "output=many/digits.npz")
+    assert result.code == 0 and "figure    many/digits.png" in result.out, result.err
     found = generated(runs / "many" / "digits.npz").reshape(1300, -1)
     assert len(np.unique(found, axis=0)) == 1300
 
 
 def test_generated_rows_of_a_table_are_drawn_next_to_those_of_the_data(generate, runs):
-    said = generate("gan")
-    assert said.code == 0, said.err
+    result = generate("gan")
+    assert result.code == 0, result.err
     assert generated(runs / "gan" / "report" / "generated_seed_0.npz").shape == (1000, 4)
     assert (runs / "gan" / "report" / "generated_seed_0.png").stat().st_size > 10_000
 
@@ -98,21 +98,21 @@ def test_a_figure_has_a_maximum_number_of_tiles(program, tmp_path):
 
 @pytest.mark.parametrize("word", ["prompt=a", "tokens=3", "temperature=1", "top_k=2", "split=test", "examples=5"])
 def test_options_of_text_models_are_refused(generate, word):
-    said = generate("rbm", word)
-    assert said.code == 2 and said.out == ""
-    assert f"{word.partition('=')[0]}: this run's model generates examples from noise: count=64" in said.err
+    result = generate("rbm", word)
+    assert result.code == 2 and result.out == ""
+    assert f"{word.partition('=')[0]}: this run's model generates examples from noise: count=64" in result.err
 
 
 def test_the_values_are_named_as_what_they_are(generate, runs):
-    said = generate("rbm", "output=digits.png")
-    assert said.code == 2 and "output=digits.png: must end in .npz; the figure is saved next to it" in said.err
+    result = generate("rbm", "output=digits.png")
+    assert result.code == 2 and "output=digits.png: must end in .npz; the figure is saved next to it" in result.err
     assert not (runs / "digits.png").exists()
 
 
 def test_what_cannot_be_generated_is_reported(generate, runs):
     (runs / "file").write_text("")
-    said = generate("rbm", "output=file/inside.npz")
-    assert said.code == 6 and "cannot write file/inside.npz" in said.err
+    result = generate("rbm", "output=file/inside.npz")
+    assert result.code == 6 and "cannot write file/inside.npz" in result.err
 
 
 def test_the_run_is_unchanged(generate, runs):

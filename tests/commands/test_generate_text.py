@@ -21,8 +21,8 @@ LEARNING = ("optim.learning_rate=0.02", "epochs=6", "eval_every=3ep", "output_di
 def run(dltrain, tmp_path_factory):
     cwd = tmp_path_factory.mktemp("texts")
     (cwd / "verse.txt").write_text(VERSE * 120)
-    said = dltrain(*WORDS, "model=gru", "model.hidden=24", "model.embedding=8", *LEARNING, cwd=cwd)
-    assert said.code == 0, said.err
+    result = dltrain(*WORDS, "model=gru", "model.hidden=24", "model.embedding=8", *LEARNING, cwd=cwd)
+    assert result.code == 0, result.err
     return cwd
 
 
@@ -32,10 +32,10 @@ def generate(dltrain, run):
 
 
 def test_it_continues_the_prompt_and_prints_nothing_else_to_stdout(generate):
-    said = generate("prompt=a rose, is", "tokens=60", "temperature=0")
-    assert said.code == 0, said.err
-    assert said.out == (VERSE * 5)[: len("a rose, is") + 60] + "\n"
-    assert re.search(r"run, checkpoint of step \d+\n$", said.err)
+    result = generate("prompt=a rose, is", "tokens=60", "temperature=0")
+    assert result.code == 0, result.err
+    assert result.out == (VERSE * 5)[: len("a rose, is") + 60] + "\n"
+    assert re.search(r"run, checkpoint of step \d+\n$", result.err)
 
 
 def test_without_a_prompt_it_begins_a_line(generate):
@@ -82,5 +82,5 @@ def test_token_embeddings_are_written_for_the_projector_and_their_neighbours_lis
     ],
 )
 def test_what_cannot_be_is_refused(generate, words, message):
-    said = generate(*words)
-    assert (said.code, said.out) == (2, "") and message in said.err
+    result = generate(*words)
+    assert (result.code, result.out) == (2, "") and message in result.err

@@ -7,13 +7,15 @@ from dltrain.config.folders import first_comment, packaged, read_tree
 
 
 def test_every_choice_of_every_group_is_listed_with_its_line(dltrain):
-    said = dltrain("list")
-    assert (said.code, said.err) == (0, "")
+    result = dltrain("list")
+    assert (result.code, result.err) == (0, "")
     for group, choices in read_tree((packaged(),)).items():
-        assert f"\n{group}: " in f"\n{said.out}"
+        assert f"\n{group}: " in f"\n{result.out}"
         for name, path in choices.items():
             assert first_comment(path), path
-            assert any(line.split()[:1] == [name] and first_comment(path) in line for line in said.out.splitlines())
+            assert any(
+                line.split()[:1] == [name] and first_comment(path) in line for line in result.out.splitlines()
+            )
 
 
 @pytest.mark.parametrize(("group", "module"), [("activation", activations), ("initializer", initializers)])
@@ -40,5 +42,5 @@ def test_one_group_is_listed_alone_and_several_with_headings(dltrain):
     ],
 )
 def test_the_message_for_an_unknown_group_lists_the_groups(dltrain, words, message):
-    said = dltrain(*words)
-    assert said.code == 2 and message in said.err
+    result = dltrain(*words)
+    assert result.code == 2 and message in result.err

@@ -3,7 +3,7 @@
 import pytest
 
 from dltrain.build.program import Program
-from dltrain.data import scan as survey
+from dltrain.data import scan
 
 SOURCE = """
 import numpy as np
@@ -48,9 +48,9 @@ MESSAGES = {
 
 
 @pytest.fixture
-def said(dltrain, tmp_path, monkeypatch):
-    """`said(fault, feed)` runs a command on 40 examples, of which example 33 is at fault, read ten at a time."""
-    monkeypatch.setattr(survey, "MOST_ROWS", 10)
+def run_with_fault(dltrain, tmp_path, monkeypatch):
+    """`run_with_fault(fault, feed)` runs a command on 40 examples, of which example 33 is at fault, read ten at a time."""
+    monkeypatch.setattr(scan, "MOST_EXAMPLES", 10)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "planting.py").write_text(SOURCE)
     (tmp_path / "conf/data").mkdir(parents=True)
@@ -67,15 +67,15 @@ def said(dltrain, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("feed", ["resident", "streamed"])
 @pytest.mark.parametrize("fault", MESSAGES)
-def test_a_bad_example_is_named_and_no_folder_is_created(said, tmp_path, fault, feed, count):
+def test_a_bad_example_is_named_and_no_folder_is_created(run_with_fault, tmp_path, fault, feed, count):
     count.tried += 1
-    found = said(fault, feed)
+    found = run_with_fault(fault, feed)
     block = " from example 30 on" if feed == "streamed" else ""
     assert found.code == 3 and MESSAGES[fault].format(block) in found.err, found.err
     assert found.out == "" and not (tmp_path / "run").exists()
     count.survived += 1
 
 
-def test_the_same_examples_without_a_fault_are_accepted(said, monkeypatch):
+def test_the_same_examples_without_a_fault_are_accepted(run_with_fault, monkeypatch):
     monkeypatch.setattr(Program, "compile", lambda self: 0)
-    assert said("none", "streamed", "dry_run=true").code == 0
+    assert run_with_fault("none", "streamed", "dry_run=true").code == 0

@@ -15,8 +15,8 @@ def run(dltrain, tmp_path):
     """Train on the irises and return the final state's leaves."""
 
     def train(name, *words):
-        said = dltrain("data=iris", "quiet=true", f"output_dir={tmp_path / name}", *words)
-        assert said.code == 0, said.err
+        result = dltrain("data=iris", "quiet=true", f"output_dir={tmp_path / name}", *words)
+        assert result.code == 0, result.err
         return checkpoint.load_last(tmp_path / name / "checkpoints", warn=print).leaves
 
     return train
@@ -47,9 +47,9 @@ def test_a_stack_of_boltzmann_machines_is_trained_from_below_and_begins_an_mlp(r
 
 
 def test_a_scaling_that_the_model_or_loss_cannot_take_is_refused(dltrain):
-    said = dltrain("model=rbm", "data.scale=standard")
-    assert said.code == 2
-    assert "data.scale=standard: this model and loss need data.scale=unit" in said.err
-    said = dltrain("model=autoencoder", "loss=binary_cross_entropy", "data.scale=symmetric")
-    assert said.code == 2
-    assert "need data.scale=unit" in said.err
+    result = dltrain("model=rbm", "data.scale=standard")
+    assert result.code == 2
+    assert "data.scale=standard: this model and loss need data.scale=unit" in result.err
+    result = dltrain("model=autoencoder", "loss=binary_cross_entropy", "data.scale=symmetric")
+    assert result.code == 2
+    assert "need data.scale=unit" in result.err

@@ -16,10 +16,10 @@ def profiled(dltrain, tmp_path_factory):
     """A short run of an MLP with one hidden layer, without events between its steps."""
     cwd = tmp_path_factory.mktemp("profiled")
     words = ("data=iris", "model.widths=[32]", "steps=40", "eval_every=40", "checkpoint_every=40", "profile=true")
-    said = dltrain(*words, "output_dir=a run", cwd=cwd, figures=False)
-    assert said.code == 0, said.err
+    result = dltrain(*words, "output_dir=a run", cwd=cwd, figures=False)
+    assert result.code == 0, result.err
     text = (cwd / "a run" / "report" / "profile.txt").read_text()
-    return SimpleNamespace(folder=cwd / "a run", out=said.out, text=text)
+    return SimpleNamespace(folder=cwd / "a run", out=result.out, text=text)
 
 
 def test_trace_is_where_tensorboard_and_perfetto_find_it(profiled):
@@ -66,7 +66,7 @@ def test_screen_shows_the_first_lines_and_the_file_says_how_to_open_the_trace(pr
 
 def test_run_of_one_step_says_that_nothing_was_recorded(dltrain, tmp_path, monkeypatch):
     monkeypatch.setattr(finish, "_draw", lambda *args: None)
-    said = dltrain("data=iris", "model=linear", "steps=1", "profile=true", "output_dir=run", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert "profile     nothing was recorded: the run has a single step, and the first one compiles\n" in said.out
+    result = dltrain("data=iris", "model=linear", "steps=1", "profile=true", "output_dir=run", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert "profile     nothing was recorded: the run has a single step, and the first one compiles\n" in result.out
     assert not (tmp_path / "run" / "report" / "profile.txt").exists()

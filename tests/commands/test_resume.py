@@ -30,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("without_figures")
 def straight(dltrain, tmp_path_factory):
     """The run that was never cut."""
     cwd = tmp_path_factory.mktemp("straight")
-    said = dltrain(*STRAIGHT, cwd=cwd, figures=False)
-    assert said.code == 0, said.err
+    result = dltrain(*STRAIGHT, cwd=cwd, figures=False)
+    assert result.code == 0, result.err
     return cwd / "run"
 
 
@@ -69,9 +69,9 @@ def curves(folder) -> dict:
 
 
 def hash_of(dltrain, folder) -> str:
-    said = dltrain("hash", str(folder))
-    assert said.code == 0, said.err
-    return said.out
+    result = dltrain("hash", str(folder))
+    assert result.code == 0, result.err
+    return result.out
 
 
 def assert_same(dltrain, folder, straight) -> None:
@@ -85,17 +85,17 @@ def assert_same(dltrain, folder, straight) -> None:
 
 def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, straight, cut, tmp_path):
     cut(10)
-    said = dltrain(*STRAIGHT, cwd=tmp_path)
-    assert said.code == 130
-    assert said.err.endswith(
+    result = dltrain(*STRAIGHT, cwd=tmp_path)
+    assert result.code == 130
+    assert result.err.endswith(
         "\ndltrain: interrupted by SIGINT: saved at step 10; continue with: dltrain resume run\n"
     )
     assert not (tmp_path / "run" / "summary.json").exists()
     cut(15)
     assert dltrain("resume", "run", cwd=tmp_path).code == 130  # again, at the end of a chunk
-    said = dltrain("resume", "run", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert "resumed run at step 15\n" in said.out and "was killed" not in said.out
+    result = dltrain("resume", "run", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert "resumed run at step 15\n" in result.out and "was killed" not in result.out
     assert_same(dltrain, tmp_path / "run", straight)
 
 
@@ -106,8 +106,8 @@ def test_what_only_observes_may_change_and_the_run_ends_with_the_same_hash(
     cut(10)
     assert dltrain(*STRAIGHT, cwd=tmp_path).code == 130
     changes = ("eval_every=9", "checkpoint_every=4", "keep_every=7", "on_nonfinite=skip", "log_every=3")
-    said = dltrain("resume", "run", *changes, "metrics=f1", "runtime.ops=stock", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain("resume", "run", *changes, "metrics=f1", "runtime.ops=stock", cwd=tmp_path)
+    assert result.code == 0, result.err
     folder = tmp_path / "run"
     assert hash_of(dltrain, folder) == hash_of(dltrain, straight)
     assert [row["step"] for row in rows(folder) if row["split"] == "validation"] == [5, 10, 18, 27, 28]
@@ -122,11 +122,11 @@ def test_resuming_says_that_the_process_before_was_killed_and_that_versions_are_
     now = runtime.versions()
     monkeypatch.setattr(runtime, "versions", lambda: {**now, "jax": "0.99"})
     (tmp_path / "run" / "lock").write_text("4242\n")  # as it is left by who cannot give it back
-    said = dltrain("resume", "run", "epochs=6", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert "process 4242 was killed during this run, by a user or for lack of memory\nresumed run" in said.out
+    result = dltrain("resume", "run", "epochs=6", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert "process 4242 was killed during this run, by a user or for lack of memory\nresumed run" in result.out
     line = f"versions differ from the checkpoint's: jax {now['jax']} -> 0.99; results may not be bit-identical"
-    assert said.err.endswith(f"\ndltrain: {line}\n")
+    assert result.err.endswith(f"\ndltrain: {line}\n")
 
 
 def test_the_manifest_says_which_versions_config_and_data_a_checkpoint_is_of(straight):
@@ -146,13 +146,13 @@ def test_died_behind_its_last_checkpoint_and_resumed_is_the_straight_run(dltrain
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", fail)
-        said = dltrain(*STRAIGHT, cwd=tmp_path)
-    assert said.code == 1 and "internal error: RuntimeError: the power went" in said.err
-    assert "Traceback" in (tmp_path / "run" / "train.log").read_text() and "Traceback" not in said.err
+        result = dltrain(*STRAIGHT, cwd=tmp_path)
+    assert result.code == 1 and "internal error: RuntimeError: the power went" in result.err
+    assert "Traceback" in (tmp_path / "run" / "train.log").read_text() and "Traceback" not in result.err
     kept = checkpoint.steps(tmp_path / "run" / "checkpoints")[-1]
     assert kept < 20 <= max(row["step"] for row in rows(tmp_path / "run"))
-    said = dltrain("resume", "run", cwd=tmp_path)
-    assert said.code == 0 and f"resumed run at step {kept}\n" in said.out
+    result = dltrain("resume", "run", cwd=tmp_path)
+    assert result.code == 0 and f"resumed run at step {kept}\n" in result.out
     assert_same(dltrain, tmp_path / "run", straight)
 
 
@@ -162,27 +162,27 @@ def test_died_between_its_last_step_and_its_summary_is_finished_by_resuming(
     with monkeypatch.context() as patch:
         patch.setattr(finish, "_draw", lambda *args: 1 / 0)
         assert dltrain(*STRAIGHT, cwd=tmp_path).code == 1
-    said = dltrain("resume", "run", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain("resume", "run", cwd=tmp_path)
+    assert result.code == 0, result.err
     assert_same(dltrain, tmp_path / "run", straight)
 
 
 def test_resuming_a_finished_run_says_so_and_changes_nothing(dltrain, straight):
     before = {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name != "lock"}
-    said = dltrain("resume", str(straight))
-    assert said.code == 0
-    assert "is finished: 28 of 28 steps (all steps done)\n" in said.out
-    assert f"dltrain resume {straight} epochs=8\n" in said.out
+    result = dltrain("resume", str(straight))
+    assert result.code == 0
+    assert "is finished: 28 of 28 steps (all steps done)\n" in result.out
+    assert f"dltrain resume {straight} epochs=8\n" in result.out
     assert {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name != "lock"} == before
 
 
 def test_a_longer_run_keeps_its_schedule_and_says_what_changed(dltrain, straight, tmp_path):
     folder = shutil.copytree(straight, tmp_path / "run")
-    said = dltrain("resume", "run", "epochs=6", "optim.learning_rate=0.004", "log_every=2", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain("resume", "run", "epochs=6", "optim.learning_rate=0.004", "log_every=2", cwd=tmp_path)
+    assert result.code == 0, result.err
     for line in ("epochs: 4 -> 6", "optim.learning_rate: 0.001 -> 0.004", "log_every: 1 -> 2"):
-        assert f"changed {line}\n" in said.out
-    assert "schedule keeps its 28 steps, then its last value; schedule.stretch=true" in said.out
+        assert f"changed {line}\n" in result.out
+    assert "schedule keeps its 28 steps, then its last value; schedule.stretch=true" in result.out
     rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
     assert list(rates) == [*range(1, 29), *range(30, 43, 2)]
     last = rates[28]
@@ -199,8 +199,8 @@ def test_a_longer_run_keeps_its_schedule_and_says_what_changed(dltrain, straight
 
 def test_a_schedule_may_be_stretched(dltrain, straight, tmp_path):
     folder = shutil.copytree(straight, tmp_path / "run")
-    said = dltrain("resume", "run", "epochs=6", "schedule.stretch=true", cwd=tmp_path)
-    assert said.code == 0 and "schedule recomputed for 42 steps (was 28)" in said.out
+    result = dltrain("resume", "run", "epochs=6", "schedule.stretch=true", cwd=tmp_path)
+    assert result.code == 0 and "schedule recomputed for 42 steps (was 28)" in result.out
     rates = {row["step"]: row["learning_rate"] for row in rows(folder) if row["split"] == "train"}
     assert rates[29] > 1e4 * rates[28] and 0 < rates[42] < 1e-7
 
@@ -245,10 +245,10 @@ def test_what_trains_may_not_change(dltrain, straight, word, count):
     before = {
         p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name not in ("lock", "train.log")
     }
-    said = dltrain("resume", str(straight), "epochs=9", word)
-    assert said.code == 2
-    assert REFUSED[word] in said.err
-    assert said.out == "" and said.err.count("\n") == 1
+    result = dltrain("resume", str(straight), "epochs=9", word)
+    assert result.code == 2
+    assert REFUSED[word] in result.err
+    assert result.out == "" and result.err.count("\n") == 1
     after = {
         p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name not in ("lock", "train.log")
     }
@@ -265,9 +265,11 @@ def test_other_data_is_refused_with_3(dltrain, straight, tmp_path, monkeypatch):
     assert zipfile.is_zipfile(tmp_path / "iris.npz")
     monkeypatch.setattr(embedded, "FOLDER", tmp_path)
     for command in ("resume", "evaluate"):
-        said = dltrain(command, str(straight), *(["epochs=9"] if command == "resume" else []))
-        assert said.code == 3
-        assert re.search(r"the data differs from the data that .* was trained on \(fingerprint changed\)", said.err)
+        result = dltrain(command, str(straight), *(["epochs=9"] if command == "resume" else []))
+        assert result.code == 3
+        assert re.search(
+            r"the data differs from the data that .* was trained on \(fingerprint changed\)", result.err
+        )
 
 
 def test_early_stopping_goes_on_counting_where_it_was(dltrain, cut, tmp_path):
@@ -281,13 +283,13 @@ def test_early_stopping_goes_on_counting_where_it_was(dltrain, cut, tmp_path):
     )
     cut(14)
     assert dltrain(*words, cwd=tmp_path).code == 130
-    said = dltrain("resume", "run", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert "early stopping: no better validation accuracy in 4 evaluations: " in said.out
+    result = dltrain("resume", "run", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert "early stopping: no better validation accuracy in 4 evaluations: " in result.out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["steps"] == 5 * 7  # the first evaluation is the best; four more were waited for
-    said = dltrain("resume", "run", cwd=tmp_path)
-    assert said.code == 0 and "is finished: 35 of 140 steps (early stopping: no better" in said.out
+    result = dltrain("resume", "run", cwd=tmp_path)
+    assert result.code == 0 and "is finished: 35 of 140 steps (early stopping: no better" in result.out
 
 
 def test_a_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_is_used(
@@ -297,13 +299,13 @@ def test_a_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one
     steps = checkpoint.steps(folder / "checkpoints")
     assert steps[-1] == 28
     flip(folder / "checkpoints" / "step_00000028")
-    said = dltrain("resume", "run", cwd=tmp_path)
+    result = dltrain("resume", "run", cwd=tmp_path)
     if len(steps) == 1:
-        assert said.code == 4 and "training was not restarted" in said.err
+        assert result.code == 4 and "training was not restarted" in result.err
     else:
-        assert said.code == 0 and f"resumed run at step {steps[-2]}" in said.out
+        assert result.code == 0 and f"resumed run at step {steps[-2]}" in result.out
         assert hash_of(dltrain, folder) == hash_of(dltrain, straight)
-    assert "checkpoint step_00000028 is damaged" in said.err and "moved to damaged_step_00000028" in said.err
+    assert "checkpoint step_00000028 is damaged" in result.err and "moved to damaged_step_00000028" in result.err
 
 
 def flip(path) -> None:
@@ -316,9 +318,9 @@ def flip(path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("a", "b"), ("nowhere",), (".",)])
 def test_a_run_folder_must_be_named(dltrain, words, tmp_path):
-    said = dltrain("resume", *words, cwd=tmp_path)
-    assert said.code == 2
-    assert re.search(r"dltrain resume outputs/DATE/TIME-NAME|folder not found; RUN is|not a run folder", said.err)
+    result = dltrain("resume", *words, cwd=tmp_path)
+    assert result.code == 2
+    assert re.search(r"dltrain resume outputs/DATE/TIME-NAME|folder not found; RUN is|not a run folder", result.err)
 
 
 def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_path):
@@ -330,11 +332,11 @@ def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_pat
     )
     (folder / "config.yaml").write_text(evil.replace("trust: []", "trust: [os]"))
     for command in ("resume", "evaluate"):
-        said = dltrain(command, "run", cwd=tmp_path)
-        assert said.code == 2
+        result = dltrain(command, "run", cwd=tmp_path)
+        assert result.code == 2
         assert (
-            "a config may name parts of dltrain" in said.err
-            and "trust in the run's config.yaml is ignored" in said.err
+            "a config may name parts of dltrain" in result.err
+            and "trust in the run's config.yaml is ignored" in result.err
         )
     assert not sentinel.exists()
 
@@ -354,8 +356,8 @@ def test_ema_and_a_rate_that_follows_validation_are_resumed_exactly(dltrain, tmp
     assert dltrain(*words, "output_dir=run", cwd=tmp_path).code == 130
     assert dltrain("resume", "run", cwd=tmp_path).code == 0
     assert_same(dltrain, tmp_path / "run", tmp_path / "straight")
-    said = dltrain("evaluate", "run", "checkpoint=last", "split=test", cwd=tmp_path)
+    result = dltrain("evaluate", "run", "checkpoint=last", "split=test", cwd=tmp_path)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert f"loss {shown(summary['test']['loss'])}" in said.out
+    assert f"loss {shown(summary['test']['loss'])}" in result.out
     raw = dltrain("evaluate", "run", "checkpoint=last", "split=test", "optim.ema=null", cwd=tmp_path)
-    assert raw.code == 0 and raw.out != said.out
+    assert raw.code == 0 and raw.out != result.out

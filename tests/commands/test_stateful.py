@@ -31,8 +31,8 @@ def _without_pictures():
 def cwd(dltrain, tmp_path_factory):
     cwd = tmp_path_factory.mktemp("streams")
     (cwd / "verse.txt").write_text(TEXT)
-    said = dltrain(*RUN, "steps=51", "output_dir=straight", cwd=cwd)
-    assert said.code == 0, said.err
+    result = dltrain(*RUN, "steps=51", "output_dir=straight", cwd=cwd)
+    assert result.code == 0, result.err
     return cwd
 
 
@@ -42,8 +42,8 @@ def test_a_run_cut_within_an_epoch_and_fed_otherwise_ends_with_the_same_hash(dlt
     assert np.abs(saved["model_state.recurrent_state.states"]).min() > 0
     begin = np.array([0, *np.cumsum([23] * 12 + [22] * 3)])  # of the streams: 364 windows over 16
     assert saved["model_state.recurrent_state.ends"].tolist() == (8 * (begin + 34 - 23)).tolist()
-    said = dltrain("resume", "cut", "steps=51", "data.feed=streamed", cwd=cwd)
-    assert said.code == 0, said.err
+    result = dltrain("resume", "cut", "steps=51", "data.feed=streamed", cwd=cwd)
+    assert result.code == 0, result.err
     cut, straight = (dltrain("hash", run, cwd=cwd).out for run in ("cut", "straight"))
     assert cut == straight
 
@@ -68,14 +68,14 @@ def test_evaluation_reads_sixteen_windows_in_one_go_whatever_the_batch(dltrain, 
     summary = json.loads((cwd / "straight/summary.json").read_text())
     assert summary["validation"]["loss"] == pytest.approx(expected, rel=1e-5)
     sizes = ("eval_batch_size=1", "batch_size=5")
-    said = dltrain("evaluate", "straight", "split=validation", "checkpoint=last", *sizes, cwd=cwd)
-    found = re.search(r"(\d+) examples +loss (\S+)", said.out)
-    assert found and (int(found[1]), found[2]) == (count, f"{expected:.4f}"), said.out + said.err
+    result = dltrain("evaluate", "straight", "split=validation", "checkpoint=last", *sizes, cwd=cwd)
+    found = re.search(r"(\d+) examples +loss (\S+)", result.out)
+    assert found and (int(found[1]), found[2]) == (count, f"{expected:.4f}"), result.out + result.err
 
 
 def test_data_whose_examples_do_not_continue_one_another_is_refused(dltrain, cwd):
-    said = dltrain("model=lstm", "model.stateful=true", cwd=cwd)
-    assert said.code == 2 and "model.stateful=true: the examples of this data do not continue" in said.err
+    result = dltrain("model=lstm", "model.stateful=true", cwd=cwd)
+    assert result.code == 2 and "model.stateful=true: the examples of this data do not continue" in result.err
     assert "data.shuffle=streams: must be true or false" in dltrain(*WORDS, "data.shuffle=streams", cwd=cwd).err
 
 

@@ -38,8 +38,8 @@ def iris(dltrain, tmp_path):
     """Train in tmp_path/run, and return the run folder."""
 
     def train(*words):
-        said = dltrain(*IRIS, *words, cwd=tmp_path)
-        assert said.code == 0, said.err
+        result = dltrain(*IRIS, *words, cwd=tmp_path)
+        assert result.code == 0, result.err
         return tmp_path / "run"
 
     return train
@@ -67,7 +67,7 @@ def test_the_run_folder_holds_everything_about_the_run(digits_run):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("model.activation=step", "model.activation=step: its gradient is zero everywhere, .* train with sigmoid"),
         ("model.activation={_target_:dltrain.activations.sign}", "model.activation=sign: .* train with tanh"),
@@ -76,9 +76,9 @@ def test_the_run_folder_holds_everything_about_the_run(digits_run):
         ("model=gan model.output=step", "model.output=step: its gradient is zero"),
     ],
 )
-def test_an_activation_that_keeps_layers_from_learning_is_refused(words, said, dltrain, tmp_path):
+def test_an_activation_that_keeps_layers_from_learning_is_refused(words, message, dltrain, tmp_path):
     found = dltrain(*words.split(), "output_dir=run", cwd=tmp_path)
-    assert found.code == 2 and re.search(said, found.err), found.err
+    assert found.code == 2 and re.search(message, found.err), found.err
     assert not (tmp_path / "run").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_run_compiles_one_program_to_train_and_one_to_evaluate(digits_run):
 
 
 def test_a_run_prints_what_it_trains_its_results_and_the_next_commands(digits_run):
-    out, folder = digits_run.said.out, "'größe/mein lauf'"
+    out, folder = digits_run.result.out, "'größe/mein lauf'"
     assert "data    digits: 1294 train, 144 validation, 359 test; 8×8×1 uint8; classification, 10 classes" in out
     assert re.search(r"hidden\.0 +Linear +16 +1,040 +2,048", out)
     assert "cross_entropy (task=classification); choose with loss=..." in out
@@ -158,16 +158,16 @@ def test_a_run_prints_what_it_trains_its_results_and_the_next_commands(digits_ru
         assert f" dltrain {line}\n" in out
     assert f"tensorboard --logdir {folder}\n" in out
     assert re.search(r"test +final \(step 26\)  loss 0\.\d{4}  accuracy 0\.\d{4}", out)
-    assert digits_run.said.err == ""
+    assert digits_run.result.err == ""
     assert not re.search(r"\x1b|Warning|nan|None", out)
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(digits_run, dltrain):
     before = sorted((p, p.stat().st_mtime_ns) for p in digits_run.folder.rglob("*") if p.name != "lock")
-    said = dltrain("data=mnist", "data.root=/nowhere", "output_dir=größe/mein lauf", cwd=digits_run.cwd)
-    assert said.code == 2
-    assert "dltrain resume 'größe/mein lauf'" in said.err and "overwrite=true" in said.err
-    assert said.out == ""
+    result = dltrain("data=mnist", "data.root=/nowhere", "output_dir=größe/mein lauf", cwd=digits_run.cwd)
+    assert result.code == 2
+    assert "dltrain resume 'größe/mein lauf'" in result.err and "overwrite=true" in result.err
+    assert result.out == ""
     assert sorted((p, p.stat().st_mtime_ns) for p in digits_run.folder.rglob("*") if p.name != "lock") == before
 
 
@@ -176,9 +176,9 @@ def test_overwriting_leaves_nothing_of_the_run_before(iris, dltrain, tmp_path):
     (folder / "notes.txt").write_text("mine")
     fresh = shutil.copytree(folder, tmp_path / "before")
     assert iris("epochs=2", "overwrite=true", "log_every=1") == folder
-    said = dltrain(*IRIS[:-1], "epochs=2", "log_every=1", "output_dir=fresh", cwd=tmp_path)
+    result = dltrain(*IRIS[:-1], "epochs=2", "log_every=1", "output_dir=fresh", cwd=tmp_path)
     fresh, before = tmp_path / "fresh", tmp_path / "before"
-    assert said.code == 0
+    assert result.code == 0
     numbers = [
         [{k: v for k, v in r.items() if k != "examples_per_second"} for r in rows(f)] for f in (folder, fresh)
     ]
@@ -197,10 +197,10 @@ def test_a_run_may_overwrite_the_run_whose_weights_it_starts_from(iris):
 
 
 def test_a_dry_run_compiles_says_the_memory_and_leaves_no_trace(dltrain, tmp_path):
-    said = dltrain("data=iris", "dry_run=true", cwd=tmp_path)
-    assert said.code == 0
-    assert re.search(r"memory  .*state 0\.2 MiB, no copy of the data \(0\.0 MiB\).*compiled", said.out)
-    assert "nothing was trained or written" in said.out
+    result = dltrain("data=iris", "dry_run=true", cwd=tmp_path)
+    assert result.code == 0
+    assert re.search(r"memory  .*state 0\.2 MiB, no copy of the data \(0\.0 MiB\).*compiled", result.out)
+    assert "nothing was trained or written" in result.out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,11 +238,11 @@ def test_steps_replace_epochs_and_all_examples_may_be_one_batch(iris):
 
 def test_init_from_takes_what_matches_reports_it_and_rules_freeze_it(digits_run, dltrain, tmp_path):
     words = ("model.widths=[16,16]", "steps=5", f"init_from={digits_run.folder}", "output_dir=run")
-    said = dltrain(*words, "optim=adamw", "optim.rules=[{match: 'hidden.0', freeze: true}]", cwd=tmp_path)
-    assert said.code == 0
-    assert re.search(r"weights 4 arrays of .*: params\.head\.bias, .*params\.hidden\.0\.kernel\n", said.out)
-    assert "2 are initialised from scratch: params.hidden.1.bias, params.hidden.1.kernel" in said.out
-    assert re.search(r"rule    hidden\.0: hidden\.0\.bias, hidden\.0\.kernel\n", said.out)
+    result = dltrain(*words, "optim=adamw", "optim.rules=[{match: 'hidden.0', freeze: true}]", cwd=tmp_path)
+    assert result.code == 0
+    assert re.search(r"weights 4 arrays of .*: params\.head\.bias, .*params\.hidden\.0\.kernel\n", result.out)
+    assert "2 are initialised from scratch: params.hidden.1.bias, params.hidden.1.kernel" in result.out
+    assert re.search(r"rule    hidden\.0: hidden\.0\.bias, hidden\.0\.kernel\n", result.out)
     source = checkpoint.load(digits_run.folder / "checkpoints", digits_run.summary["best_step"]).leaves
     after = last(tmp_path / "run").leaves
     for name in ("bias", "kernel"):
@@ -251,9 +251,9 @@ def test_init_from_takes_what_matches_reports_it_and_rules_freeze_it(digits_run,
 
 
 def test_init_from_another_kind_of_net_is_refused(digits_run, dltrain, tmp_path):
-    said = dltrain("data=iris", f"init_from={digits_run.folder}", "output_dir=run", cwd=tmp_path)
-    assert said.code == 4
-    assert "none of its parameters has the name and shape" in said.err
+    result = dltrain("data=iris", f"init_from={digits_run.folder}", "output_dir=run", cwd=tmp_path)
+    assert result.code == 4
+    assert "none of its parameters has the name and shape" in result.err
     assert list(tmp_path.iterdir()) == []
     assert dltrain("init_from=nowhere", cwd=tmp_path).code == 2
 
@@ -268,12 +268,12 @@ def test_a_rule_scales_the_updates_of_what_it_matches(iris):
 
 def test_a_loss_that_is_not_finite_ends_with_5_and_keeps_the_last_good_checkpoint(dltrain, tmp_path):
     words = ("optim=sgd", "optim.learning_rate=1e38", "checkpoint_every=1")
-    said = dltrain(*IRIS, *words, cwd=tmp_path)
-    assert said.code == 5
+    result = dltrain(*IRIS, *words, cwd=tmp_path)
+    assert result.code == 5
     assert re.search(
-        r"dltrain: loss .* at step 2 \(examples \d+, .*\); the last checkpoint is of step 1\n", said.err
+        r"dltrain: loss .* at step 2 \(examples \d+, .*\); the last checkpoint is of step 1\n", result.err
     )
-    assert "try a smaller optim.learning_rate" in said.err and "Traceback" not in said.err
+    assert "try a smaller optim.learning_rate" in result.err and "Traceback" not in result.err
     assert last(tmp_path / "run").step == 1
     assert "NonFiniteError" in (tmp_path / "run" / "train.log").read_text()
     assert not (tmp_path / "run" / "summary.json").exists()
@@ -284,8 +284,8 @@ POISON = ("data=inline", "data.inputs=[1,2,3,1e30]", *(f"data.{k}" for k in ("sc
 
 def test_steps_that_are_not_finite_are_skipped_by_choice_named_and_change_nothing(dltrain, tmp_path):
     words = ("model=linear", "optim=sgd", "batch_size=1", "epochs=3", "data.shuffle=false", "output_dir=run")
-    said = dltrain(*POISON, *words, "on_nonfinite=skip", "data.targets=[2,4,6,8]", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain(*POISON, *words, "on_nonfinite=skip", "data.targets=[2,4,6,8]", cwd=tmp_path)
+    assert result.code == 0, result.err
     found = last(tmp_path / "run")
     assert found.meta["callbacks"]["nonfinite"] == [4, 8, 12]
     assert int(found.leaves["step"]) == 12
@@ -295,20 +295,20 @@ def test_steps_that_are_not_finite_are_skipped_by_choice_named_and_change_nothin
     np.testing.assert_array_equal(
         found.leaves["params.head.kernel"], last(tmp_path / "clean").leaves["params.head.kernel"]
     )
-    assert "3 steps were skipped" in said.out + said.err
+    assert "3 steps were skipped" in result.out + result.err
 
 
 def test_ten_skipped_steps_in_a_row_end_the_run(dltrain, tmp_path):
     words = ("data=inline", "data.inputs=[1e30,2e30]", "data.targets=[1,2]", "data.scale=none", "data.validation=0")
-    said = dltrain(*words, *IRIS[1:], "optim=sgd", "on_nonfinite=skip", "steps=30", cwd=tmp_path)
-    assert said.code == 5
-    assert "at step 10, the 10th in a row" in said.err
+    result = dltrain(*words, *IRIS[1:], "optim=sgd", "on_nonfinite=skip", "steps=30", cwd=tmp_path)
+    assert result.code == 5
+    assert "at step 10, the 10th in a row" in result.err
 
 
 def test_what_was_chosen_is_not_overridden_by_what_would_be_automatic(dltrain, tmp_path):
     words = ("data=diabetes", "loss=mae", "metrics=[rmse]")
-    said = dltrain(*words, "dry_run=true", cwd=tmp_path)
-    assert said.code == 0 and not re.search(r"(loss|metrics) .*choose with", said.out)
+    result = dltrain(*words, "dry_run=true", cwd=tmp_path)
+    assert result.code == 0 and not re.search(r"(loss|metrics) .*choose with", result.out)
     config = yaml.safe_load(dltrain(*words, "--cfg", "job").out)
     assert config["loss"]["_target_"] == "dltrain.losses.mae"
     assert list(config["metrics"]) == ["rmse"]
@@ -316,9 +316,9 @@ def test_what_was_chosen_is_not_overridden_by_what_would_be_automatic(dltrain, t
 
 def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
     words = ("data=diabetes", "model=linear", "optim.learning_rate=0.05")
-    said = dltrain(*words, "epochs=10", "eval_every=10ep", "output_dir=run", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert re.search(r"targets are standardised \(mean 1\d\d\.\d, standard deviation 7\d\.", said.out)
+    result = dltrain(*words, "epochs=10", "eval_every=10ep", "output_dir=run", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert re.search(r"targets are standardised \(mean 1\d\d\.\d, standard deviation 7\d\.", result.out)
     test = RunFolder(tmp_path / "run").read_summary()["test"]
     source = load_embedded("diabetes")
     data = json.loads((tmp_path / "run" / "data.json").read_text())
@@ -332,9 +332,9 @@ def test_a_regression_reports_r2_in_the_units_of_the_data(dltrain, tmp_path):
 
 
 def test_quiet_prints_the_result_only(dltrain, tmp_path):
-    said = dltrain("data=wine", "model=linear", "epochs=1", "quiet=true", "output_dir=run", cwd=tmp_path)
-    assert said.code == 0 and said.err == ""
-    lines = said.out.splitlines()
+    result = dltrain("data=wine", "model=linear", "epochs=1", "quiet=true", "output_dir=run", cwd=tmp_path)
+    assert result.code == 0 and result.err == ""
+    lines = result.out.splitlines()
     assert [line.split()[0] for line in lines] == ["validation", "test", "run"]
     assert lines[-1] == "run folder  run"
 
@@ -342,24 +342,24 @@ def test_quiet_prints_the_result_only(dltrain, tmp_path):
 def test_no_color_takes_the_colours_away(dltrain, tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     monkeypatch.setenv("NO_COLOR", "1")
-    said = dltrain("data=iris", "dry_run=true", cwd=tmp_path)
-    assert said.code == 0
-    assert not re.search(r"\x1b\[[\d;]*[34]\d", said.out)
+    result = dltrain("data=iris", "dry_run=true", cwd=tmp_path)
+    assert result.code == 0
+    assert not re.search(r"\x1b\[[\d;]*[34]\d", result.out)
 
 
 def test_a_named_run_is_in_the_folder_of_the_date(dltrain, tmp_path):
-    said = dltrain("data=iris", "model=linear", "epochs=1", "name=it's 日本", cwd=tmp_path)
-    assert said.code == 0
+    result = dltrain("data=iris", "model=linear", "epochs=1", "name=it's 日本", cwd=tmp_path)
+    assert result.code == 0
     (folder,) = tmp_path.glob("outputs/*-*-*/*-it's 日本")
     assert (folder / "summary.json").exists()
-    assert "tensorboard --logdir outputs\n" in said.out
-    quoted = re.search(r"dltrain evaluate (.*)\n", said.out)[1]
+    assert "tensorboard --logdir outputs\n" in result.out
+    quoted = re.search(r"dltrain evaluate (.*)\n", result.out)[1]
     assert shlex.split(quoted) == [str(folder.relative_to(tmp_path))]
 
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    """What is said before anything is compiled does not wait for it."""
+    """Messages before compilation do not wait for it."""
     monkeypatch.setattr(Program, "compile", lambda self: 0)
 
 
@@ -368,7 +368,7 @@ def uncompiled(monkeypatch):
 def test_a_class_that_is_missing_from_a_split_is_reported_even_if_quiet(dltrain, tmp_path, feed):
     """Three examples of class 2, of which none is drawn for validation; of class 1 none is there at all."""
     words = ("data=inline", f"data.inputs={list(range(40))}", f"data.targets={[0] * 37 + [2] * 3}", "data.test=0.5")
-    said = dltrain(
+    result = dltrain(
         *words,
         "task=classification",
         "model=linear",
@@ -377,8 +377,8 @@ def test_a_class_that_is_missing_from_a_split_is_reported_even_if_quiet(dltrain,
         "dry_run=true",
         cwd=tmp_path,
     )
-    assert said.code == 0 and said.out == ""
-    assert said.err.splitlines() == [
+    assert result.code == 0 and result.out == ""
+    assert result.err.splitlines() == [
         "dltrain: warning: train has no example of 1 (1 of 3 classes; 18 examples)",
         "dltrain: warning: validation has no example of 1, 2 (2 of 3 classes; 2 examples)",
         "dltrain: warning: test has no example of 1 (1 of 3 classes; 20 examples)",
@@ -396,9 +396,9 @@ def test_a_class_that_is_missing_from_a_split_is_reported_even_if_quiet(dltrain,
 def test_examples_in_two_splits_are_listed_in_a_warning(dltrain, tmp_path, targets, said_of):
     inputs = [[5, number % 4] for number in range(20)]
     words = ("data=inline", f"data.inputs={inputs}", f"data.targets={targets}", "task=regression")
-    said = dltrain(
+    result = dltrain(
         *words, "model=linear", "data.validation=0", "data.test=0.25", "quiet=true", "dry_run=true", cwd=tmp_path
     )
-    assert said.code == 0 and said.err.count("warning") == bool(said_of) and said_of in said.err
-    for test, train in re.findall(r"(\d+) \(as (\d+)\)", said.err):
+    assert result.code == 0 and result.err.count("warning") == bool(said_of) and said_of in result.err
+    for test, train in re.findall(r"(\d+) \(as (\d+)\)", result.err):
         assert test != train and inputs[int(test)] == inputs[int(train)]

@@ -15,9 +15,9 @@ def run(digits_run, tmp_path):
 
 
 def test_a_whole_run_verifies(dltrain, run):
-    said = dltrain("verify", "run", cwd=run.parent)
-    assert said.code == 0 and said.err == ""
-    lines = said.out.splitlines()
+    result = dltrain("verify", "run", cwd=run.parent)
+    assert result.code == 0 and result.err == ""
+    lines = result.out.splitlines()
     assert len(lines) == len(checkpoint.steps(run / "checkpoints"))
     assert all(line.endswith("  intact") for line in lines)
 
@@ -30,11 +30,11 @@ def test_a_flipped_bit_is_found_and_nothing_is_changed(dltrain, run):
     file.write_bytes(content)
     (run / "checkpoints" / ".writing_00000099").mkdir()
     before = sorted(run.rglob("*"))
-    said = dltrain("verify", "run", cwd=run.parent)
-    assert said.code == 4
-    assert f"{last.name}  {file.relative_to(last)} was altered" in said.out
-    assert ".writing_00000099  not a checkpoint" in said.out
-    assert "checkpoints are damaged" in said.err
+    result = dltrain("verify", "run", cwd=run.parent)
+    assert result.code == 4
+    assert f"{last.name}  {file.relative_to(last)} was altered" in result.out
+    assert ".writing_00000099  not a checkpoint" in result.out
+    assert "checkpoints are damaged" in result.err
     assert sorted(run.rglob("*")) == before
 
 

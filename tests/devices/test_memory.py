@@ -23,14 +23,15 @@ def room(monkeypatch):
 
 def test_run_that_does_not_fit_ends_with_8_and_a_batch_size_that_fits(dltrain, room, tmp_path):
     room(2 * 2**20)
-    said = dltrain(*WORDS, cwd=tmp_path)
-    assert said.code == 8
+    result = dltrain(*WORDS, cwd=tmp_path)
+    assert result.code == 8
     assert re.search(
-        r"training needs \d+\.\d MiB: state 0\.\d MiB, no copy of the data \(0\.1 MiB\), .* 1024 examples", said.err
+        r"training needs \d+\.\d MiB: state 0\.\d MiB, no copy of the data \(0\.1 MiB\), .* 1024 examples",
+        result.err,
     )
-    assert "MiB of a test's memory, after" in said.err and "are left" in said.err
+    assert "MiB of a test's memory, after" in result.err and "are left" in result.err
     assert not (tmp_path / "run").exists()
-    fits, pieces = re.search(r"batch_size=(\d+) would fit; optim\.accumulate=(\d+)", said.err).groups()
+    fits, pieces = re.search(r"batch_size=(\d+) would fit; optim\.accumulate=(\d+)", result.err).groups()
     assert int(fits) * int(pieces) == 1024
     assert dltrain(*WORDS, f"batch_size={fits}", "eval_batch_size=64", cwd=tmp_path).code == 0
     assert dltrain(*WORDS, f"batch_size={2 * int(fits)}", "output_dir=other", cwd=tmp_path).code == 8
@@ -38,15 +39,15 @@ def test_run_that_does_not_fit_ends_with_8_and_a_batch_size_that_fits(dltrain, r
 
 def test_message_names_the_model_if_no_batch_size_fits(dltrain, room, tmp_path):
     room(1000)
-    said = dltrain("data=iris", "model.widths=[4]", "batch_size=2", cwd=tmp_path)
-    assert said.code == 8 and "no smaller batch would fit" in said.err
+    result = dltrain("data=iris", "model.widths=[4]", "batch_size=2", cwd=tmp_path)
+    assert result.code == 8 and "no smaller batch would fit" in result.err
 
 
 def test_evaluation_that_does_not_fit_is_an_error(dltrain, room, tmp_path):
     room(5 * 2**20)
-    said = dltrain(*WORDS, "batch_size=8", "eval_batch_size=100000", cwd=tmp_path)
-    assert said.code == 8
-    assert re.search(r"evaluation needs .* 100000 examples at once.*try eval_batch_size=25000", said.err)
+    result = dltrain(*WORDS, "batch_size=8", "eval_batch_size=100000", cwd=tmp_path)
+    assert result.code == 8
+    assert re.search(r"evaluation needs .* 100000 examples at once.*try eval_batch_size=25000", result.err)
 
 
 def test_running_out_of_memory_later_is_not_a_bug_of_dltrain(dltrain, monkeypatch, tmp_path):
@@ -54,9 +55,9 @@ def test_running_out_of_memory_later_is_not_a_bug_of_dltrain(dltrain, monkeypatc
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 
     monkeypatch.setattr("dltrain.build.program.Program.start", full)
-    said = dltrain("data=iris", "quiet=true", "output_dir=run", cwd=tmp_path)
-    assert said.code == 8
-    assert "out of memory: RESOURCE_EXHAUSTED" in said.err and "batch_size" in said.err
+    result = dltrain("data=iris", "quiet=true", "output_dir=run", cwd=tmp_path)
+    assert result.code == 8
+    assert "out of memory: RESOURCE_EXHAUSTED" in result.err and "batch_size" in result.err
     assert "Traceback" in (tmp_path / "run" / "train.log").read_text()
 
 

@@ -13,8 +13,8 @@ def test_mnist_is_learnt_as_well_in_every_precision(dltrain, tmp_path):
     accuracy = {}
     for precision in ("float32", "mixed", "bfloat16"):
         words = ("data=mnist", "model.widths=[64]", "epochs=1", "quiet=true", f"output_dir={precision}")
-        said = dltrain(*words, f"runtime.precision={precision}", cwd=tmp_path, figures=False)
-        assert said.code == 0, said.err
+        result = dltrain(*words, f"runtime.precision={precision}", cwd=tmp_path, figures=False)
+        assert result.code == 0, result.err
         accuracy[precision] = json.loads((tmp_path / precision / "summary.json").read_text())["test"]["accuracy"]
     assert accuracy["float32"] > 0.9
     # Two standard errors of the difference of two accuracies near 0.94, 10,000 examples each: 0.0067.

@@ -90,9 +90,9 @@ def test_two_processes_share_the_cache_which_keeps_its_limit(tmp_path):
         )
 
     def ended(process):
-        said, _ = process.communicate(timeout=120)
+        result, _ = process.communicate(timeout=120)
         assert process.returncode == 0
-        return json.loads(said)
+        return json.loads(result)
 
     def kept(name):
         return [path.stat().st_size for path in (tmp_path / name).rglob("*-cache")]

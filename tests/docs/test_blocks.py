@@ -105,14 +105,14 @@ class Runner:
             self.call(words, block)
 
     def call(self, words: list[str], block) -> None:
-        said = self.dltrain(*words, cwd=self.folder, figures=self.how == "whole")
-        assert said.code == 0, f"line {block.line}: dltrain {shlex.join(words)}\n{said.err}"
+        result = self.dltrain(*words, cwd=self.folder, figures=self.how == "whole")
+        assert result.code == 0, f"line {block.line}: dltrain {shlex.join(words)}\n{result.err}"
 
     def session(self, block) -> None:
         """Compare a command that is answered with a message with what it is answered with now."""
         command, _, message = block.code.removeprefix("$ ").partition("\n")
-        said = self.dltrain(*shlex.split(command)[1:], cwd=self.folder)
-        assert said.code and said.err == message, f"line {block.line}: {command}\n{said.err}"
+        result = self.dltrain(*shlex.split(command)[1:], cwd=self.folder)
+        assert result.code and result.err == message, f"line {block.line}: {command}\n{result.err}"
 
 
 def short(words: list[str]) -> list[str]:

@@ -22,13 +22,13 @@ def read(page: str) -> str:
 def test_the_catalogue_is_what_dltrain_list_says(page, dltrain):
     text = read(page)
     assert text == CATALOGUE["written"](page), "run python scripts/catalogue.py"
-    said = re.findall(r"^  (\w+)  +(.*)$", dltrain("list").out, flags=re.M)
+    result = re.findall(r"^  (\w+)  +(.*)$", dltrain("list").out, flags=re.M)
     if page == "README.md":
         rows = re.findall(r"^\| \[`(\w+)`\]\(docs/catalogue\.md#\1\) \| (.*) \|$", text, flags=re.M)
-        assert [name for _, names in rows for name in names.split(", ")] == [name for name, _ in said]
+        assert [name for _, names in rows for name in names.split(", ")] == [name for name, _ in result]
     else:
         rows = re.findall(r"^\| `(\w+)` \| (.*) \| [^|]* \|$", text, flags=re.M)
-        assert [(name, re.sub(r"\\([|<*])", r"\1", line)) for name, line in rows] == said
+        assert [(name, re.sub(r"\\([|<*])", r"\1", line)) for name, line in rows] == result
 
 
 def test_the_keys_that_the_readme_names_are_there():

@@ -52,7 +52,7 @@ def trained(program, begin, most: int) -> str:
 
 
 def hashes(make_program, spec, model, ways) -> dict[tuple[int, str], str]:
-    """Train one model with chunks of each length, fed as said, from one beginning."""
+    """Train one model with chunks of each length, with the given feed, from one initial state."""
     changes = {name: make(spec) for name, make in MODELS[model].items()}
     begin = make_program(total=64, **changes).start()
     how = {"resident": {}, "streamed": {"arrays": None}}

@@ -136,8 +136,8 @@ def same(dltrain) -> Callable[[Path, Clean], None]:
     """Assert that a run is the clean one: its state, its numbers, no step twice, and its curves."""
 
     def check(folder: Path, clean: Clean) -> None:
-        said = dltrain("hash", str(folder))
-        assert (said.code, said.out.split()[0]) == (0, clean.hash), said.err
+        result = dltrain("hash", str(folder))
+        assert (result.code, result.out.split()[0]) == (0, clean.hash), result.err
         found = rows(folder)
         seen = [(row["split"], row["step"]) for row in found]
         assert len(seen) == len(set(seen))

@@ -24,8 +24,8 @@ def run(dltrain, words, tmp_path_factory) -> Run:
     cwd = tmp_path_factory.mktemp("damage")
     lines = {}
     for line in ((*words, "steps=2", "output_dir=run"), ("resume", "run", "steps=4")):
-        said = dltrain(*line, "quiet=true", cwd=cwd)
-        assert said.code == 0, said.err
+        result = dltrain(*line, "quiet=true", cwd=cwd)
+        assert result.code == 0, result.err
         name = f"step_{len(lines) * 2 + 2:08d}"
         lines[name] = dltrain("hash", "run", cwd=cwd).out
         shutil.copytree(cwd / "run/checkpoints" / name, cwd / name)
@@ -106,18 +106,18 @@ def mutate(run, dltrain, rng, tmp_path, count):
                 what(file, rng)
                 done.append(f"{what.__name__} {file.relative_to(folder)}")
             whole = [place.name for place in places if contents(place) == before[place.name]]
-            said = dltrain("hash", str(folder))
-            story = f"{', '.join(done)}: {said}"
+            result = dltrain("hash", str(folder))
+            story = f"{', '.join(done)}: {result}"
             count.tried += 1
             if whole:  # the newest one that is whole is used, and the skipped ones are reported and moved aside
-                assert (said.code, said.out) == (0, run.lines[max(whole)]), story
+                assert (result.code, result.out) == (0, run.lines[max(whole)]), story
             else:
-                assert said.code == 4 and said.out == "" and "training was not restarted" in said.err, story
+                assert result.code == 4 and result.out == "" and "training was not restarted" in result.err, story
             if newest not in whole and (folder / "checkpoints" / newest).exists():
                 raise AssertionError(f"not moved aside: {story}")
             gone = [n for n in run.lines if n not in whole and (not whole or n > max(whole))]
             for name in gone:
-                assert f"checkpoint {name} is damaged" in said.err, story
+                assert f"checkpoint {name} is damaged" in result.err, story
             count.note(both_damaged=not whole, unharmed=len(whole) == 2)
             count.survived += 1
             shutil.rmtree(folder)
@@ -140,9 +140,9 @@ def test_thousands_of_mutations_of_checkpoints(mutate, tries):
 def test_a_missing_manifest_is_reported(run, dltrain, tmp_path):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "checkpoints" / max(run.lines) / "manifest.json").unlink()
-    said = dltrain("hash", str(folder))
-    assert (said.code, said.out) == (0, run.lines[min(run.lines)])
-    assert f"checkpoint {max(run.lines)} is damaged (manifest.json is missing)" in said.err
+    result = dltrain("hash", str(folder))
+    assert (result.code, result.out) == (0, run.lines[min(run.lines)])
+    assert f"checkpoint {max(run.lines)} is damaged (manifest.json is missing)" in result.err
 
 
 def test_a_checkpoint_without_its_manifest_before_a_damaged_one_is_reported_too(run, dltrain, tmp_path):
@@ -150,9 +150,9 @@ def test_a_checkpoint_without_its_manifest_before_a_damaged_one_is_reported_too(
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "checkpoints" / max(run.lines) / "arrays/_CHECKPOINT_METADATA").unlink()
     (folder / "checkpoints" / min(run.lines) / "manifest.json").unlink()
-    said = dltrain("hash", str(folder))
-    assert (said.code, said.out) == (4, "") and "training was not restarted" in said.err
-    assert all(f"checkpoint {name} is damaged" in said.err for name in run.lines)
+    result = dltrain("hash", str(folder))
+    assert (result.code, result.out) == (4, "") and "training was not restarted" in result.err
+    assert all(f"checkpoint {name} is damaged" in result.err for name in run.lines)
 
 
 @pytest.mark.timeout(60)
@@ -174,6 +174,6 @@ def test_a_best_checkpoint_that_is_damaged_does_not_keep_a_run_from_its_end(dltr
     assert dltrain(*words, *still, "steps=10", "output_dir=run", "quiet=true", cwd=tmp_path).code == 0
     best, _ = sorted((tmp_path / "run/checkpoints").glob("step_*"))
     truncate(max(files_of(best / "arrays"), key=lambda p: p.stat().st_size), random.Random(0))
-    said = dltrain("resume", "run", "steps=12", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert f"{best.name} is damaged" in said.err
+    result = dltrain("resume", "run", "steps=12", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert f"{best.name} is damaged" in result.err

@@ -104,10 +104,10 @@ def test_a_save_cut_at_every_system_call_leaves_the_one_before(strace, tmp_path,
         i, (call, n, what) = numbered
         folder = shutil.copytree(base, tmp_path / str(i))
         trace(strace, folder, 8, "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={n}")
-        said: list[str] = []
-        found = checkpoint.load_last(folder / "checkpoints", warn=said.append)
-        story = f"{call} {n} {what}: {sorted(p.name for p in (folder / 'checkpoints').iterdir())} {said}"
-        assert said == [], story  # nothing that has the name of a checkpoint is damaged
+        result: list[str] = []
+        found = checkpoint.load_last(folder / "checkpoints", warn=result.append)
+        story = f"{call} {n} {what}: {sorted(p.name for p in (folder / 'checkpoints').iterdir())} {result}"
+        assert result == [], story  # nothing that has the name of a checkpoint is damaged
         assert found.step in (4, 8) and (found.leaves["params.kernel"] == found.step).all(), story
         assert found.step == 8 or not (folder / "done").exists(), story
         inside_it = (folder / "now").exists() and not (folder / "done").exists()

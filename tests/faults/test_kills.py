@@ -18,8 +18,8 @@ def go_on(dltrain, saved):
     def words(cwd: Path, fresh: tuple[str, ...]) -> tuple[str, ...]:
         if saved(cwd / "run"):
             return ("resume", "run")
-        said = dltrain("resume", "run", cwd=cwd)  # nothing to go on from is said, never passed over
-        assert said.code in (2, 4) and said.err.startswith("dltrain: "), (said.code, said.err)
+        result = dltrain("resume", "run", cwd=cwd)  # a run without a checkpoint to continue from is reported
+        assert result.code in (2, 4) and result.err.startswith("dltrain: "), (result.code, result.err)
         return (*fresh, "overwrite=true")
 
     return words

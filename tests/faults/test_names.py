@@ -33,11 +33,11 @@ def test_a_name_goes_through_every_command(dltrain, words, name, tmp_path, count
     run = f"./{name}"  # a word that begins with a dash is an option, as everywhere
     quoted = "'" + run.replace("'", "\\'").replace("${", "\\${") + "'"
     count.tried += 1
-    said = dltrain(*words, "steps=2", f"output_dir={quoted}", cwd=tmp_path)
-    assert said.code == 0, said.err
+    result = dltrain(*words, "steps=2", f"output_dir={quoted}", cwd=tmp_path)
+    assert result.code == 0, result.err
     assert (tmp_path / name / "summary.json").is_file()
     if "\n" not in name:  # what is told to be typed next can be pasted
-        pasted = re.search(r"^next        (.*)$", said.out, re.MULTILINE)[1]
+        pasted = re.search(r"^next        (.*)$", result.out, re.MULTILINE)[1]
         assert shlex.split(pasted) == ["dltrain", "evaluate", name]
     for line, code in (
         (("hash", run), 0),
@@ -47,13 +47,13 @@ def test_a_name_goes_through_every_command(dltrain, words, name, tmp_path, count
         ((*words, f"output_dir={quoted}"), 2),
         ((*words, "steps=1", "output_dir=next", f"init_from={quoted}"), 0),
     ):
-        said = dltrain(*line, cwd=tmp_path)
-        assert said.code == code, (line, said.err)
+        result = dltrain(*line, cwd=tmp_path)
+        assert result.code == code, (line, result.err)
     assert json.loads((tmp_path / name / "summary.json").read_text())["steps"] == 3
     drawn = ("data=iris", "model=rbm", "model.widths=[2]", "model.sweeps=2", "steps=1", "quiet=true")
     for line in ((*drawn, f"output_dir={quoted[:-1]}/drawn'"), ("generate", f"{run}/drawn", "count=2")):
-        said = dltrain(*line, cwd=tmp_path)
-        assert said.code == 0, (line, said.err)
+        result = dltrain(*line, cwd=tmp_path)
+        assert result.code == 0, (line, result.err)
     assert (tmp_path / name / "drawn/report/generated_seed_0.npz").is_file()
     count.survived += 1
 
@@ -61,12 +61,12 @@ def test_a_name_goes_through_every_command(dltrain, words, name, tmp_path, count
 @pytest.mark.parametrize("name", ["a[b]", "a*", "what?", "back\\slash", "x" * 300, "/".join(["y" * 200] * 30)])
 def test_a_name_that_cannot_be_used_is_an_error_in_words(dltrain, words, name, tmp_path):
     for line in ((*words, "steps=1", f"output_dir='{name}'"), ("resume", name), ("hash", name), ("evaluate", name)):
-        said = dltrain(*line, cwd=tmp_path)
-        assert said.code in (2, 6), (line[0], said)
-        assert "internal error" not in said.err and "Traceback" not in said.err
+        result = dltrain(*line, cwd=tmp_path)
+        assert result.code in (2, 6), (line[0], result)
+        assert "internal error" not in result.err and "Traceback" not in result.err
     assert not list(tmp_path.rglob("checkpoints"))
     if len(name) < 99:  # as may have been made by a rename
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text("{}")
-        said = dltrain("hash", name, cwd=tmp_path)
-        assert said.code == 2 and "rename it" in said.err
+        result = dltrain("hash", name, cwd=tmp_path)
+        assert result.code == 2 and "rename it" in result.err

@@ -116,9 +116,11 @@ def sentinel(tmp_path, monkeypatch):
     assert "payload" not in sys.modules
 
 
-def refused(said) -> None:
-    assert said.code == 2, said
-    assert said.err.startswith("dltrain: ") and "internal error" not in said.err and "Traceback" not in said.err
+def refused(result) -> None:
+    assert result.code == 2, result
+    assert (
+        result.err.startswith("dltrain: ") and "internal error" not in result.err and "Traceback" not in result.err
+    )
 
 
 @pytest.mark.timeout(60)
@@ -160,8 +162,8 @@ def test_hydra_calls_nothing_even_if_a_file_was_not_checked(dltrain, files, line
 def run(dltrain, words, tmp_path_factory):
     """A small run; copy it before it is tampered with."""
     cwd = tmp_path_factory.mktemp("payloads")
-    said = dltrain(*words, "steps=2", "output_dir=run", "quiet=true", cwd=cwd)
-    assert said.code == 0, said.err
+    result = dltrain(*words, "steps=2", "output_dir=run", "quiet=true", cwd=cwd)
+    assert result.code == 0, result.err
     return cwd / "run"
 
 
@@ -190,8 +192,8 @@ def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, w
     for line in (("resume", "run", "steps=3"), ("evaluate", "run")):
         refused(dltrain(*line, cwd=tmp_path))
     if what == "a target":  # of which weights are taken, but no config is read
-        said = dltrain("init_from=run", *words, "steps=1", "output_dir=new", cwd=tmp_path)
-        assert said.code == 0, said.err
+        result = dltrain("init_from=run", *words, "steps=1", "output_dir=new", cwd=tmp_path)
+        assert result.code == 0, result.err
     count.survived += 1
 
 
@@ -283,10 +285,10 @@ def test_a_secret_of_the_environment_is_never_saved(dltrain, words, tmp_path, mo
     text = (tmp_path / "good/config.yaml").read_text()
     (tmp_path / "good/config.yaml").write_text(text.replace("name: iris", f"name: {token}"))
     found.append(dltrain("resume", "good", "steps=3", cwd=tmp_path))
-    assert {said.code for said in found[-3:]} <= {2, 3}
+    assert {result.code for result in found[-3:]} <= {2, 3}
     assert (tmp_path / "good/train.log").read_text()
-    for said in found:
-        assert SECRET not in said.err + said.out
+    for result in found:
+        assert SECRET not in result.err + result.out
     for file in (p for p in tmp_path.rglob("*") if p.is_file()):
         assert SECRET.encode() not in file.read_bytes(), file
 

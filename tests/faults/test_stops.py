@@ -56,13 +56,13 @@ def test_resumed_at_every_step_is_the_run_left_alone(
             process = start(*line, cwd=tmp_path)
             err, code = process.communicate(timeout=60)[1], process.returncode
         else:
-            said = dltrain(*line, cwd=tmp_path)
-            err, code = said.err, said.code
+            result = dltrain(*line, cwd=tmp_path)
+            err, code = result.err, result.code
         count.tried += 1
         assert check_stop(err, code, number, tmp_path / "run", saved, logged) == step
         count.survived += 1
-    said = dltrain("resume", "run", "callbacks=none", "quiet=false", cwd=tmp_path)
-    assert said.code == 0 and "resumed run at step 19\n" in said.out, said.err
+    result = dltrain("resume", "run", "callbacks=none", "quiet=false", cwd=tmp_path)
+    assert result.code == 0 and "resumed run at step 19\n" in result.out, result.err
     summary = dltrain("hash", "straight", cwd=tmp_path)
     from types import SimpleNamespace
 

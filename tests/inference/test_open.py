@@ -49,8 +49,8 @@ def test_a_damaged_model_json_is_named(copied, dltrain, text, message):
     try:
         with pytest.raises(CheckpointError, match=message):
             package.open_run(copied).outputs(np.zeros((1, 8, 8, 1), np.uint8))
-        said = dltrain("generate", str(copied))
-        assert said.code == 4 and str(path) in said.err
+        result = dltrain("generate", str(copied))
+        assert result.code == 4 and str(path) in result.err
     finally:
         path.write_bytes(whole)
 

@@ -71,8 +71,8 @@ def gone(request, dltrain, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
         patch.setattr(finish, "_draw", lambda *args: None)
-        said = dltrain(*KINDS[request.param], *QUIET)
-        assert said.code == 0, said.err
+        result = dltrain(*KINDS[request.param], *QUIET)
+        assert result.code == 0, result.err
         composed = amend_words(read_yaml(cwd / "run" / "config.yaml"))
         parts = assemble(composed.config)
         batch = parts.source.read(parts.splits.test)
@@ -106,22 +106,22 @@ def test_it_generates_as_before(gone):
 
 def test_the_commands_report_what_is_missing_or_need_no_data(gone, dltrain):
     kind, before = gone
-    said = dltrain("evaluate", str(before.folder))
-    assert said.code == 3
-    assert f"evaluate needs the data of {before.folder}, which cannot be read: data: the data was" in said.err
-    assert "dltrain.open_run(RUN).evaluate(inputs=..., targets=...) takes any examples" in said.err
+    result = dltrain("evaluate", str(before.folder))
+    assert result.code == 3
+    assert f"evaluate needs the data of {before.folder}, which cannot be read: data: the data was" in result.err
+    assert "dltrain.open_run(RUN).evaluate(inputs=..., targets=...) takes any examples" in result.err
     match kind:
         case "language" | "stateful":
-            said = dltrain("generate", str(before.folder), "prompt=to be", "tokens=20", "count=2", "seed=3")
-            assert said.code == 0 and said.out.splitlines()[0] == before.found["texts"][0].splitlines()[0]
+            result = dltrain("generate", str(before.folder), "prompt=to be", "tokens=20", "count=2", "seed=3")
+            assert result.code == 0 and result.out.splitlines()[0] == before.found["texts"][0].splitlines()[0]
         case "translation" | "captions":
-            said = dltrain("generate", str(before.folder), "split=test", "examples=2")
-            assert said.code == 3 and "generate split=test needs the data of" in said.err
-            assert "dltrain.open_run(RUN).generate(inputs) takes any inputs" in said.err
+            result = dltrain("generate", str(before.folder), "split=test", "examples=2")
+            assert result.code == 3 and "generate split=test needs the data of" in result.err
+            assert "dltrain.open_run(RUN).generate(inputs) takes any inputs" in result.err
         case "samples":
-            said = dltrain("generate", str(before.folder), "count=5")
-            assert said.code == 0 and "generated 5 examples of [4]" in said.out
-            assert "the figure shows samples only" in said.err
+            result = dltrain("generate", str(before.folder), "count=5")
+            assert result.code == 0 and "generated 5 examples of [4]" in result.out
+            assert "the figure shows samples only" in result.err
         case _:
             assert dltrain("generate", str(before.folder)).code == 2
 

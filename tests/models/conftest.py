@@ -28,8 +28,8 @@ def trained(dltrain):
         made = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
-            said = dltrain(*words, "quiet=true", f"output_dir={folder}")
-        assert said.code == 0, said.err
+            result = dltrain(*words, "quiet=true", f"output_dir={folder}")
+        assert result.code == 0, result.err
         assert [made[0].chunk._cache_size(), made[0].evaluator.compilations] == [1, 1]
         return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["test"]
 

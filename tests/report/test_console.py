@@ -77,10 +77,10 @@ def test_without_a_terminal_there_is_a_sign_of_life_every_ten_seconds(recorder, 
 def test_waiting_for_data_is_reported_if_it_takes_more_than_a_twentieth(recorder, capsys, monkeypatch):
     ticks = itertools.count(0.0, 50.0)
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-    for share, said in ((0.04, False), (0.4, True)):
+    for share, result in ((0.04, False), (0.4, True)):
         recorder.waiting = share
         Progress(Screen(), recorder, metric=None, start=0)(event(20)).read()
-        assert ("40% of the time waiting for data" in capsys.readouterr().out) is said
+        assert ("40% of the time waiting for data" in capsys.readouterr().out) is result
 
 
 def test_time_left_counts_the_steps_of_this_start_only(recorder, capsys, monkeypatch):

@@ -39,22 +39,22 @@ def undefined(outputs, batch):
 def test_a_finite_loss_with_a_gradient_that_is_not_names_the_parameters(linear, tmp_path):
     program = linear(steep)
     state = program.start()
-    said = explain(program, RunFolder(tmp_path), state, 1)
+    result = explain(program, RunFolder(tmp_path), state, 1)
     names = list(named_leaves(state.params))
-    assert f"\nfirst not finite: the gradient of {', '.join(names)}\n" in said and 0 < len(names) <= 8
+    assert f"\nfirst not finite: the gradient of {', '.join(names)}\n" in result and 0 < len(names) <= 8
 
 
 def test_a_loss_that_is_not_finite_names_its_examples(linear, arrays, tmp_path):
     program = linear(undefined)
     examples = program.parts.pipeline.indices(0, 1)[0]
     wrong = examples[arrays["targets"][examples] == 1]
-    said = explain(program, RunFolder(tmp_path), program.start(), 1)
-    assert f"\nfirst not finite: the loss of examples {', '.join(map(str, wrong))}\n" in said and len(wrong)
+    result = explain(program, RunFolder(tmp_path), program.start(), 1)
+    assert f"\nfirst not finite: the loss of examples {', '.join(map(str, wrong))}\n" in result and len(wrong)
 
 
 def test_a_parameter_that_was_not_finite_before_the_step_is_named(linear, tmp_path):
     program = linear(steep)
     state = program.start()
     head = {**state.params["head"], "bias": jnp.full_like(state.params["head"]["bias"], np.inf)}
-    said = explain(program, RunFolder(tmp_path), replace(state, params={**state.params, "head": head}), 1)
-    assert "\nfirst not finite: the parameter head.bias, before the step\n" in said
+    result = explain(program, RunFolder(tmp_path), replace(state, params={**state.params, "head": head}), 1)
+    assert "\nfirst not finite: the parameter head.bias, before the step\n" in result

@@ -108,22 +108,22 @@ def test_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_i
     harmed.write_bytes(harmed.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"step_00000008 is damaged.*bytes, expected"):
         load(folder, 8)
-    said = []
-    assert load_last(folder, warn=said.append).leaves["step"] == 4
-    assert len(said) == 1
-    assert "step_00000008 is damaged" in said[0]
+    result = []
+    assert load_last(folder, warn=result.append).leaves["step"] == 4
+    assert len(result) == 1
+    assert "step_00000008 is damaged" in result[0]
     assert sorted(p.name for p in folder.iterdir()) == ["damaged_step_00000008", "step_00000004"]
 
 
 def test_all_checkpoints_damaged_is_an_error(folder):
     for step in steps(folder):
         (folder / f"step_{step:08d}" / checkpoint.MANIFEST).write_text("{")
-    said = []
+    result = []
     with pytest.raises(CheckpointError, match="has no usable checkpoint; training was not restarted"):
-        load_last(folder, warn=said.append)
-    assert len(said) == 2
+        load_last(folder, warn=result.append)
+    assert len(result) == 2
     with pytest.raises(CheckpointError):
-        load_last(folder / "none", warn=said.append)
+        load_last(folder / "none", warn=result.append)
 
 
 @pytest.mark.parametrize("name", ["../outside", "arrays/../../outside", "/etc/hostname", "link"])
@@ -183,10 +183,10 @@ def test_pruning_keeps_the_given_steps_and_moves_a_damaged_one_aside(folder):
     prune(folder, {4, 12}, warn=print)
     assert steps(folder) == [4, 12]
     damage(folder / "step_00000004")
-    said = []
-    prune(folder, {4, 12}, warn=said.append)
+    result = []
+    prune(folder, {4, 12}, warn=result.append)
     assert steps(folder) == [12] and (folder / "damaged_step_00000004").is_dir()
-    assert said and "checkpoint step_00000004 is damaged" in said[0]
+    assert result and "checkpoint step_00000004 is damaged" in result[0]
 
 
 def test_saving_a_step_again_replaces_only_a_damaged_checkpoint(folder):
@@ -210,9 +210,9 @@ def test_failed_save_leaves_no_checkpoint_and_keeps_the_previous_one(folder, mon
     assert steps(folder) == [4, 8]
     monkeypatch.undo()
     (folder / "step_00000016").mkdir()  # without a manifest: none
-    said = []
-    assert load_last(folder, warn=said.append).step == 8
-    assert len(said) == 1 and "step_00000016 is damaged (manifest.json is missing)" in said[0]
+    result = []
+    assert load_last(folder, warn=result.append).step == 8
+    assert len(result) == 1 and "step_00000016 is damaged (manifest.json is missing)" in result[0]
     save(folder, 12, LEAVES, META)  # over what the failed one left behind
     assert steps(folder) == [4, 8, 12]
 

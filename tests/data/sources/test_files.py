@@ -66,6 +66,8 @@ def test_a_command_that_is_given_a_fifo_ends_with_3(dltrain, tmp_path, words):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "folder/train-images-idx3-ubyte.gz")
-    said = dltrain(*words, "output_dir=run", cwd=tmp_path)
-    assert said.code == 3 and ("is a FIFO" in said.err or "lacks train-images-idx3-ubyte.gz" in said.err), said.err
+    result = dltrain(*words, "output_dir=run", cwd=tmp_path)
+    assert result.code == 3 and ("is a FIFO" in result.err or "lacks train-images-idx3-ubyte.gz" in result.err), (
+        result.err
+    )
     assert not (tmp_path / "run").exists()

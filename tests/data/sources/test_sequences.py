@@ -163,5 +163,7 @@ def test_arrays_that_are_more_than_memory_holds_are_refused_before_they_are_deco
 def test_a_command_that_would_decompress_too_much_ends_with_8(dltrain, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "host_room", lambda: memory.Room(10_000, "of a test's"))
     path = written(tmp_path, {"inputs": np.zeros((9, 50, 20)), "targets": np.zeros(9)})
-    said = dltrain("data=sequences", f"data.path={path}", "model=lstm", "output_dir=run", cwd=tmp_path)
-    assert said.code == 8 and "0 MiB are left; leave out examples" in said.err and not (tmp_path / "run").exists()
+    result = dltrain("data=sequences", f"data.path={path}", "model=lstm", "output_dir=run", cwd=tmp_path)
+    assert (
+        result.code == 8 and "0 MiB are left; leave out examples" in result.err and not (tmp_path / "run").exists()
+    )
