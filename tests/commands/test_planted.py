@@ -49,7 +49,7 @@ MESSAGES = {
 
 @pytest.fixture
 def run_with_fault(dltrain, tmp_path, monkeypatch):
-    """`run_with_fault(fault, feed)` runs a command on 40 examples, of which example 33 is at fault, read ten at a time."""
+    """`run_with_fault(fault, feed)` runs a command on 40 examples, read ten at a time; number 33 is bad."""
     monkeypatch.setattr(scan, "MOST_EXAMPLES", 10)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "planting.py").write_text(SOURCE)
