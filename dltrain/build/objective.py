@@ -11,7 +11,7 @@ from dltrain.config import schema
 from dltrain.data.preprocess import Preprocess
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
-from dltrain.losses.outputs import Outputs, taken_by
+from dltrain.losses.outputs import Outputs, loss_inputs
 from dltrain.tasks import Task
 from dltrain.types import Spec
 
@@ -26,7 +26,7 @@ def make_objective(config: Config, trust: tuple[str, ...]) -> Objective:
 
 def needed_scale(objective: Objective, config: Config, task: Task) -> str | None:
     """Return the `data.scale` that objective, model and task require, or None."""
-    if taken_by(objective.loss).independent and task.targets_are_inputs:
+    if loss_inputs(objective.loss).independent and task.targets_are_inputs:
         return "unit"  # the inputs are the targets, and must be in [0, 1]
     return schema.split_node("model", config["model"])[1]["scale"]
 
@@ -39,7 +39,7 @@ def with_output_activation(
     Classification metrics take logits, the outputs before the activation; regression metrics take those after it.
     """
     name, loss, task = config["model"]["output_activation"], objective.loss, spec.task
-    taken = taken_by(loss)
+    taken = loss_inputs(loss)
     _check_probabilities(config, spec, taken.outputs, trust)
     if taken.independent and task.metrics_after_activation:
         # Several labels per example, or reconstructions: metrics and figures use values in [0, 1], too.

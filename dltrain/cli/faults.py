@@ -55,7 +55,7 @@ def was_interrupted(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or (INTERRUPTED.is_set() and not saved)
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """Exit without the interpreter's shutdown, in which an interrupted C++ library may crash or hang."""
     logging.shutdown()
     with contextlib.suppress(OSError):

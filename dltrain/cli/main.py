@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:
         if faults.was_interrupted(error):
             print("dltrain: interrupted", file=sys.stderr)
-            return faults.leave(130) if owned else 130
+            return faults.exit_process(130) if owned else 130
         return faults.report(faults.as_error(error), texts=asking)
     return code
 

@@ -16,7 +16,7 @@ class Outputs(StrEnum):
 
 
 @dataclass(frozen=True)
-class Taken:
+class LossInputs:
     """What a loss takes.
 
     Attributes:
@@ -30,7 +30,7 @@ class Taken:
 
 def takes(outputs: Outputs | str, *, independent: bool = False) -> Callable[[Any], Any]:
     """Declare what a loss takes, as a decorator: `@takes("logits")`."""
-    taken = Taken(Outputs(outputs), independent)
+    taken = LossInputs(Outputs(outputs), independent)
 
     def mark(loss: Any) -> Any:
         loss.takes = taken
@@ -39,8 +39,8 @@ def takes(outputs: Outputs | str, *, independent: bool = False) -> Callable[[Any
     return mark
 
 
-def taken_by(loss: Any) -> Taken:
+def loss_inputs(loss: Any) -> LossInputs:
     """Return what a loss takes, with or without its options bound; by default any values."""
     while isinstance(loss, partial):
         loss = loss.func
-    return getattr(loss, "takes", Taken())
+    return getattr(loss, "takes", LossInputs())

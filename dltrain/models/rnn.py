@@ -100,7 +100,7 @@ class Recurrent(nnx.Module):
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs] or [B, L, V]."""
         steps, valid = self.names.read(inputs)
-        x = self._vectors(steps)
+        x = self._embedded(steps)
         before = self.recurrent_state.before(inputs[self.names.position], x.dtype) if self.recurrent_state else None
         states, (last, after) = self._read(x, valid, before, rngs)
         if self.recurrent_state:
@@ -123,10 +123,10 @@ class Recurrent(nnx.Module):
 
     def decode(self, tokens: Array, cache: list[State]) -> tuple[Array, list[State]]:
         """Take the next tokens, int [B], and return the logits [B, V] of those after them, and the cache."""
-        states, (_, cache) = self._read(self._vectors(tokens[:, None]), None, cache, None)
+        states, (_, cache) = self._read(self._embedded(tokens[:, None]), None, cache, None)
         return self.head(states[:, 0]), cache
 
-    def _vectors(self, steps: Array) -> Array:
+    def _embedded(self, steps: Array) -> Array:
         return self.embedding(steps) if self.embedding else steps.reshape(*steps.shape[:2], -1)
 
     def _read(

@@ -22,11 +22,11 @@ def describe(
     writer.text(0, "config", f"```yaml\n{text}\n```")
     graphs = []
 
-    def look() -> int:  # the constructor's own module has its attributes in order; a merged one has them sorted
+    def trace() -> int:  # the constructor's own module has its attributes in order; a merged one has them sorted
         graphs.append(graph_def(program.parts.make_model(nnx.Rngs(0)), spec.input.shape, (spec.outputs,)))
         return 0
 
-    jax.eval_shape(look)
+    jax.eval_shape(trace)
     writer.graph(graphs[0])
     writer.hparams(_hparams(config, choices))
 

@@ -10,7 +10,7 @@ from dltrain.engine.state import TrainState
 from dltrain.inference.abilities import attends, draws_samples
 from dltrain.inference.open import bundle_of
 from dltrain.report.generated import generate_for
-from dltrain.report.sampling import drawn
+from dltrain.report.sampling import draw_samples
 from dltrain.tasks.task import Drawing
 from dltrain.types import Kind, content
 
@@ -26,7 +26,7 @@ def draw_figures(program: Program, state: TrainState, found: Evaluation) -> dict
     if attends(program.module):
         figures["attention"] = _attention(program, state, found)
     if draws_samples(program.module):
-        figures["generated"] = drawn(program, state)
+        figures["generated"] = draw_samples(program, state)
     if "confusion" in found.arrays:
         from dltrain.plots.confusion import confusion
 

@@ -23,7 +23,7 @@ from dltrain.report.text import LENGTH
 from dltrain.runs import checkpoint
 from dltrain.runs.files import replace_json, replace_text, writing
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.projector import write_vectors
+from dltrain.runs.projector import write_embeddings
 from dltrain.runs.result import TrainResult
 from dltrain.tree import count
 
@@ -192,7 +192,7 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
     """
     if tables := token_embeddings(program, state):
         tokens = program.parts.spec.vocabulary
-        write_vectors(folder.tensorboard, tables, tokens)
+        write_embeddings(folder.tensorboard, tables, tokens)
         _make_report_folder(folder)
         replace_text(folder.report / "neighbours.txt", nearest_tokens(tables, tokens))
 

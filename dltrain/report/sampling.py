@@ -32,7 +32,7 @@ class Sampling:
         """Generate samples and draw them."""
         from dltrain.plots.png import png_bytes, png_size
 
-        png = png_bytes(drawn(self.program, event.state))
+        png = png_bytes(draw_samples(self.program, event.state))
         self.recorder.writer().image(event.step, "generated", png, *png_size(png))
 
 
@@ -41,10 +41,10 @@ def default_count(spec: Spec) -> int:
     return IMAGES if spec.input.kind is Kind.IMAGE else TABLE_ROWS
 
 
-def drawn(program: Program, state: TrainState) -> Any:
-    """Generate samples and draw them, as `shown` does, next to training examples."""
+def draw_samples(program: Program, state: TrainState) -> Any:
+    """Generate samples and draw them, as `samples_figure` does, next to training examples."""
     spec = program.parts.spec
-    return shown(bundle_of(program, state).sample(default_count(spec)), spec, real_examples(program))
+    return samples_figure(bundle_of(program, state).sample(default_count(spec)), spec, real_examples(program))
 
 
 def real_examples(program: Program) -> np.ndarray | None:
@@ -54,7 +54,7 @@ def real_examples(program: Program) -> np.ndarray | None:
     return content(program.parts.source.read(program.parts.splits.train[:TABLE_ROWS]), program.parts.spec)
 
 
-def shown(samples: np.ndarray, spec: Spec, real: np.ndarray | None = None) -> Any:
+def samples_figure(samples: np.ndarray, spec: Spec, real: np.ndarray | None = None) -> Any:
     """Draw samples [N, ...]: images as a mosaic, table columns as histograms, next to `real` examples if given."""
     from dltrain.plots.panels import histograms, mosaic
 
@@ -75,5 +75,5 @@ def save_samples(samples: np.ndarray, path: Path, spec: Spec, real: np.ndarray |
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, packed.getvalue())
-    replace_bytes(figure, png_bytes(shown(samples, spec, real)))
+    replace_bytes(figure, png_bytes(samples_figure(samples, spec, real)))
     return figure

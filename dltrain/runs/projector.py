@@ -10,7 +10,7 @@ from dltrain.runs.files import replace_text, writing
 CONFIG, TOKENS = "projector_config.pbtxt", "tokens.tsv"  # the plugin looks for the first by name
 
 
-def write_vectors(folder: Path, tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> None:
+def write_embeddings(folder: Path, tables: Mapping[str, np.ndarray], tokens: Sequence[str]) -> None:
     """Write each table, name -> float [V, E], the tokens of its rows, and last the config that refers to them.
 
     Tables are text, since the plugin first tries to read them as text, and fails at bytes that happen to be text.

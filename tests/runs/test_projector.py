@@ -8,7 +8,7 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 from dltrain.errors import DiskError
-from dltrain.runs.projector import visible, write_vectors
+from dltrain.runs.projector import visible, write_embeddings
 
 TOKENS = ("\n", " ", "a", "\t", "é", "two words", "", "'", "\x00", "\u2028")
 
@@ -31,7 +31,7 @@ def test_plugin_reads_every_vector_and_its_name(tmp_path, ask):
     drawn = np.random.default_rng(0)
     tables = {name: drawn.normal(size=(len(TOKENS), 3)).astype(np.float32) for name in ("embed", "encoder.embed")}
     tables["embed"][0] = 0, 1e-38, 3e38
-    write_vectors(tmp_path, tables, TOKENS)
+    write_embeddings(tmp_path, tables, TOKENS)
     assert ask("runs").json == ["."]
     found = ask("info", run=".").json["embeddings"]
     assert [(e["tensorName"], e["tensorShape"]) for e in found] == [(name, [10, 3]) for name in tables]
@@ -52,4 +52,4 @@ def test_invisible_tokens_are_quoted():
 def test_unwritable_folder_is_a_disk_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match=r"cannot write .*file/tensorboard"):
-        write_vectors(tmp_path / "file" / "tensorboard", {}, ())
+        write_embeddings(tmp_path / "file" / "tensorboard", {}, ())
