@@ -1,4 +1,4 @@
-"""What all tests share: strict jax settings, small parts to put an engine together from, and a table of faults."""
+"""What all tests share: strict jax settings, small parts to build an engine from, and a table of faults."""
 
 import contextlib
 import io

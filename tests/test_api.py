@@ -1,4 +1,4 @@
-"""What `import dltrain` exposes does what the commands do, with the same words, and imports nothing early."""
+"""`import dltrain` offers what the commands do, with the same words, and imports nothing early."""
 
 import doctest
 import json

@@ -1,4 +1,4 @@
-"""The benchmark still works: a run of test size makes every row. No time is asserted."""
+"""The benchmark works: a run of test size fills every row of the table. No time is asserted."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every YAML composes and builds, and begins with the line that says when to choose it."""
+"""Every YAML composes and builds, and its first line says when to choose it."""
 
 import contextlib
 import re

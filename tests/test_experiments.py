@@ -1,4 +1,4 @@
-"""The recipes that come with dltrain reach what the README says of them, on the published data sets.
+"""The experiments in dltrain reach the results in the README, on the published data sets.
 
 Half an hour on two cores; those whose data is not at hand are skipped.
 """

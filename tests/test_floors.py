@@ -1,4 +1,4 @@
-"""Imports point down: a file imports only from floors below its own."""
+"""Imports point down: a file imports only from layers below its own."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The golden numbers of the textbooks' update rules come out of the real step, driven by YAML.
+"""The real step, driven by YAML, reproduces worked examples of the textbooks' update rules.
 
 They are worked out by hand in the comments; a change of any of them is a change of meaning, never of a test.
 """

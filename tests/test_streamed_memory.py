@@ -1,4 +1,4 @@
-"""Memory stays flat while a data set ten times the size of the feed's buffer goes through it."""
+"""Memory stays constant while a data set ten times the size of the feed's buffer is streamed."""
 
 import json
 import os

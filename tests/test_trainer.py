@@ -1,4 +1,4 @@
-"""What a run does on its way: saves in a thread, as often as they may cost; steps that are not finite."""
+"""A run from start to end: saves in a thread, within their share of the time; non-finite steps."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A spec describes data by named features, and is the same after a round trip through JSON."""
+"""A spec describes data by named features, and survives a round trip through JSON."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A user adds a part of every kind in a package and a folder of YAML of their own, and edits nothing of dltrain."""
+"""A user adds parts of every kind in a package and a folder of YAML, without editing dltrain."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""YAML becomes an object by names on the allowlist only, with arguments that fit; all else is refused in words."""
+"""Objects are built from YAML only by names on the allowlist, with valid arguments; everything else is refused."""
 
 import enum
 import re

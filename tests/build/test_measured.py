@@ -1,4 +1,4 @@
-"""Where an EMA of the weights is kept, all that a model does is done with them."""
+"""With an EMA of the weights, evaluation, figures and generation use it."""
 
 from dataclasses import replace
 

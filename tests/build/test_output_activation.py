@@ -1,4 +1,4 @@
-"""An activation between the last layer and the loss: what is trained is what the textbook's network would be."""
+"""An activation between the last layer and the loss gives the same training as the textbook formula."""
 
 import numpy as np
 import pytest

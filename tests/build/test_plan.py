@@ -1,4 +1,4 @@
-"""Config -> plan: durations become steps, and what is watched is something that is computed."""
+"""Config -> plan: durations become steps, and the monitored metric is one that is computed."""
 
 from dataclasses import replace
 

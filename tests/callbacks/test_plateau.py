@@ -1,4 +1,4 @@
-"""The plateau schedule waits and brings the rate down as PyTorch's does, and remembers."""
+"""The plateau schedule reduces the rate as PyTorch's does, and resumes."""
 
 import json
 from types import SimpleNamespace

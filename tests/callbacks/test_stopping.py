@@ -1,4 +1,4 @@
-"""Each rule ends training for its reason, at the step that a calculation by hand names."""
+"""Each rule ends training for its reason, at the step computed by hand."""
 
 import json
 

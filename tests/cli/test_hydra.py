@@ -1,4 +1,4 @@
-"""Command lines as Hydra's documentation and tutorials teach them, each with what it does in dltrain."""
+"""Command lines from Hydra's documentation and tutorials, each with its result in dltrain."""
 
 import json
 import shlex

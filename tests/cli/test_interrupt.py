@@ -1,4 +1,4 @@
-"""Real processes that are told to stop: they save, say how to go on, and go on to the bits of a run left alone."""
+"""Processes that receive a signal save, print how to continue, and continue bit for bit."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The command line: every mistake exits with 2 and the right hint, and nothing heavy is imported for help."""
+"""The command line: every mistake exits with 2 and a helpful hint, and help imports nothing heavy."""
 
 import os
 import shlex

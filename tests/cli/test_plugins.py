@@ -1,4 +1,4 @@
-"""Hydra's public sweepers and launchers, each set in its own environment; skipped where pip cannot install."""
+"""Hydra's public sweepers and launchers, each installed in its own environment; skipped if pip fails."""
 
 import json
 import os

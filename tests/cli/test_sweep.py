@@ -1,4 +1,4 @@
-"""A sweep: a folder a job, failures that end nothing but themselves, and the table at its end."""
+"""Sweeps: a folder for each job, failures that do not stop other jobs, and the table at the end."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Commands of a user's package: by `trust`, and by an entry point; found without importing anything."""
+"""Commands of a user package, by `trust` and by an entry point; found without importing anything."""
 
 import sys
 

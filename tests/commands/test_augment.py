@@ -1,4 +1,4 @@
-"""Augmentation from the command line: its figure, when it is off, and its mistakes."""
+"""Augmentation from the command line: its figure, when it is off, and mistakes in its options."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`dltrain doctor` names what is installed, and each known problem with what helps."""
+"""`dltrain doctor` prints installed versions, and each known problem with its remedy."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Evaluating a run prints what its summary holds, of whichever checkpoint and split is asked for."""
+"""Evaluating a run prints the metrics of its summary, for any checkpoint and split."""
 
 import json
 import re

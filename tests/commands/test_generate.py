@@ -1,4 +1,4 @@
-"""A model that generates text: the text is measured, drawn and printed, and is the same everywhere."""
+"""Text generated from examples is evaluated, drawn and printed, and is the same everywhere."""
 
 import json
 import re

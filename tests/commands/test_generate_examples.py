@@ -1,4 +1,4 @@
-"""A model that draws examples from noise is drawn from by command: the values in a file, and a figure of them."""
+"""Examples generated from noise are saved to a file and drawn in a figure."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A language model of a text that repeats itself continues from any part of it; everything else is refused."""
+"""A language model of a repetitive text continues any part of it; invalid options are refused."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The hash names the last checkpoint's state, and nothing else."""
+"""The hash identifies the last checkpoint's state, and nothing else."""
 
 import re
 import shutil

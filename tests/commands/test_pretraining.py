@@ -1,4 +1,4 @@
-"""What was learnt without labels begins a classifier: weights arrive exactly, layer by layer."""
+"""Weights learned without labels start a classifier: they are copied exactly, layer by layer."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The law of resuming: cut anywhere and continued is the straight run, in its bits, its curves and its memory."""
+"""A resumed run equals an uninterrupted one: its bits, its curves and the state of its callbacks."""
 
 import hashlib
 import json

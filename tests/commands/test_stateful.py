@@ -1,4 +1,4 @@
-"""Texts in streams: a run cut in the middle of an epoch is the straight one; evaluation reads on, too."""
+"""Stateful training: a resumed run equals an uninterrupted one, and evaluation keeps the state, too."""
 
 import json
 import re

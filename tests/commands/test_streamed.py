@@ -1,4 +1,4 @@
-"""Streaming from the command line: waiting for data is told, and a source that fails ends the run with its step."""
+"""Streaming from the command line: waiting is reported, and a source that fails ends the run with its step."""
 
 import json
 

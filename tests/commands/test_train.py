@@ -1,4 +1,4 @@
-"""Training from the command line: what a run leaves behind, what it says, and what each engine key does."""
+"""Training from the command line: the files of a run, its output, and each engine key."""
 
 import csv
 import json

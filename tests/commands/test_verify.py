@@ -1,4 +1,4 @@
-"""`dltrain verify` says which checkpoints are whole: 0 if all are, 4 if one is not or there is none."""
+"""`dltrain verify` reports which checkpoints are intact: 0 if all are, else 4."""
 
 import shutil
 

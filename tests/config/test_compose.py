@@ -1,4 +1,4 @@
-"""What comes out of composing: `auto`, choices laid over, files named in messages, trust, and the saved text."""
+"""Composed configs: `auto`, replaced choices, files named in messages, trust, and the saved text."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Finding the choices, and reading YAML of others within limits."""
+"""Finding the choices, and reading untrusted YAML within limits."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Did you mean: which words are found for which mistake."""
+"""Suggestions for mistyped words."""
 
 from dltrain.config import hints, schema
 

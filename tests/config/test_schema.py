@@ -1,4 +1,4 @@
-"""The table of the engine's keys agrees with train.yaml, with the types it cannot import, and with itself."""
+"""The table of the engine's keys agrees with train.yaml, with types it cannot import, and with itself."""
 
 import pytest
 

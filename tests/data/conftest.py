@@ -1,4 +1,4 @@
-"""What tests of data share."""
+"""Fixtures shared by the tests of data."""
 
 import pytest
 

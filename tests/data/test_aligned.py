@@ -1,4 +1,4 @@
-"""Arrays are aligned so that JAX can share them: a data set in memory is there only once."""
+"""Arrays are aligned so that JAX can share them: a data set is in memory only once."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What will not fit is refused before the first step, with the batch that would."""
+"""A run that does not fit is refused before the first step, with a batch size that fits."""
 
 import re
 from types import SimpleNamespace

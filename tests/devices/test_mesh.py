@@ -1,4 +1,4 @@
-"""Many devices train as one does: same losses, same order, and checkpoints move between them."""
+"""Several devices train like one: same losses, same order, and checkpoints can move between them."""
 
 import json
 import os

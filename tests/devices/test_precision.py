@@ -1,4 +1,4 @@
-"""Types of numbers: what is kept, what is computed in, and that float32 is left alone."""
+"""Floating-point types of parameters and of computation; float32 changes nothing."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What a precision costs in accuracy: nothing that could be told from noise."""
+"""Lower precision costs no accuracy beyond noise."""
 
 import json
 import os

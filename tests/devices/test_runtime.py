@@ -1,4 +1,4 @@
-"""The platform is what was asked for, or a clear error; the record of it holds no secret."""
+"""The platform is the requested one, or a clear error; its description contains no secret."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the pages list is there: parts, keys, tests, links, figures, and the test command."""
+"""Everything that the pages name exists: parts, keys, tests, links, figures, and the test command."""
 
 import re
 import runpy

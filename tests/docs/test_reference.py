@@ -1,4 +1,4 @@
-"""The reference lists every key, command and part, and is what the code says now."""
+"""The reference lists every key, command and part, and is up to date."""
 
 import re
 import runpy

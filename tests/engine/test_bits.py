@@ -1,4 +1,4 @@
-"""The law of the engine: however many steps a chunk has room for and however it is fed, the bits are the same."""
+"""The bits are the same for any chunk length and any feed."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Generating token by token: until the end, no further, by the likeliest token or by chance."""
+"""Generation token by token: until the end token, by the most likely token or by sampling."""
 
 import jax
 import jax.numpy as jnp

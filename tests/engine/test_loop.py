@@ -1,4 +1,4 @@
-"""The loop: chunks end where somebody is due, reading waits for the next dispatch, callbacks may end it."""
+"""The loop: chunks end where a callback is due, reading waits for the next dispatch, callbacks may end it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A run that is cut anywhere and goes on from saved arrays ends with the bits of the run that was not cut."""
+"""A run rebuilt from saved arrays at any step ends with the bits of an uninterrupted one."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""One step: masked examples count for nothing, penalties have the gradients they should, NaN changes nothing."""
+"""One step: masked examples have no effect, penalties have the right gradients, NaN changes nothing."""
 
 import jax
 import jax.numpy as jnp

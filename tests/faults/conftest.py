@@ -1,4 +1,4 @@
-"""What the tests of planted faults share: real processes, and seeds that are printed.
+"""Fixtures of the tests of planted faults: real processes, and seeds that are printed.
 
 `pytest tests/faults` is the quick set, `pytest -m faults tests/faults` the long one. FAULTS_SEED repeats a run,
 FAULTS_TRIES sets how often a fault is planted, FAULTS_PART=1/3 takes a third of the cuts at system calls.

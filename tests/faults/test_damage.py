@@ -1,4 +1,4 @@
-"""Checkpoints cut, flipped, deleted, swapped and grown: never loaded in silence, and the one before is used."""
+"""Damaged checkpoints are never loaded silently: the previous one is used."""
 
 import os
 import random

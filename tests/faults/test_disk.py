@@ -1,4 +1,4 @@
-"""Saves cut at every system call, the order of what reaches the disk, full disks, folders that are closed.
+"""Saves cut at every system call, the order of writes on disk, full disks, read-only folders.
 
 strace plants faults in a real process: it is killed when one of its threads enters its n-th call of a kind.
 """

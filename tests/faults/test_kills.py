@@ -1,4 +1,4 @@
-"""`kill -9` at any instant, in the middle of a save too: resuming ends with the bits of the run left alone."""
+"""`kill -9` at any instant, also during a save: the resumed run has the bits of an uninterrupted one."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Folders with odd names go through every command, or the error says what is wrong with them."""
+"""Folders with unusual names work in every command, or the error says what is wrong with them."""
 
 import json
 import re

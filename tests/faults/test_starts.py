@@ -1,4 +1,4 @@
-"""Many starts at once into one folder: one trains, each other one is told who does."""
+"""Many starts at once in one folder: one trains, the others name it."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM lose no step, and a run resumed at every one of its steps is the run left alone."""
+"""SIGINT and SIGTERM lose no step, and a run resumed at each of its steps equals an uninterrupted one."""
 
 import re
 import signal

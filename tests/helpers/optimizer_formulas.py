@@ -1,4 +1,4 @@
-"""The formulas of the optimizers in NumPy, and paths of both over ten steps."""
+"""The formulas of the optimizers in NumPy, and ten steps of each."""
 
 import importlib
 from pathlib import Path

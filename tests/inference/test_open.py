@@ -1,4 +1,4 @@
-"""A run folder is opened from its config, model.json and checkpoints alone; what is damaged is named."""
+"""A run folder is opened from its config, model.json and checkpoints alone; damaged files are named."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A run is a model: when its training data is gone, it evaluates given examples and generates as it did before."""
+"""Without its training data, a run evaluates given examples and generates as before."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Models without the seconds that drawing their initial values takes to compile, and whole trainings."""
+"""Models with initial values that need no compilation, and whole trainings."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""The LSTM with attention equals its formula in float64, and does not see padding."""
+"""The LSTM with attention equals its formula in float64, and ignores padding."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The autoencoder is two perceptrons in a row; of logits, metrics see the sigmoid."""
+"""The autoencoder is two multilayer perceptrons in a row; from logits, metrics see the sigmoid."""
 
 import jax
 import jax.numpy as jnp

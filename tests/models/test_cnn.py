@@ -1,4 +1,4 @@
-"""The convolutional network equals PyTorch's with the same weights, and refuses what does not fit."""
+"""The convolutional network equals PyTorch's with the same weights, and refuses shapes that do not fit."""
 
 import jax
 import numpy as np

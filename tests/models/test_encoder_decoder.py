@@ -1,4 +1,4 @@
-"""Models that generate text: equal to PyTorch with the same weights, the same step by step, blind to padding."""
+"""Encoder-decoders equal PyTorch with the same weights, generate the same step by step, and ignore padding."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The two networks of a GAN: whose gradient goes where, what batch norm sees, and fixed noise when evaluating."""
+"""GANs: which gradient goes to which network, what batch norm sees, and fixed noise in evaluation."""
 
 from dataclasses import replace
 

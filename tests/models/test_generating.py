@@ -1,4 +1,4 @@
-"""Trained from the command line, models generate the right text for examples that they have never seen."""
+"""Trained from the command line, models generate the right text for unseen examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Trained from the command line, each model beats what needs no training, or the best that is linear."""
+"""Trained from the command line, each generative model beats an untrained baseline, or the best linear one."""
 
 import runpy
 from pathlib import Path

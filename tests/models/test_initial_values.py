@@ -1,4 +1,4 @@
-"""What the `*_init` keys of a model draw is every weight, bias and table it learns, but those of normalisations."""
+"""The `*_init` keys of a model initialize all its weights, biases and tables, except those of normalizations."""
 
 import jax.numpy as jnp
 import numpy as np

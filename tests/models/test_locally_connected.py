@@ -1,4 +1,4 @@
-"""The locally connected network equals a NumPy loop over places in double precision."""
+"""The locally connected network equals a NumPy loop over positions in double precision."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""A masked example is an absent example, for every model, in train mode and with whatever the padding contains."""
+"""A masked example is an absent example, for every model, in train mode, whatever the padding contains."""
 
 from dataclasses import replace
 

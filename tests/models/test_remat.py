@@ -1,4 +1,4 @@
-"""Rematerialisation changes no number, and less is kept for the backward pass."""
+"""Rematerialization changes no value, and stores less for the backward pass."""
 
 from functools import partial
 

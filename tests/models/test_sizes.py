@@ -1,4 +1,4 @@
-"""A size of 0 is refused by every model, with the key's name, before anything is drawn."""
+"""Every model refuses a size of 0 with the key's name, before any weight is drawn."""
 
 from functools import cache
 

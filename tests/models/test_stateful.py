@@ -1,4 +1,4 @@
-"""A window goes on where the one before it ended, with the numbers of one pass over both; gradients end there."""
+"""A stateful window continues the one before it, with the values of one pass over both; gradients end there."""
 
 from dataclasses import replace
 from functools import partial

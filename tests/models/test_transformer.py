@@ -1,4 +1,4 @@
-"""The transformer: its attention is PyTorch's, padding changes no answer, nothing behind a position is seen."""
+"""The transformer: attention equals PyTorch's, padding changes nothing, later positions are not seen."""
 
 from dataclasses import replace
 

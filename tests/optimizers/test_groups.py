@@ -1,4 +1,4 @@
-"""Parameter groups have optimizers of their own, and turns; what they do equals what each would do alone."""
+"""Parameter groups have separate optimizers and intervals, each equal to that optimizer alone."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Every YAML has a formula, descends, accepts traced values and a mask of the weight decay."""
+"""Every YAML has a formula, descends, and accepts traced values and a mask of the weight decay."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Mosaics and panels hold every image; histograms a panel a column."""
+"""Mosaics and panels contain every image; histograms have one panel per column."""
 
 import numpy as np
 import pytest

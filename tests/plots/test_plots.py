@@ -1,4 +1,4 @@
-"""The figures of the report: drawn without warnings (which are errors here), not blank, with their marks."""
+"""The figures of the report: drawn without warnings (which are errors here), not blank, with their markers."""
 
 import io
 

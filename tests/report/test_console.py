@@ -1,4 +1,4 @@
-"""What a person sees: lines without a terminal, one live line with one, nothing when quiet."""
+"""The output of a run: lines without a terminal, one live line with one, nothing if quiet."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""Token embeddings are those of the trained model, averaged if its weights are; near means a large cosine."""
+"""Token embeddings are those of the evaluated weights; near means a large cosine similarity."""
 
 from dataclasses import replace
 

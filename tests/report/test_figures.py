@@ -1,4 +1,4 @@
-"""Which figures a run leaves follows from task and model, and they show the examples that they say."""
+"""The figures of a run depend on task and model, and show the right examples."""
 
 from types import SimpleNamespace
 

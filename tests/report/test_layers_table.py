@@ -1,4 +1,4 @@
-"""The table of layers: parameters and FLOPs by closed form, nothing counted twice or left out."""
+"""The table of layers: parameters and FLOPs equal closed forms; nothing is counted twice or left out."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Checkpoints: every damaged bit is noticed, the one before is used, and nothing is deleted too early."""
+"""Checkpoints: every damaged bit is detected, the previous one is used, and nothing is deleted too early."""
 
 import hashlib
 import json

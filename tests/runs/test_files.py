@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, and a disk that refuses is named."""
+"""A file is the old one or the new one, and an error of the disk names it."""
 
 import json
 

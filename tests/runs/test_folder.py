@@ -1,4 +1,4 @@
-"""The run folder: one run, one process; what another run left is neither used nor lost by accident."""
+"""The run folder: one process per run; files of another run are neither used nor deleted by accident."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""The graph tab's drawing of a model: which nodes, what they say, how they are chained."""
+"""The graph of a model: its nodes, their attributes, and their order."""
 
 import jax
 import jax.numpy as jnp

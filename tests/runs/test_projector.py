@@ -1,4 +1,4 @@
-"""TensorBoard's own projector plugin finds the vectors, and a name for each."""
+"""TensorBoard's projector plugin finds the embeddings, and a name for each."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What a run finds is written once, however often it is cut and resumed."""
+"""Metrics are written once, however often a run is interrupted and resumed."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Event files are read back with TensorBoard's own reader, and over HTTP from a TensorBoard that was started."""
+"""Event files are read back with TensorBoard's own reader, and over HTTP from a TensorBoard server."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What TensorBoard finds in a real run's folder, read with its own reader and asked of its own server."""
+"""The TensorBoard files of a real run, read with TensorBoard's own reader and server."""
 
 import json
 import socket

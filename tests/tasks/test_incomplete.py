@@ -1,4 +1,4 @@
-"""A task that lacks what every task must answer is refused when it is built, not during the run."""
+"""A task that lacks a required method is refused when it is built, not during the run."""
 
 import pytest
 

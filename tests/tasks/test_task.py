@@ -1,4 +1,4 @@
-"""Each task fits its YAML, equals another of its class, and accepts only the data that it is for."""
+"""Each task fits its YAML, equals another of its class, and accepts only data that it is made for."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Predictions made from outputs, compared with values by hand, and the classes of each task."""
+"""Predictions computed from outputs, compared with values by hand, and the classes of each task."""
 
 import jax.numpy as jnp
 import numpy as np

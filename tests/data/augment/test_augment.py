@@ -1,4 +1,4 @@
-"""The contract of all augmentations: own random draws, one result per key, padding apart, shapes kept."""
+"""The contract of all augmentations: a draw per example, one result per key, no padding used, shapes kept."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""The chain of augmentations: its order and keys, when it rests, and what it says of one that cannot work."""
+"""The chain of augmentations: order, keys, when it is off, and errors that name the augmentation."""
 
 from functools import partial
 

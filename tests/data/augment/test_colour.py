@@ -1,4 +1,4 @@
-"""Colours against colorsys, blur against SciPy, noise and brightness of the right size."""
+"""Colours compared with colorsys, blur with SciPy; noise and brightness have the given size."""
 
 import colorsys
 

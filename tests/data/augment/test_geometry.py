@@ -1,4 +1,4 @@
-"""Turning, zooming and cropping against SciPy's interpolation and NumPy's rot90; what lies outside."""
+"""Rotation, zoom and crop compared with SciPy's interpolation and NumPy's rot90, and values outside the image."""
 
 import functools
 

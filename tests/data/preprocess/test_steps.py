@@ -1,4 +1,4 @@
-"""Steps are fitted in order, on what the steps before them return, and come back from JSON with the same bits."""
+"""Steps are fitted in order, on what the steps before them return, and survive JSON bit for bit."""
 
 import json
 

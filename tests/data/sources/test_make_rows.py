@@ -1,4 +1,4 @@
-"""Arrays become a source whose features are described by a few words; wrong arguments are named."""
+"""Arrays become a source with named features; wrong arguments are named."""
 
 import numpy as np
 import pytest
