@@ -60,7 +60,7 @@ def spec() -> Spec:
 
 @pytest.fixture(scope="session")
 def arrays() -> dict[str, np.ndarray]:
-    """Sixty rows whose class can be learnt."""
+    """Sixty examples whose class can be learned."""
     rng = np.random.default_rng(0)
     labels = np.arange(60, dtype=np.int32) % 3
     inputs = rng.normal(size=(60, 4, 4, 1)).astype(np.float32)
@@ -86,7 +86,7 @@ class InMemory:
 
 @pytest.fixture(scope="session")
 def make_parts(spec: Spec, arrays: dict[str, np.ndarray]) -> Callable[..., Parts]:
-    """Build parts by hand: an MLP with batch norm and dropout, Adam, one row a column of `arrays`."""
+    """Build parts by hand: an MLP with batch norm and dropout, Adam, and the examples in `arrays`."""
 
     def make(
         *, batch_size: int = 8, seed: int = 0, dropout: float = 0.5, callbacks: tuple = (), **changes
@@ -153,7 +153,7 @@ def program(make_program: Callable[..., Program]) -> Program:
 
 @dataclass
 class Count:
-    """How often a fault was planted, and how often finished work was lost or something wrong reported as right."""
+    """How often a fault was planted, and how often work was lost or a wrong result was reported as right."""
 
     fault: str
     tried: int = 0
@@ -161,7 +161,7 @@ class Count:
     more: dict[str, int] = field(default_factory=dict)
 
     def note(self, **numbers: int) -> None:
-        """Add to further numbers; those that begin with `most` keep the largest."""
+        """Add to further counts; those that begin with `most` keep the largest."""
         for name, n in numbers.items():
             before = self.more.get(name, 0)
             self.more[name] = max(before, n) if name.startswith("most") else before + n
@@ -177,7 +177,7 @@ def count(request: pytest.FixtureRequest) -> Iterator[Count]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of planted faults: a row for each test that counted, all its cases together."""
+    """Print the table of planted faults: a row for each test that counted them, over all its cases."""
     reports = [r for kind in ("", "failed", "error") for r in terminalreporter.stats.get(kind, [])]  # "": teardowns
     found = [dict(r.user_properties) for r in reports if getattr(r, "when", None) == "teardown"]
     table: dict[tuple[str, str], Count] = {}
@@ -229,19 +229,19 @@ def dltrain() -> Callable[..., CommandResult]:
 
 @pytest.fixture(scope="session")
 def quick() -> dict[str, Any]:
-    """Options of the compiler for what is compiled once and run once."""
+    """Compiler options for programs that run once."""
     return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @pytest.fixture(scope="session")
 def quick_flags(quick: dict[str, Any]) -> str:
-    """The same as `XLA_FLAGS`, for processes of their own."""
+    """The same as `XLA_FLAGS`, for other processes."""
     return " ".join(f"--{name}={str(value).lower()}" for name, value in quick.items())
 
 
 @pytest.fixture
 def unoptimised(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compile in less time what is run once, to compare values; what trains for long is compiled as for users."""
+    """Compile faster, for programs that run once to compare values; slow tests are compiled as for users."""
     once = request.node.get_closest_marker("slow") is None
     jax.config.update("jax_disable_most_optimizations", once)
     yield
@@ -250,7 +250,7 @@ def unoptimised(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def quickly_compiled() -> Iterator[None]:
-    """As `unoptimised`, for a whole file and what its tests share."""
+    """As `unoptimised`, for a whole file and the fixtures that its tests share."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -258,7 +258,7 @@ def quickly_compiled() -> Iterator[None]:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what is drawn at the end: half of a short run's time. Those of `digits_run` are looked at."""
+    """Draw no figures at the end: half of a short run's time. Those of `digits_run` are tested."""
     monkeypatch.setattr(finish, "_draw", lambda *args: None)
 
 

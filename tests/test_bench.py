@@ -21,7 +21,7 @@ def measure(monkeypatch: pytest.MonkeyPatch):
 
 
 def bench(tmp_path: Path, flags: str, *words: str, without: tuple[str, ...] = ()) -> tuple[str, dict]:
-    """Run it at test size, compiled with these flags of XLA; a module of `without` cannot be found."""
+    """Run it at test size, compiled with these XLA flags; the modules in `without` cannot be imported."""
     environment = dict(os.environ)
     environment.pop("DLTRAIN_DATA", None)
     environment["XLA_FLAGS"] = flags

@@ -115,7 +115,7 @@ def test_every_part_fits_into_a_program(group, choices, capsys):
 
 
 def coloured():
-    """Twelve images in red, green and blue: a source of the tests' own."""
+    """A source for the tests: twelve images in red, green and blue."""
     pictures = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8)
     targets = np.arange(12, dtype=np.int32) % 3
     return make_rows({"inputs": pictures, "targets": targets}, kind=Kind.IMAGE, classes=("a", "b", "c"))

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 @pytest.fixture(scope="module")
 def trained(dltrain, tmp_path_factory):
-    """Train a recipe by its name, once; return its folder."""
+    """Train an experiment by its name, once; return its folder."""
     done = {}
 
     def train(name, folder):

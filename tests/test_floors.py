@@ -47,7 +47,7 @@ def name_of(path: Path) -> str:
 
 
 def room_of(module: str) -> tuple[int, str]:
-    """Return the floor and the room of a module: the longest name that it lies under."""
+    """Return the layer and the package of a module: the longest name that matches."""
     rooms = [(len(room), floor, room) for floor, rooms in enumerate(FLOORS) for room in rooms]
     fits = [(n, floor, room) for n, floor, room in rooms if module == room or module.startswith(room + ".")]
     assert fits, f"{module} is on no floor"

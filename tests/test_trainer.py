@@ -38,7 +38,7 @@ def test_automatic_saves_take_at_most_their_share_of_the_time(monkeypatch, tmp_p
 
 
 def test_a_save_holds_the_state_at_its_time_and_training_continues(program, tmp_path, monkeypatch):
-    """The state's memory is given to the next chunk while the thread still writes."""
+    """The next chunk reuses the state's memory while the thread still writes."""
     gate, write = [], checkpoint.save
 
     def slow(*args):
@@ -59,7 +59,7 @@ def test_a_save_holds_the_state_at_its_time_and_training_continues(program, tmp_
 
 
 def test_a_save_holds_the_callback_state_at_its_time(program, tmp_path):
-    """What a callback remembers may grow while the thread still writes."""
+    """The state of a callback may change while the thread still writes."""
     remembered = [3]
     saver = Saver(tmp_path, None, {"nonfinite": SimpleNamespace(state=lambda: remembered)}, warn=print)
     saver.save(0, program.start())
@@ -131,7 +131,7 @@ def test_a_step_that_is_not_finite_is_named_with_its_layer_and_its_batch_is_kept
 
 
 def test_rollback_goes_back_and_leaves_the_step_out(dltrain, tmp_path):
-    """Example 3 spoils one step in each epoch of four: three may be left out, the fourth ends the run."""
+    """Example 3 makes one step in each of four epochs non-finite: three are left out, the fourth ends the run."""
     result = dltrain(*INLINE, HUGE, "steps=12", "on_nonfinite=rollback", cwd=tmp_path)
     assert result.code == 0, result.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -148,7 +148,7 @@ def test_rollback_goes_back_and_leaves_the_step_out(dltrain, tmp_path):
 
 
 def test_saves_and_seconds_count_what_was_rolled_back_too(dltrain, tmp_path, monkeypatch):
-    """By a clock that a save alone moves on, by one second; the last may still be written when training ends."""
+    """With a clock that only a save advances, by one second; the last may still be written when training ends."""
     write, clock = checkpoint.save, [0.0]
 
     def slow(*args):

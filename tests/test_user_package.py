@@ -211,7 +211,7 @@ YAML = {
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """A folder as a user has it: a package, and YAML next to it."""
+    """A user's folder: a package, and YAML next to it."""
     (tmp_path / "ringlib").mkdir()
     (tmp_path / "ringlib" / "__init__.py").write_text("")
     (tmp_path / "ringlib" / "parts.py").write_text(textwrap.dedent(PARTS).lstrip())

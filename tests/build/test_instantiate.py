@@ -198,7 +198,7 @@ def plain(outputs, batch, *, margin: float = 1.0, spec=None):
 
 @pytest.fixture(autouse=True)
 def own(monkeypatch):
-    """A package of the user's own."""
+    """A user package."""
     module = types.ModuleType("ownparts")
     module.Part, module.plain, module.Size = Part, plain, Size
     for thing in (Part, plain, Size):

@@ -23,7 +23,7 @@ def made(*words):
 
 
 def check(program, ask):
-    """The means are the initial weights, those that are trained are all 0: only the former may be seen."""
+    """The EMA is the initial weights and the trained weights are all 0: only the EMA may be used."""
     start = program.start()
     nothing = jax.tree.map(np.zeros_like, start.params)
     seen = ask(replace(start, params=nothing))

@@ -30,7 +30,7 @@ OWN = {
 
 @dataclass(frozen=True)
 class Case:
-    """What a line does: its exit code, the jobs it trains with some of their values, and what it prints."""
+    """Expected result of a line: exit code, the jobs with some of their values, and output."""
 
     jobs: tuple[dict[str, Any], ...] = ()
     code: int = 0
@@ -148,7 +148,7 @@ CASES = {
 
 
 class Train:
-    """The command train, without training: it keeps what it was given, and writes a summary."""
+    """Replaces the command train: records its arguments, and writes a summary without training."""
 
     def __init__(self) -> None:
         self.configs: list[dict[str, Any]] = []
@@ -167,7 +167,7 @@ class Train:
 
 @pytest.fixture
 def train(monkeypatch, tmp_path):
-    """Do not train; a folder with YAML of a user's own, and logging as before afterwards."""
+    """Work in a folder with user YAML, without training, and restore logging afterwards."""
     fake, command, table = Train(), types.ModuleType("train"), types.ModuleType("sweep")
     command.run, table.summarise = fake.run, lambda folder, jobs: None
     monkeypatch.setitem(sys.modules, "dltrain.commands.train", command)

@@ -30,7 +30,7 @@ def wait_for_step(run: Path, process: subprocess.Popen) -> None:
 
 
 def wait_for_jax(process: int) -> None:
-    """Wait until the process imports jax: it is past its own first lines then."""
+    """Wait until the process imports jax: its first lines have run by then."""
     maps = Path(f"/proc/{process}/maps")
     if not maps.exists():
         time.sleep(1.5)
@@ -43,7 +43,7 @@ def wait_for_jax(process: int) -> None:
 
 @pytest.fixture(scope="module")
 def stopped(dltrain, tmp_path_factory):
-    """Two runs, stopped by SIGINT and by SIGTERM; while the first trained, others wanted its folder."""
+    """Two runs, stopped by SIGINT and by SIGTERM; while the first trained, others started in its folder."""
     cwd = tmp_path_factory.mktemp("stopped")
     words = (*LONG, "steps=1000000")
     first = start(*words, "output_dir=a run", cwd=cwd)
@@ -104,7 +104,7 @@ def test_what_was_stopped_is_resumed_to_the_bits_of_a_run_left_alone(stopped, dl
 
 
 def ended_at(step: int):
-    """The callbacks of a training that is ended as planned at this step."""
+    """The callbacks of a training that ends as planned at this step."""
     from dltrain import trainer
     from dltrain.durations import Duration
     from dltrain.engine.events import Every, StopTraining
@@ -168,7 +168,7 @@ def test_an_interrupt_that_a_library_turns_into_another_error_is_still_an_interr
 
 
 def test_an_interrupted_start_does_not_wait_for_what_libraries_do_at_the_end(tmp_path):
-    """C++ libraries that were interrupted halfway have been seen to hang and to crash there."""
+    """Interrupted C++ libraries have been seen to hang and to crash there."""
     code = (
         "import atexit, signal, sys, time\n"
         "from dltrain.cli import main as cli\n"
@@ -183,7 +183,7 @@ def test_an_interrupted_start_does_not_wait_for_what_libraries_do_at_the_end(tmp
 
 
 def test_an_interrupt_inside_jaxs_garbage_collection_is_not_lost(tmp_path):
-    """In a process of its own: a test tool's own callbacks of the collector would be interrupted too."""
+    """In a separate process, since the collector's callbacks of test tools would be interrupted, too."""
     code = (
         "import gc, signal, time\n"
         "from dltrain.cli import faults\n"

@@ -239,7 +239,7 @@ def test_a_failure_ends_with_its_code_and_without_traceback(
 
 
 def test_what_a_library_raises_after_the_command_is_not_printed() -> None:
-    """Of several tasks that a full disk ends, one is reported; the others are found by the interpreter's end."""
+    """If a full disk ends several tasks, one is reported; the interpreter finds the others when it exits."""
     code = "import sys; from dltrain.cli.main import main; sys.argv = ['dltrain', '--version']; main()"
     late = "import logging; logging.getLogger('asyncio').error('late')"
     line = [sys.executable, "-c", f"{code}; {late}"]
@@ -247,7 +247,7 @@ def test_what_a_library_raises_after_the_command_is_not_printed() -> None:
 
 
 class _Fake:
-    """Stands in for the command train: fails by its seed, and records what it was given."""
+    """Replaces the command train: fails depending on the seed, and records its arguments."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[int | None, str, object]] = []

@@ -25,7 +25,7 @@ SMALL = ("data=iris", "data.split_seed=7", "model=linear", "batch_size=16", "epo
 
 @pytest.fixture(scope="module", params=SETS)
 def python(request, tmp_path_factory):
-    """An interpreter with these plugins; everything else is this environment's. DLTRAIN_PLUGINS keeps them."""
+    """An interpreter with these plugins on top of this environment. DLTRAIN_PLUGINS keeps them."""
     kept = os.environ.get("DLTRAIN_PLUGINS")
     place = (Path(kept) if kept else tmp_path_factory.mktemp("plugins")) / request.param
     program = place / "bin" / "python"

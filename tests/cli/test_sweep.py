@@ -24,7 +24,7 @@ GRID = (
 
 @pytest.fixture(scope="module")
 def sweep(dltrain, tmp_path_factory):
-    """Six jobs, of which the two with an absurd learning rate fail."""
+    """Six jobs; the two with an absurd learning rate fail."""
     cwd = tmp_path_factory.mktemp("sweep")
     result = dltrain(*GRID, "quiet=true", cwd=cwd, figures=False)
     (folder,) = cwd.glob("multirun/*/*")

@@ -22,7 +22,7 @@ OPTIONS = "upto: 2  # How far to count\nscale: 0.5  # Factor of each number\nlou
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with a command, in the current folder; importing it leaves a mark."""
+    """A package with a command, in the current folder; importing it creates a file."""
     home = tmp_path / "counting"
     (home / "commands").mkdir(parents=True)
     (home / "__init__.py").write_text("import sys\nsys.counted = True\n")

@@ -35,7 +35,7 @@ def summary(run):
 
 
 def test_exact_match_is_the_share_of_examples_without_a_mistake_under_teacher_forcing(run, summary):
-    """Greedy generation leaves the truth at the first token that is wrong after the true ones, and not before."""
+    """Greedy generation first differs from the truth at the first token that is wrong after true ones."""
     folder, program = run
     state, step = load_state(existing(str(folder)), "best", program.shapes, warn=print)
     assert step == summary["best_step"]

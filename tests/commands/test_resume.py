@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("without_figures")
 
 @pytest.fixture(scope="module")
 def straight(dltrain, tmp_path_factory):
-    """The run that was never cut."""
+    """The uninterrupted run."""
     cwd = tmp_path_factory.mktemp("straight")
     result = dltrain(*STRAIGHT, cwd=cwd, figures=False)
     assert result.code == 0, result.err
@@ -37,7 +37,7 @@ def straight(dltrain, tmp_path_factory):
 
 @pytest.fixture
 def cut(monkeypatch):
-    """`cut(step)` makes the next training end as by SIGINT at the first chunk's end from that step on."""
+    """`cut(step)` ends the next training, as SIGINT does, at the end of the first chunk from that step on."""
 
     def at(step: int) -> None:
         look = training.Signals.__call__

@@ -80,7 +80,7 @@ def test_data_whose_examples_do_not_continue_one_another_is_refused(dltrain, cwd
 
 
 def _nested(leaves):
-    """Dots lead into dicts, and whole numbers are those of a list."""
+    """Dots lead into dicts, and whole numbers index a list."""
     nested = {}
     for name, value in leaves.items():
         *path, last = (int(part) if part.isdigit() else part for part in name.split("."))

@@ -366,7 +366,7 @@ def uncompiled(monkeypatch):
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("feed", ["resident", "streamed"])
 def test_a_class_that_is_missing_from_a_split_is_reported_even_if_quiet(dltrain, tmp_path, feed):
-    """Three examples of class 2, of which none is drawn for validation; of class 1 none is there at all."""
+    """Three examples of class 2, none of which is drawn for validation; class 1 has no examples."""
     words = ("data=inline", f"data.inputs={list(range(40))}", f"data.targets={[0] * 37 + [2] * 3}", "data.test=0.5")
     result = dltrain(
         *words,

@@ -26,7 +26,7 @@ def by_hand(arrays, splits):
     ("shape", "dtype"), [((), np.int32), ((3,), np.uint8), ((5,), np.float32), ((3, 3, 1), np.uint8)]
 )
 def test_exactly_the_equal_examples_are_found(shape, dtype):
-    """Only two values, so that many examples are equal and many differ by little."""
+    """Only two values, so that many examples are equal and many differ slightly."""
     rng = np.random.default_rng(0)
     arrays = {"inputs": rng.integers(0, 2, (200, *shape)).astype(dtype), "targets": rng.integers(0, 2, (200, 1))}
     rows = rng.permutation(200)

@@ -69,7 +69,7 @@ def test_published_splits_are_kept_and_validation_comes_from_the_rest():
 
 
 def test_validation_does_not_move_when_only_the_test_fraction_is_published_otherwise():
-    """The draws of test and validation do not share random numbers."""
+    """The draws for test and validation do not share random numbers."""
     assert not np.array_equal(
         split(None, test=0.1, validation=0).test, split(None, test=0, validation=0.1).validation
     )

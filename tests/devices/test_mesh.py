@@ -50,7 +50,7 @@ print(json.dumps(found))
 
 
 def on_four(script: str, cases: dict[str, list[str]], cwd, flags: str) -> dict[str, dict]:
-    """Run a script that ends with `LOSSES` on four devices made of the processor."""
+    """Run a script that ends with `LOSSES` on four virtual CPU devices."""
     env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count=4 {flags}", "JAX_PLATFORMS": "cpu"}
     words = [sys.executable, "-c", script, json.dumps(cases)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=240, cwd=cwd)
@@ -67,7 +67,7 @@ def on_meshes(words: list[str], names: Iterable[str] = MESHES) -> dict[str, list
 
 
 def check_same(found: dict[str, dict], *, large: int) -> None:
-    """`large` is the number of parameters that fsdp cuts, each with its two moments."""
+    """`large` is the number of parameters that fsdp shards, each with its two moments."""
     one = found["1"]
     for name, other in found.items():
         assert other["losses"] == pytest.approx(one["losses"], rel=1e-5), name
@@ -97,7 +97,7 @@ for steps, mesh in ((12, "{data: 1, fsdp: 2}"), (20, "{data: 4}"), (26, "{data: 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory, quick_flags):
-    """Do both in one process, whose start takes as long as two runs: (the folder with the runs, the losses)."""
+    """Do both in one process, since starting one takes as long as two runs: (folder of the runs, losses)."""
     folder = tmp_path_factory.mktemp("four")
     words = [*STREAMED, "model.norm=batch"]
     return folder, on_four(MOVES + LOSSES, on_meshes(words, ("1", "4", "2x2")), folder, quick_flags)

@@ -43,7 +43,7 @@ PAGES_WITH_BLOCKS = [page for page in PAGES["pages"]() if any(b.language != "tex
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """An empty folder to work in, from which a package can be imported, with MNIST if it is there."""
+    """An empty working folder, from which packages can be imported, with MNIST if available."""
     shared = ROOT.parent / "shared" / "data"
     if shared.is_dir():
         monkeypatch.setenv("DLTRAIN_DATA", str(shared))
@@ -109,14 +109,14 @@ class Runner:
         assert result.code == 0, f"line {block.line}: dltrain {shlex.join(words)}\n{result.err}"
 
     def session(self, block) -> None:
-        """Compare a command that is answered with a message with what it is answered with now."""
+        """Compare the message that a page shows for a command with the current one."""
         command, _, message = block.code.removeprefix("$ ").partition("\n")
         result = self.dltrain(*shlex.split(command)[1:], cwd=self.folder)
         assert result.code and result.err == message, f"line {block.line}: {command}\n{result.err}"
 
 
 def short(words: list[str]) -> list[str]:
-    """Shorten a training command: one epoch of one batch, in place of what it says of its length."""
+    """Shorten a training command to one epoch of one batch."""
     length = [word for word in words if re.match(r"(epochs|steps|examples)=", word)]
     kept = [word for word in words if word not in length and not word.startswith(("limit_batches=", "log_every="))]
     return [*kept, *SHORT]

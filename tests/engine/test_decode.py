@@ -10,7 +10,7 @@ PAD, END = 0, 2
 
 
 class Chain:
-    """A model that goes from token to token by a table of logits, and counts in its cache."""
+    """A model whose logits depend on the last token only, and whose cache counts steps."""
 
     def __init__(self, logits):
         self.logits = jnp.asarray(logits)
@@ -60,7 +60,7 @@ def test_top_k_samples_only_from_the_most_likely_tokens():
 
 
 class Sum:
-    """A model whose next token is the sum of all those before, modulo 10."""
+    """A model whose next token is the sum of all previous tokens, modulo 10."""
 
     def begin(self, inputs, count):
         return jnp.zeros(count, jnp.int32)

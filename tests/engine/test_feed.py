@@ -40,7 +40,7 @@ def test_streamed_and_resident_data_have_the_same_metrics(program, make_program)
 
 
 def slow(seconds):
-    """Return a reader that notes how many batches were read beyond those taken."""
+    """Return a reader that records how many batches were read beyond those taken."""
     lock, seen = threading.Lock(), []
 
     def read(step):
@@ -66,7 +66,7 @@ def test_threads_return_batches_in_order_and_do_not_read_further():
 
 
 class Counted(dict):
-    """A batch that can be watched: how many are there at once."""
+    """A batch that counts how many exist at once."""
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 8])

@@ -9,7 +9,7 @@ from dltrain.engine.loop import Loop, Pace
 
 
 class Story:
-    """A loop over a state that is a number: a chunk adds its steps. `events` tells what happened in which order."""
+    """A loop over a state that is a number: a chunk adds its steps. `events` records what happened, in order."""
 
     def __init__(self, *callbacks, pace=None):
         self.events, self.feeds = [], []

@@ -132,7 +132,7 @@ def test_loss_of_the_wrong_shape_is_an_error(one_step, arrays):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_microbatches_give_the_update_of_the_whole_batch(one_step, arrays, reduction):
-    """Microbatches of 3 and 1 valid examples, with weights: the mean of their means would be another number."""
+    """Microbatches of 3 and 1 valid examples, with weights: the mean of their means would differ."""
     objective = Objective(losses.cross_entropy, reduction=reduction, l1=0.01, l2=0.1)
     batch = batch_of(arrays, range(6), [True, True, True, False, True, False])
     batch["weights"] = np.arange(1.0, 7.0, dtype=np.float32)

@@ -37,7 +37,7 @@ TIMED = ("examples_per_second", "waiting")  # what no two runs share
 
 @pytest.fixture(scope="session")
 def words() -> tuple[str, ...]:
-    """The words of a small run that saves at every step."""
+    """Overrides of a small run that saves at every step."""
     return WORDS
 
 
@@ -52,13 +52,13 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def tries() -> Callable[[int], int]:
-    """`tries(100)` is 100 unless FAULTS_TRIES says otherwise."""
+    """`tries(100)` is 100 unless FAULTS_TRIES is set."""
     return lambda usual: int(os.environ.get("FAULTS_TRIES", usual))
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen]]:
-    """`start("epochs=3", cwd=folder)` is a dltrain process of its own; what still runs at the end is killed."""
+    """`start("epochs=3", cwd=folder)` starts a dltrain process; it is killed at the end if it still runs."""
     started: list[subprocess.Popen] = []
 
     def run(*words: str, cwd: Path, before: tuple[str, ...] = (), env: dict | None = None) -> subprocess.Popen:
@@ -77,7 +77,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
 
 @dataclass(frozen=True)
 class Clean:
-    """The run that nothing happened to."""
+    """The uninterrupted run."""
 
     folder: Path
     hash: str
@@ -86,7 +86,7 @@ class Clean:
 
 
 def make_clean(cwd: Path, steps: int) -> Clean:
-    """Train it in a process of its own."""
+    """Train it in a separate process."""
     began = time.monotonic()
     command = [sys.executable, "-m", "dltrain", *WORDS, f"steps={steps}", "output_dir=clean"]
     subprocess.run(command, cwd=cwd, check=True, timeout=120, stdout=subprocess.DEVNULL)
@@ -103,7 +103,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Clean:
-    """As `clean`, of twelve steps: for what is planted in every test run."""
+    """As `clean`, with twelve steps: for faults that are planted in every test run."""
     return make_clean(tmp_path_factory.mktemp("short"), 12)
 
 
@@ -114,7 +114,7 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def rows(folder: Path) -> list[dict]:
-    """What metrics.jsonl holds, without what no two runs share."""
+    """The content of metrics.jsonl, without values that differ between equal runs."""
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in TIMED} for row in found]
 
@@ -133,7 +133,7 @@ def curves(folder: Path) -> dict:
 
 @pytest.fixture
 def same(dltrain) -> Callable[[Path, Clean], None]:
-    """Assert that a run is the clean one: its state, its numbers, no step twice, and its curves."""
+    """Assert that a run equals the clean one: its state, metrics and curves, with no step twice."""
 
     def check(folder: Path, clean: Clean) -> None:
         result = dltrain("hash", str(folder))

@@ -61,7 +61,7 @@ def delete(file: Path, rng: random.Random) -> None:
 
 
 def swap(file: Path, rng: random.Random) -> None:
-    """Exchange it with another file of the same checkpoint, or with its likeness in the other one."""
+    """Swap it with another file of the same checkpoint, or with its counterpart in the other one."""
     root = next(p for p in file.parents if p.name.startswith("step_"))
     other = rng.choice(files_of(root))
     for likeness in root.parent.glob(f"step_*/{file.relative_to(root)}"):
@@ -72,7 +72,7 @@ def swap(file: Path, rng: random.Random) -> None:
 
 
 def zeros(file: Path, rng: random.Random) -> None:
-    """What a file system may leave of a file whose blocks were never written."""
+    """A file as a file system may leave it if its blocks were never written."""
     file.write_bytes(bytes(file.stat().st_size))
 
 
@@ -89,7 +89,7 @@ def contents(path: Path) -> dict[Path, bytes]:
 
 @pytest.fixture
 def mutate(run, dltrain, rng, tmp_path, count):
-    """`mutate(times)` damages files of one checkpoint or both and looks at what `dltrain hash` makes of it."""
+    """`mutate(times)` damages files of one checkpoint or both and checks the result of `dltrain hash`."""
 
     def go(times: int) -> None:
         newest = max(run.lines)
@@ -146,7 +146,7 @@ def test_a_missing_manifest_is_reported(run, dltrain, tmp_path):
 
 
 def test_a_checkpoint_without_its_manifest_before_a_damaged_one_is_reported_too(run, dltrain, tmp_path):
-    """Both are of no use: each is named, and the end is 4. Saves differ in their number of files."""
+    """Neither can be used: each is named, and the exit code is 4. Saves differ in their number of files."""
     folder = shutil.copytree(run.folder, tmp_path / "run")
     (folder / "checkpoints" / max(run.lines) / "arrays/_CHECKPOINT_METADATA").unlink()
     (folder / "checkpoints" / min(run.lines) / "manifest.json").unlink()
@@ -169,7 +169,7 @@ def test_files_that_do_not_belong_to_a_checkpoint_change_nothing(run, dltrain, t
 
 @pytest.mark.timeout(60)
 def test_a_best_checkpoint_that_is_damaged_does_not_keep_a_run_from_its_end(dltrain, words, tmp_path):
-    """The last state is whole, so the run can be gone on with and finished."""
+    """The last state is intact, so the run can be resumed and finished."""
     still = ("model.norm=none", "model.dropout=0", "optim.learning_rate=1e-30")  # the first evaluation is the best
     assert dltrain(*words, *still, "steps=10", "output_dir=run", "quiet=true", cwd=tmp_path).code == 0
     best, _ = sorted((tmp_path / "run/checkpoints").glob("step_*"))

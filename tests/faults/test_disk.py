@@ -43,7 +43,7 @@ checkpoint.prune(folder / "checkpoints", {step}, warn=print)
 
 @pytest.fixture(scope="module")
 def strace() -> str:
-    """The tracer, if it is there and may trace."""
+    """The path of strace, if it is installed and may trace."""
     if not (found := shutil.which("strace")):
         pytest.skip("strace is not installed: a save was NOT cut at every system call")
     if subprocess.run([found, "-f", "true"], capture_output=True).returncode:
@@ -65,7 +65,7 @@ def trace(strace: str, folder: Path, step: int, *options: str) -> list[str]:
 
 
 def most_calls(lines: list[str]) -> dict[str, int]:
-    """How often the busiest thread makes each call in the save: strace counts by thread."""
+    """How often the busiest thread makes each call during the save: strace counts by thread."""
     found: dict[str, dict[str, int]] = {}
     for line in lines:
         if '/done"' in line:
@@ -77,7 +77,7 @@ def most_calls(lines: list[str]) -> dict[str, int]:
 
 
 def test_a_save_cut_at_every_system_call_leaves_the_one_before(strace, tmp_path, tries, rng, count):
-    """Killed on entering the n-th call of its kind; calls that write are answered with an error of the disk."""
+    """Killed on entering the n-th call of its kind; or calls that write return an error of the disk."""
     base = tmp_path / "base"
     base.mkdir()
     trace(strace, base, 4, "-e", "trace=mkdir")
@@ -175,7 +175,7 @@ def disk(tmp_path):
 def test_a_disk_that_fills_up_ends_with_6_and_is_resumed_when_there_is_room(
     disk, start, words, clean, rng, tries, count, same, saved, dltrain
 ):
-    """Whatever is being written when the space is gone, what was saved stays, and goes on once there is space."""
+    """Whatever is being written when the disk is full, saved work stays, and resumes once there is space."""
     for _ in range(tries(12)):
         place = disk(int(rng.uniform(60, 900)))
         process = start(*words, "steps=40", "output_dir=run", "quiet=true", cwd=place)
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_ends_with_6_and_is_resumed_when_there_is_room(
 
 
 def test_a_limit_on_the_size_of_files_ends_with_6(words, tmp_path, saved, dltrain):
-    """Where mounting is not allowed this stands in for a full disk: metrics.jsonl grows until the limit."""
+    """Replaces a full disk where mounting is not allowed: metrics.jsonl grows until the limit."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_step_1(disk, start, wor
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS limits no address space: NO memory limit was tried")
 def test_missing_memory_is_predicted_and_the_suggested_batch_size_trains(tmp_path):
-    """With 2.4 GB of address space, as `ulimit -v` sets it: half of which the process takes without any model."""
+    """With 2.4 GB of address space, as set by `ulimit -v`: the process takes half of it without any model."""
     base = ["data=digits", "model=cnn", "model.channels=[1024,1024]", "runtime.platform=cpu", "runtime.cache=false"]
     base += ["steps=2", "quiet=true", "data.scale=unit"]
 

@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture
 def go_on(dltrain, saved):
-    """`go_on(cwd, fresh)` returns the words that go on after a kill: `resume`, or a fresh start."""
+    """`go_on(cwd, fresh)` returns the words that continue after a kill: `resume`, or a fresh start."""
 
     def words(cwd: Path, fresh: tuple[str, ...]) -> tuple[str, ...]:
         if saved(cwd / "run"):
@@ -27,7 +27,7 @@ def go_on(dltrain, saved):
 
 @pytest.fixture
 def killed(start, words, rng, count, same, saved, go_on):
-    """`killed(cwd, times, clean)` starts that run, kills it that often, and lets it end; returns its folder."""
+    """`killed(cwd, times, clean)` starts a run, kills it `times` times, lets it end, and returns its folder."""
 
     def go(cwd: Path, times: int, clean) -> Path:
         cwd.mkdir()
@@ -70,7 +70,7 @@ def killed(start, words, rng, count, same, saved, go_on):
 
 
 def _last_step(folder: Path) -> int:
-    """The last step whose numbers were written; a last line cut short counts for nothing."""
+    """The last step whose metrics were written; an incomplete last line does not count."""
     lines = (folder / "metrics.jsonl").read_text().split("\n")[:-1] if (folder / "metrics.jsonl").exists() else []
     return max((json.loads(line)["step"] for line in lines), default=0)
 
@@ -95,7 +95,7 @@ def test_kills_at_random_instants_lose_nothing(killed, tries, tmp_path, clean):
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 def test_kills_inside_each_save_lose_nothing(start, words, clean, count, same, saved, go_on, tries, tmp_path):
-    """As soon as the folder is there that the n-th save writes into, for every n."""
+    """Kill as soon as the folder of the n-th save exists, for every n."""
     fresh = (*words, "steps=40", "output_dir=run", "quiet=true")
     for n in range(1, tries(20) + 1):
         cwd = tmp_path / str(n)

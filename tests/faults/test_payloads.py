@@ -104,7 +104,7 @@ FILES = [
 
 @pytest.fixture(autouse=True)
 def sentinel(tmp_path, monkeypatch):
-    """A file that is there as soon as the module `payload` is imported or anything in it is called."""
+    """A file that exists as soon as the module `payload` is imported or anything in it is called."""
     mark, home = tmp_path / "sentinel", tmp_path / "importable"
     home.mkdir()
     touch = f"open({str(mark)!r}, 'w').close()"
@@ -150,7 +150,7 @@ def test_a_file_that_names_code_is_refused(dltrain, files, line, tmp_path, count
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("files", "line"), FILES[5:11], ids=range(6))
 def test_hydra_calls_nothing_even_if_a_file_was_not_checked(dltrain, files, line, tmp_path, monkeypatch, count):
-    """The look at the composed config refuses by itself what the look at the files would have refused."""
+    """The check of the composed config alone refuses what the check of the files would have refused."""
     count.tried += 1
     monkeypatch.setattr("dltrain.config.folders._check_folder", lambda folder: None)
     write(tmp_path / "conf", files)
@@ -198,7 +198,7 @@ def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, w
 
 
 def grow(n: int) -> str:
-    """A list in which each value is ten times as long as the one before when it is followed."""
+    """A list in which each value expands to ten times the length of the one before."""
     return "[xxxxxxxxxx, " + ", ".join("'" + f"${{tags.{i}}}" * 10 + "'" for i in range(n)) + "]"
 
 
@@ -222,7 +222,7 @@ BOMBS = {
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused_before_it_grows(dltrain, run, bomb, tmp_path, count):
-    """In a recipe and in a run folder; less than a second of this process's time for each."""
+    """In an experiment and in a run folder; each takes less than a second of CPU time."""
     count.tried += 1
     write(tmp_path / "conf", {"experiment/a.yaml": "# @package _global_\n" + BOMBS[bomb]})
     folder = shutil.copytree(run, tmp_path / "run")
@@ -244,7 +244,7 @@ SECRET = "hunter2-correct-horse"
 
 @pytest.mark.timeout(120)
 def test_a_secret_of_the_environment_is_never_saved(dltrain, words, tmp_path, monkeypatch):
-    """Not in a file of a run that ends well or badly, not in a message, however the mistake is found."""
+    """In no file of a run that succeeds or fails, and in no message, however the mistake is found."""
     monkeypatch.setenv("TOKEN_OF_MINE", SECRET)
     token = "${oc.env:TOKEN_OF_MINE}"
     write(tmp_path / "conf", {"data/a.yaml": f"defaults: [iris]\ntask: '{token}'\n"})

@@ -11,7 +11,7 @@ NAMES = re.compile(r"dltrain: run is in use by process (\d+); wait for it, or ch
 
 @pytest.fixture
 def race(start, tmp_path, words, count):
-    """`race(n)` starts n runs at once into one folder; the one that trains is stopped when the others have left."""
+    """`race(n)` starts n runs at once in one folder; the one that trains is stopped when the others have ended."""
 
     def go(n: int) -> None:
         endless = (*words, "steps=1000000", "checkpoint_every=1h", "eval_every=100ep", "log_every=1000")

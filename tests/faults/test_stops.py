@@ -26,7 +26,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def check_stop(err: str, code: int, number: int, folder: Path, saved, logged) -> int:
-    """A run ended by a signal: its code, its words, and not a step lost. Returns the step."""
+    """Check a run that a signal ended: exit code, message, and no step lost. Return the step."""
     assert code == CODES[signal.Signals(number)], err
     match = re.search(r"saved at step (\d+); continue with: dltrain resume run\n$", err)
     assert match, err
@@ -40,7 +40,7 @@ def check_stop(err: str, code: int, number: int, folder: Path, saved, logged) ->
 def test_resumed_at_every_step_is_the_run_left_alone(
     dltrain, start, words, tmp_path, monkeypatch, same, saved, logged, count
 ):
-    """Nineteen signals, one at each step; five of the resumes are new processes, the others go on in this one."""
+    """Nineteen signals, one at each step; five resumes are new processes, the others run in this one."""
     (tmp_path / "conf/callbacks").mkdir(parents=True)
     (tmp_path / "conf/callbacks/cut.yaml").write_text(CHOICE)
     (tmp_path / "cutter.py").write_text(CUTTER)
@@ -74,7 +74,7 @@ def test_resumed_at_every_step_is_the_run_left_alone(
 def test_signals_at_random_instants_lose_no_step(
     start, words, tmp_path, rng, tries, count, clean, same, saved, logged
 ):
-    """A signal before training says 130 and loses nothing either: there is nothing yet."""
+    """A signal before training exits with 130 and loses nothing: there is nothing to lose yet."""
     for i in range(tries(20)):
         cwd = tmp_path / str(i)
         cwd.mkdir()

@@ -24,7 +24,7 @@ def spec_of(task, classes=(), targets=(), rows=N):
 
 
 def batches(outputs, targets, size):
-    """Rows in batches of `size`, the last one filled up with rows of nonsense that the mask hides."""
+    """Examples in batches of `size`; the last batch is padded with nonsense that the mask hides."""
     for start in range(0, len(outputs), size):
         rows = np.arange(start, start + size)
         mask = rows < len(outputs)
@@ -48,12 +48,12 @@ def measured(chosen, outputs, targets, size=64, dtype="float32"):
 
 
 def within(dtype, rounding):
-    """How far a value may lie from scikit-learn's: `rounding` in float32, next to nothing in float64."""
+    """Tolerance for the difference from scikit-learn: `rounding` in float32, almost zero in float64."""
     return {"float32": rounding, "float64": 1e-12}[dtype]
 
 
 def as_given(x, dtype):
-    """The numbers that a metric was given, in float64."""
+    """The values that a metric was given, in float64."""
     return x.astype(dtype).astype(np.float64)
 
 

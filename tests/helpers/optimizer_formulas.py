@@ -16,7 +16,7 @@ RATES = np.linspace(0.1, 0.01, 10)  # a learning rate that changes, as under a s
 
 
 def from_yaml(name):
-    """The rule that the YAML names, with the YAML's arguments; more may be given, as the engine does."""
+    """The optimizer that the YAML names, with the YAML's arguments and further ones, as from the engine."""
     node = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))
     module, _, function = node.pop("_target_").rpartition(".")
     target = getattr(importlib.import_module(module), function)

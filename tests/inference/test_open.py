@@ -13,7 +13,7 @@ from dltrain.errors import CheckpointError, ConfigError
 
 @pytest.fixture(scope="module")
 def copied(digits_run, tmp_path_factory):
-    """What is left of a classifier's run: its config, model.json and checkpoints."""
+    """A classifier's run reduced to its config, model.json and checkpoints."""
     folder = tmp_path_factory.mktemp("copied")
     for name in ("config.yaml", "model.json", "summary.json"):
         shutil.copy(digits_run.folder / name, folder)

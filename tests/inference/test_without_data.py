@@ -40,7 +40,7 @@ KINDS = {
 
 @dataclass
 class Before:
-    """What was found while the data was still there."""
+    """Results from before the data was removed."""
 
     folder: Path
     batch: dict[str, Any]  # of the test split, as the source has it
@@ -49,7 +49,7 @@ class Before:
 
 
 def found_by(run, kind: str, batch: dict[str, Any]) -> dict[str, Any]:
-    """Ask a run everything that its model can be asked without data."""
+    """Use the model of a run in every way that needs no data."""
     match kind:
         case "language" | "stateful":
             return {"texts": run.generate(prompt="to be", tokens=20, count=2, seed=3)}
@@ -65,7 +65,7 @@ def found_by(run, kind: str, batch: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=KINDS)
 def gone(request, dltrain, tmp_path_factory):
-    """A run whose data is taken away after it was asked once: (kind, what was found before)."""
+    """A run whose data is removed after its model was used once: (kind, results from before)."""
     cwd = tmp_path_factory.mktemp(request.param)
     (cwd / "text").write_text("to be or not to be, that is the question\n" * 20)
     with pytest.MonkeyPatch.context() as patch:
@@ -127,7 +127,7 @@ def test_the_commands_report_what_is_missing_or_need_no_data(gone, dltrain):
 
 
 def refusals(run, kind: str, batch: dict[str, Any]) -> list[tuple[Any, type[Exception], str]]:
-    """List what a model of this kind is asked in vain: (question, exception, message)."""
+    """List the calls that a model of this kind refuses: (call, exception, message)."""
     found: dict[str, list[tuple[Any, type[Exception], str]]] = {
         "classes": [
             (
@@ -159,9 +159,9 @@ def refusals(run, kind: str, batch: dict[str, Any]) -> list[tuple[Any, type[Exce
 
 def test_what_does_not_fit_the_model_is_reported(gone):
     kind, before = gone
-    for question, error, message in refusals(package.open_run(before.folder), kind, before.batch):
+    for call, error, message in refusals(package.open_run(before.folder), kind, before.batch):
         with pytest.raises(error, match=message):
-            question()
+            call()
 
 
 def test_texts_are_turned_into_tokens_and_padded(gone):

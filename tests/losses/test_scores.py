@@ -37,7 +37,7 @@ def by_hand(logits, labels, weights, average):
 
 
 def minimised(logits, labels, average, *, mask=None, weights=None, **options):
-    """The number that training minimises."""
+    """The value that training minimises."""
     mask = np.ones(len(labels), bool) if mask is None else mask
     batch = {"targets": jnp.asarray(labels), "mask": jnp.asarray(mask)}
     batch |= {} if weights is None else {"weights": jnp.asarray(weights)}

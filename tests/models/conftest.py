@@ -22,7 +22,7 @@ def _quick(unoptimised):
 
 @pytest.fixture(scope="session")
 def trained(dltrain):
-    """Train from the command line, compiling training and evaluation once each; return the test set's numbers."""
+    """Train from the command line, compiling training and evaluation once each; return the test metrics."""
 
     def run(folder, *words):
         made = []
@@ -116,7 +116,7 @@ def paths_and_leaves(tree):
 
 @pytest.fixture
 def close():
-    """Check that arrays agree to 1e-5 of the largest magnitude of what is expected."""
+    """Check that arrays agree to 1e-5 of the largest expected magnitude."""
 
     def check(found, expected, where=""):
         expected = np.asarray(expected)

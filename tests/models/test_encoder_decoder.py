@@ -68,7 +68,7 @@ def test_step_by_step_it_returns_what_it_returns_at_once(name, filled, called, c
 
 
 def transformer_of(length):
-    """Make one that reads up to `length` tokens; what is learnt has a fixed length, what is computed has none."""
+    """Make one that reads up to `length` tokens; learned positions have a fixed length, sinusoidal ones do not."""
     longer = replace(TEXTS.inputs["text"], shape=(length,))
     spec = replace(TEXTS, inputs={**TEXTS.inputs, "text": longer})
     return lambda rngs: Seq2SeqTransformer(2, 2, 8, 12, spec=spec, rngs=rngs, positions=Positions.SINUSOIDAL)
@@ -103,7 +103,7 @@ def test_in_bfloat16_everything_is_bfloat16_and_generation_is_a_loop(name, fille
 
 
 def test_rematerialisation_keeps_nothing_inside_the_blocks_of_either_stack(filled, capsys):
-    """That it changes no number is tested with the transformer, whose stacks these are."""
+    """That remat changes no value is tested with the transformer, which uses the same stacks."""
 
     def kept(remat):
         model = filled(lambda rngs: Seq2SeqTransformer(1, 1, 4, 4, spec=TEXTS, rngs=rngs, remat=remat))
@@ -153,7 +153,7 @@ def seq2seq_in_torch(torch, model, given):
 
 
 def captioner_in_torch(torch, model, given):
-    """Logits [B, L, V]; the encoder is the CNN that has a test of its own."""
+    """Logits [B, L, V]; the encoder is the CNN, which is tested separately."""
     features = np.array(model.encoder(given["image"], mask=None, rngs=None))
     cell, hidden = torch.from_numpy(features).chunk(2, -1)
     embedded = tensor(torch, model.embedding.table)[torch.from_numpy(given["tokens"]).long()]
@@ -205,7 +205,7 @@ def stack_in_torch(name, blocks, norm):
 
 
 def transformer_in_torch(arrays):
-    """Name parameters, or their gradients, as `torch.nn.Transformer` and what is put around it below."""
+    """Name parameters, or their gradients, as `torch.nn.Transformer` and the module around it below do."""
     arrays = jax.tree.map(np.asarray, arrays)
     return {
         "embedding": arrays["embedding"]["table"],

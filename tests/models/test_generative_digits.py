@@ -18,7 +18,7 @@ SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "classify_sa
 
 
 def digits():
-    """The examples of the digits, and the splits that every run on them has."""
+    """The digits, and the splits that every run on them uses."""
     source = load_embedded("digits")
     rows = source.read(np.arange(len(source)))
     splits = make_splits(rows["targets"], len(source), published={}, validation=0.1, test=0.2, seed=0)
@@ -76,7 +76,7 @@ def inside(rows, others):
 
 @pytest.fixture(scope="module")
 def compared():
-    """Precision and recall of a run's generated digits, less those of a Gaussian, which is linear in its noise."""
+    """Precision and recall of a run's generated digits minus those of a Gaussian, which is linear in its noise."""
     x, _, splits = digits()
     train, test = x[splits.train], x[splits.test]
     drawn = np.random.default_rng(0).multivariate_normal(train.mean(0), np.cov(train.T), 1000)

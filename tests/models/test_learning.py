@@ -66,6 +66,6 @@ def test_a_model_beats_softmax_regression_on_the_digits(model, trained, baseline
 
 @pytest.mark.slow
 def test_a_captioner_is_right_more_often_than_softmax_regression(trained, baseline, tmp_path):
-    """A caption is right for one digit alone, so that a whole right sentence is a digit known."""
+    """A caption is right for one digit only, so a right caption means that the digit is recognized."""
     found = trained(tmp_path / "run", "model=captioner", "data=small_captions")
     assert found["exact_match"] > baseline + 0.02  # + 0.042

@@ -63,7 +63,7 @@ class Reader:
         return jax.jit(jax.grad(loss))(self.params)
 
     def forgotten(self, at):
-        """Outputs of windows of which none goes on from another."""
+        """Outputs of windows that do not continue one another."""
         return np.asarray(self._run(self.params, self.empty, given(at), np.ones(len(at), bool))[0])
 
 

@@ -22,7 +22,7 @@ def strict_dtypes():
 
 @pytest.fixture(scope="session")
 def quick(quick: dict[str, Any]) -> dict[str, Any]:
-    """Disable the emitters of fused loops, too, where XLA allows it: the sweeps compile in a third of the time."""
+    """Also disable the emitters of fused loops if XLA allows it: the sweeps compile in a third of the time."""
     options = {**quick, "xla_cpu_use_fusion_emitters": False}
     try:
         jax.jit(jnp.negative, compiler_options=options)(1.0)
@@ -33,7 +33,7 @@ def quick(quick: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def agree() -> Callable[..., None]:
-    """Compare with what is expected, to a share of its largest magnitude that goes by the type of what is found."""
+    """Compare with expected values, to a fraction of the largest magnitude that depends on the dtype."""
 
     def compare(found: Any, expected: Any, case: str = "") -> None:
         found, expected = np.asarray(found), np.asarray(expected)
@@ -46,7 +46,7 @@ def agree() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[[SearchStrategy, int], list[Any]]:
-    """Draw this many cases, always the same: to compile them in one program takes a fraction of the time."""
+    """Draw this many cases, always the same; compiling them as one program takes a fraction of the time."""
 
     def draw(strategy: SearchStrategy, count: int) -> list[Any]:
         found = []

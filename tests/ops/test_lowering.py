@@ -50,7 +50,7 @@ def stock():
 
 
 def results(name):
-    """Trace again: what was traced before would be found again."""
+    """Trace again: otherwise jax would reuse the earlier trace."""
     call, given = CASES[name]
 
     def run(*given):

@@ -31,13 +31,13 @@ def first_states(name, dtype="float32", seed=1, sizes=(B, L, F, H)):
 
 
 def mask():
-    """Padding at the end, in the middle, and a row of nothing but padding."""
+    """Padding at the end, in the middle, and an example of padding only."""
     return np.array([[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
 
 
 @st.composite
 def cases(draw):
-    """Rows, steps, features and hidden units, and which steps are there; 1 of each is the edge."""
+    """Examples, steps, features and hidden units, and the mask of the steps; 1 of each is the edge case."""
     rows, steps, features, hidden = (draw(st.integers(1, most)) for most in (3, 4, 3, 5))
     there = draw(st.one_of(st.none(), st.lists(st.booleans(), min_size=rows * steps, max_size=rows * steps)))
     name = draw(st.sampled_from(list(LAYERS)))
@@ -158,7 +158,7 @@ def test_values_equal_a_numpy_loop_in_double_precision(name):
 
 
 def weighted(outputs):
-    """A number that depends on every output in its own way."""
+    """A number that depends on each output differently."""
     outputs = jax.tree.leaves(outputs)
     return sum(jnp.sum(jnp.cos(jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape) * a) for a in outputs)
 

@@ -26,7 +26,7 @@ GAME = (
 
 
 def trained(*words, steps=3):
-    """Take the model's parameters after each step, step 0 first."""
+    """Collect the model's parameters after each step, step 0 first."""
     config = compose_words(*GAME, *words, "steps=3").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))

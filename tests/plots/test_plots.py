@@ -30,7 +30,7 @@ def pixels(figure) -> np.ndarray:
 
 
 def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
-    """How many pixels are of this colour, give or take antialiasing."""
+    """The number of pixels of this colour, allowing for antialiasing."""
     return int((np.abs(picture.astype(int) - np.asarray(colour)[None, None, :]).max(axis=-1) < 12).sum())
 
 

@@ -23,7 +23,7 @@ CASES = {
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Draw the figures of a model whose answers are made up; the 30th of 40 examples has the largest loss."""
+    """Draw the figures of a model with random outputs; the 30th of 40 examples has the largest loss."""
 
     def draw(name):
         config = compose_words(f"model={name}", *CASES[name]).config

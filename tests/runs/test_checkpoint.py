@@ -31,7 +31,7 @@ ABOUT = {"versions": {"jax": "0.10.2"}, "config": "c0", "data": "d0"}
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A folder with the checkpoints of steps 4 and 8; copy it before you harm it."""
+    """A folder with the checkpoints of steps 4 and 8; copy it before damaging it."""
     folder = tmp_path_factory.mktemp("written")
     save(folder, 4, LEAVES, META, ABOUT)
     save(folder, 8, {**LEAVES, "step": np.array(8, np.int32)}, META)
@@ -49,7 +49,7 @@ def files_of(path):
 
 
 def reseal(path, change):
-    """Alter a manifest as somebody would who knows how it is checked."""
+    """Alter a manifest and its checksum, as an attacker would."""
     manifest = json.loads((path / checkpoint.MANIFEST).read_text())
     change(manifest)
     (path / checkpoint.MANIFEST).write_text(json.dumps(manifest))
@@ -219,7 +219,7 @@ def test_failed_save_leaves_no_checkpoint_and_keeps_the_previous_one(folder, mon
 
 @pytest.mark.parametrize("admitted", [False, True])
 def test_huge_arrays_are_an_error_before_memory_is_allocated(folder, admitted):
-    """Four terabytes, whole by every sum; TensorStore would end the process when it cannot have them."""
+    """Four terabytes, with valid checksums; TensorStore would end the process if it cannot allocate them."""
     path, shape = folder / "step_00000008", [10**6, 10**6]
     arrays = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{path}/arrays/"}).result()
     described = json.loads(arrays[b"params.kernel/.zarray"])

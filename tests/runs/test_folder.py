@@ -169,7 +169,7 @@ async def leave_a_task_that_fails():
 
 
 def test_logs_of_other_libraries_are_in_train_log_only(tmp_path, capsys, caplog, monkeypatch):
-    """Orbax logs tracebacks of a full disk by absl; TensorStore raises in threads of its own; asyncio, late."""
+    """On a full disk Orbax logs tracebacks by absl, TensorStore raises in its own threads, and asyncio late."""
     import absl.logging
 
     from dltrain.cli import faults

@@ -22,7 +22,7 @@ class Net(nnx.Module):
 
 
 def made(make) -> nnx.Module:
-    """The model as its constructor leaves it, its values tracers: nothing is computed or compiled."""
+    """The model as its constructor returns it, with tracers as values: nothing is computed or compiled."""
     models = []
     jax.eval_shape(lambda: models.append(make(nnx.Rngs(0))))
     return models[0]

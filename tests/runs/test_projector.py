@@ -15,7 +15,7 @@ TOKENS = ("\n", " ", "a", "\t", "é", "two words", "", "'", "\x00", "\u2028")
 
 @pytest.fixture
 def ask(tmp_path):
-    """Ask the plugin, which is served over a folder that TensorBoard knows to be a run."""
+    """Query the plugin over HTTP, serving a folder that TensorBoard knows as a run."""
     provider = SimpleNamespace(list_runs=lambda ctx, experiment_id: [SimpleNamespace(run_name=".")])
     apps = ProjectorPlugin(SimpleNamespace(data_provider=provider, logdir=str(tmp_path))).get_plugin_apps()
 

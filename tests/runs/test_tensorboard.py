@@ -215,7 +215,7 @@ def ask(port: int, path: str, body: dict | None = None):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A TensorBoard over the sweep; its port."""
+    """The port of a TensorBoard server for the sweep."""
     root = tmp_path_factory.mktemp("outputs")
     write_sweep(root)
     with socket.socket() as free:

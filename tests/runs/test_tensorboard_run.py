@@ -82,7 +82,7 @@ def test_hyperparameters_and_session_end_are_written(board):
 
 @pytest.fixture(scope="module")
 def ask(digits_run):
-    """Ask a TensorBoard that was started over the run: `ask(path, body)`."""
+    """Query a TensorBoard server for the run: `ask(path, body)`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

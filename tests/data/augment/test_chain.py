@@ -69,7 +69,7 @@ def test_classes_of_pixels_are_not_mixed():
 
 
 def test_training_turns_augmentation_off_by_planned_length_wherever_it_is_split(make_program):
-    """An augmentation that spoils the inputs shows in the logs which steps it was on at."""
+    """An augmentation that makes inputs NaN shows in the logs at which steps it was on."""
 
     def spoil(batch, key):
         return {**batch, "inputs": batch["inputs"] * jnp.nan}

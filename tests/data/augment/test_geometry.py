@@ -33,7 +33,7 @@ def drawn(name, batch, **options):
 
 
 def looked_up(pictures, rows, columns, border):
-    """Look up at places [B, H', W'] with SciPy, in float64."""
+    """Interpolate at positions [B, H', W'] with SciPy, in float64."""
     found = np.empty((*rows.shape, pictures.shape[-1]))
     for b, c in np.ndindex(len(pictures), pictures.shape[-1]):
         at = np.stack([rows[b], columns[b]])
@@ -44,7 +44,7 @@ def looked_up(pictures, rows, columns, border):
 
 
 def places(matrix, offset):
-    """Where each pixel is looked up, [B, H, W] twice."""
+    """Positions at which each pixel is interpolated, [B, H, W] twice."""
     middle = np.array([(H - 1) / 2, (W - 1) / 2])
     grid = np.stack(np.meshgrid(np.arange(H), np.arange(W), indexing="ij"), -1) - middle
     at = np.einsum("bij,hwj->bhwi", matrix, grid) + offset[:, None, None, :] + middle
@@ -93,7 +93,7 @@ def test_cropped_box_equals_scipy_and_the_whole_box_is_the_identity():
 
 
 def ramps(count, height, width):
-    """Images whose channels say the row and the column of each pixel."""
+    """Images whose channels are the row and the column of each pixel."""
     both = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).astype(np.float32)
     return {"inputs": jnp.asarray(np.broadcast_to(both, (count, *both.shape))), "mask": jnp.ones(count, bool)}
 

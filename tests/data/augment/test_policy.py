@@ -26,7 +26,7 @@ def batch_of(inputs, **more):
 
 
 def by_hand(name, x, v):
-    """What an operation of RandAugment at strength v makes of a image, float64."""
+    """The result of an operation of RandAugment at strength v, float64."""
 
     def affine(matrix, offset=(0, 0)):
         middle = (np.array([H, W]) - 1) / 2

@@ -22,7 +22,7 @@ TABLE = Spec(
 
 
 class Halve:
-    """A host half: whole numbers are halved, floats are taken to be halved already."""
+    """A host half: integers are halved, floats count as halved already."""
 
     def __init__(self, seen=()):
         self.seen = list(seen)
@@ -42,7 +42,7 @@ class Halve:
 
 
 class Center:
-    """A graph half: the mean of all training examples is taken away."""
+    """A graph half: subtracts the mean of all training examples."""
 
     def __init__(self, mean=0.0):
         self.mean = mean
@@ -65,7 +65,7 @@ class Center:
 
 
 def there(saved, **about):
-    """Return the preprocessing that a run folder's JSON holds; the test's own steps are found by name."""
+    """Return the preprocessing in a run folder's JSON; the steps of this test are found by name."""
     own = {f"{step.__module__}.{step.__qualname__}": step for step in (Halve, Center)}
     return Preprocess.from_json(saved, lambda name: own.get(name) or locate(name, path="model.json"), **about)
 

@@ -29,7 +29,7 @@ def test_seed_and_noise_make_another_data_set():
 
 
 def test_no_threshold_finds_the_digit():
-    """The best of all thresholds, chosen on the same examples that it is evaluated on."""
+    """The IoU of the best threshold, chosen on the examples that it is evaluated on."""
     rows = DigitMasks(DIGITS).read(np.arange(300))
     truth = rows["targets"] == 1
     found = [rows["inputs"][..., 0] >= level for level in range(256)]

@@ -93,7 +93,7 @@ def test_strings_are_reversed_differ_and_come_from_the_seed():
 
 
 def number_of(words):
-    """Read a name, by adding what has been said so far and multiplying at hundred and thousand."""
+    """Parse a name: add up words, and multiply at hundred and thousand."""
     small = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
     values = {word: i for i, word in enumerate(f"{small} seventeen eighteen nineteen".split())}
     values |= {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
