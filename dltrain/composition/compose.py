@@ -52,7 +52,7 @@ def make_request(
     own = [word for word in words if not is_hydra(word.lstrip("+~").partition("=")[0])]
     settings = read_hydra([word for word in words if word not in own], tree, trusted(own, tree))
     if settings and command != "train":
-        raise ConfigError(f"{settings[0].word}: goes with training only")
+        raise ConfigError(f"{settings[0].word}: is for training only")
     read = {o.key: o for o in (read_single(_literal(command, word), tree) for word in own)}
     if "trust" in read and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a user's package is often in the folder where dltrain is started

@@ -78,7 +78,7 @@ MISTAKES = {
     "name=../x": "must be a name",
     "trust=[a-b]": "must be a list, each the dotted name of a Python package",
     "epochs=3 steps=4": "both set the length of training; set only one",
-    "tags=[a,": "cannot be read",
+    "tags=[a,": "cannot be parsed",
     "seed=${nothing}": "seed=${nothing}: names no key",
     "name=${oc.env:DLTRAIN_NOT_SET}": "the environment variable DLTRAIN_NOT_SET is not set",
     "data.task=poetry": "task=auto: data.task=poetry is not a task",
