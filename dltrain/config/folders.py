@@ -1,5 +1,6 @@
 """The folders of YAML: where they are, which choices they hold, and reading untrusted files within limits."""
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -74,8 +75,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     text = _read_limited(path)
     try:
-        _check_events(path, yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-        found = yaml.load(text, Loader=_loader(yaml))
+        loader = _make_loader()
+        _check_events(path, yaml.parse(text, Loader=loader))
+        found = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(yaml_fault(path, error)) from error
     if found is None:
@@ -185,17 +187,21 @@ def _check_events(path: Path, events: Iterator[Any]) -> None:
             raise ConfigError(f"{path}: more than {MAX_NODES} values or {MAX_DEPTH} levels, aliases written out")
 
 
-def _loader(yaml: Any) -> Any:
+@functools.cache
+def _make_loader() -> Any:
     """Make a safe loader that reads numbers as OmegaConf does: 1e-3 is a number, a date is text."""
+    import yaml
 
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name for it
-            first: [(tag, form) for tag, form in pairs if not tag.endswith(("timestamp", "float"))]
-            for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
+    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
     number = r"[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*(?:[eE][-+]?\d+)?)"
     special = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+
+    class Loader(base):
+        yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name for it
+            first: [(tag, form) for tag, form in pairs if not tag.endswith(("timestamp", "float"))]
+            for first, pairs in base.yaml_implicit_resolvers.items()
+        }
+
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(f"^(?:{number}|{special})$"), list("-+0123456789.")
     )

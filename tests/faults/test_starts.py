@@ -42,8 +42,8 @@ def race(start, tmp_path, words, count):
 
 
 @pytest.mark.timeout(150)
-def test_of_eight_starts_at_once_one_trains(race):
-    race(8)
+def test_of_four_starts_at_once_one_trains(race):
+    race(4)
 
 
 @pytest.mark.faults

@@ -63,7 +63,11 @@ def found_by(run, kind: str, batch: dict[str, Any]) -> dict[str, Any]:
             return {"outputs": run.outputs(batch["inputs"])}
 
 
-@pytest.fixture(scope="module", params=KINDS)
+SLOW = ("stateful", "translation")  # the others are of the same kinds of question
+PARAMS = [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in KINDS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def gone(request, dltrain, tmp_path_factory):
     """A run whose data is removed after its model was used once: (kind, results from before)."""
     cwd = tmp_path_factory.mktemp(request.param)
