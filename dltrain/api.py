@@ -27,7 +27,6 @@ from dltrain.report.describe import describe
 from dltrain.report.finish import finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
-from dltrain.runs.files import replace_json
 from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best
@@ -132,6 +131,8 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
     runtime.start(**config["runtime"])
     screen = Screen(quiet=config["quiet"])
     wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
+    if wanted:
+        RunFolder(wanted).refuse_strangers()
     if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
@@ -161,9 +162,9 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
 def _write_description(composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder) -> None:
     """Write config, environment, data and model of the run, before it trains."""
     folder.write_config(composed.text, {"overrides": list(overrides), "choices": dict(composed.choices)})
-    replace_json(folder.environment, {"seed": composed.config["seed"], **diagnose()})
-    replace_json(folder.data, program.parts.described())
-    replace_json(folder.model, saved_model(program.parts, program.plan))
+    folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
+    folder.files.replace_json("data.json", program.parts.described())
+    folder.files.replace_json("model.json", saved_model(program.parts, program.plan))
 
 
 def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:

@@ -7,6 +7,7 @@ trains, and `dltrain.report` describes what it left.
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from dltrain.build.callbacks import make_callbacks
@@ -22,6 +23,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
+from dltrain.runs.recording import keep_recording, make_draft
 from dltrain.runs.restore import resumed_state, steps_left_out
 from dltrain.runs.result import TrainResult
 from dltrain.runs.saver import RunClock, Saver
@@ -82,6 +84,7 @@ class _Segment:
     saver: Saver
     loop: Loop
     profile: Profile | None
+    draft: Path | None  # where it records
 
 
 def train(
@@ -119,7 +122,7 @@ def train(
 
 def _roll_back(run: _Run, error: NonFiniteError) -> Checkpoint:
     """Return the last checkpoint, and leave out the step that was not finite."""
-    start = checkpoint.load_last(run.folder.checkpoints, warn=run.observer.warn)
+    start = checkpoint.load_last(run.folder.files / "checkpoints", warn=run.observer.warn, mend=True)
     run.left_out = sorted({*run.left_out, *steps_left_out(start), error.step})
     run.observer.note(
         f"{error}: back to step {start.step}, leaving out step {error.step} "
@@ -149,10 +152,11 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
         warn=run.observer.warn,
     )
     pace = Pace(most=program.capacity)
-    profile = Profile(run.folder.tensorboard, pace, steps=plan.total - first) if plan.profile else None
+    draft = make_draft(run.folder) if plan.profile else None
+    profile = Profile(draft, pace, steps=plan.total - first) if draft else None
     order = [*([profile] if profile else []), *callbacks, run.signals]
     loop = Loop(program.chunk, program.feed_chunk, program.data, order, per_epoch=per_epoch, pace=pace)
-    return _Segment(start, first, recorder, saver, loop, profile)
+    return _Segment(start, first, recorder, saver, loop, profile, draft)
 
 
 def _train_segment(run: _Run, segment: _Segment, state: TrainState) -> TrainResult:
@@ -175,8 +179,9 @@ def _train_segment(run: _Run, segment: _Segment, state: TrainState) -> TrainResu
     finally:
         run.observer.end_live()
         saver.join()
-        if segment.profile:
+        if segment.profile and segment.draft:
             segment.profile.close()
+            keep_recording(run.folder, segment.draft, segment.profile)
     return TrainResult(
         outcome,
         saver=saver,

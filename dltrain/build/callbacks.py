@@ -50,7 +50,7 @@ def make_callbacks(
     remembering |= {"best": best, "early_stopping": early_stopping, "plateau": plateau, "nonfinite": guard}
     remembering = {name: callback for name, callback in remembering.items() if callback is not None}
     saver = Saver(
-        folder.checkpoints,
+        folder.files / "checkpoints",
         best,
         remembering,
         about=_provenance(program, folder),

@@ -12,8 +12,8 @@ from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped
 from dltrain.config.folders import read_tree
-from dltrain.errors import DltrainError, Interrupted, Terminated
-from dltrain.runs.files import hide
+from dltrain.errors import DiskError, DltrainError, Interrupted, Terminated
+from dltrain.runs.files import Files, hide
 
 JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
 
@@ -48,14 +48,13 @@ def run_job(objectives: Sequence[str], job: Job) -> Objectives:
 
 def _record(job: Job, *, code: int) -> None:
     """Record the folder of this job, and how it ended."""
-    (job.sweep / JOBS).mkdir(exist_ok=True)
     note = json.dumps({"folder": str(job.folder), "code": code})
-    (job.sweep / JOBS / f"{job.number}.json").write_text(note, encoding="utf-8")
+    (Files(job.sweep) / JOBS).replace_text(f"{job.number}.json", note)
 
 
 def _save_failure(folder: Path, message: str) -> None:
     """Save the error of a job that never became a run, for the sweep's table, which another process may print."""
     run = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
     if folder.is_dir() and not run.config.exists():
-        with contextlib.suppress(OSError):
-            run.failure.write_text(f"{(message.splitlines() or [''])[0]}\n", encoding="utf-8")
+        with contextlib.suppress(OSError, DiskError):
+            run.files.replace_text(run.failure.name, f"{(message.splitlines() or [''])[0]}\n")

@@ -23,6 +23,7 @@ from dltrain.inference.run import Run
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.generated import generate_for
 from dltrain.report.sampling import TABLE_ROWS, default_count, save_samples
+from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder, existing
 from dltrain.types import Kind, content
 
@@ -79,11 +80,12 @@ def _samples(run: Run, options: Options) -> None:
         raise ConfigError(f"output={options['output']}: must end in .npz; the figure is saved next to it, as .png")
     spec, screen = run.bundle.raw_spec, Screen()
     samples = run.bundle.sample(options["count"] or default_count(spec), seed=options["seed"])
-    default = run.folder.report / f"generated_seed_{options['seed']}.npz"
-    path = Path(options["output"]).expanduser() if options["output"] else default
-    figure = save_samples(samples, path, spec, None if spec.input.kind is Kind.IMAGE else _training_examples(run))
+    path = Path(options["output"] or f"generated_seed_{options['seed']}.npz").expanduser()
+    folder = Files(path.parent) if options["output"] else run.folder.files / "report"
+    real = None if spec.input.kind is Kind.IMAGE else _training_examples(run)
+    figure = save_samples(samples, folder, path.name, spec, real)
     screen.say(f"generated {len(samples)} examples of {list(samples.shape[1:])}, in the units of the data")
-    screen.say(f"figure    {figure}\nvalues    {path} (array generated)")
+    screen.say(f"figure    {figure}\nvalues    {folder.path / path.name} (array generated)")
 
 
 def _training_examples(run: Run) -> Any:

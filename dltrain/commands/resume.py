@@ -78,8 +78,8 @@ def run(call: Call) -> int:
         parts = assemble(config, composed.trust)
         folder.check_data(parts.described())
         program = Program(parts, make_plan(config, parts))
-        checkpoint.clear_drafts(folder.checkpoints)
-        start = checkpoint.load_last(folder.checkpoints, warn=print_warning)
+        checkpoint.clear_drafts(folder.files / "checkpoints")
+        start = checkpoint.load_last(folder.files / "checkpoints", warn=print_warning, mend=True)
         ended = folder.read_summary().get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
             screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})")
@@ -91,7 +91,7 @@ def run(call: Call) -> int:
         prepare(screen, program)
         resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(call.overrides)}]
         folder.write_config(composed.text, {**started, "resumed": resumed})
-        folder.summary.unlink(missing_ok=True)
+        folder.files.remove("summary.json")
         _report_schedule(screen, program, start)
         _warn_versions(start)
         if folder.died:

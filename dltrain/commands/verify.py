@@ -14,18 +14,14 @@ def run(call: Call) -> int:
     if len(call.words) != 1 or call.overrides:
         raise ConfigError("verify: name one run folder: dltrain verify outputs/DATE/TIME-NAME")
     folder = existing(call.words[0])
-    steps = checkpoint.steps(folder.checkpoints)
-    drafts = checkpoint.leftovers(folder.checkpoints)
-    damaged = 0
-    for step in steps:
+    found = checkpoint.inspect_all(folder.checkpoints)
+    for step, wrong in found.items():
         path = folder.checkpoints / checkpoint.name_of(step)
-        wrong = checkpoint.problems(path)
-        damaged += bool(wrong)
         print(f"{path}  {'; '.join(wrong[:3]) if wrong else 'intact'}")
-    for path in drafts:
-        print(f"{path}  not a checkpoint: unfinished, or damaged and moved aside; never read")
-    if not steps:
+    for path in checkpoint.leftovers(folder.checkpoints):
+        print(f"{path}  not a checkpoint: being written, unfinished, or damaged and moved aside; never read")
+    if not found:
         raise CheckpointError(f"{folder.checkpoints}: there is no checkpoint")
-    if damaged:
-        raise CheckpointError(f"{damaged} of {len(steps)} checkpoints are damaged; resume uses the last intact one")
+    if damaged := sum(map(bool, found.values())):
+        raise CheckpointError(f"{damaged} of {len(found)} checkpoints are damaged; resume uses the last intact one")
     return 0

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from dltrain.composition.loader import run_hydra, search_path
 from dltrain.composition.overrides import quote
+from dltrain.errors import ConfigError
 
 Objectives = float | list[float]
 
@@ -42,6 +43,8 @@ def launch(
     fixed = [f"hydra.sweep.dir={quote(str(folder))}", "hydra.mode=MULTIRUN"]
     fixed += ["hydra.output_subdir=null", "hydra.job.chdir=false", *search_path(folders)]
     quiet = contextlib.redirect_stderr(cast(Any, _WithoutHydra(sys.stderr)))
+    if link := next((path for path in sorted(folder.iterdir()) if path.is_symlink()), None):
+        raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
     if "hydra/hydra_logging=none" in words:  # a failed job has been reported already
         logging.getLogger("hydra_plugins").setLevel(logging.CRITICAL)
     try:
@@ -61,6 +64,8 @@ def _task(train: Callable[[Job], Objectives], _: Any) -> Objectives:
     folders = tuple(Path(s.path) for s in settings.runtime.config_sources if s.schema == "file")
     words = tuple(word.lstrip("+") for word in typed["task"])
     folder, sweep = Path(settings.runtime.output_dir), Path(settings.sweep.dir)
+    if sweep.resolve() not in folder.resolve().parents:
+        raise ConfigError(f"hydra.sweep.subdir: {folder} is not inside the folder of the sweep, {sweep}")
     return train(Job(int(settings.job.num), words, folders, folder, sweep))
 
 

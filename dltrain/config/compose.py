@@ -23,9 +23,10 @@ from dltrain.config.checks import (
 from dltrain.config.choices import choices, listed, wrong_choices
 from dltrain.config.folders import Tree
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.interpolation import check_references, conceal, resolve, save, written
+from dltrain.config.interpolation import check_references, conceal, followed, resolve, save, written
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, group_keys, node_keys
+from dltrain.config.untrusted import untrusted_faults
 from dltrain.errors import ConfigError
 
 
@@ -94,7 +95,7 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
                 OmegaConf.update(raw, o.key, o.value, merge=not whole, force_add=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"config.yaml of the run: {str(error).splitlines()[0]}") from error
-    return _finish(request, raw, chosen, automatic)
+    return _finish(request, raw, chosen, automatic, saved=True)
 
 
 def _remove(raw: Any, key: str) -> None:
@@ -152,8 +153,10 @@ def check_sweep(alternatives: Sequence[Override], tree: Tree) -> None:
     _raise_mistakes(mistakes)
 
 
-def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic: dict[str, str]) -> Composed:
-    """Check a composed config as a whole, and produce the text that is saved."""
+def _finish(
+    request: Request, raw: Any, chosen: dict[str, list[str]], automatic: dict[str, str], *, saved: bool = False
+) -> Composed:
+    """Check a composed config as a whole and produce the text that is saved."""
     from omegaconf import OmegaConf
 
     OmegaConf.set_struct(raw, False)
@@ -165,6 +168,7 @@ def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic:
     if "task" in chosen:
         OmegaConf.update(raw, "task.models", made_for(chosen["task"], request.tree), force_add=True)
     _one_length(raw, {o.key for o in request.values()})
+    _check_untrusted(request, raw, chosen, saved=saved)
     config, plain = resolve(raw), written(raw)
     origin = Origin(tuple(o.key for o in request.values()), chosen, request.tree, request.folders, request.targets)
     try:
@@ -177,6 +181,16 @@ def _finish(request: Request, raw: Any, chosen: dict[str, list[str]], automatic:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
     shown = {group: ",".join(names) for group, names in chosen.items() if names}
     return Composed(config, save(raw), shown, automatic, request.trust)
+
+
+def _check_untrusted(request: Request, raw: Any, chosen: dict[str, list[str]], *, saved: bool) -> None:
+    """Refuse what only somebody who types may set, in a run's config and in files of --config-dir."""
+    if not saved and len(request.folders) == 1:
+        return
+    typed = tuple(o.key for o in request.values())
+    origin = Origin(typed, chosen, request.tree, request.folders, request.targets)
+    named = (lambda path: " (in the run's config.yaml)") if saved else origin.named
+    _raise_mistakes(untrusted_faults(followed(raw), typed=typed, own=request.folders[0], named=named, saved=saved))
 
 
 def _one_length(raw: Any, typed: set[str]) -> None:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dltrain.config.places import param_fault
+
 GROUP = re.compile(r"hydra/(launcher|sweeper|job_logging|hydra_logging)(/\w+)*")
 """The groups of Hydra that users may choose from."""
 
@@ -39,8 +41,7 @@ SWEEPER = ("direction", "study_name", "storage", "n_trials", "n_jobs", "max_fail
 FILE = {
     "mode": None,
     "verbose": None,
-    "run": ("dir",),
-    "sweep": ("dir", "subdir"),
+    "sweep": ("subdir",),
     "launcher": LAUNCHER,
     "sweeper": (*SWEEPER, "params", "sampler"),
 }
@@ -101,8 +102,11 @@ def file_fault(node: Any) -> str:
     sweeper = node.get("sweeper", {})
     if wrong := next((k for k in sweeper.get("params") or {} if is_hydra(str(k).lstrip("+~"))), None):
         return f"hydra.sweeper.params: {wrong}: a parameter of a sweep must be a key of dltrain"
-    if not str(sweeper.get("storage") or "sqlite:///").startswith("sqlite:///"):
-        return "hydra.sweeper.storage: may only be sqlite:///FILE here; set others on the command line"
+    params = sweeper.get("params") or {}
+    if fault := next((f for k, v in params.items() if (f := param_fault(str(k), v))), ""):
+        return fault
+    if not re.fullmatch(r"sqlite:///\w[\w.-]*", str(sweeper.get("storage") or "sqlite:///x")):
+        return "hydra.sweeper.storage: may only be sqlite:///FILE here, with a plain name; set others on the command line"
     if any(str(key).startswith("_") or "_target_" in str(value) for key, value in _leaves(node)):
         return "hydra: _target_: a launcher or sweeper is chosen by name: - override /hydra/sweeper: optuna"
     return ""

@@ -112,6 +112,16 @@ def conceal(message: str, plain: Any, config: Any) -> str:
 def save(raw: Any) -> str:
     """Return YAML with references to keys resolved; those to the environment are kept: they may be secrets."""
     from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(followed(raw, escape=lambda text: text.replace("${", "\\${"))))
+
+
+def followed(raw: Any, *, escape: Callable[[str], str] = lambda text: text) -> dict[str, Any]:
+    """Return plain values with plain interpolations followed, and those kept that ask outside the config.
+
+    `escape` changes the text between these.
+    """
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     kept: dict[str, str] = {}
@@ -125,14 +135,14 @@ def save(raw: Any) -> str:
 
     def reveal(text: str) -> str:
         parts = re.split(r"(kept-[0-9a-f]{32})", text)
-        return "".join(kept.get(p, p.replace("${", "\\${")) for p in parts)
+        return "".join(kept[p] if p in kept else escape(p) for p in parts)
 
     plain = written(raw)
     try:
-        followed = OmegaConf.to_container(OmegaConf.create(_texts(plain, hide)), resolve=True)
+        found = OmegaConf.to_container(OmegaConf.create(_texts(plain, hide)), resolve=True)
     except OmegaConfBaseException:  # a reference leads into a kept value: keep everything as written
-        return OmegaConf.to_yaml(OmegaConf.create(plain))
-    return OmegaConf.to_yaml(OmegaConf.create(_texts(followed, reveal)))
+        return plain
+    return _texts(found, reveal)
 
 
 def _texts(value: Any, change: Callable[[str], str]) -> Any:

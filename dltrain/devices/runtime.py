@@ -3,9 +3,10 @@
 import hashlib
 import os
 import platform as host
+import re
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -129,9 +130,27 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str:
     """Return the commit of the current folder, with `+` if files differ from it; "" outside a repository."""
-    run = partial(subprocess.run, capture_output=True, text=True, timeout=10, check=True)
     try:
-        commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()
-        return commit + "+" * bool(run(["git", "status", "--porcelain", "--untracked-files=no"]).stdout)
+        commit = _git("rev-parse", "HEAD").strip()
+        names = _git("config", "--list", "--name-only")
+        filters = {m[1] for m in re.finditer(r"^filter\.(.*)\.\w+$", names, re.M)}
+        if any("=" in name for name in filters):  # which git would read as another setting
+            return commit
+        off = [f"filter.{name}.{key}" for name in filters for key in ("clean=", "process=", "required=false")]
+        status = _git("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all", settings=off)
+        return commit + "+" * bool(status)
     except (OSError, subprocess.SubprocessError):  # no git, no repository, or one too large to scan
         return ""
+
+
+def _git(*words: str, settings: Sequence[str] = ()) -> str:
+    """Return what git prints about the current folder, letting it run no program that the repository names.
+
+    The repository may be somebody else's: its config can name hooks, a monitor of files, filters (which `settings`
+    switch off by name) and, for objects that it lacks, a program that fetches them.
+    """
+    off = ["core.fsmonitor=false", f"core.hooksPath={os.devnull}", "protocol.allow=never", *settings]
+    command = ["git", "--no-pager", *(word for setting in off for word in ("-c", setting)), *words]
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(command, capture_output=True, timeout=10, check=True, env=environment)
+    return os.fsdecode(done.stdout)  # bytes that are not UTF-8 too, so that a filter of any name is switched off

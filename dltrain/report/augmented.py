@@ -4,7 +4,6 @@ import jax
 import numpy as np
 
 from dltrain.build.program import Program
-from dltrain.runs.files import writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind, Spec, content
@@ -35,9 +34,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec, names) for one in (batch, *made)]
     png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
-    with writing(folder.report):
-        folder.report.mkdir(exist_ok=True)
-        (folder.report / "augmented.png").write_bytes(png)
+    (folder.files / "report").replace("augmented.png", png)
     recorder.writer().image(0, "augmented", png, *png_size(png))
 
 

@@ -21,7 +21,6 @@ from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.report.figures import draw_figures
 from dltrain.report.text import LENGTH
 from dltrain.runs import checkpoint
-from dltrain.runs.files import replace_json, replace_text, writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.projector import write_embeddings
 from dltrain.runs.result import TrainResult
@@ -64,7 +63,7 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
                 trained.recorder.evaluation(trained.outcome.step, split, found.final[split])
         _draw(program, folder, found, trained)
         summary = _summary(program, trained, found)
-        replace_json(folder.summary, summary)
+        folder.files.replace_json("summary.json", summary)
         trained.recorder.writer().session_end(success=True)
     _print_results(screen, folder, summary)
     return summary
@@ -76,7 +75,7 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Eva
     final = {split: program.evaluate(state, split) for split in splits}
     best_step, best_state, best = _best_step(folder, trained), state, final
     if best_step != step:
-        leaves = checkpoint.load(folder.checkpoints, best_step).leaves
+        leaves = checkpoint.load(folder.files / "checkpoints", best_step).leaves
         best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
         best = {split: program.evaluate(best_state, split) for split in splits}
     without_ema = replace(state, ema={})
@@ -87,12 +86,16 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Eva
 def _best_step(folder: RunFolder, trained: TrainResult) -> int:
     """Return the step of the best state; if its checkpoint is damaged, warn and return the last step."""
     last, best = trained.outcome.step, trained.best_step
-    if best in (None, last) or checkpoint.is_whole(folder.checkpoints, best, warn=print_warning):
+    if best in (None, last) or _is_whole(folder, best):
         return best or last
     print_warning(
         f"the best checkpoint, of step {best}, is damaged or missing; results are of the final state (step {last})"
     )
     return last
+
+
+def _is_whole(folder: RunFolder, step: int) -> bool:
+    return checkpoint.is_whole(folder.files / "checkpoints", step, warn=print_warning, mend=folder.locked)
 
 
 def _summary(program: Program, trained: TrainResult, found: _Evaluated) -> dict[str, Any]:
@@ -138,8 +141,7 @@ def _report_profile(screen: Screen, folder: RunFolder, trained: TrainResult) -> 
         screen.say(f"profile     nothing was recorded: {profile.problem}")
         return
     lines = summarize(profile.recorded, folder)
-    _make_report_folder(folder)
-    replace_text(folder.report / "profile.txt", "\n".join(lines) + "\n")
+    (folder.files / "report").replace_text("profile.txt", "\n".join(lines) + "\n")
     screen.say("\n".join(["", *lines[:3], f"            more in {folder.report}/profile.txt"]))
 
 
@@ -192,9 +194,8 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
     """
     if tables := token_embeddings(program, state):
         tokens = program.parts.spec.vocabulary
-        write_embeddings(folder.tensorboard, tables, tokens)
-        _make_report_folder(folder)
-        replace_text(folder.report / "neighbours.txt", nearest_tokens(tables, tokens))
+        write_embeddings(folder.files / "tensorboard", tables, tokens)
+        (folder.files / "report").replace_text("neighbours.txt", nearest_tokens(tables, tokens))
 
 
 def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:
@@ -207,20 +208,14 @@ def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: Train
     figures = {"curves": curves(_by_column(recorder.history), best_step=best_step)}
     if split := next((split for split in ("test", "validation") if split in found.best), None):
         figures |= draw_figures(program, found.best_state, found.best[split])
-    _make_report_folder(folder)
-    with writing(folder.report):
-        for name, figure in figures.items():
-            png = png_bytes(figure)
-            (folder.report / f"{name}.png").write_bytes(png)
-            recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
-        if generates_text(program.parts.spec, program.module):
-            (text,) = bundle_of(program, found.best_state).generate(tokens=LENGTH, seed=program.plan.seed)
-            (folder.report / "sample.txt").write_text(text, encoding="utf-8")
-
-
-def _make_report_folder(folder: RunFolder) -> None:
-    with writing(folder.report):
-        folder.report.mkdir(exist_ok=True)
+    report = folder.files / "report"
+    for name, figure in figures.items():
+        png = png_bytes(figure)
+        report.replace(f"{name}.png", png)
+        recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
+    if generates_text(program.parts.spec, program.module):
+        (text,) = bundle_of(program, found.best_state).generate(tokens=LENGTH, seed=program.plan.seed)
+        report.replace_text("sample.txt", text)
 
 
 def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:

@@ -1,5 +1,6 @@
 """Explains a loss or gradient that is not finite: saves the batch, and finds where in the model it began."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,6 @@ from dltrain.engine.step import make_gradients, named_values, prepare
 from dltrain.errors import DiskError
 from dltrain.models.observe import observe
 from dltrain.runs import checkpoint
-from dltrain.runs.files import writing
 from dltrain.runs.folder import RunFolder
 from dltrain.tree import flattened
 from dltrain.types import Batch
@@ -47,9 +47,9 @@ def explain(program: Program, folder: RunFolder, state: TrainState | None, step:
 
 def _save_batch(folder: RunFolder, batch: Batch, examples: np.ndarray, step: int) -> str:
     path = folder.nonfinite / f"step_{step:08d}.npz"
-    with writing(path):
-        folder.nonfinite.mkdir(exist_ok=True)
-        np.savez(path, allow_pickle=False, examples=examples, **{n: np.asarray(v) for n, v in batch.items()})
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, examples=examples, **{n: np.asarray(v) for n, v in batch.items()})
+    (folder.files / "nonfinite").replace(path.name, packed.getvalue())
     return str(path)
 
 

@@ -12,7 +12,7 @@ from dltrain.build.program import Program
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
 from dltrain.inference.open import bundle_of
-from dltrain.runs.files import replace_bytes, writing
+from dltrain.runs.files import Files, files_at
 from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind, Spec, content
 
@@ -66,14 +66,17 @@ def samples_figure(samples: np.ndarray, spec: Spec, real: np.ndarray | None = No
     return histograms(columns, np.reshape(samples, (-1, width)), spec.input.names)
 
 
-def save_samples(samples: np.ndarray, path: Path, spec: Spec, real: np.ndarray | None = None) -> Path:
-    """Write samples to `path`, an .npz with the array `generated` [N, ...], and return the path of their figure."""
+def save_samples(
+    samples: np.ndarray, folder: Path | Files, name: str, spec: Spec, real: np.ndarray | None = None
+) -> Path:
+    """Write samples to a file in `folder`, and return the path of their figure.
+
+    `name` ends in .npz; the file holds the array `generated` [N, ...].
+    """
     from dltrain.plots.png import png_bytes
 
-    packed, figure = io.BytesIO(), path.with_suffix(".png")
+    packed, figure, files = io.BytesIO(), Path(name).with_suffix(".png").name, files_at(folder)
     np.savez(packed, generated=samples)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(path, packed.getvalue())
-    replace_bytes(figure, png_bytes(samples_figure(samples, spec, real)))
-    return figure
+    files.replace(name, packed.getvalue())
+    files.replace(figure, png_bytes(samples_figure(samples, spec, real)))
+    return files.path / figure

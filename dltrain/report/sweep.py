@@ -1,6 +1,7 @@
 """The table at the end of a sweep: runs sorted by the monitored metric, seeds and folds grouped."""
 
 import csv
+import io
 import os
 import statistics
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from rich.table import Table
 from dltrain.config.folders import read_yaml
 from dltrain.errors import DltrainError
 from dltrain.report.console import Screen, shown
-from dltrain.runs.files import writing
+from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 
 COLUMNS = ("runs", "failed", "overrides", "monitor", "mean", "deviation", "test_mean", "test_deviation", "folders")
@@ -48,10 +49,11 @@ def summarise(folder: Path, paths: Sequence[Path]) -> None:
     if not jobs:
         return
     rows = _rows(jobs)
-    with writing(folder / "sweep.csv"), (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    Files(folder).replace_text("sweep.csv", text.getvalue())
     screen = Screen()
     screen.say()
     screen.print(_table(rows, jobs))

@@ -4,13 +4,17 @@ The commit is hand-written, since Orbax neither syncs files nor records checksum
 a temporary folder next to the final name, a sync of every file, the manifest (size and SHA-256 of each file, and
 what the run was) and its SHA-256 last, then the rename, then a sync of the parent. A folder without a matching
 manifest is not a checkpoint.
+
+Only the process that holds the lock of a run renames or deletes a checkpoint; it says so with `mend`. Others may
+read at any time: a reader keeps a shared lock on the manifest, and a checkpoint with such a lock is pruned later.
+What is pruned is renamed first. If a checkpoint vanishes all the same, the reader lists them again.
 """
 
+import contextlib
 import hashlib
 import json
-import math
 import re
-import shutil
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +23,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from dltrain.devices import memory
-from dltrain.errors import CheckpointError, MemoryExhausted
-from dltrain.runs.files import replace_json, replace_text, sync, writing
+from dltrain.errors import CheckpointError, DiskError
+from dltrain.runs.arrays import ARRAYS, read_arrays, steadily, write_arrays
+from dltrain.runs.files import Files, digest, files_at, writing
+from dltrain.runs.readers import kept
 
 NAME = re.compile(r"step_(\d{8,})")
 MANIFEST = "manifest.json"
 SEAL = "manifest.json.sha256"
+DRAFT, PRUNED, DAMAGED = ".writing_", ".deleting_", "damaged_"  # the beginnings of names that are no checkpoints
+KEPT = "kept_"  # of what is left of a pruned checkpoint because somebody else put files there
+PATIENCE = 30.0  # seconds in which a reader lists checkpoints again that vanish while they are read
+PAUSE = 0.01  # seconds before checkpoints are listed again
+LISTINGS = 5  # without a checkpoint, until there is none: one may be renamed while a folder is listed
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Checkpoint:
 
 
 def save(
-    folder: Path,
+    folder: Path | Files,
     step: int,
     leaves: Mapping[str, Any],
     meta: Mapping[str, Any],
@@ -51,39 +61,33 @@ def save(
 
     `meta` is needed to resume; `about` describes the run (`versions`, `config`, `data`).
     """
-    import orbax.checkpoint as ocp  # imported here: takes 0.4 s
-
-    final = folder / name_of(step)
-    if final.exists() and not problems(final):
+    files, name = files_at(folder), name_of(step)
+    final = files.path / name
+    if final.exists() and not steadily(files, lambda path: problems(path / name)):
         return final
+    arrays = {leaf: np.asarray(value) for leaf, value in jax.device_get(dict(leaves)).items()}
     with writing(final):
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".writing_{step:08d}"
-        for leftover in (draft, final):
-            shutil.rmtree(leftover, ignore_errors=True)
-        draft.mkdir()
-        arrays = {name: np.asarray(value) for name, value in jax.device_get(dict(leaves)).items()}
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
-            writer.save((draft / "arrays").resolve(), args=ocp.args.PyTreeSave(arrays))
-        files = sorted(p for p in draft.rglob("*") if p.is_file())
-        listed = {str(p.relative_to(draft)): {"size": p.stat().st_size, "sha256": _digest(p)} for p in files}
-        for path in (*files, *(p for p in draft.rglob("*") if p.is_dir())):
-            sync(path)
-        shapes = {name: [str(value.dtype), list(value.shape)] for name, value in arrays.items()}
+        draft = f"{DRAFT}{step:08d}"
+        listed = write_arrays(files, draft, arrays)
+        shapes = {leaf: [str(value.dtype), list(value.shape)] for leaf, value in arrays.items()}
         described = {"about": dict(about or {}), "meta": dict(meta), "arrays": shapes, "files": listed}
-        replace_json(draft / MANIFEST, {"step": step, **described})
-        replace_text(draft / SEAL, _digest(draft / MANIFEST))
-        draft.rename(final)
-        sync(folder)
-    return final
+        manifest = (files / draft).replace_json(MANIFEST, {"step": step, **described})
+        (files / draft).replace_text(SEAL, hashlib.sha256(manifest).hexdigest())
+        _delete(files, name, forced=True)  # a damaged one
+        files.rename(draft, name)
+        files.sync()
+    return files.path / name
 
 
-def steps(folder: Path) -> list[int]:
+def steps(folder: Path | Files) -> list[int]:
     """Return the steps of the checkpoints under `folder`, oldest first, without verifying them."""
-    if not folder.is_dir():
-        return []
-    names = (NAME.fullmatch(p.name) for p in folder.iterdir() if p.is_dir())
-    return sorted(int(m[1]) for m in names if m)
+    if isinstance(folder, Files) and folder.held:  # which finds them also while it is renamed
+        names = folder.names()
+    elif (path := Path(folder)).is_dir():
+        names = [p.name for p in path.iterdir() if p.is_dir()]
+    else:
+        names = []
+    return sorted(int(found[1]) for name in names if (found := NAME.fullmatch(name)))
 
 
 def name_of(step: int) -> str:
@@ -96,14 +100,26 @@ def leftovers(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     there = {folder / name_of(step) for step in steps(folder)}
-    return sorted(path for path in folder.iterdir() if path not in there)
+    return sorted(p for p in folder.iterdir() if p not in there and not p.name.startswith(PRUNED))
 
 
-def clear_drafts(folder: Path) -> None:
-    """Delete unfinished checkpoints of a dead run; only for the process that holds the lock of the run."""
-    for path in leftovers(folder):
-        if path.name.startswith(".writing_"):
-            shutil.rmtree(path, ignore_errors=True)
+def clear_drafts(folder: Path | Files) -> None:
+    """Delete what a dead run left unfinished; only for the process that holds the lock of the run."""
+    files = files_at(folder)
+    for name in files.names():
+        if name.startswith(DRAFT):
+            files.remove_tree(name)
+        elif name.startswith(PRUNED):
+            _delete(files, name, forced=True)
+
+
+def clear(folder: Path | Files) -> None:
+    """Delete every checkpoint, damaged or unfinished ones too, but no other file."""
+    files = files_at(folder)
+    clear_drafts(files)
+    for name in files.names():
+        if NAME.fullmatch(name.removeprefix(DAMAGED)):
+            _delete(files, name, forced=True)
 
 
 def problems(path: Path) -> list[str]:
@@ -119,12 +135,12 @@ def problems(path: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} cannot be read ({error})"]
     found = []
-    if seal != _digest(path / MANIFEST):
+    if seal != digest(path / MANIFEST):
         found.append(f"{MANIFEST} or {SEAL} was altered (SHA-256 differs)")
     if path.name != name_of(step):
         found.append(f"{MANIFEST} is of step {step}")
     root = path.resolve()
-    for name, (size, digest) in listed.items():
+    for name, (size, sha256) in listed.items():
         file = (path / name).resolve()
         if not file.is_relative_to(root):
             found.append(f"{name} points outside the folder")
@@ -132,78 +148,139 @@ def problems(path: Path) -> list[str]:
             found.append(f"{name} is missing")
         elif file.stat().st_size != size:
             found.append(f"{name} has {file.stat().st_size} bytes, expected {size}")
-        elif _digest(file) != digest:
+        elif digest(file) != sha256:
             found.append(f"{name} was altered (SHA-256 differs)")
     return found
 
 
-def load(folder: Path, step: int) -> Checkpoint:
+def load(folder: Path | Files, step: int) -> Checkpoint:
     """Verify and read one checkpoint."""
-    import orbax.checkpoint as ocp
 
-    path = folder / name_of(step)
-    if wrong := problems(path):
-        raise CheckpointError(f"checkpoint {path} is damaged: {'; '.join(wrong[:3])}")
+    def verified(place: Path) -> Checkpoint:
+        path = place / name_of(step)
+        with kept(path / MANIFEST):
+            if wrong := problems(path):
+                raise CheckpointError(f"checkpoint {path} is damaged: {'; '.join(wrong[:3])}")
+            return _read(path, step)
+
+    return steadily(files_at(folder), verified)
+
+
+def _read(path: Path, step: int) -> Checkpoint:
+    """Read a checkpoint that has been verified."""
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in manifest["arrays"]}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        try:
-            _check_sizes(path, manifest["arrays"], reader.metadata((path / "arrays").resolve()))
-            leaves = reader.restore((path / "arrays").resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-        except (ValueError, KeyError, TypeError, OSError) as error:  # checksums match, but not written by dltrain
-            raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    leaves = read_arrays(path, manifest["arrays"])
     return Checkpoint(step, leaves, manifest["meta"], manifest.get("about", {}))
 
 
-def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:
-    """Raise, before reading, if shapes differ from the manifest or the arrays do not fit into memory."""
-    found = getattr(found.item_metadata, "tree", found.item_metadata) if hasattr(found, "item_metadata") else found
-    for name, (_, shape) in listed.items():
-        if list(found[name].shape) != shape:
-            raise CheckpointError(
-                f"checkpoint {path} cannot be read: {name} is {list(found[name].shape)}, its manifest says {shape}"
-            )
-    size = sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in found.values())
-    if size > (room := memory.host_room()).bytes:
-        raise MemoryExhausted(f"checkpoint {path} has {memory.shown(size)} of arrays, and there are {room}")
-
-
-def is_whole(folder: Path, step: int, *, warn: Callable[[str], None]) -> bool:
-    """Verify a checkpoint; a damaged one is moved aside with a warning (`warn`)."""
-    path = folder / name_of(step)
-    if not (wrong := problems(path)):
+def is_whole(folder: Path | Files, step: int, *, warn: Callable[[str], None], mend: bool = False) -> bool:
+    """Verify a checkpoint, and warn (`warn`) if it is damaged; with `mend` it is then moved aside."""
+    files, name = files_at(folder), name_of(step)
+    if not (wrong := steadily(files, lambda path: problems(path / name))):
         return True
-    if path.exists():
-        aside = path.with_name(f"damaged_{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        warn(f"checkpoint {path.name} is damaged ({wrong[0]}): moved to {aside.name}")
+    if (files.path / name).exists():
+        _report_damage(files, step, wrong[0], warn=warn, mend=mend)
     return False
 
 
-def load_last(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint:
-    """Read the newest intact checkpoint; damaged ones are moved aside with a warning (`warn`)."""
-    for step in reversed(steps(folder)):
-        if is_whole(folder, step, warn=warn):
-            return load(folder, step)
-    raise CheckpointError(f"{folder} has no usable checkpoint; training was not restarted")
+def _report_damage(files: Files, step: int, why: str, *, warn: Callable[[str], None], mend: bool) -> None:
+    name = name_of(step)
+    if mend:
+        files.remove_tree(f"{DAMAGED}{name}")
+        files.rename(name, f"{DAMAGED}{name}")
+    warn(f"checkpoint {name} is damaged ({why}): " + (f"moved to {DAMAGED}{name}" if mend else "it is not used"))
+
+
+def inspect_all(folder: Path) -> dict[int, list[str]]:
+    """Return step -> problems of each checkpoint, without those that a training run deletes meanwhile."""
+    for _ in range(LISTINGS):
+        found: dict[int, list[str]] = {}
+        for step in steps(folder):
+            path = folder / name_of(step)
+            with kept(path / MANIFEST) as there:
+                wrong = problems(path) if there else []
+                if there and path.is_dir():
+                    found[step] = wrong
+        if found or not folder.is_dir():
+            break
+        time.sleep(PAUSE)
+    return found
+
+
+def load_last(folder: Path | Files, *, warn: Callable[[str], None], mend: bool = False) -> Checkpoint:
+    """Read the newest intact checkpoint, and warn (`warn`) about newer ones that are damaged.
+
+    With `mend`, which is for the process that holds the lock of the run, damaged ones are moved aside.
+    """
+    damaged: set[int] = set()
+    until = time.monotonic() + PATIENCE
+    empty = 0
+    while time.monotonic() < until and empty < LISTINGS:
+        found = [step for step in steps(folder) if step not in damaged]
+        if not found:
+            if not Path(folder).is_dir() or damaged:
+                break
+            empty += 1
+            time.sleep(PAUSE)
+            continue
+        empty, path = 0, Path(folder) / name_of(found[-1])
+        with kept(path / MANIFEST) as there:
+            wrong = problems(path) if there else []
+            if there and not wrong:
+                return _read(path, found[-1])
+            if path.is_dir() and there:
+                _report_damage(files_at(folder), found[-1], wrong[0], warn=warn, mend=mend)
+                damaged.add(found[-1])
+            else:
+                time.sleep(PAUSE / 10)
+    raise CheckpointError(f"{Path(folder)} has no usable checkpoint; training was not restarted")
+
+
+def load_if_whole(
+    folder: Path | Files, step: int, *, warn: Callable[[str], None], mend: bool = False
+) -> Checkpoint | None:
+    """Verify and read one checkpoint; None if it is damaged, of which `warn` is told, or not there."""
+    path = Path(folder) / name_of(step)
+    with kept(path / MANIFEST) as there:
+        return _read(path, step) if there and is_whole(folder, step, warn=warn, mend=mend) else None
 
 
 def prune(
-    folder: Path, keep: Collection[int], *, spared: Collection[int] = (), warn: Callable[[str], None]
+    folder: Path | Files, keep: Collection[int], *, spared: Collection[int] = (), warn: Callable[[str], None]
 ) -> None:
     """Delete checkpoints of steps that are neither in `keep` nor `spared`, if the newest in `keep` is intact.
 
-    Other damaged checkpoints in `keep` are moved aside with a warning (`warn`).
+    Other damaged checkpoints in `keep` are moved aside with a warning (`warn`). One that is being read stays until
+    the next time.
     """
-    whole = {step: is_whole(folder, step, warn=warn) for step in keep}
+    whole = {step: is_whole(folder, step, warn=warn, mend=True) for step in keep}
     if not whole[max(keep)]:
-        raise CheckpointError(f"checkpoint {folder / name_of(max(keep))} is damaged, although it was just written")
+        raise CheckpointError(
+            f"checkpoint {Path(folder) / name_of(max(keep))} is damaged, although it was just written"
+        )
+    files = files_at(folder)
     for step in steps(folder):
         if step not in keep and step not in spared:
-            shutil.rmtree(folder / name_of(step))
+            _delete(files, name_of(step))
+    for name in files.names():
+        if name.startswith(PRUNED):  # of an earlier process that was killed here
+            _delete(files, name)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _delete(files: Files, name: str, *, forced: bool = False) -> None:
+    """Delete a checkpoint if nobody reads it, or `forced`: first its name, then its files; those of others stay."""
+    if name not in files.names():
+        return
+    with kept(files.path / name / MANIFEST, alone=True) as alone:
+        if not (alone or forced):
+            return
+        gone = name if name.startswith(PRUNED) else f"{PRUNED}{name}"
+        if gone != name:
+            files.remove_tree(gone)
+            files.rename(name, gone)
+    inside = files / gone
+    for own in (ARRAYS, MANIFEST, SEAL):
+        inside.remove_tree(own)
+    if not files.remove_empty(gone):  # it holds files of somebody else
+        with contextlib.suppress(DiskError):
+            files.rename(gone, f"{KEPT}{gone.removeprefix(PRUNED)}")

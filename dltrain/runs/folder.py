@@ -1,6 +1,7 @@
 """The run folder: creating it, locking it, and the names of its files.
 
-The lock is hand-written (flock), since filelock does not store the process that holds it.
+The lock is hand-written (flock), since filelock does not store the process that holds it. The file is a little over
+300 lines because whoever looks for a file of a run looks here.
 """
 
 import contextlib
@@ -20,39 +21,83 @@ from typing import IO, Any
 
 from dltrain.devices.memory import shown
 from dltrain.errors import THIRD_PARTY, CheckpointError, ConfigError, DataError, DiskError, LockedError
-from dltrain.runs.files import hide, replace_text, writing
+from dltrain.runs import checkpoint
+from dltrain.runs.files import Files, hide, writing
+from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
 
 _TO_SIGN = 1.0  # seconds to wait until a process that has just locked a folder writes its id
 
 
+class _Inside:
+    """The path of an entry of a run folder, wherever the folder is now."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "RunFolder", owner: type) -> Path:
+        return folder.path / self._name
+
+
 class RunFolder:
-    """The paths of all files of a run, and its lock."""
+    """The paths of all files of a run, and its lock.
+
+    What is written goes through `files`. While the folder is locked, all paths follow it if it is renamed.
+    """
+
+    config = _Inside("config.yaml")
+    overrides = _Inside("overrides.yaml")
+    environment = _Inside("environment.json")
+    data = _Inside("data.json")
+    model = _Inside("model.json")
+    metrics = _Inside("metrics.jsonl")
+    results = _Inside("results.csv")
+    summary = _Inside("summary.json")
+    report = _Inside("report")
+    nonfinite = _Inside("nonfinite")
+    checkpoints = _Inside("checkpoints")
+    tensorboard = _Inside("tensorboard")
+    log = _Inside("train.log")
+    failure = _Inside("failure.txt")  # of a sweep job that failed before it became a run
 
     def __init__(self, path: Path) -> None:
         """Set the paths; nothing is created or read."""
-        self.path = path
-        self.word = shlex.quote(str(path))  # quoted for a shell command
-        self.config = path / "config.yaml"
-        self.overrides = path / "overrides.yaml"
-        self.environment = path / "environment.json"
-        self.data = path / "data.json"
-        self.model = path / "model.json"
-        self.metrics = path / "metrics.jsonl"
-        self.results = path / "results.csv"
-        self.summary = path / "summary.json"
-        self.report = path / "report"
-        self.nonfinite = path / "nonfinite"
-        self.checkpoints = path / "checkpoints"
-        self.tensorboard = path / "tensorboard"
-        self.log = path / "train.log"
-        self.failure = path / "failure.txt"  # of a sweep job that failed before it became a run
+        self.files = Files(path, note=self._note_written)
+        self._written = Written(self.files)
         self.died = ""  # the process that held the lock before and died without releasing it
         self._lock: IO[str] | None = None
 
+    @property
+    def path(self) -> Path:
+        """Where the folder is.
+
+        Raises:
+            DiskError: it is locked, and was deleted or moved to another file system.
+        """
+        return self.files.path
+
+    @property
+    def word(self) -> str:
+        """The path, quoted for a shell command."""
+        return shlex.quote(str(self.path))
+
+    @property
+    def locked(self) -> bool:
+        """Whether this process holds the lock by this object: then it may rename and delete."""
+        return self._lock is not None
+
     def lock(self) -> None:
         """Lock the folder, or raise LockedError with the process that holds it; a dead process holds no lock."""
-        with writing(self.path / "lock"):
-            handle = (self.path / "lock").open("a+", encoding="utf-8")
+        self.files.hold()
+        try:
+            self._lock = self._locked()
+            refuse_links(self.path)
+        except BaseException:
+            self.release()
+            raise
+
+    def _locked(self) -> IO[str]:
+        """Return the lock file, locked and with the id of this process."""
+        handle = self.files.change("lock")
         holder, until = "", time.monotonic() + _TO_SIGN
         while True:
             try:
@@ -70,17 +115,16 @@ class RunFolder:
             time.sleep(0.01)
         handle.seek(0)
         self.died = handle.read().strip()
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
-        self._lock = handle  # held until the process ends
+        _rewrite(handle, f"{os.getpid()}\n")
+        return handle  # held until the process ends
 
     def release(self) -> None:
         """Release the lock."""
         if self._lock:
-            self._lock.truncate(0)  # a process that is killed leaves its id in the file
+            _rewrite(self._lock, "")  # a process that is killed leaves its id in the file
             self._lock.close()
             self._lock = None
+        self.files.let_go()
 
     def read_summary(self) -> dict[str, Any]:
         """Return the summary of a finished run, {} if there is none."""
@@ -91,24 +135,33 @@ class RunFolder:
         except ValueError as error:
             raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
 
+    def mark(self) -> None:
+        """Mark the folder as that of a run, unless it is; `written.txt` lists what is written from now on."""
+        if self._written.names() is None:
+            self._written.begin()
+
     def clear(self) -> None:
-        """Delete the files of the run in the folder and no others; config.yaml last, since it marks a run."""
-        if not self.config.exists():
+        """Delete what the run in the folder wrote and nothing else; config.yaml last, since it marks a run."""
+        if self._written.names() is not None:
+            checkpoint.clear(self.files / "checkpoints")
+            self.files.remove_empty("checkpoints")
+            self._written.delete()
+
+    def refuse_strangers(self) -> None:
+        """Raise ConfigError if a run would replace files of the user: nothing marks them as those of a run."""
+        if self._written.names() is not None:
             return
-        with writing(self.path):
-            for path in (self.checkpoints, self.tensorboard, self.report, self.nonfinite):
-                shutil.rmtree(path, ignore_errors=True)
-            written = (
-                self.overrides,
-                self.environment,
-                self.data,
-                self.model,
-                self.metrics,
-                self.results,
-                self.summary,
-            )
-            for path in (*written, self.log, self.config):
-                path.unlink(missing_ok=True)
+        strange = [name for name in self.files.names() if name in (*FILES, *FOLDERS)]
+        if not strange and re.fullmatch(r"\d*\n?", _beginning(self.path / "lock")):
+            return
+        raise ConfigError(
+            f"output_dir={self.path}: has a {(strange or ['lock'])[0]} that no run of dltrain wrote (there is no "
+            f"{self._written.name}), so nothing in it is deleted or replaced; choose another folder"
+        )
+
+    def _note_written(self, name: str) -> None:
+        if not name.startswith("checkpoints/"):  # their names say what they are
+            self._written.add(name)
 
     def check_data(self, described: Mapping[str, Any]) -> None:
         """Raise DataError if the data has changed since the run started."""
@@ -138,8 +191,9 @@ class RunFolder:
 
     def write_config(self, text: str, started: Mapping[str, Any]) -> None:
         """Write the composed config, and how the run was started (command-line overrides, choices)."""
-        replace_text(self.config, text)
-        replace_text(self.overrides, json.dumps(dict(started), indent=2, ensure_ascii=False) + "\n")  # JSON is YAML
+        self.files.replace_text("config.yaml", text)
+        as_yaml = json.dumps(dict(started), indent=2, ensure_ascii=False) + "\n"  # JSON is YAML
+        self.files.replace_text("overrides.yaml", as_yaml)
 
     @contextlib.contextmanager
     def kept_log(self) -> Generator[None]:
@@ -165,9 +219,26 @@ class RunFolder:
 
     def note(self, text: str) -> None:
         """Append to train.log, if the disk allows; values of environment variables are hidden."""
-        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError, DiskError), self.files.append("train.log") as file:
             config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
+
+
+def _rewrite(file: IO[str], text: str) -> None:
+    """Replace the content of an open file."""
+    file.seek(0)
+    file.truncate()
+    file.write(text)
+    file.flush()
+
+
+def _beginning(path: Path) -> str:
+    """Return the first characters of a file, nothing if it is none."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8", errors="replace") as file:
+            return file.read(32)
+    except OSError:
+        return ""
 
 
 def _lives(process: str) -> bool:
@@ -196,19 +267,7 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
     """Create and lock the folder of a new run: `wanted`, or `outputs/<date>/<time>-<name>` if None."""
     _check_name(wanted or Path("outputs", name), "choose another output_dir or name")
     if wanted is not None:
-        folder = RunFolder(wanted)
-        with writing(wanted):
-            wanted.mkdir(parents=True, exist_ok=True)
-        folder.lock()
-        if overwrite:
-            folder.clear()
-        elif folder.config.exists():
-            folder.release()
-            raise ConfigError(
-                f"output_dir={wanted}: already contains a run; continue it with `dltrain resume {folder.word}`, "
-                "choose another folder, or replace it with overwrite=true"
-            )
-        return folder
+        return _claim_this(RunFolder(wanted), overwrite=overwrite)
     now = now or datetime.now()
     day = Path("outputs") / f"{now:%Y-%m-%d}"
     for number in range(1000):  # mkdir fails if another run has started in the same second
@@ -219,10 +278,27 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
                 path.mkdir()
             except FileExistsError:
                 continue
-        folder = RunFolder(path)
-        folder.lock()
-        return folder
+        return _claim_this(RunFolder(path), overwrite=False)
     raise ConfigError(f"no free name for a run in {day}; set output_dir")
+
+
+def _claim_this(folder: RunFolder, *, overwrite: bool) -> RunFolder:
+    folder.refuse_strangers()
+    folder.files.make()
+    folder.lock()
+    try:
+        if not overwrite and (folder.config.exists() or checkpoint.steps(folder.checkpoints)):
+            raise ConfigError(
+                f"output_dir={folder.path}: already contains a run; continue it with `dltrain resume "
+                f"{folder.word}`, choose another folder, or replace it with overwrite=true"
+            )
+        if overwrite:
+            folder.clear()
+        folder.mark()
+    except BaseException:
+        folder.release()
+        raise
+    return folder
 
 
 def existing(path: str) -> RunFolder:

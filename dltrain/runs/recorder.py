@@ -5,7 +5,6 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from dltrain.devices.memory import peak
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.events import After, TrainEvent
 from dltrain.engine.state import named_leaves
-from dltrain.runs.files import replace_text, writing
+from dltrain.runs.files import Files, writing
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.tensorboard import EventWriter
 
@@ -44,22 +43,22 @@ class Recorder:
         self.waiting = 0.0  # share of the time since the last record spent waiting for data
         self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
         self.history: dict[str, list[dict[str, Any]]] = {}
-        for row in _keep_until(folder.metrics, start_step):
+        for row in _keep_until(folder.files, folder.metrics.name, start_step):
             self.history.setdefault(row["split"], []).append(row)
         if start_step:
-            replace_text(folder.results, _table(self.history))
+            folder.files.replace_text("results.csv", _table(self.history))
         self._start_step = start_step
         self._writers: dict[str, EventWriter] = {}
         self._clock, self._clock_step = time.monotonic(), start_step
         self.speed = 0.0  # examples per second since the last record
-        with writing(folder.metrics):
-            self._file = folder.metrics.open("a", encoding="utf-8")
+        self._file = folder.files.append("metrics.jsonl")
 
     def writer(self, split: str = "") -> EventWriter:
         """Return the TensorBoard writer of a split, or of the run itself."""
         if split not in self._writers:
+            place = self.folder.files / "tensorboard"
             first = self._start_step + 1 if self._start_step else 0  # points of a dead run are dropped from here on
-            self._writers[split] = EventWriter(self.folder.tensorboard / split, start_step=first)
+            self._writers[split] = EventWriter(place / split if split else place, start_step=first)
         return self._writers[split]
 
     def __call__(self, event: TrainEvent) -> After | None:
@@ -100,7 +99,7 @@ class Recorder:
             return
         self._write(step, split, found.scalars)
         self.flush()
-        replace_text(self.folder.results, _table(self.history))
+        self.folder.files.replace_text("results.csv", _table(self.history))
 
     def histograms(self, step: int, params: Any) -> None:
         """Write a histogram of the values of each parameter."""
@@ -124,6 +123,7 @@ class Recorder:
         """Flush everything written so far to the operating system."""
         with writing(self.folder.metrics):
             self._file.flush()
+            self.folder.files.check_open("metrics.jsonl", self._file)
             for writer in self._writers.values():
                 writer.flush()
 
@@ -132,9 +132,9 @@ def _number(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
+def _keep_until(files: Files, name: str, step: int) -> list[dict[str, Any]]:
     """Read the rows up to `step`, and drop later ones and lines truncated by a crash from the file."""
-    if not path.exists():
+    if not (path := files.path / name).exists():
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -144,7 +144,7 @@ def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
             break
         if row["step"] <= step:
             rows.append(row)
-    replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    files.replace_text(name, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
 
 

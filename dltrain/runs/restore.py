@@ -24,7 +24,7 @@ def load_checkpoint(folder: RunFolder, which: str | int, *, warn: Warn) -> Check
     if which == "best":
         return load_best(folder, warn=warn)
     if which == "last":
-        return checkpoint.load_last(folder.checkpoints, warn=warn)
+        return checkpoint.load_last(folder.files / "checkpoints", warn=warn, mend=folder.locked)
     if which not in (saved := checkpoint.steps(folder.checkpoints)):
         raise CheckpointError(
             f"checkpoint={which}: {folder.path} has checkpoints of the steps {', '.join(map(str, saved))}"
@@ -38,16 +38,20 @@ def load_best(folder: RunFolder, *, warn: Warn) -> Checkpoint:
     Raises:
         CheckpointError: it is damaged. The last one is a different model, so it does not replace it.
     """
-    last = checkpoint.load_last(folder.checkpoints, warn=warn)
-    best = last.meta["best"]
-    if best in (None, last.step):
-        return last
-    if not checkpoint.is_whole(folder.checkpoints, best, warn=warn):
-        raise CheckpointError(
-            f"the best checkpoint, of step {best}, is damaged or missing; the last one, of step {last.step}, is "
-            f"intact: use it with checkpoint=last, or continue training with dltrain resume {folder.word}"
-        )
-    return checkpoint.load(folder.checkpoints, best)
+    place = folder.files / "checkpoints"
+    while True:
+        last = checkpoint.load_last(place, warn=warn, mend=folder.locked)
+        best = last.meta["best"]
+        if best in (None, last.step):
+            return last
+        if found := checkpoint.load_if_whole(place, best, warn=warn, mend=folder.locked):
+            return found
+        pruned = not (folder.checkpoints / checkpoint.name_of(best)).exists()
+        if not (pruned and checkpoint.steps(place)[-1:] > [last.step]):  # else the run has a better one now
+            raise CheckpointError(
+                f"the best checkpoint, of step {best}, is damaged or missing; the last one, of step {last.step}, "
+                f"is intact: use it with checkpoint=last, or continue training with dltrain resume {folder.word}"
+            )
 
 
 def load_state(folder: RunFolder, which: str | int, shapes: TrainState, *, warn: Warn) -> tuple[TrainState, int]:

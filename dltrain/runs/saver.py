@@ -17,6 +17,7 @@ from dltrain.callbacks.best import Best
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState, named_leaves
 from dltrain.runs import checkpoint
+from dltrain.runs.files import Files, files_at
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Saver:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | Files,
         best: Best | None,
         remembering: dict[str, Any],
         *,
@@ -59,7 +60,8 @@ class Saver:
         self.clock = clock or RunClock()
         self.took = 0.0  # seconds of the last write
         self.ended = 0.0  # time.monotonic() after the last write
-        self._folder, self._best, self._share, self._keeps = folder, best, share, keeps
+        self._folder, self._best, self._share, self._keeps = files_at(folder), best, share, keeps
+        self._place = self._folder.path  # of which the user knows
         self._warn, self._about = warn, about
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
         self._step: int | None = None  # of the last save
@@ -140,6 +142,9 @@ class Saver:
             checkpoint.save(self._folder, step, leaves, meta, self._about)
             there = checkpoint.steps(self._folder)
             checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], warn=self._warn)
+            if self._folder.path != self._place:
+                self._place = self._folder.path
+                self._warn(f"the run folder was renamed: this run goes on in {self._place.parent}")
         except BaseException as error:
             self._error = error
         self.ended = time.monotonic()

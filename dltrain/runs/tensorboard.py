@@ -25,6 +25,7 @@ from tensorboard.plugins.hparams.api_pb2 import Experiment, HParamInfo, MetricIn
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from dltrain.errors import DiskError
+from dltrain.runs.files import Files, files_at
 
 BUCKETS = 30  # per histogram, as in the summaries of TensorBoard
 _FLUSH_BYTES = 1 << 20  # buffered in memory before an automatic flush
@@ -40,8 +41,8 @@ class EventWriter:
     bytes are kept, so that a later flush continues at the same byte.
     """
 
-    def __init__(self, folder: Path, start_step: int = 0) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | Files, start_step: int = 0) -> None:
+        self._files = files_at(folder)
         self.path: Path | None = None
         self._file = None
         self._closed = False
@@ -131,7 +132,7 @@ class EventWriter:
                 # Unbuffered, so that the number of written bytes is known when the disk is full.
                 del self._pending[: self._file.write(self._pending)]
         except OSError as error:
-            where = self.path or self.folder
+            where = self.path or self._files.path
             raise DiskError(f"{where}: cannot write TensorBoard's events: {error.strerror or error}") from error
 
     def close(self) -> None:
@@ -145,17 +146,18 @@ class EventWriter:
                 self._file.close()
 
     def _open(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads the files of a folder in the order of their names, so the time of this one must be the
         # latest, also if the clock was set back or the last start was within this second.
-        found = (re.match(r"events\.out\.tfevents\.(\d+)\.", path.name) for path in self.folder.iterdir())
+        found = (re.match(r"events\.out\.tfevents\.(\d+)\.", name) for name in self._files.names())
         stamp = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
-        self.path = self.folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}.0"
-        return self.path.open("xb", buffering=0)
+        name = f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}.0"
+        file = self._files.create(name)
+        self.path = self._files.path / name
+        return file
 
     def _write(self, event: Event, wall_time: float | None) -> None:
         if self._closed:
-            raise ValueError(f"{self.folder}: the event writer is closed")
+            raise ValueError(f"{self._files.path}: the event writer is closed")
         event.wall_time = time.time() if wall_time is None else wall_time
         if not self._started:
             self._started = True

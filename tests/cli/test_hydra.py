@@ -21,10 +21,10 @@ OWN = {
     "experiment/swept.yaml": (
         "# @package _global_\n# A committed sweep\n"
         "defaults:\n  - override /hydra/launcher: basic\n  - override /model: mlp\n"
-        "hydra:\n  mode: MULTIRUN\n  sweep: {dir: tuned, subdir: 'seed-${seed}'}\n"
+        "hydra:\n  mode: MULTIRUN\n  sweep: {subdir: 'seed-${seed}'}\n"
         "  sweeper:\n    max_batch_size: 2\n    params: {seed: '3,4', optim.learning_rate: 'choice(0.1,0.2)'}\n"
     ),
-    "experiment/placed.yaml": "# @package _global_\n# Placed\nhydra: {run: {dir: 'runs/${now:%Y}-${seed}'}}\n",
+    "experiment/shown.yaml": "# @package _global_\n# Shown\nhydra: {verbose: false}\n",
 }
 
 
@@ -113,15 +113,14 @@ CASES = {
     "-m optim.learning_rate=interval(0.1,1)": Case(code=2, err="needs -m and a sweeper that samples"),
     "-m 'optim.learning_rate=tag(log,interval(1e-3,1))'": Case(code=2, err="pip install hydra-optuna-sweeper"),
     # experiments with a `hydra:` part: https://hydra.cc/docs/patterns/configuring_experiments
-    "-cd conf experiment=swept": Case(
+    "-cd conf experiment=swept hydra.sweep.dir=tuned": Case(
         tuple({"seed": s, "optim.learning_rate": r} for s in (3, 4) for r in (0.1, 0.2)),
         folders=("tuned/seed-3",) * 2,
     ),
-    "-cd conf -m experiment=swept seed=9 optim.learning_rate=0.5": Case(
+    "-cd conf -m experiment=swept seed=9 optim.learning_rate=0.5 output_dir=tuned": Case(
         ({"seed": 9, "optim.learning_rate": 0.5},), folders=("tuned/seed-9",)
     ),
-    "-cd conf experiment=placed seed=5": Case(seeds(5), folders=("-5",)),
-    "-cd conf -m experiment=recipe,placed": Case(({"epochs": 7}, {"epochs": 20})),
+    "-cd conf -m experiment=recipe,shown": Case(({"epochs": 7}, {"epochs": 20})),
     # folders and logging: https://hydra.cc/docs/configure_hydra/workdir, .../logging
     "hydra.run.dir=there": Case(seeds(0), folders=("there",)),
     "hydra.run.dir='out/${seed}' seed=4": Case(seeds(4), folders=("out/4",)),

@@ -115,11 +115,11 @@ def test_a_committed_sweep_needs_only_its_name(python, tmp_path):
     (tmp_path / "conf/experiment/tune.yaml").write_text(
         "# @package _global_\n# Tune the rate\n"
         "defaults:\n  - override /data: iris\n  - override /model: linear\n  - override /hydra/sweeper: optuna\n"
-        "epochs: 1\nhydra:\n  mode: MULTIRUN\n  sweep: {dir: tuned}\n"
+        "epochs: 1\nhydra:\n  mode: MULTIRUN\n"
         "  sweeper:\n    n_trials: 2\n    n_jobs: 1\n    sampler: {seed: 1}\n"
         "    params: {optim.learning_rate: 'tag(log, interval(1e-4, 1e-1))'}\n"
     )
-    done = run(python, "-cd", "conf", "experiment=tune", "quiet=true", cwd=tmp_path)
+    done = run(python, "-cd", "conf", "experiment=tune", "output_dir=tuned", "quiet=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(summaries(tmp_path / "tuned")) == 2
     assert list(results(tmp_path / "tuned")["best_params"]) == ["optim.learning_rate"]

@@ -91,7 +91,7 @@ def test_generated_rows_of_a_table_are_drawn_next_to_those_of_the_data(generate,
 
 def test_a_figure_has_a_maximum_number_of_tiles(program, tmp_path):
     samples = np.zeros((SHOWN + 1, 8, 8, 1), np.float32)
-    figure = save_samples(samples, tmp_path / "all.npz", program.parts.spec)
+    figure = save_samples(samples, tmp_path, "all.npz", program.parts.spec)
     assert imread(figure).shape[:2] == (1400, 1400)  # of twenty times twenty
     assert len(generated(tmp_path / "all.npz")) == SHOWN + 1
 

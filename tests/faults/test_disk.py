@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000)]
 
 # Everything by which a save changes what is on the disk, or could be cut.
 CALLS = (
-    "openat write pwrite64 writev mkdir rename fsync fdatasync unlink unlinkat rmdir close fstat newfstatat lseek"
+    "openat write pwrite64 writev mkdir mkdirat rename renameat fsync fdatasync unlink unlinkat rmdir close fstat "
+    "newfstatat lseek"
 ).split()
 SAVE = """
 import sys, time
@@ -80,18 +81,18 @@ def test_a_save_cut_at_every_system_call_leaves_the_one_before(strace, tmp_path,
     """Killed on entering the n-th call of its kind; or calls that write return an error of the disk."""
     base = tmp_path / "base"
     base.mkdir()
-    trace(strace, base, 4, "-e", "trace=mkdir")
+    trace(strace, base, 4, "-e", "trace=mkdirat")
     assert checkpoint.steps(base / "checkpoints") == [4]
     for mark in ("now", "done", "trace"):
         (base / mark).unlink()
     calls = most_calls(
         trace(strace, shutil.copytree(base, tmp_path / "probe"), 8, "-e", f"trace={','.join(CALLS)}")
     )
-    assert calls["rename"] >= 3 and calls["fsync"] >= 5 and calls["write"] >= 3
+    assert calls["renameat"] >= 3 and calls["fsync"] >= 5 and calls["write"] >= 3
     plans = [(call, n, "signal=KILL") for call in calls for n in range(1, calls[call] + 1)]
     plans += [
         (c, n, "error=ENOSPC")
-        for c in ("write", "pwrite64", "mkdir", "rename")
+        for c in ("write", "pwrite64", "mkdir", "mkdirat", "rename", "renameat")
         for n in range(1, calls.get(c, 0) + 1)
     ]
     plans += [(c, n, "error=EIO") for c in ("fsync", "fdatasync") for n in range(1, calls.get(c, 0) + 1)]
@@ -126,7 +127,7 @@ def test_the_order_on_disk_is_arrays_manifest_seal_rename_parent(strace, tmp_pat
     lines = trace(
         strace, tmp_path, 4, "-e", "trace=openat,write,pwrite64,writev,rename,renameat,renameat2,fsync,fdatasync"
     )
-    final = next(i for i, line in enumerate(lines) if re.search(r'rename\w*\(.*/step_00000004"', line))
+    final = next(i for i, line in enumerate(lines) if re.search(r'renameat\w*\(.*"step_00000004"', line))
     place = r"checkpoints/\.writing_00000004"
 
     def last(pattern: str) -> int:
@@ -139,11 +140,11 @@ def test_the_order_on_disk_is_arrays_manifest_seal_rename_parent(strace, tmp_pat
     for path in (*files, *(p for p in root.rglob("*") if p.is_dir())):
         assert str(path).replace(str(root), there) in synced, f"{path} was not synced before the rename"
     written = last(rf"(write|pwrite64|writev)\(\d+<[^>]*{place}/arrays")
-    manifest = last(rf'rename\w*\(.*{place}/manifest\.json"')
-    seal = last(rf'rename\w*\(.*{place}/manifest\.json\.sha256"')
+    manifest = last(rf'renameat\w*\(\d+<[^>]*{place}>, .*, "manifest\.json"')
+    seal = last(rf'renameat\w*\(\d+<[^>]*{place}>, .*, "manifest\.json\.sha256"')
     assert written < manifest < seal < final
     for name in ("manifest.json", "manifest.json.sha256"):
-        sync = last(rf"fsync\(\d+<[^>]*{place}/\.{re.escape(name)}\.new>")
+        sync = last(rf"fsync\(\d+<[^>]*{place}/\.{re.escape(name)}\.[0-9a-f]{{8}}\.new>")
         assert sync < (manifest if name == "manifest.json" else seal)
     folder = last(rf"fsync\(\d+<[^>]*{place}>")
     assert seal < folder < final

@@ -17,6 +17,7 @@ from dltrain.engine.state import from_named, named_leaves, state_hash
 from dltrain.errors import CheckpointError, DiskError, MemoryExhausted
 from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import load, load_last, problems, prune, save, steps
+from dltrain.runs.files import Files
 
 LEAVES = {
     "params.kernel": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),
@@ -109,7 +110,7 @@ def test_damaged_checkpoint_is_moved_aside_with_a_warning_and_the_previous_one_i
     with pytest.raises(CheckpointError, match=r"step_00000008 is damaged.*bytes, expected"):
         load(folder, 8)
     result = []
-    assert load_last(folder, warn=result.append).leaves["step"] == 4
+    assert load_last(folder, warn=result.append, mend=True).leaves["step"] == 4
     assert len(result) == 1
     assert "step_00000008 is damaged" in result[0]
     assert sorted(p.name for p in folder.iterdir()) == ["damaged_step_00000008", "step_00000004"]
@@ -201,17 +202,17 @@ def test_saving_a_step_again_replaces_only_a_damaged_checkpoint(folder):
 
 
 def test_failed_save_leaves_no_checkpoint_and_keeps_the_previous_one(folder, monkeypatch):
-    def full(path, value):
+    def full(files, name, value):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "replace_json", full)
+    monkeypatch.setattr(Files, "replace_json", full)
     with pytest.raises(DiskError, match=r"cannot write .*step_00000012: No space left"):
         save(folder, 12, LEAVES, META)
     assert steps(folder) == [4, 8]
     monkeypatch.undo()
     (folder / "step_00000016").mkdir()  # without a manifest: none
     result = []
-    assert load_last(folder, warn=result.append).step == 8
+    assert load_last(folder, warn=result.append, mend=True).step == 8
     assert len(result) == 1 and "step_00000016 is damaged (manifest.json is missing)" in result[0]
     save(folder, 12, LEAVES, META)  # over what the failed one left behind
     assert steps(folder) == [4, 8, 12]

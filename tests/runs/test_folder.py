@@ -54,11 +54,12 @@ def test_lock_error_has_the_pid_of_the_holder_and_a_dead_process_holds_no_lock(t
 def make_run(path):
     """A folder that looks like a finished run."""
     folder = RunFolder(path)
-    for inside in (folder.checkpoints / "step_00000004", folder.tensorboard, folder.report):
-        inside.mkdir(parents=True)
-        (inside / "file").write_text("old")
-    for file in (folder.config, folder.overrides, folder.metrics, folder.results, folder.summary, folder.log):
-        file.write_text("{}")
+    folder.files.make()
+    folder.mark()
+    for inside in ("checkpoints/step_00000004/arrays", "tensorboard", "report"):
+        (folder.files / inside).replace_text("file", "old")
+    for name in ("config.yaml", "overrides.yaml", "metrics.jsonl", "results.csv", "summary.json", "train.log"):
+        folder.files.replace_text(name, "{}")
     return folder
 
 
@@ -110,14 +111,15 @@ def test_overwrite_deletes_only_the_files_of_the_old_run(tmp_path):
     make_run(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     claim(tmp_path, name="x", overwrite=True).release()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["lock", "notes.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lock", "notes.txt", "written.txt"]
 
 
 def test_overwrite_deletes_nothing_in_a_folder_without_a_run(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "thesis.tex").write_text("mine")
-    claim(tmp_path, name="x", overwrite=True).release()
-    assert (tmp_path / "report" / "thesis.tex").exists()
+    with pytest.raises(ConfigError, match="has a report that no run of dltrain wrote"):
+        claim(tmp_path, name="x", overwrite=True)
+    assert [p.name for p in tmp_path.rglob("*")] == ["report", "thesis.tex"]
 
 
 def test_folder_without_a_run_is_an_error(tmp_path):

@@ -166,7 +166,7 @@ def test_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     writer = EventWriter(tmp_path / "file" / "train")
     writer.scalars(1, {"loss": 1.0})
-    with pytest.raises(DiskError, match="file/train: cannot write"):
+    with pytest.raises(DiskError, match=r"cannot write .*file/train.*Not a directory"):
         writer.close()
 
 

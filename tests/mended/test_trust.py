@@ -1,0 +1,287 @@
+"""A run folder, a config or a repository of somebody else: nothing outside is written, run, fetched or deleted."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dltrain.devices import runtime
+
+NAMES = (
+    *("config.yaml", "overrides.yaml", "environment.json", "data.json", "model.json", "metrics.jsonl"),
+    *("results.csv", "summary.json", "train.log", "lock", "written.txt"),
+    *("report", "report/curves.png", "checkpoints", "checkpoints/step_00000026", "tensorboard"),
+    *("tensorboard/train", "nonfinite", "report/another", "tensorboard/plugins"),
+)
+
+
+@pytest.fixture
+def run(digits_run, tmp_path) -> Path:
+    """A copy of a run that may be changed, next to a folder `outside`."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/bashrc").write_text("export A=1\n")
+    return shutil.copytree(digits_run.folder, tmp_path / "run")
+
+
+def entries(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder, links unread."""
+    found = {str(p.relative_to(folder)): b"" if p.is_dir() else p.read_bytes() for p in folder.rglob("*")}
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_link_in_a_run_folder_is_refused_before_anything_is_written(dltrain, run, name):
+    """`resume` and `overwrite=true`, with a link to a file or a folder that exists, and to one that does not."""
+    outside = run.parent / "outside"
+    path = run / name
+    existing = path.is_dir() or name in ("nonfinite", "tensorboard/plugins")
+    for target in (outside if existing else outside / "bashrc", outside / "new"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        before = entries(outside)
+        for line in (("resume", "run", "epochs=3"), ("data=iris", "steps=1", "output_dir=run", "overwrite=true")):
+            said = dltrain(*line, cwd=run.parent)
+            assert said.code in (2, 6) and name.split("/")[0] in said.err, said
+            assert "internal error" not in said.err
+            assert entries(outside) == before
+    assert path.is_symlink()
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(dltrain, run):
+    outside = run.parent / "outside"
+    before = entries(outside)
+    for name in (
+        ".config.yaml.new",
+        ".summary.json.new",
+        "report/.curves.png.new",
+        "checkpoints/.writing_00000039",
+    ):
+        (run / name).symlink_to(outside / "bashrc" if "writing" not in name else outside)
+    said = dltrain("resume", "run", "epochs=3", cwd=run.parent)
+    assert (said.code, "is a link" in said.err) == (6, True), said
+    for name in ("report/.curves.png.new", "checkpoints/.writing_00000039"):
+        (run / name).unlink()
+    assert dltrain("resume", "run", "epochs=3", cwd=run.parent).code == 0
+    assert entries(outside) == before
+
+
+def test_a_hard_link_is_not_written_to(dltrain, run):
+    outside = run.parent / "outside"
+    before = entries(outside)
+    for name in ("train.log", "lock"):
+        (run / name).unlink(missing_ok=True)
+        os.link(outside / "bashrc", run / name)
+        said = dltrain("resume", "run", "epochs=3", cwd=run.parent)
+        assert (said.code, f"run/{name}: is a hard link" in said.err) == (6, True), said
+        (run / name).unlink()
+    for name in ("config.yaml", "metrics.jsonl", "summary.json"):  # which are replaced
+        shutil.copy(run / name, outside / name)
+        (run / name).unlink()
+        os.link(outside / name, run / name)
+    before = entries(outside)
+    assert dltrain("resume", "run", "epochs=3", cwd=run.parent).code == 0
+    assert entries(outside) == before
+
+
+def test_a_run_folder_that_is_itself_reached_by_a_link_is_used(dltrain, run):
+    (run.parent / "latest").symlink_to(run)
+    assert dltrain("resume", "latest", "epochs=3", cwd=run.parent).code == 0
+
+
+OVERWRITTEN = {
+    "a folder with a config.yaml": ({"config.yaml": "a: 1", "notes.txt": "x"}, "has a config.yaml that no run"),
+    "a folder with a report": ({"report/thesis.tex": "x"}, "has a report that no run"),
+    "a folder with data": ({"data.json": "[]"}, "has a data.json that no run"),
+    "a folder with a lock of another program": ({"lock": "yarn\n"}, "has a lock that no run"),
+    "a list of files that no run wrote": ({"written.txt": "config.yaml\n", "config.yaml": "a: 1"}, "written.txt"),
+}
+
+
+@pytest.mark.parametrize("case", OVERWRITTEN)
+@pytest.mark.parametrize("overwrite", ["true", "false"])
+def test_a_folder_of_something_else_is_neither_deleted_nor_written_to(dltrain, tmp_path, case, overwrite):
+    files, message = OVERWRITTEN[case]
+    for name, text in files.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+    before = entries(tmp_path / "mine")
+    said = dltrain("data=iris", "steps=1", "output_dir=mine", f"overwrite={overwrite}", cwd=tmp_path)
+    assert said.code == 2 and message in said.err, said
+    assert entries(tmp_path / "mine") == before
+
+
+def test_overwriting_a_run_keeps_the_files_of_its_user(dltrain, run):
+    mine = (
+        "notes.txt",
+        "report/thesis.tex",
+        "report/curves_mine.png",
+        "tensorboard/train/notes",
+        "sub/config.yaml",
+    )
+    mine = (*mine, "checkpoints/notes", "checkpoints/best/weights")
+    for name in mine:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+    events = set((run / "tensorboard").rglob("events.*"))
+    inside = run / "checkpoints/step_00000026/notes"
+    inside.write_text("mine")
+    with (run / "written.txt").open("a") as listed:
+        listed.write("notes.txt\nsub/config.yaml\n../outside/bashrc\n/etc/passwd\nreport/../notes.txt\n")
+    said = dltrain(
+        *("data=iris", "model=linear", "steps=1", "output_dir=run", "overwrite=true"),
+        cwd=run.parent,
+        pictures=False,
+    )
+    assert said.code == 0, said
+    for name in (*mine, "checkpoints/kept_step_00000026/notes", "../outside/bashrc"):
+        assert (run / name).exists(), name
+    assert not (run / "report/curves.png").exists() and not (run / "checkpoints/step_00000026").exists()
+    assert not events & set((run / "tensorboard").rglob("events.*"))
+
+
+GIT = {
+    "core.fsmonitor": "{touch}; false",
+    "core.hooksPath": "{hooks}",
+    "filter.a.clean": "{touch}; cat",
+    "filter.a=b.clean": "{touch}; cat",
+    "filter.x y.process": "{touch}",
+    "core.sshCommand": "{touch}",
+    "core.pager": "{touch}",
+}
+
+
+@pytest.mark.parametrize("key", GIT)
+def test_no_program_of_a_repository_is_run(tmp_path, monkeypatch, key):
+    """As its owner does, `git status` would run it: the test sees that first, where it does."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    mark, hooks = tmp_path / "mark", tmp_path / "hooks"
+    hooks.mkdir()
+    for name in ("post-index-change", "fsmonitor-watchman"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {mark}\n")
+        (hooks / name).chmod(0o755)
+    repository = tmp_path / "repository"
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    name = key.split(".")[1] if key.startswith("filter") else "none"
+    (repository / ".gitattributes").write_text(f"file filter={name.split(' ')[0]}\n")
+    (repository / "file").write_text("a\n")
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], check=True)
+    subprocess.run([*git, "config", key, GIT[key].format(touch=f"touch {mark}", hooks=hooks)], check=True)
+    monkeypatch.chdir(repository)
+    os.utime(repository / "file", (1, 1))
+    subprocess.run(["git", "status"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert mark.exists() or key in ("core.sshCommand", "core.pager", "filter.x y.process", "filter.a=b.clean")
+    mark.unlink(missing_ok=True)
+    os.utime(repository / "file", (2, 2))
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", runtime._commit())
+    assert not mark.exists()
+
+
+def test_a_changed_file_is_still_noticed(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    monkeypatch.chdir(tmp_path)
+    assert runtime._commit() == ""
+    (tmp_path / "file").write_text("a\n")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    assert re.fullmatch(r"[0-9a-f]{40}", runtime._commit())
+    (tmp_path / "file").write_text("b\n")
+    assert runtime._commit().endswith("+")
+
+
+EVIL = "http://127.0.0.1:9/"
+TOKEN = "${oc.env:TOKEN_OF_MINE}"
+UNTRUSTED = {
+    f"data: {{mirrors: ['{EVIL}{TOKEN}/']}}": "data.mirrors.0",
+    f"data: {{mirrors: ['{EVIL}']}}": "data.mirrors.0",
+    "data: {mirrors: ['//127.0.0.1:9/']}": "data.mirrors.0",
+    f"tags: ['{EVIL}']\ndata: {{mirrors: ['${{tags.0}}']}}": "data.mirrors.0",
+    f"tags: ['{TOKEN}']\ndata: {{root: 'x/${{tags.0}}'}}": "data.root",
+    f"data: {{root: '{TOKEN}'}}": "data.root",
+    f"data: {{root: '/net/host/{TOKEN}'}}": "data.root",
+    f"data: {{root: '${{oc.decode:{TOKEN}}}'}}": "data.root",
+    f"data: {{name: '{TOKEN}'}}": "data.name",
+    f"tags: ['a/{TOKEN}']": "tags.0",
+    "output_dir: /tmp/x": "output_dir=/tmp/x",
+    f"name: 'a-{TOKEN}'": "name",
+    "overwrite: true": "overwrite",
+    "hydra:\n  run: {dir: x}": "hydra.run",
+    "hydra: {sweep: {dir: x}}": "hydra.sweep.dir",
+    "hydra: {mode: MULTIRUN, sweep: {subdir: '../x'}}": "hydra.sweep.subdir",
+    "hydra: {mode: MULTIRUN, sweeper: {params: {trust: '[os]'}}}": "trust",
+    "hydra: {mode: MULTIRUN, sweeper: {params: {output_dir: x}}}": "output_dir",
+    "hydra: {mode: MULTIRUN, sweeper: {params: {overwrite: 'true'}}}": "overwrite",
+    f"hydra: {{mode: MULTIRUN, sweeper: {{params: {{data.mirrors: '[{EVIL}]'}}}}}}": "data.mirrors",
+    f"hydra: {{mode: MULTIRUN, sweeper: {{params: {{name: 'a{TOKEN}'}}}}}}": "name",
+    "hydra: {sweeper: {storage: 'sqlite:////tmp/x.db'}}": "hydra.sweeper.storage",
+}
+SMALL = ("data=mnist", "model=linear", "dry_run=true")
+
+
+@pytest.fixture
+def secret(monkeypatch, tmp_path) -> str:
+    """A secret in the environment, and nothing that could be downloaded instead."""
+    monkeypatch.setenv("TOKEN_OF_MINE", "hunter2-correct-horse")
+    monkeypatch.delenv("DLTRAIN_DATA", raising=False)
+    monkeypatch.setenv("DLTRAIN_CACHE", str(tmp_path / "cache"))
+    return "hunter2-correct-horse"
+
+
+@pytest.mark.parametrize("text", UNTRUSTED)
+def test_a_file_of_others_chooses_no_host_no_folder_and_reads_no_secret_into_one(dltrain, tmp_path, text, secret):
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/a.yaml").write_text(f"# @package _global_\n{text}\n")
+    said = dltrain("-cd", "conf", "experiment=a", *SMALL, cwd=tmp_path)
+    assert said.code == 2 and UNTRUSTED[text] in said.err, said
+    assert secret not in said.err + said.out
+    assert {p.name for p in tmp_path.iterdir()} <= {"conf", "multirun"}
+
+
+SAVED = {text: key for text, key in UNTRUSTED.items() if text.startswith("data")}
+
+
+@pytest.mark.parametrize("text", SAVED)
+@pytest.mark.parametrize("command", ["resume", "evaluate"])
+def test_neither_does_the_config_of_a_run(dltrain, run, text, command, secret):
+    config = (run / "config.yaml").read_text()
+    own = (Path(__file__).parents[2] / "configs/data/mnist.yaml").read_text().replace("\n", "\n  ")
+    start, end = config.index("data:\n"), config.index("model:\n")
+    inside = text.removeprefix("data: {").removesuffix("}")
+    key = inside.partition(":")[0]
+    kept = re.sub(rf"(?ms)^  {key}:.*?(?=^  \w)", "", f"data:\n  {own}\n").rstrip()
+    (run / "config.yaml").write_text(f"{config[:start]}{kept}\n  {inside}\n{config[end:]}")
+    said = dltrain(command, "run", cwd=run.parent)
+    assert said.code == 2 and f"{SAVED[text]}=" in said.err and "the run's config.yaml" in said.err, said
+    assert secret not in said.err
+
+
+def test_what_is_typed_is_trusted(dltrain, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_OF_MINE", str(tmp_path))
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/a.yaml").write_text(
+        "# @package _global_\ndata: {path: '${oc.env:DATA_OF_MINE}/x'}\n"
+    )
+    (tmp_path / "text").write_text("to be or not to be " * 100)
+    words = ("-cd", "conf", "experiment=a", "data=characters", "data.length=8", "model=rnn", "dry_run=true")
+    assert "data.path=${oc.env:DATA_OF_MINE}/x" in dltrain(*words, cwd=tmp_path).err
+    said = dltrain(*words, "data.path='${oc.env:DATA_OF_MINE}/text'", cwd=tmp_path)
+    assert said.code == 0, said
+
+
+def test_a_damaged_newest_checkpoint_is_left_where_it_is_by_those_who_only_read(dltrain, run):
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    file = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    file.write_bytes(file.read_bytes()[:-1])
+    before = entries(run)
+    steps = len(list((run / "checkpoints").iterdir()))
+    for line in (("hash", "run"), ("evaluate", "run", "checkpoint=last")):
+        said = dltrain(*line, cwd=run.parent)
+        assert f"{newest.name} is damaged" in said.err and said.code == (0 if steps > 1 else 4), said
+        assert entries(run) == before
