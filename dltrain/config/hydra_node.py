@@ -106,7 +106,7 @@ def file_fault(node: Any) -> str:
     if fault := next((f for k, v in params.items() if (f := param_fault(str(k), v))), ""):
         return fault
     if not re.fullmatch(r"sqlite:///\w[\w.-]*", str(sweeper.get("storage") or "sqlite:///x")):
-        return "hydra.sweeper.storage: may only be sqlite:///FILE here, with a plain name; set others on the command line"
+        return "hydra.sweeper.storage: may only be sqlite:///FILE here, by a plain name; type others"
     if any(str(key).startswith("_") or "_target_" in str(value) for key, value in _leaves(node)):
         return "hydra: _target_: a launcher or sweeper is chosen by name: - override /hydra/sweeper: optuna"
     return ""

@@ -77,7 +77,7 @@ def check(dltrain, run, tmp_path, count, *, every: bool, monkeypatch) -> None:
                 cwd = tmp_path / "case"
                 plant(run, name, cwd, kind)
                 before = outside(cwd)
-                said = dltrain(*line, cwd=cwd, pictures=every)
+                said = dltrain(*line, cwd=cwd, figures=every)
                 count.tried += 1
                 assert outside(cwd) == before, (name, kind, what, said)
                 assert said.code in (0, 2, 4, 6) and "internal error" not in said.err, (name, kind, what, said)

@@ -87,7 +87,7 @@ def test_readers_in_threads_next_to_a_training_run_hear_of_no_damage(dltrain, wo
     for reader in readers:
         reader.start()
     try:
-        said = dltrain(*words, "steps=60", *TRAINER, cwd=tmp_path, pictures=False)
+        said = dltrain(*words, "steps=60", *TRAINER, cwd=tmp_path, figures=False)
     finally:
         done.set()
         for reader in readers:

@@ -136,7 +136,7 @@ def test_overwriting_a_run_keeps_the_files_of_its_user(dltrain, run):
     said = dltrain(
         *("data=iris", "model=linear", "steps=1", "output_dir=run", "overwrite=true"),
         cwd=run.parent,
-        pictures=False,
+        figures=False,
     )
     assert said.code == 0, said
     for name in (*mine, "checkpoints/kept_step_00000026/notes", "../outside/bashrc"):
