@@ -11,7 +11,6 @@ from typing import Any
 
 from dltrain.config.folders import read_yaml
 from dltrain.config.hints import show
-from dltrain.config.interpolation import RESOLVER
 from dltrain.config.places import ADDRESS, MIRRORS, PLACE, TYPED_ONLY, last_name
 
 
@@ -29,25 +28,26 @@ def untrusted_faults(
     """
     faults = []
     for path, value in _leaves(kept, ""):
-        if any(path == key or path.startswith(f"{key}.") for key in typed):
+        if any(path == own_key or path.startswith(f"{own_key}.") for own_key in typed):
             continue
         top, last = path.partition(".")[0], last_name(path)
+        key = re.sub(r"(\.\d+)+$", "", path)  # of the list, if this is an item
         if top in TYPED_ONLY or (saved and top in ("name", "init_from")):
             if not saved and value != TYPED_ONLY[top]:
-                faults.append(f"{path}={show(value)}: may only be typed on the command line{named(path)}")
+                faults.append(f"{path}={show(value)}: may only be typed on the command line{named(key)}")
             continue
         if not isinstance(value, str):
             continue
-        asks = RESOLVER.search(value)
+        asks = "${" in value  # the environment, or a part of what it holds
         if asks and (PLACE.fullmatch(last) or re.search(r"[/\\]", re.sub(r"\$\{[^}]*\}", "", value))):
             faults.append(
                 f"{path}={value}: an environment variable in a path or an address must be typed on the command "
-                f"line, since it may be a secret{named(path)}"
+                f"line, since it may be a secret{named(key)}"
             )
         elif (ADDRESS.search(value) or last in MIRRORS) and value not in addresses(own):
             faults.append(
                 f"{path}={value}: an address must be typed on the command line, unless it is one of dltrain's own: "
-                f"{path.removesuffix('.0')}=...{named(path)}"
+                f"{key}=...{named(key)}"
             )
     return faults
 
