@@ -5,6 +5,7 @@ import copy
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 from dltrain.composition.overrides import quote
 from dltrain.config.folders import yaml_fault
 from dltrain.errors import ConfigError
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held while Hydra composes: it keeps its state in the process, and several threads may open runs."""
 
 
 def make_loader(folders: tuple[Path, ...]) -> Callable[[str, Sequence[str]], Any]:
@@ -22,7 +26,9 @@ def make_loader(folders: tuple[Path, ...]) -> Callable[[str, Sequence[str]], Any
         import hydra
         from hydra.core.global_hydra import GlobalHydra
 
-        if (name, *words) not in done:
+        if (name, *words) in done:
+            return copy.deepcopy(done[name, *words])
+        with ONE_AT_A_TIME:
             inside = GlobalHydra.instance().is_initialized()  # in a job of a sweep, with the same folders
             start = (
                 contextlib.nullcontext()
@@ -75,7 +81,7 @@ def translated() -> Generator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_worded(error)) from error
     finally:
-        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ.pop("HYDRA_FULL_ERROR", None)  # another thread may have been here
         if before is not None:
             os.environ["HYDRA_FULL_ERROR"] = before
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain.composition.loader import search_path, translated, version_base
+from dltrain.composition.loader import ONE_AT_A_TIME, search_path, translated, version_base
 from dltrain.composition.overrides import read_single
 from dltrain.config.call import Composed
 from dltrain.config.folders import Tree, read_yaml
@@ -78,7 +78,7 @@ def compose_whole(words: Sequence[str], folders: tuple[Path, ...]) -> Any:
     import hydra
     from omegaconf import OmegaConf
 
-    with translated(), hydra.initialize_config_dir(str(folders[0]), **version_base()):
+    with ONE_AT_A_TIME, translated(), hydra.initialize_config_dir(str(folders[0]), **version_base()):
         whole = hydra.compose("train", [*words, *search_path(folders)], return_hydra_config=True)
         plugins: Any = {n: OmegaConf.to_container(whole.hydra[n], resolve=True) for n in ("launcher", "sweeper")}
     for name, plugin in plugins.items():

@@ -50,12 +50,17 @@ def read():
         if any(codes):
             alarms.append(f"ALARM {codes}")
         count[0] += 3
+
+
+def stop():
+    for reader in readers:
+        reader.join()
     os.kill(os.getpid(), 15)
 
 
 readers = [threading.Thread(target=read, daemon=True) for _ in range(3)]
-for reader in readers:
-    reader.start()
+for thread in (*readers, threading.Thread(target=stop)):
+    thread.start()
 code = main(line)
 if code != 143 or alarms:
     sys.exit(f"ALARM {code} {alarms}")
