@@ -106,14 +106,30 @@ class Spec:
     for_loss: Mapping[str, Feature] = field(default_factory=dict)
 
     @property
+    def contents(self) -> dict[str, Feature]:
+        """The inputs with content of their own, by name."""
+        return {name: feature for name, feature in self.inputs.items() if feature.kind in CONTENT}
+
+    @property
     def input_name(self) -> str:
         """Name of the one input that has content; ConfigError if there are several."""
-        return _only({name: f for name, f in self.inputs.items() if f.kind in CONTENT}, "inputs")
+        return _only(self.contents, "inputs")
 
     @property
     def input(self) -> Feature:
         """The one input that has content; others describe it, such as its length."""
         return self.inputs[self.input_name]
+
+    @property
+    def shown_name(self) -> str:
+        """Name of the input that figures show: an image if there is one, else the first with content."""
+        images = (name for name, feature in self.contents.items() if feature.kind is Kind.IMAGE)
+        return next(images, next(iter(self.contents)))
+
+    @property
+    def shown(self) -> Feature:
+        """The input that figures show."""
+        return self.inputs[self.shown_name]
 
     @property
     def target(self) -> Feature:
@@ -131,7 +147,8 @@ class Spec:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes if the target is classes, else empty."""
-        return self.target.vocabulary if self.target.kind is Kind.CATEGORY else ()
+        features = list(self.targets.values())
+        return features[0].vocabulary if [f.kind for f in features] == [Kind.CATEGORY] else ()
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -183,6 +200,20 @@ def content(batch: Mapping[str, Any], spec: Spec) -> Any:
     """Return the array of the one input that has content, [B, ...]."""
     inputs = batch["inputs"]
     return inputs[spec.input_name] if isinstance(inputs, Mapping) else inputs
+
+
+def shown(batch: Mapping[str, Any], spec: Spec) -> Any:
+    """Return the array of the input that figures show, [B, ...]."""
+    return by_name(batch["inputs"], spec.inputs)[spec.shown_name]
+
+
+def by_name(values: Any, features: Mapping[str, Feature]) -> Mapping[str, Any]:
+    """Return values by the name of their feature: the reverse of `alone_or_named`.
+
+    Raises:
+        ConfigError: there are several features, but the values are not a dict.
+    """
+    return values if isinstance(values, Mapping) else {_only(features, "inputs and targets"): values}
 
 
 def alone_or_named(parts: Mapping[str, Any]) -> Any:

@@ -46,14 +46,19 @@ def check_examples(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data",
             case Kind.TOKENS | Kind.DECODER_TOKENS:
                 count, where = len(feature.vocabulary), f"{name}: {part}"
                 _check_range(found[part], count, where, "tokens of the vocabulary", first)
-            case Kind.CATEGORY if feature.shape:
+            case Kind.CATEGORY if feature.shape or part.startswith("inputs"):
                 _check_range(found[part], len(feature.vocabulary), f"{name}: {part}", "classes", first)
             case Kind.CATEGORY:
                 check_labels(found[part], len(feature.vocabulary), name=name, first=first)
             case Kind.LENGTH:
-                _check_lengths(found[part], spec.input.shape[0], name, first)
+                _check_lengths(found[part], _longest(spec), name, first)
             case Kind.WEIGHT:
                 check_weights(found[part], name=name, first=first)
+
+
+def _longest(spec: Spec) -> int:
+    """Return the number of steps of the longest input that has steps."""
+    return max(f.shape[0] for f in spec.contents.values() if f.shape and f.kind is not Kind.NUMBERS)
 
 
 def check_labels(labels: np.ndarray, classes: int, *, name: str, first: int = 0) -> None:
@@ -79,7 +84,7 @@ def _check_range(values: np.ndarray, count: int, where: str, what: str, first: i
     if bad.any():
         example, *place = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
         raise DataError(
-            f"{where} of example {first + example}, {', '.join(map(str, place))}: {values[example, *place]}, "
+            f"{where} of example {', '.join(map(str, (first + example, *place)))}: {values[example, *place]}, "
             f"expected 0..{count - 1} ({count} {what})"
         )
 

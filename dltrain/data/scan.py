@@ -10,7 +10,7 @@ from dltrain.data.aligned import aligned
 from dltrain.data.check import check_examples
 from dltrain.data.preprocess import Block
 from dltrain.data.sources.rows import Rows
-from dltrain.types import Kind, Source, content
+from dltrain.types import Kind, Source, by_name
 
 MOST_EXAMPLES = 8192  # examples in a block; the same whether the data is streamed or not, so that sums round alike
 MOST_BYTES = 32 * 2**20  # in a block
@@ -43,15 +43,17 @@ def read_targets(source: Source) -> Any:
 
 
 def blocks(source: Source, examples: np.ndarray) -> Iterator[Block]:
-    """Yield unscaled inputs and targets of these examples in blocks; of sequences the valid steps, [N, F]."""
+    """Yield unscaled inputs and targets of these examples in blocks, by name; of sequences the valid steps."""
     some, spec = _some(source), source.spec
     length = spec.find(Kind.LENGTH)
     for start in range(0, len(examples), some):
         arrays = source.read(examples[start : start + some])
-        inputs = content(arrays, spec)
-        if length and spec.input.kind is Kind.SEQUENCE:
-            inputs = inputs[np.arange(inputs.shape[1]) < arrays["inputs"][length][:, None]]
-        yield inputs, arrays["targets"]
+        given = by_name(arrays["inputs"], spec.inputs)
+        inputs = {name: given[name] for name in spec.contents}
+        for name, feature in spec.contents.items():
+            if length and feature.kind is Kind.SEQUENCE:
+                inputs[name] = inputs[name][np.arange(feature.shape[0]) < given[length][:, None]]
+        yield inputs, by_name(arrays["targets"], spec.targets)
 
 
 def _some(source: Source) -> int:

@@ -17,7 +17,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     Training sees other random draws and, for mixtures, other partners.
     """
     parts = program.parts
-    if not parts.augment.named or parts.spec.input.kind in (Kind.NUMBERS, Kind.TOKENS):
+    if not parts.augment.named or parts.spec.shown.kind in (Kind.NUMBERS, Kind.TOKENS):
         return
     from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
     from dltrain.plots.labels import labels

@@ -23,7 +23,7 @@ def describe(
     graphs = []
 
     def trace() -> int:  # the constructor's own module has its attributes in order; a merged one has them sorted
-        graphs.append(graph_def(program.parts.make_model(nnx.Rngs(0)), spec.input.shape, (spec.outputs,)))
+        graphs.append(graph_def(program.parts.make_model(nnx.Rngs(0)), spec.shown.shape, (spec.outputs,)))
         return 0
 
     jax.eval_shape(trace)

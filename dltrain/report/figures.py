@@ -12,7 +12,7 @@ from dltrain.inference.open import bundle_of
 from dltrain.report.generated import generate_for
 from dltrain.report.sampling import draw_samples
 from dltrain.tasks.task import Drawing
-from dltrain.types import Kind, content
+from dltrain.types import Kind, content, shown
 
 PANELS = 4  # examples whose attention is drawn
 FEW = 12  # images in a line of a figure
@@ -41,7 +41,7 @@ def _drawn(how: Drawing, program: Program, state: TrainState, found: Evaluation)
     spec = program.parts.spec
     examples = found.examples[_worst_and_others(found)]
     read, decisions = program.parts.source.read(examples), spec.task.decide(program.outputs(state, examples), spec)
-    return how(content(read, spec), read["targets"], decisions, spec)
+    return how(shown(read, spec), read["targets"], decisions, spec)
 
 
 def _worst_and_others(found: Evaluation) -> np.ndarray:
@@ -74,7 +74,7 @@ def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
     examples, spec = found.examples[_worst_and_others(found)], program.parts.spec
     read = program.parts.source.read(examples)
     predicted = spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision]
-    return panels({"input": content(read, spec), "truth": read["targets"], "prediction": predicted})
+    return panels({"input": shown(read, spec), "truth": read["targets"], "prediction": predicted})
 
 
 def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
@@ -87,10 +87,10 @@ def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
     examples, losses = found.examples[among], found.losses[among]
     prediction = np.asarray(spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision])
     read = program.parts.source.read(examples)
-    inputs, truth = content(read, spec), read["targets"]
-    drawn = choose(truth, prediction, losses) if spec.input.kind is Kind.IMAGE else np.arange(len(examples))
+    inputs, truth = shown(read, spec), read["targets"]
+    drawn = choose(truth, prediction, losses) if spec.shown.kind is Kind.IMAGE else np.arange(len(examples))
     picked = (truth[drawn], prediction[drawn], losses[drawn])
-    return samples(inputs[drawn], spec.input.kind, *picked, spec.classes, names=spec.target.names)
+    return samples(inputs[drawn], spec.shown.kind, *picked, spec.classes, names=spec.target.names)
 
 
 def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:

@@ -35,12 +35,16 @@ def introduce(
 def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
     spec = parts.spec
     sizes = ", ".join(f"{len(parts.splits[n])} {n}" for n in NAMES if len(parts.splits[n]))
-    shape = "×".join(map(str, spec.input.shape))
+    several = len(spec.contents) > 1
+    inputs = ", ".join(
+        f"{f'{input_name} ' if several else ''}{'×'.join(map(str, feature.shape)) or '1'} {feature.dtype}"
+        for input_name, feature in spec.contents.items()
+    )
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
     goal = f"{spec.task}" if not spec.task.supervised else f"{spec.task}, {goal}"
-    screen.say(f"data    {name}: {sizes}; {shape} {spec.input.dtype}; {goal}")
+    screen.say(f"data    {name}: {sizes}; {inputs}; {goal}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
         screen.say(f"        classes are imbalanced in train: {counts}")

@@ -1,6 +1,6 @@
 """Fits the steps of every feature on blocks of training examples."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,17 +9,17 @@ from dltrain.data.preprocess.lookup import Lookup
 from dltrain.data.preprocess.pipeline import Preprocess
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
-from dltrain.types import Kind, Spec
+from dltrain.errors import ConfigError
+from dltrain.types import Feature, Kind, Spec, by_name
 
-Block = tuple[np.ndarray, np.ndarray]
-"""Some examples: inputs [N, ...] and targets [N, ...]."""
+Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
+"""Some examples: the inputs with content and the targets, by name, each [N, ...]."""
 
 
-def fit(
-    inputs: np.ndarray, targets: np.ndarray, *, spec: Spec, scale: Scale, steps: Sequence[Any] = ()
-) -> Preprocess:
-    """Fit on the training examples: inputs [N, ...], targets [N, ...]; see `fit_blocks`."""
-    return fit_blocks(lambda: [(inputs, targets)], spec=spec, scale=scale, steps=steps)
+def fit(inputs: Any, targets: Any, *, spec: Spec, scale: Scale, steps: Sequence[Any] = ()) -> Preprocess:
+    """Fit on the training examples: inputs [N, ...], targets [N, ...], or dicts by name; see `fit_blocks`."""
+    block = by_name(inputs, spec.inputs), by_name(targets, spec.targets)
+    return fit_blocks(lambda: [block], spec=spec, scale=scale, steps=steps)
 
 
 def fit_blocks(
@@ -27,29 +27,46 @@ def fit_blocks(
 ) -> Preprocess:
     """Fit the steps of `data.preprocess` and then the data's own scaling, each in one pass over the blocks.
 
-    A table has its own shift and scale for each column, an image for each channel. A constant column is only
-    shifted. Tokens are looked up and not scaled. Targets of a regression are standardised with `scale=standard`,
-    and left alone otherwise.
+    Each input has its own steps. A table has its own shift and scale for each column, an image for each channel.
+    A constant column is only shifted. Tokens are looked up, categories left alone. Targets of a regression are
+    standardised with `scale=standard`, and left alone otherwise.
 
     Args:
         read: begins a pass over the training examples; of padded sequences it gives the valid steps, [N, F].
         spec: what the source delivers.
         scale: the data's own scaling (`data.scale`).
-        steps: steps of the inputs that come before it.
+        steps: steps of the input that come before it.
+
+    Raises:
+        ConfigError: there are `steps`, but several inputs.
     """
     check_order(steps, "data.preprocess")
-    inputs = _fit_chain([*steps, *_own_steps(spec, scale)], lambda: (block[0] for block in read()))
-    standardised = spec.task.standardizes_targets and scale is Scale.STANDARD
-    of_targets = [Scaler(Scale.STANDARD)] if standardised and spec.input.kind is not Kind.TOKENS else []
-    targets = {name: _fit_chain(of_targets, lambda: (block[1] for block in read())) for name in spec.targets}
-    return Preprocess({spec.input_name: inputs}, targets, reconstructs=spec.task.targets_are_inputs)
+    if steps and len(spec.contents) > 1:
+        raise ConfigError(
+            f"data.preprocess: applies to data with one input, and this has {', '.join(spec.contents)}; "
+            "leave it out, and prepare them in the source"
+        )
+
+    def fitted(wanted: Sequence[Any], side: int, name: str) -> Chain:
+        return _fit_chain(wanted, lambda: (block[side][name] for block in read()))
+
+    inputs = {
+        name: fitted([*steps, *_own_steps(feature, scale)], 0, name) for name, feature in spec.contents.items()
+    }
+    only_texts = all(feature.kind is Kind.TOKENS for feature in spec.contents.values())
+    standardised = spec.task.standardizes_targets and scale is Scale.STANDARD and not only_texts
+    of_targets = [Scaler(Scale.STANDARD)] if standardised else []
+    targets = {name: fitted(of_targets, 1, name) for name in spec.targets}
+    return Preprocess(inputs, targets, reconstructs=spec.task.targets_are_inputs)
 
 
-def _own_steps(spec: Spec, scale: Scale) -> list[Any]:
-    if spec.input.kind is Kind.TOKENS:
-        return [Lookup(spec.input.vocabulary)]
+def _own_steps(feature: Feature, scale: Scale) -> list[Any]:
+    if feature.kind is Kind.CATEGORY:
+        return []
+    if feature.kind is Kind.TOKENS:
+        return [Lookup(feature.vocabulary)]
     # The channels of an image keep their proportion, so that no colour is shifted.
-    return [Scaler(scale, together=spec.input.kind is Kind.IMAGE and spec.input.dtype == "uint8")]
+    return [Scaler(scale, together=feature.kind is Kind.IMAGE and feature.dtype == "uint8")]
 
 
 def _fit_chain(steps: Sequence[Any], read: Callable[[], Iterable[np.ndarray]]) -> Chain:

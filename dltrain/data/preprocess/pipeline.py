@@ -6,6 +6,7 @@ from typing import Any
 
 from dltrain.data.preprocess.scale import Affine
 from dltrain.data.preprocess.step import Chain, Locate, described, has_host
+from dltrain.errors import ConfigError
 from dltrain.types import Array, Batch, Spec
 
 
@@ -106,10 +107,13 @@ def _described(spec: Spec, preprocess: Preprocess, counts: Callable[[Any], bool]
 
 
 def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any], Any]) -> Any:
-    """Apply each chain to the values of its name; of a single array to that."""
+    """Apply each chain to the values of its name; the one chain with steps to a single array."""
     if isinstance(values, Mapping):
         return {name: apply(chains[name], value) if name in chains else value for name, value in values.items()}
-    for chain in chains.values():
+    filled = {name: chain for name, chain in chains.items() if chain}
+    if len(filled) > 1:
+        raise ConfigError(f"expected a dict with {', '.join(filled)}, found a single array")
+    for chain in filled.values():
         values = apply(chain, values)
     return values
 
