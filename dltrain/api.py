@@ -119,13 +119,16 @@ def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[
     return words
 
 
-def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path | None = None) -> RunFolder | None:
+def train_config(
+    composed: Composed, *, overrides: Sequence[str], folder: Path | None = None, label: str = ""
+) -> RunFolder | None:
     """Train what a config describes, and report; return the run's folder, or None for a dry run.
 
     Args:
         composed: the config, checked.
         overrides: the words that it was composed from, to be kept with the run.
         folder: where to write, instead of the config's `output_dir`.
+        label: name of the run in TensorBoard; "" for that of its folder.
     """
     config = composed.config
     runtime.start(**config["runtime"])
@@ -146,12 +149,14 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
         return None
     state = _from_weights(weights, program, screen) if weights else None  # before it may be overwritten
     claimed = claim(wanted, name=name, overwrite=config["overwrite"])
+    claimed.label = label
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")
-        _write_description(composed, overrides, program, claimed)
+        _write_description(composed, overrides, program, claimed, label)
 
         def at_start(recorder: Recorder) -> None:
-            describe(recorder, program, config=config, choices=composed.choices, text=composed.text)
+            swept = [word for word in overrides if f" {word} " in f" {label} "]
+            describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
             draw_augmented(recorder, program, claimed)
 
         live = LiveReport(program, claimed, screen, describe=at_start)
@@ -159,9 +164,12 @@ def train_config(composed: Composed, *, overrides: Sequence[str], folder: Path |
     return claimed
 
 
-def _write_description(composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder) -> None:
+def _write_description(
+    composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder, label: str
+) -> None:
     """Write config, environment, data and model of the run, before it trains."""
-    folder.write_config(composed.text, {"overrides": list(overrides), "choices": dict(composed.choices)})
+    started = {"overrides": list(overrides), "choices": dict(composed.choices)}
+    folder.write_config(composed.text, started | ({"label": label} if label else {}))
     folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
     folder.files.replace_json("data.json", program.parts.described())
     folder.files.replace_json("model.json", saved_model(program.parts, program.plan))

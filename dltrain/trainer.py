@@ -141,6 +141,7 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
         batch_size=program.parts.pipeline.batch_size,
         start_step=first,
         waited=program.waited,
+        monitored=plan.monitor.name if plan.monitor else "",
     )
     begin(recorder)
     callbacks, saver = make_callbacks(

@@ -48,6 +48,7 @@ def make_callbacks(
     best, plateau, early_stopping = _make_monitored(program)
     remembering: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(user_defined)}
     remembering |= {"best": best, "early_stopping": early_stopping, "plateau": plateau, "nonfinite": guard}
+    remembering["recorder"] = recorder
     remembering = {name: callback for name, callback in remembering.items() if callback is not None}
     saver = Saver(
         folder.files / "checkpoints",

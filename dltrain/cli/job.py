@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +13,25 @@ from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped
 from dltrain.config.folders import read_tree
 from dltrain.errors import DiskError, DltrainError, Interrupted, Terminated
+from dltrain.report.width import for_terminal
 from dltrain.runs.files import Files, hide
 
 JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
 
 
-def run_job(objectives: Sequence[str], job: Job) -> Objectives:
-    """Train one combination of a sweep and return its objectives; a failure is reported, and returns NaN."""
+def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
+    """Train one combination of a sweep and return its objectives; a failure is reported, and returns NaN.
+
+    `fixed` are the keys that have the same value in all jobs.
+    """
     texts = list(job.words)
     _record(job, code=1)  # holds if the process dies
-    print(f"\njob {job.number}: {' '.join(job.words)}", flush=True)
+    print(for_terminal(f"\njob {job.number}: {' '.join(job.words)}"), flush=True)
     try:
         call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)), texts=texts)
         train = importlib.import_module("dltrain.commands.train")
-        code = train.run(replace(call, folder=job.folder, job=job.number))
+        label = " ".join(word for word in job.words if word.partition("=")[0] not in fixed)
+        code = train.run(replace(call, folder=job.folder, job=job.number, label=label))
         error = DltrainError(f"training ended with code {code}") if code else None
         if error is not None:
             error.code = code

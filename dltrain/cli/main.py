@@ -21,6 +21,7 @@ from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sw
 from dltrain.composition.show import show
 from dltrain.config.folders import Tree, read_tree, roots
 from dltrain.errors import THIRD_PARTY, ConfigError
+from dltrain.report.width import for_terminal
 
 OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run")
 
@@ -65,7 +66,7 @@ def _run(argv: list[str], asking: list[str]) -> int:
     folders = roots(line.flags.get("--config-dir"))
     tree = read_tree(folders)
     if "--help" in line.flags:
-        print(_help(line, known, tree, folders))
+        print(for_terminal(_help(line, known, tree, folders)))
         return 0
     if line.words and not line.named:
         raise ConfigError(no_command(line.words[0], known, tree))

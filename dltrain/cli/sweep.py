@@ -6,7 +6,7 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from dltrain.cli.job import JOBS, run_job
 from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
-from dltrain.composition.launch import SweepStopped, launch
+from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
 from dltrain.composition.overrides import NEEDS_SAMPLER, read
 from dltrain.composition.settings import (
     Settings,
@@ -65,13 +65,14 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
         )
     overwrite = any(o.key == "overwrite" and o.value is True for o in first)
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
-    return _run(passed, folder, folders, config["sweep"]["objectives"])
+    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), tuple(o.key for o in fixed))
+    return _run(passed, folder, folders, train)
 
 
-def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], objectives: Sequence[str]) -> int:
+def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: Callable[[Job], Objectives]) -> int:
     code = 0
     try:
-        launch(words, folder, folders, train=functools.partial(run_job, tuple(objectives)))
+        launch(words, folder, folders, train=train)
     except SweepStopped as stopped:
         code = stopped.code
     except KeyboardInterrupt:  # between two jobs

@@ -83,7 +83,8 @@ def _samples(run: Run, options: Options) -> None:
     path = Path(options["output"] or f"generated_seed_{options['seed']}.npz").expanduser()
     folder = Files(path.parent) if options["output"] else run.folder.files / "report"
     real = None if spec.input.kind is Kind.IMAGE else _training_examples(run)
-    figure = save_samples(samples, folder, path.name, spec, real)
+    caption = f"generated, checkpoint of step {run.step:,}, seed {options['seed']}"
+    figure = save_samples(samples, folder, path.name, spec, real, caption=caption)
     screen.say(f"generated {len(samples)} examples of {list(samples.shape[1:])}, in the units of the data")
     screen.say(f"figure    {figure}\nvalues    {folder.path / path.name} (array generated)")
 

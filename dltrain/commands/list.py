@@ -9,6 +9,7 @@ from dltrain.config.catalogue import catalogue, table
 from dltrain.config.folders import read_tree
 from dltrain.config.hints import nearest
 from dltrain.errors import ConfigError
+from dltrain.report.width import for_terminal
 
 
 def run(call: Call) -> int:
@@ -21,6 +22,6 @@ def run(call: Call) -> int:
             raise ConfigError(f"{group}: no such group{nearest(group, sections)} (groups: {', '.join(sections)})")
     for i, group in enumerate(call.words or sections):
         if len(call.words) != 1:
-            print(f"{chr(10) if i else ''}{group}: {sections[group].what}")
-        print("\n".join(table(sections[group].lines.items())))
+            print(for_terminal(f"{chr(10) if i else ''}{group}: {sections[group].what}"))
+        print(for_terminal("\n".join(table(sections[group].lines.items()))))
     return 0

@@ -70,6 +70,7 @@ def run(call: Call) -> int:
     folder.lock()
     with folder.kept_log():
         before, started = read_yaml(folder.config), read_yaml(folder.overrides)
+        folder.label = str(started.get("label", ""))
         composed = call.amend(before)
         config = composed.config
         changed = _changes(before, composed)

@@ -10,5 +10,5 @@ from dltrain.config.call import Call
 
 def run(call: Call) -> int:
     """Compose the config, train and report."""
-    train_config(call.compose(), overrides=call.overrides, folder=call.folder)
+    train_config(call.compose(), overrides=call.overrides, folder=call.folder, label=call.label)
     return 0

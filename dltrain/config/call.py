@@ -34,3 +34,4 @@ class Call:
     folders: tuple[Path, ...] = ()  # of YAML: dltrain's own, then --config-dir
     folder: Path | None = None  # in a sweep: where this job must write
     job: int | None = None  # in a sweep: its number
+    label: str = ""  # in a sweep: the overrides in which its jobs differ

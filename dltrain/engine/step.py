@@ -189,12 +189,13 @@ def make_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """Make the step from its parts.
 
-    `metrics` are means over examples; they and the norm of the parameters are computed only for logged steps. The
-    logs also tell whether the loss and all gradients were finite: if not, the state is returned unchanged and
-    inactive; with `skip_nonfinite` it stays active and only its step is counted. Steps in `left_out` are counted,
-    and count as finite. `accumulate` is the number of microbatches per batch, `ema` the decay of the EMA of the
-    weights. With `log_change` the logs have the norm of the change of the parameters. An optimizer that evaluates
-    the loss at other parameters uses the same batch, keys and batch statistics.
+    `metrics` are means over the examples of the batch, whose number is in the logs, too. The norm of the
+    parameters is computed only for logged steps. The logs also tell whether the loss and all gradients were
+    finite: if not, the state is returned unchanged and inactive; with `skip_nonfinite` it stays active and only
+    its step is counted. Steps in `left_out` are counted, and count as finite. `accumulate` is the number of
+    microbatches per batch, `ema` the decay of the EMA of the weights. With `log_change` the logs have the norm of
+    the change of the parameters. An optimizer that evaluates the loss at other parameters uses the same batch,
+    keys and batch statistics.
     """
     gradients = make_gradients(graphs, objective, precision, accumulate)
 
@@ -227,17 +228,15 @@ def make_step(
                 state, step=state.step + 1, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means
             )
 
-        def logged_metrics() -> Logs:
+        def batch_metrics() -> Logs:
             units = preprocess.outputs(outputs)
             seen = preprocess.metric_batch(raw, batch)
-            means = {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
-            return {**means, "parameter_norm": norm(state.params)}
+            return {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
 
         logged = (state.step + 1) % log_every == 0
-        shapes = jax.eval_shape(logged_metrics)
-        extra = jax.lax.cond(
-            logged, logged_metrics, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        )
+        # Metrics of an active step are always computed; the condition keeps XLA from fusing them with the
+        # gradients, whose bits then do not depend on metrics.
+        extra = _when(state.active, batch_metrics) | _when(logged, lambda: {"parameter_norm": norm(state.params)})
 
         left_out = (state.left_out == state.step + 1).any()
         counted = state.active & (left_out | skip_nonfinite)  # counted without an update
@@ -259,6 +258,7 @@ def make_step(
             )
         fine = finite | left_out
         logs = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": gradient_norm, "finite": fine}
+        logs["examples"] = batch["mask"].sum()
         if log_change:
             change = norm(jax.tree.map(jnp.subtract, widened(new.params), widened(state.params)))
             logs["change"] = jnp.where(done, change, jnp.inf)
@@ -266,6 +266,12 @@ def make_step(
         return new, {n: v.astype(jnp.float32) for n, v in {**logs, **parts, **extra}.items()}
 
     return step
+
+
+def _when(condition: Array, compute: Callable[[], Logs]) -> Logs:
+    """Return what `compute` returns if the condition holds, else zeros."""
+    shapes = jax.eval_shape(compute)
+    return jax.lax.cond(condition, compute, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
 
 def _mean(values: Array, batch: Batch) -> Array:

@@ -1,4 +1,4 @@
-"""Hooks on the calls of a model's innermost modules, to observe their inputs and outputs."""
+"""Hooks on the calls of a model's modules, to observe their inputs and outputs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,14 +10,15 @@ Wrap = Callable[[str, nnx.Module, Callable[..., Any]], Callable[..., Any]]
 """(name, module, its call) -> the function to call instead."""
 
 
-def observe(model: nnx.Module, wrap: Wrap) -> None:
-    """Wrap the calls of the modules that contain no other module, in this model only.
+def observe(model: nnx.Module, wrap: Wrap, *, containers: bool = False) -> None:
+    """Wrap the calls of the modules that contain no other module, in this model only; with `containers` of all.
 
     Each module gets its own subclass, since Python looks up `__call__` on the class; the original is unchanged.
     """
     modules = list(nnx.iter_modules(model))
     for path, module in modules:
-        if path and not any(p[: len(path)] == path and p != path for p, _ in modules):
+        innermost = not any(p[: len(path)] == path and p != path for p, _ in modules)
+        if path and (innermost or (containers and callable(module))):
             kind = type(module)
             call = _calling(kind, ".".join(map(str, path)), wrap)
             module.__class__ = type(kind.__name__, (kind,), {"__call__": call})

@@ -11,6 +11,7 @@ from dltrain.plots.labels import labels
 
 COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
 _LOG_SPAN = 100.0  # a loss with a larger ratio of maximum to minimum has a log scale
+_PANELS = 12  # with more metrics, those of single classes are not drawn
 _MANY = 400  # a curve with this many points is drawn pale, with its moving average on top
 
 
@@ -20,7 +21,7 @@ def curves(
     best_step: int | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw one panel for the loss and one per metric.
+    """Draw one panel for the loss and one per metric that has a finite value.
 
     Args:
       history: split -> `{"step": [...], "loss": [...], metric: [...]}`, lists of equal length; values that
@@ -28,9 +29,11 @@ def curves(
       best_step: the step with the best parameters, marked in each panel.
       title: of the figure.
     """
-    tags = sorted(
-        {tag for series in history.values() for tag in series} - {"step"}, key=lambda tag: (tag != "loss", tag)
-    )
+    history = {split: history[split] for split in sorted(history, key=_place)}
+    found = {tag for split, series in history.items() for tag in series if _drawn(split, tag, series)}
+    tags = sorted(found - {"step"}, key=lambda tag: (tag != "loss", tag))
+    if len(tags) > _PANELS:
+        tags = [tag for tag in tags if "/" not in tag or tag.startswith("loss/")]
     columns = max(1, min(3, len(tags)))
     rows = max(1, -(-len(tags) // columns))
     figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.4 * bool(title)), layout="constrained")
@@ -40,7 +43,7 @@ def curves(
     for axes in panels[len(tags) :]:
         axes.set_axis_off()
     if not tags:
-        panels[0].text(0.5, 0.5, "nothing was logged", ha="center", va="center", transform=panels[0].transAxes)
+        panels[0].text(0.5, 0.5, "no finite value was logged", ha="center", transform=panels[0].transAxes)
     if title:
         figure.suptitle(labels([title], length=120)[0])
     return figure
@@ -65,9 +68,6 @@ def _panel(
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    if not drawn:
-        axes.text(0.5, 0.5, "no finite values", ha="center", va="center", transform=axes.transAxes)
-        return
     if best_step is not None:
         axes.axvline(best_step, color="black", ls="--", lw=0.8, alpha=0.6, label=f"best step {best_step:,}")
     values = np.concatenate(drawn)
@@ -76,6 +76,16 @@ def _panel(
         axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(positive.min() / 1.5, positive.max() * 1.5)
     axes.legend(loc="best", fontsize=8, framealpha=0.7)
+
+
+def _place(split: str) -> tuple[int, str]:
+    """Order splits as in COLOURS, then by name."""
+    known = list(COLOURS)
+    return known.index(split) if split in known else len(known), split
+
+
+def _drawn(split: str, tag: str, series: Mapping[str, Sequence[float]]) -> bool:
+    return bool(_points(split, tag, series)[0].size)
 
 
 def _points(split: str, tag: str, series: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:

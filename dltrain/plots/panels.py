@@ -1,31 +1,67 @@
-"""Grids of images, and histograms of generated values next to those of the data."""
+"""Grids of images and of class maps, and histograms of generated values next to those of the data."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from dltrain.plots.labels import labels
+
+_NAMED = 20  # classes with colours that can be told apart, and a legend
 
 
 def mosaic(images: np.ndarray, columns: int = 8) -> Figure:
     """Draw images [N, H, W, C] in a grid, with a common range of values."""
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(0.7 * columns, 0.7 * rows), layout="constrained")
+    figure = Figure(figsize=(max(3.0, 0.7 * columns), max(1.2, 0.7 * rows) + 0.3), layout="constrained")
     _tiles(figure.subplots(), images, columns)
     return figure
 
 
-def panels(named: Mapping[str, np.ndarray]) -> Figure:
-    """Draw one row per name of N images [N, H, W, C] or [N, H, W] (classes), each row with its range of values."""
-    count = max(len(images) for images in named.values())
-    figure = Figure(figsize=(0.8 * count, 1.1 * len(named)), layout="constrained")
-    for axes, (name, images) in zip(figure.subplots(len(named), squeeze=False)[:, 0], named.items(), strict=True):
-        images = images[..., None] if images.ndim == 3 else images
-        _tiles(axes, images, count)
+def panels(named: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """Draw one row per name of N images [N, H, W, C], all with the range of values of the first row."""
+    first = next(iter(named.values()))
+    figure, rows = _rows(len(named), len(first), title)
+    for axes, (name, images) in zip(rows, named.items(), strict=True):
+        _tiles(axes, images, len(first), like=first)
         axes.set_title(name, fontsize=9, loc="left")
     return figure
+
+
+def masks(
+    images: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: Sequence[str], title: str = ""
+) -> Figure:
+    """Draw images [N, H, W, C], and below them their true and predicted classes [N, H, W], with a legend."""
+    figure, rows = _rows(3, len(images), title)
+    colours = _colours(len(classes))
+    drawn = {"input": images, "truth": colours[truth], "prediction": colours[prediction]}
+    for axes, (name, tiles) in zip(rows, drawn.items(), strict=True):
+        _tiles(axes, tiles, len(images), like=tiles if name == "input" else np.array([[0.0], [1.0]]))
+        axes.set_title(name, fontsize=9, loc="left")
+    if len(classes) <= _NAMED:
+        patches = [Patch(color=colours[k], label=label) for k, label in enumerate(labels(classes))]
+        figure.legend(handles=patches, loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _rows(rows: int, columns: int, title: str) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(max(3.0, 0.8 * columns), 1.1 * rows + 0.3), layout="constrained")
+    if title:
+        figure.suptitle(title, fontsize=9)
+    return figure, list(figure.subplots(rows, squeeze=False)[:, 0])
+
+
+def _colours(count: int) -> np.ndarray:
+    """Return a colour for each class, float [count, 3]; the first one, usually the background, is dark."""
+    if count > _NAMED:
+        return colormaps["turbo"](np.linspace(0, 1, count))[:, :3]
+    found = np.asarray(colormaps["tab10" if count <= 10 else "tab20"](np.arange(count)))[:, :3]
+    found[0] = 0.15
+    return found
 
 
 def histograms(real: np.ndarray | None, generated: np.ndarray, names: Sequence[str] = ()) -> Figure:
@@ -50,12 +86,11 @@ def histograms(real: np.ndarray | None, generated: np.ndarray, names: Sequence[s
     return figure
 
 
-def _tiles(axes: Axes, images: np.ndarray, columns: int) -> None:
-    """Draw [N, H, W, C] as one image, with light lines between the tiles."""
-    values = np.nan_to_num(images.astype(np.float32))
-    values = values[..., :3] if values.shape[-1] in (3, 4) else values.mean(-1, keepdims=True)
-    low, high = values.min(), values.max()
-    values = (values - low) / (high - low if high > low else 1)
+def _tiles(axes: Axes, images: np.ndarray, columns: int, like: np.ndarray | None = None) -> None:
+    """Draw [N, H, W, C] as one image, with light lines between the tiles, in the range of values of `like`."""
+    values, other = _shown(images), _shown(images if like is None else like)
+    low, high = other.min(), other.max()
+    values = np.clip((values - low) / (high - low if high > low else 1), 0, 1)
     rows = -(-len(values) // columns)
     padded = np.ones((rows * columns, *(s + 1 for s in values.shape[1:3]), values.shape[3]), np.float32)
     padded[: len(values), :-1, :-1] = values
@@ -64,3 +99,9 @@ def _tiles(axes: Axes, images: np.ndarray, columns: int) -> None:
     drawn = np.broadcast_to(laid, (*laid.shape[:-1], 3)).reshape(rows * height, columns * width, 3)
     axes.imshow(drawn, interpolation="nearest")
     axes.set_axis_off()
+
+
+def _shown(images: np.ndarray) -> np.ndarray:
+    """Return red, green and blue, or the mean of the channels; values that are not finite become numbers."""
+    values = np.nan_to_num(images.astype(np.float32))
+    return values[..., :3] if values.shape[-1] in (3, 4) else values.mean(-1, keepdims=True)

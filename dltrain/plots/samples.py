@@ -1,7 +1,7 @@
 """Examples of the test set with prediction and truth, errors in red."""
 
 from collections.abc import Sequence
-from textwrap import fill
+from textwrap import fill, wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,6 +33,14 @@ def choose(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, count:
     return np.concatenate([worst, others[: count - len(worst)]])
 
 
+def worst_of(truth: np.ndarray, prediction: np.ndarray, count: int = 32) -> int:
+    """Return how many of the examples that `choose` returns are the worst errors."""
+    wrong = len(truth)
+    if np.issubdtype(np.asarray(truth).dtype, np.integer):
+        wrong = int((np.asarray(truth) != np.asarray(prediction)).sum())
+    return min(wrong, count // 2)
+
+
 def samples(
     inputs: np.ndarray,
     kind: Kind,
@@ -42,6 +50,8 @@ def samples(
     classes: Sequence[str] = (),
     *,
     names: Sequence[str] = (),
+    confidence: np.ndarray | None = None,
+    worst: int = 0,
 ) -> Figure:
     """Draw these examples in this order: images and sequences in a grid, tables by their losses or values.
 
@@ -55,6 +65,8 @@ def samples(
       losses: float [N].
       classes: class names; empty for regression.
       names: names of the T targets of a regression.
+      confidence: probability of the predicted class, float [N].
+      worst: how many of the first examples were chosen for their loss.
     """
     inputs, truth, prediction = np.asarray(inputs), np.asarray(truth), np.asarray(prediction)
     losses = np.asarray(losses, dtype=np.float64)
@@ -68,7 +80,9 @@ def samples(
         return _losses(truth, prediction, losses, classes)
     if len(truth) > _MANY:
         chosen = choose(truth, prediction, losses)
+        worst = worst_of(truth, prediction)
         inputs, truth, prediction, losses = inputs[chosen], truth[chosen], prediction[chosen], losses[chosen]
+        confidence = None if confidence is None else confidence[chosen]
     if classes:
         short = labels(classes)
         wrong = truth != prediction
@@ -76,16 +90,24 @@ def samples(
     else:
         wrong = losses >= np.quantile(losses, 0.75) if losses.size else np.zeros(0, bool)
         predicted, true = ([_values(targets) for targets in values] for values in (prediction, truth))
-    titles = [p if p == t else f"{p}\ntrue: {t}" for p, t in zip(predicted, true, strict=True)]
+    shown = predicted if confidence is None else _with_confidence(predicted, confidence)
+    titles = [s if p == t else f"{s}\ntrue: {t}" for s, p, t in zip(shown, predicted, true, strict=True)]
     what = "wrong" if classes else "the largest errors"
-    return _grid(to_rgb(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what)
+    with_what = "" if confidence is None else ", each with the probability of its class"
+    return _grid(to_rgb(inputs) if kind == Kind.IMAGE else inputs, titles, wrong, what, with_what, worst=worst)
 
 
-def captioned(inputs: np.ndarray, texts: Sequence[tuple[str, str]]) -> Figure:
-    """Draw images [N, H, W, C] in a grid, each with its generated and its true text."""
+def _with_confidence(predicted: Sequence[str], confidence: np.ndarray) -> list[str]:
+    """Add the probability of each predicted class, on a line of its own below long names."""
+    space = " " if max(map(len, predicted), default=0) <= 8 else "\n"
+    return [f"{name}{space}{share:.0%}" for name, share in zip(predicted, confidence, strict=True)]
+
+
+def captioned(inputs: np.ndarray, texts: Sequence[tuple[str, str]], worst: int = 0) -> Figure:
+    """Draw images [N, H, W, C] in a grid, each with its generated and its true text; `worst` as in `samples`."""
     lines = [[fill(*labels([text or "(nothing)"], length=60), 14) for text in pair] for pair in texts]
     titles = [text if text == true else f"{text}\ntrue: {true}" for text, true in lines]
-    return _grid(to_rgb(inputs), titles, np.array([text != true for text, true in texts]), "wrong")
+    return _grid(to_rgb(inputs), titles, np.array([text != true for text, true in texts]), "wrong", worst=worst)
 
 
 def scatter(truth: np.ndarray, prediction: np.ndarray, names: str | Sequence[str] = ()) -> Figure:
@@ -96,7 +118,8 @@ def scatter(truth: np.ndarray, prediction: np.ndarray, names: str | Sequence[str
     titles = labels(names, length=30)
     columns = max(1, min(3, targets))
     rows = max(1, -(-targets // columns))
-    figure = Figure(figsize=(4.2 * columns, 4.2 * rows), layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, 4.2 * rows + 0.3), layout="constrained")
+    figure.suptitle("red: the largest errors", fontsize=9)
     for k, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
         if k < targets:
             _target(axes, truth[:, k], prediction[:, k], titles[k])
@@ -109,7 +132,11 @@ def _target(axes: Axes, truth: np.ndarray, prediction: np.ndarray, title: str) -
     finite = np.isfinite(truth) & np.isfinite(prediction)
     lost = len(truth) - int(finite.sum())
     truth, prediction = truth[finite], prediction[finite]
-    axes.set(title=title + (f" ({lost:,} not finite)" if lost else ""), xlabel="true", ylabel="predicted")
+    score = r2(truth, prediction)
+    lines = [title + (f" ({lost:,} not finite)" if lost else "")]
+    lines += [f"R² {score:.3f} of {truth.size:,} examples"] if np.isfinite(score) else []
+    axes.set(title="\n".join(lines), xlabel="true", ylabel="predicted")
+    axes.title.set_fontsize(10)
     axes.grid(alpha=0.3)
     if not truth.size:
         return
@@ -121,6 +148,12 @@ def _target(axes: Axes, truth: np.ndarray, prediction: np.ndarray, title: str) -
     axes.scatter(
         truth[worst], prediction[worst], s=45, facecolors="none", edgecolors=WRONG, linewidths=1.3, zorder=4
     )
+
+
+def r2(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Return the coefficient of determination of values [N]; NaN for constant truth."""
+    spread = np.square(truth - truth.mean()).sum() if truth.size else 0.0
+    return float(1 - np.square(truth - prediction).sum() / spread) if spread > 0 else float("nan")
 
 
 def _losses(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, classes: Sequence[str]) -> Figure:
@@ -147,13 +180,22 @@ def _losses(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, class
     return figure
 
 
-def _grid(drawings: np.ndarray, titles: Sequence[str], wrong: np.ndarray, what: str) -> Figure:
+def _grid(
+    drawings: np.ndarray,
+    titles: Sequence[str],
+    wrong: np.ndarray,
+    what: str,
+    with_what: str = "",
+    *,
+    worst: int = 0,
+) -> Figure:
     columns = max(1, min(8, len(titles)))
     rows = max(1, -(-len(titles) // columns))
-    figure = Figure(figsize=(max(3.0, 1.35 * columns), 1.75 * rows + 0.4), layout="constrained")
-    figure.suptitle(
-        f"predictions; red: {what}" if wrong.any() else "predictions; none of these is wrong", fontsize=10
-    )
+    lines = 1 + max((title.count("\n") for title in titles), default=0)
+    figure = Figure(figsize=(max(4.0, 1.35 * columns), (1.5 + 0.14 * lines) * rows + 0.7), layout="constrained")
+    first = f"; the first {worst} have the largest loss" if worst else ""
+    red = f"red: {what}{first}" if wrong.any() else "none of these is wrong"
+    figure.suptitle("\n".join(wrap(f"predictions{with_what}; {red}", columns * 21)), fontsize=10)
     for k, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
         if k >= len(titles):
             axes.set_axis_off()

@@ -35,7 +35,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     titles = [_titles(np.asarray(one["targets"]), parts.spec, names) for one in (batch, *made)]
     png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
     (folder.files / "report").replace("augmented.png", png)
-    recorder.writer().image(0, "augmented", png, *png_size(png))
+    recorder.figure(0, "augmented", png, *png_size(png))
 
 
 def _titles(targets: np.ndarray, spec: Spec, names: list[str]) -> list[str]:

@@ -2,15 +2,19 @@
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from dltrain.engine.events import After, TrainEvent
+from dltrain.report.width import Column, shortened, table, wrapped
+from dltrain.runs.means import mean_of_chunk
 from dltrain.runs.recorder import Recorder
 
 WAITING = 0.05  # share of the time spent waiting for data above which it is shown
+SHORTENED = (5, 6, 4, 0, 2, 3, 6, 3, 2)  # parts of the live line, in the order in which a narrow terminal cuts them
 PROGRESS_EVERY = 10.0  # seconds between lines of progress without a terminal
 
 
@@ -23,13 +27,37 @@ class Screen:
         self._result = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
 
-    def say(self, text: str = "", *, style: str | None = None, result: bool = False) -> None:
-        """Print a line above the live one; a `result` is printed even when quiet."""
-        (self._result if result else self.console).print(Text(text, style=style or ""))
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal; None for a file or a pipe, where lines may have any length."""
+        return max(1, self.console.width) if self.console.is_terminal else None
 
-    def print(self, renderable: object) -> None:
-        """Print a table or anything else that rich renders."""
-        self.console.print(renderable)
+    def say(self, text: str = "", *, style: str | None = None, result: bool = False, whole: bool = False) -> None:
+        """Print a line above the live one; a `result` is printed even when quiet.
+
+        On a terminal, a line that is too long is broken between words, unless it must stay `whole`, such as a
+        command to copy.
+        """
+        width = None if whole else self.width
+        lines = [line for part in text.split("\n") for line in wrapped(part, width)]
+        (self._result if result else self.console).print(Text("\n".join(lines), style=style or ""))
+
+    def table(
+        self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, total: bool = False
+    ) -> None:
+        """Print a table that fits the terminal; with `total`, the last row is a sum."""
+        header, *lines = table(columns, rows, self.width)
+        self.say(title, style="bold")
+        self.say(header, style="bold")
+        for number, line in enumerate(lines, 1):
+            self.say(line, style="bold" if total and number == len(lines) else None)
+
+    def doing(self, text: str) -> None:
+        """Show what takes a while: as the live line of a terminal, elsewhere as a line."""
+        if self.console.is_terminal:
+            self.live(text)
+        else:
+            self.say(text)
 
     def live(self, text: str) -> None:
         """Replace the live line; does nothing without a terminal."""
@@ -54,7 +82,7 @@ def print_warning(text: str) -> None:
 
 
 class Progress:
-    """A callback that shows step, epoch, loss, monitored metric, examples per second and time left."""
+    """A callback that shows step, time left, training loss, monitored metric, examples per second and epoch."""
 
     def __init__(self, screen: Screen, recorder: Recorder, *, metric: str | None, start: int) -> None:
         """Show the last value of `metric` next to the loss; `start` steps were done before."""
@@ -63,33 +91,43 @@ class Progress:
 
     def __call__(self, event: TrainEvent) -> After:
         """Print evaluations now, and progress once the logs of the chunk are available."""
+        if event.results:
+            self._print_metrics(event, "train", self.recorder.trained)
         for split, found in event.results.items():
-            metrics = "  ".join(f"{n} {shown(v)}" for n, v in found.scalars.items() if "/" not in n)
-            self.screen.say(f"epoch {event.epoch:6.4g}  step {event.step:>7}  {split:<10}  {metrics}")
-            self._printed = time.monotonic()
+            self._print_metrics(event, "train_evaluated" if split == "train" else split, found.scalars)
         return After(lambda: self._show_progress(event))
+
+    def _print_metrics(self, event: TrainEvent, split: str, scalars: Mapping[str, float]) -> None:
+        metrics = "  ".join(f"{n} {shown(v)}" for n, v in scalars.items() if "/" not in n)
+        self.screen.say(f"epoch {event.epoch:6.4g}  step {event.step:>7}  {split:<10}  {metrics}")
+        self._printed = time.monotonic()
 
     def _show_progress(self, event: TrainEvent) -> None:
         now, done = time.monotonic(), event.step - self._start
         left = (now - self._began) / max(done, 1) * (event.total - event.step)
-        last = {name: float(value[-1]) for name, value in event.logs.values.items()}
-        metric = self._last_metric()
-        line = (
-            f"step {event.step}/{event.total}  epoch {event.epoch:.2f}  loss {shown(last['loss'])}{metric}"
-            f"  {self.recorder.speed:,.0f} examples/s  {clock(left)} left"
-        )
-        if self.recorder.waiting > WAITING:
-            line += f"  {self.recorder.waiting:.0%} of the time waiting for data"
-        self.screen.live(line)
+        loss = shown(mean_of_chunk(event.logs)["loss"])
+        waits, share = self.recorder.waiting > WAITING, f"{self.recorder.waiting:.0%}"
+        parts = [
+            (f"step {event.step}/{event.total}", f"{event.step}/{event.total}"),
+            (f"{clock(left)} left",),
+            (f"train loss {loss}", f"train {loss}", ""),
+            self._last_metric(),
+            (f"{self.recorder.speed:,.0f} examples/s", ""),
+            (f"epoch {event.epoch:.2f}", ""),
+            (f"{share} of the time waiting for data", f"{share} waiting", "") if waits else ("", "", ""),
+        ]
+        self.screen.live(shortened(parts, SHORTENED, self.screen.width))
         if not self.screen.console.is_terminal and now - self._printed >= PROGRESS_EVERY:
-            self.screen.say(line)
+            self.screen.say(shortened(parts, SHORTENED, None))
             self._printed = now
 
-    def _last_metric(self) -> str:
+    def _last_metric(self) -> tuple[str, ...]:
+        """Return the monitored metric of the last evaluation, in words from long to short."""
         evaluations = self.recorder.history.get("validation") or []
         if not evaluations or self.metric not in evaluations[-1]:
-            return ""
-        return f"  {self.metric} {shown(evaluations[-1][self.metric])}"
+            return ("", "", "")
+        value = shown(evaluations[-1][self.metric])
+        return (f"validation {self.metric} {value}", f"validation {value}", "")
 
 
 def shown(value: float | None) -> str:

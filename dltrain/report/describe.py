@@ -1,10 +1,11 @@
 """A run described in TensorBoard: its config as text, its modules as a graph, its hyperparameters."""
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-from flax import nnx
+import yaml
 
 from dltrain.build.program import Program
 from dltrain.runs.graph import graph_def
@@ -15,20 +16,47 @@ GROUPS = ("data", "model", "loss", "optim", "schedule")
 
 
 def describe(
-    recorder: Recorder, program: Program, *, config: Mapping[str, Any], choices: Mapping[str, str], text: str
+    recorder: Recorder,
+    program: Program,
+    *,
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    text: str,
+    swept: Sequence[str] = (),
 ) -> None:
-    """Write what is known before the first step."""
-    writer, spec = recorder.writer(), program.parts.spec
-    writer.text(0, "config", f"```yaml\n{text}\n```")
-    graphs = []
+    """Write what is known before the first step; `swept` are the overrides in which the jobs of a sweep differ."""
+    writer, spec, monitor = recorder.writer(), program.parts.spec, program.plan.monitor
+    writer.text(0, "config", f"```yaml\n{_without_nulls(text)}```")
+    writer.graph(graph_def(program.module, spec))
+    varied = {key: _value(value) for key, _, value in (word.partition("=") for word in swept)}
+    writer.hparams(varied | _hparams(config, choices))
+    splits = "(train|validation)"
+    charts = {"loss": f"loss/{splits}"}
+    if monitor and monitor.name != "loss":
+        charts[monitor.name] = f"monitored/{re.escape(monitor.name)}/{splits}"
+    writer.layout(charts)
 
-    def trace() -> int:  # the constructor's own module has its attributes in order; a merged one has them sorted
-        graphs.append(graph_def(program.parts.make_model(nnx.Rngs(0)), spec.shown.shape, (spec.outputs,)))
-        return 0
 
-    jax.eval_shape(trace)
-    writer.graph(graphs[0])
-    writer.hparams(_hparams(config, choices))
+def _value(text: str) -> bool | float | str:
+    """Return a typed value as a truth value or a number, if it is one."""
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return text
+
+
+def _without_nulls(text: str) -> str:
+    """Return the YAML of a config without the keys that are not set."""
+    return yaml.safe_dump(_set(yaml.safe_load(text)), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _set(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        found = {key: _set(value) for key, value in node.items() if value is not None}
+        return {key: value for key, value in found.items() if value != {} or node[key] == {}}
+    return node
 
 
 def _hparams(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
@@ -37,6 +65,6 @@ def _hparams(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str,
     found |= {name: config[name] for name in HPARAMS if config.get(name) is not None}
     for group in ("model", "loss", "optim", "schedule"):
         for name, value in config[group].items():
-            if name != "_target_" and value is not None:
+            if name not in ("_target_", "tasks") and value is not None:
                 found[f"{group}.{name}"] = value if isinstance(value, bool | int | float | str) else str(value)
     return found

@@ -16,6 +16,7 @@ from dltrain.types import Kind, content, shown
 
 PANELS = 4  # examples whose attention is drawn
 FEW = 12  # images in a line of a figure
+SCATTERED = 20_000  # examples of a scatter plot, and of its R²
 CANDIDATES = 1000  # the first and the worst examples, from which those to draw are chosen
 
 
@@ -63,45 +64,72 @@ def _reconstructions(program: Program, state: TrainState, found: Evaluation) -> 
     originals = content(parts.source.read(examples), parts.spec)
     back = parts.preprocess.raw_content(scaled)
     if images:
-        return panels({"original": originals, "reconstruction": np.asarray(back)})
+        title = f"the first {len(examples)} examples, all in the range of the originals"
+        return panels({"original": originals, "reconstruction": np.asarray(back)}, title)
     return scatter(originals, np.asarray(back), parts.spec.input.names)
 
 
 def _masks(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw inputs with true and predicted classes of their pixels; half of them have the largest losses."""
-    from dltrain.plots.panels import panels
+    from dltrain.plots.panels import masks
 
     examples, spec = found.examples[_worst_and_others(found)], program.parts.spec
     read = program.parts.source.read(examples)
-    predicted = spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision]
-    return panels({"input": shown(read, spec), "truth": read["targets"], "prediction": predicted})
+    predicted = np.asarray(spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision])
+    title = f"the first {min(FEW // 2, len(examples))} have the largest loss"
+    return masks(shown(read, spec), read["targets"], predicted, spec.classes, title)
 
 
 def _samples(program: Program, state: TrainState, found: Evaluation) -> Any:
-    """Draw the examples with the largest errors and some others."""
-    from dltrain.plots.samples import choose, samples
+    """Draw the examples with the largest errors and some others; of a regression on tables, a scatter plot."""
+    from dltrain.plots.samples import choose, samples, worst_of
 
-    spec = program.parts.spec
-    worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:CANDIDATES]
-    among = np.union1d(np.arange(min(CANDIDATES, len(found.examples))), worst)
+    spec, image = program.parts.spec, program.parts.spec.shown.kind is Kind.IMAGE
+    among = np.arange(min(SCATTERED, len(found.examples)))
+    if spec.classes or image:
+        worst = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:CANDIDATES]
+        among = np.union1d(np.arange(min(CANDIDATES, len(found.examples))), worst)
     examples, losses = found.examples[among], found.losses[among]
-    prediction = np.asarray(spec.task.decide(program.outputs(state, examples), spec)[spec.task.decision])
+    decided = {name: np.asarray(v) for name, v in spec.task.decide(program.outputs(state, examples), spec).items()}
+    prediction, confidence = decided[spec.task.decision], _confidence(decided, spec.task.decision)
     read = program.parts.source.read(examples)
     inputs, truth = shown(read, spec), read["targets"]
-    drawn = choose(truth, prediction, losses) if spec.shown.kind is Kind.IMAGE else np.arange(len(examples))
-    picked = (truth[drawn], prediction[drawn], losses[drawn])
-    return samples(inputs[drawn], spec.shown.kind, *picked, spec.classes, names=spec.target.names)
+    drawn, first = np.arange(len(examples)), 0
+    if image:
+        drawn, first = choose(truth, prediction, losses), worst_of(truth, prediction)
+    return samples(
+        inputs[drawn],
+        spec.shown.kind,
+        truth[drawn],
+        prediction[drawn],
+        losses[drawn],
+        spec.classes,
+        names=spec.target.names,
+        confidence=None if confidence is None else confidence[drawn],
+        worst=first,
+    )
+
+
+def _confidence(decided: dict[str, np.ndarray], decision: str) -> np.ndarray | None:
+    """Return the probability of each predicted class, float [N], if the task tells probabilities."""
+    if "probabilities" in decided:
+        return decided["probabilities"].max(-1)
+    if "probability" in decided:  # of the second of two classes
+        return np.where(decided[decision] == 1, decided["probability"], 1 - decided["probability"])
+    return None
 
 
 def _captions(program: Program, state: TrainState, found: Evaluation) -> Any:
     """Draw images with generated and true captions, some of the wrong ones first."""
-    from dltrain.plots.samples import captioned, choose
+    from dltrain.plots.samples import captioned, choose, worst_of
 
     examples, losses = found.examples[:CANDIDATES], found.losses[:CANDIDATES]
     generated = list(generate_for(bundle_of(program, state), program.parts.source.read(examples), examples))
-    drawn = choose(np.ones(len(examples), int), np.array([one.right for one in generated], int), losses)
+    right = np.array([one.right for one in generated], int)
+    drawn = choose(np.ones(len(examples), int), right, losses)
     texts = [(generated[i].text, generated[i].truth) for i in drawn]
-    return captioned(content(program.parts.source.read(examples[drawn]), program.parts.spec), texts)
+    images = content(program.parts.source.read(examples[drawn]), program.parts.spec)
+    return captioned(images, texts, worst_of(np.ones(len(examples), int), right))
 
 
 def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:

@@ -16,6 +16,7 @@ from dltrain.engine.state import TrainState, from_named, named_leaves, state_has
 from dltrain.inference.abilities import generates_text
 from dltrain.inference.open import bundle_of
 from dltrain.profiling.summary import summarize
+from dltrain.report.captions import describe_state, weights_shown
 from dltrain.report.console import Screen, print_warning, shown
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.report.figures import draw_figures
@@ -61,9 +62,14 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
         for split in found.final:
             if split not in program.plan.splits:
                 trained.recorder.evaluation(trained.outcome.step, split, found.final[split])
-        _draw(program, folder, found, trained)
+        screen.doing("drawing")
+        try:
+            _draw(program, folder, found, trained)
+        finally:
+            screen.end_live()
         summary = _summary(program, trained, found)
         folder.files.replace_json("summary.json", summary)
+        trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)
     _print_results(screen, folder, summary)
     return summary
@@ -127,6 +133,17 @@ def _scalars(evaluations: Evaluations) -> dict[str, Mapping[str, float]]:
     return {split: found.scalars for split, found in evaluations.items()}
 
 
+def _best_results(found: _Evaluated, summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of the best state, its step and the last step, as in the summary and a sweep's table."""
+    metrics = {
+        f"best/{split}/{name}": value
+        for split, evaluation in found.best.items()
+        for name, value in evaluation.scalars.items()
+        if "/" not in name
+    }
+    return {"best/step": float(summary["best_step"]), **metrics, "final/step": float(summary["steps"])}
+
+
 def _waiting(program: Program, trained: TrainResult) -> float | None:
     """Return the share of the time that training waited for data; None if data is not streamed."""
     waited = program.waited
@@ -175,16 +192,18 @@ def _print_metrics(screen: Screen, split: str, summary: Mapping[str, Any]) -> No
 
 def _print_paths(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     """Print where the results are, and the commands that come next."""
-    screen.say(f"run folder  {folder.path}", result=True)
+    screen.say(f"run folder  {folder.path}", result=True, whole=True)
     figures = sorted(path.name for path in folder.report.glob("*.png"))
     screen.say(f"figures     {folder.report}/: {', '.join(figures)}")
     for text in ("sample", "neighbours"):
         if (folder.report / f"{text}.txt").exists():
-            screen.say(f"{text:<12}{folder.report}/{text}.txt")
-    screen.say(f"next        dltrain evaluate {folder.word}")
-    screen.say(f"            dltrain resume {folder.word} epochs={2 * max(1, round(summary['epochs']))}")
+            screen.say(f"{text:<12}{folder.report}/{text}.txt", whole=True)
+    screen.say(f"next        dltrain evaluate {folder.word}", whole=True)
+    screen.say(
+        f"            dltrain resume {folder.word} epochs={2 * max(1, round(summary['epochs']))}", whole=True
+    )
     several = next((p for p in folder.path.parents if p.name in ("outputs", "multirun")), folder.path)
-    screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}")
+    screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}", whole=True)
 
 
 def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) -> None:
@@ -194,28 +213,40 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
     """
     if tables := token_embeddings(program, state):
         tokens = program.parts.spec.vocabulary
-        write_embeddings(folder.files / "tensorboard", tables, tokens)
+        write_embeddings(folder.events, tables, tokens)
         (folder.files / "report").replace_text("neighbours.txt", nearest_tokens(tables, tokens))
 
 
 def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:
     """Draw the figures of the best state into `report/` and TensorBoard; a language model's sample is text."""
+    from dltrain.plots.caption import add_caption
     from dltrain.plots.curves import curves  # matplotlib takes a second to import
     from dltrain.plots.png import png_bytes, png_size
 
-    recorder = trained.recorder
+    recorder, step = trained.recorder, trained.outcome.step
     best_step = found.best_step if trained.best_step else None
-    figures = {"curves": curves(_by_column(recorder.history), best_step=best_step)}
+    figures = {
+        "curves": add_caption(curves(_by_column(recorder.history), best_step=best_step), _about_curves(program))
+    }
     if split := next((split for split in ("test", "validation") if split in found.best), None):
-        figures |= draw_figures(program, found.best_state, found.best[split])
+        kind = "best state" if trained.best_step and found.best_step != step else "final state"
+        caption = f"{split} set, {describe_state(program, found.best_step, kind)}"
+        for name, figure in draw_figures(program, found.best_state, found.best[split]).items():
+            where = caption.replace(f"{split} set", "generated, seed 0") if name == "generated" else caption
+            figures[name] = add_caption(figure, where)
     report = folder.files / "report"
     for name, figure in figures.items():
         png = png_bytes(figure)
         report.replace(f"{name}.png", png)
-        recorder.writer().image(trained.outcome.step, name, png, *png_size(png))
+        recorder.figure(step, name, png, *png_size(png))
     if generates_text(program.parts.spec, program.module):
         (text,) = bundle_of(program, found.best_state).generate(tokens=LENGTH, seed=program.plan.seed)
         report.replace_text("sample.txt", text)
+
+
+def _about_curves(program: Program) -> str:
+    splits = [f"{split}: all its examples, {weights_shown(program)}" for split in program.plan.splits]
+    return "; ".join(["train: means over the steps since the point before", *splits])
 
 
 def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:

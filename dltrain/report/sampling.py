@@ -12,6 +12,7 @@ from dltrain.build.program import Program
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
 from dltrain.inference.open import bundle_of
+from dltrain.report.captions import describe_state
 from dltrain.runs.files import Files, files_at
 from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind, Spec, content
@@ -30,10 +31,12 @@ class Sampling:
 
     def __call__(self, event: TrainEvent) -> None:
         """Generate samples and draw them."""
+        from dltrain.plots.caption import add_caption
         from dltrain.plots.png import png_bytes, png_size
 
-        png = png_bytes(draw_samples(self.program, event.state))
-        self.recorder.writer().image(event.step, "generated", png, *png_size(png))
+        figure = draw_samples(self.program, event.state)
+        png = png_bytes(add_caption(figure, f"generated at {describe_state(self.program, event.step)}, seed 0"))
+        self.recorder.figure(event.step, "generated", png, *png_size(png))
 
 
 def default_count(spec: Spec) -> int:
@@ -67,16 +70,23 @@ def samples_figure(samples: np.ndarray, spec: Spec, real: np.ndarray | None = No
 
 
 def save_samples(
-    samples: np.ndarray, folder: Path | Files, name: str, spec: Spec, real: np.ndarray | None = None
+    samples: np.ndarray,
+    folder: Path | Files,
+    name: str,
+    spec: Spec,
+    real: np.ndarray | None = None,
+    *,
+    caption: str,
 ) -> Path:
     """Write samples to a file in `folder`, and return the path of their figure.
 
     `name` ends in .npz; the file holds the array `generated` [N, ...].
     """
+    from dltrain.plots.caption import add_caption
     from dltrain.plots.png import png_bytes
 
     packed, figure, files = io.BytesIO(), Path(name).with_suffix(".png").name, files_at(folder)
     np.savez(packed, generated=samples)
     files.replace(name, packed.getvalue())
-    files.replace(figure, png_bytes(samples_figure(samples, spec, real)))
+    files.replace(figure, png_bytes(add_caption(samples_figure(samples, spec, real), caption)))
     return files.path / figure

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
-from rich.table import Table
 
 from dltrain.build.parts import Parts
 from dltrain.build.program import Program
@@ -16,6 +15,7 @@ from dltrain.devices.runtime import arithmetic
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.data_warnings import data_warnings
 from dltrain.report.layers import layers
+from dltrain.report.width import Column
 
 
 def introduce(
@@ -23,7 +23,7 @@ def introduce(
 ) -> None:
     """Print what the run is about to do: data, model, choices, length of training, and devices."""
     _introduce_data(screen, program.parts, choices.get("data", ""))
-    screen.print(_layer_table(program, choices.get("model", "model")))
+    _introduce_model(screen, program, choices.get("model", "model"))
     for key, why in automatic.items():
         screen.say(f"{key:<7} {why}; choose with {key}=...")
     _introduce_training(screen, program)
@@ -83,23 +83,22 @@ def _introduce_devices(screen: Screen, program: Program) -> None:
     screen.say(f"feed    data ({size_of(parts.source) / 2**20:.1f} MiB) {where}; choose with data.feed=...")
 
 
-def _layer_table(program: Program, title: str) -> Table:
-    table = Table(title=f"model {title}", title_justify="left", box=None, pad_edge=False, title_style="bold")
-    for column, side in (
-        ("layer", "left"),
-        ("kind", "left"),
-        ("output", "left"),
-        ("parameters", "right"),
-        ("FLOPs", "right"),
-    ):
-        table.add_column(column, justify=side)
+def _introduce_model(screen: Screen, program: Program, title: str) -> None:
+    columns = [
+        Column("layer"),
+        Column("kind", drop=3),
+        Column("output", drop=1),
+        Column("parameters", right=True),
+        Column("FLOPs", right=True, drop=2),
+    ]
     found = layers(program.parts.make_model, program.parts.spec)
-    for layer in found:
-        shape = "×".join(map(str, layer.output)) or "1"
-        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.flops:,}")
+    rows = [
+        (one.name, one.kind, "×".join(map(str, one.output)) or "1", f"{one.parameters:,}", f"{one.flops:,}")
+        for one in found
+    ]
     parameters, flops = (int(np.sum([getattr(layer, n) for layer in found])) for n in ("parameters", "flops"))
-    table.add_row("total", "", "", f"{parameters:,}", f"{flops:,}", style="bold")
-    return table
+    total = ("total", "", "", f"{parameters:,}", f"{flops:,}")
+    screen.table(f"model {title}", columns, [*rows, total], total=True)
 
 
 def prepare(screen: Screen, program: Program) -> None:
@@ -109,7 +108,11 @@ def prepare(screen: Screen, program: Program) -> None:
         MemoryExhausted: there is not enough.
     """
     began = time.monotonic()
-    need = program.compile()
+    screen.doing("compiling")
+    try:
+        need = program.compile()
+    finally:
+        screen.end_live()
     count = program.parts.accumulate
     microbatches = f" in {count} microbatches" if count > 1 else ""
     took = f"compiled in {time.monotonic() - began:.1f} s"

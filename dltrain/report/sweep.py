@@ -3,17 +3,17 @@
 import csv
 import io
 import os
+import shlex
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from dltrain.config.folders import read_yaml
 from dltrain.errors import DltrainError
 from dltrain.report.console import Screen, shown
+from dltrain.report.width import Column
 from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 
@@ -56,11 +56,14 @@ def summarise(folder: Path, paths: Sequence[Path]) -> None:
     Files(folder).replace_text("sweep.csv", text.getvalue())
     screen = Screen()
     screen.say()
-    screen.print(_table(rows, jobs))
+    failed = sum(not job.summary for job in jobs)
+    title = f"{len(jobs)} runs" + (f", {failed} failed" if failed else "") + ", each at its best state"
+    screen.table(title, *_table(rows))
     for job in jobs:
         if job.failure:
             screen.say(f"job {job.name}: {job.failure}")
-    screen.say(f"sweep   {folder}  (sweep.csv; compare runs with: tensorboard --logdir {folder}, HPARAMS)")
+    screen.say(f"table   {folder / 'sweep.csv'}", whole=True)
+    screen.say(f"next    tensorboard --logdir {shlex.quote(str(folder))}", whole=True)
 
 
 def _read(path: Path, name: str) -> Job:
@@ -99,23 +102,34 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
             "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
             "folders": " ".join(job.name for job in group),
         })  # fmt: skip
-    higher = next((job.summary["higher_is_better"] for job in jobs if job.summary), True)
-    return sorted(rows, key=lambda r: (r["mean"] is None, (r["mean"] or 0.0) * (-1 if higher else 1)))
+    better = {job.summary["monitor"]: job.summary["higher_is_better"] for job in jobs if job.summary}
+    monitors = list(better)
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        sign = -1 if better.get(row["monitor"]) else 1
+        known = row["monitor"] in better
+        return row["mean"] is None, monitors.index(row["monitor"]) if known else 0, sign * (row["mean"] or 0.0)
+
+    return sorted(rows, key=place)
 
 
-def _table(rows: list[dict[str, Any]], jobs: list[Job]) -> Table:
-    monitor = next((row["monitor"] for row in rows if row["monitor"]), "monitored metric")
-    failed = sum(not job.summary for job in jobs)
-    title = f"{len(jobs)} runs" + (f", {failed} failed" if failed else "")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold")
-    for column, side in (("jobs", "left"), ("overrides", "left"), (monitor, "right"), ("test", "right")):
-        table.add_column(column, justify=side)
+def _table(rows: list[dict[str, Any]]) -> tuple[list[Column], list[list[str]]]:
+    """Return columns and cells: for each monitored metric one column of validation and one of test."""
+    monitors = list(dict.fromkeys(row["monitor"] for row in rows if row["monitor"]))
+    columns = [Column("jobs"), Column("overrides", wraps=True)]
+    for monitor in monitors:
+        columns += [Column(monitor, right=True), Column(f"test/{monitor.partition('/')[2]}", right=True)]
+    columns += [] if monitors else [Column("result")]
+    cells = []
     for row in rows:
-        score = (
-            _spread(row["mean"], row["deviation"]) if row["mean"] is not None else "failed" * bool(row["failed"])
-        )
-        table.add_row(row["folders"], row["overrides"], score, _spread(row["test_mean"], row["test_deviation"]))
-    return table
+        values = []
+        for monitor in monitors:
+            mine = row["monitor"] == monitor
+            values += [_spread(row[f"{of}mean"], row[f"{of}deviation"]) if mine else "" for of in ("", "test_")]
+        if row["mean"] is None and row["failed"]:
+            values[:1] = ["failed"]
+        cells.append([row["folders"], row["overrides"], *(values or [""])])
+    return columns, cells
 
 
 def _spread(mean: float | None, deviation: float | None) -> str:

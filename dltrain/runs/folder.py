@@ -25,6 +25,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.files import Files, hide, writing
 from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
 
+LABEL = 120  # bytes of the name of an event folder
 _TO_SIGN = 1.0  # seconds to wait until a process that has just locked a folder writes its id
 
 
@@ -65,6 +66,7 @@ class RunFolder:
         self._written = Written(self.files)
         self.died = ""  # the process that held the lock before and died without releasing it
         self._lock: IO[str] | None = None
+        self.label = ""  # in a sweep: the overrides in which its jobs differ
 
     @property
     def path(self) -> Path:
@@ -79,6 +81,13 @@ class RunFolder:
     def word(self) -> str:
         """The path, quoted for a shell command."""
         return shlex.quote(str(self.path))
+
+    @property
+    def events(self) -> Files:
+        """The folder of event files, after which TensorBoard names the run; of a sweep's job named by its label."""
+        name = re.sub(r"[\x00-\x1f/\x7f]", "_", self.label).encode()[:LABEL].decode(errors="ignore").strip(". ")
+        place = self.files / "tensorboard"
+        return place / name if name else place
 
     @property
     def locked(self) -> bool:

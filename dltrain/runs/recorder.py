@@ -1,4 +1,8 @@
-"""Writes the metrics of a run to metrics.jsonl, results.csv and TensorBoard, each step once, also when resumed."""
+"""Writes the metrics of a run to metrics.jsonl, results.csv and TensorBoard, each step once, also when resumed.
+
+TensorBoard shows one run for each run folder. It sorts tags by their names, and opens the first two groups: the
+loss, and the monitored metric.
+"""
 
 import csv
 import io
@@ -15,15 +19,18 @@ from dltrain.engine.events import After, TrainEvent
 from dltrain.engine.state import named_leaves
 from dltrain.runs.files import Files, writing
 from dltrain.runs.folder import RunFolder
+from dltrain.runs.means import OF_ONE_STEP, Means, weighted
 from dltrain.runs.tensorboard import EventWriter
 
-HIDDEN = ("finite",)  # logs that are not written
+OF_TRAINING = (*OF_ONE_STEP, "examples_per_second", "waiting")  # values that no split has
 
 
 class Recorder:
-    """A callback that writes the training metrics of every `log_every`-th step, and each evaluation.
+    """A callback that writes training metrics at every `log_every`-th step, and each evaluation.
 
-    `history` has all written values by split, for the figures.
+    Training loss and metrics are means over the steps since the row before. `trained` are those over the steps
+    since the evaluation before the last one, up to the last one. `history` has all written values by split, for
+    the figures.
     """
 
     def __init__(
@@ -34,11 +41,16 @@ class Recorder:
         batch_size: int,
         start_step: int = 0,
         waited: Callable[[], float] | None = None,
+        monitored: str = "",
     ) -> None:
         """Open the files, and drop what a dead run wrote after `start_step`.
 
-        `waited` returns the seconds that training has waited for streamed data so far.
+        `waited` returns the seconds that training has waited for streamed data so far; `monitored` is the name of
+        the monitored metric.
         """
+        self._monitored = monitored
+        self._row, self._epoch = Means(), Means()  # of the steps since the last row, and since the last evaluation
+        self.trained: dict[str, float] = {}
         self._waited, self._waited_before = waited, 0.0
         self.waiting = 0.0  # share of the time since the last record spent waiting for data
         self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
@@ -48,28 +60,39 @@ class Recorder:
         if start_step:
             folder.files.replace_text("results.csv", _table(self.history))
         self._start_step = start_step
-        self._writers: dict[str, EventWriter] = {}
+        self._writer: EventWriter | None = None
         self._clock, self._clock_step = time.monotonic(), start_step
         self.speed = 0.0  # examples per second since the last record
         self._file = folder.files.append("metrics.jsonl")
 
-    def writer(self, split: str = "") -> EventWriter:
-        """Return the TensorBoard writer of a split, or of the run itself."""
-        if split not in self._writers:
-            place = self.folder.files / "tensorboard"
+    def writer(self) -> EventWriter:
+        """Return the writer of TensorBoard's events."""
+        if self._writer is None:
             first = self._start_step + 1 if self._start_step else 0  # points of a dead run are dropped from here on
-            self._writers[split] = EventWriter(place / split if split else place, start_step=first)
-        return self._writers[split]
+            self._writer = EventWriter(self.folder.events, start_step=first)
+        return self._writer
+
+    def tag(self, name: str, split: str) -> str:
+        """Return the tag of a value in TensorBoard: its group, its name, its split."""
+        if split == "test":  # a single point, at the end
+            return f"results/final/test/{name}"
+        if name.partition("/")[0] == "loss":
+            return f"{name}/{split}"
+        if name in OF_TRAINING:
+            return f"training/{name}"
+        return f"{'monitored' if name == self._monitored else 'other metrics'}/{name}/{split}"
 
     def __call__(self, event: TrainEvent) -> After | None:
         """Write the training metrics once they are available: now if an evaluation has waited for them."""
         if not event.results:
             return After(lambda: self._training(event))
         self._training(event)
+        self.trained, self._epoch = self._epoch.values(), Means()
         for split, found in event.results.items():
             self.evaluation(event.step, split, found)
         self.histograms(event.step, event.state.params)
-        self.writer().scalars(event.step, {f"memory/{of}_peak_bytes": float(n) for of, n in peak().items()})
+        memory = {f"training/{of}_peak_bytes": float(n) for of, n in peak().items()}
+        self.writer().scalars(event.step, memory)
         return None
 
     def _training(self, event: TrainEvent) -> None:
@@ -82,17 +105,29 @@ class Recorder:
             self._waited_before = waited
         self._clock, self._clock_step = now, event.step
         extra = {"examples_per_second": self.speed} | ({"waiting": self.waiting} if self._waited else {})
-        for i in range(logs.count):
-            step = logs.first + i
-            if step % self.log_every == 0:
-                row = {name: float(value[i]) for name, value in values.items() if name not in HIDDEN}
-                self._write(step, "train", row | extra)
+        chunk, done = weighted(values), 0
+        self._epoch.add(chunk, 0, logs.count)
+        for i in range(self.log_every - 1 - (logs.first - 1) % self.log_every, logs.count, self.log_every):
+            self._row.add(chunk, done, i + 1)
+            means, done = self._row.values(), i + 1
+            now_at = {name: float(values[name][i]) for name in OF_ONE_STEP if name in values}
+            self._write(logs.first + i, "train", {**means, **now_at, **extra})
+            self._row = Means()
+        self._row.add(chunk, done, logs.count)
         self.flush()
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums since the last row and the last evaluation."""
+        return {"row": self._row.state(), "epoch": self._epoch.state()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self._row, self._epoch = Means.restored(saved["row"]), Means.restored(saved["epoch"])
 
     def evaluation(self, step: int, split: str, found: Evaluation) -> None:
         """Write one evaluation, unless it is already there: a run may have died between it and its summary.
 
-        Evaluations of `train` have another name, since `train` has the metrics of single training batches.
+        Evaluations of `train` have another name, since `train` has means over the steps of training.
         """
         split = "train_evaluated" if split == "train" else split
         if self.history.get(split, [{}])[-1].get("step") == step:
@@ -101,31 +136,40 @@ class Recorder:
         self.flush()
         self.folder.files.replace_text("results.csv", _table(self.history))
 
+    def results(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write the results of a finished run for the HPARAMS tab of TensorBoard, which shows last values."""
+        self.writer().scalars(step, {f"results/{name}": value for name, value in scalars.items()})
+
+    def figure(self, step: int, name: str, png: bytes, width: int, height: int) -> None:
+        """Write a figure of the report, `width` x `height` pixels."""
+        self.writer().image(step, f"report/{name}", png, width, height)
+
     def histograms(self, step: int, params: Any) -> None:
         """Write a histogram of the values of each parameter."""
-        self.writer().histograms(step, {name: np.asarray(leaf) for name, leaf in named_leaves(params).items()})
+        leaves = named_leaves(params)
+        self.writer().histograms(step, {f"weights/{name}": np.asarray(leaf) for name, leaf in leaves.items()})
 
     def close(self) -> None:
         """Flush and close all files; raises if a write fails."""
         with writing(self.folder.path):
             self._file.close()
-            for writer in self._writers.values():
-                writer.close()
+            if self._writer:
+                self._writer.close()
 
     def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
         row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}
         self.history.setdefault(split, []).append(row)
         with writing(self.folder.metrics):
             self._file.write(json.dumps(row) + "\n")
-            self.writer(split).scalars(step, dict(scalars))
+            self.writer().scalars(step, {self.tag(name, split): value for name, value in scalars.items()})
 
     def flush(self) -> None:
         """Flush everything written so far to the operating system."""
         with writing(self.folder.metrics):
             self._file.flush()
             self.folder.files.check_open("metrics.jsonl", self._file)
-            for writer in self._writers.values():
-                writer.flush()
+            if self._writer:
+                self._writer.flush()
 
 
 def _number(value: Any) -> Any:

@@ -21,6 +21,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_STRING
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 from tensorboard.plugins.hparams.api_pb2 import Experiment, HParamInfo, MetricInfo, MetricName, Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
@@ -77,6 +78,13 @@ class EventWriter:
     def graph(self, graph: GraphDef, *, wall_time: float | None = None) -> None:
         """Write the graph for the graph tab."""
         self._write(Event(graph_def=graph.SerializeToString()), wall_time)
+
+    def layout(self, charts: Mapping[str, str], *, wall_time: float | None = None) -> None:
+        """Write charts for the tab CUSTOM SCALARS: title -> regular expression of the tags drawn together."""
+        drawn = [Chart(title=title, multiline=MultilineChartContent(tag=[tag])) for title, tag in charts.items()]
+        tensor = _strings([Layout(category=[Category(title="splits", chart=drawn)]).SerializeToString()])
+        value = _tensor_value("custom_scalars__config__", "custom_scalars", tensor)
+        self._write(Event(summary=Summary(value=[value])), wall_time)
 
     def hparams(
         self,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_the_table_is_sorted_and_seeds_are_mean_and_deviation(sweep):
             statistics.fmean(s["best"]["test"]["accuracy"] for s in summaries)
         )
     shown = result.out[result.out.index("6 runs, 2 failed") :]
-    assert "±" in shown and f"sweep   {folder}  (sweep.csv;" in shown
+    assert "±" in shown and f"table   {folder}/sweep.csv\n" in shown
     assert shown.index(found[0]["overrides"]) < shown.index(found[1]["overrides"])
 
 
@@ -101,6 +102,19 @@ def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, t
     assert dltrain(*words, "seed=3", "overwrite=true", cwd=tmp_path).code == 0
     assert table(tmp_path / "grid")[0]["folders"] == "0" and not (tmp_path / "grid" / "1").exists()
     assert (tmp_path / "grid" / "7" / "thesis.tex").exists()
+
+
+def test_a_job_is_one_run_of_tensorboard_named_by_its_overrides_also_resumed(sweep, dltrain, tmp_path):
+    folder, _ = sweep
+    names = [[p.name for p in (folder / n / "tensorboard").iterdir()] for n in "0145"]
+    rates = ("0.01", "0.01", "0.1", "0.1")
+    assert names == [
+        [f"optim.learning_rate={rate} seed={seed}"] for rate, seed in zip(rates, (0, 1, 0, 1), strict=True)
+    ]
+    job = shutil.copytree(folder / "5", tmp_path / "5")
+    assert dltrain("resume", str(job), "steps=6", figures=False).code == 0
+    (events,) = (job / "tensorboard").iterdir()
+    assert events.name == names[3][0] and len(list(events.iterdir())) == 2  # a file for each start
 
 
 @pytest.mark.slow

@@ -61,7 +61,9 @@ def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(gen
 
 def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
     events = EventAccumulator(str(runs / "rbm" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    shown = [(e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()[2]) for e in events.Tensors("generated")]
+    shown = [
+        (e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()[2]) for e in events.Tensors("report/generated")
+    ]
     last = shown[-1][0]
     assert [step for step, _ in shown] == [
         last // 4,
@@ -72,7 +74,7 @@ def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
     ]  # four epochs, and the end
     assert len({png for _, png in shown[:4]}) == 4  # the same noise, but a model that learns
     assert (runs / "rbm" / "report" / "generated.png").read_bytes() == shown[-1][1]
-    assert events.SummaryMetadata("reconstructions").plugin_data.plugin_name == "images"
+    assert events.SummaryMetadata("report/reconstructions").plugin_data.plugin_name == "images"
 
 
 def test_more_than_are_drawn_at_once_are_all_different(generate, runs):
@@ -91,7 +93,7 @@ def test_generated_rows_of_a_table_are_drawn_next_to_those_of_the_data(generate,
 
 def test_a_figure_has_a_maximum_number_of_tiles(program, tmp_path):
     samples = np.zeros((SHOWN + 1, 8, 8, 1), np.float32)
-    figure = save_samples(samples, tmp_path, "all.npz", program.parts.spec)
+    figure = save_samples(samples, tmp_path, "all.npz", program.parts.spec, caption="all")
     assert imread(figure).shape[:2] == (1400, 1400)  # of twenty times twenty
     assert len(generated(tmp_path / "all.npz")) == SHOWN + 1
 

@@ -59,13 +59,10 @@ def rows(folder) -> list[dict]:
 
 
 def curves(folder) -> dict:
-    """What TensorBoard shows: (split, tag) -> its points."""
-    found = {}
-    for split in ("train", "validation"):
-        events = EventAccumulator(str(folder / "tensorboard" / split), size_guidance={"scalars": 0}).Reload()
-        for tag in set(events.Tags()["scalars"]) - {"examples_per_second"}:
-            found[split, tag] = [(p.step, p.value) for p in events.Scalars(tag)]
-    return found
+    """What TensorBoard shows: tag -> its points."""
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.endswith(("examples_per_second", "_peak_bytes"))]
+    return {tag: [(p.step, p.value) for p in events.Scalars(tag)] for tag in tags}
 
 
 def hash_of(dltrain, folder) -> str:

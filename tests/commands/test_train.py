@@ -187,7 +187,7 @@ def test_overwriting_leaves_nothing_of_the_run_before(iris, dltrain, tmp_path):
     hashes = [dltrain("hash", str(f)).out for f in (folder, fresh, before)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert (folder / "notes.txt").read_text() == "mine"
-    assert len(list((folder / "tensorboard" / "train").iterdir())) == 1
+    assert len(list((folder / "tensorboard").iterdir())) == 1
 
 
 def test_a_run_may_overwrite_the_run_whose_weights_it_starts_from(iris):
@@ -361,6 +361,21 @@ def test_a_named_run_is_in_the_folder_of_the_date(dltrain, tmp_path):
 def uncompiled(monkeypatch):
     """Messages before compilation do not wait for it."""
     monkeypatch.setattr(Program, "compile", lambda self: 0)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("columns", ["0", "1", "10", "40", "80", "none"])
+def test_a_terminal_of_any_width_shows_whole_words(dltrain, tmp_path, monkeypatch, columns):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    result = dltrain("dry_run=true", cwd=tmp_path)
+    assert result.code == 0, result.err
+    lines = [re.sub(r"\x1b\[[?\d;]*\w", "", line).rstrip() for line in result.out.splitlines()]
+    if columns in ("40", "80"):
+        assert max(map(len, lines)) <= int(columns)
+    words = {word for line in lines for word in line.split()}
+    assert {"parameters", "26,122", "validation/accuracy,", "dry"} <= words
 
 
 @pytest.mark.usefixtures("uncompiled")

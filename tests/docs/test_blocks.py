@@ -176,9 +176,31 @@ def test_every_block_is_of_a_kind_that_is_run_or_shown(page):
 def test_commands_are_quoted_so_that_zsh_takes_them_too(page):
     for block in blocks(page):
         for command in block.commands if block.language == "bash" else ():
-            if command.startswith("dltrain"):
-                bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", command)
-                assert not re.search(r"[\[\]{}*?()~]", bare), f"line {block.line}: {command}: needs quotes in zsh"
+            assert not zsh_would_change(command), f"line {block.line}: {command}: needs quotes in zsh"
+
+
+@pytest.mark.parametrize("page", PAGES["pages"]())
+def test_commands_in_sentences_and_tables_are_quoted_for_zsh_too(page):
+    for command in re.findall(r"`((?:dltrain|pip|python|tensorboard) [^`]*)`", read(page)):
+        assert not zsh_would_change(command), f"{command}: needs quotes in zsh"
+
+
+def zsh_would_change(command: str) -> bool:
+    """Whether zsh takes a sign outside quotes for a pattern, a list, a home folder or a program's path."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", command)
+    return bool(re.search(r"[\[\]{}*?()^]|(?<!\S)[~=]\w", bare))
+
+
+def test_what_zsh_would_change_is_noticed():
+    for command in (
+        "dltrain model.widths=[32]",
+        "pip install .[test]",
+        "dltrain optim.clip={norm: 1}",
+        "cat ~/x *.y",
+    ):
+        assert zsh_would_change(command), command
+    for command in ("dltrain 'model.widths=[32]' a=1,2", "pip install '.[test]'", 'dltrain "a=[1]"'):
+        assert not zsh_would_change(command), command
 
 
 def test_the_parser_sees_marks_files_and_continued_lines():

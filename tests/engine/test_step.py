@@ -20,7 +20,7 @@ PLAIN = Preprocess({"image": Chain((Affine(np.zeros(1, np.float32), np.ones(1, n
 def one_step(spec):
     """Make (state, step) for an MLP with batch norm and without dropout, by plain gradient descent."""
 
-    def make(objective=None, *, rate=0.1, log_every=1, skip=False, accumulate=1, norm=Norm.BATCH):
+    def make(objective=None, *, rate=0.1, log_every=1, skip=False, accumulate=1, norm=Norm.BATCH, metrics=None):
         def model(rngs):
             return MLP((5,), spec=spec, rngs=rngs, norm=norm)
 
@@ -34,7 +34,7 @@ def one_step(spec):
             schedule=lambda step, total: jnp.float32(1),
             preprocess=PLAIN,
             augment=lambda batch, key, left: batch,
-            metrics={},
+            metrics=metrics or {},
             log_every=log_every,
             skip_nonfinite=skip,
             accumulate=accumulate,
@@ -122,6 +122,14 @@ def test_parameter_norm_is_computed_on_logged_steps_only(one_step, arrays):
     _, second = step(state, batch_of(arrays, range(6)))
     assert first["parameter_norm"] == 0
     assert float(second["parameter_norm"]) == pytest.approx(float(before), rel=1e-6)
+
+
+def test_metrics_and_the_number_of_examples_are_logged_at_every_step(one_step, arrays):
+    state, step = one_step(log_every=7, metrics={"class": lambda outputs, batch: 1.0 * batch["targets"]})
+    batch = batch_of(arrays, range(6), [True] * 4 + [False] * 2)
+    _, logs = step(state, batch)
+    assert logs["examples"] == 4
+    assert float(logs["class"]) == batch["targets"][:4].mean()
 
 
 def test_loss_of_the_wrong_shape_is_an_error(one_step, arrays):

@@ -120,15 +120,12 @@ def rows(folder: Path) -> list[dict]:
 
 
 def curves(folder: Path) -> dict:
-    """What TensorBoard's own reader finds: (split, tag) -> its points."""
+    """What TensorBoard's own reader finds: tag -> its points."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = {}
-    for split in ("train", "validation", "test"):
-        events = EventAccumulator(str(folder / "tensorboard" / split), size_guidance={"scalars": 0}).Reload()
-        for tag in set(events.Tags()["scalars"]) - set(TIMED):
-            found[split, tag] = [(p.step, p.value) for p in events.Scalars(tag)]
-    return found
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.endswith((*TIMED, "_peak_bytes"))]
+    return {tag: [(p.step, p.value) for p in events.Scalars(tag)] for tag in tags}
 
 
 @pytest.fixture

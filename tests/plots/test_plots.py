@@ -75,6 +75,13 @@ def test_curves_leave_out_non_finite_values():
     pixels(curves({}))
 
 
+def test_curves_have_no_empty_panel_and_leave_out_classes_if_there_are_many():
+    nothing = {"step": [1, 2], "loss": [2.0, 1.0], "auroc": [None, float("nan")], "r2": [0.1, 0.2]}
+    assert [axes.get_title() for axes in curves({"validation": nothing}).axes] == ["loss", "r2"]
+    many = {"step": [1], "loss": [1.0], "f1": [0.5], **{f"f1/{k}": [0.5] for k in range(12)}}
+    assert [axes.get_title() for axes in curves({"validation": many}).axes if axes.axison] == ["loss", "f1"]
+
+
 def test_curves_with_series_of_different_lengths_are_an_error():
     with pytest.raises(ValueError, match="train: 2 steps and 1 values of loss"):
         curves({"train": {"step": [1, 2], "loss": [1.0]}})
@@ -143,6 +150,23 @@ def test_samples_show_prediction_and_truth():
     assert [axes.get_title() for axes in figure.axes] == ["3", "5\ntrue: 4"]
 
 
+def test_samples_show_the_probability_of_the_prediction():
+    shares, inputs = np.array([0.987, 0.51]), np.zeros((2, 4, 4, 1))
+    given = {"confidence": shares, "worst": 1}
+    figure = samples(inputs, Kind.IMAGE, np.array([3, 4]), np.array([3, 5]), np.zeros(2), DIGITS, **given)
+    assert [axes.get_title() for axes in figure.axes] == ["3 99%", "5 51%\ntrue: 4"]
+    title = " ".join(figure.get_suptitle().split())
+    assert title == (
+        "predictions, each with the probability of its class; red: wrong; the first 1 have the largest loss"
+    )
+    long = samples(
+        inputs, Kind.IMAGE, np.zeros(2, int), np.zeros(2, int), np.zeros(2), ["ankle boot", "bag"], **given
+    )
+    assert long.axes[0].get_title() == "ankle boot\n99%"
+    assert "none of these is wrong" in long.get_suptitle()
+    pixels(long)
+
+
 def test_samples_draw_some_of_many():
     truth, prediction = np.zeros(500, int), np.zeros(500, int)
     prediction[444] = 9
@@ -160,7 +184,7 @@ def test_samples_draw_sequences_and_tables():
     assert table.axes[0].get_title() == f"{(truth != prediction).sum()} of 12 examples are wrong"
     pixels(table)
     numbers = samples(rng.normal(size=(12, 4)), Kind.NUMBERS, losses, losses + 0.1, losses, names=["price"])
-    assert numbers.axes[0].get_title() == "price"
+    assert numbers.axes[0].get_title().startswith("price\nR² ")
     pictures = samples(rng.random((12, 8, 8, 1)), Kind.IMAGE, losses, losses + 0.1, losses)
     assert has_colour(pixels(pictures), RED) > 300
 
@@ -175,7 +199,13 @@ def test_scatter_draws_the_diagonal_and_rings_the_worst():
     assert [7.0, 30.0] in axes.collections[-1].get_offsets().tolist()
     assert has_colour(pixels(figure), RED) > 20
     both = scatter(np.stack([truth, truth], 1), np.stack([prediction, np.full(40, np.nan)], 1))
-    assert [panel.get_title() for panel in both.axes] == ["target 0", "target 1 (40 not finite)"]
+    score = 1 - np.square(truth - prediction).sum() / np.square(truth - truth.mean()).sum()
+    assert [panel.get_title() for panel in both.axes] == [
+        f"target 0\nR² {score:.3f} of 40 examples",
+        "target 1 (40 not finite)",
+    ]
+    constant = scatter(np.ones(3), np.arange(3.0), "c")
+    assert constant.axes[0].get_title() == "c"  # R² is undefined
     pixels(both)
 
 

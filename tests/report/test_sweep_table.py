@@ -105,3 +105,44 @@ def test_folds_of_a_cross_validation_are_one_row_with_mean_and_deviation(sweep):
     rows = sweep(*jobs)
     assert [(row["overrides"], row["runs"]) for row in rows] == [("model=mlp", "3"), ("model=cnn", "3")]
     assert float(rows[0]["mean"]) == 0.75 and float(rows[0]["deviation"]) == pytest.approx(0.25)
+
+
+def test_each_metric_has_columns_of_its_own_and_rows_are_best_first_in_each(tmp_path, sweep, capsys):
+    rows = sweep((["model=linear"], 0.5), (["model=mlp"], 0.75))
+    for number, value in ((2, 0.25), (3, 0.125)):
+        (tmp_path / str(number)).mkdir()
+        overrides = {
+            "overrides": ["model=autoencoder", f"seed=1{number}", f"model.widths=[{number}]"],
+            "choices": {},
+        }
+        (tmp_path / str(number) / "overrides.yaml").write_text(json.dumps(overrides))
+        best = {"validation": {"mse": value}, "test": {"mse": value}}
+        summary = {"monitor": "validation/mse", "higher_is_better": False, "best": best}
+        (tmp_path / str(number) / "summary.json").write_text(json.dumps(summary))
+    capsys.readouterr()
+    summarise(tmp_path, [tmp_path / str(n) for n in range(4)])
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["folders"], r["monitor"]) for r in rows] == [
+        ("1", "validation/accuracy"),
+        ("0", "validation/accuracy"),
+        ("3", "validation/mse"),
+        ("2", "validation/mse"),
+    ]
+    header, *lines = capsys.readouterr().out.splitlines()[2:7]
+    ends = [header.index(name) + len(name) for name in ("validation/accuracy", "test/accuracy", "validation/mse")]
+    shown = [[line[end - 6 : end].strip() for end in ends] for line in lines]
+    assert shown[0] == ["0.7500", "0.5000", ""] and shown[2] == ["", "", "0.1250"]
+
+
+def test_a_failed_run_without_any_metric_is_a_row(sweep, capsys):
+    sweep((["model=a"], None))
+    assert "failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["10", "40", "80"])
+def test_the_table_is_complete_without_a_terminal_whatever_its_width(sweep, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    long = [f"model.widths=[{'1' * 30}]", "optim.learning_rate=0.00001", "schedule.warmup_epochs=10"]
+    sweep(([*long, "seed=0"], 0.5), (["model=b"], 0.25))
+    assert any(" ".join(long) in line and "0.5000" in line for line in capsys.readouterr().out.splitlines())

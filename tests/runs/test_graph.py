@@ -1,10 +1,37 @@
-"""The graph of a model: its nodes, their attributes, and their order."""
+"""The graph tab's drawing of a model: the data flow of its calls, with skips, branches and repeated modules."""
 
 import jax
 import jax.numpy as jnp
+import pytest
 from flax import nnx
 
+from dltrain.build.parts import assemble
+from dltrain.composition.compose import compose_words
+from dltrain.engine.state import trace_module
+from dltrain.models.unet import UNet
 from dltrain.runs.graph import graph_def
+from dltrain.tasks import Classification, Segmentation
+from dltrain.types import Feature, Kind, Spec
+
+SPEC = Spec(
+    {"image": Feature(Kind.IMAGE, (8, 8, 4), "float32")},
+    {"target": Feature(Kind.CATEGORY, (), "int32", vocabulary=("a", "b", "c"))},
+    Classification(),
+)
+PIXELS = Spec(
+    SPEC.inputs, {"target": Feature(Kind.CATEGORY, (8, 8), "int32", vocabulary=("a", "b"))}, Segmentation()
+)
+
+
+def graph_of(make, spec=SPEC):
+    """Name -> node, of a model that is traced, not computed."""
+    return {
+        node.name: node for node in graph_def(trace_module(lambda rngs: make(spec=spec, rngs=rngs))[0], spec).node
+    }
+
+
+def edges(nodes) -> dict:
+    return {name: list(node.input) for name, node in nodes.items()}
 
 
 class Block(nnx.Module):
@@ -12,79 +39,105 @@ class Block(nnx.Module):
         self.norm = nnx.BatchNorm(features, rngs=rngs)
         self.conv = nnx.Conv(features, features, (3, 3), rngs=rngs)
 
+    def __call__(self, x):
+        return x + nnx.relu(self.conv(self.norm(x)))
+
 
 class Net(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs) -> None:
-        self.stem = nnx.Conv(1, 4, (3, 3), rngs=rngs)
+    """Two residual blocks, a layer that is called twice, one that is never called, and a parameter of its own."""
+
+    def __init__(self, *, spec, rngs):
+        self.head = nnx.Linear(4, spec.outputs, rngs=rngs)
         self.blocks = nnx.List([Block(4, rngs), Block(4, rngs)])
-        self.again = self.stem
-        self.head = nnx.Linear(4, 10, rngs=rngs)
+        self.twice = nnx.Linear(4, 4, rngs=rngs)
+        self.never = nnx.Linear(4, 4, rngs=rngs)
+        self.scale = nnx.Param(jnp.ones(4))
+
+    def __call__(self, inputs, *, mask, rngs):
+        x = inputs
+        for block in self.blocks:
+            x = block(x)
+        x = self.twice(self.twice(x)).mean((1, 2))
+        return self.head(x * self.scale[...][None])
 
 
-def made(make) -> nnx.Module:
-    """The model as its constructor returns it, with tracers as values: nothing is computed or compiled."""
-    models = []
-    jax.eval_shape(lambda: models.append(make(nnx.Rngs(0))))
-    return models[0]
-
-
-def by_name(graph) -> dict:
-    return {node.name: node for node in graph.node}
-
-
-def test_modules_are_a_chain_in_the_order_of_the_constructor():
-    graph = graph_def(made(Net), (28, 28, 1), (10,))
-    names = [node.name for node in graph.node]
-    inner = ["blocks/0/norm", "blocks/0/conv", "blocks/1/norm", "blocks/1/conv"]
-    assert names == ["inputs", "stem", *inner, "head", "outputs"]
-    assert [list(node.input) for node in graph.node] == [[], *([name] for name in names[:-1])]
+def test_edges_follow_the_calls_and_not_the_constructor():
+    assert edges(graph_of(Net)) == {
+        "inputs": [],
+        "scale": [],
+        "blocks.0/norm": ["inputs"],
+        "blocks.0/conv": ["blocks.0/norm"],
+        "blocks.0/relu": ["blocks.0/conv"],
+        "blocks.0/add": ["inputs", "blocks.0/relu"],
+        "blocks.1/norm": ["blocks.0/add"],
+        "blocks.1/conv": ["blocks.1/norm"],
+        "blocks.1/relu": ["blocks.1/conv"],
+        "blocks.1/add": ["blocks.0/add", "blocks.1/relu"],
+        "twice": ["blocks.1/add"],
+        "twice_call2": ["twice"],
+        "reduce_sum": ["twice_call2"],
+        "div": ["reduce_sum"],
+        "mul": ["div", "scale"],
+        "head": ["mul"],
+        "outputs": ["head"],
+    }
 
 
 def test_nodes_have_class_shapes_and_parameters():
-    nodes = by_name(graph_def(made(Net), (28, 28, 1)))
-    norm = nodes["blocks/1/norm"]
+    nodes = graph_of(Net)
+    norm = nodes["blocks.1/norm"]
     assert norm.op == "BatchNorm" and norm.attr["class"].s == b"flax.nnx.nn.normalization.BatchNorm"
     assert (norm.attr["scale"].s, norm.attr["mean"].s) == (b"Param (4,)", b"BatchStat (4,)")
     assert norm.attr["parameters"].i == 8  # scale and bias, not the statistics
-    assert nodes["stem"].attr["kernel"].s == b"Param (3, 3, 1, 4)"
-    assert [dim.size for dim in nodes["inputs"].attr["shape"].shape.dim] == [-1, 28, 28, 1]
+    assert (nodes["scale"].op, nodes["scale"].attr["parameters"].i) == ("Param", 4)
+    (shape,) = nodes["blocks.0/conv"].attr["_output_shapes"].list.shape
+    assert [dim.size for dim in shape.dim] == [-1, 8, 8, 4]
 
 
-def test_parameters_of_all_nodes_are_those_of_the_model():
-    model = made(Net)
-    total = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-    assert sum(node.attr["parameters"].i for node in graph_def(model).node) == total
+def test_a_unet_has_its_skips():
+    found = edges(graph_of(lambda **given: UNet((2, 4), **given), PIXELS))
+    (joined,) = (name for name in found if name.startswith("concatenate"))
+    last = [next(n for n in found if n.startswith(f"{part}/relu_")) for part in ("down.0", "down.1")]
+    assert found[joined] == [last[0], "larger.0"]
+    assert found["larger.0"] == [last[1]]
+    assert found["max_pool"] == [last[0]] and found["up.0/convolutions.0"] == [joined]
+    assert found["outputs"] == ["head"]
 
 
-def test_variables_of_a_box_have_a_separate_node():
-    class Scaled(nnx.Module):
-        def __init__(self, rngs: nnx.Rngs) -> None:
-            self.scale = nnx.Param(jnp.ones(7))
-            self.dropout = nnx.Dropout(0.5)
-            self.parts = nnx.Dict({"a/b": nnx.Linear(2, 2, rngs=rngs)})
-            self.sequence = nnx.Sequential(nnx.Linear(2, 2, rngs=rngs), nnx.relu, nnx.Linear(2, 2, rngs=rngs))
-
-    nodes = by_name(graph_def(made(Scaled)))
-    assert list(nodes) == ["Scaled", "dropout", "parts/a.b", "sequence/layers/0", "sequence/layers/2"]
-    assert nodes["Scaled"].attr["parameters"].i == 7
+def test_a_node_comes_after_those_that_it_needs():
+    found = edges(graph_of(lambda **given: UNet((2, 4), **given), PIXELS))
+    known = set()
+    for name, sources in found.items():
+        assert set(sources) <= known, name
+        known.add(name)
 
 
-def test_module_whose_parts_are_drawn_elsewhere_is_a_node():
-    class Holder(nnx.Module):
-        def __init__(self, shared: nnx.Module) -> None:
-            self.shared = shared
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data=digits", "model=lstm"),
+        ("data=digits", "model=attention_lstm"),
+        ("data=reverse", "model=seq2seq_transformer"),
+        ("data=digits", "model=gan"),
+        ("data=digits", "model=rbm"),
+        ("data=digits", "model=resnet20", "model.remat=true"),
+    ],
+)
+def test_models_of_every_kind_have_a_connected_graph(words):
+    parts = assemble(compose_words(*words).config)
+    nodes = {n.name: n for n in graph_def(trace_module(parts.make_model)[0], parts.spec).node}
+    reached, ends = set(), ["outputs"]
+    while ends:
+        name = ends.pop()
+        if name not in reached:
+            reached.add(name)
+            ends += nodes[name].input
+    assert reached == set(nodes) and any(name.startswith("inputs") for name in nodes)
+    assert sum(node.attr["parameters"].i for node in nodes.values()) > 0
 
-    class Pair(nnx.Module):
-        def __init__(self, rngs: nnx.Rngs) -> None:
-            self.first = Holder(nnx.Linear(2, 2, rngs=rngs))
-            self.second = Holder(self.first.shared)
 
-    assert list(by_name(graph_def(made(Pair)))) == ["first/shared", "second"]
-
-
-def test_model_of_one_layer_is_one_node():
-    assert [node.name for node in graph_def(nnx.Linear(2, 3, rngs=nnx.Rngs(0))).node] == ["Linear"]
-
-
-def test_abstract_models_are_drawn_as_real_ones():
-    assert graph_def(made(lambda rngs: Block(2, rngs))) == graph_def(Block(2, nnx.Rngs(0)))
+def test_tracing_leaves_the_model_alone():
+    model = Net(spec=SPEC, rngs=nnx.Rngs(0))
+    graph_def(model, SPEC)
+    assert type(model.head) is nnx.Linear and type(model.blocks[0]) is Block
+    assert not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(nnx.state(model)))
