@@ -137,7 +137,7 @@ def train_config(
     if wanted:
         RunFolder(wanted).refuse_strangers()
     if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
-        claim(wanted, name="", overwrite=False)  # raises before any data is read
+        claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
@@ -148,7 +148,7 @@ def train_config(
         screen.say("dry run: nothing was trained or written")
         return None
     state = _from_weights(weights, program, screen) if weights else None  # before it may be overwritten
-    claimed = claim(wanted, name=name, overwrite=config["overwrite"])
+    claimed = claim(wanted, name=name, overwrite=config["overwrite"], trust=composed.trust)
     claimed.label = label
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")

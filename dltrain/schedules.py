@@ -38,7 +38,7 @@ def _warmed(step: Count, total: Count, warmup_steps: Count) -> tuple[Array, Arra
     if isinstance(warmup_steps, int) and warmup_steps < 0:
         raise ValueError(f"warmup_steps={warmup_steps} must be 0 or more")
     step, total, warmup = (jnp.asarray(x, jnp.float32) for x in (step, total, warmup_steps))
-    ramp = jnp.minimum((step + 1) / jnp.maximum(warmup, 1), 1)
+    ramp = jnp.minimum((jnp.minimum(step, jnp.maximum(total - 1, 0)) + 1) / jnp.maximum(warmup, 1), 1)
     length = jnp.maximum(total - warmup, 1)
     return jnp.clip(step - warmup, 0, length), length, ramp
 

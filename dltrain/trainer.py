@@ -6,7 +6,7 @@ trains, and `dltrain.report` describes what it left.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -66,7 +66,7 @@ class _Run:
     observer: Observer
     clock: RunClock
     left_out: list[int]  # steps that rollbacks leave out, counted from 1
-    signals: Signals = field(default_factory=Signals)
+    signals: Signals
 
     @property
     def may_roll_back(self) -> bool:
@@ -106,7 +106,9 @@ def train(
     """
     folder.check_disk(memory.size(program.shapes))
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
-    run, begin = _Run(program, folder, observer, clock, steps_left_out(start) if start else []), observer.begin
+    signals = Signals(f"; from the last checkpoint: {folder.command('resume')}")
+    left_out, begin = steps_left_out(start) if start else [], observer.begin
+    run = _Run(program, folder, observer, clock, left_out, signals)
     try:
         while True:
             try:

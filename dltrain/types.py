@@ -70,6 +70,10 @@ class Feature:
     names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Take the word of a kind for the kind."""
+        object.__setattr__(self, "kind", Kind(self.kind))
+
     @property
     def size(self) -> int:
         """Number of elements of an example."""

@@ -19,7 +19,8 @@ import numpy as np
 
 from dltrain.build.locate import locate
 from dltrain.config.hints import nearest
-from dltrain.errors import ConfigError, DltrainError
+from dltrain.config.synonyms import VALUES
+from dltrain.errors import ConfigError, DltrainError, raised_in
 from dltrain.types import NamedIn
 
 
@@ -38,8 +39,12 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
         return target(**arguments)
     except DltrainError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    except Exception as error:
+        if raised_in(error, trust):  # code of the user's own
+            raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+        raise
 
 
 def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Callable[..., Any]:
@@ -102,6 +107,19 @@ def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) 
         for name, p in _parameters(target).items()
         if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     }
+
+
+def numbers_for_text(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> list[str]:
+    """List the node's arguments that hold a number, or a truth value, although only text is admitted."""
+    target = locate(node["_target_"], path=path, trust=trust)
+    wanted = _parameters(target)
+    held = [name for name, value in node.items() if isinstance(value, int | float) and name in wanted]
+    return [name for name in held if _admits_only_text(wanted[name].annotation)]
+
+
+def _admits_only_text(annotation: Any) -> bool:
+    options = set(typing.get_args(annotation)) or {annotation}
+    return str in options and options <= {str, types.NoneType}
 
 
 @functools.cache
@@ -181,8 +199,9 @@ def _fit(value: Any, annotation: Any, path: str, trust: Collection[str]) -> tupl
         return number, float(value) if number else None
     if origin in (tuple, list, Sequence):
         return _fit_items(value, options, path, trust)
-    no_text = annotation in (jax.Array, np.ndarray) or origin is collections.abc.Callable
-    return not (no_text and isinstance(value, str)), value
+    if origin is collections.abc.Callable or getattr(annotation, "_is_protocol", False):  # only a node makes one
+        return not isinstance(value, str | int | float | list | Mapping | None), value
+    return not (annotation in (jax.Array, np.ndarray) and isinstance(value, str)), value
 
 
 def _fit_items(value: Any, options: tuple[Any, ...], path: str, trust: Collection[str]) -> tuple[bool, Any]:
@@ -217,8 +236,19 @@ def _named_in(annotation: Any) -> NamedIn | None:
 
 
 def _near_member(value: Any, annotation: Any) -> str:
-    named = _named_in(annotation)
-    return nearest(value, list(_named(named))) if named and isinstance(value, str) else ""
+    return nearest(value, _members(annotation), names=VALUES) if isinstance(value, str) else ""
+
+
+def _members(annotation: Any) -> list[str]:
+    """List the words that an annotation admits."""
+    if named := _named_in(annotation):
+        return list(_named(named))
+    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+        return [str(member.value) for member in annotation]
+    inside = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return [option for option in inside if isinstance(option, str)]
+    return [word for option in inside for word in _members(option)]
 
 
 def _words(annotation: Any) -> str:
@@ -235,6 +265,8 @@ def _words(annotation: Any) -> str:
         return f"one of {', '.join(str(m.value) for m in annotation)}"
     if origin in (tuple, list, Sequence):
         return f"a list, each {_words(options[0])}" if options else "a list"
+    if getattr(annotation, "_is_protocol", False):
+        return f"keys with _target_, which names a {annotation.__name__}"
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
     return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
 

@@ -53,6 +53,8 @@ def locate(target: Any, *, path: str, trust: Collection[str] = ()) -> Callable[.
             except ModuleNotFoundError as error:
                 if error.name != f"{inside}.{name}":  # an import inside the user's module failed
                     raise ConfigError(f"{where}: importing it failed: {error}") from error
+            except Exception as error:
+                raise _broken(where, f"{inside}.{name}", error) from error
         if not hasattr(found, name):
             public = [n for n in vars(found) if not n.startswith("_")]
             raise ConfigError(f"{where}: {inside} has no {name}{nearest(name, public)}")
@@ -86,3 +88,10 @@ def _module(name: str, where: str) -> types.ModuleType:
         lost = f"; dltrain looks for {name} here, in {Path.cwd()}, and where Python is installed"
         missing = isinstance(error, ModuleNotFoundError) and name.startswith(error.name or ".")
         raise ConfigError(f"{where}: importing {name} failed: {error}{lost * missing}") from error
+    except Exception as error:
+        raise _broken(where, name, error) from error
+
+
+def _broken(where: str, name: str, error: Exception) -> ConfigError:
+    """Say that a module of the user's cannot be imported; the command line adds file and line."""
+    return ConfigError(f"{where}: importing {name} failed: {type(error).__name__}: {error}")

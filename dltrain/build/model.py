@@ -8,16 +8,20 @@ from typing import Any
 from flax import nnx
 
 from dltrain.build.instantiate import bind, build, is_function
+from dltrain.build.locate import locate
 from dltrain.build.objective import with_output_activation
 from dltrain.config import schema
 from dltrain.data.preprocess import Preprocess
 from dltrain.data.preprocess.pipeline import model_spec
 from dltrain.engine.step import Objective
+from dltrain.errors import ConfigError
 from dltrain.metrics import Average
 from dltrain.tasks import Task
-from dltrain.types import Spec
+from dltrain.types import Kind, Spec
 
 Config = Mapping[str, Any]
+
+DEEPEST = 200  # layers or blocks: tracing takes time with the square of their number
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def make_model_parts(
     spec = model_spec(spec, preprocess)
     objective, preprocess = with_output_activation(objective, preprocess, config, spec, trust)
     model, _ = schema.split_node("model", config["model"])
+    _check_depth(model)
     metrics, better = _metrics(config["metrics"], spec, trust)
     return ModelParts(
         spec=spec,
@@ -48,6 +53,22 @@ def make_model_parts(
         metrics=metrics,
         better=better,
     )
+
+
+def _check_depth(model: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a model of so many layers that tracing and compiling it would take hours.
+
+    A list (widths, channels) has an item for each layer or stage; `layers` and `blocks` are numbers of them.
+    """
+    for name, value in model.items():
+        depth = len(value) if isinstance(value, list) else 0
+        if name in ("layers", "blocks"):
+            numbers = value if isinstance(value, list) else [value]
+            depth = max(depth, sum(number for number in numbers if isinstance(number, int)))
+        if depth > DEEPEST:
+            raise ConfigError(
+                f"model.{name}: {depth:,} layers would take hours to compile; at most {DEEPEST} may be given"
+            )
 
 
 def make_task(config: Config, trust: tuple[str, ...]) -> Task:
@@ -63,6 +84,7 @@ def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tu
     metrics, better = {}, {"loss": "lower"}
     for name, full in nodes.items():
         path, node = f"metrics.{name}", schema.split_node("metrics", full)[0]
+        _check_metric(node, spec, path, trust)
         plain = is_function(node, path=path, trust=trust)
         metrics[name] = (
             Average(bind(node, path=path, trust=trust)) if plain else build(node, path=path, trust=trust, spec=spec)
@@ -70,3 +92,13 @@ def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tu
         if full.get("better"):
             better[name] = full["better"]
     return metrics, better
+
+
+def _check_metric(node: Mapping[str, Any], spec: Spec, path: str, trust: tuple[str, ...]) -> None:
+    """Raise ConfigError for a metric of classes if the targets are none."""
+    target = locate(node["_target_"], path=path, trust=trust)
+    if spec.task.target_kind not in (Kind.CATEGORY, Kind.TOKENS) and getattr(target, "of_classes", False):
+        try:
+            spec.task.classes(spec)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error

@@ -97,7 +97,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
 
 def _microbatches(accumulate: int, batch_size: int) -> int:
     if batch_size % accumulate:
-        near = max(n for n in range(1, accumulate) if batch_size % n == 0)
+        near = max(n for n in range(1, min(accumulate, batch_size + 1)) if batch_size % n == 0)
         raise ConfigError(
             f"optim.accumulate={accumulate}: a batch of {batch_size} examples is not divisible by {accumulate}; "
             f"try optim.accumulate={near}"

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from dltrain.build.parts import Parts
 from dltrain.config.hints import nearest
+from dltrain.config.kinds import MOST
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
 
@@ -63,17 +65,21 @@ class Plan:
     mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
     stop: Stop = Stop()
     ema: float | None = None  # decay of the EMA of the weights
+    warmup: int = 0  # updates in which the schedule's factor grows to its full size
 
 
 def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     """Turn durations into steps and check what is monitored."""
     per_epoch = parts.pipeline.steps_per_epoch
     total = _total(config, parts)
+    if total > MOST:
+        raise ConfigError(f"{_length(config)}: comes to {total:,} updates, more than {MOST:,}")
     overfit = bool(config["overfit_batches"])
     splits = ("train",) if overfit else ("validation",) if len(parts.splits.validation) else ()
     monitor = _monitor("auto" if overfit else config["monitor"], parts, splits, config["task"]["monitor"])
     if monitor and monitor.split not in splits:
         splits = (*splits, monitor.split)
+    _check_objectives(config["sweep"]["objectives"], parts.metrics)
     stopping = config["early_stopping"]
     if stopping["patience"] and monitor is None:
         raise ConfigError("early_stopping.patience: needs validation examples; set data.validation=0.1")
@@ -111,6 +117,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         mesh=config["runtime"]["mesh"],
         stop=_stop(**config["stop"]),
         ema=config["optim"]["ema"],
+        warmup=_warmup(config["schedule"], per_epoch),
     )
 
 
@@ -126,6 +133,26 @@ def _total(config: Mapping[str, Any], parts: Parts) -> int:
         epochs, left = divmod(config["examples"], min(len(pipeline.examples), batches * pipeline.batch_size))
         return max(1, epochs * batches + -(-left // pipeline.batch_size))
     return config["steps"] or max(1, round(config["epochs"] * pipeline.steps_per_epoch))
+
+
+def _length(config: Mapping[str, Any]) -> str:
+    """Return the key that says how long to train, with its value."""
+    return next(f"{key}={config[key]}" for key in ("examples", "steps", "epochs") if config[key])
+
+
+def _warmup(schedule: Mapping[str, Any], per_epoch: int) -> int:
+    """Return the length of the warm-up in updates, 0 for a schedule of a user's without one."""
+    epochs, steps = schedule["warmup_epochs"], schedule.get("warmup_steps")
+    return round(epochs * per_epoch) if epochs is not None else steps if isinstance(steps, int) else 0
+
+
+def _check_objectives(objectives: Sequence[str], metrics: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an objective of a sweep that is a matrix, or a number for each class."""
+    for wanted in objectives:
+        split, slash, name = wanted.partition("/")
+        if slash and name in metrics and (numbers := _numbers(name, metrics)) != [name]:
+            instead = f"; choose one of {', '.join(f'{split}/{n}' for n in numbers)}" if numbers else ""
+            raise ConfigError(f"sweep.objectives: {wanted}: is not a single number{instead}")
 
 
 def _kept(config: Mapping[str, Any], per_epoch: int) -> int | None:
@@ -157,7 +184,8 @@ def _monitor(
     names_of = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
     known = [f"{s}/{n}" for s in ("validation", "train") for names in names_of.values() for n in names]
     if wanted not in known:
-        raise ConfigError(f"monitor={wanted}: is not computed{nearest(wanted, known)} (known: {', '.join(known)})")
+        why = "is not a single number" if name in parts.metrics else f"is not computed{nearest(wanted, known)}"
+        raise ConfigError(f"monitor={wanted}: {why} (known: {', '.join(known)})")
     if not len(parts.splits[split]):
         raise ConfigError(f"monitor={wanted}: there are no {split} examples; set data.{split}=0.1")
     if metric not in parts.better:
@@ -166,6 +194,8 @@ def _monitor(
 
 
 def _numbers(name: str, metrics: Mapping[str, Any]) -> list[str]:
-    """Return the name, or NAME/CLASS for each class if the metric has a value per class."""
+    """Return the name, or NAME/CLASS for each class if the metric has a value per class; nothing for a matrix."""
     value = metrics[name].value(jax.device_get(metrics[name].zero())) if name in metrics else None
-    return [f"{name}/{part}" for part in value] if isinstance(value, Mapping) else [name]
+    if isinstance(value, Mapping):
+        return [f"{name}/{part}" for part in value]
+    return [] if isinstance(value, np.ndarray) else [name]

@@ -21,7 +21,7 @@ from dltrain.engine.evaluate import Evaluation, Evaluator
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.state import TrainState, create, initial, trace_module
 from dltrain.engine.step import make_step
-from dltrain.errors import ConfigError, MemoryExhausted
+from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
 from dltrain.metrics import Average
 from dltrain.tree import Tree
 from dltrain.types import Batch, Kind
@@ -169,7 +169,13 @@ class Program:
             ConfigError: the parts cannot be traced together.
             MemoryExhausted: it does not fit; the message names a batch size that does.
         """
-        room, need = memory.device_room(), self._need()
+        room = memory.device_room()
+        if (state := memory.size(self.shapes)) > room.bytes:  # XLA ends the process on sizes that it cannot count
+            raise MemoryExhausted(
+                f"model: its parameters and the optimizer's state take {memory.shown(state)}, and {room} are left; "
+                "try a smaller model"
+            )
+        need = self._need()
         host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
         if memory.on_host():
             limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
@@ -179,6 +185,8 @@ class Program:
         if need > room.bytes:
             raise MemoryExhausted(self._too_much(need, room))
         size = self.plan.eval_batch_size
+        if self.plan.splits:
+            self.evaluator.trace(self._placed.params, self._placed.model_state)
         if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
             compiled = self.evaluator.compile(self._placed.params, self._placed.model_state)
             evaluation = memory.needed(compiled, there=self.feed.in_place)
@@ -193,8 +201,13 @@ class Program:
         given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
         try:
             lowered = self.chunk.lower(self._placed, self.feed.shapes, given, np.int32(1))
-        except (TypeError, ValueError) as error:  # raised by a loss, a metric, ... for inputs that do not fit
-            raise ConfigError(f"these parts do not go together: {error}{self._advice}") from error
+        except DltrainError:
+            raise
+        except Exception as error:  # raised by a loss, an augmentation, ... for inputs that do not fit
+            kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+            raise ConfigError(
+                f"model, loss, augment, optim: these parts do not go together: {kind}{error}{self._advice}"
+            ) from error
         return memory.needed(lowered.compile(), there=self.feed.in_place)
 
     @property

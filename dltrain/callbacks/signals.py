@@ -1,20 +1,25 @@
-"""Ends training cleanly on SIGINT and SIGTERM."""
+"""Ends training cleanly on SIGINT, SIGTERM, or when the terminal closes."""
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Generator
 from typing import Any
 
 from dltrain.engine.events import StopTraining, TrainEvent
 
+SAME_PRESS = 0.3  # seconds in which a second signal is the same key press, which a wrapper has passed on again
+
 
 class Signals:
-    """Ends training after the chunk in which SIGINT or SIGTERM arrives; a second signal ends the process."""
+    """Ends training after the chunk in which a signal arrives; a second signal ends the process."""
 
-    def __init__(self) -> None:
-        """Start without a received signal."""
+    def __init__(self, advice: str = "") -> None:
+        """Start without a received signal; `advice` is printed when a second one ends the process."""
         self.received: signal.Signals | None = None
+        self._advice, self._first = advice, 0.0
 
     def __call__(self, event: TrainEvent) -> None:
         """Stop training if a signal has arrived."""
@@ -24,11 +29,16 @@ class Signals:
 
     @contextlib.contextmanager
     def caught(self) -> Generator[None]:
-        """Catch the two signals while training; does nothing outside the main thread, which alone can."""
+        """Catch the signals while training; does nothing outside the main thread, which alone can.
+
+        A process that was told to ignore SIGHUP (nohup) goes on ignoring it.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._receive) for number in numbers}
         try:
             yield
@@ -38,5 +48,16 @@ class Signals:
 
     def _receive(self, number: int, frame: Any) -> None:
         del frame
-        self.received = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
+        if self.received is None:
+            self.received, self._first = signal.Signals(number), time.monotonic()
+            _say("stopping after this chunk; again to quit now")
+        elif time.monotonic() - self._first > SAME_PRESS:
+            _say(f"quit without saving{self._advice}")
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _say(text: str) -> None:
+    """Print on stderr from a signal handler: without Python's streams, which may be in the middle of a line."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{chr(10) if os.isatty(2) else ''}dltrain: {text}\n".encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.config.folders import Tree
-from dltrain.config.hints import close, nearest
+from dltrain.config.hints import READS, close, is_file, nearest
 from dltrain.config.schema import ENGINE
 from dltrain.errors import ConfigError
 
@@ -78,7 +78,11 @@ def parse_argv(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
 
 
 def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:
-    """Return the message for a first word that is not a command, with a suggestion."""
+    """Say that the first word is not a command, and what may have been meant."""
+    if Path(word).is_dir():
+        return f"{word}: is a folder, not a command; with a run folder: dltrain evaluate {word}, or resume {word}"
+    if is_file(word):
+        return f"{word}: is a file, not a command. {READS}"
     groups = [group for group, choices in tree.items() if word in choices]
     if groups:
         return f"{word}: no such command; did you mean {groups[0]}={word}?"

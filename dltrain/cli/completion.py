@@ -5,12 +5,16 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dltrain.composition.loader import run_hydra
 from dltrain.config.catalogue import catalogue
 from dltrain.config.folders import read_tree, roots
 from dltrain.errors import ConfigError
+
+LEVELS = 3  # of folders: outputs/<date>/<time>-<name>
+MOST_RUNS = 100
 
 
 def complete(wanted: str, known: Mapping[str, Any]) -> int:
@@ -27,6 +31,12 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
     tree, group = read_tree(roots(place)), last.partition("=")[0]
     if command == "list":
         print(" ".join(catalogue(tree)))
+    elif (
+        command not in (None, "train", "doctor")
+        and "=" not in last
+        and not [w for w in before if w != command and w]
+    ):
+        print(" ".join(run_folders(last)))
     elif "=" in last and group in tree:
         print(" ".join(f"{group}={choice}" for choice in tree[group]))
     else:
@@ -36,6 +46,29 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
         answer = _ask_hydra(wanted, place).split()
         print(" ".join([*found, *(word for word in answer if not word.startswith("hydra"))]))
     return 0
+
+
+def run_folders(start: str) -> list[str]:
+    """List the run folders whose path begins with what was typed, at most LEVELS below it, the last ones first."""
+    parent, slash, beginning = start.rpartition("/")
+    found: list[str] = []
+    places = [(f"{parent}{slash}{name}", LEVELS) for name in _folders(parent + slash or ".", beginning)]
+    while places and len(found) < MOST_RUNS:
+        place, left = places.pop()
+        if (Path(place) / "config.yaml").is_file():
+            found.append(place)
+        elif left:
+            places += [(f"{place}/{name}", left - 1) for name in _folders(place, "")]
+    return [place for place in found if not re.search(r"\s", place)]  # the shell parts the answer at spaces
+
+
+def _folders(place: str, beginning: str) -> list[str]:
+    """List the names of folders in a place that begin so, in order; hidden ones only if asked for."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(place) if entry.is_dir())
+    except OSError:
+        return []
+    return [name for name in names if name.startswith(beginning) and (beginning or not name.startswith("."))]
 
 
 def _ask_hydra(wanted: str, place: str | None) -> str:

@@ -71,6 +71,11 @@ def trusted_packages(argv: Sequence[str]) -> list[str]:
     return [name.strip() for name in words[-1].strip("[]").split(",") if name.strip()] if words else []
 
 
+def user_packages(argv: Sequence[str]) -> list[str]:
+    """Return the packages whose code is the user's own: trusted ones, and those of installed commands."""
+    return [*trusted_packages(argv), *(module.split(".")[0] for _, module in _installed())]
+
+
 def _trusted(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
     for package in packages:
         start = _find(f"{package}.commands")

@@ -8,16 +8,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from dltrain.errors import (
     BACKGROUND,
+    ConfigError,
     DiskError,
     DltrainError,
     Interrupted,
     MemoryExhausted,
     Terminated,
+    raised_in,
 )
 from dltrain.runs.files import hide
 
@@ -36,10 +38,13 @@ DISK = frozenset({
 })  # fmt: skip
 """Errors of a disk or of its permissions, never of a program."""
 
-NO_MEMORY = (
+NO_MEMORY = (  # as jax says it, which is not imported, Python, and the loader of shared libraries
     "RESOURCE_EXHAUSTED",
     "can't start new thread",
-)  # messages of jax, which is not imported here, and of Python
+    "failed to map segment from shared object",
+    "cannot allocate memory",
+    "Cannot allocate memory",
+)
 INTERRUPTED = threading.Event()  # set by Ctrl-C; a library may swallow the exception and fail later with its own
 
 
@@ -77,9 +82,15 @@ def interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def as_error(error: BaseException) -> DltrainError:
-    """Return an error with a message for the user; anything unexpected becomes an internal error."""
+def as_error(error: BaseException, packages: Collection[str] = ()) -> DltrainError:
+    """Return an error with a message for the user; anything unexpected becomes an internal error.
+
+    What code of the user's own raises, in one of `packages`, is said with its file and line.
+    """
+    place = raised_in(error, packages) if packages else ""
     if isinstance(error, DltrainError):
+        if place and place not in str(error):
+            error.args = (f"{error} ({place})",)
         return error
     first = (str(error).splitlines() or [""])[0]
     if isinstance(error, MemoryError) or any(sign in first for sign in NO_MEMORY):
@@ -89,6 +100,18 @@ def as_error(error: BaseException) -> DltrainError:
         )
     elif isinstance(error, OSError) and error.errno in DISK:
         found = DiskError(f"{error.filename or 'input or output'}: {error.strerror}")
+    elif isinstance(error, RuntimeError) and "home directory" in first:  # of Path.expanduser
+        found = ConfigError(
+            "a path that begins with ~: there is no such user, or HOME is not set; write it in full"
+        )
+    elif place:
+        found = ConfigError(
+            f"{place}: {type(error).__name__}: {first} (DLTRAIN_TRACEBACK=1 shows the whole traceback)"
+        )
+    elif isinstance(error, ImportError):
+        found = ConfigError(
+            f"a library cannot be imported: {first}; dltrain doctor, or a new installation, may help"
+        )
     else:
         found = DltrainError(
             f"internal error: {type(error).__name__}: {first} "

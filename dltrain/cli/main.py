@@ -1,7 +1,6 @@
 """The entry point: runs one command line and returns its exit code."""
 
 import importlib
-import io
 import logging
 import os
 import sys
@@ -14,13 +13,15 @@ from dltrain.cli import faults
 from dltrain.cli import help as texts
 from dltrain.cli.argv import CommandLine, no_command, parse_argv
 from dltrain.cli.completion import complete
-from dltrain.cli.discovery import Command, find_commands, trusted_packages
+from dltrain.cli.discovery import Command, find_commands, trusted_packages, user_packages
+from dltrain.cli.output import outlive_readers
 from dltrain.cli.sweep import sweep
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sweep
 from dltrain.composition.show import show
 from dltrain.config.folders import Tree, read_tree, roots
-from dltrain.errors import THIRD_PARTY, ConfigError
+from dltrain.devices.environment import check_environment, check_folder
+from dltrain.errors import LIBRARIES, THIRD_PARTY, ConfigError, DiskError
 from dltrain.report.width import for_terminal
 
 OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run")
@@ -30,30 +31,37 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     owned = argv is None  # this process runs only this command line
     if owned:
+        outlive_readers()
         faults.catch_signals()
-        for name in THIRD_PARTY:
-            logger = logging.getLogger(name)
-            logger.addHandler(logging.NullHandler())  # dropped unless a run folder is open
-            logger.propagate = False
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
-        sys.stdout.reconfigure(errors="replace")  # messages contain ≥ and ²
+        _keep_libraries_quiet()
     argv = sys.argv[1:] if argv is None else argv
     asking = list(argv)  # texts that may refer to environment variables
     try:
         code = _run(argv, asking)
         sys.stdout.flush()
-    except BrokenPipeError:  # stdout was closed (dltrain list | head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 6
+        if failure := getattr(sys.stdout, "failure", None):
+            raise DiskError(
+                f"standard output: {failure.strerror}; what could not be printed is in the run's train.log"
+            )
     except (KeyboardInterrupt, Exception) as error:
         if faults.was_interrupted(error):
             print("dltrain: interrupted", file=sys.stderr)
             return faults.exit_process(130) if owned else 130
-        return faults.report(faults.as_error(error), texts=asking)
+        return faults.report(faults.as_error(error, user_packages(argv)), texts=asking)
     return code
 
 
+def _keep_libraries_quiet() -> None:
+    """Send the warnings of libraries to the train.log of a run; outside a run's folder they go nowhere."""
+    logging.captureWarnings(True)
+    os.environ["MPLBACKEND"] = "agg"  # no window is ever opened
+    for name in (*THIRD_PARTY, *LIBRARIES):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        logging.getLogger(name).propagate = False
+
+
 def _run(argv: list[str], asking: list[str]) -> int:
+    check_folder()
     if wrong := next((word for word in argv if word.encode(errors="ignore") != os.fsencode(word)), None):
         raise ConfigError(f"{wrong!r}: is not UTF-8 text")
     known = find_commands(trusted_packages(argv))
@@ -77,6 +85,7 @@ def _run(argv: list[str], asking: list[str]) -> int:
     if line.command == "train":
         return _train(line, folders, tree, asking)
     command = known[line.command]
+    check_environment()
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
     return command.load().run(call)
@@ -88,6 +97,8 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
         raise ConfigError("--multirun, --cfg, --info: use only one of them")
     if orphan := next((f for f in ("--package", "--resolve") if f in line.flags and showing != ["--cfg"]), None):
         raise ConfigError(f"{orphan}: is an option of --cfg")
+    if not showing:
+        check_environment()
     if "--multirun" in line.flags or (not showing and wants_sweep(line.overrides, tree)):
         return sweep(line.overrides, folders, tree)
     request = make_request("train", line.overrides, folders, tree)

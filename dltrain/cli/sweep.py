@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import importlib
-import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.cli.job import JOBS, run_job
+from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
@@ -30,8 +31,9 @@ from dltrain.config.compose import check_sweep
 from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
-from dltrain.config.schema import ENGINE
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, Interrupted, Terminated
+
+STOPPED = (Interrupted.code, Terminated.code)
 
 Found = dict[str, tuple[Override, list[Override] | None]]
 """Key -> the override, and its values if there are several."""
@@ -42,9 +44,7 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     own = [w for w in words if not is_hydra(w.lstrip("+~").partition("=")[0])]
     typed = read_hydra([w for w in words if w not in own], tree, trusted(own, tree))
     found: Found = {o.key: (o, values) for o, values in (read(w, tree) for w in own)}
-    place = found.pop("output_dir")[0].value if "output_dir" in found else None
-    place = ENGINE["output_dir"].kind.parse(place)  # 2024 is a name, too
-    config = _check(found, folders, tree)
+    place, config = _place(found, folders, tree)
     fixed = [o for o, values in found.values() if values is None]
     first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
     groups = [o.word for o in first if o.key in tree]
@@ -65,8 +65,27 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
         )
     overwrite = any(o.key == "overwrite" and o.value is True for o in first)
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
+    if settings.chosen["hydra/sweeper"] == "basic":
+        write_plan(folder, list({**params, **found}.values()))
     train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), tuple(o.key for o in fixed))
     return _run(passed, folder, folders, train)
+
+
+def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | None, dict[str, Any]]:
+    """Take the folder of the sweep out of the overrides; return it with the config of the first combination."""
+    if "output_dir" not in found:
+        return None, _check(found, folders, tree)
+    o = found["output_dir"][0]
+    varied = [key for key, (_, several) in found.items() if several is not None]
+    named = [key for key in varied if key == "output_dir" or re.search(rf"\$\{{\s*{re.escape(key)}\b", o.text)]
+    if named:
+        raise ConfigError(
+            f"{o.word}: names the folder of the whole sweep, and {named[0]} differs between its jobs; name their "
+            f"folders inside it: output_dir=FOLDER 'hydra.sweep.subdir=NAME-${{{varied[0]}}}'"
+        )
+    config = _check(found, folders, tree)
+    del found["output_dir"]
+    return config["output_dir"], config | {"output_dir": None}
 
 
 def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: Callable[[Job], Objectives]) -> int:
@@ -78,22 +97,34 @@ def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: C
     except KeyboardInterrupt:  # between two jobs
         code = 130
     except Exception:
-        if not any(job["code"] for job in _jobs(folder)):  # otherwise the sweeper raises an error of its own
-            if not _jobs(folder):
-                shutil.rmtree(folder / JOBS, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+        if not any(job["code"] for job in read_notes(folder)):  # else the sweeper ends with an error of its own
+            if not read_notes(folder):
+                _remove_empty(folder, [])
             raise
-    jobs = _jobs(folder)
-    shutil.rmtree(folder / JOBS, ignore_errors=True)
-    importlib.import_module("dltrain.report.sweep").summarise(folder, [Path(job["folder"]) for job in jobs])
+    jobs = read_notes(folder)
+    left = what_is_left(folder) if code in STOPPED else []
+    if not left:
+        shutil.rmtree(folder / JOBS, ignore_errors=True)
+    if jobs and all(job.get("dry") for job in jobs):
+        _remove_empty(folder, [Path(job["folder"]) for job in jobs])
+        good = sum(not job["code"] for job in jobs)
+        print(f"dry run: {good} of {len(jobs)} jobs can be trained; nothing was trained or written")
+        return code or next((job["code"] for job in jobs if job["code"]), 0)
+    stopped = {Path(job["folder"]) for job in jobs if job["code"] in STOPPED}
+    paths = [Path(job["folder"]) for job in jobs]
+    importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
+    for line in left:
+        print(f"dltrain: {line}", file=sys.stderr)
     return code or next((job["code"] for job in jobs if job["code"]), 0)
 
 
-def _jobs(folder: Path) -> list[dict[str, Any]]:
-    """Read the records of the jobs, in order."""
-    paths = sorted((folder / JOBS).glob("*.json"), key=lambda path: int(path.stem))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+def _remove_empty(folder: Path, jobs: Sequence[Path]) -> None:
+    """Remove what a sweep that wrote nothing has made: the folders of its jobs, and its own."""
+    shutil.rmtree(folder / JOBS, ignore_errors=True)
+    inside = {path for job in jobs for path in (job, *job.parents) if folder in path.parents}
+    for path in (*sorted(inside, reverse=True), folder):
+        with contextlib.suppress(OSError):  # it holds something, or is gone
+            path.rmdir()
 
 
 def _check(found: Found, folders: tuple[Path, ...], tree: Tree) -> dict[str, Any]:
@@ -163,10 +194,13 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
     if place is not None:
         folder = Path(place).expanduser().resolve()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
-            raise ConfigError(f"output_dir={place}: is not empty; choose another folder, or set overwrite=true")
+            left = what_is_left(folder) if folder.is_dir() else []
+            full = f"output_dir={place}: is not empty; choose another folder, or set overwrite=true"
+            raise ConfigError("\n".join([full, *left]))
         folder.mkdir(parents=True, exist_ok=True)
         for job in _earlier_jobs(folder):
             _clear(job)
+        shutil.rmtree(folder / JOBS, ignore_errors=True)
         return folder
     now = datetime.now()
     day = Path("multirun", now.strftime("%Y-%m-%d")).resolve()

@@ -72,7 +72,7 @@ def run(call: Call) -> int:
         before, started = read_yaml(folder.config), read_yaml(folder.overrides)
         folder.label = str(started.get("label", ""))
         composed = call.amend(before)
-        config = composed.config
+        config, folder.trust = composed.config, composed.trust
         changed = _changes(before, composed)
         runtime.start(**config["runtime"])
         screen = Screen(quiet=config["quiet"])
@@ -84,7 +84,7 @@ def run(call: Call) -> int:
         ended = folder.read_summary().get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
             screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})")
-            screen.say(f"train it longer with: dltrain resume {folder.word} epochs={2 * _epochs(program)}")
+            screen.say(f"train it longer with: {folder.command('resume', f'epochs={2 * _epochs(program)}')}")
             return 0
         for line in changed:
             screen.say(f"changed {line}")
@@ -156,6 +156,12 @@ def _report_schedule(screen: Screen, program: Program, start: checkpoint.Checkpo
             screen.say(
                 f"schedule keeps its {planned} steps, then its last value; schedule.stretch=true recomputes it"
             )
+    length = program.plan.total if program.plan.stretch else planned
+    if start.step < program.plan.total and not float(program.parts.schedule(start.step, length)):
+        print_warning(
+            f"warning: the schedule has come to a learning rate of 0 at step {start.step}: nothing will be learnt; "
+            "schedule.stretch=true plans it again"
+        )
 
 
 def _warn_versions(start: checkpoint.Checkpoint) -> None:

@@ -53,10 +53,10 @@ def make_request(
     settings = read_hydra([word for word in words if word not in own], tree, trusted(own, tree))
     if settings and command != "train":
         raise ConfigError(f"{settings[0].word}: is for training only")
-    read = {o.key: o for o in (read_single(_literal(command, word), tree) for word in own)}
+    options = COMMANDS.get(command, {}) if options is None else options
+    read = {o.key: o for o in (read_single(_literal(command, word), tree, options) for word in own)}
     if "trust" in read and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a user's package is often in the folder where dltrain is started
-    options = COMMANDS.get(command, {}) if options is None else options
     return Request(
         command,
         tuple(read.values()),

@@ -35,7 +35,7 @@ def make_loader(folders: tuple[Path, ...]) -> Callable[[str, Sequence[str]], Any
                 if inside
                 else hydra.initialize_config_dir(str(folders[0]), **version_base())
             )
-            with translated(), start:
+            with translated(words), start:
                 done[name, *words] = hydra.compose(name, [*words, *search_path(folders)])
         return copy.deepcopy(done[name, *words])
 
@@ -64,8 +64,11 @@ def run_hydra(folders: tuple[Path, ...], task: Callable[[Any], Any], *arguments:
 
 
 @contextlib.contextmanager
-def translated() -> Generator[None]:
-    """Turn Hydra's and OmegaConf's exceptions into ConfigError, and keep Hydra from printing and exiting."""
+def translated(words: Sequence[str] = ()) -> Generator[None]:
+    """Turn Hydra's and OmegaConf's exceptions into ConfigError, and keep Hydra from printing and exiting.
+
+    `words` are the overrides that are composed, for messages that would name none.
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -80,13 +83,31 @@ def translated() -> Generator[None]:
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_worded(error)) from error
+    except IndexError as error:  # of OmegaConf, for an item that a list does not have
+        raise ConfigError(no_item([word.partition("=")[0] for word in words])) from error
+    except RecursionError as error:
+        raise ConfigError("the defaults lists of these YAML files lead back to themselves") from error
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)  # another thread may have been here
         if before is not None:
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
+def no_item(keys: Sequence[str]) -> str:
+    """Say that a list does not have the item that one of these keys names."""
+    key = next((key.lstrip("+~") for key in keys if re.search(r"[.\[]\d+", key)), "a key of a list")
+    return f"{key}: the list has no such item; give the whole list: {re.split(r'[.][0-9]', key)[0]}=[...]"
+
+
 def _worded(error: Exception) -> str:
+    override = re.match(r"Error merging override \+*([^\n]+)", str(error))
+    text = _text_of(error)
+    if override and "list index out of range" in text:
+        return no_item([override[1]])
+    return f"{override[1]}: {text}" if override and override[1].partition("=")[0] not in text else text
+
+
+def _text_of(error: Exception) -> str:
     lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
     if not lines:
         return "the config cannot be composed"

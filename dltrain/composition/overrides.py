@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dltrain.config.folders import Tree
+from dltrain.config.hints import show
 from dltrain.config.request import Override
+from dltrain.config.schema import Key, find_key
 from dltrain.errors import ConfigError
 
 NEEDS_SAMPLER = (
@@ -13,10 +15,15 @@ NEEDS_SAMPLER = (
     "otherwise list the values: 1e-3,1e-2"
 )
 
+HYDRA_TEXTS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.study_name")
+"""Hydra's own keys that hold text."""
 
-def read_single(word: str, tree: Tree) -> Override:
-    """Parse an override that has one value, or raise ConfigError."""
-    o, sweep = read(word, tree)
+NO_OPTIONS: Mapping[str, Key] = {}
+
+
+def read_single(word: str, tree: Tree, options: Mapping[str, Key] = NO_OPTIONS) -> Override:
+    """Read an override that holds one value, or raise ConfigError; `options` are the keys of the command itself."""
+    o, sweep = read(word, tree, options)
     if sweep == []:
         raise ConfigError(f"{o.word}: a range to sample from; {NEEDS_SAMPLER}")
     if sweep is not None:
@@ -25,25 +32,26 @@ def read_single(word: str, tree: Tree) -> Override:
     return o
 
 
-def read(word: str, tree: Tree) -> tuple[Override, list[Override] | None]:
-    """Parse an override; also return the values of a sweep, if it has several (none for an interval)."""
+def read(word: str, tree: Tree, options: Mapping[str, Key] = NO_OPTIONS) -> tuple[Override, list[Override] | None]:
+    """Read an override; where it holds several values, return those of the sweep too (none for an interval)."""
     from hydra.core.override_parser.types import Glob, ValueType
 
     if word.startswith("~"):
         return _read_removal(word, tree), None
     key, _, text = word.lstrip("+").partition("=")
     key = _key(word, key, text)
-    parsed, text = _parse(word, key, text)
+    parsed, text = _parse(word, key, text, is_text=_takes_text(key, tree, options))
     plain = f"{key}={text}"
     if parsed.value_type == ValueType.GLOB_CHOICE_SWEEP:
         glob = parsed.value()
         names = glob.filter(list(tree.get(key, {}))) if isinstance(glob, Glob) else []
         if not names:
             raise ConfigError(f"{word}: matches no choice (choices: {', '.join(tree.get(key, {}))})")
-        return read(f"{key}={','.join(names)}", tree)
+        return read(f"{key}={','.join(names)}", tree, options)
     if parsed.is_sweep_override():
         discrete = parsed.is_discrete_sweep()
-        values = [read(f"{key}={v}", tree)[0] for v in parsed.sweep_string_iterator()] if discrete else []
+        each = parsed.sweep_string_iterator() if discrete else []
+        values = [read(f"{key}={v}", tree, options)[0] for v in each]
         return Override(plain, key, None, text), values
     return Override(plain, key, parsed.value(), text), None
 
@@ -68,11 +76,12 @@ def _read_removal(word: str, tree: Tree) -> Override:
     if key == "experiment":
         return Override(word, key, None, "null")
     if key in tree:
-        raise ConfigError(f"{word}: a run needs one; choose another: {key}={next(iter(tree[key]))}")
+        usual = "auto" if "auto" in tree[key] else next(iter(tree[key]))
+        raise ConfigError(f"{word}: a run needs one; choose another: {key}={usual}")
     return Override(word, key, None, "null", removes=True)
 
 
-def _parse(word: str, key: str, text: str) -> tuple[Any, str]:
+def _parse(word: str, key: str, text: str, *, is_text: bool) -> tuple[Any, str]:
     """Parse a value; text outside the grammar is taken literally. Return it with the text that was parsed."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -80,15 +89,63 @@ def _parse(word: str, key: str, text: str) -> tuple[Any, str]:
     parser = OverridesParser.create()
     try:
         try:
-            return parser.parse_override(f"{key}={text}"), text
+            literal = as_text(text) if is_text else text
+            return parser.parse_override(f"{key}={literal}"), literal
         except HydraException:
             if not text or text[0] in "[{'\"" or re.match(r"\w+\(", text):
                 raise
             return parser.parse_override(f"{key}={quote(text)}"), quote(text)
-    except (HydraException, RecursionError) as error:
+    except (HydraException, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise ConfigError(
-            f"{word}: cannot be parsed; quote text that has brackets or other special characters: \"{key}='...'\""
+            f"{show(word)}: cannot be parsed; quote text that has brackets or other special characters: "
+            f"\"{key}='...'\""
         ) from error
+
+
+def _takes_text(key: str, tree: Tree, options: Mapping[str, Key]) -> bool:
+    """Say whether a key holds text or the name of a choice."""
+    known = options.get(key) or find_key(key)
+    return known.kind.text if known else key in tree or key in HYDRA_TEXTS
+
+
+def as_text(text: str) -> str:
+    """Quote each item that Hydra's grammar would read as a number or a truth value: 1.10, 2024_01_05, true.
+
+    What is quoted already, a reference or a function of the grammar stays as it is.
+    """
+    around = re.fullmatch(r"(\[|choice\()(.*)([\])])", text, re.DOTALL)
+    before, inside, after = around.groups() if around else ("", text, "")
+    items = [quote(item.strip()) if _is_value(item) else item for item in _items(inside)]
+    return f"{before}{','.join(items)}{after}"
+
+
+def _items(text: str) -> list[str]:
+    """Part a text at the commas that are outside quotes and brackets."""
+    items, depth, quoted = [""], 0, ""
+    for sign in text:
+        if quoted or sign in "'\"":
+            quoted = "" if sign == quoted else quoted or sign
+        depth += 0 if quoted else (sign in "([{") - (sign in ")]}")
+        if sign == "," and not quoted and depth == 0:
+            items.append("")
+        else:
+            items[-1] += sign
+    return items
+
+
+def _is_value(item: str) -> bool:
+    """Say whether Hydra's grammar reads a word as something other than text or null."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if re.search(r"[\\'\"(){}\[\]]", item):
+        return False
+    try:
+        return isinstance(OverridesParser.create().parse_rule(item.strip(), "primitive"), int | float)
+    except HydraException:
+        return False
+    except ValueError:  # a number of thousands of digits
+        return True
 
 
 def quote(text: str) -> str:

@@ -1,6 +1,7 @@
 """Hydra's own node: composed with the config, checked for code to call, and applied to a run or a sweep."""
 
 import contextlib
+import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 from dltrain.composition.loader import ONE_AT_A_TIME, search_path, translated, version_base
 from dltrain.composition.overrides import read_single
 from dltrain.config.call import Composed
+from dltrain.config.choices import word_of, words_of
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hydra_node import GROUP, typed_fault
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import MULTIPLE
-from dltrain.errors import ConfigError
+from dltrain.errors import LIBRARIES, ConfigError
 
 HOMES = ("hydra.", "hydra_plugins.", "optuna.samplers.")  # where launchers, sweepers and their samplers live
 RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
@@ -68,8 +70,9 @@ def hydra_words(overrides: Sequence[Override]) -> list[str]:
 
 
 def decided_words(request: Request, composed: Composed) -> list[str]:
-    """Format a request as words for Hydra, with `auto` resolved."""
-    groups = [f"{g}=[{c}]" if g in MULTIPLE else f"{g}={c}" for g, c in composed.choices.items()]
+    """Write a request as words for Hydra, with `auto` decided."""
+    chosen = {group: names.split(",") for group, names in composed.choices.items()}
+    groups = [f"{g}={words_of(names) if g in MULTIPLE else word_of(names[0])}" for g, names in chosen.items()]
     return [*groups, *(o.for_hydra for o in request.values()), *hydra_words(request.hydra)]
 
 
@@ -125,6 +128,8 @@ def apply_to_run(request: Request, composed: Composed) -> Path | None:
         if log.get("root"):
             log["root"]["handlers"] = [n for n in log["root"].get("handlers", []) if n not in files]
         configure_log(OmegaConf.create(log), settings.verbose)
+        for name in LIBRARIES if settings.verbose else ():
+            logging.getLogger(name).propagate = True
     return Path(settings.run_dir).expanduser() if settings.run_dir else None
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dltrain.config.choices import choice_text, chosen_by_file
+from dltrain.config.choices import choice_text, chosen_by_file, word_of, words_of
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show
-from dltrain.config.interpolation import check_references, written
+from dltrain.config.interpolation import check_references, references, written
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import MULTIPLE
 from dltrain.errors import ConfigError
@@ -44,16 +44,19 @@ def load_training(
     plain = [f"{o.key}={choice_text(o)}" for o in groups if o.key not in (*wanted, "task") and o.value is not None]
     while True:
         decided = {g: _decided(request.tree, g, chosen[g], node, task) for g in wanted}
-        words = [f"{g}=[{','.join(names)}]" if g in MULTIPLE else f"{g}={names[0]}" for g, names in decided.items()]
+        words = [f"{g}={words_of(names) if g in MULTIPLE else word_of(names[0])}" for g, names in decided.items()]
         raw = request.load("train", [*plain, f"task={task}", *words, *values])
         check_references(raw)
-        if not settled and (found := _task_of(request, raw)) != task:
+        with references(raw):
+            found, now = task if settled else _task_of(request, raw), dict(raw["task"])
+            if found == task:
+                _check_model(raw, chosen, task)
+        if found != task:
             task, node = found, read_yaml(request.tree["task"][found])
             continue
-        if facts is None and any(raw["task"].get(g) != node.get(g) for g in wanted):
-            node = dict(raw["task"])  # typed, or taken from another YAML by its defaults
+        if facts is None and any(now.get(g) != node.get(g) for g in wanted):
+            node = now  # typed, or taken from another YAML by its defaults
             continue
-        _check_model(raw, chosen, task)
         automatic = {g: f"{', '.join(decided[g])} (task={task})" for g in wanted}
         return raw, chosen | decided | ({} if facts is not None else {"task": [task]}), automatic
 

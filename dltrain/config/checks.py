@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain.config.folders import Tree, read_yaml
+from dltrain.config.folders import Tree, read_scalars, read_yaml
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, group_keys, node_keys, parse, split_node
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, find_key, group_keys, node_keys, parse, split_node
 from dltrain.errors import ConfigError
 
 SINGLE = ("data", "model", "task", "loss", "optim", "schedule")
@@ -39,7 +39,7 @@ INJECTED = {
 class Origin:
     """Where the keys of a config came from."""
 
-    typed: tuple[str, ...]  # keys on the command line
+    typed: Mapping[str, str]  # key on the command line -> its value as typed
     chosen: Mapping[str, Sequence[str]]
     tree: Tree
     folders: tuple[Path, ...]
@@ -49,15 +49,24 @@ class Origin:
         """Return ` (in FILE)` for a key of a file that was chosen, "" for a typed one."""
         if any(path == key or path.startswith(key + ".") for key in self.typed):
             return ""
+        file = next((file for file, key in self._places(path) if _has(read_yaml(file), key)), None)
+        return f" (in {file})" if file else ""
+
+    def text_of(self, path: str) -> Any:
+        """Return a key's value as it is written, typed or in a file: a text or a list of them; None if nowhere."""
+        if path in self.typed:
+            return self.typed[path]
+        found = next((_at(read_scalars(f), key) for f, key in self._places(path) if _has(read_yaml(f), key)), None)
+        return found if isinstance(found, str | list) else None
+
+    def _places(self, path: str) -> list[tuple[Path, list[str]]]:
+        """List the chosen files that may set a key, those that count first, each with the key's parts inside it."""
         group, _, inside = path.partition(".")
         places = [(self.tree["experiment"][name], path) for name in self.chosen.get("experiment", ())]
         places += [
             (self.tree[group][n], inside) for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})
         ]
-        for file, key in places:
-            if key and _has(read_yaml(file), key.split(".")):
-                return f" (in {file})"
-        return ""
+        return [(file, key.split(".")) for file, key in places if key]
 
     def listed(self, group: str, path: str) -> set[str]:
         """Return the keys of a node that the chosen part's YAML lists, if that file is built in and so tested."""
@@ -125,10 +134,8 @@ def check_keys(config: Mapping[str, Any], keys: Mapping[str, Key], written: Mapp
 
 
 def check_alone(path: str, value: Any) -> list[str]:
-    """Check one value of one key, if dltrain itself reads that key."""
-    group, _, rest = path.partition(".")
-    inside = node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
-    key = ENGINE.get(path) or group_keys(group).get(rest) or inside
+    """Check one value of one key, where that key is dltrain's own."""
+    key = find_key(path)
     if key is None:
         return []
     try:
@@ -152,15 +159,23 @@ def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: 
     return [message + origin.named(path) for path, message in found]
 
 
-def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str]) -> None:
-    """Import every target and check its arguments, or raise ConfigError."""
+def check_nodes(config: Mapping[str, Any], origin: Origin, trust: Collection[str]) -> dict[str, str]:
+    """Import every target and check its arguments, or raise ConfigError.
+
+    Returns the arguments that are annotated as text and were read as numbers, as they are written.
+    """
+    texts = {}
     for group, path, node in _nodes(config):
         if "_target_" not in node:
             raise ConfigError(f"{path}._target_: missing; it names what to build{origin.named(path)}")
+        for name in origin.targets().numbers_for_text(node, path=path, trust=trust):
+            if isinstance(text := origin.text_of(f"{path}.{name}"), str):
+                texts[f"{path}.{name}"] = node[name] = text
         plain, _ = split_node(group, node)
         origin.targets().check(
             plain, path=path, trust=trust, awaiting=AWAITING.get(group, ()), injected=INJECTED.get(group, ())
         )
+    return texts
 
 
 def check_trainable_activations(model: Mapping[str, Any], origin: Origin, trust: Collection[str] = ()) -> list[str]:
@@ -259,8 +274,13 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _has(node: Any, keys: Sequence[str]) -> bool:
+    return _at(node, keys) is not ...
+
+
+def _at(node: Any, keys: Sequence[str]) -> Any:
+    """Return what a node of YAML holds at a key, `...` if there is no such key."""
     for key in keys:
         if not isinstance(node, Mapping) or key not in node:
-            return False
+            return ...
         node = node[key]
-    return True
+    return node

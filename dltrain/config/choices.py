@@ -1,6 +1,7 @@
 """The choice of each group: typed, else the experiment's, else the default of train.yaml."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,20 @@ def chosen_by_file(path: Path, tree: Tree) -> dict[str, list[str]]:
 
 
 def choice_text(o: Override) -> str:
+    """Write the choices that an override makes in Hydra's grammar."""
     if o.value is None:
         return "null"
-    return f"[{','.join(o.value)}]" if isinstance(o.value, list) else str(o.value)
+    return words_of(o.value) if isinstance(o.value, list) else word_of(o.value)
+
+
+def words_of(names: Sequence[str]) -> str:
+    """Write a list of choices in Hydra's grammar."""
+    return f"[{','.join(map(word_of, names))}]"
+
+
+def word_of(name: str) -> str:
+    """Write a choice in Hydra's grammar; quoted where it looks like a number or a truth value (2024_01_05)."""
+    return name if re.match(r"(?!(true|false|null|nan|inf)$)[A-Za-z_]", name, re.IGNORECASE) else f"'{name}'"
 
 
 def listed(value: Any) -> list[str]:

@@ -3,6 +3,7 @@
 Hydra composes, behind the callable `Request.load`; every message to the user is worded here.
 """
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.interpolation import check_references, conceal, followed, resolve, save, written
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, group_keys, node_keys
+from dltrain.config.texts import kept_texts
 from dltrain.config.untrusted import untrusted_faults
 from dltrain.errors import ConfigError
 
@@ -95,6 +97,9 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
                 OmegaConf.update(raw, o.key, o.value, merge=not whole, force_add=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"config.yaml of the run: {str(error).splitlines()[0]}") from error
+    except IndexError as error:
+        keys = ", ".join(o.key for o in request.values() if re.search(r"\.\d", o.key))
+        raise ConfigError(f"{keys}: the list has no such item; give the whole list: key=[...]") from error
     return _finish(request, raw, chosen, automatic, saved=True)
 
 
@@ -168,13 +173,15 @@ def _finish(
     if "task" in chosen:
         OmegaConf.update(raw, "task.models", made_for(chosen["task"], request.tree), force_add=True)
     _one_length(raw, {o.key for o in request.values()})
-    _check_untrusted(request, raw, chosen, saved=saved)
+    typed = {o.key: o.word.partition("=")[2] for o in request.values()}
+    origin = Origin(typed, chosen, request.tree, request.folders, request.targets)
+    _check_untrusted(request, raw, origin, saved=saved)
+    _keep(raw, kept_texts(written(raw), origin))
     config, plain = resolve(raw), written(raw)
-    origin = Origin(tuple(o.key for o in request.values()), chosen, request.tree, request.folders, request.targets)
     try:
         _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
         if request.imports:
-            check_nodes(config, origin, request.trust)
+            _keep(raw, check_nodes(config, origin, request.trust))
         if request.imports and request.command in ("train", "resume"):
             _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
     except ConfigError as error:
@@ -183,14 +190,21 @@ def _finish(
     return Composed(config, save(raw), shown, automatic, request.trust)
 
 
-def _check_untrusted(request: Request, raw: Any, chosen: dict[str, list[str]], *, saved: bool) -> None:
+def _check_untrusted(request: Request, raw: Any, origin: Origin, *, saved: bool) -> None:
     """Refuse what only somebody who types may set, in a run's config and in files of --config-dir."""
     if not saved and len(request.folders) == 1:
         return
-    typed = tuple(o.key for o in request.values())
-    origin = Origin(typed, chosen, request.tree, request.folders, request.targets)
     named = (lambda path: " (in the run's config.yaml)") if saved else origin.named
-    _raise_mistakes(untrusted_faults(followed(raw), typed=typed, own=request.folders[0], named=named, saved=saved))
+    typed, own = tuple(origin.typed), request.folders[0]
+    _raise_mistakes(untrusted_faults(followed(raw), typed=typed, own=own, named=named, saved=saved))
+
+
+def _keep(raw: Any, texts: Mapping[str, Any]) -> None:
+    """Put texts as they were written in the place of what they were read as."""
+    from omegaconf import OmegaConf
+
+    for path, text in texts.items():
+        OmegaConf.update(raw, path, text, merge=False)
 
 
 def _one_length(raw: Any, typed: set[str]) -> None:

@@ -3,11 +3,11 @@
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain.config.hints import REFUSED, nearest
+from dltrain.config import hints
 from dltrain.config.hydra_node import file_fault, is_plugin
 from dltrain.config.schema import GROUPS
 from dltrain.errors import ConfigError
@@ -59,14 +59,8 @@ def first_comment(path: Path) -> str:
 
 
 def no_choice(tree: Tree, group: str, word: object) -> str:
-    """Return the message for a choice that a group does not have, with the valid ones."""
-    if (group, word) in REFUSED:
-        return f"{group}={word}: {REFUSED[group, str(word)]}"
-    others = [g for g, choices in tree.items() if g != group and str(word) in choices]
-    near = nearest(str(word).removesuffix(".yaml"), tree[group])
-    if not near and others:
-        near = f"; did you mean {others[0]}={word}?"
-    return f"{group}={word}: no such choice{near} (choices: {', '.join(tree[group])})"
+    """Say that a group has no such choice, and what would be right."""
+    return hints.no_choice(group, str(word), tree[group], tree)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -87,6 +81,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
+def read_scalars(path: Path) -> Any:
+    """Read a YAML file that `read_yaml` has accepted, with every number, truth value and null as the text it is."""
+    import yaml
+
+    return yaml.load(_read_limited(path), Loader=yaml.BaseLoader)
+
+
 def yaml_fault(path: Path | str, error: Exception) -> str:
     """Return the message for a YAML file that cannot be parsed, in one line."""
     mark = getattr(error, "problem_mark", None)
@@ -98,6 +99,7 @@ def yaml_fault(path: Path | str, error: Exception) -> str:
 def _check_folder(folder: Path) -> None:
     """Check every YAML file before Hydra reads it, since the node `hydra` could name code to run."""
     count, ours = 0, packaged()
+    leads: dict[str, list[str]] = {}  # file -> the files that its defaults include
     for path in _walk(folder):
         name = path.relative_to(folder)
         if (ours / name).exists() and folder != ours:
@@ -113,10 +115,49 @@ def _check_folder(folder: Path) -> None:
             raise ConfigError(f"{path}: hydra: may only be set in an experiment, or on the command line")
         if "hydra" in node and (fault := file_fault(node["hydra"])):
             raise ConfigError(f"{path}: {fault}")
-        for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()):  # splits lines as Hydra does
+        lines = path.read_text(encoding="utf-8").splitlines()
+        _check_header(path, lines)
+        for line in map(str.strip, lines):  # where Hydra sees line ends
             if (match := re.match(r"#+\s*@package\s+(\S+)", line)) and match[1] not in ("_global_", "_group_"):
                 raise ConfigError(f"{path}: # @package {match[1]}: must be _global_ or _group_")
         _check_defaults(path, node.get("defaults") or [], recipe=recipe)
+        leads[name.with_suffix("").as_posix()] = list(_included(name.parent.as_posix(), node.get("defaults") or []))
+    for start in leads:
+        _check_cycle(folder, leads, [start])
+
+
+def _included(group: str, entries: Any) -> Iterator[str]:
+    """Name the files that a defaults list includes, as group/choice; `override` only replaces a choice."""
+    for entry in entries if isinstance(entries, list) else []:
+        for key, value in entry.items() if isinstance(entry, Mapping) else [(group, entry)]:
+            words = str(key).split()
+            if "override" in words or not words:
+                continue
+            inside = isinstance(entry, Mapping) and not words[-1].startswith("/")
+            place = f"{group}/{words[-1]}" if inside else words[-1]
+            for choice in value if isinstance(value, list) else [value]:
+                yield str(choice).lstrip("/") if str(choice).startswith("/") else f"{place.lstrip('/')}/{choice}"
+
+
+def _check_cycle(folder: Path, leads: Mapping[str, list[str]], way: list[str]) -> None:
+    """Refuse a defaults list that leads back to its own file, which Hydra would follow for ever."""
+    for name in leads.get(way[-1], ()):
+        if name == way[0]:
+            raise ConfigError(f"{folder / name}.yaml: its defaults lead back to it: {' -> '.join([*way, name])}")
+        if name in leads and name not in way:
+            _check_cycle(folder, leads, [*way, name])
+
+
+def _check_header(path: Path, lines: Sequence[str]) -> None:
+    """Refuse a leading comment that begins with @, unless it is a directive of two words as Hydra expects."""
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not re.match(r"\s*#\s*@", line):
+            return
+        if line.strip() and len([word for word in line.strip().lstrip("#").strip().split(" ") if word]) != 2:
+            raise ConfigError(
+                f"{path}, line {number}: {line.strip()}: Hydra reads a leading comment that begins with @ as a "
+                "directive, two words with a space between them (# @package _global_); write this one without @"
+            )
 
 
 def _check_defaults(path: Path, entries: Any, *, recipe: bool) -> None:

@@ -1,81 +1,11 @@
 """Suggestions (did you mean ...?) for mistyped words."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-OTHER_NAMES = {
-    "lr": "optim.learning_rate",
-    "learningrate": "optim.learning_rate",
-    "wd": "optim.weight_decay",
-    "weight_decay": "optim.weight_decay",
-    "optimizer": "optim",
-    "optimiser": "optim",
-    "opt": "optim",
-    "lr_scheduler": "schedule",
-    "lr_schedule": "schedule",
-    "scheduler": "schedule",
-    "warmup": "schedule.warmup_steps",
-    "bs": "batch_size",
-    "batch": "batch_size",
-    "batchsize": "batch_size",
-    "val_batch_size": "eval_batch_size",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "n_epochs": "epochs",
-    "epoch": "epochs",
-    "num_steps": "steps",
-    "max_steps": "steps",
-    "iterations": "steps",
-    "dataset": "data",
-    "datasets": "data",
-    "data_dir": "data.root",
-    "net": "model",
-    "network": "model",
-    "arch": "model",
-    "architecture": "model",
-    "criterion": "loss",
-    "loss_fn": "loss",
-    "objective": "loss",
-    "metric": "metrics",
-    "augmentation": "augment",
-    "augmentations": "augment",
-    "transforms": "augment",
-    "callback": "callbacks",
-    "device": "runtime",
-    "accelerator": "runtime",
-    "platform": "runtime",
-    "gpu": "runtime",
-    "gpus": "runtime",
-    "cpu": "runtime",
-    "tpu": "runtime",
-    "num_workers": "runtime.threads",
-    "workers": "runtime.threads",
-    "config": "experiment",
-    "recipe": "experiment",
-    "random_seed": "seed",
-    "manual_seed": "seed",
-    "outdir": "output_dir",
-    "out": "output_dir",
-    "save_dir": "output_dir",
-    "log_interval": "log_every",
-    "eval_interval": "eval_every",
-    "val_check_interval": "eval_every",
-    "save_every": "checkpoint_every",
-    "patience": "early_stopping.patience",
-    "grad_clip": "optim.clip",
-    "clip_grad_norm": "optim.clip",
-    "gradient_clip_val": "optim.clip",
-    "pretrained": "init_from",
-    "resume": "init_from",
-    "fast_dev_run": "dry_run",
-    "debug": "dry_run",
-    "exp_name": "name",
-    "run_name": "name",
-    "val_split": "data.validation",
-}
-"""Name in other tools -> our key or group."""
-
+from dltrain.config.synonyms import CHOICES, KEYS
 
 REFUSED = {
     ("loss", "zero_one"): "the gradient of a count of errors is zero almost everywhere, so nothing would be "
@@ -83,27 +13,81 @@ REFUSED = {
 }
 """(group, choice) -> why this choice does not exist, where users might look for it."""
 
+READS = (
+    "dltrain reads its own data sets (dltrain list data), a text (data=characters data.path=FILE), pairs of texts "
+    "(data=pairs data.path=FILE), sequences of numbers or tokens (data=sequences data.path=FILE.npz) and images in "
+    "idx files (data=mnist data.root=FOLDER). A table or a folder of images needs a source of yours, a function of "
+    'a few lines: "A data source" in docs/extending.md'
+)
+FILES = frozenset(
+    "csv table tables tabular dataframe pandas excel xls xlsx parquet json jsonl sql hdf5 h5 images image "
+    "image_folder imagefolder folder directory png jpg jpeg file files own custom mine hf huggingface "
+    "torchvision".split()
+)
+"""What one may type after data= to read files of one's own."""
 
-def nearest(word: str, words: Iterable[str], *, prefix: str = "") -> str:
-    """Return `; did you mean prefix.x?` for the words closest to `word`, or nothing if none is close."""
-    dotted = [f"{prefix}.{c}" if prefix else c for c in close(word, words)]
+ALIKE = 0.65  # share of letters that a word and what it may mean have in common, in the same order
+TIED = 0.1  # another one is named too if it is nearly as close
+
+
+def nearest(
+    word: str, words: Iterable[str], *, prefix: str = "", names: Mapping[str, tuple[str, ...]] | None = None
+) -> str:
+    """Return `; did you mean prefix.x?` for the words closest to `word`, or nothing if none is close.
+
+    `names` has what other tools call these words.
+    """
+    words = list(words)
+    meant = [ours for ours in (names or {}).get(_plain(word), ()) if ours in words][:1] or close(word, words)
+    dotted = [f"{prefix}.{c}" if prefix else c for c in meant]
     return f"; did you mean {' or '.join(dotted)}?" if dotted else ""
 
 
-def close(word: str, words: Iterable[str], *, cutoff: float = 0.55) -> list[str]:
-    """Return at most two of `words` that look like `word`, ignoring capitals and dashes, the closest first."""
+def close(word: str, words: Iterable[str], *, cutoff: float = ALIKE) -> list[str]:
+    """Return at most two of `words` that look like `word`, capitals and dashes aside, the closest first."""
     plain = {_plain(w): w for w in reversed(list(words))}
     if _plain(word) in plain:
         return [plain[_plain(word)]]
-    return [plain[f] for f in difflib.get_close_matches(_plain(word), plain, n=2, cutoff=cutoff)]
+    found = difflib.get_close_matches(_plain(word), plain, n=2, cutoff=cutoff)
+    ratios = [difflib.SequenceMatcher(None, f, _plain(word)).ratio() for f in found]
+    return [plain[f] for f, ratio in zip(found, ratios, strict=True) if ratio > ratios[0] - TIED]
+
+
+def no_choice(group: str, word: str, choices: Iterable[str], others: Mapping[str, Iterable[str]]) -> str:
+    """Say that a group has no such choice, and what would be right.
+
+    Args:
+        group: the group.
+        word: what was asked for.
+        choices: of the group.
+        others: group -> choices, of all groups.
+    """
+    choices = list(choices)
+    if (group, word) in REFUSED:
+        return f"{group}={word}: {REFUSED[group, word]}"
+    if group == "data" and (_plain(word) in FILES or is_file(word)):
+        return f"data={word}: no such data set; {READS}"
+    near = nearest(word.removesuffix(".yaml"), choices, names=CHOICES.get(group))
+    elsewhere = [other for other, names in others.items() if other != group and word in names]
+    if not near and elsewhere:
+        near = f"; did you mean {elsewhere[0]}={word}?"
+    return f"{group}={word}: no such choice{near} (choices: {', '.join(choices)})"
+
+
+def is_file(word: str) -> bool:
+    """Say whether a word looks like a path to a file of data."""
+    yaml = word.endswith((".yaml", ".yml"))
+    return not yaml and bool(re.search(r"\w\.[A-Za-z][A-Za-z0-9]{1,6}(\.gz)?$|/", word))
 
 
 def _plain(word: str) -> str:
-    return word.lower().replace("-", "_")
+    return word.lower().replace("-", "_").replace(" ", "_")
 
 
 def unknown(key: str, known: Mapping[str, Any]) -> str:
-    """Return the message for an unknown key, with the likeliest known keys and their current values."""
+    """Say that a key is unknown, and which known ones may be meant, with their current values."""
+    if _names_file(key) and not {"data.path", "data.root"} & set(known):
+        return f"{key}: unknown; data={show(known.get('data'))} takes no file. {READS}"
     meant = nearest_keys(key, known)
     if meant:
         return f"{key}: unknown; did you mean {' or '.join(f'{m} (now {show(known[m])})' for m in meant)}?"
@@ -116,13 +100,19 @@ def unknown(key: str, known: Mapping[str, Any]) -> str:
     )
 
 
+def _names_file(key: str) -> bool:
+    group, dot, last = key.partition(".")
+    word = last if dot and group == "data" else "" if dot else group
+    return "data.path" in KEYS.get(_plain(word), ()) or (bool(dot) and word in ("path", "root"))
+
+
 def nearest_keys(key: str, known: Mapping[str, Any]) -> list[str]:
     """Return the known keys that a wrong key most likely means."""
     parent, _, last = key.rpartition(".")
     word = _plain(last)
-    for name in (key.lower(), word):
-        if OTHER_NAMES.get(name) in known and OTHER_NAMES.get(name) != key:
-            return [OTHER_NAMES[name]]
+    ours = [name for name in (*KEYS.get(key.lower(), ()), *KEYS.get(word, ())) if name in known and name != key]
+    if ours:  # that of the node itself first
+        return sorted(ours, key=lambda name: name.partition(".")[0] != parent.partition(".")[0])[:1]
     same = [k for k in known if k.rpartition(".")[2] == word and k != key]
     if same:
         return sorted(same, key=lambda k: -difflib.SequenceMatcher(None, k, key).ratio())[:2]

@@ -1,8 +1,9 @@
 """OmegaConf's nodes as plain values: resolved for the engine, as written for messages, as text to be saved."""
 
+import contextlib
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from dltrain.config.folders import MAX_REFERENCES
@@ -69,21 +70,28 @@ def _absolute(name: str, path: str) -> str:
 def resolve(raw: Any) -> dict[str, Any]:
     """Return plain values with every interpolation resolved, or raise ConfigError naming the key, not the value."""
     from omegaconf import OmegaConf
+
+    with references(raw):
+        return OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)  # ty: ignore[invalid-explicit-return]
+
+
+@contextlib.contextmanager
+def references(raw: Any) -> Generator[None]:
+    """Turn what OmegaConf raises for a ${...} of `raw` that leads nowhere into a ConfigError with the key."""
     from omegaconf import errors as faults
 
     try:
-        return OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)  # ty: ignore[invalid-explicit-return]
+        yield
     except faults.MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: must be given: {error.full_key}=...") from None
     except faults.OmegaConfBaseException as error:
-        text = OmegaConf.to_container(raw, resolve=False)
-        for part in (error.full_key or "").split("."):
-            text = text.get(part, text) if isinstance(text, dict) else text
-        text = text if isinstance(text, str) else "a ${...}"
+        leaves = dict(_leaves(written(raw), ""))
         unset = re.search(r"Environment variable '(\w+)' not found", str(error))
         why = f"the environment variable {unset[1]} is not set" if unset else "cannot be resolved"
         why = "names no key" if isinstance(error, faults.InterpolationKeyError) else why
-        raise ConfigError(f"{error.full_key}={text}: {why}") from None
+        found = [key for key, text in leaves.items() if "${" in str(text) and (not unset or unset[1] in text)]
+        key = error.full_key if error.full_key in leaves or not found else found[0]
+        raise ConfigError(f"{key}={leaves.get(key, 'a ${...}')}: {why}") from None
     except RecursionError:
         raise ConfigError("a ${...} in the config refers to itself") from None
 

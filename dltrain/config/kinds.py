@@ -8,25 +8,32 @@ from typing import Any
 from dltrain.durations import Duration
 
 LARGEST = 3.4e38  # of float32, in which these values are used
+MOST = 2**31 - 1  # of int32, in which steps are counted
 CLIPS = ("norm", "block", "value", "adaptive")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A set of values: in words, and as a function that converts one or raises ValueError."""
+    """A set of values: in words, and as a function that returns one as the engine wants it or raises ValueError.
+
+    `text` says that the values are texts, or lists of them, which are kept exactly as typed: 1.10 is not 1.1.
+    """
 
     words: str
     parse: Callable[[Any], Any]
+    text: bool = False
 
 
 def whole(low: int, high: int | None = None) -> Kind:
-    """Whole numbers from `low`; 1e3 counts as one."""
+    """Whole numbers from `low`, at most MOST unless `high` says otherwise; 1e3 counts as one."""
 
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
             raise ValueError
         if value < low or (high is not None and value > high):
             raise ValueError
+        if high is None and value > MOST:
+            raise ValueError(f"must be at most {MOST:,}")
         return int(value)
 
     return Kind(f"a whole number ≥ {low}" if high is None else f"a whole number from {low} to {high}", parse)
@@ -60,7 +67,7 @@ def one_of(*words: str) -> Kind:
 
 def optional(kind: Kind) -> Kind:
     """That, or null."""
-    return Kind(f"{kind.words}, or null", lambda value: None if value is None else kind.parse(value))
+    return Kind(f"{kind.words}, or null", lambda value: None if value is None else kind.parse(value), kind.text)
 
 
 def either(word: str, kind: Kind) -> Kind:
@@ -76,7 +83,7 @@ def listing(kind: Kind) -> Kind:
             raise ValueError
         return [kind.parse(item) for item in (value if isinstance(value, list | tuple) else [value])]
 
-    return Kind(f"a list, each {kind.words}", parse)
+    return Kind(f"a list, each {kind.words}", parse, kind.text)
 
 
 def _flag(value: Any) -> bool:
@@ -145,7 +152,7 @@ def _rule(value: Any) -> dict[str, Any]:
         raise ValueError
     try:
         re.compile(_text(value["match"]))
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:  # the last two: nested too deeply, a huge {n}
         raise ValueError from error
     return {name: kinds[name](v) for name, v in value.items()}
 
@@ -164,8 +171,8 @@ def _groups(value: Any) -> dict[str, dict[str, Any]]:
 
 
 FLAG = Kind("true or false", _flag)
-TEXT = Kind("text", _text)
-NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name)
+TEXT = Kind("text", _text, text=True)
+NAME = Kind("a name of at most 100 characters without / and not beginning with a dot", _name, text=True)
 DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s), more than 0", _duration)
 INTERVAL = Kind("a number of steps (100) or epochs (1ep), more than 0", _interval)
 CLIP = Kind(f"{{{', '.join(CLIPS[:-1])} or {CLIPS[-1]}: x}} with x > 0", _clip)

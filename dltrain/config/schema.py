@@ -225,7 +225,7 @@ NODES = {
     },
     "runtime": {
         "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "Device type; auto: the fastest one found"),
-        "threads": Key(optional(whole(1)), "CPU threads; null: all", "threads"),
+        "threads": Key(optional(whole(1, 1024)), "CPU threads; null: all", "threads"),
         "deterministic": Key(FLAG, "Compute the same bits each time, where threads or kernels may reorder sums"),
         "cache": Key(FLAG, "Cache compiled programs on disk for the next start"),
         "ops": Key(
@@ -290,6 +290,13 @@ def group_keys(group: str) -> Mapping[str, Key]:
     return NODES.get(group, {}) if group in MULTIPLE else {}
 
 
+def find_key(path: str) -> Key | None:
+    """Return what dltrain says about a key, None for an argument of a part."""
+    group, _, rest = path.partition(".")
+    inside = node_keys(group).get(rest.partition(".")[2] if group in MULTIPLE else rest)
+    return ENGINE.get(path) or group_keys(group).get(rest) or inside
+
+
 def engine_keys(group: str) -> tuple[str, ...]:
     """Name the keys of a group's nodes that its target does not get."""
     return tuple(name for name, key in node_keys(group).items() if not key.argument)
@@ -319,5 +326,6 @@ def parse(path: str, key: Key, value: Any, shown: Any = None) -> Any:
     """
     try:
         return key.kind.parse(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{path}={shown or show(value)}: must be {key.kind.words}") from None
+    except (ValueError, OverflowError) as error:
+        limit = str(error) if str(error).startswith("must be at most") else f"must be {key.kind.words}"
+        raise ValueError(f"{path}={shown or show(value)}: {limit}") from None

@@ -68,7 +68,7 @@ def make_splits(
         if fraction > 0 and not len(held[name]):
             raise DataError(
                 f"data.{name}={fraction}: leaves no example for {name} ({len(rest)} examples to take from); "
-                f"try a larger fraction, or 0 for no {name} split"
+                f"try a larger fraction, or data.{name}=0 for no {name} split"
             )
         rest = np.delete(rest, taken)
     if not len(rest):

@@ -70,11 +70,25 @@ def start(
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"runtime.platform={platform}: jax finds no such device ({reason}); try runtime=auto"
+            f"runtime.platform={platform}: jax finds no such device ({reason}); {_remedy(platform)}"
         ) from error
+    if jax.config.jax_disable_jit:  # ty: ignore[missing-attribute]
+        raise ConfigError("JAX_DISABLE_JIT (jax_disable_jit) is set: dltrain compiles training; unset it")
     if platform not in ("auto", found):
         raise ConfigError(f"runtime.platform={platform}: this process already uses {found}")
     _keep_compiled(found if cache and not deterministic else None)
+
+
+def _remedy(platform: str) -> str:
+    """Say what makes a platform available."""
+    if platform == "auto":
+        chosen = os.environ.get("JAX_PLATFORMS", "")
+        return f"the environment variable JAX_PLATFORMS={chosen} asks for it; unset JAX_PLATFORMS"
+    build = {"gpu": "jax[cuda13]", "tpu": "jax[tpu]"}.get(platform)
+    install = (
+        f"pip install '{build}' installs the build of jax for it, then see dltrain doctor; or " if build else ""
+    )
+    return f"{install}train with runtime=auto, on the best device there is"
 
 
 def arithmetic() -> str:

@@ -19,6 +19,7 @@ from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine.chunk import Pick
 from dltrain.engine.decode import generate_from
 from dltrain.engine.feed import Feed
+from dltrain.engine.named import computing
 from dltrain.engine.state import Graphs, split_module
 from dltrain.engine.stateful import fresh
 from dltrain.engine.step import named_values, value_weights
@@ -120,11 +121,15 @@ class Evaluator:
         """Number of compiled executables."""
         return self._program._cache_size()
 
-    def compile(self, params: Tree, model_state: Tree) -> jax.stages.Compiled:
-        """Compile for parameters of these shapes; later calls use this executable."""
+    def trace(self, params: Tree, model_state: Tree) -> jax.stages.Traced:
+        """Trace for parameters of these shapes; raises ConfigError for a metric that does not fit."""
         given = self._feed.input_shapes(self._batches, self._batch_size)
         model_state = jax.eval_shape(self._fresh, model_state)
-        return self._program.lower(params, model_state, self._feed.shapes, given, 1, self._zero).compile()
+        return self._program.trace(params, model_state, self._feed.shapes, given, 1, self._zero)
+
+    def compile(self, params: Tree, model_state: Tree) -> jax.stages.Compiled:
+        """Compile for parameters of these shapes; later calls use this executable."""
+        return self.trace(params, model_state).lower().compile()
 
     def _run(self, params: Tree, model_state: Tree, batches: np.ndarray, sums: Any) -> Any:
         given = self._feed.load(batches, self._batches)
@@ -157,7 +162,10 @@ def _compile(
         if generates:
             length = raw["targets"].shape[1]
             seen["generated"] = generate_from(model, inputs, raw["mask"], length=length, hidden=hidden)
-        sums = {name: metric.add(sums[name], outputs, seen) for name, metric in metrics.items()}
+        sums = dict(sums)
+        for name, metric in metrics.items():
+            with computing(f"metrics.{name}"):
+                sums[name] = metric.add(sums[name], outputs, seen)
         flat = (len(raw["mask"]), -1)
         return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 

@@ -14,6 +14,7 @@ from flax import nnx
 from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine import averages
+from dltrain.engine.named import computing
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
 from dltrain.optimizers.extras import ELSEWHERE, extras, needs
 from dltrain.optimizers.rules import decayed
@@ -231,7 +232,11 @@ def make_step(
         def batch_metrics() -> Logs:
             units = preprocess.outputs(outputs)
             seen = preprocess.metric_batch(raw, batch)
-            return {n: _mean(metric(units, seen), seen) for n, metric in metrics.items()}
+            means = {}
+            for name, metric in metrics.items():
+                with computing(f"metrics.{name}"):
+                    means[name] = _mean(metric(units, seen), seen)
+            return means
 
         logged = (state.step + 1) % log_every == 0
         # Metrics of an active step are always computed; the condition keeps XLA from fusing them with the

@@ -35,6 +35,7 @@ class Run:
     def __init__(self, folder: RunFolder, composed: Composed, *, checkpoint: str | int, warn: Warn) -> None:
         """Open a run folder with its checked config; `checkpoint` is best, last, or a step."""
         self.folder, self._composed, self._checkpoint, self._warn = folder, composed, checkpoint, warn
+        folder.trust = composed.trust
 
     def __repr__(self) -> str:
         """Name the folder."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.metrics.classification import log_loss
+from dltrain.metrics.classification import log_loss, of_classes
 from dltrain.metrics.sums import Sum, host, kept, plus, zero_sum
 from dltrain.types import Array, Batch
 
@@ -50,6 +50,7 @@ class Average:
         return float(host(state.sum) / count) if count > 0 else float("nan")
 
 
+@of_classes
 class Perplexity:
     """`exp` of the mean log loss: the effective number of classes (characters, words) to choose from."""
 

@@ -4,12 +4,17 @@ Outputs are logits: [B, K], or [B, 1] for two classes (class 1 where the logit i
 int [B] or probabilities float [B, K], whose largest is the class.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dltrain.metrics.sums import kept, widened
 from dltrain.types import Array, Batch, Spec
+
+Metric = TypeVar("Metric", bound=Callable[..., Any])
 
 
 def predicted(outputs: Array) -> Array:
@@ -38,16 +43,25 @@ def actual(outputs: Array, batch: Batch) -> Array:
     )
 
 
+def of_classes(metric: Metric) -> Metric:
+    """Say of a metric, as a decorator, that it compares classes: a task without classes refuses it."""
+    metric.of_classes = True  # ty: ignore[missing-attribute]
+    return metric
+
+
+@of_classes
 def accuracy(outputs: Array, batch: Batch) -> Array:
     """Return 1 where the predicted class is right, else 0 -> [B]."""
     return (predicted(outputs) == actual(outputs, batch)).astype(jnp.float32)
 
 
+@of_classes
 def zero_one(outputs: Array, batch: Batch) -> Array:
     """Return 1 where the predicted class is wrong, else 0 -> [B]: the error rate."""
     return 1 - accuracy(outputs, batch)
 
 
+@of_classes
 def top_k(outputs: Array, batch: Batch, *, k: int = 5) -> Array:
     """Return 1 where the right class is among the k largest outputs -> [B]; equal outputs rank by index.
 
@@ -63,6 +77,7 @@ def top_k(outputs: Array, batch: Batch, *, k: int = 5) -> Array:
     return ((ahead.sum(-1) < k) & (labels[..., 0] >= 0)).astype(jnp.float32)
 
 
+@of_classes
 def log_loss(outputs: Array, batch: Batch) -> Array:
     """Return `-log p` of the right class (in nats) from logits -> [B]."""
     outputs = widened(outputs)
@@ -74,6 +89,7 @@ def log_loss(outputs: Array, batch: Batch) -> Array:
     return jnp.where(labels >= 0, jax.nn.logsumexp(outputs, axis=-1) - own, jnp.nan)
 
 
+@of_classes
 def bits_per_character(outputs: Array, batch: Batch) -> Array:
     """Return `log_loss` in bits -> [B] or [B, L]."""
     return log_loss(outputs, batch) / float(np.log(2))

@@ -22,6 +22,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
     from dltrain.plots.labels import labels
     from dltrain.plots.png import png_bytes, png_size
+    from dltrain.plots.style import default_style
 
     examples = parts.pipeline.indices(0, 1)[0]
     examples = examples[examples >= 0][:EXAMPLES]
@@ -33,7 +34,8 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     versions = np.stack([np.asarray(parts.preprocess.raw_content(content(one, parts.spec))) for one in made])
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec, names) for one in (batch, *made)]
-    png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
+    with default_style():
+        png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
     (folder.files / "report").replace("augmented.png", png)
     recorder.figure(0, "augmented", png, *png_size(png))
 

@@ -1,14 +1,25 @@
-"""Warnings about the splits, printed before training on stderr, even with `quiet=true`."""
+"""Warnings about the splits and the plan, printed before training on stderr, even with `quiet=true`."""
 
 from collections.abc import Iterator
 
 from dltrain.build.parts import Parts
+from dltrain.build.plan import Plan
 from dltrain.data.leakage import shared_examples
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
 
 LARGEST = 256 * 2**20  # bytes of data up to which duplicates are searched for: a tenth of a second
 FEW = 5  # examples or classes listed in a warning
+
+
+def plan_warnings(plan: Plan) -> Iterator[str]:
+    """Warn about a warm-up that does not end."""
+    if plan.warmup > plan.total:
+        share = plan.total / plan.warmup
+        yield (
+            f"warning: schedule.warmup_steps={plan.warmup}: is longer than the run of {plan.total} steps, so that "
+            f"the learning rate comes to {share:.1%} of optim.learning_rate at most"
+        )
 
 
 def data_warnings(parts: Parts) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
+from dltrain.errors import DltrainError, Interrupted, raised_in
 from dltrain.inference.abilities import generates_text
 from dltrain.inference.open import bundle_of
 from dltrain.profiling.summary import summarize
@@ -49,6 +51,21 @@ class _Evaluated:
 
 
 def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
+    """Report what training came to, see `_report`; if Ctrl-C ends that, say how to make up for it.
+
+    Raises:
+        Interrupted, Terminated: the run was stopped by a signal. It is saved, and finished when it is resumed.
+    """
+    try:
+        return _report(program, folder, screen, trained)
+    except KeyboardInterrupt:
+        step = trained.outcome.step
+        raise Interrupted(
+            f"interrupted after training: step {step} is saved; its report is made by: {folder.command('resume')}"
+        ) from None
+
+
+def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
     """Evaluate the final and the best state, draw the figures, write the summary, and print the results.
 
     Raises:
@@ -64,7 +81,7 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
                 trained.recorder.evaluation(trained.outcome.step, split, found.final[split])
         screen.doing("drawing")
         try:
-            _draw(program, folder, found, trained)
+            _try_to_draw(program, folder, found, trained)
         finally:
             screen.end_live()
         summary = _summary(program, trained, found)
@@ -198,10 +215,9 @@ def _print_paths(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) 
     for text in ("sample", "neighbours"):
         if (folder.report / f"{text}.txt").exists():
             screen.say(f"{text:<12}{folder.report}/{text}.txt", whole=True)
-    screen.say(f"next        dltrain evaluate {folder.word}", whole=True)
-    screen.say(
-        f"            dltrain resume {folder.word} epochs={2 * max(1, round(summary['epochs']))}", whole=True
-    )
+    longer = f"epochs={2 * max(1, round(summary['epochs']))}"
+    screen.say(f"next        {folder.command('evaluate')}", whole=True)
+    screen.say(f"            {folder.command('resume', longer)}", whole=True)
     several = next((p for p in folder.path.parents if p.name in ("outputs", "multirun")), folder.path)
     screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}", whole=True)
 
@@ -215,6 +231,23 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
         tokens = program.parts.spec.vocabulary
         write_embeddings(folder.events, tables, tokens)
         (folder.files / "report").replace_text("neighbours.txt", nearest_tokens(tables, tokens))
+
+
+def _try_to_draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:
+    """Draw the figures; if one cannot be drawn, say so: the results of the run do not depend on it."""
+    from dltrain.plots.style import default_style
+
+    try:
+        with default_style():
+            _draw(program, folder, found, trained)
+    except DltrainError:
+        raise
+    except Exception as error:
+        folder.note(traceback.format_exc())
+        place = raised_in(error, folder.trust)
+        where = f" ({place})" if place else f" (the traceback is in {folder.log})"
+        first = (str(error).splitlines() or [""])[0]
+        print_warning(f"warning: figures are missing: {type(error).__name__}: {first}{where}")
 
 
 def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:

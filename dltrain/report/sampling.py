@@ -33,9 +33,11 @@ class Sampling:
         """Generate samples and draw them."""
         from dltrain.plots.caption import add_caption
         from dltrain.plots.png import png_bytes, png_size
+        from dltrain.plots.style import default_style
 
-        figure = draw_samples(self.program, event.state)
-        png = png_bytes(add_caption(figure, f"generated at {describe_state(self.program, event.step)}, seed 0"))
+        with default_style():
+            figure = draw_samples(self.program, event.state)
+            png = png_bytes(add_caption(figure, f"generated at {describe_state(self.program, event.step)}, seed 0"))
         self.recorder.figure(event.step, "generated", png, *png_size(png))
 
 
@@ -84,9 +86,11 @@ def save_samples(
     """
     from dltrain.plots.caption import add_caption
     from dltrain.plots.png import png_bytes
+    from dltrain.plots.style import default_style
 
     packed, figure, files = io.BytesIO(), Path(name).with_suffix(".png").name, files_at(folder)
     np.savez(packed, generated=samples)
     files.replace(name, packed.getvalue())
-    files.replace(figure, png_bytes(add_caption(samples_figure(samples, spec, real), caption)))
+    with default_style():
+        files.replace(figure, png_bytes(add_caption(samples_figure(samples, spec, real), caption)))
     return files.path / figure

@@ -13,7 +13,7 @@ from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.devices.runtime import arithmetic
 from dltrain.report.console import Screen, print_warning
-from dltrain.report.data_warnings import data_warnings
+from dltrain.report.data_warnings import data_warnings, plan_warnings
 from dltrain.report.layers import layers
 from dltrain.report.width import Column
 
@@ -28,7 +28,7 @@ def introduce(
         screen.say(f"{key:<7} {why}; choose with {key}=...")
     _introduce_training(screen, program)
     _introduce_devices(screen, program)
-    for line in data_warnings(program.parts):
+    for line in (*data_warnings(program.parts), *plan_warnings(program.plan)):
         print_warning(line)
 
 

@@ -5,8 +5,8 @@ import io
 import os
 import shlex
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ class Job:
     overrides: tuple[str, ...]
     summary: dict[str, Any]  # empty if it failed
     failure: str = ""  # the error message, if it failed before it had a run folder
+    interrupted: bool = False  # stopped by a signal, and can be resumed
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without results, by itself."""
+        return not self.summary and not self.interrupted
 
     @property
     def score(self) -> float | None:
@@ -43,9 +49,10 @@ class Job:
         return self.summary.get("best", {}).get("test", {}).get(name)
 
 
-def summarise(folder: Path, paths: Sequence[Path]) -> None:
+def summarise(folder: Path, paths: Sequence[Path], *, interrupted: Collection[Path] = ()) -> None:
     """Print the table of the sweep in `folder`, whose jobs wrote to `paths`, and write it to `sweep.csv`."""
-    jobs = [_read(path, os.path.relpath(path, folder)) for path in paths]
+    read = [_read(path, os.path.relpath(path, folder)) for path in paths]
+    jobs = [replace(job, interrupted=job.folder in interrupted) for job in read]
     if not jobs:
         return
     rows = _rows(jobs)
@@ -56,8 +63,9 @@ def summarise(folder: Path, paths: Sequence[Path]) -> None:
     Files(folder).replace_text("sweep.csv", text.getvalue())
     screen = Screen()
     screen.say()
-    failed = sum(not job.summary for job in jobs)
-    title = f"{len(jobs)} runs" + (f", {failed} failed" if failed else "") + ", each at its best state"
+    ended = {"failed": sum(job.failed for job in jobs), "interrupted": sum(job.interrupted for job in jobs)}
+    counts = [f"{len(jobs)} runs", *(f"{count} {how}" for how, count in ended.items() if count)]
+    title = ", ".join([*counts, "each at its best state"])
     screen.table(title, *_table(rows))
     for job in jobs:
         if job.failure:
@@ -93,7 +101,7 @@ def _rows(jobs: list[Job]) -> list[dict[str, Any]]:
         monitor = next((job.summary["monitor"] for job in group if job.summary.get("monitor")), "")
         rows.append({
             "runs": len(group),
-            "failed": sum(not job.summary for job in group),
+            "failed": sum(job.failed for job in group),
             "overrides": " ".join(overrides),
             "monitor": monitor,
             "mean": statistics.fmean(scores) if scores else None,
@@ -126,8 +134,8 @@ def _table(rows: list[dict[str, Any]]) -> tuple[list[Column], list[list[str]]]:
         for monitor in monitors:
             mine = row["monitor"] == monitor
             values += [_spread(row[f"{of}mean"], row[f"{of}deviation"]) if mine else "" for of in ("", "test_")]
-        if row["mean"] is None and row["failed"]:
-            values[:1] = ["failed"]
+        if row["mean"] is None:
+            values[:1] = ["failed" if row["failed"] else "interrupted"]
         cells.append([row["folders"], row["overrides"], *(values or [""])])
     return columns, cells
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dltrain.devices.memory import shown
-from dltrain.errors import THIRD_PARTY, CheckpointError, ConfigError, DataError, DiskError, LockedError
+from dltrain.errors import LIBRARIES, THIRD_PARTY, CheckpointError, ConfigError, DataError, DiskError, LockedError
 from dltrain.runs import checkpoint
 from dltrain.runs.files import Files, hide, writing
 from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
@@ -60,11 +60,12 @@ class RunFolder:
     log = _Inside("train.log")
     failure = _Inside("failure.txt")  # of a sweep job that failed before it became a run
 
-    def __init__(self, path: Path) -> None:
-        """Set the paths; nothing is created or read."""
+    def __init__(self, path: Path, *, trust: tuple[str, ...] = ()) -> None:
+        """Set the paths; nothing is created or read. `trust`: packages that every command on the run must trust."""
         self.files = Files(path, note=self._note_written)
         self._written = Written(self.files)
         self.died = ""  # the process that held the lock before and died without releasing it
+        self.trust = trust
         self._lock: IO[str] | None = None
         self.label = ""  # in a sweep: the overrides in which its jobs differ
 
@@ -93,6 +94,11 @@ class RunFolder:
     def locked(self) -> bool:
         """Whether this process holds the lock by this object: then it may rename and delete."""
         return self._lock is not None
+
+    def command(self, name: str, *words: str) -> str:
+        """Write a command on this run as it is typed in a shell: `dltrain resume 'my run' epochs=40`."""
+        trust = (shlex.quote(f"trust=[{','.join(self.trust)}]"),) if self.trust else ()
+        return " ".join(["dltrain", name, self.word, *words, *trust])
 
     def lock(self) -> None:
         """Lock the folder, or raise LockedError with the process that holds it; a dead process holds no lock."""
@@ -210,11 +216,11 @@ class RunFolder:
         import absl.logging  # the logger of Orbax; must be imported before it is looked up by name
 
         handler = _Kept(self)
-        loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, THIRD_PARTY)
+        loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, (*THIRD_PARTY, *LIBRARIES))
         before = [logger.propagate for logger in loggers]
         for logger in loggers:
             logger.addHandler(handler)
-            logger.propagate = False
+            logger.propagate = logger.propagate and logger.name in LIBRARIES
         try:
             yield
         except Exception:
@@ -272,11 +278,16 @@ class _Kept(logging.Handler):
         self._folder.note(self.format(record))
 
 
-def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | None = None) -> RunFolder:
-    """Create and lock the folder of a new run: `wanted`, or `outputs/<date>/<time>-<name>` if None."""
+def claim(
+    wanted: Path | None, *, name: str, overwrite: bool, trust: tuple[str, ...] = (), now: datetime | None = None
+) -> RunFolder:
+    """Create and lock the folder of a new run: `wanted`, or `outputs/<date>/<time>-<name>` if None.
+
+    `trust` are the packages that every command on the run has to trust.
+    """
     _check_name(wanted or Path("outputs", name), "choose another output_dir or name")
     if wanted is not None:
-        return _claim_this(RunFolder(wanted), overwrite=overwrite)
+        return _claim_this(RunFolder(wanted, trust=trust), overwrite=overwrite)
     now = now or datetime.now()
     day = Path("outputs") / f"{now:%Y-%m-%d}"
     for number in range(1000):  # mkdir fails if another run has started in the same second
@@ -287,7 +298,7 @@ def claim(wanted: Path | None, *, name: str, overwrite: bool, now: datetime | No
                 path.mkdir()
             except FileExistsError:
                 continue
-        return _claim_this(RunFolder(path), overwrite=False)
+        return _claim_this(RunFolder(path, trust=trust), overwrite=False)
     raise ConfigError(f"no free name for a run in {day}; set output_dir")
 
 
@@ -298,8 +309,8 @@ def _claim_this(folder: RunFolder, *, overwrite: bool) -> RunFolder:
     try:
         if not overwrite and (folder.config.exists() or checkpoint.steps(folder.checkpoints)):
             raise ConfigError(
-                f"output_dir={folder.path}: already contains a run; continue it with `dltrain resume "
-                f"{folder.word}`, choose another folder, or replace it with overwrite=true"
+                f"output_dir={folder.path}: already contains a run; continue it with "
+                f"`{folder.command('resume')}`, choose another folder, or replace it with overwrite=true"
             )
         if overwrite:
             folder.clear()

@@ -50,7 +50,7 @@ def load_best(folder: RunFolder, *, warn: Warn) -> Checkpoint:
         if not (pruned and checkpoint.steps(place)[-1:] > [last.step]):  # else the run has a better one now
             raise CheckpointError(
                 f"the best checkpoint, of step {best}, is damaged or missing; the last one, of step {last.step}, "
-                f"is intact: use it with checkpoint=last, or continue training with dltrain resume {folder.word}"
+                f"is intact: use it with checkpoint=last, or continue training with {folder.command('resume')}"
             )
 
 

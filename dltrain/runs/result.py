@@ -34,4 +34,4 @@ class TrainResult:
         if self.interrupted:
             kind = Interrupted if self.interrupted is signal.SIGINT else Terminated
             step = self.outcome.step
-            raise kind(f"{self.outcome.reason}: saved at step {step}; continue with: dltrain resume {folder.word}")
+            raise kind(f"{self.outcome.reason}: saved at step {step}; continue with: {folder.command('resume')}")

@@ -87,8 +87,9 @@ class Saver:
             "clock": {**asdict(self.clock), "seconds": self.seconds},
         }
         self._step = step
-        self._thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
-        self._thread.start()
+        thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
+        thread.start()  # which fails if there is no memory for it
+        self._thread = thread
         self.clock.stalled += time.monotonic() - began
 
     def __call__(self, event: TrainEvent) -> None:

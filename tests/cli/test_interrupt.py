@@ -72,7 +72,9 @@ def test_a_signal_saves_and_prints_how_to_continue(stopped, name, word, code):
     assert returned == code
     typed = "'a run'" if name == "a run" else name
     match = re.fullmatch(
-        rf"dltrain: interrupted by {word}: saved at step (\d+); continue with: dltrain resume {typed}\n", err
+        r"dltrain: stopping after this chunk; again to quit now\n"
+        rf"dltrain: interrupted by {word}: saved at step (\d+); continue with: dltrain resume {typed}\n",
+        err,
     )
     assert match, err
     assert "Traceback" not in out and not (cwd / name / "summary.json").exists()
@@ -138,6 +140,27 @@ def test_a_second_signal_stops_at_once(tmp_path):
         assert process.poll() is None  # the chunk in hand may end
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == -signal.SIGINT
+
+
+def test_a_key_that_a_wrapper_passes_on_twice_is_one_signal(tmp_path):
+    code = (
+        "import os, signal\n"
+        "from dltrain.callbacks.signals import Signals\n"
+        "signals = Signals(advice='; resume it')\n"
+        "with signals.caught():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    print(signals.received.name, flush=True)\n"
+        "    signals._first -= 1\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    print('not reached')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (-signal.SIGHUP, "SIGHUP\n")
+    assert done.stderr.splitlines() == [
+        "dltrain: stopping after this chunk; again to quit now",
+        "dltrain: quit without saving; resume it",
+    ]
 
 
 def test_an_interrupt_before_training_leaves_with_130_and_without_a_traceback(tmp_path):

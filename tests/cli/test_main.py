@@ -19,7 +19,7 @@ from dltrain.errors import DataError, Interrupted
 
 MISTAKES = {
     # groups and choices
-    "model=cnnn": "model=cnnn: no such choice; did you mean cnn or rnn? (choices: attention_lstm,",
+    "model=cnnn": "model=cnnn: no such choice; did you mean cnn? (choices: attention_lstm,",
     "model=mlp.yaml": "did you mean mlp?",
     "model=CNN": "did you mean cnn?",
     "model=": "no such choice",
@@ -35,7 +35,7 @@ MISTAKES = {
     "~epochs": "dltrain reads this key; set another value, such as epochs=null",
     "~model.nothing": "model.nothing",
     "runtime=tpuu": "did you mean tpu",
-    "experiment=mnist_lenett": "did you mean mnist_lenet or mnist_dcgan?",
+    "experiment=mnist_lenett": "did you mean mnist_lenet? (choices:",
     "metrics.precision.average=micro": "metrics.precision: is not chosen; choose it with metrics=[",
     # keys
     "optim.leraning_rate=1": "optim.leraning_rate: unknown; did you mean optim.learning_rate (now 0.001)?",
@@ -253,7 +253,7 @@ class _Fake:
         self.calls: list[tuple[int | None, str, object]] = []
         self.summarised: list[Path] = []
         train, table = types.ModuleType("dltrain.commands.train"), types.ModuleType("dltrain.report.sweep")
-        train.run, table.summarise = self.run, lambda folder, jobs: self.summarised.append(folder)  # ty: ignore[unresolved-attribute]
+        train.run, table.summarise = self.run, lambda folder, jobs, **more: self.summarised.append(folder)  # ty: ignore[unresolved-attribute]
         monkeypatch.setitem(sys.modules, train.__name__, train)
         monkeypatch.setitem(sys.modules, table.__name__, table)
 

@@ -1,6 +1,6 @@
 """Suggestions for mistyped words."""
 
-from dltrain.config import hints, schema
+from dltrain.config import hints
 
 KNOWN = {
     "optim": "adam",
@@ -27,13 +27,6 @@ def test_a_key_without_its_node_is_found() -> None:
 def test_names_of_other_tools_are_understood_also_inside_a_node() -> None:
     assert hints.nearest_keys("optim.lr", KNOWN) == ["optim.learning_rate"]
     assert hints.nearest_keys("Max-Epochs", KNOWN) == ["epochs"]
-
-
-def test_every_other_name_leads_to_a_key_or_group_and_is_none_itself() -> None:
-    first = {key.split(".")[0] for key in schema.ENGINE} | set(schema.GROUPS)
-    for other, ours in hints.OTHER_NAMES.items():
-        assert ours.split(".")[0] in first
-        assert other not in schema.ENGINE and other not in schema.GROUPS
 
 
 def test_without_a_similar_word_there_is_no_hint() -> None:
