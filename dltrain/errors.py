@@ -4,14 +4,10 @@ Messages say what is wrong, where (config key, file, row), and what to do; `cli`
 traceback, which is written to `train.log`.
 """
 
-import traceback
-from collections.abc import Collection, Iterator
-
 BACKGROUND = "dltrain.background"  # the logger for errors in threads of other libraries
 UNREAD = "dltrain.unread"  # the logger for output that nobody can read any more
 THIRD_PARTY = (BACKGROUND, UNREAD, "asyncio")  # asyncio: secondary errors of Orbax tasks; all go to train.log only
-LIBRARIES = ("py.warnings", "matplotlib", "orbax", "jax")
-"""Loggers whose warnings go to train.log; `hydra.verbose` may show them in the terminal, too."""
+LIBRARIES = ("py.warnings", "matplotlib", "orbax", "jax")  # their warnings go to train.log, unless hydra.verbose
 
 
 class DltrainError(Exception):
@@ -77,26 +73,3 @@ class Terminated(DltrainError):
     """SIGTERM: the run is saved and can be resumed."""
 
     code = 143
-
-
-def raised_in(error: BaseException, packages: Collection[str]) -> str:
-    """Return `FILE, line N` of the innermost line in one of these packages that led to an error, or ""."""
-    found = ""
-    for one in _chain(error):
-        if isinstance(one, SyntaxError) and one.filename and not one.filename.startswith("<"):
-            return f"{one.filename}, line {one.lineno}"
-        for frame, line in traceback.walk_tb(one.__traceback__):
-            module = frame.f_globals.get("__name__", "")
-            if any(module == package or module.startswith(f"{package}.") for package in packages):
-                found = f"{frame.f_code.co_filename}, line {line}"
-    return found
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Go through an error and those that caused it."""
-    seen: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in seen:
-        seen.append(following)
-        yield following
-        following = following.__cause__ or following.__context__

@@ -20,7 +20,8 @@ import numpy as np
 from dltrain.build.locate import locate
 from dltrain.config.hints import nearest
 from dltrain.config.synonyms import VALUES
-from dltrain.errors import ConfigError, DltrainError, raised_in
+from dltrain.errors import ConfigError, DltrainError
+from dltrain.places import raised_in
 from dltrain.types import NamedIn
 
 

@@ -19,8 +19,8 @@ from dltrain.errors import (
     Interrupted,
     MemoryExhausted,
     Terminated,
-    raised_in,
 )
+from dltrain.places import raised_in
 from dltrain.runs.files import hide
 
 DISK = frozenset({

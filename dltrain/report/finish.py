@@ -14,9 +14,10 @@ from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
-from dltrain.errors import DltrainError, Interrupted, raised_in
+from dltrain.errors import DltrainError, Interrupted
 from dltrain.inference.abilities import generates_text
 from dltrain.inference.open import bundle_of
+from dltrain.places import raised_in
 from dltrain.profiling.summary import summarize
 from dltrain.report.captions import describe_state, weights_shown
 from dltrain.report.console import Screen, print_warning, shown

@@ -134,8 +134,8 @@ def _table(rows: list[dict[str, Any]]) -> tuple[list[Column], list[list[str]]]:
         for monitor in monitors:
             mine = row["monitor"] == monitor
             values += [_spread(row[f"{of}mean"], row[f"{of}deviation"]) if mine else "" for of in ("", "test_")]
-        if row["mean"] is None:
-            values[:1] = ["failed" if row["failed"] else "interrupted"]
+        if row["mean"] is None and row["failed"]:
+            values[:1] = ["failed"]
         cells.append([row["folders"], row["overrides"], *(values or [""])])
     return columns, cells
 
