@@ -198,6 +198,8 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
             full = f"output_dir={place}: is not empty; choose another folder, or set overwrite=true"
             raise ConfigError("\n".join([full, *left]))
         folder.mkdir(parents=True, exist_ok=True)
+        if link := next((path for path in sorted(folder.iterdir()) if path.is_symlink()), None):
+            raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
         for job in _earlier_jobs(folder):
             _clear(job)
         shutil.rmtree(folder / JOBS, ignore_errors=True)
@@ -214,12 +216,12 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
 
 
 def _earlier_jobs(folder: Path) -> list[Path]:
-    """Find the job folders of an earlier sweep: numbered, or with a run or a failure in them."""
-    run = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
-    found = {p for p in folder.iterdir() if p.name.isdigit() and p.is_dir()}
-    for name in (run.overrides.name, run.failure.name):
-        found |= {p.parent for p in folder.rglob(name) if p.parent != folder}
-    return sorted(found)
+    """Find the job folders of an earlier sweep: those of runs, and of jobs that failed before they were runs."""
+    run = importlib.import_module("dltrain.runs.folder").RunFolder
+    found = {path.parent for path in folder.rglob("written.txt")} - {folder}
+    failed = {path.parent for path in folder.rglob(run(folder).failure.name)} - {folder}
+    failed = {path for path in failed if {p.name for p in path.iterdir()} <= {"lock", run(path).failure.name}}
+    return sorted({path for path in found if run(path).marked} | failed)
 
 
 def _clear(job: Path) -> None:

@@ -43,8 +43,6 @@ def launch(
     fixed = [f"hydra.sweep.dir={quote(str(folder))}", "hydra.mode=MULTIRUN"]
     fixed += ["hydra.output_subdir=null", "hydra.job.chdir=false", *search_path(folders)]
     quiet = contextlib.redirect_stderr(cast(Any, _WithoutHydra(sys.stderr)))
-    if link := next((path for path in sorted(folder.iterdir()) if path.is_symlink()), None):
-        raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
     if "hydra/hydra_logging=none" in words:  # a failed job has been reported already
         logging.getLogger("hydra_plugins").setLevel(logging.CRITICAL)
     try:

@@ -150,21 +150,26 @@ class RunFolder:
         except ValueError as error:
             raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
 
+    @property
+    def marked(self) -> bool:
+        """Whether this is the folder of a run."""
+        return self._written.names() is not None
+
     def mark(self) -> None:
         """Mark the folder as that of a run, unless it is; `written.txt` lists what is written from now on."""
-        if self._written.names() is None:
+        if not self.marked:
             self._written.begin()
 
     def clear(self) -> None:
         """Delete what the run in the folder wrote and nothing else; config.yaml last, since it marks a run."""
-        if self._written.names() is not None:
+        if self.marked:
             checkpoint.clear(self.files / "checkpoints")
             self.files.remove_empty("checkpoints")
             self._written.delete()
 
     def refuse_strangers(self) -> None:
         """Raise ConfigError if a run would replace files of the user: nothing marks them as those of a run."""
-        if self._written.names() is not None:
+        if self.marked:
             return
         strange = [name for name in self.files.names() if name in (*FILES, *FOLDERS)]
         if not strange and re.fullmatch(r"\d*\n?", _beginning(self.path / "lock")):

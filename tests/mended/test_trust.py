@@ -285,3 +285,28 @@ def test_a_damaged_newest_checkpoint_is_left_where_it_is_by_those_who_only_read(
         said = dltrain(*line, cwd=run.parent)
         assert f"{newest.name} is damaged" in said.err and said.code == (0 if steps > 1 else 4), said
         assert entries(run) == before
+
+
+def test_a_sweep_in_the_place_of_another_keeps_what_is_not_of_it(dltrain, tmp_path):
+    mine = ("7/lock", "7/thesis.tex", "8/config.yaml", "notes/failure.txt", "notes/mine", "empty/x/lock")
+    for name in mine:
+        (tmp_path / "grid" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "grid" / name).write_text("mine")
+    words = ("-m", "data=iris", "model=linear", "steps=1", "quiet=true", "output_dir=grid", "overwrite=true")
+    assert dltrain(*words, "seed=0,1", cwd=tmp_path, figures=False).code == 0
+    assert dltrain(*words, "seed=3", cwd=tmp_path, figures=False).code == 0
+    assert not (tmp_path / "grid/1").exists() and (tmp_path / "grid/0/summary.json").exists()
+    for name in mine:
+        assert (tmp_path / "grid" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["0", "multirun.yaml", "sweep.csv", ".jobs"])
+def test_a_link_in_the_folder_of_a_sweep_is_refused(dltrain, run, name):
+    grid, outside = run.parent / "grid", run.parent / "outside"
+    grid.mkdir()
+    (grid / name).symlink_to(run if name == "0" else outside / "new")
+    before = entries(run), entries(outside)
+    words = ("-m", "data=iris", "model=linear", "steps=1", "seed=0,1", "output_dir=grid", "overwrite=true")
+    result = dltrain(*words, cwd=run.parent)
+    assert result.code == 2 and f"{name}: is a link" in result.err, result
+    assert (entries(run), entries(outside)) == before
