@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from dltrain.report.width import for_terminal
 from dltrain.runs.files import Files, hide
 
 JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
+LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job, which overwrite=true may replace
 
 
 def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
@@ -28,6 +30,8 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
     """
     outlive_readers()  # of a process that a launcher has started
     texts = list(job.words)
+    with Files(job.sweep).append(LIST) as listed:
+        listed.write(f"{os.path.relpath(job.folder, job.sweep)}\n")
     _record(job, code=1)  # holds if the process dies
     print(for_terminal(f"\njob {job.number}: {' '.join(job.words)}"), flush=True)
     dry = False

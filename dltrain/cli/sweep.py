@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import JOBS, run_job
+from dltrain.cli.job import JOBS, LIST, run_job
 from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
@@ -202,6 +202,7 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
             raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
         for job in _earlier_jobs(folder):
             _clear(job)
+        (folder / LIST).unlink(missing_ok=True)
         shutil.rmtree(folder / JOBS, ignore_errors=True)
         return folder
     now = datetime.now()
@@ -216,11 +217,15 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
 
 
 def _earlier_jobs(folder: Path) -> list[Path]:
-    """Find the job folders of an earlier sweep: those of runs, and of jobs that failed before they were runs."""
+    """Find the job folders of an earlier sweep that are runs, or of jobs that failed before they were."""
     run = importlib.import_module("dltrain.runs.folder").RunFolder
-    found = {path.parent for path in folder.rglob("written.txt")} - {folder}
-    failed = {path.parent for path in folder.rglob(run(folder).failure.name)} - {folder}
-    failed = {path for path in failed if {p.name for p in path.iterdir()} <= {"lock", run(path).failure.name}}
+    try:
+        names = set((folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines())
+    except OSError:
+        return []
+    places = {folder / name for name in names if (folder / name).is_dir()}
+    found = {path for path in places if folder in path.resolve().parents and path.resolve() == path}
+    failed = {path for path in found if {p.name for p in path.iterdir()} <= {"lock", run(path).failure.name}}
     return sorted({path for path in found if run(path).marked} | failed)
 
 

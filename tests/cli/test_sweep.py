@@ -40,7 +40,7 @@ def table(folder) -> list[dict]:
 def test_every_job_has_a_folder_and_a_failing_one_ends_no_other(sweep):
     folder, result = sweep
     assert result.code == 5  # the first failing job's
-    assert sorted(p.name for p in folder.iterdir()) == [*"012345", "sweep.csv"]
+    assert sorted(p.name for p in folder.iterdir()) == [*"012345", "jobs.txt", "sweep.csv"]
     finished = [p.parent.name for p in folder.glob("*/summary.json")]
     assert sorted(finished) == ["0", "1", "4", "5"]
     started = {n: json.loads((folder / n / "overrides.yaml").read_text())["overrides"] for n in "012345"}

@@ -292,9 +292,13 @@ def test_a_sweep_in_the_place_of_another_keeps_what_is_not_of_it(dltrain, tmp_pa
     for name in mine:
         (tmp_path / "grid" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "grid" / name).write_text("mine")
+    (tmp_path / "grid/jobs.txt").write_text("..\n/tmp\nnotes\n")
+    single = dltrain("data=iris", "model=linear", "steps=1", "output_dir=grid/single", cwd=tmp_path, figures=False)
+    assert single.code == 0
     words = ("-m", "data=iris", "model=linear", "steps=1", "quiet=true", "output_dir=grid", "overwrite=true")
     assert dltrain(*words, "seed=0,1", cwd=tmp_path, figures=False).code == 0
     assert dltrain(*words, "seed=3", cwd=tmp_path, figures=False).code == 0
+    assert (tmp_path / "grid/single/config.yaml").exists()  # a run, but not of the sweep
     assert not (tmp_path / "grid/1").exists() and (tmp_path / "grid/0/summary.json").exists()
     for name in mine:
         assert (tmp_path / "grid" / name).read_text() == "mine"
