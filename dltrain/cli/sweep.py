@@ -121,6 +121,7 @@ def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: C
 def _remove_empty(folder: Path, jobs: Sequence[Path]) -> None:
     """Remove what a sweep that wrote nothing has made: the folders of its jobs, and its own."""
     shutil.rmtree(folder / JOBS, ignore_errors=True)
+    (folder / LIST).unlink(missing_ok=True)
     inside = {path for job in jobs for path in (job, *job.parents) if folder in path.parents}
     for path in (*sorted(inside, reverse=True), folder):
         with contextlib.suppress(OSError):  # it holds something, or is gone
