@@ -70,6 +70,6 @@ class Interrupted(DltrainError):
 
 
 class Terminated(DltrainError):
-    """SIGTERM: the run is saved and can be resumed."""
+    """SIGTERM, or SIGHUP from a terminal that closes: the run is saved and can be resumed."""
 
     code = 143

@@ -43,9 +43,10 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
     except (ValueError, TypeError, OverflowError) as error:
         raise ConfigError(f"{path}: {error}") from error
     except Exception as error:
-        if raised_in(error, trust):  # code of the user's own
-            raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-        raise
+        by_system = isinstance(error, MemoryError | OSError | RuntimeError)  # that of jax is one, too
+        if by_system and not raised_in(error, trust):
+            raise
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error  # from these arguments
 
 
 def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from dltrain.build.instantiate import accepts, bind
 from dltrain.callbacks.plateau import Patience
 from dltrain.config import schema
 from dltrain.engine.state import OptimizerFactory
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DltrainError
 from dltrain.optimizers.extras import ELSEWHERE, needs
 from dltrain.optimizers.groups import every, make_groups
 from dltrain.optimizers.rules import Rule, apply_rules, clip_each, decay_by_rules, decayed
@@ -92,7 +92,13 @@ def make_optimizer(
             main = make_groups({n: group(numbers, rate) for n, group in groups.items()}, main)
         return optax.chain(*clips, main, *([apply_rules(kept)] if kept else []))
 
-    together = bool(needs(make({n: jnp.float32(v) for n, v in hparams.items()})) & set(ELSEWHERE))
+    try:
+        wanted = needs(make({n: jnp.float32(v) for n, v in hparams.items()}))
+    except DltrainError:
+        raise
+    except Exception as error:  # arguments of a library's function, which it checks only when it computes
+        raise ConfigError(f"optim: {name}: {type(error).__name__}: {error}; check its arguments") from error
+    together = bool(wanted & set(ELSEWHERE))
     if together and moved:
         raise ConfigError(
             f"optim.rules: {name} updates all parameters together; it does not support freeze and scale"

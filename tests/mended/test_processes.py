@@ -29,6 +29,7 @@ def test_a_reader_that_leaves_does_not_end_training(tmp_path: Path) -> None:
     assert "validation" in log and "run folder" in log
 
 
+@pytest.mark.slow
 def test_no_streams_at_all_are_no_reason_not_to_train(tmp_path: Path) -> None:
     done = shell(f"{DLTRAIN} {' '.join(WORDS)} >&- 2>&- <&-", tmp_path)
     assert done.returncode == 0
@@ -57,7 +58,9 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "JAX_PLATFORMS")) for name in ENVIRONMENTS]
+)
 def test_an_environment_in_which_jax_cannot_work_is_named(name: str, tmp_path: Path) -> None:
     value, said = ENVIRONMENTS[name]
     done = shell(f"{DLTRAIN} data=iris model=linear quiet=true dry_run=true", tmp_path, **{name: value})
@@ -76,6 +79,7 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     assert done.returncode == 6 and "dltrain: the current folder: No such file" in done.stderr
 
 
+@pytest.mark.slow
 def test_settings_of_matplotlib_do_not_reach_the_figures(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nnothing.of.this: 1\nbackend: qt5agg\n")
     env = {name: value for name, value in os.environ.items() if name not in ("HOME", "TMPDIR")}

@@ -12,6 +12,8 @@ import pytest
 
 from dltrain.cli.job import JOBS
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 D = ("data=iris", "data.split_seed=7", "model=linear", "quiet=true")
 
 
@@ -35,6 +37,7 @@ def test_the_folder_of_a_sweep_does_not_differ_between_its_jobs(dltrain, line: s
     assert "hydra.sweep.subdir=" in said.err and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_reference_to_what_is_the_same_in_all_jobs_is_followed(dltrain, tmp_path: Path) -> None:
     said = dltrain("-m", *D, "seed=0,1", "steps=1", "output_dir=of/${batch_size}", cwd=tmp_path, figures=False)
     assert said.code == 0 and (tmp_path / "of" / "64" / "1" / "summary.json").exists(), said.err

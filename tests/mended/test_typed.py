@@ -8,6 +8,8 @@ import pytest
 from dltrain.config import hints, schema, synonyms
 from dltrain.config.folders import packaged, read_tree, read_yaml
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 D = ("data=digits", "model=linear", "quiet=true")
 
 TEXTS = {

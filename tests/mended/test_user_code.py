@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 GOOD = """
 import jax.numpy as jnp
 from flax import nnx
