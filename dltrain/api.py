@@ -3,6 +3,7 @@
 The commands `train`, `evaluate` and `generate` call the same functions.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,19 @@ from typing import Any
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.build.provenance import check_no_secret, describe_run
 from dltrain.build.saved import saved_model
 from dltrain.composition.compose import amend_words, compose_words
 from dltrain.composition.overrides import write
 from dltrain.config.call import Composed
-from dltrain.config.folders import read_yaml
+from dltrain.config.paths import with_absolute_paths
 from dltrain.config.schema import GROUPS
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
+from dltrain.engine.averages import evaluated_leaves
 from dltrain.engine.state import TrainState, with_weights
 from dltrain.errors import CheckpointError, ConfigError
-from dltrain.inference.run import Run
+from dltrain.inference.run import Run, amend_saved
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.describe import describe
@@ -30,6 +33,7 @@ from dltrain.report.start import introduce, prepare
 from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best
+from dltrain.runs.sealed import seal
 from dltrain.trainer import train
 
 Overrides = str | Mapping[str, Any]
@@ -94,7 +98,8 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
         (1, 3)
     """
     folder = existing(str(path))
-    composed = amend_words(read_yaml(folder.config), *words_of(overrides, values))
+    words = words_of(overrides, values)
+    composed = amend_saved(folder, lambda saved: amend_words(saved, *words), words)
     runtime.start(**composed.config["runtime"])
     return Run(folder, composed, checkpoint=checkpoint, warn=print_warning)
 
@@ -130,6 +135,7 @@ def train_config(
         folder: where to write, instead of the config's `output_dir`.
         label: name of the run in TensorBoard; "" for that of its folder.
     """
+    composed = with_absolute_paths(composed)
     config = composed.config
     runtime.start(**config["runtime"])
     screen = Screen(quiet=config["quiet"])
@@ -140,6 +146,7 @@ def train_config(
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
+    check_no_secret(parts.raw_spec, composed.text)
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
     program = Program(parts, make_plan(config, parts))
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
@@ -168,17 +175,19 @@ def _write_description(
     composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder, label: str
 ) -> None:
     """Write config, environment, data and model of the run, before it trains."""
+    run = uuid.uuid4().hex
+    folder.about = describe_run(run, composed.text, composed.trust)
     started = {"overrides": list(overrides), "choices": dict(composed.choices)}
     folder.write_config(composed.text, started | ({"label": label} if label else {}))
     folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
-    folder.files.replace_json("data.json", program.parts.described())
-    folder.files.replace_json("model.json", saved_model(program.parts, program.plan))
+    folder.files.replace_json("data.json", seal(program.parts.described()))
+    folder.files.replace_json("model.json", seal(saved_model(program.parts, program.plan, run=run)))
 
 
 def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
-    """Return an initial state with the best weights of another run, where name and shape match."""
+    """Return an initial state with the weights that another run evaluates best, where name and shape match."""
     found = load_best(source, warn=print_warning)
-    state, taken, left = with_weights(program.start(), found.leaves)
+    state, taken, left = with_weights(program.start(), evaluated_leaves(found.leaves))
     if not taken:
         raise CheckpointError(
             f"init_from={source.path}: none of its parameters has the name and shape of one of this model"

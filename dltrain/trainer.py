@@ -142,8 +142,10 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
         log_every=plan.log_every,
         batch_size=program.parts.pipeline.batch_size,
         start_step=first,
+        extent=start.meta["callbacks"].get("recorder", {}).get("file") if start else None,
         waited=program.waited,
         monitored=plan.monitor.name if plan.monitor else "",
+        warn=run.observer.warn,
     )
     begin(recorder)
     callbacks, saver = make_callbacks(

@@ -1,6 +1,5 @@
 """Plan -> the callbacks of a run, in the order in which they are called after each chunk."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -54,10 +53,11 @@ def make_callbacks(
         folder.files / "checkpoints",
         best,
         remembering,
-        about=_provenance(program, folder),
+        about={"versions": runtime.versions(), **folder.about, "data": parts.source.fingerprint},
         share=SAVING if plan.auto_checkpoint else None,
         keeps=lambda step: plan.keep_every is not None and step % plan.keep_every == 0,
         clock=clock,
+        on_saved=folder.note_saved,
         warn=warn,
     )
     evaluate = [every(plan.eval_every, Evaluate(program.evaluate, plan.splits))] if plan.splits else []
@@ -111,13 +111,3 @@ def _make_saves(plan: Plan, every: MakeEvery, saver: Saver, best: Best | None) -
 
     kept = [every(Duration(plan.keep_every, ""), save, at_end=False)] if plan.keep_every else []
     return [saver.check, save_best, *(every(interval, saver) for interval in plan.save_every), *kept]
-
-
-def _provenance(program: Program, folder: RunFolder) -> dict[str, Any]:
-    """Return the provenance stored in checkpoints: versions, SHA-256 of the saved config, data fingerprint."""
-    config = folder.config.read_bytes() if folder.config.exists() else b""
-    return {
-        "versions": runtime.versions(),
-        "config": hashlib.sha256(config).hexdigest(),
-        "data": program.parts.source.fingerprint,
-    }

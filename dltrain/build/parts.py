@@ -1,6 +1,7 @@
 """Config -> Parts: everything a run consists of. Layers below `build` do not see the config."""
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,17 @@ def _augmentations(
     return Chain(named, spec, off_for=rest or 0)
 
 
+def _takes_event(callback: Any) -> bool:
+    """Tell whether an object can be called with one argument."""
+    if not callable(callback):
+        return False
+    try:
+        inspect.signature(callback).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _callbacks(config: Config, trust: tuple[str, ...]) -> list[tuple[Duration, Callback]]:
     found = []
     for name, full in config["callbacks"].items():
@@ -125,6 +137,10 @@ def _callbacks(config: Config, trust: tuple[str, ...]) -> list[tuple[Duration, C
         path = f"callbacks.{name}"
         plain = is_function(node, path=path, trust=trust)
         callback = bind(node, path=path, trust=trust) if plain else build(node, path=path, trust=trust)
+        if not _takes_event(callback):
+            raise ConfigError(
+                f"{path}._target_={full['_target_']}: is not a callback: it cannot be called with an event"
+            )
         try:
             found.append((Duration.parse(full.get("every", config["eval_every"])), callback))
         except ValueError as error:

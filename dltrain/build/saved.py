@@ -1,7 +1,6 @@
 """Content of `model.json`: the spec and fitted preprocessing, to rebuild a model without its data."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,9 @@ from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.data.preprocess import Preprocess
 from dltrain.errors import CheckpointError
+from dltrain.runs.checkpoint import Checkpoint
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.sealed import read_sealed, seal
 from dltrain.tasks import Task
 from dltrain.types import Spec
 
@@ -27,10 +29,11 @@ class SavedModel:
     eval_batch_size: int
 
 
-def saved_model(parts: Parts, plan: Plan) -> dict[str, Any]:
-    """Return everything needed to rebuild the model besides the config and the weights."""
+def saved_model(parts: Parts, plan: Plan, *, run: str) -> dict[str, Any]:
+    """Return everything needed to rebuild the model besides the config and the weights; `run` is the run's id."""
     return {
         "version": VERSION,
+        "run": run,
         "spec": parts.raw_spec.to_json(),
         "preprocess": parts.preprocess.to_json(),
         "eval_batch_size": plan.eval_batch_size,
@@ -44,7 +47,7 @@ def read_saved(path: Path, trust: tuple[str, ...], *, task: Task) -> SavedModel:
         CheckpointError: the file is missing or damaged, or another version of dltrain wrote it.
         ConfigError: a preprocessing step is of a class that is not allowed.
     """
-    saved = _read_json(path)
+    saved = read_sealed(path)
     if saved.get("version") != VERSION:
         raise CheckpointError(
             f"{path}: version {saved.get('version')!r} is not known; this dltrain reads version {VERSION}"
@@ -62,11 +65,16 @@ def read_saved(path: Path, trust: tuple[str, ...], *, task: Task) -> SavedModel:
     return SavedModel(spec, preprocess, size)
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def restore_saved(
+    folder: RunFolder, parts: Parts, plan: Plan, start: Checkpoint, *, warn: Callable[[str], None]
+) -> None:
+    """Write model.json again if it is missing or damaged, which `warn` is told; the run's data is there."""
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(saved, Mapping):
-        raise CheckpointError(f"{path} is damaged: expected a mapping, found {type(saved).__name__}")
-    return saved
+        saved = read_sealed(folder.model)
+        if saved.get("run") == start.about.get("run"):
+            return
+        problem = f"{folder.model} is of another run"
+    except CheckpointError as error:
+        problem = str(error)
+    warn(f"{problem}: it is written again")
+    folder.files.replace_json("model.json", seal(saved_model(parts, plan, run=start.about.get("run", ""))))

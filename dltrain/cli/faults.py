@@ -35,6 +35,9 @@ DISK = frozenset({
     errno.ELOOP,
     errno.EMFILE,
     errno.ENFILE,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENXIO,
 })  # fmt: skip
 """Errors of a disk or of its permissions, never of a program."""
 

@@ -5,11 +5,10 @@ run's own config for this evaluation, such as metrics=[accuracy,auroc].
 """
 
 from dltrain.config.call import Call
-from dltrain.config.folders import read_yaml
 from dltrain.data.split import NAMES
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
-from dltrain.inference.run import Run
+from dltrain.inference.run import Run, amend_saved
 from dltrain.report.console import Screen, print_warning, shown
 from dltrain.runs.folder import existing
 
@@ -19,13 +18,18 @@ def run(call: Call) -> int:
     if len(call.words) != 1:
         raise ConfigError("evaluate: name one run folder: dltrain evaluate outputs/DATE/TIME-NAME")
     options, folder = call.options, existing(call.words[0])
-    composed = call.amend(read_yaml(folder.config))
+    composed = amend_saved(folder, call.amend, call.overrides)
     runtime.start(**composed.config["runtime"])
     opened, screen = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning), Screen()
-    for number, split in enumerate(NAMES if options["split"] == "all" else (options["split"],)):
+    every = options["split"] == "all"
+    splits = opened.splits() if every else [options["split"]]
+    for number, split in enumerate(splits):
         result = opened.evaluation(split)
         if not number:  # printed even if the run's config has quiet=true
             screen.say(f"{folder.path}, checkpoint of step {opened.step}")
         metrics = "  ".join(f"{n} {shown(v)}" for n, v in result.scalars.items())
         screen.say(f"{split:<10}  {len(result.examples)} examples  {metrics}")
+    for split in NAMES if every else ():
+        if split not in splits:
+            screen.say(f"{split:<10}  no examples")
     return 0

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.config.call import Call
-from dltrain.config.folders import read_yaml
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DataError
 from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
 from dltrain.inference.bundle import Bundle, drawing
-from dltrain.inference.run import Run
+from dltrain.inference.run import Run, amend_saved
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.generated import generate_for
 from dltrain.report.sampling import TABLE_ROWS, default_count, save_samples
@@ -46,7 +45,7 @@ def run(call: Call) -> int:
     if len(call.words) != 1:
         raise ConfigError("generate: name one run folder: dltrain generate outputs/DATE/TIME-NAME")
     options, folder = call.options, existing(call.words[0])
-    composed = call.amend(read_yaml(folder.config))
+    composed = amend_saved(folder, call.amend, call.overrides)
     runtime.start(**composed.config["runtime"])
     opened = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning)
     way = _mode(opened.bundle, folder)

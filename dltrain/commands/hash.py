@@ -7,14 +7,14 @@ from dltrain.config.call import Call
 from dltrain.engine.state import state_hash
 from dltrain.errors import ConfigError
 from dltrain.report.console import print_warning
-from dltrain.runs import checkpoint
 from dltrain.runs.folder import existing
+from dltrain.runs.restore import load_newest
 
 
 def run(call: Call) -> int:
     """Verify the newest checkpoint and print its state's hash and step."""
     if len(call.words) != 1 or call.overrides:
         raise ConfigError("hash: name one run folder: dltrain hash outputs/DATE/TIME-NAME")
-    last = checkpoint.load_last(existing(call.words[0]).checkpoints, warn=print_warning)
+    last = load_newest(existing(call.words[0]), warn=print_warning)
     print(f"{state_hash(last.leaves)}  step {last.step}")
     return 0

@@ -5,61 +5,31 @@ of training, logging, evaluation and checkpoints may change. A schedule keeps th
 schedule.stretch=true recomputes it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.build.provenance import check_run, describe_run, warn_of_other_bits
+from dltrain.build.saved import restore_saved
 from dltrain.config.call import Call, Composed
-from dltrain.config.folders import read_yaml
-from dltrain.config.hints import show
+from dltrain.config.changes import kept_part, may_change, of_part, read_saved, typed_changes
+from dltrain.config.folders import parse_yaml
+from dltrain.config.paths import with_absolute_paths
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
+from dltrain.inference.run_data import check_data
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.finish import finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
-from dltrain.runs.folder import existing
+from dltrain.runs.checkpoint import Checkpoint
+from dltrain.runs.folder import RunFolder, existing
+from dltrain.runs.restore import load_newest
 from dltrain.trainer import train
-
-MAY_CHANGE = (
-    "epochs",
-    "steps",
-    "examples",
-    "log_every",
-    "eval_every",
-    "eval_batch_size",
-    "checkpoint_every",
-    "keep_every",
-    "monitor",
-    "early_stopping",
-    "stop",
-    "name",
-    "tags",
-    "trust",
-    "quiet",
-    "profile",
-    "on_nonfinite",
-    "sweep",
-    "metrics",
-    "callbacks",
-    "data.feed",
-    "data.threads",
-    "data.timeout",
-    "runtime.platform",
-    "runtime.threads",
-    "runtime.deterministic",
-    "runtime.cache",
-    "runtime.ops",
-    "runtime.matmul",
-    "runtime.mesh",
-    "model.remat",
-    "schedule.stretch",
-    "optim.learning_rate",
-    "optim.weight_decay",
-)
 
 
 def run(call: Call) -> int:
@@ -69,32 +39,35 @@ def run(call: Call) -> int:
     folder = existing(call.words[0])
     folder.lock()
     with folder.kept_log():
-        before, started = read_yaml(folder.config), read_yaml(folder.overrides)
-        folder.label = str(started.get("label", ""))
-        composed = call.amend(before)
+        saved, started = read_saved(folder.config), folder.read_started()
+        folder.label = started.get("label", "")
+        composed = with_absolute_paths(call.amend(saved))
         config, folder.trust = composed.config, composed.trust
-        changed = _changes(before, composed)
+        changed = _changes(saved, composed, call.overrides)
         runtime.start(**config["runtime"])
+        summary = folder.read_summary()
+        start = _with_last_rows(load_newest(folder, warn=print_warning), summary)
+        check_run(folder, saved, start, composed.trust, warn=print_warning)
         screen = Screen(quiet=config["quiet"])
         parts = assemble(config, composed.trust)
-        folder.check_data(parts.described())
+        check_data(folder, parts, start, warn=print_warning)
         program = Program(parts, make_plan(config, parts))
+        restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
         checkpoint.clear_drafts(folder.files / "checkpoints")
-        start = checkpoint.load_last(folder.files / "checkpoints", warn=print_warning, mend=True)
-        ended = folder.read_summary().get("stop_reason")
+        ended = summary.get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
-            screen.say(f"{folder.path} is finished: {start.step} of {program.plan.total} steps ({ended})")
-            screen.say(f"train it longer with: {folder.command('resume', f'epochs={2 * _epochs(program)}')}")
+            _report_finished(screen, folder, program, start.step, ended)
             return 0
         for line in changed:
             screen.say(f"changed {line}")
         introduce(screen, program, choices=started.get("choices", {}), automatic={})
         prepare(screen, program)
         resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(call.overrides)}]
+        folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust)
         folder.write_config(composed.text, {**started, "resumed": resumed})
         folder.files.remove("summary.json")
         _report_schedule(screen, program, start)
-        _warn_versions(start)
+        warn_of_other_bits(start, warn=print_warning)
         if folder.died:
             screen.say(f"process {folder.died} was killed during this run, by a user or for lack of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
@@ -103,48 +76,38 @@ def run(call: Call) -> int:
     return 0
 
 
-def _changes(before: Mapping[str, Any], composed: Composed) -> list[str]:
-    """List the changes to the saved config.
+def _changes(saved: Mapping[str, Any], composed: Composed, words: Collection[str]) -> list[str]:
+    """List what overrides change of the saved config.
 
     Raises:
         ConfigError: a key changed that determines the result.
     """
-    import yaml
-
-    old, new = dict(_leaves(before)), dict(_leaves(yaml.safe_load(composed.text)))
-    # Only groups that the run has: a run of an older dltrain lacks newer keys.
-    keys = [key for key in {**old, **new} if key.split(".")[0] in before]
-    different = {key: _change(key, old, new) for key in keys if old.get(key, ...) != new.get(key, ...)}
-    for key, change in different.items():
-        if not any(key == may or key.startswith(f"{may}.") for may in MAY_CHANGE):
-            part = f"{key.split('.')[0]}._target_"  # a changed part says more than its changed options
-            change = different.get(part, change)
-            group = key.split(".")[0]
-            whole = key.endswith("._target_") or group in ("data", "model", "loss", "schedule", "augment")
-            kept = group if whole else key
+    changes = typed_changes(saved, parse_yaml(composed.text), words)
+    for key in changes:
+        if not may_change(key):
             raise ConfigError(
-                f"{change}: a run keeps its {kept}; start a new run, with init_from=RUN to start "
-                "from the weights of this one"
+                f"{of_part(changes, key)}: a run keeps its {kept_part(key)}; start a new run, with init_from=RUN "
+                "to start from the weights of this one"
             )
-    return list(different.values())
+    return list(changes.values())
 
 
-def _change(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    values = (show(side[key]) if key in side else "not set" for side in (old, new))
-    return f"{key}: {' -> '.join(values)}"
+def _with_last_rows(start: Checkpoint, summary: Mapping[str, Any]) -> Checkpoint:
+    """Let a finished run answer for all of metrics.jsonl: its last rows are written after its last checkpoint."""
+    if summary.get("steps") != start.step or "metrics_file" not in summary:
+        return start
+    recorder = {**start.meta["callbacks"].get("recorder", {}), "file": summary["metrics_file"]}
+    callbacks = {**start.meta["callbacks"], "recorder": recorder}
+    return replace(start, meta={**start.meta, "callbacks": callbacks})
 
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every key with its value, including `_target_`."""
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _epochs(program: Program) -> int:
-    return max(1, program.plan.total // program.parts.pipeline.steps_per_epoch)
+def _report_finished(screen: Screen, folder: RunFolder, program: Program, step: int, ended: str) -> None:
+    """Report that there is nothing left to train, also in a quiet run, and how to train it longer."""
+    total, per_epoch = program.plan.total, program.parts.pipeline.steps_per_epoch
+    done = f"{step} of {total} steps" if step <= total else f"{step} steps, and the config asks for {total}"
+    screen.say(f"{folder.path} is finished: {done} ({ended})", result=True)
+    epochs = 2 * max(1, round(max(step, total) / per_epoch))
+    screen.say(f"train it longer with: {folder.command('resume', f'epochs={epochs}')}", result=True)
 
 
 def _report_schedule(screen: Screen, program: Program, start: checkpoint.Checkpoint) -> None:
@@ -161,13 +124,4 @@ def _report_schedule(screen: Screen, program: Program, start: checkpoint.Checkpo
         print_warning(
             f"warning: the schedule has come to a learning rate of 0 at step {start.step}: nothing will be learnt; "
             "schedule.stretch=true plans it again"
-        )
-
-
-def _warn_versions(start: checkpoint.Checkpoint) -> None:
-    """Warn about versions that differ from those that wrote the checkpoint; old checkpoints do not have them."""
-    before, now = start.about.get("versions", {}), runtime.versions()
-    if others := [f"{n} {before[n]} -> {now[n]}" for n in now if n in before and before[n] != now[n]]:
-        print_warning(
-            f"versions differ from the checkpoint's: {', '.join(others)}; results may not be bit-identical"
         )

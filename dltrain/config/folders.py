@@ -88,6 +88,13 @@ def read_scalars(path: Path) -> Any:
     return yaml.load(_read_limited(path), Loader=yaml.BaseLoader)
 
 
+def parse_yaml(text: str) -> dict[str, Any]:
+    """Read YAML that dltrain wrote, as `read_yaml` reads it from a file; it has no limits."""
+    import yaml
+
+    return yaml.load(text, Loader=_make_loader()) or {}
+
+
 def yaml_fault(path: Path | str, error: Exception) -> str:
     """Return the message for a YAML file that cannot be parsed, in one line."""
     mark = getattr(error, "problem_mark", None)

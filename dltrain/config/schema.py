@@ -226,7 +226,9 @@ NODES = {
     "runtime": {
         "platform": Key(one_of("auto", "cpu", "gpu", "tpu"), "Device type; auto: the fastest one found"),
         "threads": Key(optional(whole(1, 1024)), "CPU threads; null: all", "threads"),
-        "deterministic": Key(FLAG, "Compute the same bits each time, where threads or kernels may reorder sums"),
+        "deterministic": Key(
+            FLAG, "Sum in a fixed order on a GPU; on a CPU, bits depend on runtime.threads with or without it"
+        ),
         "cache": Key(FLAG, "Cache compiled programs on disk for the next start"),
         "ops": Key(
             one_of("auto", "stock"),

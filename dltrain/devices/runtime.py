@@ -16,12 +16,14 @@ import jaxlib
 
 from dltrain import __version__
 from dltrain.cache import cache_folder
+from dltrain.devices import programs
 from dltrain.errors import ConfigError
 from dltrain.ops import lowering
 
 CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used are deleted first
 MATMUL = "jax_default_matmul_precision"
 WORTH_KEEPING = 0.1  # seconds of compilation; faster programs are not cached
+NUMERICS = ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE")
 LIBRARIES = (
     "jax",
     "jaxlib",
@@ -50,7 +52,8 @@ def start(
     Args:
         platform: `auto` (the best that jax finds), `cpu`, `gpu` or `tpu`.
         threads: of the CPU backend; None for one per core.
-        deterministic: make GPU kernels sum in a fixed order, and do not use the compilation cache.
+        deterministic: make GPU kernels sum in a fixed order, and do not use the compilation cache. A CPU sums in an
+            order that depends on `threads`.
         cache: keep compiled programs for the next start.
         ops: `auto`, or `stock` for the lowerings of jax instead of `dltrain.ops`.
         matmul: precision of float32 matrix products, as in `jax_default_matmul_precision`.
@@ -98,20 +101,55 @@ def arithmetic() -> str:
     return f"matrix products {getattr(jax.config, MATMUL) or 'default'}; {kind}"
 
 
-def _keep_compiled(platform: str | None) -> None:
-    """Cache compiled programs on disk, by version and machine; None disables the cache.
+def numerics() -> dict[str, Any]:
+    """Describe what decides the last bits of a result, besides versions, config and data.
 
-    Several runs may write at once: jax locks the folder, and limits its size.
+    A CPU sums in an order that depends on the number of threads, also with `runtime.deterministic`.
+    """
+    first = jax.devices()[0]
+    on_cpu = first.platform == "cpu"
+    flags = sorted(os.environ.get("XLA_FLAGS", "").split())
+    return {
+        "device": arithmetic().partition("; ")[2],
+        "devices": jax.device_count(),
+        "threads": threads() if on_cpu else None,
+        "processor": _machine() if on_cpu else None,
+        "XLA_FLAGS": " ".join(flag for flag in flags if not (on_cpu and flag.startswith("--xla_gpu"))),
+        **{name: getattr(jax.config, name.lower()) for name in NUMERICS},
+    }
+
+
+def threads() -> int:
+    """Return the number of threads of the CPU backend: `runtime.threads`, else one per core."""
+    chosen = os.environ.get("PJRT_NPROC", "")
+    return int(chosen) if chosen.isdigit() else cores()
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _machine() -> str:
+    """Name the kind of CPU, for comparisons."""
+    return hashlib.sha256(_processor().encode()).hexdigest()[:12]
+
+
+def _keep_compiled(platform: str | None) -> None:
+    """Cache compiled programs on disk, by version, machine and number of threads; None disables the cache.
+
+    Code compiled for one machine may not run on another, and for another number of threads it sums in another
+    order.
     """
     if platform is None:
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    machine = hashlib.sha256(_processor().encode()).hexdigest()[:12]
-    folder = cache_folder() / "compiled" / f"jax-{jax.__version__}-{jaxlib.__version__}-{platform}-{machine}"
+    built_for = f"{platform}-{_machine()}-{threads()}" if platform == "cpu" else f"{platform}-{_machine()}"
+    folder = cache_folder() / "programs" / f"jax-{jax.__version__}-{jaxlib.__version__}-{built_for}"
     jax.config.update("jax_enable_compilation_cache", True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
+    programs.use(programs.ProgramCache(folder, most=CACHE_BYTES))
 
 
 def _processor() -> str:
@@ -132,11 +170,10 @@ def versions() -> dict[str, str]:
 def environment() -> dict[str, Any]:
     """Describe the environment of a run, without values of environment variables."""
     devices = [f"{d.platform} {d.device_kind}" for d in jax.devices()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "versions": versions(),
         "devices": devices,
-        "cores": cores,
+        "cores": cores(),
         "host": host.platform(),
         "git": _commit(),
     }

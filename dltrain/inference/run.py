@@ -1,6 +1,6 @@
 """Python interface to a run folder: its config, recorded metrics and trained model."""
 
-import json
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,37 @@ from flax import nnx
 from dltrain.build.parts import Parts
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.build.provenance import check_run
 from dltrain.config.call import Composed
+from dltrain.config.changes import check_evaluated, read_saved
+from dltrain.data.split import NAMES
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import from_named
-from dltrain.errors import CheckpointError, ConfigError
+from dltrain.errors import ConfigError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.open import open_bundle
 from dltrain.inference.run_data import read_run_data
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
+from dltrain.runs.history import read_metrics
 from dltrain.runs.restore import Warn, load_checkpoint
 from dltrain.types import Spec
 
 INSTEAD = "in Python, dltrain.open_run(RUN).evaluate(inputs=..., targets=...) takes any examples"
+
+
+def amend_saved(
+    folder: RunFolder, amend: Callable[[Mapping[str, Any]], Composed], words: Collection[str]
+) -> Composed:
+    """Lay typed overrides over the config of a run, to use its model.
+
+    Raises:
+        ConfigError: the config cannot be used, or an override changes what the weights were trained for.
+    """
+    saved = read_saved(folder.config)
+    composed = amend(saved)
+    check_evaluated(saved, composed.text, words)
+    return composed
 
 
 class Run:
@@ -64,17 +82,15 @@ class Run:
             CheckpointError: metrics.jsonl is damaged.
         """
         rows: dict[str, list[dict[str, Any]]] = {}
-        try:
-            for line in self.folder.metrics.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                rows.setdefault(row.pop("split"), []).append(row)
-            return {split: _columns(found) for split, found in rows.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{self.folder.metrics} cannot be read: {error}") from error
+        for row in read_metrics(self.folder.metrics, extent=self.summary.get("metrics_file")):
+            rows.setdefault(row.pop("split"), []).append(row)
+        return {split: _columns(found) for split, found in rows.items()}
 
     @cached_property
     def _saved(self) -> Checkpoint:
-        return load_checkpoint(self.folder, self._checkpoint, warn=self._warn)
+        found = load_checkpoint(self.folder, self._checkpoint, warn=self._warn)
+        check_run(self.folder, read_saved(self.folder.config), found, self._composed.trust, warn=self._warn)
+        return found
 
     @property
     def step(self) -> int:
@@ -126,6 +142,11 @@ class Run:
         found = self.evaluation(split)
         return {**found.scalars, **found.arrays}
 
+    def splits(self) -> list[str]:
+        """Return the names of the splits that have examples; reads the data of the run."""
+        parts = self._program[0].parts
+        return [name for name in NAMES if len(parts.splits[name])]
+
     def evaluation(self, split: str) -> Evaluation:
         """Evaluate a split of the run's data, with the loss of each example."""
         program, state = self._program
@@ -135,7 +156,8 @@ class Run:
 
     def data(self, *, reason: str, instead: str) -> Parts:
         """Read the data of the run again; see `read_run_data`."""
-        return read_run_data(self.folder, self._composed, reason=reason, instead=instead)
+        about = {"reason": reason, "instead": instead, "warn": self._warn}
+        return read_run_data(self.folder, self._composed, self._saved, **about)
 
     @cached_property
     def _program(self) -> tuple[Program, Any]:

@@ -28,6 +28,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.projector import write_embeddings
 from dltrain.runs.result import TrainResult
+from dltrain.runs.sealed import seal
 from dltrain.tree import count
 
 MUCH_WAITING = 0.1  # share of the time spent waiting for data above which advice is given
@@ -85,8 +86,8 @@ def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainR
             _try_to_draw(program, folder, found, trained)
         finally:
             screen.end_live()
-        summary = _summary(program, trained, found)
-        folder.files.replace_json("summary.json", summary)
+        summary = {"run": folder.about.get("run"), **_summary(program, trained, found)}
+        folder.files.replace_json("summary.json", seal(summary))
         trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)
     _print_results(screen, folder, summary)
@@ -143,6 +144,7 @@ def _summary(program: Program, trained: TrainResult, found: _Evaluated) -> dict[
         "peak_memory": memory.peak(),  # bytes
         "waiting": _waiting(program, trained),
         "skipped": trained.skipped,
+        "metrics_file": trained.recorder.extent.state(),  # to be checked when it is read again
         "hash": state_hash({n: np.asarray(v) for n, v in named_leaves(outcome.state).items()}),
     }
 

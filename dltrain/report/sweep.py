@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dltrain.config.folders import read_yaml
 from dltrain.errors import DltrainError
 from dltrain.report.console import Screen, shown
 from dltrain.report.width import Column
@@ -77,12 +76,12 @@ def summarise(folder: Path, paths: Sequence[Path], *, interrupted: Collection[Pa
 def _read(path: Path, name: str) -> Job:
     run, overrides = RunFolder(path), ()
     if run.failure.is_file():
-        return Job(path, name, (), {}, run.failure.read_text(encoding="utf-8").strip())
+        return Job(path, name, (), {}, run.failure.read_text(encoding="utf-8", errors="replace").strip())
     try:
-        overrides = tuple(read_yaml(run.overrides)["overrides"]) if run.overrides.exists() else ()
+        overrides = tuple(run.read_started().get("overrides", ()))
         return Job(path, name, overrides, run.read_summary())
-    except (DltrainError, KeyError, TypeError):  # the process died while writing
-        return Job(path, name, overrides, {})
+    except DltrainError as error:
+        return Job(path, name, overrides, {}, str(error))
 
 
 def _rows(jobs: list[Job]) -> list[dict[str, Any]]:

@@ -153,6 +153,11 @@ def problems(path: Path) -> list[str]:
     return found
 
 
+def read_about(path: Path) -> Mapping[str, Any]:
+    """Return the description in the manifest of an intact checkpoint."""
+    return json.loads((path / MANIFEST).read_text(encoding="utf-8")).get("about", {})
+
+
 def load(folder: Path | Files, step: int) -> Checkpoint:
     """Verify and read one checkpoint."""
 

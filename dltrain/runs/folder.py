@@ -6,7 +6,7 @@ The lock is hand-written (flock), since filelock does not store the process that
 
 import contextlib
 import fcntl
-import json
+import hashlib
 import logging
 import os
 import re
@@ -23,6 +23,7 @@ from dltrain.devices.memory import shown
 from dltrain.errors import LIBRARIES, THIRD_PARTY, CheckpointError, ConfigError, DataError, DiskError, LockedError
 from dltrain.runs import checkpoint
 from dltrain.runs.files import Files, hide, writing
+from dltrain.runs.sealed import check_started, check_summary, read_sealed, seal
 from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
 
 LABEL = 120  # bytes of the name of an event folder
@@ -50,6 +51,7 @@ class RunFolder:
     environment = _Inside("environment.json")
     data = _Inside("data.json")
     model = _Inside("model.json")
+    saved = _Inside("saved.json")  # the step of the newest checkpoint
     metrics = _Inside("metrics.jsonl")
     results = _Inside("results.csv")
     summary = _Inside("summary.json")
@@ -64,6 +66,7 @@ class RunFolder:
         """Set the paths; nothing is created or read. `trust`: packages that every command on the run must trust."""
         self.files = Files(path, note=self._note_written)
         self._written = Written(self.files)
+        self.about: dict[str, Any] = {}  # recorded with each checkpoint, see `build.provenance`
         self.died = ""  # the process that held the lock before and died without releasing it
         self.trust = trust
         self._lock: IO[str] | None = None
@@ -129,7 +132,8 @@ class RunFolder:
                 )
             time.sleep(0.01)
         handle.seek(0)
-        self.died = handle.read().strip()
+        left = handle.read().strip()
+        self.died = left if left.isdecimal() else ""
         _rewrite(handle, f"{os.getpid()}\n")
         return handle  # held until the process ends
 
@@ -143,12 +147,43 @@ class RunFolder:
 
     def read_summary(self) -> dict[str, Any]:
         """Return the summary of a finished run, {} if there is none."""
-        try:
-            return json.loads(self.summary.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not os.path.lexists(self.summary):
             return {}
-        except ValueError as error:
-            raise CheckpointError(f"{self.summary} cannot be read: {error}") from error
+        found = read_sealed(self.summary)
+        check_summary(self.summary, found)
+        try:
+            mine = self.run_id()
+        except CheckpointError:  # reported by what needs model.json
+            return found
+        if found.get("run", mine) != mine:
+            raise CheckpointError(f"{self.summary} is of another run than {self.model}; put back that of this run")
+        return found
+
+    def read_started(self) -> dict[str, Any]:
+        """Return how the run was started: `overrides`, `choices`, and each resume; {} if that is missing."""
+        if not os.path.lexists(self.overrides):
+            return {}
+        found = read_sealed(self.overrides)
+        check_started(self.overrides, found)
+        return found
+
+    def run_id(self) -> str | None:
+        """Return the id of the run, None if an older dltrain started it."""
+        found = read_sealed(self.model).get("run")
+        return found if isinstance(found, str) else None
+
+    def note_saved(self, step: int) -> None:
+        """Write down the step of the newest checkpoint, so that it is missed if it is gone."""
+        self.files.replace_json("saved.json", seal({"step": step}))
+
+    def newest_saved(self) -> int:
+        """Return the step of the newest checkpoint that was written, 0 if none is known."""
+        if not os.path.lexists(self.saved):
+            return 0
+        step = read_sealed(self.saved).get("step")
+        if not isinstance(step, int):
+            raise CheckpointError(f"{self.saved} is damaged: step is {step!r:.40}")
+        return step
 
     @property
     def marked(self) -> bool:
@@ -186,11 +221,10 @@ class RunFolder:
     def check_data(self, described: Mapping[str, Any]) -> None:
         """Raise DataError if the data has changed since the run started."""
         try:
-            before = json.loads(self.data.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            before = read_sealed(self.data)
+        except CheckpointError as error:
             raise CheckpointError(
-                f"{self.data} cannot be read ({error}); if the run died before it trained, start it again with "
-                "overwrite=true"
+                f"{error}; if the run died before it trained, start it again with overwrite=true"
             ) from error
         if changed := [k for k in ("fingerprint", "examples", "splits") if before.get(k) != described.get(k)]:
             raise DataError(
@@ -212,8 +246,8 @@ class RunFolder:
     def write_config(self, text: str, started: Mapping[str, Any]) -> None:
         """Write the composed config, and how the run was started (command-line overrides, choices)."""
         self.files.replace_text("config.yaml", text)
-        as_yaml = json.dumps(dict(started), indent=2, ensure_ascii=False) + "\n"  # JSON is YAML
-        self.files.replace_text("overrides.yaml", as_yaml)
+        started = {**started, "config": hashlib.sha256(text.encode("utf-8")).hexdigest()}
+        self.files.replace_json("overrides.yaml", seal(started))  # JSON is YAML
 
     @contextlib.contextmanager
     def kept_log(self) -> Generator[None]:
@@ -240,7 +274,7 @@ class RunFolder:
     def note(self, text: str) -> None:
         """Append to train.log, if the disk allows; values of environment variables are hidden."""
         with contextlib.suppress(OSError, DiskError), self.files.append("train.log") as file:
-            config = self.config.read_text(encoding="utf-8") if self.config.exists() else ""
+            config = self.config.read_text(encoding="utf-8", errors="replace") if self.config.exists() else ""
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
 
 
@@ -332,7 +366,8 @@ def existing(path: str) -> RunFolder:
     if not folder.path.is_dir():
         raise ConfigError(f"{path}: folder not found; RUN is the run folder that training printed (outputs/...)")
     if not folder.config.is_file():
-        raise ConfigError(f"{path}: not a run folder (config.yaml is missing)")
+        problem = "is not a file" if os.path.lexists(folder.config) else "is missing"
+        raise ConfigError(f"{path}: not a run folder (config.yaml {problem})")
     _check_name(folder.path, "rename it")
     return folder
 

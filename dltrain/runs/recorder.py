@@ -17,11 +17,14 @@ from dltrain.devices.memory import peak
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.events import After, TrainEvent
 from dltrain.engine.state import named_leaves
-from dltrain.runs.files import Files, writing
+from dltrain.runs.files import writing
 from dltrain.runs.folder import RunFolder
+from dltrain.runs.history import Extent, read_history
 from dltrain.runs.means import OF_ONE_STEP, Means, weighted
+from dltrain.runs.sealed import read_bytes
 from dltrain.runs.tensorboard import EventWriter
 
+DAMAGED = "metrics.damaged.jsonl"  # what is kept of a damaged metrics.jsonl
 OF_TRAINING = (*OF_ONE_STEP, "examples_per_second", "waiting")  # values that no split has
 
 
@@ -40,13 +43,22 @@ class Recorder:
         log_every: int,
         batch_size: int,
         start_step: int = 0,
+        extent: Mapping[str, Any] | None = None,
         waited: Callable[[], float] | None = None,
         monitored: str = "",
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Open the files, and drop what a dead run wrote after `start_step`.
 
-        `waited` returns the seconds that training has waited for streamed data so far; `monitored` is the name of
-        the monitored metric.
+        Args:
+            folder: the run folder.
+            log_every: steps between two rows of training metrics.
+            batch_size: examples per step.
+            start_step: the step of the checkpoint that training continues from.
+            extent: how far metrics.jsonl was written when that checkpoint was saved: the rows that it must have.
+            waited: returns the seconds that training has waited for streamed data so far.
+            monitored: the name of the monitored metric.
+            warn: is told if rows are missing or were altered; the damaged file is then kept.
         """
         self._monitored = monitored
         self._row, self._epoch = Means(), Means()  # of the steps since the last row, and since the last evaluation
@@ -55,8 +67,8 @@ class Recorder:
         self.waiting = 0.0  # share of the time since the last record spent waiting for data
         self.folder, self.log_every, self.batch_size = folder, log_every, batch_size
         self.history: dict[str, list[dict[str, Any]]] = {}
-        for row in _keep_until(folder.files, folder.metrics.name, start_step):
-            self.history.setdefault(row["split"], []).append(row)
+        self.extent = Extent()  # of metrics.jsonl
+        self._keep_until(start_step, extent, warn)
         if start_step:
             folder.files.replace_text("results.csv", _table(self.history))
         self._start_step = start_step
@@ -64,6 +76,24 @@ class Recorder:
         self._clock, self._clock_step = time.monotonic(), start_step
         self.speed = 0.0  # examples per second since the last record
         self._file = folder.files.append("metrics.jsonl")
+
+    def _keep_until(self, step: int, extent: Mapping[str, Any] | None, warn: Callable[[str], None]) -> None:
+        """Read the rows up to a step, and drop later ones and a line that was cut by a crash from the file."""
+        path = self.folder.metrics
+        if not path.exists() and not (extent and extent["rows"]):
+            return
+        found = read_history(path, until=step, extent=extent)
+        if found.problem:
+            if path.exists():
+                self.folder.files.replace(DAMAGED, read_bytes(path))
+            warn(
+                f"{path} is damaged, or was edited: {found.problem}. {len(found.rows)} rows are kept, in "
+                f"{self.folder.results.name} too; the file as it was is {DAMAGED}"
+            )
+        self.folder.files.replace("metrics.jsonl", b"".join(found.lines))
+        for row, line in zip(found.rows, found.lines, strict=True):
+            self.history.setdefault(row["split"], []).append(row)
+            self.extent.add(line)
 
     def writer(self) -> EventWriter:
         """Return the writer of TensorBoard's events."""
@@ -117,8 +147,8 @@ class Recorder:
         self.flush()
 
     def state(self) -> dict[str, Any]:
-        """Return the sums since the last row and the last evaluation."""
-        return {"row": self._row.state(), "epoch": self._epoch.state()}
+        """Return the sums since the last row and the last evaluation, and how far metrics.jsonl is written."""
+        return {"row": self._row.state(), "epoch": self._epoch.state(), "file": self.extent.state()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
@@ -160,7 +190,9 @@ class Recorder:
         row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}
         self.history.setdefault(split, []).append(row)
         with writing(self.folder.metrics):
-            self._file.write(json.dumps(row) + "\n")
+            line = json.dumps(row) + "\n"
+            self._file.write(line)
+            self.extent.add(line.encode("utf-8"))
             self.writer().scalars(step, {self.tag(name, split): value for name, value in scalars.items()})
 
     def flush(self) -> None:
@@ -174,22 +206,6 @@ class Recorder:
 
 def _number(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _keep_until(files: Files, name: str, step: int) -> list[dict[str, Any]]:
-    """Read the rows up to `step`, and drop later ones and lines truncated by a crash from the file."""
-    if not (path := files.path / name).exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if row["step"] <= step:
-            rows.append(row)
-    files.replace_text(name, "".join(json.dumps(row) + "\n" for row in rows))
-    return rows
 
 
 def _table(history: Mapping[str, list[dict[str, Any]]]) -> str:

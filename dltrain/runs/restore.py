@@ -1,7 +1,8 @@
 """Reads a run's best, last or any other checkpoint, as named arrays or as a `TrainState`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,12 +25,62 @@ def load_checkpoint(folder: RunFolder, which: str | int, *, warn: Warn) -> Check
     if which == "best":
         return load_best(folder, warn=warn)
     if which == "last":
-        return checkpoint.load_last(folder.files / "checkpoints", warn=warn, mend=folder.locked)
+        return load_newest(folder, warn=warn)
     if which not in (saved := checkpoint.steps(folder.checkpoints)):
         raise CheckpointError(
             f"checkpoint={which}: {folder.path} has checkpoints of the steps {', '.join(map(str, saved))}"
         )
-    return checkpoint.load(folder.checkpoints, int(which))
+    return _of_this_run(folder, checkpoint.load(folder.checkpoints, int(which)), warn=warn)
+
+
+def load_newest(folder: RunFolder, *, warn: Warn) -> Checkpoint:
+    """Read the newest intact checkpoint; `warn` is told of damaged ones, and of one that is missing.
+
+    Raises:
+        CheckpointError: there is none, or it was written by another run.
+    """
+    if missing := missing_newest(folder):
+        warn(missing)
+    last = checkpoint.load_last(folder.files / "checkpoints", warn=warn, mend=folder.locked)
+    return _of_this_run(folder, last, warn=warn)
+
+
+def missing_newest(folder: RunFolder) -> str:
+    """Return the warning that the newest checkpoint that was written is gone; "" if it is there."""
+    try:
+        newest = folder.newest_saved()  # first: a process that trains meanwhile writes it before it prunes
+    except CheckpointError as error:
+        return f"{error}; whether a checkpoint is missing is not known"
+    there = checkpoint.steps(folder.checkpoints)
+    if not newest or (there and there[-1] >= newest):
+        return ""
+    left = f"the newest that is left is of step {there[-1]}" if there else "none is left"
+    return f"the newest checkpoint of {folder.path}, of step {newest}, is missing; {left}"
+
+
+def is_foreign(folder: RunFolder, about: Mapping[str, Any]) -> bool:
+    """Tell whether a checkpoint with this description was written by another run.
+
+    Raises:
+        CheckpointError: model.json, which has the id of the run, is missing or damaged.
+    """
+    mine, theirs = folder.run_id() if folder.model.exists() or "run" in about else None, about.get("run")
+    return mine is not None and mine != theirs
+
+
+def _of_this_run(folder: RunFolder, found: Checkpoint, *, warn: Warn) -> Checkpoint:
+    try:
+        foreign = is_foreign(folder, found.about)
+    except CheckpointError as error:
+        warn(f"{error}; whether the checkpoint of step {found.step} is of this run is not known")
+        foreign = False
+    if foreign:
+        path = folder.checkpoints / checkpoint.name_of(found.step)
+        raise CheckpointError(
+            f"{path} was written by another run than {folder.model}; "
+            "put back what belongs to this run, or delete the checkpoint to use an older one"
+        )
+    return found
 
 
 def load_best(folder: RunFolder, *, warn: Warn) -> Checkpoint:
@@ -40,12 +91,12 @@ def load_best(folder: RunFolder, *, warn: Warn) -> Checkpoint:
     """
     place = folder.files / "checkpoints"
     while True:
-        last = checkpoint.load_last(place, warn=warn, mend=folder.locked)
+        last = load_newest(folder, warn=warn)
         best = last.meta["best"]
         if best in (None, last.step):
             return last
         if found := checkpoint.load_if_whole(place, best, warn=warn, mend=folder.locked):
-            return found
+            return _of_this_run(folder, found, warn=warn)
         pruned = not (folder.checkpoints / checkpoint.name_of(best)).exists()
         if not (pruned and checkpoint.steps(place)[-1:] > [last.step]):  # else the run has a better one now
             raise CheckpointError(

@@ -49,12 +49,14 @@ class Saver:
         share: float | None = None,
         keeps: Callable[[int], bool] = lambda step: False,
         clock: RunClock | None = None,
+        on_saved: Callable[[int], None] = lambda step: None,
         warn: Callable[[str], None],
     ) -> None:
         """Write into `folder`; `remembering` maps names to the callbacks whose state is saved.
 
-        `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `warn`
-        receives the warning about an older checkpoint that is damaged.
+        `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `on_saved`
+        is called with the step of each checkpoint that was written; `warn` receives the warning about an older
+        checkpoint that is damaged.
         """
         self.remembering = remembering
         self.clock = clock or RunClock()
@@ -62,7 +64,7 @@ class Saver:
         self.ended = 0.0  # time.monotonic() after the last write
         self._folder, self._best, self._share, self._keeps = files_at(folder), best, share, keeps
         self._place = self._folder.path  # of which the user knows
-        self._warn, self._about = warn, about
+        self._warn, self._about, self._on_saved = warn, about, on_saved
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
@@ -141,6 +143,7 @@ class Saver:
         began = time.monotonic()
         try:
             checkpoint.save(self._folder, step, leaves, meta, self._about)
+            self._on_saved(step)
             there = checkpoint.steps(self._folder)
             checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], warn=self._warn)
             if self._folder.path != self._place:

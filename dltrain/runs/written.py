@@ -12,7 +12,8 @@ MARK = "# The files that dltrain wrote here"
 HEAD = f"{MARK}, besides checkpoints: overwrite=true deletes these and no others.\n"
 FILES = (
     *("config.yaml", "overrides.yaml", "environment.json", "data.json", "model.json"),
-    *("metrics.jsonl", "results.csv", "summary.json", "train.log", "written.txt"),
+    *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json"),
+    *("train.log", "written.txt"),
 )
 FOLDERS = ("report", "nonfinite", "checkpoints", "tensorboard")
 """What a run writes at the top of its folder, besides `lock`."""

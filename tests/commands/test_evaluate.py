@@ -88,7 +88,10 @@ def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
         (("nowhere",), "nowhere: folder not found; RUN is the run folder that training printed"),
         ((str(tmp_path),), "not a run folder"),
         ((str(run), "split=tets"), "split=tets: must be one of train, validation, test, all"),
-        ((str(run), "model=mlp"), "checkpoint of step 6 lacks params.hidden.0.bias"),
+        (
+            (str(run), "model=mlp"),
+            "model._target_: dltrain.models.linear.Linear -> dltrain.models.mlp.MLP: the weights",
+        ),
     ):
         result = dltrain("evaluate", *words)
         assert result.code in (2, 4) and message in result.err and "Traceback" not in result.err, words
