@@ -72,8 +72,10 @@ def start(
         found = jax.devices()[0].platform
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
+        unknown = "list of known backends" in reason  # this build of jax has no driver: nothing else to report
         raise ConfigError(
-            f"runtime.platform={platform}: jax finds no such device ({reason}); {_remedy(platform)}"
+            f"runtime.platform={platform}: jax finds no such device{'' if unknown else f' ({reason})'}; "
+            f"{_remedy(platform)}"
         ) from error
     if jax.config.jax_disable_jit:  # ty: ignore[missing-attribute]
         raise ConfigError("JAX_DISABLE_JIT (jax_disable_jit) is set: dltrain compiles training; unset it")
