@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dltrain.ranges import Finite, NonNegative
 from dltrain.types import Array
 
 __all__ = [
@@ -67,12 +68,12 @@ def relu6(x: Array) -> Array:
     return jax.nn.relu6(x)
 
 
-def leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
+def leaky_relu(x: Array, *, alpha: Finite = 0.01) -> Array:
     """`x` above zero, `alpha·x` below: relu without dead units; common in GANs."""
     return jax.nn.leaky_relu(x, alpha)
 
 
-def elu(x: Array, *, alpha: float = 1.0) -> Array:
+def elu(x: Array, *, alpha: NonNegative = 1.0) -> Array:
     """`x` above zero, `alpha·(exp(x) - 1)` below: relu with outputs around zero. arXiv:1511.07289."""
     return jax.nn.elu(x, alpha)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from dltrain.ranges import Finite, NonNegative
 from dltrain.types import Array
 
 __all__ = [
@@ -42,12 +43,12 @@ def ones() -> Init:
     return jax.nn.initializers.ones
 
 
-def constant(value: float = 0.1) -> Init:
+def constant(value: Finite = 0.1) -> Init:
     """All equal; the default is a slightly positive bias that keeps ReLUs active at the start."""
     return jax.nn.initializers.constant(value)
 
 
-def normal(stddev: float = 0.05, mean: float = 0.0) -> Init:
+def normal(stddev: NonNegative = 0.05, mean: Finite = 0.0) -> Init:
     """Gaussian with a given standard deviation: GANs (0.02), Boltzmann machines (0.01), embeddings."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32, **unused: object) -> Array:
@@ -57,8 +58,10 @@ def normal(stddev: float = 0.05, mean: float = 0.0) -> Init:
     return init
 
 
-def uniform(low: float = -0.05, high: float = 0.05) -> Init:
+def uniform(low: Finite = -0.05, high: Finite = 0.05) -> Init:
     """Uniform between `low` and `high`: small weights as in older textbooks."""
+    if low > high:
+        raise ValueError(f"low={low:g} high={high:g}: expected low ≤ high")
 
     def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32, **unused: object) -> Array:
         del unused
@@ -67,7 +70,7 @@ def uniform(low: float = -0.05, high: float = 0.05) -> Init:
     return init
 
 
-def truncated_normal(stddev: float = 0.1) -> Init:
+def truncated_normal(stddev: NonNegative = 0.1) -> Init:
     """Gaussian truncated at two `stddev`, common in tutorials; its standard deviation is 0.88 `stddev`."""
     return jax.nn.initializers.truncated_normal(stddev)
 
@@ -112,6 +115,6 @@ def lecun_normal() -> Init:
     return jax.nn.initializers.lecun_normal()
 
 
-def orthogonal(scale: float = 1.0) -> Init:
+def orthogonal(scale: Finite = 1.0) -> Init:
     """A random matrix with orthonormal rows or columns, times `scale`: for recurrent kernels. arXiv:1312.6120."""
     return jax.nn.initializers.orthogonal(scale)

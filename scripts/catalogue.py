@@ -3,10 +3,12 @@
 Only the text between the two markers of each page is replaced.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.instantiate import describe
 from dltrain.config.catalogue import Section, catalogue
 from dltrain.config.folders import packaged, read_tree, read_yaml
 from dltrain.config.hints import show
@@ -24,28 +26,31 @@ def short(sections: dict[str, Section]) -> str:
 
 
 def whole(sections: dict[str, Section]) -> str:
-    """Write a table for each section, with a line for each choice, and its arguments with their defaults."""
+    """Write a table for each section, with a line for each choice, and its arguments with defaults and ranges."""
     tables, tree = [], read_tree((packaged(),))
     for name, found in sections.items():
         rows = []
         for choice, line in found.lines.items():
             path = tree.get(name, {}).get(choice)
-            keys = " ".join(f"`{key}={show(value)}`" for key, value in _arguments(read_yaml(path) if path else {}))
+            keys = " ".join(_arguments(read_yaml(path) if path else {}))
             rows.append(f"| `{choice}` | {escaped(line)} | {keys.replace('|', chr(92) + '|')} |")
-        head = ["| choice | when to choose it | arguments and their defaults |", "|---|---|---|"]
+        head = ["| choice | when to choose it | arguments, defaults and ranges |", "|---|---|---|"]
         tables.append("\n".join([f"## {name}", "", f"{found.what[0].upper()}{found.what[1:]}.", "", *head, *rows]))
     return "\n\n".join(tables)
 
 
-def _arguments(node: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted name and the default of what a choice's YAML sets."""
+def _arguments(node: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield the dotted name, the default and the range of what a choice's YAML sets."""
+    admits = describe(node, path=before) if node.get("_target_") else {}
     for name, value in node.items():
         if name in ("_target_", "defaults", "files", "mirrors"):
             continue
         if isinstance(value, Mapping) and "_target_" in value:
             yield from _arguments(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
+            continue
+        yield f"`{before}{name}={show(value)}`"
+        if bounds := re.search(r"(a finite|a whole) number (.*)", admits.get(name, "")):
+            yield f"({'whole, ' if bounds[1] == 'a whole' else ''}{escaped(bounds[2])})"
 
 
 def escaped(line: str) -> str:

@@ -38,13 +38,14 @@ def make_callbacks(
     """Build the callbacks called after each chunk, in order: check, evaluate, record, show, adapt, stop, save.
 
     `observers` show the run. `clock` counts the time of earlier segments. `warn` gets a message if an older
-    checkpoint turns out to be damaged. The saver is also returned, since it saves the final state.
+    checkpoint turns out to be damaged, or the monitored metric is NaN. The saver is also returned, since it saves
+    the final state.
     """
     plan, parts = program.plan, program.parts
     every = partial(Every, per_epoch=parts.pipeline.steps_per_epoch)
     guard = NonFiniteGuard(limit=SKIPS if plan.skip_nonfinite else 1)
     user_defined = [every(interval, callback) for interval, callback in parts.callbacks]
-    best, plateau, early_stopping = _make_monitored(program)
+    best, plateau, early_stopping = _make_monitored(program, warn)
     remembering: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(user_defined)}
     remembering |= {"best": best, "early_stopping": early_stopping, "plateau": plateau, "nonfinite": guard}
     remembering["recorder"] = recorder
@@ -77,12 +78,14 @@ def make_callbacks(
     return [callback for callback in callbacks if callback is not None], saver
 
 
-def _make_monitored(program: Program) -> tuple[Best | None, Plateau | None, EarlyStopping | None]:
+def _make_monitored(
+    program: Program, warn: Callable[[str], None]
+) -> tuple[Best | None, Plateau | None, EarlyStopping | None]:
     """Build the callbacks that follow the monitored metric, each only if the config asks for it."""
     plan, follows = program.plan, program.parts.plateau
     if not (monitor := plan.monitor):
         return None, None, None
-    best = Best(monitor.split, monitor.name, monitor.higher_is_better)
+    best = Best(monitor.split, monitor.name, monitor.higher_is_better, warn=warn)
     plateau = Plateau(best, follows, program.place) if follows else None
     return best, plateau, EarlyStopping(best, plan.patience, plan.min_delta) if plan.patience else None
 

@@ -12,7 +12,7 @@ from dltrain.build.instantiate import build
 from dltrain.config import schema
 from dltrain.data.aligned import aligned
 from dltrain.data.order import Pipeline, in_order, in_runs, streams
-from dltrain.data.preprocess import Preprocess, Scale, fit_blocks
+from dltrain.data.preprocess import Offset, Preprocess, Scale, fit_blocks
 from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.preprocess.prepared import Prepared
 from dltrain.data.preprocess.step import check_step, has_host
@@ -67,7 +67,8 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
     preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
-    if any(has_host(step) for step in steps):
+    fitted = [step for chain in preprocess.inputs.values() for step in chain.steps]
+    if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
     return Data(spec, source, arrays, splits, preprocess)

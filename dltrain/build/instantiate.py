@@ -7,7 +7,6 @@ bound against the signature before anything is called, so that the message for a
 import collections.abc
 import enum
 import functools
-import importlib
 import inspect
 import types
 import typing
@@ -17,11 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from dltrain.build.annotations import admitted, members, named_in, words
+from dltrain.build.library import range_of
 from dltrain.build.locate import locate
 from dltrain.config.hints import nearest
 from dltrain.config.synonyms import VALUES
 from dltrain.errors import ConfigError, DltrainError
 from dltrain.places import raised_in
+from dltrain.ranges import Range
 from dltrain.types import NamedIn
 
 
@@ -124,6 +126,13 @@ def _admits_only_text(annotation: Any) -> bool:
     return str in options and options <= {str, types.NoneType}
 
 
+def describe(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> dict[str, str]:
+    """Return the arguments that the node's target takes, each with the values that it admits, in words."""
+    target = locate(node["_target_"], path=path, trust=trust)
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: words(p.annotation) for name, p in _parameters(target).items() if p.kind not in kinds}
+
+
 @functools.cache
 def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     of_class = inspect.isclass(target)  # a metaclass may hide the signature of __init__, as nnx.Module's does
@@ -135,7 +144,22 @@ def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     except (NameError, TypeError):  # a library's annotations that only a type checker can resolve
         signature = inspect.signature(function)
     parameters = list(signature.parameters.items())[1 if of_class else 0 :]
-    return {name: p for name, p in parameters if p.kind is not p.POSITIONAL_ONLY}
+    module = _module_of(target)
+    return {name: _ranged(p, module) for name, p in parameters if p.kind is not p.POSITIONAL_ONLY}
+
+
+def _module_of(target: Any) -> str:
+    while isinstance(target, functools.partial):  # optax.nadam is one, over optax.adam
+        target = target.func
+    return getattr(target, "__module__", None) or ""
+
+
+def _ranged(parameter: inspect.Parameter, module: str) -> inspect.Parameter:
+    """Give an argument of a library function the annotation that dltrain knows for it."""
+    if (known := range_of(module, parameter.name)) is None:
+        return parameter
+    optional = parameter.default is None or types.NoneType in typing.get_args(parameter.annotation)
+    return parameter.replace(annotation=known | None if optional else known)
 
 
 def _bound(
@@ -172,14 +196,18 @@ def _convert(value: Any, annotation: Any, path: str, trust: Collection[str]) -> 
     """Convert a YAML value to the type of the annotation, or raise ConfigError with the valid values."""
     fits, result = _fit(value, annotation, path, trust)
     if not fits:
-        raise ConfigError(f"{path}={_shown(value)}: must be {_words(annotation)}{_near_member(value, annotation)}")
+        raise ConfigError(f"{path}={_shown(value)}: must be {words(annotation)}{_near_member(value, annotation)}")
     return result
 
 
 def _fit(value: Any, annotation: Any, path: str, trust: Collection[str]) -> tuple[bool, Any]:
     origin, options = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _fit_named(value, options[1], path, trust) if isinstance(options[1], NamedIn) else (True, value)
+        if named := named_in(annotation):
+            return _fit_named(value, named, path, trust)
+        fits, result = _fit(value, options[0], path, trust)
+        ranges = [mark for mark in options[1:] if isinstance(mark, Range)]
+        return fits and all(one.holds(result) for one in ranges), result
     if origin in (typing.Union, types.UnionType):
         return next((r for o in options if (r := _fit(value, o, path, trust))[0]), (False, None))
     if isinstance(value, Mapping) and "_target_" in value:
@@ -222,55 +250,12 @@ def _fit_named(value: Any, named: NamedIn, path: str, trust: Collection[str]) ->
         return True, make(value, path=path, trust=trust)
     if not isinstance(value, str):
         return False, None
-    members = _named(named)
-    return value in members, (members[value]() if named.call else members[value]) if value in members else None
-
-
-def _named(named: NamedIn) -> dict[str, Callable[..., Any]]:
-    module = importlib.import_module(named.module)
-    return {name: getattr(module, name) for name in module.__all__}
-
-
-def _named_in(annotation: Any) -> NamedIn | None:
-    options = (annotation, *typing.get_args(annotation))
-    found = [a for o in options if typing.get_origin(o) is typing.Annotated for a in typing.get_args(o)[1:]]
-    return next((a for a in found if isinstance(a, NamedIn)), None)
+    found = members(named).get(value)
+    return found is not None, found() if found and named.call else found
 
 
 def _near_member(value: Any, annotation: Any) -> str:
-    return nearest(value, _members(annotation), names=VALUES) if isinstance(value, str) else ""
-
-
-def _members(annotation: Any) -> list[str]:
-    """List the words that an annotation admits."""
-    if named := _named_in(annotation):
-        return list(_named(named))
-    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
-        return [str(member.value) for member in annotation]
-    inside = typing.get_args(annotation)
-    if typing.get_origin(annotation) is typing.Literal:
-        return [option for option in inside if isinstance(option, str)]
-    return [word for option in inside for word in _members(option)]
-
-
-def _words(annotation: Any) -> str:
-    """Describe the values that an annotation admits."""
-    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
-    if named := _named_in(annotation):
-        also = " or null" if types.NoneType in options else ""
-        return f"one of {', '.join(_named(named))}{also}"
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(o) for o in options)
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(str, options))}"
-    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
-        return f"one of {', '.join(str(m.value) for m in annotation)}"
-    if origin in (tuple, list, Sequence):
-        return f"a list, each {_words(options[0])}" if options else "a list"
-    if getattr(annotation, "_is_protocol", False):
-        return f"keys with _target_, which names a {annotation.__name__}"
-    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
-    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return nearest(value, admitted(annotation), names=VALUES) if isinstance(value, str) else ""
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.library import LIBRARIES
 from dltrain.config.hints import nearest
 from dltrain.errors import ConfigError
 
@@ -27,7 +28,6 @@ PARTS = (
 )
 """The modules of dltrain whose members a config may name: parts, never commands or file access."""
 
-LIBRARIES = ("optax", "flax.nnx", "jax.nn")
 DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dltrain.build.defined import undefined_metrics
 from dltrain.build.parts import Parts
 from dltrain.config.hints import nearest
 from dltrain.config.kinds import MOST
@@ -42,7 +43,7 @@ class Plan:
     """Plain values that control a run."""
 
     seed: int
-    total: int  # updates
+    total: int  # steps
     eval_batch_size: int
     log_every: int
     eval_every: Duration
@@ -66,6 +67,7 @@ class Plan:
     stop: Stop = Stop()
     ema: float | None = None  # decay of the EMA of the weights
     warmup: int = 0  # updates in which the schedule's factor grows to its full size
+    warnings: tuple[str, ...] = ()  # to be shown before training
 
 
 def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
@@ -76,7 +78,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         raise ConfigError(f"{_length(config)}: comes to {total:,} updates, more than {MOST:,}")
     overfit = bool(config["overfit_batches"])
     splits = ("train",) if overfit else ("validation",) if len(parts.splits.validation) else ()
-    monitor = _monitor("auto" if overfit else config["monitor"], parts, splits, config["task"]["monitor"])
+    monitor, warnings = _monitor("auto" if overfit else config["monitor"], parts, splits, config["task"]["monitor"])
     if monitor and monitor.split not in splits:
         splits = (*splits, monitor.split)
     _check_objectives(config["sweep"]["objectives"], parts.metrics)
@@ -118,6 +120,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         stop=_stop(**config["stop"]),
         ema=config["optim"]["ema"],
         warmup=_warmup(config["schedule"], per_epoch),
+        warnings=warnings,
     )
 
 
@@ -126,7 +129,7 @@ def _stop(*, time: Any, **bounds: float | None) -> Stop:
 
 
 def _total(config: Mapping[str, Any], parts: Parts) -> int:
-    """Return the number of updates that `epochs`, `steps` or `examples` give."""
+    """Return the number of steps that `epochs`, `steps` or `examples` give."""
     pipeline = parts.pipeline
     if config["examples"]:
         batches = pipeline.steps_per_epoch
@@ -170,15 +173,18 @@ def _duration(config: Mapping[str, Any], key: str) -> Duration:
 
 def _monitor(
     wanted: str | None, parts: Parts, splits: tuple[str, ...], first: Sequence[str] | None
-) -> Monitor | None:
-    """Return the monitored metric; `first` are the task's choices for `auto`, None: nothing is monitored."""
+) -> tuple[Monitor | None, tuple[str, ...]]:
+    """Return the monitored metric, and warnings: a metric that is NaN on the split is replaced by the loss.
+
+    `first` are the task's choices for `auto`, None: nothing is monitored.
+    """
     if wanted == "auto":
         if not splits or first is None:
-            return None
+            return None, ()
         name = next((n for n in first if n in parts.metrics and _numbers(n, parts.metrics) == [n]), "loss")
-        return Monitor(splits[0], name, parts.better.get(name) == "higher")
+        return _defined(Monitor(splits[0], name, parts.better.get(name) == "higher"), parts)
     if wanted is None:
-        return None
+        return None, ()
     split, _, name = wanted.partition("/")
     metric = name.partition("/")[0]
     names_of = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
@@ -190,7 +196,18 @@ def _monitor(
         raise ConfigError(f"monitor={wanted}: there are no {split} examples; set data.{split}=0.1")
     if metric not in parts.better:
         raise ConfigError(f"monitor={wanted}: set metrics.{metric}.better=higher, or lower")
-    return Monitor(split, name, parts.better[metric] == "higher")
+    return _defined(Monitor(split, name, parts.better[metric] == "higher"), parts)
+
+
+def _defined(monitor: Monitor, parts: Parts) -> tuple[Monitor, tuple[str, ...]]:
+    """Return the monitor, or the loss with a warning if the metric cannot be computed on its split."""
+    if not (reason := undefined_metrics(parts, monitor.split).get(monitor.name)):
+        return monitor, ()
+    split = monitor.split
+    return Monitor(split, "loss", False), (
+        f"warning: {monitor} is NaN, whatever the model predicts: {reason}; the best state, early stopping "
+        f"and schedule=plateau follow {split}/loss instead",
+    )
 
 
 def _numbers(name: str, metrics: Mapping[str, Any]) -> list[str]:

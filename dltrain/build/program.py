@@ -137,7 +137,7 @@ class Program:
         return self.feed.load(pipeline.indices(step, count), self.capacity)
 
     def batch(self, step: int) -> Batch:
-        """Reread the raw batch of the update after `step` updates, [B, ...]."""
+        """Reread the raw batch of the step after `step` steps, [B, ...]."""
         indices = self.parts.pipeline.indices(step, 1)[0]
         return {**self.parts.source.read(np.maximum(indices, 0)), "mask": indices >= 0}
 

@@ -1,7 +1,7 @@
 """Tracks the best value of the monitored metric."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class Best:
     loss: float = np.inf
     step: int = 0
     improved: bool = False  # at the last evaluation
+    warn: Callable[[str], None] = field(default=lambda text: None, compare=False)  # shows a text to the user
+    is_first: bool = field(default=True, compare=False)
 
     def __call__(self, event: TrainEvent) -> None:
         """Compare if the monitored metric was computed at this step."""
@@ -31,6 +33,13 @@ class Best:
             return
         scalars = event.results[self.split].scalars
         found, loss = scalars[self.name], scalars["loss"]
+        if self.is_first and self.value is None and not np.isfinite(found):
+            self.warn(
+                f"warning: {self.split}/{self.name} is {found:g} at the first evaluation. As long as it is, no "
+                "state is the best one, and early stopping and schedule=plateau do nothing; try "
+                f"monitor={self.split}/loss"
+            )
+        self.is_first = False
         self.improved = self.is_better(found, self.value) or (found == self.value and loss < self.loss)
         if self.improved:
             self.value, self.loss, self.step = found, loss, event.step

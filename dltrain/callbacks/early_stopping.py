@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dltrain.callbacks.best import Best
 from dltrain.engine.events import StopTraining, TrainEvent
 
 
 @dataclass
 class EarlyStopping:
-    """Ends training when the monitored metric has not improved by `min_delta` for `patience` evaluations."""
+    """Ends training when the monitored metric has not improved by `min_delta` for `patience` evaluations.
+
+    They count from the first one at which the metric is finite.
+    """
 
     best: Best
     patience: int
@@ -23,6 +28,8 @@ class EarlyStopping:
         if self.best.split not in event.results:
             return
         found = event.results[self.best.split].scalars[self.best.name]
+        if self.value is None and not np.isfinite(found):  # nothing to compare: the metric may never be defined
+            return
         if self.best.is_better(found, self.value, by=self.min_delta):
             self.value, self.waited = found, 0
         else:

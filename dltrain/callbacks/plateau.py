@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from dltrain.callbacks.best import Best
 from dltrain.engine.events import Replace, TrainEvent
@@ -38,6 +39,8 @@ class Plateau:
         if self.best.split not in event.results:
             return None
         found = event.results[self.best.split].scalars[self.best.name]
+        if self.value is None and not np.isfinite(found):  # nothing to compare: the metric may never be defined
+            return None
         if self.best.is_better(found, self.value, by=self.options.min_delta):
             self.value, self.waited = found, 0
         else:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dltrain.engine.events import StopTraining, TrainEvent
+from dltrain.ranges import Finite
 
 WORDS = {"loss": "loss of the last batch", "gradient_norm": "gradient norm", "change": "change of the weights"}
 
@@ -40,7 +41,7 @@ class OutOfTime:
 class StopBelow:
     """Ends training when the loss of a split is below `loss`; selected in YAML."""
 
-    loss: float
+    loss: Finite
     split: str = "validation"
 
     def __call__(self, event: TrainEvent) -> None:

@@ -59,7 +59,7 @@ def of_training(tree: Tree, folders: tuple[Path, ...]) -> str:
         lines += _keys({f"{place}.{name}": key for name, key in keys.items()}, base)
     lines += [
         "",
-        "Each choice has arguments, such as model.dropout=0.5; show them with dltrain --cfg job model=cnn.",
+        "The arguments of a choice and the values they accept: dltrain list model=cnn. Set one: model.dropout=0.5.",
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Several steps per dispatch: up to K updates in one compiled loop with a run-time length."""
+"""Several steps per dispatch: up to K steps in one compiled loop with a run-time length."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -20,6 +20,7 @@ from dltrain.engine.chunk import Pick
 from dltrain.engine.decode import generate_from
 from dltrain.engine.feed import Feed
 from dltrain.engine.named import computing
+from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import Graphs, split_module
 from dltrain.engine.stateful import fresh
 from dltrain.engine.step import named_values, value_weights
@@ -149,6 +150,7 @@ def _compile(
     generates = any(getattr(metric, "of_generated", False) for metric in metrics.values())
 
     def one(params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
+        raw = fill_padding(raw)
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
         inputs = precision.cast_to_compute(batch["inputs"])

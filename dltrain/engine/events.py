@@ -32,8 +32,8 @@ class StepLogs:
 class TrainEvent:
     """The end of a chunk. Callbacks may put evaluations into `results` for those after them."""
 
-    step: int  # updates done
-    total: int  # updates planned
+    step: int  # steps done, including those without an update
+    total: int  # steps planned
     per_epoch: int
     state: TrainState  # read it in the call only: the next chunk reuses its memory
     logs: StepLogs

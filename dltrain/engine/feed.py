@@ -88,7 +88,7 @@ class Streamed:
         return self.stack([self.read(indices) for indices in batches], room, batches.shape[1])
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
-        """Read one batch, int32 [B] -> arrays [B, ...]; padding repeats example 0, masked."""
+        """Read one batch, int32 [B] -> arrays [B, ...]; padding is example 0, masked: see `engine.padding`."""
         return {**self._source.read(np.maximum(indices, 0)), "mask": indices >= 0}
 
     def stack(self, batches: list[dict[str, Any]], room: int, batch_size: int) -> dict[str, Any]:

@@ -29,13 +29,16 @@ OptimizerFactory = Callable[[Mapping[str, Array]], optax.GradientTransformation]
 class TrainState:
     """Everything that training changes or depends on.
 
-    `step` counts the updates done. `model_state` has the variables that are not trained (batch statistics).
+    `step` counts the steps done, and `updates` those that changed the parameters: a step that was skipped or left
+    out is not an update. Schedules and intervals count steps, the optimizer and the EMA count updates.
+    `model_state` has the variables that are not trained (batch statistics).
     `hparams` has the values that a sweep may vary, the number of steps planned for schedules, and the `scale` to
     which a schedule that follows the monitored metric has reduced the learning rate. On a state that is not
     `active` a step is the identity. Steps whose number is in `left_out` are counted but change nothing.
     """
 
     step: Array  # int32 []
+    updates: Array  # int32 [], at most `step`
     key: Array  # PRNG key []
     params: Tree
     model_state: Tree
@@ -88,6 +91,7 @@ def initial(
     params, model_state = cast_to_param(params), fresh(model_state, batch_size)
     return TrainState(
         step=jnp.int32(0),
+        updates=jnp.int32(0),
         key=run_key,
         params=params,
         model_state=model_state,
@@ -152,6 +156,8 @@ def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tr
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [path_name(path) for path, _ in paths]
+    if "updates" in names and "step" in leaves:  # older checkpoints do not count updates apart from steps
+        leaves = {"updates": leaves["step"], **leaves}
     if missing := [n for n in names if n not in leaves]:
         raise CheckpointError(f"{what} lacks {', '.join(missing[:5])}: it is of another model or optimizer")
     values = []

@@ -15,6 +15,7 @@ from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine import averages
 from dltrain.engine.named import computing
+from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
 from dltrain.optimizers.extras import ELSEWHERE, extras, needs
 from dltrain.optimizers.rules import decayed
@@ -25,7 +26,7 @@ Logs = dict[str, Array]
 """Scalars of one step, float32 []; always the same names."""
 
 Augment = Callable[[Batch, Array, Array], Batch]
-"""(batch, key, number of remaining planned updates, including this one) -> batch."""
+"""(batch, key, number of remaining planned steps, including this one) -> batch."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _collected(x: Array) -> Array:
 
 
 def prepare(batch: Batch, state: TrainState, preprocess: Preprocess, augment: Augment) -> tuple[Batch, Array]:
-    """Scale and augment the batch of the next update of the state, and derive the key of the model."""
+    """Scale and augment the batch of the next step of the state, and derive the key of the model."""
     augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     left = state.hparams["total_steps"] - state.step
     return augment(preprocess.scaled(batch), augment_key, left), model_key
@@ -201,8 +202,8 @@ def make_step(
     gradients = make_gradients(graphs, objective, precision, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
-        raw = batch
-        batch, model_key = prepare(batch, state, preprocess, augment)
+        raw = fill_padding(batch)
+        batch, model_key = prepare(raw, state, preprocess, augment)
         terms, outputs, model_state, grads = gradients(state.params, state.model_state, batch, model_key)
         loss = functools.reduce(operator.add, terms.values())
         gradient_norm = norm(grads)
@@ -224,10 +225,9 @@ def make_step(
             kept = like((params, opt_state), (state.params, state.opt_state))
             means = state.ema
             if ema is not None:
-                means = averages.after(means, kept[0], model_state, decay=ema, count=state.step + 1)
-            return replace(
-                state, step=state.step + 1, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means
-            )
+                means = averages.after(means, kept[0], model_state, decay=ema, count=state.updates + 1)
+            done = {"step": state.step + 1, "updates": state.updates + 1}
+            return replace(state, **done, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means)
 
         def batch_metrics() -> Logs:
             units = preprocess.outputs(outputs)

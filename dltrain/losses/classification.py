@@ -1,6 +1,7 @@
 """Losses for classes and distributions, from logits (`nll`: from probabilities)."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 from dltrain.losses.outputs import takes
 from dltrain.losses.targets import (
     are_labels,
-    check_range,
     example_mean,
     is_class,
     is_known,
@@ -20,6 +20,7 @@ from dltrain.losses.targets import (
     where_valid,
     with_classes,
 )
+from dltrain.ranges import NonNegative, Probability, Range
 from dltrain.types import Array, Batch
 
 
@@ -28,8 +29,8 @@ def cross_entropy(
     outputs: Array,
     batch: Batch,
     *,
-    label_smoothing: float = 0.0,
-    class_weights: Sequence[float] | None = None,
+    label_smoothing: Probability = 0.0,
+    class_weights: Sequence[NonNegative] | None = None,
 ) -> Array:
     """`-log softmax(z)_y`: outputs [B, K] logits, targets int [B] or probabilities [B, K] -> [B].
 
@@ -40,7 +41,6 @@ def cross_entropy(
         class_weights: K factors, one per class. The mean over the batch is not divided by their sum (as in
             PyTorch with `reduction="mean"`).
     """
-    check_range("label_smoothing", label_smoothing, 0, 1)
     logits, targets = with_classes("cross_entropy", outputs, batch)
     surprise = -jax.nn.log_softmax(logits)
     if class_weights is not None:
@@ -56,7 +56,7 @@ def cross_entropy(
 
 @takes("logits", independent=True)
 def binary_cross_entropy(
-    outputs: Array, batch: Batch, *, pos_weight: float = 1.0, label_smoothing: float = 0.0
+    outputs: Array, batch: Batch, *, pos_weight: NonNegative = 1.0, label_smoothing: Probability = 0.0
 ) -> Array:
     """`-[w y log σ(z) + (1-y) log(1-σ(z))]` from logits [B, 1] or [B]; [B, T] is the mean over T labels -> [B].
 
@@ -66,7 +66,6 @@ def binary_cross_entropy(
         pos_weight: w, the weight of positive targets.
         label_smoothing: ε in 0..1: y becomes (1-ε) y + ε/2.
     """
-    check_range("label_smoothing", label_smoothing, 0, 1)
     raw = jnp.asarray(batch["targets"])
     if outputs.ndim == raw.ndim + 1 and outputs.shape[-1] > 1:
         hint = "for one class of several use loss=cross_entropy"
@@ -81,7 +80,7 @@ def binary_cross_entropy(
 
 
 @takes("logits")
-def focal(outputs: Array, batch: Batch, *, gamma: float = 2.0) -> Array:
+def focal(outputs: Array, batch: Batch, *, gamma: NonNegative = 2.0) -> Array:
     """`(1-p)^γ` times the cross-entropy, p the probability of the right class: [B, K] or [B, 1], int [B] -> [B].
 
     γ = 0 is the cross-entropy. Lin et al., Focal loss for dense object detection, arXiv:1708.02002, without α.
@@ -104,7 +103,7 @@ def focal(outputs: Array, batch: Batch, *, gamma: float = 2.0) -> Array:
 
 
 @takes("probabilities")
-def nll(outputs: Array, batch: Batch, *, eps: float = 1e-12) -> Array:
+def nll(outputs: Array, batch: Batch, *, eps: Annotated[float, Range(above=0, below=1)] = 1e-12) -> Array:
     """`-log ŷ_y` from probabilities: outputs [B, K] or [B, 1], targets int [B] or float [B, K] -> [B].
 
     For a model that ends with softmax or sigmoid; for logits use `cross_entropy`, which is exact where this one

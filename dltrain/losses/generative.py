@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import jax
 
-from dltrain.losses.targets import check_range, widened
+from dltrain.losses.targets import widened
+from dltrain.ranges import Probability
 from dltrain.types import Array, Batch
 
 
-def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: float = 0.0) -> dict[str, Array]:
+def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: Probability = 0.0) -> dict[str, Array]:
     """`-log D(x) - log(1 - D(G(z)))` of the discriminator, `-log D(G(z))` of the generator: logits [B] -> [B] each.
 
     The loss of the generator is the non-saturating form. Goodfellow et al., arXiv:1406.2661.
@@ -19,7 +20,6 @@ def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: float = 
         label_smoothing: ε in 0..1: the target of real examples is 1-ε (Salimans et al., arXiv:1606.03498).
     """
     del batch
-    check_range("label_smoothing", label_smoothing, 0, 1)
     real, fake, fooling = (widened(_of("gan", outputs, name)) for name in ("real", "fake", "fooling"))
     believed = jax.nn.softplus(-real) + label_smoothing * real  # = (1-ε) softplus(-z) + ε softplus(z)
     return {"discriminator": believed + jax.nn.softplus(fake), "generator": jax.nn.softplus(-fooling)}

@@ -1,9 +1,12 @@
 """Margin losses: functions of the score of the right class minus that of the others."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from dltrain.losses.targets import are_labels, example_mean, margin_of, paired
+from dltrain.ranges import Range
 from dltrain.types import Array, Batch
 
 
@@ -22,7 +25,7 @@ def perceptron(outputs: Array, batch: Batch) -> Array:
     return jnp.where(margin > 0, 0, -margin)
 
 
-def exponential(outputs: Array, batch: Batch, *, limit: float = 30.0) -> Array:
+def exponential(outputs: Array, batch: Batch, *, limit: Annotated[float, Range(above=0, high=80)] = 30.0) -> Array:
     """`exp(-y·z)` for classes, `exp(|y - ŷ|)` (mean over the outputs) for values -> [B].
 
     Above an exponent of `limit` it continues as the tangent there, so that neither value nor gradient overflows, in

@@ -1,8 +1,10 @@
 """Regression losses: outputs and targets [B, T], the mean over the T outputs of an example."""
 
+import jax
 import jax.numpy as jnp
 
-from dltrain.losses.targets import check_range, example_mean, paired
+from dltrain.losses.targets import example_mean, paired
+from dltrain.ranges import Positive, Probability
 from dltrain.types import Array, Batch
 
 
@@ -22,25 +24,38 @@ def mae(outputs: Array, batch: Batch) -> Array:
     return example_mean(jnp.abs(outputs - targets))
 
 
-def huber(outputs: Array, batch: Batch, *, delta: float = 1.0) -> Array:
+def huber(outputs: Array, batch: Batch, *, delta: Positive = 1.0) -> Array:
     """`½e²` for |e| ≤ δ, else `δ(|e| - δ/2)`: [B, T] -> [B]. δ is in the unit of the targets."""
     outputs, targets = paired("huber", outputs, batch)
     edge = jnp.asarray(delta, outputs.dtype)
     size = jnp.abs(outputs - targets)
-    inside = jnp.minimum(size, edge)
-    return example_mean(inside * inside / 2 + edge * (size - inside))
+    # A select of whole formulas: with `minimum` in both terms, the gradient of a small error is a difference of δ.
+    return example_mean(jnp.where(size <= edge, size * size / 2, edge * edge / 2 + edge * (size - edge)))
 
 
 def log_cosh(outputs: Array, batch: Batch) -> Array:
     """`log cosh(ŷ-y)`: [B, T] -> [B]; like ½e² for small and |e| for large errors."""
     outputs, targets = paired("log_cosh", outputs, batch)
-    error = outputs - targets
-    return example_mean(jnp.logaddexp(error, -error) - jnp.log(jnp.asarray(2, error.dtype)))
+    return example_mean(_log_cosh(outputs - targets))
 
 
-def quantile(outputs: Array, batch: Batch, *, q: float = 0.5) -> Array:
+@jax.custom_jvp
+def _log_cosh(x: Array) -> Array:
+    """Return log cosh x; near 0 without the cancellation of log(eˣ + e⁻ˣ) - log 2, which is 0 below 1e-4."""
+    size = jnp.abs(x)
+    near = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.minimum(size, 1) / 2)))
+    far = size + jnp.log1p(jnp.exp(-2 * size)) - jnp.log(jnp.asarray(2, x.dtype))
+    return jnp.where(size < 1, near, far)
+
+
+@_log_cosh.defjvp
+def _log_cosh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (change,) = primals, tangents
+    return _log_cosh(x), jnp.tanh(x) * change
+
+
+def quantile(outputs: Array, batch: Batch, *, q: Probability = 0.5) -> Array:
     """`max(q e, (q-1) e)` with e = y-ŷ: [B, T] -> [B]; its minimum is the q-quantile (q = 0.5: half of `mae`)."""
-    check_range("q", q, 0, 1)
     outputs, targets = paired("quantile", outputs, batch)
     part, error = jnp.asarray(q, outputs.dtype), targets - outputs
     return example_mean(jnp.maximum(part * error, (part - 1) * error))

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 
 from dltrain.losses.outputs import takes
 from dltrain.losses.targets import are_labels, is_class, is_known, misfit, paired, where_valid, with_classes
+from dltrain.ranges import Size
 from dltrain.types import Array, Batch
 
 
 @takes("logits")
 def f1(
-    outputs: Array, batch: Batch, *, average: Literal["macro", "micro", "binary"] = "macro", microbatches: int = 1
+    outputs: Array, batch: Batch, *, average: Literal["macro", "micro", "binary"] = "macro", microbatches: Size = 1
 ) -> Array:
     """`1 - F1` with `F1 = 2 Σ p·y / (Σ p + Σ y)`, p the probabilities: [B, K] or [B, 1] logits, int [B] -> [B].
 

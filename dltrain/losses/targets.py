@@ -93,12 +93,6 @@ def margin_of(loss: str, outputs: Array, batch: Batch) -> Array:
     return where_valid((labels == 0) | (labels == 1), (2 * labels - 1) * logits)
 
 
-def check_range(name: str, value: float | Array, low: float, high: float) -> None:
-    """Raise if a value is outside low..high; a traced value is checked by the code that varies it."""
-    if isinstance(value, int | float) and not low <= value <= high:
-        raise ValueError(f"{name}={value} must lie in {low:g}..{high:g}")
-
-
 def is_zero(value: float | Array) -> bool:
     """Tell whether this is known to be zero while tracing, so that its terms need not be computed."""
     return isinstance(value, int | float) and value == 0

@@ -5,13 +5,14 @@ int [B] or probabilities float [B, K], whose largest is the class.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.metrics.sums import kept, widened
+from dltrain.metrics.sums import Count, count_more, kept, whole, widened, zero_count
+from dltrain.ranges import Size
 from dltrain.types import Array, Batch, Spec
 
 Metric = TypeVar("Metric", bound=Callable[..., Any])
@@ -49,10 +50,21 @@ def of_classes(metric: Metric) -> Metric:
     return metric
 
 
+def is_undefined(outputs: Array, batch: Batch) -> Array:
+    """Tell where an output or a target is NaN, so that there is no predicted or no true class: bool [B]."""
+    found = jnp.isnan(outputs).any(-1)
+    targets = jnp.asarray(batch["targets"])
+    if jnp.issubdtype(targets.dtype, jnp.floating):
+        unknown = jnp.isnan(targets)
+        found = found | (unknown if unknown.shape == found.shape else unknown.any(-1))
+    return found
+
+
 @of_classes
 def accuracy(outputs: Array, batch: Batch) -> Array:
-    """Return 1 where the predicted class is right, else 0 -> [B]."""
-    return (predicted(outputs) == actual(outputs, batch)).astype(jnp.float32)
+    """Return 1 where the predicted class is right, else 0; NaN where an output is NaN -> [B]."""
+    right = (predicted(outputs) == actual(outputs, batch)).astype(jnp.float32)
+    return jnp.where(is_undefined(outputs, batch), jnp.nan, right)
 
 
 @of_classes
@@ -62,7 +74,7 @@ def zero_one(outputs: Array, batch: Batch) -> Array:
 
 
 @of_classes
-def top_k(outputs: Array, batch: Batch, *, k: int = 5) -> Array:
+def top_k(outputs: Array, batch: Batch, *, k: Size = 5) -> Array:
     """Return 1 where the right class is among the k largest outputs -> [B]; equal outputs rank by index.
 
     So `k=1` is the accuracy, and a constant output has no advantage.
@@ -74,19 +86,26 @@ def top_k(outputs: Array, batch: Batch, *, k: int = 5) -> Array:
     order = jnp.arange(classes, dtype=jnp.int32).reshape((1,) * (outputs.ndim - 1) + (-1,))
     own = jnp.where(order == labels, outputs, 0).sum(-1, keepdims=True)
     ahead = (outputs > own) | ((outputs == own) & (order < labels))
-    return ((ahead.sum(-1) < k) & (labels[..., 0] >= 0)).astype(jnp.float32)
+    among = ((ahead.sum(-1) < k) & (labels[..., 0] >= 0)).astype(jnp.float32)
+    return jnp.where(is_undefined(outputs, batch), jnp.nan, among)
 
 
 @of_classes
 def log_loss(outputs: Array, batch: Batch) -> Array:
-    """Return `-log p` of the right class (in nats) from logits -> [B]."""
+    """Return `-log p` of the right class (in nats) from logits -> [B].
+
+    From the differences to the logit of the right class: a loss of 1e-30 and one of logits near 1e30 are as precise
+    as any other.
+    """
     outputs = widened(outputs)
-    labels = actual(outputs, batch)
+    labels, undefined = actual(outputs, batch), is_undefined(outputs, batch)
     if outputs.shape[-1] == 1:
         outputs = jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1)
     order = jnp.arange(outputs.shape[-1], dtype=jnp.int32).reshape((1,) * (outputs.ndim - 1) + (-1,))
-    own = jnp.where(order == labels[..., None], outputs, 0).sum(-1)
-    return jnp.where(labels >= 0, jax.nn.logsumexp(outputs, axis=-1) - own, jnp.nan)
+    is_own = order == labels[..., None]
+    own = jnp.where(is_own, outputs, 0).sum(-1, keepdims=True)
+    others = jax.nn.logsumexp(jnp.where(is_own, -jnp.inf, outputs - own), axis=-1)
+    return jnp.where((labels >= 0) & ~undefined, jax.nn.softplus(others), jnp.nan)
 
 
 @of_classes
@@ -100,6 +119,13 @@ def count_classes(spec: Spec) -> int:
     return spec.task.classes(spec)
 
 
+class ConfusionState(NamedTuple):
+    """Counts [K, K], and whether an output was NaN."""
+
+    counts: Count
+    undefined: Array
+
+
 class Confusion:
     """Counts [K, K] of true (row) and predicted (column) classes."""
 
@@ -107,17 +133,21 @@ class Confusion:
         """Take the number of classes from the data."""
         self.classes = count_classes(spec)
 
-    def zero(self) -> Array:
+    def zero(self) -> ConfusionState:
         """Return the state without examples."""
-        return jnp.zeros((self.classes, self.classes), jnp.int32)
+        return ConfusionState(zero_count((self.classes, self.classes)), jnp.zeros((), bool))
 
-    def add(self, state: Array, outputs: Array, batch: Batch) -> Array:
+    def add(self, state: ConfusionState, outputs: Array, batch: Batch) -> ConfusionState:
         """Add a batch."""
         true, found = actual(outputs, batch), predicted(outputs)
-        keep = kept(true, batch) & (true >= 0)
+        keep = kept(true, batch)
+        undefined = state.undefined | (keep & is_undefined(outputs, batch)).any()
         # Masked examples get an index outside the matrix, and the scatter drops them.
-        return state.at[jnp.where(keep, true, self.classes), found].add(1, mode="drop")
+        index = jnp.where(keep & (true >= 0), true, self.classes)
+        counts = jnp.zeros((self.classes, self.classes), jnp.int32).at[index, found].add(1, mode="drop")
+        return ConfusionState(count_more(state.counts, counts), undefined)
 
-    def value(self, state: Array) -> np.ndarray:
-        """Return the counts as int64."""
-        return np.asarray(state, np.int64)
+    def value(self, state: ConfusionState) -> np.ndarray:
+        """Return the counts as int64; all NaN if an output was NaN."""
+        counts = whole(state.counts)
+        return np.full(counts.shape, np.nan) if state.undefined else counts

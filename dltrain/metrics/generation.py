@@ -34,6 +34,9 @@ class ExactMatch:
 
 
 def _right(outputs: Array, batch: Batch) -> Array:
-    del outputs  # computed from the true previous tokens (teacher forcing)
-    wrong = (batch["generated"] != batch["targets"]) & batch["loss_mask"].astype(bool)
-    return 1 - wrong.any(1).astype(jnp.float32)
+    # The outputs are computed from the true previous tokens (teacher forcing). Where they are NaN, so are the
+    # logits from which the text was generated.
+    counts = batch["loss_mask"].astype(bool)
+    wrong = (batch["generated"] != batch["targets"]) & counts
+    undefined = (jnp.isnan(outputs).any(-1) & counts).any(1)
+    return jnp.where(undefined, jnp.nan, 1 - wrong.any(1).astype(jnp.float32))

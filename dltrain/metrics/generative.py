@@ -11,13 +11,17 @@ from dltrain.types import Array, Batch
 def disc_real_accuracy(outputs: Mapping[str, Array], batch: Batch) -> Array:
     """Return 1 where the discriminator classifies a real example as real -> [B]."""
     del batch
-    return (outputs["real"] > 0).astype(jnp.float32)
+    return _called_real(outputs["real"])
 
 
 def disc_fake_accuracy(outputs: Mapping[str, Array], batch: Batch) -> Array:
     """Return 1 where it classifies a generated example as real -> [B]; a mean of 0 is a failed generator."""
     del batch
-    return (outputs["fake"] > 0).astype(jnp.float32)
+    return _called_real(outputs["fake"])
+
+
+def _called_real(logits: Array) -> Array:
+    return jnp.where(jnp.isnan(logits), jnp.nan, (logits > 0).astype(jnp.float32))
 
 
 def reconstruction_error(outputs: Mapping[str, Array] | Array, batch: Batch) -> Array:

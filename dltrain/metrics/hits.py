@@ -6,8 +6,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.metrics.classification import actual, count_classes, predicted
-from dltrain.metrics.sums import kept
+from dltrain.metrics.classification import actual, count_classes, is_undefined, predicted
+from dltrain.metrics.sums import Count, count_more, kept, whole, zero_count
 from dltrain.types import Array, Batch, Spec
 
 
@@ -22,11 +22,12 @@ class Averaging(StrEnum):
 
 
 class HitState(NamedTuple):
-    """Examples per class, int32 [K] each: true positives, predicted, and actual."""
+    """Examples per class, [K] each: true positives, predicted, and actual; and whether an output was NaN."""
 
-    hits: Array
-    found: Array
-    there: Array
+    hits: Count
+    found: Count
+    there: Count
+    undefined: Array
 
 
 class ClassHits:
@@ -42,31 +43,39 @@ class ClassHits:
 
     def zero(self) -> HitState:
         """Return the state without examples."""
-        zero = jnp.zeros(self.classes, jnp.int32)
-        return HitState(zero, zero, zero)
+        zero = zero_count((self.classes,))
+        return HitState(zero, zero, zero, jnp.zeros((), bool))
 
     def add(self, state: HitState, outputs: Array, batch: Batch) -> HitState:
         """Add a batch."""
         true, found = actual(outputs, batch), predicted(outputs)
-        keep = kept(true, batch) & (true >= 0)
+        keep = kept(true, batch)
+        undefined = state.undefined | (keep & is_undefined(outputs, batch)).any()
+        keep = keep & (true >= 0)
 
-        def counted(counts: Array, labels: Array, where: Array) -> Array:
-            return counts.at[jnp.where(where, labels, self.classes)].add(1, mode="drop")
+        def counted(counts: Count, labels: Array, where: Array) -> Count:
+            index = jnp.where(where, labels, self.classes)
+            return count_more(counts, jnp.zeros(self.classes, jnp.int32).at[index].add(1, mode="drop"))
 
         return HitState(
             counted(state.hits, true, keep & (true == found)),
             counted(state.found, found, keep),
             counted(state.there, true, keep),
+            undefined,
         )
 
-    def ratio(self, state: HitState, part: np.ndarray, whole: np.ndarray) -> float | dict[str, float]:
-        """Average `part / whole` over the classes.
+    def ratio(self, state: HitState, part: np.ndarray, of: np.ndarray) -> float | dict[str, float]:
+        """Average `part / of` over the classes.
 
         As in scikit-learn, a class that is neither actual nor predicted is left out of an average, and one with an
-        undefined ratio counts as 0 in it; without an average (`none`, `binary`, or no class left) it is NaN.
+        undefined ratio counts as 0 in it; without an average (`none`, `binary`, or no class left) it is NaN, and
+        so is everything if an output was NaN.
         """
-        there, found = np.asarray(state.there, np.float64), np.asarray(state.found, np.float64)
-        scores = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+        if state.undefined:
+            nan = float("nan")
+            return dict.fromkeys(self.names, nan) if self.average is Averaging.NONE else nan
+        there, found = whole(state.there).astype(np.float64), whole(state.found).astype(np.float64)
+        scores = np.divide(part, of, out=np.full(part.shape, np.nan), where=of > 0)
         seen = (there + found) > 0
         match self.average:
             case Averaging.NONE:
@@ -74,7 +83,7 @@ class ClassHits:
             case Averaging.BINARY:
                 return float(scores[1])
             case Averaging.MICRO:
-                return float(part.sum() / whole.sum()) if whole.sum() > 0 else float("nan")
+                return float(part.sum() / of.sum()) if of.sum() > 0 else float("nan")
             case Averaging.MACRO:
                 weights = seen.astype(np.float64)
             case Averaging.WEIGHTED:
@@ -94,7 +103,7 @@ class Precision:
 
     def value(self, state: HitState) -> float | dict[str, float]:
         """Return the score, or one per class."""
-        return self.counts.ratio(state, np.asarray(state.hits, np.float64), np.asarray(state.found, np.float64))
+        return self.counts.ratio(state, whole(state.hits), whole(state.found))
 
 
 class Recall:
@@ -107,7 +116,7 @@ class Recall:
 
     def value(self, state: HitState) -> float | dict[str, float]:
         """Return the score, or one per class."""
-        return self.counts.ratio(state, np.asarray(state.hits, np.float64), np.asarray(state.there, np.float64))
+        return self.counts.ratio(state, whole(state.hits), whole(state.there))
 
 
 class F1:
@@ -120,8 +129,7 @@ class F1:
 
     def value(self, state: HitState) -> float | dict[str, float]:
         """Return the score, or one per class."""
-        whole = np.asarray(state.found, np.float64) + np.asarray(state.there, np.float64)
-        return self.counts.ratio(state, 2 * np.asarray(state.hits, np.float64), whole)
+        return self.counts.ratio(state, 2 * whole(state.hits), whole(state.found) + whole(state.there))
 
 
 class IoU:
@@ -134,5 +142,5 @@ class IoU:
 
     def value(self, state: HitState) -> float | dict[str, float]:
         """Return the score, or one per class."""
-        hits, found, there = (np.asarray(part, np.float64) for part in state)
+        hits, found, there = whole(state.hits), whole(state.found), whole(state.there)
         return self.counts.ratio(state, hits, found + there - hits)

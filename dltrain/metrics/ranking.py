@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.metrics.classification import actual, count_classes
+from dltrain.metrics.classification import actual, count_classes, is_undefined
 from dltrain.metrics.hits import Averaging
 from dltrain.metrics.sums import kept, widened
+from dltrain.ranges import Size
 from dltrain.types import Array, Batch, Spec
 
 
@@ -31,7 +32,8 @@ class Scores:
             raise ValueError(f"average={average}: must be macro or none")
         classes, binary = count_classes(spec), spec.outputs == 1
         self.columns = 1 if binary else classes
-        self.names = (spec.classes or tuple(map(str, range(classes))))[binary:]
+        self.classes = spec.classes or tuple(map(str, range(classes)))
+        self.names = self.classes[binary:]
         if max_examples is None and not spec.counts:
             raise ValueError("the data does not give the sizes of its splits; set max_examples=N")
         self.max_examples = (
@@ -50,9 +52,12 @@ class Scores:
         """Append the examples of a batch that are not masked."""
         labels = actual(outputs, batch)
         keep = kept(labels, batch) & (labels >= 0)
-        # Log probabilities: the same order as probabilities, without saturation; a single logit needs no softmax.
+        # Log odds: the same order as probabilities, without saturation; a single logit is one.
         scores = widened(outputs)
-        scores = scores if self.columns == 1 else jax.nn.log_softmax(scores)
+        scores = scores if self.columns == 1 else log_odds(scores)
+        undefined = is_undefined(outputs, batch)
+        keep = keep | (undefined & kept(labels, batch))
+        scores = jnp.where(undefined[..., None], jnp.nan, scores)
         place = jnp.where(keep, state.count + jnp.cumsum(keep, dtype=jnp.int32) - 1, self.max_examples)
         return ScoreState(
             state.scores.at[place].set(scores.astype(state.scores.dtype), mode="drop"),
@@ -60,9 +65,19 @@ class Scores:
             state.count + keep.sum(dtype=jnp.int32),
         )
 
+    def absent(self, targets: np.ndarray) -> str:
+        """Return the classes that do not occur among targets int [N], in words; "" if all do, or for no average."""
+        if self.average is Averaging.NONE or not np.issubdtype(targets.dtype, np.integer):
+            return ""
+        missing = [name for i, name in enumerate(self.classes) if not (targets == i).any()]
+        return f"it has no example of {', '.join(missing[:5])}" if missing else ""
+
     def averaged(self, state: ScoreState, area: Callable[..., float]) -> float | dict[str, float]:
-        """Return the mean area over the columns, NaN if one is undefined; or the area per class."""
-        areas = [area(hits, misses) for hits, misses in self.curves(state)]
+        """Return the mean area over the columns, or one per class; NaN if one is undefined or an output is NaN."""
+        if np.isnan(np.asarray(state.scores)).any():
+            areas = [float("nan")] * self.columns
+        else:
+            areas = [area(hits, misses) for hits, misses in self.curves(state)]
         return (
             dict(zip(self.names, areas, strict=True)) if self.average is Averaging.NONE else float(np.mean(areas))
         )
@@ -77,6 +92,18 @@ class Scores:
         scores, labels = np.asarray(state.scores)[:count], np.asarray(state.labels)[:count]
         ones = [1] if self.columns == 1 else range(self.columns)
         return [_counts_above(column, labels == one) for column, one in zip(scores.T, ones, strict=True)]
+
+
+def log_odds(logits: Array) -> Array:
+    """Return log(p / (1 - p)) of each class, p the softmax of the logits, [..., K] -> [..., K]."""
+    log_p = jax.nn.log_softmax(logits)
+    largest = jnp.argmax(logits, axis=-1, keepdims=True)
+    is_largest = (
+        jnp.arange(logits.shape[-1], dtype=largest.dtype).reshape((1,) * (logits.ndim - 1) + (-1,)) == largest
+    )
+    top = logits.max(-1, keepdims=True)
+    others = jax.nn.logsumexp(jnp.where(is_largest, -jnp.inf, logits - top), axis=-1, keepdims=True)
+    return jnp.where(is_largest, -others, log_p - jnp.log1p(-jnp.exp(log_p)))
 
 
 def _counts_above(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,10 +121,10 @@ class AUROC:
     has no examples. Keeps examples x classes values on the device.
     """
 
-    def __init__(self, max_examples: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
+    def __init__(self, max_examples: Size | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
         """Allocate for `max_examples` examples; None: for the largest split. `average`: macro or none."""
         self.scores = Scores(spec, max_examples, average)
-        self.zero, self.add = self.scores.zero, self.scores.add
+        self.zero, self.add, self.why_undefined = self.scores.zero, self.scores.add, self.scores.absent
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
         """Return the area, 0 to 1, or one per class."""
@@ -117,10 +144,10 @@ class AveragePrecision:
     classes values on the device.
     """
 
-    def __init__(self, max_examples: int | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
+    def __init__(self, max_examples: Size | None = None, *, spec: Spec, average: Averaging = Averaging.MACRO):
         """Allocate for `max_examples` examples; None: for the largest split. `average`: macro or none."""
         self.scores = Scores(spec, max_examples, average)
-        self.zero, self.add = self.scores.zero, self.scores.add
+        self.zero, self.add, self.why_undefined = self.scores.zero, self.scores.add, self.scores.absent
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
         """Return the area under the steps of the precision-recall curve, 0 to 1, or one per class."""

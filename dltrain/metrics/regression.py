@@ -5,7 +5,21 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.metrics.sums import Sum, host, kept, plus, widened, zero_sum
+from dltrain.metrics.sums import (
+    Count,
+    Squares,
+    as_float,
+    count_more,
+    host_squares,
+    kept,
+    make_room,
+    plus,
+    plus_squares,
+    whole,
+    widened,
+    zero_count,
+    zero_squares,
+)
 from dltrain.types import Array, Batch, Kind, Spec
 
 
@@ -22,7 +36,11 @@ def paired(outputs: Array, batch: Batch) -> tuple[Array, Array]:
 
 
 def mse(outputs: Array, batch: Batch) -> Array:
-    """`(ŷ-y)²`, the mean over T -> [B]."""
+    """`(ŷ-y)²`, the mean over T -> [B].
+
+    In float32 the square of an error above 1.8e19 is infinite, and that of one below 1e-23 is zero; `RMSE` has
+    neither limit.
+    """
     outputs, targets = paired(outputs, batch)
     return jnp.square(outputs - targets).mean(-1)
 
@@ -48,10 +66,10 @@ def outputs_of(spec: Spec) -> int:
 
 
 class SquareState(NamedTuple):
-    """The sum of squared errors per output [T], and the number of examples."""
+    """The squared errors per output [T], and the number of examples."""
 
-    squares: Sum
-    count: Array
+    squares: Squares
+    count: Count
 
 
 class RMSE:
@@ -63,29 +81,29 @@ class RMSE:
 
     def zero(self) -> SquareState:
         """Return the state without examples."""
-        return SquareState(zero_sum((self.outputs,)), jnp.zeros((), jnp.int32))
+        return SquareState(zero_squares((self.outputs,)), zero_count())
 
     def add(self, state: SquareState, outputs: Array, batch: Batch) -> SquareState:
         """Add a batch."""
         outputs, targets = paired(outputs, batch)
         keep = kept(outputs[:, 0], batch)[:, None]
-        squares = jnp.where(keep, jnp.square(outputs - targets), 0).sum(0)
-        return SquareState(plus(state.squares, squares), state.count + keep[:, 0].sum(dtype=jnp.int32))
+        squares = plus_squares(state.squares, jnp.where(keep, outputs - targets, 0))
+        return SquareState(squares, count_more(state.count, keep[:, 0].sum(dtype=jnp.int32)))
 
     def value(self, state: SquareState) -> float:
         """Return the error in the unit of the targets; NaN without examples."""
-        count = np.asarray(state.count)
-        return float(np.sqrt(host(state.squares) / count).mean()) if count else float("nan")
+        count = whole(state.count)
+        return float(np.sqrt(host_squares(state.squares) / count).mean()) if count else float("nan")
 
 
 class SpreadState(NamedTuple):
     """Per output [T]: squared errors, and mean and squared deviations of the targets relative to `shift`."""
 
-    errors: Sum
-    count: Array
+    errors: Squares
+    count: Count
     shift: Array
     mean: Array
-    deviations: Sum
+    deviations: Squares
 
 
 class R2:
@@ -102,33 +120,48 @@ class R2:
     def zero(self) -> SpreadState:
         """Return the state without examples."""
         zero = jnp.zeros(self.outputs)
-        return SpreadState(
-            zero_sum((self.outputs,)), jnp.zeros((), jnp.int32), zero, zero, zero_sum((self.outputs,))
-        )
+        squares = zero_squares((self.outputs,))
+        return SpreadState(squares, zero_count(), zero, zero, squares)
 
     def add(self, state: SpreadState, outputs: Array, batch: Batch) -> SpreadState:
         """Add a batch."""
         outputs, targets = paired(outputs, batch)
         keep = kept(outputs[:, 0], batch)[:, None]
-        errors = jnp.where(keep, jnp.square(outputs - targets), 0).sum(0)
+        errors = plus_squares(state.errors, jnp.where(keep, outputs - targets, 0))
         count = keep[:, 0].sum(dtype=jnp.int32)
         first = targets[jnp.argmax(keep[:, 0])].astype(state.shift.dtype)
-        shift = jnp.where(state.count > 0, state.shift, first)
+        past = as_float(state.count, first.dtype)
+        shift = jnp.where(past > 0, state.shift, first)
         near = jnp.where(keep, targets.astype(shift.dtype) - shift[None, :], 0)
         # Counts of the batch, of earlier batches and of both, in floating point; at least 1 as divisors.
-        n, past = count.astype(shift.dtype), state.count.astype(shift.dtype)
+        n = count.astype(shift.dtype)
         mean = near.sum(0) / jnp.maximum(n, 1)
         apart = jnp.where(keep, near - mean[None, :], 0)
-        within = jnp.square(apart).sum(0) - jnp.square(apart.sum(0)) / jnp.maximum(n, 1)
         step = mean - state.mean
         both = jnp.maximum(n + past, 1)
-        deviations = plus(plus(state.deviations, within), jnp.square(step) * (n * past / both))
+        squares, unit = make_room(state.deviations, jnp.maximum(jnp.abs(apart).max(0), jnp.abs(step)))
+        apart = apart / unit[None, :]
+        within = jnp.square(apart).sum(0) - jnp.square(apart.sum(0)) / jnp.maximum(n, 1)
+        deviations = plus(plus(squares.sum, within), jnp.square(step / unit) * (n * past / both))
         return SpreadState(
-            plus(state.errors, errors), state.count + count, shift, state.mean + step * (n / both), deviations
+            errors,
+            count_more(state.count, count),
+            shift,
+            state.mean + step * (n / both),
+            squares._replace(sum=deviations),
         )
+
+    def why_undefined(self, targets: np.ndarray) -> str:
+        """Return why the score is NaN for these targets, [N, T] or [N], whatever is predicted; "" if it is not."""
+        columns = targets.astype(np.float32).reshape(len(targets), -1)
+        if len(targets) == 1:
+            return "it has one example"
+        return "its targets are all equal" if (columns == columns[:1]).all(0).any() else ""
 
     def value(self, state: SpreadState) -> float:
         """Return the score: 1 perfect, 0 as good as the mean, negative worse."""
-        deviations = host(state.deviations)
-        ratio = np.divide(host(state.errors), deviations, out=np.full(self.outputs, np.nan), where=deviations > 0)
+        deviations = host_squares(state.deviations)
+        ratio = np.divide(
+            host_squares(state.errors), deviations, out=np.full(self.outputs, np.nan), where=deviations > 0
+        )
         return float((1 - ratio).mean())

@@ -7,9 +7,9 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import weights_of
-from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding, Names
+from dltrain.ranges import BelowOne, Finite, Size
 from dltrain.tasks import Level
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -23,14 +23,14 @@ class AttentionLSTM(nnx.Module):
 
     def __init__(
         self,
-        hidden: int = 128,
+        hidden: Size = 128,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
         bidirectional: bool = False,
-        embedding: int = 64,
-        dropout: float = 0.0,
-        forget_bias: float = 1.0,
+        embedding: Size = 64,
+        dropout: BelowOne = 0.0,
+        forget_bias: Finite = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         embedding_init: Initializer = initializers.normal(0.02),
@@ -53,7 +53,6 @@ class AttentionLSTM(nnx.Module):
             head_init: initial weights of the attention and of the output.
             bias_init: initial biases, except those of the forget gates.
         """
-        check_sizes(hidden=hidden, embedding=embedding)
         if spec.input.kind is Kind.NUMBERS or spec.task.level is not Level.EXAMPLE:
             raise ValueError(
                 "needs a sequence or an image with one target per example, but this data is "

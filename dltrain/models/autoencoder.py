@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 
 from dltrain import activations, initializers
-from dltrain.models.layers import check_sizes
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -22,16 +22,16 @@ class Autoencoder(nnx.Module):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (128,),
+        widths: tuple[Size, ...] = (128,),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        code: int = 32,
-        decoder: tuple[int, ...] | None = None,
+        code: Size = 32,
+        decoder: tuple[Size, ...] | None = None,
         activation: Activation = jax.nn.relu,
         code_activation: Activation = activations.identity,
         output: Activation = activations.identity,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
@@ -50,7 +50,6 @@ class Autoencoder(nnx.Module):
             kernel_init: initial weights.
             bias_init: initial biases.
         """
-        check_sizes(widths=widths, code=code, decoder=decoder or ())
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         down = (spec.input.size, *widths, code)
         up = (code, *(widths[::-1] if decoder is None else decoder), spec.input.size)

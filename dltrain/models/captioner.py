@@ -8,9 +8,10 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.cnn import CNN
-from dltrain.models.layers import Norm, check_sizes
+from dltrain.models.layers import Norm
 from dltrain.models.recurrent import LSTMLayer, State
 from dltrain.models.steps import Embedding, Names
+from dltrain.ranges import BelowOne, Finite, Size
 from dltrain.tasks import Generates, Regression
 from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
@@ -24,16 +25,16 @@ class Captioner(nnx.Module):
 
     def __init__(
         self,
-        hidden: int = 128,
+        hidden: Size = 128,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        channels: tuple[int, ...] = (32, 64),
-        dense: tuple[int, ...] = (128,),
+        channels: tuple[Size, ...] = (32, 64),
+        dense: tuple[Size, ...] = (128,),
         norm: Norm = Norm.NONE,
-        embedding: int = 64,
-        dropout: float = 0.0,
-        forget_bias: float = 1.0,
+        embedding: Size = 64,
+        dropout: BelowOne = 0.0,
+        forget_bias: Finite = 1.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
@@ -62,7 +63,6 @@ class Captioner(nnx.Module):
             head_init: initial weights of the output.
             bias_init: initial biases, except those of the forget gates.
         """
-        check_sizes(hidden=hidden, embedding=embedding)
         if spec.input.kind is not Kind.IMAGE or spec.task.generates is not Generates.ANSWER:
             raise ValueError(
                 f"generates texts from images, but this data is {spec.input.kind.words} for {spec.task}; "

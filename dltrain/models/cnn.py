@@ -9,9 +9,10 @@ import jax
 from flax import nnx
 
 from dltrain import activations, initializers
-from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import avg_pool, max_pool
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -51,20 +52,20 @@ class CNN(nnx.Module):
 
     def __init__(
         self,
-        channels: tuple[int, ...] = (32, 64),
+        channels: tuple[Size, ...] = (32, 64),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        kernel: int = 3,
-        stride: int = 1,
+        kernel: Size = 3,
+        stride: Size = 1,
         padding: Padding = Padding.SAME,
         pool: Pool = Pool.MAX,
-        window: int = 2,
-        pool_stride: int | None = None,
+        window: Size = 2,
+        pool_stride: Size | None = None,
         norm: Norm = Norm.NONE,
         head_pooling: HeadPooling = HeadPooling.FLATTEN,
-        dense: tuple[int, ...] = (128,),
-        dropout: float = 0.0,
+        dense: tuple[Size, ...] = (128,),
+        dropout: BelowOne = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -98,8 +99,6 @@ class CNN(nnx.Module):
             )
         height, width, depth = spec.input.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
-        check_sizes(channels=channels, kernel=kernel, stride=stride, dense=dense)
-        check_sizes(window=window, pool_stride=pooling.stride)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.convolutions, self.norms = nnx.List(), nnx.List()
         for block, out in enumerate(channels):

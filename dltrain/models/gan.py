@@ -16,8 +16,9 @@ from flax import nnx
 
 from dltrain import activations, initializers
 from dltrain.models.cnn import CNN, Pool
-from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
+from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
 from dltrain.models.mlp import MLP
+from dltrain.ranges import BelowOne, Size
 from dltrain.tasks import Binary, Regression
 from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
@@ -33,17 +34,17 @@ class GAN(nnx.Module):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (128, 128),
+        widths: tuple[Size, ...] = (128, 128),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        noise: int = 16,
+        noise: Size = 16,
         activation: Activation = jax.nn.relu,
         output: Activation = activations.identity,
         norm: Norm = Norm.BATCH,
         discriminator_norm: Norm = Norm.NONE,
         discriminator_activation: Activation = LEAKY,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
@@ -63,7 +64,6 @@ class GAN(nnx.Module):
             kernel_init: initial weights.
             bias_init: initial biases.
         """
-        check_sizes(widths=widths, noise=noise)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         seed = {"noise": Feature(Kind.NUMBERS, (noise,), "float32")}
         generated = Spec(seed, {"example": spec.input}, Regression())
@@ -97,17 +97,17 @@ class DCGAN(nnx.Module):
 
     def __init__(
         self,
-        channels: tuple[int, ...] = (32, 64),
+        channels: tuple[Size, ...] = (32, 64),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        noise: int = 64,
-        kernel: int = 4,
+        noise: Size = 64,
+        kernel: Size = 4,
         norm: Norm = Norm.BATCH,
         discriminator_norm: Norm = Norm.BATCH,
         activation: Activation = jax.nn.relu,
         discriminator_activation: Activation = LEAKY,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         kernel_init: Initializer = initializers.normal(0.02),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
@@ -129,7 +129,6 @@ class DCGAN(nnx.Module):
             kernel_init: initial weights.
             bias_init: initial biases.
         """
-        check_sizes(channels=channels, noise=noise, kernel=kernel)
         if spec.input.kind is not Kind.IMAGE:
             raise ValueError(f"generates images, but this data is {spec.input.kind.words}; try model=gan")
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}

@@ -1,6 +1,6 @@
 """Layers and helpers that several families of models share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -28,14 +28,6 @@ def make_norm(norm: Norm, width: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm | nnx.
             return nnx.LayerNorm(width, rngs=rngs)
         case Norm.NONE:
             return None
-
-
-def check_sizes(**sizes: int | Sequence[int]) -> None:
-    """Raise ValueError unless all given sizes are at least 1."""
-    for name, given in sizes.items():
-        each = [*given] if isinstance(given, Sequence) else [given]
-        if min(each, default=1) < 1:
-            raise ValueError(f"{name}={each if isinstance(given, Sequence) else given}: must be at least 1")
 
 
 def rematerialised(block: Callable[..., Any], wanted: bool) -> Callable[..., Any]:

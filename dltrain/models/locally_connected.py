@@ -11,7 +11,8 @@ from jax import lax
 
 from dltrain import initializers
 from dltrain.models.cnn import Padding, Pool, Pooling, activated_and_pooled, size_after
-from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -62,19 +63,19 @@ class LocallyConnected(nnx.Module):
 
     def __init__(
         self,
-        channels: tuple[int, ...] = (8, 16),
+        channels: tuple[Size, ...] = (8, 16),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        kernel: int = 3,
-        stride: int = 1,
+        kernel: Size = 3,
+        stride: Size = 1,
         padding: Padding = Padding.SAME,
         pool: Pool = Pool.MAX,
-        window: int = 2,
-        pool_stride: int | None = None,
+        window: Size = 2,
+        pool_stride: Size | None = None,
         norm: Norm = Norm.NONE,
-        dense: tuple[int, ...] = (128,),
-        dropout: float = 0.0,
+        dense: tuple[Size, ...] = (128,),
+        dropout: BelowOne = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -107,8 +108,6 @@ class LocallyConnected(nnx.Module):
             )
         height, width, depth = spec.input.shape
         pooling = Pooling(pool, window, window if pool_stride is None else pool_stride)
-        check_sizes(channels=channels, kernel=kernel, stride=stride, dense=dense)
-        check_sizes(window=window, pool_stride=pooling.stride)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.local, self.norms = nnx.List(), nnx.List()
         for block, out in enumerate(channels):

@@ -7,7 +7,8 @@ import jax
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -16,12 +17,12 @@ class MLP(nnx.Module):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (128, 128),
+        widths: tuple[Size, ...] = (128, 128),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
         activation: Activation = jax.nn.relu,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         norm: Norm = Norm.NONE,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -40,7 +41,6 @@ class MLP(nnx.Module):
             bias_init: initial biases.
             remat: recompute the values inside each hidden layer in the backward pass instead of storing them.
         """
-        check_sizes(widths=widths)
         sizes = (spec.input.size, *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import check_sizes
+from dltrain.ranges import Size
 from dltrain.types import Array, Initializer, Spec
 
 
@@ -26,13 +26,13 @@ class RBM(nnx.Module):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (256,),
+        widths: tuple[Size, ...] = (256,),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        k: int = 1,
+        k: Size = 1,
         draw_visible: bool = False,
-        sweeps: int = 500,
+        sweeps: Size = 500,
         kernel_init: Initializer = initializers.normal(0.01),
         bias_init: Initializer = initializers.zeros(),
         visible_init: Initializer = initializers.zeros(),
@@ -52,7 +52,6 @@ class RBM(nnx.Module):
             bias_init: initial biases of the hidden units.
             visible_init: initial biases of the visible units.
         """
-        check_sizes(widths=widths, k=k, sweeps=sweeps)
         if not widths:
             raise ValueError("widths=[]: at least one layer is needed")
         sizes = (spec.input.size, *widths)

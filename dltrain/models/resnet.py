@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, check_sizes, make_norm, normalise, rematerialised
+from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -65,14 +66,14 @@ class ResNet(nnx.Module):
 
     def __init__(
         self,
-        channels: tuple[int, ...] = (16, 32, 64),
-        blocks: tuple[int, ...] = (3, 3, 3),
+        channels: tuple[Size, ...] = (16, 32, 64),
+        blocks: tuple[Size, ...] = (3, 3, 3),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
         shortcut: Shortcut = Shortcut.PAD,
         norm: Norm = Norm.BATCH,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -93,7 +94,6 @@ class ResNet(nnx.Module):
             bias_init: initial biases of the output.
             remat: recompute the values inside each block in the backward pass instead of storing them.
         """
-        check_sizes(channels=channels, blocks=blocks)
         if spec.input.kind is not Kind.IMAGE:
             raise ValueError(
                 f"needs images, but this data is {spec.input.kind.words} of shape {spec.input.shape}; try model=mlp"

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import check_sizes, rematerialised
+from dltrain.models.layers import rematerialised
 from dltrain.models.recurrent import GRULayer, LSTMLayer, RecurrentState, RNNLayer, State
 from dltrain.models.steps import Embedding, Names, check_steps, max_of, mean_of
 from dltrain.ops.recurrent import Squash
+from dltrain.ranges import BelowOne, Finite, Size
 from dltrain.tasks import Level
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -71,7 +72,6 @@ class Recurrent(nnx.Module):
             bias_init: initial biases of the layers (not of an LSTM's forget gates) and of the output.
             **options: further arguments of this kind of layer.
         """
-        check_sizes(hidden=hidden, layers=layers, embedding=embedding)
         check_steps(spec)
         self.names = Names.of(spec)
         self.at_each_step = spec.task.level is Level.STEP
@@ -159,15 +159,15 @@ class RNN(Recurrent):
 
     def __init__(
         self,
-        hidden: int = 128,
+        hidden: Size = 128,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        layers: int = 1,
+        layers: Size = 1,
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
-        embedding: int = 64,
-        dropout: float = 0.0,
+        embedding: Size = 64,
+        dropout: BelowOne = 0.0,
         activation: Squash = Squash.TANH,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
@@ -204,16 +204,16 @@ class LSTM(Recurrent):
 
     def __init__(
         self,
-        hidden: int = 128,
+        hidden: Size = 128,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        layers: int = 1,
+        layers: Size = 1,
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
-        embedding: int = 64,
-        dropout: float = 0.0,
-        forget_bias: float = 1.0,
+        embedding: Size = 64,
+        dropout: BelowOne = 0.0,
+        forget_bias: Finite = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         embedding_init: Initializer = initializers.normal(0.02),
@@ -249,15 +249,15 @@ class GRU(Recurrent):
 
     def __init__(
         self,
-        hidden: int = 128,
+        hidden: Size = 128,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        layers: int = 1,
+        layers: Size = 1,
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
-        embedding: int = 64,
-        dropout: float = 0.0,
+        embedding: Size = 64,
+        dropout: BelowOne = 0.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         embedding_init: Initializer = initializers.normal(0.02),

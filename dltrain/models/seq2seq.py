@@ -7,9 +7,9 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import weights_of
-from dltrain.models.layers import check_sizes
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding, Names
+from dltrain.ranges import BelowOne, Finite, Size
 from dltrain.tasks import Generates
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -27,13 +27,13 @@ class Seq2Seq(nnx.Module):
 
     def __init__(
         self,
-        hidden: int = 128,
+        hidden: Size = 128,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        embedding: int = 64,
-        dropout: float = 0.0,
-        forget_bias: float = 1.0,
+        embedding: Size = 64,
+        dropout: BelowOne = 0.0,
+        forget_bias: Finite = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         embedding_init: Initializer = initializers.normal(0.02),
@@ -56,7 +56,6 @@ class Seq2Seq(nnx.Module):
                 output.
             bias_init: initial biases, except those of the forget gates.
         """
-        check_sizes(hidden=hidden, embedding=embedding)
         check_texts(spec)
         if hidden % 2:
             raise ValueError(f"hidden={hidden}: must be even, half of it for each direction of the encoder")

@@ -20,9 +20,9 @@ from dltrain.models.blocks import (
     position_embeddings,
     token_init,
 )
-from dltrain.models.layers import check_sizes
 from dltrain.models.seq2seq import check_texts
 from dltrain.models.steps import Embedding, Names
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Activation, Array, Initializer, Spec
 
 Cache = dict[str, Any]
@@ -39,14 +39,14 @@ class Seq2SeqTransformer(nnx.Module):
 
     def __init__(
         self,
-        layers: int = 2,
-        heads: int = 4,
-        width: int = 128,
-        feedforward: int = 512,
+        layers: Size = 2,
+        heads: Size = 4,
+        width: Size = 128,
+        feedforward: Size = 512,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         positions: Positions = Positions.LEARNED,
         activation: Activation = activations.gelu,
         kernel_init: Initializer = initializers.glorot_uniform(),
@@ -74,7 +74,6 @@ class Seq2SeqTransformer(nnx.Module):
             bias_init: initial biases.
             remat: recompute the values inside each block in the backward pass instead of storing them.
         """
-        check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_texts(spec)
         check_width(width, heads, positions)
         (self.source_length,), (self.target_length,) = spec.input.shape, spec.target.shape

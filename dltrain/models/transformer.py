@@ -21,8 +21,8 @@ from dltrain.models.blocks import (
     position_embeddings,
     token_init,
 )
-from dltrain.models.layers import check_sizes
 from dltrain.models.steps import Embedding, Names, check_steps, mean_of
+from dltrain.ranges import BelowOne, Size
 from dltrain.tasks import Level
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -47,14 +47,14 @@ class Transformer(nnx.Module):
 
     def __init__(
         self,
-        layers: int = 4,
-        heads: int = 4,
-        width: int = 128,
-        feedforward: int = 512,
+        layers: Size = 4,
+        heads: Size = 4,
+        width: Size = 128,
+        feedforward: Size = 512,
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         positions: Positions = Positions.LEARNED,
         pool: Pool = Pool.MEAN,
         activation: Activation = activations.gelu,
@@ -84,7 +84,6 @@ class Transformer(nnx.Module):
             bias_init: initial biases.
             remat: recompute the values inside each block in the backward pass instead of storing them.
         """
-        check_sizes(layers=layers, heads=heads, width=width, feedforward=feedforward)
         check_steps(spec)
         check_width(width, heads, positions)
         self.names = Names.of(spec)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import ConvTranspose, Norm, check_sizes, make_norm, normalise
+from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import max_pool
+from dltrain.ranges import BelowOne, Size
 from dltrain.tasks import Level
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -22,12 +23,12 @@ class UNet(nnx.Module):
 
     def __init__(
         self,
-        channels: tuple[int, ...] = (16, 32, 64),
+        channels: tuple[Size, ...] = (16, 32, 64),
         *,
         spec: Spec,
         rngs: nnx.Rngs,
         norm: Norm = Norm.BATCH,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
         head_init: Initializer = initializers.lecun_normal(),
@@ -46,7 +47,6 @@ class UNet(nnx.Module):
             head_init: initial weights of the output.
             bias_init: initial biases.
         """
-        check_sizes(channels=channels)
         if spec.input.kind is not Kind.IMAGE or spec.task.level is not Level.PIXEL:
             raise ValueError(
                 f"needs images with a class for each pixel, but this data is {spec.input.kind.words} for "

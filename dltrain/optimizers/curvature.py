@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from dltrain.ranges import NonNegative, Positive, Size
 from dltrain.types import Array
 
 BACKTRACKS = 20  # halvings of the step that `newton` tries before it uses the last one
 
 
 def lbfgs(
-    learning_rate: float,
-    memory_size: int = 10,
-    line_search_steps: int = 20,
+    learning_rate: Positive,
+    memory_size: Size = 10,
+    line_search_steps: Size = 20,
     minibatch: bool = False,
 ) -> optax.GradientTransformation:
     """Limited-memory BFGS with a line search for the strong Wolfe conditions. Liu, Nocedal 1989.
@@ -33,9 +34,9 @@ def lbfgs(
 
 
 def newton(
-    learning_rate: float,
-    damping: float = 1e-6,
-    max_parameters: int = 2000,
+    learning_rate: Positive,
+    damping: NonNegative = 1e-6,
+    max_parameters: Size = 2000,
     minibatch: bool = False,
 ) -> optax.GradientTransformation:
     """Newton's method with the exact Hessian H = VΛVᵀ, damped: `w -= η V (|Λ| + λI)⁻¹ Vᵀ g`.

@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from dltrain.ranges import BelowOne, Finite, NonNegative, Positive
 from dltrain.types import Array
 
 
-def gd(learning_rate: float, minibatch: bool = False) -> optax.GradientTransformation:
+def gd(learning_rate: Positive, minibatch: bool = False) -> optax.GradientTransformation:
     """Full-batch gradient descent: `w -= ηg`; `minibatch` as in `lbfgs`."""
     del minibatch
     return optax.sgd(learning_rate)
 
 
-def polyak(learning_rate: float, f_min: float = 0.0, eps: float = 0.0) -> optax.GradientTransformation:
+def polyak(learning_rate: Positive, f_min: Finite = 0.0, eps: NonNegative = 0.0) -> optax.GradientTransformation:
     """Gradient descent with rate `(L - f_min) / (‖g‖² + ε)`, at most `learning_rate`; L is the loss of the batch.
 
     Loizou et al., arXiv:2002.10542.
@@ -40,8 +41,8 @@ class VelocityState(NamedTuple):
 
 
 def momentum(
-    learning_rate: float,
-    momentum: float = 0.9,
+    learning_rate: Positive,
+    momentum: BelowOne = 0.9,
     nesterov: bool = False,
     form: MomentumForm = MomentumForm.STANDARD,
 ) -> optax.GradientTransformation:
@@ -86,10 +87,10 @@ def _like(number: float, array: Array) -> Array:
 
 
 def adam(
-    learning_rate: float,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
+    learning_rate: Positive,
+    b1: BelowOne = 0.9,
+    b2: BelowOne = 0.999,
+    eps: NonNegative = 1e-8,
     bias_correction: bool = True,
 ) -> optax.GradientTransformation:
     """Adam: `w -= η m̂ / (√v̂ + ε)`; without `bias_correction` with m and v. Kingma, Ba, arXiv:1412.6980."""
@@ -127,11 +128,11 @@ def _scale_by_plain_adam(b1: float, b2: float, eps: float) -> optax.GradientTran
 
 
 def rmsprop(
-    learning_rate: float,
-    decay: float = 0.9,
-    eps: float = 1e-8,
+    learning_rate: Positive,
+    decay: BelowOne = 0.9,
+    eps: NonNegative = 1e-8,
     centered: bool = False,
-    momentum: float | None = None,
+    momentum: BelowOne | None = None,
     nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """`E = ρE + (1-ρ)g²; w -= η g/√(E+ε)` (Hinton); `centered` uses the variance E - m² (Graves, arXiv:1308.0850).
@@ -162,10 +163,10 @@ def _scale_by_deviation(decay: float, eps: float) -> optax.GradientTransformatio
 
 
 def lars(
-    learning_rate: float,
-    weight_decay: float = 1e-4,
-    trust_coefficient: float = 0.001,
-    momentum: float = 0.9,
+    learning_rate: Positive,
+    weight_decay: NonNegative = 1e-4,
+    trust_coefficient: Positive = 0.001,
+    momentum: BelowOne = 0.9,
     nesterov: bool = False,
     mask: Any = True,
 ) -> optax.GradientTransformation:
@@ -185,13 +186,13 @@ def lars(
 
 
 def muon(
-    learning_rate: float,
-    beta: float = 0.95,
-    weight_decay: float = 0.0,
+    learning_rate: Positive,
+    beta: BelowOne = 0.95,
+    weight_decay: NonNegative = 0.0,
     nesterov: bool = True,
-    adam_b1: float = 0.9,
-    adam_b2: float = 0.999,
-    adam_scale: float = 0.1,
+    adam_b1: BelowOne = 0.9,
+    adam_b2: BelowOne = 0.999,
+    adam_scale: NonNegative = 0.1,
     mask: Any = None,
 ) -> optax.GradientTransformation:
     """Orthogonalised momentum for matrices; Adam with `adam_scale` times the rate for other parameters.
@@ -211,11 +212,11 @@ def muon(
 
 
 def novograd(
-    learning_rate: float,
-    b1: float = 0.9,
-    b2: float = 0.25,
-    eps: float = 1e-6,
-    weight_decay: float = 0.0,
+    learning_rate: Positive,
+    b1: BelowOne = 0.9,
+    b2: BelowOne = 0.25,
+    eps: NonNegative = 1e-6,
+    weight_decay: NonNegative = 0.0,
     mask: Any = None,
 ) -> optax.GradientTransformation:
     """Adam with one second moment per layer. Ginsburg et al., arXiv:1905.11286.

@@ -5,11 +5,13 @@ from typing import Any
 import optax
 import optax.contrib
 
+from dltrain.ranges import BelowOne, NonNegative, Positive
+
 
 def sam(
-    learning_rate: float,
-    rho: float = 0.05,
-    momentum: float | None = 0.9,
+    learning_rate: Positive,
+    rho: NonNegative = 0.05,
+    momentum: BelowOne | None = 0.9,
     nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """Sharpness-aware minimisation: momentum with the gradient at `w + ρ g/‖g‖`. Foret et al., arXiv:2010.01412.
@@ -22,11 +24,11 @@ def sam(
 
 
 def schedule_free(
-    learning_rate: float,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
+    learning_rate: Positive,
+    b1: BelowOne = 0.9,
+    b2: BelowOne = 0.999,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.0,
     mask: Any = None,
     rules: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformation:

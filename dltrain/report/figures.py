@@ -28,7 +28,7 @@ def draw_figures(program: Program, state: TrainState, found: Evaluation) -> dict
         figures["attention"] = _attention(program, state, found)
     if draws_samples(program.module):
         figures["generated"] = draw_samples(program, state)
-    if "confusion" in found.arrays:
+    if "confusion" in found.arrays and np.isfinite(found.arrays["confusion"]).all():
         from dltrain.plots.confusion import confusion
 
         figures["confusion_matrix"] = confusion(found.arrays["confusion"], program.parts.spec.classes)

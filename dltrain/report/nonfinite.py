@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from dltrain.build.program import Program
+from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import TrainState, named_leaves
 from dltrain.engine.step import make_gradients, named_values, prepare
 from dltrain.errors import DiskError
@@ -79,7 +80,7 @@ def _first(program: Program, state: TrainState, raw: Batch, examples: np.ndarray
     for name, value in flattened(raw).items():
         if not _finite(value):
             return f"{name} in the data{_of_examples(value, examples)}"
-    batch, key = prepare(raw, state, parts.preprocess, parts.augment)
+    batch, key = prepare(fill_padding(raw), state, parts.preprocess, parts.augment)
     if not _finite(batch["inputs"]):
         wrong = {
             name: value for name, value in flattened({"inputs": batch["inputs"]}).items() if not _finite(value)

@@ -28,7 +28,7 @@ def introduce(
         screen.say(f"{key:<7} {why}; choose with {key}=...")
     _introduce_training(screen, program)
     _introduce_devices(screen, program)
-    for line in (*data_warnings(program.parts), *plan_warnings(program.plan)):
+    for line in (*data_warnings(program.parts), *plan_warnings(program.plan), *program.plan.warnings):
         print_warning(line)
 
 

@@ -13,7 +13,7 @@ from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
 
 LOSSES = [1.0, 0.9, 0.95, 0.899, 0.91, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76, 0.5, 0.51, 0.52, 0.53, 0.54, 0.55]
-EMPTY = TrainState(0, 0, {}, {}, {}, {}, {"scale": np.float32(1)}, True, 0)
+EMPTY = TrainState(0, 0, 0, {}, {}, {}, {}, {"scale": np.float32(1)}, True, 0)
 
 
 def scales(plateau, losses, state=EMPTY):

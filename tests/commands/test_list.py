@@ -38,7 +38,7 @@ def test_one_group_is_listed_alone_and_several_with_headings(dltrain):
     ("words", "message"),
     [
         (("list", "schedules"), "schedules: no such group; did you mean schedule? (groups: "),
-        (("list", "model=cnn"), "model=cnn: dltrain list takes the names of groups: dltrain list model"),
+        (("list", "epochs=3"), "epochs=3: dltrain list takes groups and their choices: dltrain list model=cnn"),
     ],
 )
 def test_the_message_for_an_unknown_group_lists_the_groups(dltrain, words, message):

@@ -43,5 +43,5 @@ def test_a_size_of_0_is_refused_by_its_name(name):
     found = list(sizes(node))
     assert found or name in ("linear", "perceptron")
     for key, size in found:
-        with pytest.raises(ConfigError, match=rf"{key}=.*0\W*: must be at least 1"):
+        with pytest.raises(ConfigError, match=rf"{key}=.*0\W*: must be .*a whole number ≥ 1"):
             build({**node, key: size}, path="model", spec=spec, rngs=nnx.Rngs(0))

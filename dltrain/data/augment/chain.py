@@ -11,14 +11,14 @@ from dltrain.types import Array, Batch, Kind, Spec
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that it can be traced
 class Chain:
-    """`(batch, key, left) -> batch`; `left` is the number of remaining planned updates, including this one."""
+    """`(batch, key, left) -> batch`; `left` is the number of remaining planned steps, including this one."""
 
     named: Mapping[str, Callable[[Batch, Array], Batch]]
     spec: Spec
-    off_for: int = 0  # number of last updates without augmentation
+    off_for: int = 0  # number of last steps without augmentation
 
     def __call__(self, batch: Batch, key: Array, left: Array) -> Batch:
-        """Augment, or return the batch unchanged in the last `off_for` updates; one executable does both."""
+        """Augment, or return the batch unchanged in the last `off_for` steps; one executable does both."""
         if not self.named or not self.off_for:
             return self.augmented(batch, key)
         return jax.lax.cond(left > self.off_for, self.augmented, self._unchanged, batch, key)

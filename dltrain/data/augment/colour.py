@@ -1,54 +1,55 @@
 """Augmentation of pixel values: noise, brightness, colours, sharpness; positions do not change."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from dltrain.data.augment.inputs import UNSCALED, check_pair, check_range, colours, each, floats, images, uniform
+from dltrain.data.augment.inputs import UNSCALED, check_rising, colours, each, floats, images, uniform
 from dltrain.data.preprocess import Affine
+from dltrain.ranges import NonNegative, Probability, Range
 from dltrain.types import Array, Batch
 
 LUMA = (0.299, 0.587, 0.114)
 """Luma weights of red, green and blue (ITU-R BT.601)."""
 
 
-def noise(batch: Batch, key: Array, *, stddev: float = 0.1) -> Batch:
+def noise(batch: Batch, key: Array, *, stddev: NonNegative = 0.1) -> Batch:
     """Add Gaussian noise to inputs of any shape; `stddev` in the unit of the scaled inputs."""
     x = floats("noise", batch)
     return {**batch, "inputs": x + stddev * jax.random.normal(key, x.shape, x.dtype)}
 
 
-def brightness(batch: Batch, key: Array, *, delta: float = 0.2) -> Batch:
+def brightness(batch: Batch, key: Array, *, delta: NonNegative = 0.2) -> Batch:
     """Add one value from -delta..delta to the whole image, in the unit of the scaled inputs."""
     x = images("brightness", batch)
     return {**batch, "inputs": x + each(uniform(key, x, -delta, delta), x)}
 
 
-def contrast(batch: Batch, key: Array, *, delta: float = 0.2, scaled_by: Affine = UNSCALED) -> Batch:
+def contrast(batch: Batch, key: Array, *, delta: Probability = 0.2, scaled_by: Affine = UNSCALED) -> Batch:
     """Scale the differences from the mean of the image, a grey, by a factor from 1-delta..1+delta."""
     x = images("contrast", batch)
     return {**batch, "inputs": blended(mean_of(x, scaled_by), x, uniform(key, x, 1 - delta, 1 + delta))}
 
 
-def saturation(batch: Batch, key: Array, *, delta: float = 0.4, scaled_by: Affine = UNSCALED) -> Batch:
+def saturation(batch: Batch, key: Array, *, delta: Probability = 0.4, scaled_by: Affine = UNSCALED) -> Batch:
     """Scale the differences of colours from their grey by a factor from 1-delta..1+delta."""
     x = colours("saturation", batch)
     return {**batch, "inputs": blended(grey_of(x, scaled_by), x, uniform(key, x, 1 - delta, 1 + delta))}
 
 
-def hue(batch: Batch, key: Array, *, turn: float = 0.05, scaled_by: Affine = UNSCALED) -> Batch:
+def hue(batch: Batch, key: Array, *, turn: Probability = 0.05, scaled_by: Affine = UNSCALED) -> Batch:
     """Rotate the hue of all colours by -turn..turn; 1 is a full turn, 1/3 changes red to green."""
     x = colours("hue", batch)
-    check_range("turn", turn, 0, 1)
     turned = hue_turned(scaled_by.inverse(x), uniform(key, x, -turn, turn))
     return {**batch, "inputs": scaled_by.forward(turned)}
 
 
-def blur(batch: Batch, key: Array, *, sigma: tuple[float, float] = (0.1, 1.0)) -> Batch:
+def blur(batch: Batch, key: Array, *, sigma: Annotated[tuple[float, float], Range(0.01, 16)] = (0.1, 1.0)) -> Batch:
     """Blur with a Gaussian; its standard deviation is drawn from `sigma`, in pixels, its radius is 3 sigma[1]."""
     x = images("blur", batch)
-    check_pair("sigma", sigma, 0.01, 16)
+    check_rising("sigma", sigma)
     return {**batch, "inputs": blurred(x, uniform(key, x, *sigma), radius=math.ceil(3 * sigma[1]))}
 
 

@@ -4,38 +4,39 @@ Rotations and zooms interpolate each new pixel bilinearly in the old image (`res
 """
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from dltrain.data.augment.inputs import UNSCALED, Border, black, check_pair, check_range, movable, uniform
+from dltrain.data.augment.inputs import UNSCALED, Border, black, check_at_most, check_rising, movable, uniform
 from dltrain.data.preprocess import Affine
+from dltrain.ranges import Count, Probability, Range
 from dltrain.types import Array, Batch
 
 
 def _flip(name: str, batch: Batch, key: Array, probability: float, axis: int) -> Batch:
     x = movable(name, batch)
-    check_range("probability", probability, 0, 1)
     chosen = jax.random.bernoulli(key, probability, (len(x),))
     return {**batch, "inputs": jnp.where(chosen[:, None, None, None], jnp.flip(x, axis), x)}
 
 
-def flip_horizontal(batch: Batch, key: Array, *, probability: float = 0.5) -> Batch:
+def flip_horizontal(batch: Batch, key: Array, *, probability: Probability = 0.5) -> Batch:
     """Mirror left to right."""
     return _flip("flip_horizontal", batch, key, probability, 2)
 
 
-def flip_vertical(batch: Batch, key: Array, *, probability: float = 0.5) -> Batch:
+def flip_vertical(batch: Batch, key: Array, *, probability: Probability = 0.5) -> Batch:
     """Mirror top to bottom."""
     return _flip("flip_vertical", batch, key, probability, 1)
 
 
 def shift(
-    batch: Batch, key: Array, *, pixels: int = 4, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
+    batch: Batch, key: Array, *, pixels: Count = 4, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
 ) -> Batch:
     """Shift by -pixels..pixels along both axes: a random crop of an image padded by `pixels`."""
     x = movable("shift", batch)
-    check_range("pixels", pixels, 0, min(x.shape[1:3]) - 1)
+    check_at_most("pixels", pixels, min(x.shape[1:3]) - 1)
     padded = _framed(x, pixels, border, black(x, scaled_by))
     corner = jax.random.randint(key, (len(x), 2), 0, 2 * pixels + 1)
 
@@ -55,11 +56,15 @@ def _framed(x: Array, pixels: int, border: Border, outside: Array) -> Array:
 
 
 def rotation(
-    batch: Batch, key: Array, *, degrees: float = 15.0, border: Border = Border.ZERO, scaled_by: Affine = UNSCALED
+    batch: Batch,
+    key: Array,
+    *,
+    degrees: Annotated[float, Range(0, 360)] = 15.0,
+    border: Border = Border.ZERO,
+    scaled_by: Affine = UNSCALED,
 ) -> Batch:
     """Rotate about the centre by an angle of -degrees..degrees."""
     x = movable("rotation", batch)
-    check_range("degrees", degrees, 0, 360)
     angle = uniform(key, x, -degrees, degrees)
     return {**batch, "inputs": rotated(x, angle, border=border, outside=black(x, scaled_by))}
 
@@ -68,13 +73,13 @@ def scaling(
     batch: Batch,
     key: Array,
     *,
-    factors: tuple[float, float] = (0.8, 1.25),
+    factors: Annotated[tuple[float, float], Range(0.05, 20)] = (0.8, 1.25),
     border: Border = Border.ZERO,
     scaled_by: Affine = UNSCALED,
 ) -> Batch:
     """Zoom about the centre, out below 1 and in above 1; the logarithm of the factor is uniform."""
     x = movable("scaling", batch)
-    check_pair("factors", factors, 0.05, 20)
+    check_rising("factors", factors)
     factor = _between(key, x, factors)
     matrix = jnp.eye(2, dtype=x.dtype)[None] / factor[:, None, None]
     return {**batch, "inputs": moved(x, matrix, border=border, outside=black(x, scaled_by))}
@@ -84,8 +89,8 @@ def random_resized_crop(
     batch: Batch,
     key: Array,
     *,
-    scale: tuple[float, float] = (0.5, 1.0),
-    ratio: tuple[float, float] = (0.75, 1.3333),
+    scale: Annotated[tuple[float, float], Range(0.001, 1)] = (0.5, 1.0),
+    ratio: Annotated[tuple[float, float], Range(0.01, 100)] = (0.75, 1.3333),
 ) -> Batch:
     """Crop a box and resize it to the whole image. arXiv:1409.4842.
 
@@ -97,8 +102,8 @@ def random_resized_crop(
             as long as that of the image.
     """
     x = movable("random_resized_crop", batch)
-    check_pair("scale", scale, 0.001, 1)
-    check_pair("ratio", ratio, 0.01, 100)
+    check_rising("scale", scale)
+    check_rising("ratio", ratio)
     keys = [jax.random.fold_in(key, i) for i in range(4)]
     share, stretch = uniform(keys[0], x, *scale), _between(keys[1], x, ratio)
     sides = (jnp.sqrt(share / stretch), jnp.sqrt(share * stretch))

@@ -81,16 +81,16 @@ def _found(x: Array) -> str:
     return f"{x.dtype}{list(x.shape)}"
 
 
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise if a value is outside low..high."""
-    if not low <= value <= high:
-        raise ValueError(f"{name}={value:g} must lie in {low:g}..{high:g}")
+def check_at_most(name: str, value: int, most: int) -> None:
+    """Raise if a value is larger than the inputs allow."""
+    if value > most:
+        raise ValueError(f"{name}={value}: must be at most {most} for inputs of this size")
 
 
-def check_pair(name: str, pair: tuple[float, float], low: float, high: float) -> None:
-    """Raise unless two values are in ascending order inside low..high."""
-    if not low <= pair[0] <= pair[1] <= high:
-        raise ValueError(f"{name}=[{pair[0]:g}, {pair[1]:g}] must rise and lie in {low:g}..{high:g}")
+def check_rising(name: str, pair: tuple[float, float]) -> None:
+    """Raise unless two values are in ascending order."""
+    if not pair[0] <= pair[1]:
+        raise ValueError(f"{name}=[{pair[0]:g}, {pair[1]:g}]: the first value must not exceed the second")
 
 
 def each(values: Array, x: Array) -> Array:

@@ -1,10 +1,16 @@
 """Augmentation that covers part of an image, or mixes examples and their targets."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from dltrain.data.augment.inputs import each, floats, images, movable
+from dltrain.ranges import Finite, Range, Size
 from dltrain.types import Array, Batch, Spec
+
+Concentration = Annotated[float, Range(above=0, high=1000)]
+"""Of a Beta distribution: 1 is uniform, small values are near 0 or 1, large ones near 1/2."""
 
 
 def _boxes(key: Array, shape: tuple[int, ...], height: Array, width: Array) -> Array:
@@ -19,7 +25,7 @@ def _boxes(key: Array, shape: tuple[int, ...], height: Array, width: Array) -> A
     return between(rows, height, shape[1])[:, :, None] & between(columns, width, shape[2])[:, None, :]
 
 
-def cutout(batch: Batch, key: Array, *, size: int = 8, fill: float = 0.0) -> Batch:
+def cutout(batch: Batch, key: Array, *, size: Size = 8, fill: Finite = 0.0) -> Batch:
     """Cover a square of `size` pixels with `fill`; it may cross the border. arXiv:1708.04552."""
     x = images("cutout", batch)
     sizes = jnp.full(len(x), size, jnp.int32)
@@ -27,7 +33,7 @@ def cutout(batch: Batch, key: Array, *, size: int = 8, fill: float = 0.0) -> Bat
     return {**batch, "inputs": jnp.where(covered[..., None], jnp.asarray(fill, x.dtype), x)}
 
 
-def mixup(batch: Batch, key: Array, *, alpha: float = 0.2, spec: Spec) -> Batch:
+def mixup(batch: Batch, key: Array, *, alpha: Concentration = 0.2, spec: Spec) -> Batch:
     """Mix examples and targets in pairs, `λx + (1-λ)x'`, λ ~ Beta(alpha, alpha). arXiv:1710.09412.
 
     Targets become probabilities float [B, K] ([B] for a binary task). Each example has its own λ.
@@ -39,7 +45,7 @@ def mixup(batch: Batch, key: Array, *, alpha: float = 0.2, spec: Spec) -> Batch:
     return {**batch, "inputs": mixed, "targets": _mixed_targets(batch, partner, share, spec)}
 
 
-def cutmix(batch: Batch, key: Array, *, alpha: float = 1.0, spec: Spec) -> Batch:
+def cutmix(batch: Batch, key: Array, *, alpha: Concentration = 1.0, spec: Spec) -> Batch:
     """Paste a box from another image, targets mixed by area, λ ~ Beta(alpha, alpha). arXiv:1905.04899."""
     x = movable("cutmix", batch)
     partner, paired = _partners(jax.random.fold_in(key, 0), batch)

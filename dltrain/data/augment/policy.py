@@ -2,14 +2,16 @@
 
 import functools
 import operator
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from dltrain.data.augment.colour import blended, blurred, grey_of, mean_of
 from dltrain.data.augment.geometry import moved
-from dltrain.data.augment.inputs import UNSCALED, Border, black, check_range, movable
+from dltrain.data.augment.inputs import UNSCALED, Border, black, movable
 from dltrain.data.preprocess import Affine
+from dltrain.ranges import Range
 from dltrain.types import Array, Batch
 
 STRONGEST = 30  # the magnitude with the strengths below
@@ -36,8 +38,8 @@ def randaugment(
     batch: Batch,
     key: Array,
     *,
-    num_ops: int = 2,
-    magnitude: float = 9.0,
+    num_ops: Annotated[int, Range(1, 16)] = 2,
+    magnitude: Annotated[float, Range(0, STRONGEST)] = 9.0,
     border: Border = Border.ZERO,
     scaled_by: Affine = UNSCALED,
 ) -> Batch:
@@ -56,8 +58,6 @@ def randaugment(
         scaled_by: the scaling of the inputs.
     """
     x = movable("randaugment", batch)
-    check_range("num_ops", num_ops, 1, 16)
-    check_range("magnitude", magnitude, 0, STRONGEST)
     choices = len(OPERATIONS) - (x.shape[-1] != 3)
     for layer in range(num_ops):
         which, sign = (jax.random.fold_in(jax.random.fold_in(key, layer), i) for i in (0, 1))

@@ -3,17 +3,18 @@
 import jax
 import jax.numpy as jnp
 
-from dltrain.data.augment.inputs import UNSCALED, Border, black, check_range, lengths, sequences
+from dltrain.data.augment.inputs import UNSCALED, Border, black, check_at_most, lengths, sequences
 from dltrain.data.preprocess import Affine
+from dltrain.ranges import Count, Finite, Probability, Size
 from dltrain.types import Array, Batch
 
 
 def time_shift(
-    batch: Batch, key: Array, *, steps: int = 4, border: Border = Border.EDGE, scaled_by: Affine = UNSCALED
+    batch: Batch, key: Array, *, steps: Count = 4, border: Border = Border.EDGE, scaled_by: Affine = UNSCALED
 ) -> Batch:
     """Shift by -steps..steps in time; `border` sets the values at the ends."""
     x = sequences("time_shift", batch, moves=True)
-    check_range("steps", steps, 0, x.shape[1])
+    check_at_most("steps", steps, x.shape[1])
     length = lengths(batch)[:, None]
     at = jnp.arange(x.shape[1], dtype=jnp.int32)[None, :]
     source = at - jax.random.randint(key, (len(x), 1), -steps, steps + 1)
@@ -27,14 +28,13 @@ def time_shift(
     return {**batch, "inputs": jnp.where((at < length)[..., None], taken, x)}
 
 
-def masking(batch: Batch, key: Array, *, share: float = 0.15, span: int = 1, fill: float = 0.0) -> Batch:
+def masking(batch: Batch, key: Array, *, share: Probability = 0.15, span: Size = 1, fill: Finite = 0.0) -> Batch:
     """Cover a share of the time steps with `fill`, in spans of `span` steps that may overlap.
 
     `fill` is in the unit of the scaled inputs: with `scale=standard` 0 is the mean.
     """
     x = sequences("masking", batch)
-    check_range("share", share, 0, 1)
-    check_range("span", span, 1, x.shape[1])
+    check_at_most("span", span, x.shape[1])
     # A step is visible if none of the `span` spans that would cover it starts.
     begins = jax.random.bernoulli(key, 1 - (1 - share) ** (1 / span), (len(x), x.shape[1] + span - 1))
     covered = jax.lax.reduce_window(begins, False, jax.lax.bitwise_or, (1, span), (1, 1), "valid")

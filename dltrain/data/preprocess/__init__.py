@@ -7,8 +7,21 @@ step of the inputs; the steps of `data.preprocess` come before it.
 
 from dltrain.data.preprocess.fitting import Block, fit, fit_blocks
 from dltrain.data.preprocess.lookup import Lookup
+from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
 from dltrain.data.preprocess.scale import Affine, Scale, Scaler
 from dltrain.data.preprocess.step import Chain, Step
 
-__all__ = ["Affine", "Block", "Chain", "Lookup", "Preprocess", "Scale", "Scaler", "Step", "fit", "fit_blocks"]
+__all__ = [
+    "Affine",
+    "Block",
+    "Chain",
+    "Lookup",
+    "Offset",
+    "Preprocess",
+    "Scale",
+    "Scaler",
+    "Step",
+    "fit",
+    "fit_blocks",
+]

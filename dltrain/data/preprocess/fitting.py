@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.preprocess.lookup import Lookup
+from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
@@ -28,7 +29,8 @@ def fit_blocks(
     """Fit the steps of `data.preprocess` and then the data's own scaling, each in one pass over the blocks.
 
     Each input has its own steps. A table has its own shift and scale for each column, an image for each channel.
-    A constant column is only shifted. Tokens are looked up, categories left alone. Targets of a regression are
+    A constant column is only shifted. A column of float64 numbers with a large offset loses it on the host, before
+    it becomes float32. Tokens are looked up, categories left alone. Targets of a regression are
     standardised with `scale=standard`, and left alone otherwise.
 
     Args:
@@ -51,7 +53,8 @@ def fit_blocks(
         return _fit_chain(wanted, lambda: (block[side][name] for block in read()))
 
     inputs = {
-        name: fitted([*steps, *_own_steps(feature, scale)], 0, name) for name, feature in spec.contents.items()
+        name: fitted([*steps, *_own_steps(feature, scale, after=steps)], 0, name)
+        for name, feature in spec.contents.items()
     }
     only_texts = all(feature.kind is Kind.TOKENS for feature in spec.contents.values())
     standardised = spec.task.standardizes_targets and scale is Scale.STANDARD and not only_texts
@@ -60,17 +63,20 @@ def fit_blocks(
     return Preprocess(inputs, targets, reconstructs=spec.task.targets_are_inputs)
 
 
-def _own_steps(feature: Feature, scale: Scale) -> list[Any]:
+def _own_steps(feature: Feature, scale: Scale, *, after: Sequence[Any]) -> list[Any]:
     if feature.kind is Kind.CATEGORY:
         return []
     if feature.kind is Kind.TOKENS:
         return [Lookup(feature.vocabulary)]
     # The channels of an image keep their proportion, so that no colour is shifted.
-    return [Scaler(scale, together=feature.kind is Kind.IMAGE and feature.dtype == "uint8")]
+    scaler = Scaler(scale, together=feature.kind is Kind.IMAGE and feature.dtype == "uint8")
+    wide = feature.kind is Kind.NUMBERS and feature.dtype == "float64" and scale is not Scale.NONE and not after
+    return [Offset, scaler] if wide else [scaler]
 
 
 def _fit_chain(steps: Sequence[Any], read: Callable[[], Iterable[np.ndarray]]) -> Chain:
     fitted: list[Any] = []
     for step in steps:
-        fitted.append(step.fit(passed(fitted, read()) if fitted else read()))
+        found = step.fit(passed(fitted, read()) if fitted else read())
+        fitted += [] if found is None else [found]
     return Chain(tuple(fitted))

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+RESOLUTION = 1e-3
+"""Largest step of float32, in standard deviations of a column, at which no information is lost that matters."""
+
 
 class Moments:
     """Count, mean, spread and bounds of columns (Chan, Golub and LeVeque 1979), in float64."""
@@ -28,6 +31,17 @@ class Moments:
     def deviation(self) -> np.ndarray:
         """Population standard deviation of each column."""
         return np.sqrt(self._squares / self.count)
+
+    @property
+    def float32_step(self) -> np.ndarray:
+        """Distance of neighbouring float32 numbers at the largest value of each column."""
+        largest = np.maximum(np.abs(self.low), np.abs(self.high))
+        return np.spacing(np.minimum(largest, np.finfo(np.float32).max).astype(np.float32)).astype(np.float64)
+
+    @property
+    def is_coarse(self) -> np.ndarray:
+        """Which columns lose their differences in float32: times in seconds, large serial numbers."""
+        return (self.deviation > 0) & (self.float32_step > RESOLUTION * self.deviation)
 
 
 def _of_bytes(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

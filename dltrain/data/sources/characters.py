@@ -11,6 +11,7 @@ from dltrain.data.download import fetch
 from dltrain.data.sources.files import read_file
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.errors import ConfigError, DataError
+from dltrain.ranges import BelowOne, Size
 from dltrain.types import Feature, Kind, Spec, alone_or_named
 
 
@@ -41,18 +42,15 @@ class Characters:
         self,
         path: str | None = None,
         *,
-        length: int = 64,
-        stride: int | None = None,
+        length: Size = 64,
+        stride: Size | None = None,
         name: str | None = None,
         file: Mapping[str, str] | None = None,
         mirrors: Sequence[str] = (),
-        validation: float = 0.1,
-        test: float = 0.0,
+        validation: BelowOne = 0.1,
+        test: BelowOne = 0.0,
         stateful: bool = False,
     ) -> None:
-        for key, value in (("length", length), ("stride", stride)):
-            if value is not None and value < 1:
-                raise ConfigError(f"data.{key}={value}: must be a whole number ≥ 1")
         if stateful and length % (stride or length):
             raise ConfigError(
                 f"data.stride={stride}: with model.stateful=true a window begins where another ends, so the "

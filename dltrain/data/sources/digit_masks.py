@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.ranges import NonNegative, Seed
 from dltrain.types import Feature, Kind, Source, Spec
 
 CONTRAST = 0.35  # of the digit, of the whole range
@@ -23,7 +24,7 @@ class DigitMasks:
         seed: determines light and noise.
     """
 
-    def __init__(self, digits: Source, *, noise: float = 0.08, seed: int = 0) -> None:
+    def __init__(self, digits: Source, *, noise: NonNegative = 0.08, seed: Seed = 0) -> None:
         if digits.spec.input.kind is not Kind.IMAGE or digits.spec.input.shape[-1] != 1:
             raise ValueError(f"needs grey images [H, W, 1], found {list(digits.spec.input.shape)}")
         self._digits, self._noise, self._seed = digits, noise, seed

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.check import check_weights
+from dltrain.data.preprocess.offset import narrowed
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import DataError
 from dltrain.types import Kind
@@ -18,9 +19,9 @@ def make_table(
     targets: Sequence[Any],
     *,
     task: Any = None,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[Any] | None = None,
 ) -> Rows:
-    """Make a table of a few rows, float32; without a published split.
+    """Make a table of a few rows; without a published split.
 
     Args:
         inputs: a list of rows, or of numbers (one column).
@@ -56,7 +57,7 @@ def make_table(
 
 
 def _table(rows: Sequence[Any], key: str) -> np.ndarray:
-    """Convert rows or single numbers to float32 [N, F]."""
+    """Convert rows or single numbers to float32 [N, F]; to float64 where float32 cannot tell them apart."""
     if not len(rows):
         raise DataError(f"{key}: is empty")
     width = len(rows[0]) if _is_row(rows[0]) else None
@@ -72,7 +73,7 @@ def _table(rows: Sequence[Any], key: str) -> np.ndarray:
                 raise DataError(f"{key}: row {number} holds {value!r}, expected a number")
             if not abs(value) <= LARGEST:  # false for nan too
                 raise DataError(f"{key}: row {number} holds {value!r}, expected a finite number that fits float32")
-    return np.asarray(table, np.float32)
+    return narrowed(np.asarray(table, np.float64))
 
 
 def _is_row(row: Any) -> bool:

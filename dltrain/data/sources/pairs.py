@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from dltrain.data.sources.files import read_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.data.vocabulary import SPECIAL, decoder_arrays, make_vocabulary, numbered, padded
 from dltrain.errors import ConfigError, DataError
+from dltrain.ranges import Range, Seed, Size
 from dltrain.types import Kind
 
 
@@ -40,7 +42,7 @@ def make_pairs(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]
     return make_rows({"inputs": inputs, **decoded}, kind=kinds, vocabulary=vocabulary)
 
 
-def from_file(path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: int = 100) -> Rows:
+def from_file(path: str, *, tokens: Tokens = Tokens.CHARACTERS, longest: Size = 100) -> Rows:
     """Read a UTF-8 file of lines `source<TAB>target`.
 
     Args:
@@ -83,12 +85,12 @@ def _split_line(line: bytes, where: str, tokens: Tokens, longest: int) -> list[l
 
 
 def reversal(
-    examples: int = 20_000,
+    examples: Size = 20_000,
     *,
     letters: str = "abcdefghijklmnopqrstuvwxyz",
-    shortest: int = 4,
-    longest: int = 10,
-    seed: int = 0,
+    shortest: Size = 4,
+    longest: Size = 10,
+    seed: Seed = 0,
 ) -> Rows:
     """Make different strings of random letters, each paired with its reversal.
 
@@ -99,12 +101,12 @@ def reversal(
         longest: length of the longest string.
         seed: seed of the random numbers, not of the run.
     """
-    if not 1 <= shortest <= longest:
-        raise ConfigError(f"data.shortest={shortest} data.longest={longest}: expected 1 <= shortest <= longest")
+    if shortest > longest:
+        raise ConfigError(f"data.shortest={shortest} data.longest={longest}: expected shortest ≤ longest")
     if len(set(letters)) != len(letters) or not letters:
         raise ConfigError(f"data.letters={letters}: expected different letters")
     fewest = len(letters) ** shortest
-    if not 1 <= examples <= fewest:  # the rarest length must not run out of strings
+    if examples > fewest:  # the rarest length must not run out of strings
         raise ConfigError(
             f"data.examples={examples}: expected 1..{fewest}, the number of strings of {shortest} letters"
         )
@@ -118,7 +120,9 @@ def reversal(
     return make_pairs(strings, [string[::-1] for string in strings])
 
 
-def number_names(examples: int = 10_000, *, largest: int = 9_999, seed: int = 0) -> Rows:
+def number_names(
+    examples: Size = 10_000, *, largest: Annotated[int, Range(0, 999_999)] = 9_999, seed: Seed = 0
+) -> Rows:
     """Make different whole numbers from 0, in digits, each paired with its English name.
 
     Args:
@@ -126,9 +130,7 @@ def number_names(examples: int = 10_000, *, largest: int = 9_999, seed: int = 0)
         largest: the largest of them, below a million.
         seed: seed of the random numbers, not of the run.
     """
-    if not 0 <= largest < 1_000_000:
-        raise ConfigError(f"data.largest={largest}: expected 0..999999")
-    if not 1 <= examples <= largest + 1:
+    if examples > largest + 1:
         raise ConfigError(
             f"data.examples={examples}: expected 1..{largest + 1}, as there are {largest + 1} numbers"
         )

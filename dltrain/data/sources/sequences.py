@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.check import check_examples, check_weights
+from dltrain.data.preprocess.offset import narrowed
 from dltrain.data.sources.files import check_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
@@ -161,6 +162,8 @@ def _whole(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
 def _numbers(array: np.ndarray, axes: int, part: str, file: Path) -> np.ndarray:
     if array.dtype.kind not in "iuf" or array.ndim != axes:
         raise DataError(f"{file}: {part} must be numbers on {axes} axes, found {_told(array)}")
+    if axes > 1:
+        return narrowed(array)
     with np.errstate(over="ignore"):  # becomes infinite, which `check_examples` finds
         return array.astype(np.float32)
 

@@ -134,7 +134,6 @@ def test_what_is_tested_never_occurs_in_training(source):
         (lambda: reversal(10, letters="aa"), r"data\.letters=aa: expected different letters"),
         (lambda: reversal(17, letters="ab", shortest=4), r"data\.examples=17: expected 1\.\.16"),
         (lambda: number_names(11, largest=9), r"data\.examples=11: expected 1\.\.10, as there are 10 numbers"),
-        (lambda: number_names(1, largest=1_000_000), r"data\.largest=1000000"),
     ],
 )
 def test_impossible_options_are_refused(make, message):
