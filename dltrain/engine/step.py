@@ -239,9 +239,13 @@ def make_step(
             return means
 
         logged = (state.step + 1) % log_every == 0
-        # Metrics of an active step are always computed; the condition keeps XLA from fusing them with the
-        # gradients, whose bits then do not depend on metrics.
-        extra = _when(state.active, batch_metrics) | _when(logged, lambda: {"parameter_norm": norm(state.params)})
+        # Both branches compute the metrics: outside of a branch, XLA could fuse them with the gradients, whose bits
+        # would then depend on the metrics.
+        extra = jax.lax.cond(
+            logged,
+            lambda: {**batch_metrics(), "parameter_norm": norm(state.params)},
+            lambda: {**batch_metrics(), "parameter_norm": jnp.zeros((), jnp.float32)},
+        )
 
         left_out = (state.left_out == state.step + 1).any()
         counted = state.active & (left_out | skip_nonfinite)  # counted without an update
@@ -271,12 +275,6 @@ def make_step(
         return new, {n: v.astype(jnp.float32) for n, v in {**logs, **parts, **extra}.items()}
 
     return step
-
-
-def _when(condition: Array, compute: Callable[[], Logs]) -> Logs:
-    """Return what `compute` returns if the condition holds, else zeros."""
-    shapes = jax.eval_shape(compute)
-    return jax.lax.cond(condition, compute, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
 
 
 def _mean(values: Array, batch: Batch) -> Array:
