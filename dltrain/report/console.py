@@ -26,6 +26,9 @@ class Screen:
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self._result = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
+        for console in (self.console, self._result):
+            if console.width < 1:  # COLUMNS=0: rich would print nothing
+                console.width = 80
 
     @property
     def width(self) -> int | None:

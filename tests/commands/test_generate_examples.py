@@ -47,7 +47,7 @@ def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(gen
     assert first.shape == (64, 8, 8, 1) and first.min() >= 0 and 8 < first.max() <= 16  # sixteen shades
     assert first[:, :, 2:6].mean() > 2 * first[:, :, [0, 7]].mean()  # ink is in the middle: it has learnt
     height, width, _ = imread(report / "generated_seed_0.png").shape
-    assert height == width
+    assert height == width + 30  # the caption
     before = (report / "generated_seed_0.npz").read_bytes()
     assert generate("rbm", "seed=0", "count=64").code == 0
     assert (report / "generated_seed_0.npz").read_bytes() == before
@@ -94,7 +94,7 @@ def test_generated_rows_of_a_table_are_drawn_next_to_those_of_the_data(generate,
 def test_a_figure_has_a_maximum_number_of_tiles(program, tmp_path):
     samples = np.zeros((SHOWN + 1, 8, 8, 1), np.float32)
     figure = save_samples(samples, tmp_path, "all.npz", program.parts.spec, caption="all")
-    assert imread(figure).shape[:2] == (1400, 1400)  # of twenty times twenty
+    assert imread(figure).shape[:2] == (1430, 1400)  # of twenty times twenty
     assert len(generated(tmp_path / "all.npz")) == SHOWN + 1
 
 
