@@ -157,7 +157,7 @@ def test_died_between_its_last_step_and_its_summary_is_finished_by_resuming(
     dltrain, straight, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(finish, "_draw", lambda *args: 1 / 0)
+        patch.setattr(finish, "_summary", lambda *args: 1 / 0)
         assert dltrain(*STRAIGHT, cwd=tmp_path).code == 1
     result = dltrain("resume", "run", cwd=tmp_path)
     assert result.code == 0, result.err
@@ -236,20 +236,21 @@ REFUSED = {
 }
 
 
+def changed_at(folder) -> dict:
+    """Return when each file was changed, without the lock, and the log with the list that names it."""
+    kept = ("lock", "train.log", "written.txt")
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name not in kept}
+
+
 @pytest.mark.parametrize("word", REFUSED)
 def test_what_trains_may_not_change(dltrain, straight, word, count):
     count.tried += 1
-    before = {
-        p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name not in ("lock", "train.log")
-    }
+    before = changed_at(straight)
     result = dltrain("resume", str(straight), "epochs=9", word)
     assert result.code == 2
     assert REFUSED[word] in result.err
     assert result.out == "" and result.err.count("\n") == 1
-    after = {
-        p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name not in ("lock", "train.log")
-    }
-    assert before == after
+    assert changed_at(straight) == before
     count.survived += 1
 
 
