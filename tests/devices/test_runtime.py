@@ -48,7 +48,7 @@ def test_new_process_starts_the_chosen_platform(tmp_path):
     assert "do-not-tell" not in done.stdout
     found = json.loads(done.stdout)
     assert found["refusal"].startswith("runtime.platform=tpu: jax finds no such device")
-    assert found["refusal"].endswith("try runtime=auto")
+    assert found["refusal"].endswith("train with runtime=auto, on the best device there is")
     assert found["flags"] == f"{flags} --xla_gpu_deterministic_ops=true"  # once, and what was there stays
     assert found["cached"] == [False, True]  # a deterministic run compiles again
     assert Path(found["folder"]).is_relative_to(tmp_path / "cache")
