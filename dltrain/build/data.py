@@ -25,6 +25,9 @@ from dltrain.types import Kind, Source, Spec
 
 Config = Mapping[str, Any]
 
+MUCH_PADDING = 10  # batches of more than this many times the training examples are refused
+FEW_EXAMPLES = 10_000  # except those of at most this size
+
 Order = Callable[[np.ndarray, int], np.ndarray]
 """(example numbers [N], batch size B) -> batches for their evaluation, int [n, B]."""
 
@@ -90,7 +93,15 @@ def is_stateful(config: Config) -> bool:
 
 
 def _batch_size(config: Config, splits: Splits) -> int:
-    return len(splits.train) if config["batch_size"] == "all" else config["batch_size"]
+    count, size = len(splits.train), config["batch_size"]
+    if size == "all":
+        return count
+    if size > max(MUCH_PADDING * count, FEW_EXAMPLES):
+        raise ConfigError(
+            f"batch_size={size}: there are {count:,} training examples, so most of each batch would be padding; "
+            "batch_size=all takes all of them"
+        )
+    return size
 
 
 def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, Order]:

@@ -87,6 +87,7 @@ ODD = {
     "optim.accumulate=1000000000000": "optim.accumulate=1000000000000: must be at most",
     f"model=mlp model.widths=[{','.join(['8'] * 3000)}]": "model.widths: 3,000 layers would take hours to compile",
     "data=reverse model=seq2seq_transformer model.layers=100000": "model.layers: 100,000 layers would take hours",
+    "batch_size=2147483647": "batch_size=2147483647: there are 1,294 training examples",
     "runtime.threads=1000000": "runtime.threads=1000000: must be",
     "data=digit_masks model=unet data.digits=100": "data.digits=100: must be keys with _target_",
     "optim.rules=[{match:'" + "(" * 500 + "a" + ")" * 500 + "',freeze:true}]": "optim.rules=",
