@@ -168,7 +168,7 @@ class Train:
 def train(monkeypatch, tmp_path):
     """Work in a folder with user YAML, without training, and restore logging afterwards."""
     fake, command, table = Train(), types.ModuleType("train"), types.ModuleType("sweep")
-    command.run, table.summarise = fake.run, lambda folder, jobs: None
+    command.run, table.summarise = fake.run, lambda folder, jobs, **ended: None
     monkeypatch.setitem(sys.modules, "dltrain.commands.train", command)
     monkeypatch.setitem(sys.modules, "dltrain.report.sweep", table)
     for name, text in OWN.items():

@@ -15,8 +15,8 @@ RUN = ("data=iris", "model=rbm", "model.widths=[2]", "model.sweeps=2", "batch_si
 def run(dltrain, tmp_path_factory) -> Path:
     """A run with every kind of file: figures, samples, a profile, a batch that is not finite."""
     cwd = tmp_path_factory.mktemp("linked")
-    said = dltrain(*RUN, "epochs=2", "profile=true", "output_dir=run", cwd=cwd)
-    assert said.code == 0, said.err
+    result = dltrain(*RUN, "epochs=2", "profile=true", "output_dir=run", cwd=cwd)
+    assert result.code == 0, result.err
     return cwd / "run"
 
 
@@ -77,10 +77,15 @@ def check(dltrain, run, tmp_path, count, *, every: bool, monkeypatch) -> None:
                 cwd = tmp_path / "case"
                 plant(run, name, cwd, kind)
                 before = outside(cwd)
-                said = dltrain(*line, cwd=cwd, figures=every)
+                result = dltrain(*line, cwd=cwd, figures=every)
                 count.tried += 1
-                assert outside(cwd) == before, (name, kind, what, said)
-                assert said.code in (0, 2, 4, 6) and "internal error" not in said.err, (name, kind, what, said)
+                assert outside(cwd) == before, (name, kind, what, result)
+                assert result.code in (0, 2, 4, 6) and "internal error" not in result.err, (
+                    name,
+                    kind,
+                    what,
+                    result,
+                )
                 count.survived += 1
                 shutil.rmtree(cwd)
 

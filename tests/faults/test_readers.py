@@ -92,12 +92,12 @@ def test_readers_in_threads_next_to_a_training_run_hear_of_no_damage(dltrain, wo
     for reader in readers:
         reader.start()
     try:
-        said = dltrain(*words, "steps=60", *TRAINER, cwd=tmp_path, figures=False)
+        result = dltrain(*words, "steps=60", *TRAINER, cwd=tmp_path, figures=False)
     finally:
         done.set()
         for reader in readers:
             reader.join()
-    assert (said.code, said.err, alarms) == (0, "", [])
+    assert (result.code, result.err, alarms) == (0, "", [])
     assert len(set(reads)) > 3
     count.tried = count.survived = len(reads)
     assert not list((tmp_path / "run/checkpoints").glob(".deleting_*"))
@@ -124,7 +124,7 @@ def test_a_checkpoint_that_vanishes_while_it_is_read_is_not_called_damaged(progr
 
     for step in (1, 2):
         checkpoint.save(tmp_path, step, named_leaves(program.start()), {"best": None})
-    problems, said = checkpoint.problems, []
+    problems, result = checkpoint.problems, []
 
     def vanish(path):
         if path.name == "step_00000002":
@@ -132,8 +132,8 @@ def test_a_checkpoint_that_vanishes_while_it_is_read_is_not_called_damaged(progr
         return problems(path)
 
     monkeypatch.setattr(checkpoint, "problems", vanish)
-    assert checkpoint.load_last(tmp_path, warn=said.append).step == 1
-    assert said == [] and checkpoint.inspect_all(tmp_path) == {1: []}
+    assert checkpoint.load_last(tmp_path, warn=result.append).step == 1
+    assert result == [] and checkpoint.inspect_all(tmp_path) == {1: []}
 
 
 def check_readers(trainer: subprocess.Popen, readers: list[subprocess.Popen], count) -> None:

@@ -69,12 +69,12 @@ def test_a_renamed_run_goes_on_where_its_folder_is(dltrain, own, words, tmp_path
     place = tmp_path / before if absolute else before
     count.tried += 1
     line = (*words, *own, "steps=8", f"callbacks.move.how='{how}'", f"output_dir={place}")
-    said = dltrain(*line, cwd=tmp_path, figures=False)
-    assert said.code == 0, said
+    result = dltrain(*line, cwd=tmp_path, figures=False)
+    assert result.code == 0, result
     assert (
-        f"the run folder was renamed: this run goes on in {tmp_path / after if absolute else after}\n" in said.err
+        f"the run folder was renamed: this run goes on in {tmp_path / after if absolute else after}\n" in result.err
     )
-    assert f"run folder  {tmp_path / after if absolute else after}\n" in said.out
+    assert f"run folder  {tmp_path / after if absolute else after}\n" in result.out
     folder = tmp_path / after
     assert {p.name for p in (tmp_path / before).rglob("*")} <= {"mine"}  # no second half
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -89,8 +89,8 @@ def test_a_renamed_run_goes_on_where_its_folder_is(dltrain, own, words, tmp_path
 @pytest.mark.parametrize("how", GONE)
 def test_a_run_whose_folder_is_gone_ends_with_6_and_leaves_nothing(dltrain, own, words, tmp_path, how):
     line = (*words, *own, "steps=8", f"callbacks.move.how='{how}'", "output_dir=run")
-    said = dltrain(*line, cwd=tmp_path, figures=False)
-    assert said.code == 6 and "run was deleted, or moved to another disk" in said.err, said
+    result = dltrain(*line, cwd=tmp_path, figures=False)
+    assert result.code == 6 and "run was deleted, or moved to another disk" in result.err, result
     assert not (tmp_path / "run").exists()
     if how != "deleted":
         assert dltrain("resume", "moved", "callbacks=none", "trust=[mover]", cwd=tmp_path, figures=False).code == 0
@@ -100,8 +100,8 @@ def test_a_run_whose_folder_is_gone_ends_with_6_and_leaves_nothing(dltrain, own,
 @pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "metrics.jsonl"])
 def test_a_part_of_a_run_folder_that_is_renamed_ends_the_run_with_6(dltrain, own, words, tmp_path, name):
     line = (*words, *own, "steps=8", f"callbacks.move.how='part {name}'", "output_dir=run")
-    said = dltrain(*line, cwd=tmp_path, figures=False)
-    assert said.code == 6 and f"run/{name} was renamed" in said.err, said
+    result = dltrain(*line, cwd=tmp_path, figures=False)
+    assert result.code == 6 and f"run/{name} was renamed" in result.err, result
     assert not (tmp_path / "run" / name).exists()  # no second half
 
 
@@ -118,8 +118,8 @@ def test_a_folder_that_is_renamed_while_orbax_writes_has_every_checkpoint(dltrai
         return save(self, path, *args, **kwargs)
 
     monkeypatch.setattr(ocp.Checkpointer, "save", moving)
-    said = dltrain(*words, "steps=5", "quiet=true", "output_dir=run", cwd=tmp_path, figures=False)
-    assert said.code == 0 and "this run goes on in moved" in said.err, said
+    result = dltrain(*words, "steps=5", "quiet=true", "output_dir=run", cwd=tmp_path, figures=False)
+    assert result.code == 0 and "this run goes on in moved" in result.err, result
     assert not (tmp_path / "run").exists()
     assert "/run/" in calls[2] and "/moved/" in calls[3]
     assert dltrain("hash", "moved", cwd=tmp_path).out.endswith("step 5\n")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dltrain.devices import runtime
+from dltrain.errors import ConfigError, DiskError
+from dltrain.runs.folder import claim
 
 NAMES = (
     *("config.yaml", "overrides.yaml", "environment.json", "data.json", "model.json", "metrics.jsonl"),
@@ -34,7 +36,7 @@ def entries(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_link_in_a_run_folder_is_refused_before_anything_is_written(dltrain, run, name):
-    """`resume` and `overwrite=true`, with a link to a file or a folder that exists, and to one that does not."""
+    """Resuming and overwriting, with a link to a file or a folder that exists, and to one that does not."""
     outside = run.parent / "outside"
     path = run / name
     existing = path.is_dir() or name in ("nonfinite", "tensorboard/plugins")
@@ -45,11 +47,11 @@ def test_a_link_in_a_run_folder_is_refused_before_anything_is_written(dltrain, r
             path.unlink(missing_ok=True)
         path.symlink_to(target)
         before = entries(outside)
-        for line in (("resume", "run", "epochs=3"), ("data=iris", "steps=1", "output_dir=run", "overwrite=true")):
-            said = dltrain(*line, cwd=run.parent)
-            assert said.code in (2, 6) and name.split("/")[0] in said.err, said
-            assert "internal error" not in said.err
-            assert entries(outside) == before
+        result = dltrain("resume", "run", "epochs=3", cwd=run.parent)
+        assert result.code in (2, 6) and name.split("/")[0] in result.err, result
+        with pytest.raises((ConfigError, DiskError), match=name.split("/")[0]):
+            claim(run, name="x", overwrite=True)
+        assert entries(outside) == before
     assert path.is_symlink()
 
 
@@ -63,11 +65,11 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(dltrain, run):
         "checkpoints/.writing_00000039",
     ):
         (run / name).symlink_to(outside / "bashrc" if "writing" not in name else outside)
-    said = dltrain("resume", "run", "epochs=3", cwd=run.parent)
-    assert (said.code, "is a link" in said.err) == (6, True), said
+    result = dltrain("resume", "run", "epochs=3", cwd=run.parent)
+    assert (result.code, "is a link" in result.err) == (6, True), result
     for name in ("report/.curves.png.new", "checkpoints/.writing_00000039"):
         (run / name).unlink()
-    assert dltrain("resume", "run", "epochs=3", cwd=run.parent).code == 0
+    assert dltrain("resume", "run", "epochs=3", cwd=run.parent, figures=False).code == 0
     assert entries(outside) == before
 
 
@@ -77,21 +79,21 @@ def test_a_hard_link_is_not_written_to(dltrain, run):
     for name in ("train.log", "lock"):
         (run / name).unlink(missing_ok=True)
         os.link(outside / "bashrc", run / name)
-        said = dltrain("resume", "run", "epochs=3", cwd=run.parent)
-        assert (said.code, f"run/{name}: is a hard link" in said.err) == (6, True), said
+        result = dltrain("resume", "run", "epochs=3", cwd=run.parent)
+        assert (result.code, f"run/{name}: is a hard link" in result.err) == (6, True), result
         (run / name).unlink()
     for name in ("config.yaml", "metrics.jsonl", "summary.json"):  # which are replaced
         shutil.copy(run / name, outside / name)
         (run / name).unlink()
         os.link(outside / name, run / name)
     before = entries(outside)
-    assert dltrain("resume", "run", "epochs=3", cwd=run.parent).code == 0
+    assert dltrain("resume", "run", "epochs=3", cwd=run.parent, figures=False).code == 0
     assert entries(outside) == before
 
 
 def test_a_run_folder_that_is_itself_reached_by_a_link_is_used(dltrain, run):
     (run.parent / "latest").symlink_to(run)
-    assert dltrain("resume", "latest", "epochs=3", cwd=run.parent).code == 0
+    assert dltrain("resume", "latest", "epochs=3", cwd=run.parent, figures=False).code == 0
 
 
 OVERWRITTEN = {
@@ -111,8 +113,8 @@ def test_a_folder_of_something_else_is_neither_deleted_nor_written_to(dltrain, t
         (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mine" / name).write_text(text)
     before = entries(tmp_path / "mine")
-    said = dltrain("data=iris", "steps=1", "output_dir=mine", f"overwrite={overwrite}", cwd=tmp_path)
-    assert said.code == 2 and message in said.err, said
+    result = dltrain("data=iris", "steps=1", "output_dir=mine", f"overwrite={overwrite}", cwd=tmp_path)
+    assert result.code == 2 and message in result.err, result
     assert entries(tmp_path / "mine") == before
 
 
@@ -133,12 +135,12 @@ def test_overwriting_a_run_keeps_the_files_of_its_user(dltrain, run):
     inside.write_text("mine")
     with (run / "written.txt").open("a") as listed:
         listed.write("notes.txt\nsub/config.yaml\n../outside/bashrc\n/etc/passwd\nreport/../notes.txt\n")
-    said = dltrain(
+    result = dltrain(
         *("data=iris", "model=linear", "steps=1", "output_dir=run", "overwrite=true"),
         cwd=run.parent,
         figures=False,
     )
-    assert said.code == 0, said
+    assert result.code == 0, result
     for name in (*mine, "checkpoints/kept_step_00000026/notes", "../outside/bashrc"):
         assert (run / name).exists(), name
     assert not (run / "report/curves.png").exists() and not (run / "checkpoints/step_00000026").exists()
@@ -238,9 +240,9 @@ def secret(monkeypatch, tmp_path) -> str:
 def test_a_file_of_others_chooses_no_host_no_folder_and_reads_no_secret_into_one(dltrain, tmp_path, text, secret):
     (tmp_path / "conf/experiment").mkdir(parents=True)
     (tmp_path / "conf/experiment/a.yaml").write_text(f"# @package _global_\n{text}\n")
-    said = dltrain("-cd", "conf", "experiment=a", *SMALL, cwd=tmp_path)
-    assert said.code == 2 and UNTRUSTED[text] in said.err, said
-    assert secret not in said.err + said.out
+    result = dltrain("-cd", "conf", "experiment=a", *SMALL, cwd=tmp_path)
+    assert result.code == 2 and UNTRUSTED[text] in result.err, result
+    assert secret not in result.err + result.out
     assert {p.name for p in tmp_path.iterdir()} <= {"conf", "multirun"}
 
 
@@ -257,9 +259,9 @@ def test_neither_does_the_config_of_a_run(dltrain, run, text, command, secret):
     key = inside.partition(":")[0]
     kept = re.sub(rf"(?ms)^  {key}:.*?(?=^  \w)", "", f"data:\n  {own}\n").rstrip()
     (run / "config.yaml").write_text(f"{config[:start]}{kept}\n  {inside}\n{config[end:]}")
-    said = dltrain(command, "run", cwd=run.parent)
-    assert said.code == 2 and f"{SAVED[text]}=" in said.err and "the run's config.yaml" in said.err, said
-    assert secret not in said.err
+    result = dltrain(command, "run", cwd=run.parent)
+    assert result.code == 2 and f"{SAVED[text]}=" in result.err and "the run's config.yaml" in result.err, result
+    assert secret not in result.err
 
 
 def test_what_is_typed_is_trusted(dltrain, tmp_path, monkeypatch):
@@ -269,10 +271,10 @@ def test_what_is_typed_is_trusted(dltrain, tmp_path, monkeypatch):
         "# @package _global_\ndata: {path: '${oc.env:DATA_OF_MINE}/x'}\n"
     )
     (tmp_path / "text").write_text("to be or not to be " * 100)
-    words = ("-cd", "conf", "experiment=a", "data=characters", "data.length=8", "model=rnn", "dry_run=true")
+    words = ("-cd", "conf", "experiment=a", "data=characters", "data.length=8", "model=rnn", "--cfg", "job")
     assert "data.path=${oc.env:DATA_OF_MINE}/x" in dltrain(*words, cwd=tmp_path).err
-    said = dltrain(*words, "data.path='${oc.env:DATA_OF_MINE}/text'", cwd=tmp_path)
-    assert said.code == 0, said
+    result = dltrain(*words, "data.path='${oc.env:DATA_OF_MINE}/text'", cwd=tmp_path)
+    assert result.code == 0, result
 
 
 def test_a_damaged_newest_checkpoint_is_left_where_it_is_by_those_who_only_read(dltrain, run):
@@ -282,8 +284,8 @@ def test_a_damaged_newest_checkpoint_is_left_where_it_is_by_those_who_only_read(
     before = entries(run)
     steps = len(list((run / "checkpoints").iterdir()))
     for line in (("hash", "run"), ("evaluate", "run", "checkpoint=last")):
-        said = dltrain(*line, cwd=run.parent)
-        assert f"{newest.name} is damaged" in said.err and said.code == (0 if steps > 1 else 4), said
+        result = dltrain(*line, cwd=run.parent)
+        assert f"{newest.name} is damaged" in result.err and result.code == (0 if steps > 1 else 4), result
         assert entries(run) == before
 
 
