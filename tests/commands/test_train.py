@@ -55,6 +55,8 @@ def test_the_run_folder_holds_everything_about_the_run(digits_run):
         "model.json",
         "metrics.jsonl",
         "results.csv",
+        "saved.json",
+        "written.txt",
     }
     assert names - {"train.log"} == files | {"summary.json", "report", "checkpoints", "tensorboard", "lock"}
     pictures = sorted((digits_run.folder / "report").iterdir())
