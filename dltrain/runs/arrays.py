@@ -34,18 +34,29 @@ def write_arrays(files: Files, name: str, arrays: Mapping[str, np.ndarray]) -> d
             for path in (*found, *(p for p in draft.rglob("*") if p.is_dir())):
                 sync(path)
         except (OSError, ValueError):
-            if files.path == draft.parent:
+            if _in_place(files, draft):
                 raise
             listed = {}
-        if listed and files.path == draft.parent:
+        if listed and _in_place(files, draft):
             return listed
-        _clear_stray(draft)
+        _clear_stray(files, draft)
+        files.make()  # raises if the folder is gone, or was renamed inside the run folder
     raise DiskError(f"{files.path} is renamed again and again: the checkpoint could not be written")
 
 
-def _clear_stray(draft: Path) -> None:
-    """Delete what Orbax wrote at the old path of a renamed run folder: the draft, and the folders made for it."""
-    if (draft.parent.parent / "lock").exists():  # another run is there by now
+def _in_place(files: Files, draft: Path) -> bool:
+    """Tell whether a draft is where it was made."""
+    with contextlib.suppress(DiskError):
+        return files.path == draft.parent and draft.name in files.names()
+    return False
+
+
+def _clear_stray(files: Files, draft: Path) -> None:
+    """Delete what Orbax wrote at the old path of a renamed folder: the draft, and the folders made for it."""
+    own = False
+    with contextlib.suppress(DiskError):
+        own = files.path == draft.parent
+    if not own and (draft.parent.parent / "lock").exists():  # another run is there by now
         return
     files_at(draft.parent).remove_tree(draft.name)
     for folder in (draft.parent, draft.parent.parent):

@@ -92,13 +92,13 @@ def test_readers_in_threads_next_to_a_training_run_hear_of_no_damage(dltrain, wo
     for reader in readers:
         reader.start()
     try:
-        result = dltrain(*words, "steps=60", *TRAINER, cwd=tmp_path, figures=False)
+        result = dltrain(*words, "steps=12", *TRAINER, cwd=tmp_path, figures=False)
     finally:
         done.set()
         for reader in readers:
             reader.join()
     assert (result.code, result.err, alarms) == (0, "", [])
-    assert len(set(reads)) > 3
+    assert len(set(reads)) > 1
     count.tried = count.survived = len(reads)
     assert not list((tmp_path / "run/checkpoints").glob(".deleting_*"))
 
