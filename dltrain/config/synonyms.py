@@ -1,6 +1,7 @@
 """What other tools call it: Keras, PyTorch, scikit-learn and others, and what dltrain calls it.
 
-Hints are made of these tables (`dltrain.config.hints`); nothing is accepted under another name.
+Hints are made of these tables (`dltrain.config.hints`); nothing is accepted under another name. The file is long
+because it is nothing but these tables.
 """
 
 from collections.abc import Mapping
