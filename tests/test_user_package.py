@@ -324,11 +324,11 @@ def test_user_defined_parts_are_listed_composed_and_checked_like_built_in_ones(p
         assert result.code == 2 and message in result.err, (word, result.err)
 
 
-def test_a_fault_in_the_users_code_keeps_its_traceback_in_the_log(project, dltrain):
+def test_a_fault_in_the_users_code_is_named_and_keeps_its_traceback_in_the_log(project, dltrain):
     parts = project / "ringlib" / "parts.py"
     parts.write_text(parts.read_text().replace("self.steps.append(event.step)", "self.steps.append(event.stepp)"))
     result = dltrain(*OWN, "trust=[ringlib]", "epochs=1", "output_dir=run")
-    assert result.code == 1
+    assert result.code == 2
     assert (
         "AttributeError: 'TrainEvent' object has no attribute 'stepp'" in result.err
         and "Traceback" not in result.err

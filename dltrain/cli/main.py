@@ -85,7 +85,8 @@ def _run(argv: list[str], asking: list[str]) -> int:
     if line.command == "train":
         return _train(line, folders, tree, asking)
     command = known[line.command]
-    check_environment()
+    if command.name != "doctor":  # which reports such a problem itself, among others
+        check_environment()
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
     return command.load().run(call)

@@ -59,7 +59,7 @@ def _devices(devices: list[str]) -> list[str]:
     if os.environ.get("JAX_ENABLE_X64", "").lower() in ("1", "true"):
         found.append("JAX_ENABLE_X64 is set: float64 is slow and untested; unset it")
     if os.environ.get("JAX_DISABLE_JIT", "").lower() in ("1", "true"):
-        found.append("JAX_DISABLE_JIT is set: nothing is compiled, and training is very slow; unset it")
+        found.append("JAX_DISABLE_JIT is set, and dltrain has to compile; unset it")
     return found
 
 

@@ -216,7 +216,7 @@ def test_hydras_logging_is_set_up_as_it_says(tmp_path):
         "        logging.getLogger('dltrain.own').log(level, f'told at level {level}')\n"
         "    return 0\n"
         "train, sweep = types.ModuleType('train'), types.ModuleType('sweep')\n"
-        "train.run, sweep.summarise = run, lambda folder, jobs: None\n"
+        "train.run, sweep.summarise = run, lambda folder, jobs, **others: None\n"
         "sys.modules |= {'dltrain.commands.train': train, 'dltrain.report.sweep': sweep}\n"
         f"for line in {[shlex.split(line) for line in LOGGING]!r}:\n"
         "    logging.getLogger('dltrain.own').setLevel(0)\n"
@@ -272,4 +272,4 @@ def test_a_job_returns_its_monitored_metric_or_the_objectives_asked_for():
     "value", [None, True, 3, 1e-7, "text", "it's", "a,b", "1", "[x]", "\\", [1, "a", None], {"a": [1], "b c": "d"}]
 )
 def test_a_value_formatted_for_hydra_is_parsed_back(value):
-    assert read_single(f"tags={write(value)}", {}).value == value
+    assert read_single(f"model.value={write(value)}", {}).value == value

@@ -67,7 +67,7 @@ def test_evaluation_reads_sixteen_windows_in_one_go_whatever_the_batch(dltrain, 
     expected = np.mean(losses)
     summary = json.loads((cwd / "straight/summary.json").read_text())
     assert summary["validation"]["loss"] == pytest.approx(expected, rel=1e-5)
-    sizes = ("eval_batch_size=1", "batch_size=5")
+    sizes = ("eval_batch_size=1",)
     result = dltrain("evaluate", "straight", "split=validation", "checkpoint=last", *sizes, cwd=cwd)
     found = re.search(r"(\d+) examples +loss (\S+)", result.out)
     assert found and (int(found[1]), found[2]) == (count, f"{expected:.4f}"), result.out + result.err

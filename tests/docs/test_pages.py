@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dltrain.config.folders import read_yaml
 from dltrain.config.schema import ENGINE, NODES
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,8 @@ def test_the_catalogue_is_what_dltrain_list_says(page, dltrain):
 def test_the_keys_that_the_readme_names_are_there():
     named = re.findall(r"`((?:data|loss|optim|schedule|stop|early_stopping)\.\w+)`", read("README.md"))
     assert len(set(named)) > 5
-    assert set(named) <= KNOWN
+    of_sources = {f"data.{key}" for path in (ROOT / "configs/data").glob("*.yaml") for key in read_yaml(path)}
+    assert set(named) <= KNOWN | of_sources
 
 
 def test_the_readmes_test_command_is_the_one_that_the_continuous_integration_ends_with():

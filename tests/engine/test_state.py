@@ -53,7 +53,9 @@ def test_hash_covers_every_bit_of_the_trained_state_only(saved):
         flipped = value.copy()
         flipped.reshape(-1).view(np.uint8)[-1] ^= 1
         part = name.split(".")[0]
-        assert (state_hash({**saved, name: flipped}) == whole) == (part in ("hparams", "active", "left_out")), name
+        assert (state_hash({**saved, name: flipped}) == whole) == (
+            part in ("hparams", "active", "left_out", "updates")
+        ), name
     kernel = saved["params.head.kernel"]
     assert state_hash({**saved, "params.head.kernel": kernel.reshape(-1)}) != whole
 

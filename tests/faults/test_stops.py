@@ -29,7 +29,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 def check_stop(err: str, code: int, number: int, folder: Path, saved, logged) -> int:
     """Check a run that a signal ended: exit code, message, and no step lost. Return the step."""
     assert code == CODES[signal.Signals(number)], err
-    match = re.search(r"saved at step (\d+); continue with: dltrain resume run\n$", err)
+    match = re.search(r"saved at step (\d+); continue with: dltrain resume run( .trust=\[cutter\].)?\n$", err)
     assert match, err
     step = int(match[1])
     assert saved(folder)[-1] == step

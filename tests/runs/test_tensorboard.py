@@ -20,6 +20,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.util import tensor_util
 
 from dltrain.errors import DiskError
+from dltrain.models.linear import Linear
 from dltrain.runs.graph import graph_def
 from dltrain.runs.tensorboard import BUCKETS, EventWriter
 
@@ -78,8 +79,8 @@ def test_histograms_count_every_finite_value_once(tmp_path):
     assert tensor(tmp_path, "integers")[:, 2].tolist() == [2.0] * BUCKETS
 
 
-def test_images_texts_and_the_graph_are_read_back(tmp_path):
-    graph = graph_def(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), (2,), (3,))
+def test_images_texts_and_the_graph_are_read_back(tmp_path, spec):
+    graph = graph_def(Linear(spec=spec, rngs=nnx.Rngs(0)), spec)
     writer = EventWriter(tmp_path)
     writer.image(5, "samples", PNG, 1, 1)
     writer.text(0, "config", "model: **cnn**, η=0.1")

@@ -24,11 +24,14 @@ def moments_of(values: np.ndarray) -> Moments:
 
 
 def narrowed(values: np.ndarray) -> np.ndarray:
-    """Convert numbers [N, ..., columns] to float32, or to float64 if that would lose a column's differences."""
-    with np.errstate(over="ignore", invalid="ignore"):  # not finite: `check_rows` finds it
-        if values.dtype.itemsize > 2 and values.dtype != np.float32 and moments_of(values).is_coarse.any():
-            return values.astype(np.float64)
-        return values.astype(np.float32)
+    """Convert numbers [N, ..., columns] to float32, or to float64 if that would lose a column's differences.
+
+    Numbers beyond float32 become infinite, which the check of the examples finds.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = values.astype(np.float32)
+        wide = values.dtype.itemsize > 2 and values.dtype != np.float32 and bool(np.isfinite(narrow).all())
+        return values.astype(np.float64) if wide and moments_of(values).is_coarse.any() else narrow
 
 
 @dataclass(frozen=True)
