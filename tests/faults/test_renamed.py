@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+# TensorStore reports to an event loop that Orbax has closed if a write fails: nothing that dltrain could catch.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 MOVER = '''
 import os, shutil
 from pathlib import Path
