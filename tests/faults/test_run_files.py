@@ -243,7 +243,7 @@ def mutate(made, dltrain, rng, tmp_path, count):
     return go
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_hundred_damages_of_run_folders(mutate):
     mutate(100)
 
