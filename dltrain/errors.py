@@ -4,6 +4,10 @@ Messages say what is wrong, where (config key, file, row), and what to do; `cli`
 traceback, which is written to `train.log`.
 """
 
+import os
+import re
+from collections.abc import Iterable
+
 BACKGROUND = "dltrain.background"  # the logger for errors in threads of other libraries
 UNREAD = "dltrain.unread"  # the logger for output that nobody can read any more
 THIRD_PARTY = (BACKGROUND, UNREAD, "asyncio")  # asyncio: secondary errors of Orbax tasks; all go to train.log only
@@ -73,3 +77,12 @@ class Terminated(DltrainError):
     """SIGTERM, or SIGHUP from a terminal that closes: the run is saved and can be resumed."""
 
     code = 143
+
+
+def hide(message: str, texts: Iterable[str]) -> str:
+    """Replace values of environment variables that `texts` refer to in a message by `${oc.env:NAME}`."""
+    for name in sorted({name for text in texts for name in re.findall(r"oc\.env\s*:\s*(\w+)", text)}):
+        value = os.environ.get(name, "")
+        for shown in (value, value[:57]) if len(value) > 3 else ():  # 57: long values are truncated in messages
+            message = message.replace(shown, f"${{oc.env:{name}}}")
+    return message

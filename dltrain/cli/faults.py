@@ -19,9 +19,9 @@ from dltrain.errors import (
     Interrupted,
     MemoryExhausted,
     Terminated,
+    hide,
 )
 from dltrain.places import raised_in
-from dltrain.runs.files import hide
 
 DISK = frozenset({
     errno.ENOSPC,
@@ -105,7 +105,8 @@ def as_error(error: BaseException, packages: Collection[str] = ()) -> DltrainErr
         found = DiskError(f"{error.filename or 'input or output'}: {error.strerror}")
     elif isinstance(error, RuntimeError) and "home directory" in first:  # of Path.expanduser
         found = ConfigError(
-            "a path that begins with ~: there is no such user, or HOME is not set; write it in full"
+            "a path that begins with ~ cannot be expanded: there is no such user, or HOME is not set; type "
+            "the full path"
         )
     elif place:
         found = ConfigError(

@@ -15,9 +15,9 @@ from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped
 from dltrain.config.folders import read_tree
-from dltrain.errors import DiskError, DltrainError, Interrupted, Terminated
+from dltrain.errors import DiskError, DltrainError, Interrupted, Terminated, hide
 from dltrain.report.width import for_terminal
-from dltrain.runs.files import Files, hide
+from dltrain.runs.files import Files
 
 JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
 LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job, which overwrite=true may replace

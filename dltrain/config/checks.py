@@ -278,7 +278,7 @@ def _has(node: Any, keys: Sequence[str]) -> bool:
 
 
 def _at(node: Any, keys: Sequence[str]) -> Any:
-    """Return what a node of YAML holds at a key, `...` if there is no such key."""
+    """Return the value of a nested key, or `...` if the key does not exist."""
     for key in keys:
         if not isinstance(node, Mapping) or key not in node:
             return ...

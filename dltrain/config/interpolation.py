@@ -3,7 +3,7 @@
 import contextlib
 import re
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from dltrain.config.folders import MAX_REFERENCES
@@ -23,7 +23,7 @@ def check_references(raw: Any) -> None:
     Called before references are resolved. Allowed are `${key}`, `${oc.env:NAME}` and
     `${oc.decode:${oc.env:NAME}}`.
     """
-    leaves = dict(_leaves(written(raw), ""))
+    leaves = dict(leaf_values(written(raw)))
     sizes: dict[str, int] = {}
 
     def size(path: str) -> int:
@@ -52,10 +52,11 @@ def check_references(raw: Any) -> None:
         )
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+def leaf_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted path and the value of each leaf of nested mappings and lists."""
+    if isinstance(value, Mapping | list):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from leaf_values(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 
@@ -85,7 +86,7 @@ def references(raw: Any) -> Generator[None]:
     except faults.MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: must be given: {error.full_key}=...") from None
     except faults.OmegaConfBaseException as error:
-        leaves = dict(_leaves(written(raw), ""))
+        leaves = dict(leaf_values(written(raw)))
         unset = re.search(r"Environment variable '(\w+)' not found", str(error))
         why = f"the environment variable {unset[1]} is not set" if unset else "cannot be resolved"
         why = "names no key" if isinstance(error, faults.InterpolationKeyError) else why

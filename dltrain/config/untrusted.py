@@ -5,12 +5,13 @@ typed are trusted.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dltrain.config.folders import read_yaml
 from dltrain.config.hints import show
+from dltrain.config.interpolation import leaf_values
 from dltrain.config.places import ADDRESS, MIRRORS, PLACE, TYPED_ONLY, last_name
 
 
@@ -27,7 +28,7 @@ def untrusted_faults(
         saved: whether this is the config of a run folder, of which nothing is written by these keys.
     """
     faults = []
-    for path, value in _leaves(kept, ""):
+    for path, value in leaf_values(kept):
         if any(path == own_key or path.startswith(f"{own_key}.") for own_key in typed):
             continue
         top, last = path.partition(".")[0], last_name(path)
@@ -55,12 +56,4 @@ def untrusted_faults(
 def addresses(own: Path) -> set[str]:
     """Return the addresses in dltrain's own YAML of data sets."""
     found = (read_yaml(path) for path in sorted((own / "data").glob("*.yaml")))
-    return {value for node in found for _, value in _leaves(node, "") if ADDRESS.match(str(value))}
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping | list):
-        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
+    return {value for node in found for _, value in leaf_values(node) if ADDRESS.match(str(value))}

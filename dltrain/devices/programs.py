@@ -55,7 +55,7 @@ class ProgramCache(CacheInterface):
         return None
 
     def put(self, key: str, value: bytes) -> None:
-        """Store an entry in place of what has its name, and delete old ones if there is no room for it."""
+        """Store an entry, replacing one of the same key, and delete the oldest entries to make room."""
         if len(value) > self.most:
             return
         path = self._entry(key)

@@ -1,4 +1,4 @@
-"""Padding of a short batch: what stands in it never reaches the model, the loss or a metric.
+"""Padding of a short batch: its content never reaches the model, the loss or a metric.
 
 A mask alone is not enough: the gradient of a loss that is multiplied by 0 is 0·∞ = NaN if the masked example
 overflows. So before anything else is computed, each masked example becomes a copy of a real one of its batch.

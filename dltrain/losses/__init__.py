@@ -3,7 +3,7 @@
 All take the model outputs (logits unless noted otherwise), compute at least in float32, and are finite, including
 gradients, for logits of ±1e4. A label that is not a class gives NaN instead of a plausible value. Shapes are
 checked while tracing, where it is free. Options of type float may be traced scalars. Losses do not look at `mask`
-(except scores of a whole batch): the engine has replaced what stands in the padding, see `dltrain.engine.padding`.
+(except scores of a whole batch): the engine replaces the content of the padding, see `dltrain.engine.padding`.
 
 Hand-written, since those of optax accept a label of -1, and have no class weights, quantile, f1 or exponential.
 """

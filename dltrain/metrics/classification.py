@@ -51,7 +51,7 @@ def of_classes(metric: Metric) -> Metric:
 
 
 def is_undefined(outputs: Array, batch: Batch) -> Array:
-    """Tell where an output or a target is NaN, so that there is no predicted or no true class: bool [B]."""
+    """Return a mask of the examples without a predicted or true class, because a value is NaN: bool [B]."""
     found = jnp.isnan(outputs).any(-1)
     targets = jnp.asarray(batch["targets"])
     if jnp.issubdtype(targets.dtype, jnp.floating):

@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO, Any
 
@@ -315,15 +315,6 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hide(message: str, texts: Iterable[str]) -> str:
-    """Replace values of environment variables that `texts` refer to in a message by `${oc.env:NAME}`."""
-    for name in sorted({name for text in texts for name in re.findall(r"oc\.env\s*:\s*(\w+)", text)}):
-        value = os.environ.get(name, "")
-        for shown in (value, value[:57]) if len(value) > 3 else ():  # 57: long values are truncated in messages
-            message = message.replace(shown, f"${{oc.env:{name}}}")
-    return message
 
 
 def _create(name: str, folder: int) -> int:

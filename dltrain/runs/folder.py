@@ -20,9 +20,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from dltrain.devices.memory import shown
-from dltrain.errors import LIBRARIES, THIRD_PARTY, CheckpointError, ConfigError, DataError, DiskError, LockedError
+from dltrain.errors import (
+    LIBRARIES,
+    THIRD_PARTY,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DiskError,
+    LockedError,
+    hide,
+)
 from dltrain.runs import checkpoint
-from dltrain.runs.files import Files, hide, writing
+from dltrain.runs.files import Files, writing
 from dltrain.runs.sealed import check_started, check_summary, read_sealed, seal
 from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
 
