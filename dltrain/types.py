@@ -39,6 +39,7 @@ class Kind(StrEnum):
     TOKENS = "tokens"  # int [L], indices into the vocabulary
     DECODER_TOKENS = "decoder_tokens"  # int [L], the target tokens shifted by one step, the input of a decoder
     CATEGORY = "category"  # int [] or [H, W], indices of classes
+    CATEGORIES = "categories"  # int [C], levels of several columns, from 1; 0 for a level that is not known
     LENGTH = "length"  # int [], number of valid steps of the sequence or text; the rest is padding
     POSITION = "position"  # int [], the step of the whole text at which the example begins
     WEIGHT = "weight"  # float [], how much an example counts in the loss
@@ -51,7 +52,7 @@ class Kind(StrEnum):
         return named.get(self, f"a {self.replace('_', ' ')}")
 
 
-CONTENT = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE, Kind.TOKENS, Kind.CATEGORY)
+CONTENT = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE, Kind.TOKENS, Kind.CATEGORY, Kind.CATEGORIES)
 """Kinds of features with content of their own; the others describe one of these."""
 
 
@@ -65,6 +66,7 @@ class Feature:
         dtype: dtype that the source returns.
         names: names of the columns, if they have any.
         vocabulary: the tokens or the names of the classes, in the order of their indices.
+        levels: of CATEGORIES, the known levels of each column, in the order of their numbers from 1.
     """
 
     kind: Kind
@@ -72,6 +74,7 @@ class Feature:
     dtype: str
     names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    levels: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Take the word of a kind for the kind."""
@@ -85,13 +88,15 @@ class Feature:
     def to_json(self) -> dict[str, Any]:
         """Return the feature as plain JSON."""
         found = {"kind": str(self.kind), "shape": list(self.shape), "dtype": self.dtype}
-        return found | {"names": list(self.names), "vocabulary": list(self.vocabulary)}
+        levels = {"levels": [list(names) for names in self.levels]} if self.levels else {}
+        return found | {"names": list(self.names), "vocabulary": list(self.vocabulary)} | levels
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "Feature":
         """Return the feature that `to_json` saved."""
         shape, names, vocabulary = (tuple(saved[part]) for part in ("shape", "names", "vocabulary"))
-        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary)
+        levels = tuple(tuple(names) for names in saved.get("levels", ()))
+        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary, levels)
 
 
 @dataclass(frozen=True)

@@ -43,38 +43,60 @@ class Data:
     preprocess: Preprocess
 
 
+def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any) -> Any:
+    """Build the source that the node `data` names; `injected` are the arguments of `checks.INJECTED` that it takes."""
+    plain, own = schema.split_node("data", node)
+    held = {name: own[name] for name in ("validation", "test")}
+    given = {"task": None, "stateful": False, "memory_left": memory.host_room().bytes, **held, **injected}
+    return build(plain, path="data", trust=trust, **given)
+
+
 def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:
     """Read the data; `needed` is the `data.scale` that model and loss require, or None."""
-    node, own = schema.split_node("data", config["data"])
-    held = {name: own[name] for name in ("validation", "test")}
-    injected = {"stateful": is_stateful(config), "memory_left": memory.host_room().bytes}
-    source = build(node, path="data", trust=trust, task=task, **held, **injected)
+    _, own = schema.split_node("data", config["data"])
+    source = open_source(config["data"], trust, task=task, stateful=is_stateful(config))
     spec = replace(source.spec, task=task)
     task.check(spec)
     scale, steps = _scale(own["scale"], needed), _make_steps(own["preprocess"], trust)
-    stays = own["feed"] == "resident" or (own["feed"] == "auto" and size_of(source) <= memory.room_for_data())
-    arrays = read_whole(source) if stays else None
-    targets = read_targets(source) if arrays is None else arrays["targets"]
+    encodes = hasattr(source, "encode")  # a table or texts: the arrays depend on what is fitted on the training split
+    arrays = None if encodes else _read_resident(source, own["feed"])
+    targets = source.read_targets() if encodes else read_targets(source) if arrays is None else arrays["targets"]
     task.check_targets(targets, spec)
     labels = targets if spec.has_labels else None
-    if own["fold"] >= (own["folds"] or 1):
-        numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
-        raise ConfigError(f"data.fold={own['fold']}: {numbered}")
-    cut = {"folds": own["folds"], "fold": own["fold"], "seed": own["split_seed"]}
-    splits = make_splits(labels, len(source), published=source.published, **held, **cut)
-    if limit := config["limit_batches"]:
-        most = limit * _batch_size(config, splits)
-        few = {n: _some(splits[n], most, own["split_seed"]) for n in ("validation", "test")}
-        splits = replace(splits, **few)
+    splits = _split(config, own, source, labels)
+    encoder = None
+    if encodes:
+        source, encoder = source.encode(splits.train)
+        spec, arrays = replace(source.spec, task=task), _read_resident(source, own["feed"])
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
     preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
+    preprocess = replace(preprocess, encoder=encoder)
     fitted = [step for chain in preprocess.inputs.values() for step in chain.steps]
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
     return Data(spec, source, arrays, splits, preprocess)
+
+
+def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:
+    """Read and check the whole data set if the device is to hold it, else return None."""
+    stays = feed == "resident" or (feed == "auto" and size_of(source) <= memory.room_for_data())
+    return read_whole(source) if stays else None
+
+
+def _split(config: Config, own: Mapping[str, Any], source: Any, labels: np.ndarray | None) -> Splits:
+    if own["fold"] >= (own["folds"] or 1):
+        numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
+        raise ConfigError(f"data.fold={own['fold']}: {numbered}")
+    cut = {name: own[name] for name in ("folds", "fold", "validation", "test")}
+    splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **cut)
+    if limit := config["limit_batches"]:
+        most = limit * _batch_size(config, splits)
+        few = {n: _some(splits[n], most, own["split_seed"]) for n in ("validation", "test")}
+        splits = replace(splits, **few)
+    return splits
 
 
 def _make_steps(nodes: Sequence[Mapping[str, Any]], trust: tuple[str, ...]) -> list[Any]:

@@ -64,6 +64,7 @@ def make_request(
         tree,
         load=make_loader(folders),
         targets=_targets,
+        suggest=_suggest,
         options=options,
         hydra=settings,
         defaults=defaults or (read_yaml(folders[0] / f"{command}.yaml") if options else {}),
@@ -94,6 +95,11 @@ def make_call(request: Request, words: tuple[str, ...] = (), texts: list[str] | 
 def _targets() -> Any:
     """Import the module that turns YAML into objects: it needs jax, which takes a second."""
     return importlib.import_module("dltrain.build.instantiate")
+
+
+def _suggest(node: Mapping[str, Any], trust: tuple[str, ...]) -> tuple[str, str]:
+    """Ask the data for its task: a table's depends on the column that is to be predicted."""
+    return importlib.import_module("dltrain.build.suggest").suggest_task(node, trust)
 
 
 def _literal(command: str, word: str) -> str:

@@ -62,7 +62,8 @@ class Origin:
     def _places(self, path: str) -> list[tuple[Path, list[str]]]:
         """List the chosen files that may set a key, those that count first, each with the key's parts inside it."""
         group, _, inside = path.partition(".")
-        places = [(self.tree["experiment"][name], path) for name in self.chosen.get("experiment", ())]
+        whole = ("experiment", "recipe")  # whose files set keys of every group
+        places = [(self.tree[kind][name], path) for kind in whole for name in self.chosen.get(kind, ())]
         places += [
             (self.tree[group][n], inside) for n in self.chosen.get(group, ()) if n in self.tree.get(group, {})
         ]

@@ -1,4 +1,4 @@
-"""The choice of each group: typed, else the experiment's, else the default of train.yaml."""
+"""The choice of each group: typed, else the experiment's, else the recipe's, else the default of train.yaml."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,27 @@ from dltrain.config.schema import MULTIPLE
 from dltrain.errors import ConfigError
 
 
-def choices(request: Request) -> dict[str, list[str]]:
-    """Find the choices of each group before composing: typed, else by the experiment, else by train.yaml."""
-    chosen = chosen_by_file(request.folders[0] / "train.yaml", request.tree)
-    chosen |= {o.key: listed(o.value) for o in request.groups() if o.key == "experiment"}
+def choices(request: Request, *, recipe: str | None = None) -> dict[str, list[str]]:
+    """Find the choices of each group before composing: typed, else by the experiment, the recipe, or train.yaml.
+
+    `recipe` is what recipe=auto stands for, once that is known.
+    """
+    default = chosen_by_file(request.folders[0] / "train.yaml", request.tree)
+    chosen = deliberate(request)
+    if recipe or chosen.get("recipe") == ["auto"]:
+        chosen["recipe"] = [recipe or "auto"]
+    name = chosen.get("recipe", default["recipe"])[0]
+    return default | chosen_by_file(request.tree["recipe"][name], request.tree) | chosen
+
+
+def deliberate(request: Request) -> dict[str, list[str]]:
+    """Find the choices that the user made, by typing them or by an experiment; model=auto is none."""
+    typed = {o.key: listed(o.value) for o in request.groups()}
+    chosen = {group: names for group, names in typed.items() if group == "experiment"}
     for name in chosen.get("experiment", []):
         chosen |= chosen_by_file(request.tree["experiment"][name], request.tree)
-    return chosen | {o.key: listed(o.value) for o in request.groups()}
+    chosen |= typed
+    return {group: names for group, names in chosen.items() if (group, names) != ("model", ["auto"])}
 
 
 def wrong_choices(tree: Tree, o: Override) -> list[str]:

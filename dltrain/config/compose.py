@@ -3,6 +3,7 @@
 Hydra composes, behind the callable `Request.load`; every message to the user is worded here.
 """
 
+import copy
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from dltrain.config.auto import load_training, made_for
 from dltrain.config.call import Composed
 from dltrain.config.checks import (
+    INJECTED,
     Origin,
     check_alone,
     check_keys,
@@ -21,12 +23,12 @@ from dltrain.config.checks import (
     flat,
     unknown_keys,
 )
-from dltrain.config.choices import choices, listed, wrong_choices
+from dltrain.config.choices import listed, wrong_choices
 from dltrain.config.folders import Tree
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.interpolation import check_references, conceal, followed, resolve, save, written
 from dltrain.config.request import Override, Request
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, group_keys, node_keys
+from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, group_keys, node_keys, split_node
 from dltrain.config.texts import kept_texts
 from dltrain.config.untrusted import untrusted_faults
 from dltrain.errors import ConfigError
@@ -35,10 +37,20 @@ from dltrain.errors import ConfigError
 def compose(request: Request) -> Composed:
     """Compose train.yaml with the overrides, and check the result."""
     check_overrides(request)
-    chosen = choices(request)
     values = [o.for_hydra for o in request.values()]
-    raw, chosen, automatic = load_training(request, chosen, request.groups(), values)
+    raw, chosen, automatic = load_training(request, values, admit=lambda raw, chosen: _admit(request, raw, chosen))
     return _finish(request, raw, chosen, automatic)
+
+
+def _admit(request: Request, raw: Any, chosen: Mapping[str, Sequence[str]]) -> Mapping[str, Any]:
+    """Return the node `data` of a config that is not yet checked as a whole, checked as far as the node goes."""
+    raw = copy.deepcopy(raw)
+    origin = _make_ready(request, raw, chosen, saved=False)
+    _keep(raw, kept_texts(written(raw), origin))
+    node = resolve(raw)["data"]
+    plain, _ = split_node("data", node)
+    request.targets().check(plain, path="data", trust=request.trust, injected=INJECTED["data"])
+    return node
 
 
 def compose_options(request: Request) -> Composed:
@@ -62,8 +74,8 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
     from omegaconf.errors import OmegaConfBaseException
 
     check_overrides(request)
-    if any(o.key == "experiment" for o in request.groups()):
-        raise ConfigError("experiment: can only be chosen when a run starts; set single keys instead")
+    if whole := next((o.key for o in request.groups() if o.key in ("experiment", "recipe")), None):
+        raise ConfigError(f"{whole}: can only be chosen when a run starts; set single keys instead")
     if saved.get("trust"):
         print(
             "dltrain: trust in the run's config.yaml is ignored; if you trust this code, type trust=[...]",
@@ -84,7 +96,7 @@ def amend(request: Request, saved: Mapping[str, Any]) -> Composed:
             if {"data", "model"} & set(chosen):
                 chosen.setdefault("task", ["auto"])  # which may follow from them
             facts = None if "task" in chosen else dict(raw["task"])
-            fresh, taken, automatic = load_training(request, choices(request), request.groups(), tasks, facts=facts)
+            fresh, taken, automatic = load_training(request, tasks, facts=facts)
             for group in chosen:
                 raw[group], chosen[group] = fresh[group], taken[group]
             automatic = {group: why for group, why in automatic.items() if group in chosen}
@@ -129,7 +141,7 @@ def check_overrides(request: Request) -> None:
             mistakes.append(fault)
         elif o.key == "trust":
             mistakes += check_keys({"trust": o.value}, {"trust": ENGINE["trust"]}, {})
-        elif first == "experiment":
+        elif first in ("experiment", "recipe"):
             mistakes.append(f"{o.key}: set the key itself: {o.key.partition('.')[2]}={o.text}")
     known = _known(request) if lost else {}
     _raise_mistakes([*mistakes, *(unknown(key, known) for key in lost)])
@@ -162,6 +174,23 @@ def _finish(
     request: Request, raw: Any, chosen: dict[str, list[str]], automatic: dict[str, str], *, saved: bool = False
 ) -> Composed:
     """Check a composed config as a whole and produce the text that is saved."""
+    origin = _make_ready(request, raw, chosen, saved=saved)
+    _keep(raw, kept_texts(written(raw), origin))
+    config, plain = resolve(raw), written(raw)
+    try:
+        _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
+        if request.imports:
+            _keep(raw, check_nodes(config, origin, request.trust))
+        if request.imports and request.command in ("train", "resume"):
+            _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
+    except ConfigError as error:
+        raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
+    shown = {group: ",".join(names) for group, names in chosen.items() if names}
+    return Composed(config, save(raw), shown, automatic, request.trust)
+
+
+def _make_ready(request: Request, raw: Any, chosen: Mapping[str, Sequence[str]], *, saved: bool) -> Origin:
+    """Refuse what YAML may not hold, and fill in what follows from the choices, in place."""
     from omegaconf import OmegaConf
 
     OmegaConf.set_struct(raw, False)
@@ -176,18 +205,7 @@ def _finish(
     typed = {o.key: o.word.partition("=")[2] for o in request.values()}
     origin = Origin(typed, chosen, request.tree, request.folders, request.targets)
     _check_untrusted(request, raw, origin, saved=saved)
-    _keep(raw, kept_texts(written(raw), origin))
-    config, plain = resolve(raw), written(raw)
-    try:
-        _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
-        if request.imports:
-            _keep(raw, check_nodes(config, origin, request.trust))
-        if request.imports and request.command in ("train", "resume"):
-            _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
-    except ConfigError as error:
-        raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
-    shown = {group: ",".join(names) for group, names in chosen.items() if names}
-    return Composed(config, save(raw), shown, automatic, request.trust)
+    return origin
 
 
 def _check_untrusted(request: Request, raw: Any, origin: Origin, *, saved: bool) -> None:

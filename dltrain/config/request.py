@@ -40,6 +40,7 @@ class Request:
     tree: Tree
     load: Callable[[str, Sequence[str]], Any]  # name of the top YAML, Hydra's words -> DictConfig
     targets: Callable[[], Any]  # returns `dltrain.build.instantiate`, which imports jax
+    suggest: Callable[[Mapping[str, Any], tuple[str, ...]], tuple[str, str]]  # data and trust -> its task, and why
     imports: bool = True  # whether targets are imported and their arguments checked
     options: Mapping[str, Key] = field(default_factory=dict)  # the command's own keys, such as split of evaluate
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of these

@@ -41,7 +41,8 @@ GROUPS = {
     "augment": "Augmentation of training examples (one, or several)",
     "runtime": "The device and the numerics",
     "callbacks": "Callbacks during training (one, or several)",
-    "experiment": "A recipe that sets several of the above",
+    "recipe": "The settings that suit a kind of data, where you set none",
+    "experiment": "A file that sets several of the above",
 }
 MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
 
@@ -157,7 +158,10 @@ NODES = {
         ),
         "threads": Key(whole(1, 64), "Threads that read a streamed data set ahead", "threads"),
         "timeout": Key(number(above=0), "Longest wait for a batch of a streamed data set", "seconds"),
-        "task": Key(optional(TEXT), "Usual task of the data, which task=auto takes"),
+        "task": Key(
+            optional(TEXT), "Usual task of the data, which task=auto takes; auto: it depends on the data's targets"
+        ),
+        "recipe": Key(optional(TEXT), "Recipe that recipe=auto takes; null: none"),
     },
     "model": {
         "task": Key(
@@ -165,6 +169,7 @@ NODES = {
             "Task of a model that needs no targets, which task=auto takes; null: the data's",
         ),
         "tasks": Key(optional(listing(TEXT)), "Tasks that the model is made for, named in hints; null: any"),
+        "recipe": Key(optional(TEXT), "Recipe of the model, for data that has one; null: none"),
         "scale": Key(optional(one_of("unit", "symmetric")), "Scaling that the model needs; null: any"),
         "output_activation": Key(
             optional(one_of("sigmoid", "softmax", "tanh", "relu", "softplus")),

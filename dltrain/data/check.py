@@ -46,6 +46,10 @@ def check_examples(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data",
             case Kind.TOKENS | Kind.DECODER_TOKENS:
                 count, where = len(feature.vocabulary), f"{name}: {part}"
                 _check_range(found[part], count, where, "tokens of the vocabulary", first)
+            case Kind.CATEGORIES:
+                for column, (name_, levels) in enumerate(zip(feature.names, feature.levels, strict=True)):
+                    where = f"{name}: {part}, column {name_}"
+                    _check_range(found[part][:, column], len(levels) + 1, where, "levels, with 0 for unknown", first)
             case Kind.CATEGORY if feature.shape or part.startswith("inputs"):
                 _check_range(found[part], len(feature.vocabulary), f"{name}: {part}", "classes", first)
             case Kind.CATEGORY:

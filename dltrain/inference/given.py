@@ -38,7 +38,8 @@ def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: st
     Texts become tokens, padded to the length of the training examples, and their lengths are filled in.
 
     Args:
-        inputs: raw examples: an array or a list, or for several features a dict of them by name.
+        inputs: raw examples: an array or a list, or for several features a dict of them by name; of a table its
+            columns.
         spec: the run's features after the host part of the preprocessing.
         preprocess: the fitted steps, whose host part is applied.
         without: a feature that may be missing.
@@ -47,6 +48,7 @@ def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: st
         DataError: a feature is missing, is not known, or has another shape or dtype.
     """
     features = {name: feature for name, feature in spec.inputs.items() if name != without}
+    inputs = preprocess.encode(inputs)
     named = dict(inputs) if isinstance(inputs, Mapping) else {spec.input_name: inputs}
     texts = [name for name, f in features.items() if f.kind is Kind.TOKENS and _are_texts(named.get(name))]
     length = spec.find(Kind.LENGTH)

@@ -1,8 +1,11 @@
 """A model without hidden layers: linear, logistic or softmax regression, depending on the loss."""
 
+from typing import Any
+
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.models.vector import joined, size_of, vector_of
 from dltrain.types import Array, Initializer, Spec
 
 
@@ -18,10 +21,11 @@ class Linear(nnx.Module):
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layer; it starts at zero by default, since the problem is convex."""
-        features = spec.input.size
+        self.vector = vector_of(spec, rngs=rngs)
+        features = size_of(self.vector, spec)
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 
-    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
         del mask, rngs
-        return self.head(inputs.reshape(len(inputs), -1))
+        return self.head(joined(self.vector, inputs))

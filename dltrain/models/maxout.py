@@ -8,6 +8,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.vector import joined, size_of, vector_of
 from dltrain.ranges import BelowOne, Size
 from dltrain.types import Array, Initializer, Spec
 
@@ -41,7 +42,8 @@ class Maxout(nnx.Module):
             bias_init: initial biases.
             remat: recompute the values inside each hidden layer in the backward pass instead of storing them.
         """
-        sizes = (spec.input.size, *widths)
+        self.vector = vector_of(spec, rngs=rngs)
+        sizes = (size_of(self.vector, spec), *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, pieces * b, **init) for a, b in itertools.pairwise(sizes)])
         self.norms = nnx.List([make_norm(norm, pieces * width, rngs=rngs) for width in widths])
@@ -49,9 +51,9 @@ class Maxout(nnx.Module):
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
         self.pieces, self.remat = pieces, remat
 
-    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the outputs, float [B, outputs]."""
-        x = inputs.reshape(len(inputs), -1)
+        x = joined(self.vector, inputs)
         hidden = rematerialised(self._hidden, self.remat)
         for layer, norm in zip(self.hidden, self.norms, strict=True):
             x = hidden(layer, norm, self.dropout, x, mask, rngs)

@@ -1,8 +1,11 @@
 """The perceptron: one unit whose sign decides, or one per class, of which the largest score decides."""
 
+from typing import Any
+
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.models.vector import joined, size_of, vector_of
 from dltrain.types import Array, Initializer, Kind, Spec
 
 
@@ -25,10 +28,11 @@ class Perceptron(nnx.Module):
         """Build the layer; it starts at zero by default, as in Rosenblatt's rule."""
         if spec.task.target_kind is Kind.NUMBERS:
             raise ValueError("needs classes as targets, but this data is a regression; try model=linear")
-        features = spec.input.size
+        self.vector = vector_of(spec, rngs=rngs)
+        features = size_of(self.vector, spec)
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 
-    def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
+    def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the scores, float [B, outputs]."""
         del mask, rngs
-        return self.head(inputs.reshape(len(inputs), -1))
+        return self.head(joined(self.vector, inputs))

@@ -64,7 +64,7 @@ def fit_blocks(
 
 
 def _own_steps(feature: Feature, scale: Scale, *, after: Sequence[Any]) -> list[Any]:
-    if feature.kind is Kind.CATEGORY:
+    if feature.kind in (Kind.CATEGORY, Kind.CATEGORIES):
         return []
     if feature.kind is Kind.TOKENS:
         return [Lookup(feature.vocabulary)]

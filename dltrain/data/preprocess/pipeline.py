@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dltrain.data.preprocess.scale import Affine
-from dltrain.data.preprocess.step import Chain, Locate, described, has_host
+from dltrain.data.preprocess.step import Chain, Encoder, Locate, described, has_host, named_json
 from dltrain.errors import ConfigError
 from dltrain.types import Array, Batch, Spec
 
@@ -14,17 +14,23 @@ from dltrain.types import Array, Batch, Spec
 class Preprocess:
     """Fitted steps by the names of inputs and targets, and how outputs return to the units of the data.
 
-    Inputs never need targets. `reconstructs` says that the targets are the scaled inputs; `final` is applied to
-    outputs before metrics see them.
+    Inputs never need targets. `encoder` turns records (rows of a table, texts) into the arrays of the inputs, before
+    their steps. `reconstructs` says that the targets are the scaled inputs; `final` is applied to outputs before
+    metrics see them.
     """
 
     inputs: Mapping[str, Chain]
     targets: Mapping[str, Chain] = field(default_factory=dict)
     reconstructs: bool = False
     final: Callable[[Array], Array] | None = None
+    encoder: Encoder | None = None
+
+    def encode(self, records: Any) -> Any:
+        """Turn records into the arrays of the inputs; without an encoder, and for such arrays, change nothing."""
+        return self.encoder.encode(records) if self.encoder else records
 
     def host(self, inputs: Any) -> Any:
-        """Apply the host halves to raw inputs, [N, ...] or a dict of them by name."""
+        """Apply the host halves to inputs, [N, ...] or a dict of them by name."""
         return _each(self.inputs, inputs, Chain.host)
 
     def scaled(self, batch: Batch) -> dict[str, Any]:
@@ -71,7 +77,8 @@ class Preprocess:
     def to_json(self) -> dict[str, Any]:
         """Return every fitted step, to be kept with the run."""
         sides = {"inputs": self.inputs, "targets": self.targets}
-        return {side: {name: chain.to_json() for name, chain in chains.items()} for side, chains in sides.items()}
+        steps = {side: {name: chain.to_json() for name, chain in chains.items()} for side, chains in sides.items()}
+        return steps | ({"encoder": named_json(self.encoder)} if self.encoder else {})
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any], locate: Locate, **about: Any) -> "Preprocess":
@@ -85,7 +92,13 @@ class Preprocess:
             {name: Chain.from_json(chain, locate) for name, chain in saved[side].items()}
             for side in ("inputs", "targets")
         )
-        return cls(inputs, targets, **about)
+        encoder = None
+        if saved.get("encoder"):
+            found = locate(saved["encoder"]["_target_"])
+            if lost := [name for name in ("encode", "to_json", "from_json") if not hasattr(found, name)]:
+                raise ConfigError(f"{saved['encoder']['_target_']}: is not an encoder: it has no {', '.join(lost)}")
+            encoder = found.from_json(saved["encoder"]["fitted"])
+        return cls(inputs, targets, encoder=encoder, **about)
 
 
 def model_spec(spec: Spec, preprocess: Preprocess) -> Spec:

@@ -42,6 +42,34 @@ class Step(Protocol):
         ...
 
 
+class Encoder(Protocol):
+    """What turns records, as people have them, into the arrays of all inputs: the columns of a table, texts.
+
+    A source whose arrays depend on the training examples (levels of a category, a vocabulary) is not a `Source`
+    itself: it has `encode(train indices) -> (Source, Encoder)` and `read_targets()` instead of `read`.
+    """
+
+    def encode(self, records: Any) -> Any:
+        """Return the arrays of the inputs: of several features a dict by name, [N, ...]. Arrays stay as they are.
+
+        Args:
+            records: column -> values [N], or a data frame with these columns.
+
+        Raises:
+            DataError: a column is missing, or holds what cannot be read.
+        """
+        ...
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return what was fitted, in values that JSON holds."""
+        ...
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "Encoder":
+        """Rebuild the encoder."""
+        ...
+
+
 Locate = Callable[[str], Any]
 """Finds the class of a dotted name, or raises ConfigError if a config may not name it."""
 
@@ -76,10 +104,7 @@ class Chain:
 
     def to_json(self) -> list[dict[str, Any]]:
         """List each step: the class that reads it back, and what was fitted."""
-        return [
-            {"_target_": f"{type(step).__module__}.{type(step).__qualname__}", "fitted": dict(step.to_json())}
-            for step in self.steps
-        ]
+        return [named_json(step) for step in self.steps]
 
     @classmethod
     def from_json(cls, saved: Sequence[Mapping[str, Any]], locate: Locate) -> "Chain":
@@ -95,6 +120,11 @@ class Chain:
             check_step(step, str(entry["_target_"]))
             steps.append(step.from_json(entry["fitted"]))
         return cls(tuple(steps))
+
+
+def named_json(fitted: Any) -> dict[str, Any]:
+    """Return what was fitted, and the class that reads it back."""
+    return {"_target_": f"{type(fitted).__module__}.{type(fitted).__qualname__}", "fitted": dict(fitted.to_json())}
 
 
 def has_host(step: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Tables: reading files, what their columns mean, and the arrays that a model is given."""

@@ -1,0 +1,85 @@
+"""The inputs of a model as one vector per example: what every model for vectors begins with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.types import Array, Feature, Kind, Spec
+
+ONE_HOT = 9  # most levels of a category that becomes a column for each level; more are embedded
+EMBEDDED = 8  # numbers that stand for a level of a category with more
+NUMERIC = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE)
+
+
+class Vector(nnx.Module):
+    """Joins the inputs that have content to a vector: numbers as they are, categories one-hot or embedded.
+
+    Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, or the mean of what
+    the embeddings were initially, 0.
+    """
+
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs) -> None:
+        """Build the embeddings; ValueError for inputs that are no vectors, such as texts."""
+        self.embeddings = nnx.Dict({})
+        self.features, size = tuple(spec.contents.items()), 0  # a tuple, since static parts of a module are hashed
+        for name, feature in self.features:
+            if feature.kind is Kind.CATEGORIES:
+                for i, levels in enumerate(feature.levels):
+                    if len(levels) > ONE_HOT:
+                        self.embeddings[f"{name}_{i}"] = nnx.Param(
+                            initializers.normal(1.0)(rngs.params(), (len(levels) + 1, EMBEDDED)).at[0].set(0)
+                        )
+                    size += width_of(len(levels))
+            elif feature.kind in NUMERIC:
+                size += feature.size
+            else:
+                raise ValueError(f"takes numbers and categories, and {name} is {feature.kind.words}")
+        self.size = size
+
+    def __call__(self, inputs: Any) -> Array:
+        """Return the vectors, float [B, size], of an array [B, ...] or a dict of arrays."""
+        parts = []
+        for name, feature in self.features:
+            values = inputs[name] if isinstance(inputs, Mapping) else inputs
+            if feature.kind is Kind.CATEGORIES:
+                parts += self._categories(name, feature, values)
+            else:
+                parts.append(values.reshape(len(values), -1))
+        return jnp.concatenate(parts, 1)
+
+    def _categories(self, name: str, feature: Feature, values: Array) -> list[Array]:
+        found = []
+        for i, levels in enumerate(feature.levels):
+            if len(levels) > ONE_HOT:
+                found.append(self.embeddings[f"{name}_{i}"][values[:, i]])
+            elif len(levels) == 2:
+                found.append(jnp.asarray([0.0, -1.0, 1.0])[values[:, i]][:, None])
+            else:
+                found.append(jax.nn.one_hot(values[:, i] - 1, len(levels)))
+        return found
+
+
+def vector_of(spec: Spec, *, rngs: nnx.Rngs) -> Vector | None:
+    """Return the module that joins the inputs; None for a single array of numbers, which is only flattened."""
+    alone = len(spec.inputs) == 1 and spec.shown.kind is not Kind.CATEGORIES
+    return None if alone else Vector(spec, rngs=rngs)
+
+
+def size_of(vector: Vector | None, spec: Spec) -> int:
+    """Return the length of the vectors."""
+    return vector.size if vector else spec.input.size
+
+
+def joined(vector: Vector | None, inputs: Any) -> Array:
+    """Return the inputs as vectors, [B, size]."""
+    return vector(inputs) if vector else inputs.reshape(len(inputs), -1)
+
+
+def width_of(levels: int) -> int:
+    """Return how many numbers stand for a category."""
+    return EMBEDDED if levels > ONE_HOT else 1 if levels == 2 else levels
+
