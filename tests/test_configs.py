@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from dltrain.report.console import Screen
 from dltrain.report.start import introduce
 from dltrain.types import Kind
 
+FILES = Path(__file__).parent / "files"
 TREE = read_tree((packaged(),))
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
 TOGETHER = {  # parts of which one program takes several: traced at once
@@ -42,6 +44,7 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "model=seq2seq_transformer": ("data=reverse", "model.layers=1"),
     "model=transformer": ("model.layers=1",),  # one of four equal ones
     "data=pairs": ("data.path=pairs.txt",),
+    "data=table": (f"data.path={FILES}/houses.csv", "data.target=price"),
     "model=unet": ("data=digit_masks",),
     **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},
     "loss=nll": ("model.output_activation=softmax",),
@@ -60,7 +63,7 @@ REFUSED = {  # what digits, grey images, cannot be
     "augment=masking": "augment.masking: masking needs sequences",
 }
 DEEP = ("resnet20", "resnet32", "resnet56")  # as resnet18 with more blocks: they take 18 s to trace
-BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics")]
+BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics") and c != ("model", "auto")]
 OTHERS = {  # which no other decides about: the first of each is composed with the first of each other, and so on
     group: [choice for g, choice in CHOICES if g == group]
     for group in ("optim", "schedule", "data", "runtime", "callbacks")
@@ -70,7 +73,7 @@ SIDE_BY_SIDE = [
         {group: names[i] for group, names in OTHERS.items() if i < len(names)}
         for i in range(max(map(len, OTHERS.values())))
     ),
-    *({"experiment": choice} for group, choice in CHOICES if group == "experiment"),
+    *({group: choice} for group, choice in CHOICES if group in ("experiment", "recipe")),
 ]
 TAKEN = {(group, choice) for group, sets in TOGETHER.items() for choices in sets for choice in choices}
 ALONE = [(group, (choice,)) for group, choice in BUILT if (group, choice) not in TAKEN]

@@ -58,7 +58,9 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     spec = replace(source.spec, task=task)
     task.check(spec)
     scale, steps = _scale(own["scale"], needed), _make_steps(own["preprocess"], trust)
-    encodes = hasattr(source, "encode")  # a table or texts: the arrays depend on what is fitted on the training split
+    encodes = hasattr(
+        source, "encode"
+    )  # a table or texts: the arrays depend on what is fitted on the training split
     arrays = None if encodes else _read_resident(source, own["feed"])
     targets = source.read_targets() if encodes else read_targets(source) if arrays is None else arrays["targets"]
     task.check_targets(targets, spec)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dltrain.config.choices import chosen_by_file, choices, deliberate, word_of, words_of
+from dltrain.config.choices import choices, chosen_by_file, deliberate, word_of, words_of
 from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show
 from dltrain.config.interpolation import check_references, references, written
@@ -83,7 +83,9 @@ def _words(request: Request, chosen: Mapping[str, Sequence[str]]) -> list[str]:
     typed |= {"task", *(group for group in AUTOMATIC if group in chosen)}
     recipe = chosen["recipe"] not in (["auto"], ["none"])
     mine = deliberate(request)
-    groups = [g for g in chosen if g in typed or (g in mine and (recipe or g == "model")) or (g == "recipe" and recipe)]
+    groups = [
+        g for g in chosen if g in typed or (g in mine and (recipe or g == "model")) or (g == "recipe" and recipe)
+    ]
     words = []
     for group in groups:
         names = chosen[group]

@@ -49,7 +49,9 @@ def check_examples(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data",
             case Kind.CATEGORIES:
                 for column, (name_, levels) in enumerate(zip(feature.names, feature.levels, strict=True)):
                     where = f"{name}: {part}, column {name_}"
-                    _check_range(found[part][:, column], len(levels) + 1, where, "levels, with 0 for unknown", first)
+                    _check_range(
+                        found[part][:, column], len(levels) + 1, where, "levels, with 0 for unknown", first
+                    )
             case Kind.CATEGORY if feature.shape or part.startswith("inputs"):
                 _check_range(found[part], len(feature.vocabulary), f"{name}: {part}", "classes", first)
             case Kind.CATEGORY:

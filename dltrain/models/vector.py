@@ -34,8 +34,8 @@ class Vector(nnx.Module):
                             initializers.normal(1.0)(rngs.params(), (len(levels) + 1, EMBEDDED)).at[0].set(0)
                         )
                     size += width_of(len(levels))
-            elif feature.kind in NUMERIC:
-                size += feature.size
+            elif feature.kind in NUMERIC or (feature.kind is Kind.CATEGORY and not feature.shape):
+                size += feature.size if feature.kind in NUMERIC else len(feature.vocabulary)
             else:
                 raise ValueError(f"takes numbers and categories, and {name} is {feature.kind.words}")
         self.size = size
@@ -47,6 +47,8 @@ class Vector(nnx.Module):
             values = inputs[name] if isinstance(inputs, Mapping) else inputs
             if feature.kind is Kind.CATEGORIES:
                 parts += self._categories(name, feature, values)
+            elif feature.kind is Kind.CATEGORY:
+                parts.append(jax.nn.one_hot(values, len(feature.vocabulary)))
             else:
                 parts.append(values.reshape(len(values), -1))
         return jnp.concatenate(parts, 1)
@@ -65,7 +67,7 @@ class Vector(nnx.Module):
 
 def vector_of(spec: Spec, *, rngs: nnx.Rngs) -> Vector | None:
     """Return the module that joins the inputs; None for a single array of numbers, which is only flattened."""
-    alone = len(spec.inputs) == 1 and spec.shown.kind is not Kind.CATEGORIES
+    alone = len(spec.inputs) == 1 and spec.shown.kind in NUMERIC
     return None if alone else Vector(spec, rngs=rngs)
 
 
@@ -82,4 +84,3 @@ def joined(vector: Vector | None, inputs: Any) -> Array:
 def width_of(levels: int) -> int:
     """Return how many numbers stand for a category."""
     return EMBEDDED if levels > ONE_HOT else 1 if levels == 2 else levels
-

@@ -26,11 +26,12 @@ CONFIG = {
     "eval_every": "1ep",
     "eval_batch_size": None,
     "log_every": 10,
-    "schedule": {"stretch": False},
+    "schedule": {"stretch": False, "warmup_epochs": None},
     "on_nonfinite": "stop",
     "profile": False,
     "data": {"threads": 2, "timeout": 60.0},
     "runtime": {"precision": "float32", "mesh": "auto"},
+    "sweep": {"objectives": []},
 }
 
 

@@ -152,9 +152,17 @@ def test_several_targets_are_given_by_name_to_the_loss_and_the_metrics_of_a_task
 
 
 def test_a_model_of_one_input_names_the_inputs_of_the_data(project, dltrain):
-    result = dltrain(*OWN, "data=one", "model=mlp")
+    result = dltrain(*OWN, "data=one", "model=cnn")
     assert result.code == 2
     assert "expected exactly one of the inputs of the data, found photo (image), measures (numbers)" in result.err
+
+
+def test_a_model_of_vectors_takes_all_inputs(project, dltrain):
+    result = dltrain(*OWN, "data=one", "model=mlp", "dry_run=true")
+    assert result.code == 0, result.err
+    assert (
+        "2,816" in result.out
+    )  # 16 pixels, 2 numbers and 3 levels for 128 units, with biases: 21 * 128 + 128 = 2,816
 
 
 def test_each_input_is_scaled_by_its_own_mean_and_deviation():

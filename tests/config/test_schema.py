@@ -42,14 +42,14 @@ def test_data_and_models_name_existing_tasks() -> None:
         named = {node["task"] for node in nodes if "task" in node} | {
             t for node in nodes for t in node.get("tasks", [])
         }
-        assert named and named <= set(found["task"]) - {"auto"}
+        assert named and named <= set(found["task"])  # auto: the data is asked
 
 
 def test_engine_keys_leave_out_what_the_target_gets() -> None:
     assert "learning_rate" not in schema.engine_keys("optim")
     assert set(schema.engine_keys("optim")) == {"accumulate", "clip", "ema", "groups", "rules"}
     assert schema.engine_keys("metrics") == ("better",)
-    assert schema.engine_keys("model") == ("task", "tasks", "scale", "output_activation")
+    assert schema.engine_keys("model") == ("task", "tasks", "recipe", "scale", "output_activation")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ class TableSource:
         names = () if classes else (target,)
         feature = Feature(kind, shape, dtype, names=names, vocabulary=self._levels)
         self.spec = Spec({}, {target: feature})
-        self.fingerprint = fingerprint({name: frame[name].cast(str).to_numpy().astype(str) for name in frame.columns})
+        self.fingerprint = fingerprint(
+            {name: frame[name].cast(str).to_numpy().astype(str) for name in frame.columns}
+        )
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -95,7 +97,9 @@ def load_table(
         raise ConfigError(f"data.{'path' if path is None else 'target'}: missing; give the file and its target")
     file = Path(path).expanduser().absolute()
     check_file(file, most=LARGEST)
-    frame = pl.read_csv(file, has_header=columns is None, new_columns=columns, null_values=["", "NA", "NaN", "null", "?"])
+    frame = pl.read_csv(
+        file, has_header=columns is None, new_columns=columns, null_values=["", "NA", "NaN", "null", "?"]
+    )
     if target not in frame.columns:
         near = difflib.get_close_matches(target, frame.columns, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
