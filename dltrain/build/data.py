@@ -44,7 +44,7 @@ class Data:
 
 
 def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any) -> Any:
-    """Build the source that the node `data` names; `injected` are the arguments of `checks.INJECTED` that it takes."""
+    """Build the source that the node `data` names; it is given the `injected` arguments that it has."""
     plain, own = schema.split_node("data", node)
     held = {name: own[name] for name in ("validation", "test")}
     given = {"task": None, "stateful": False, "memory_left": memory.host_room().bytes, **held, **injected}

@@ -190,7 +190,8 @@ def _monitor(
     names_of = {n: _numbers(n, parts.metrics) if n == metric else [n] for n in ("loss", *parts.metrics)}
     known = [f"{s}/{n}" for s in ("validation", "train") for names in names_of.values() for n in names]
     if wanted not in known:
-        why = "is not a single number" if name in parts.metrics else f"is not computed{nearest(wanted, known)}"
+        computed = split in ("validation", "train") and name in parts.metrics
+        why = "is not a single number" if computed else f"is not computed{nearest(wanted, known)}"
         raise ConfigError(f"monitor={wanted}: {why} (known: {', '.join(known)})")
     if not len(parts.splits[split]):
         raise ConfigError(f"monitor={wanted}: there are no {split} examples; set data.{split}=0.1")

@@ -105,7 +105,7 @@ def _decided(tree: Tree, group: str, names: Sequence[str], node: Mapping[str, An
 def _task_of(
     request: Request, raw: Any, chosen: Mapping[str, Sequence[str]], admit: Callable[..., Mapping[str, Any]] | None
 ) -> tuple[str, str]:
-    """Return the task that the model or the data names, and why; a model that names its task is trained for that."""
+    """Return the task that the model or the data names, and why; that of the model counts first."""
     said = {group: (raw.get(group) or {}).get("task") for group in ("model", "data")}
     group = "model" if said["model"] else "data"
     if (group, said[group]) == ("data", "auto") and admit:

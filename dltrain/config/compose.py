@@ -242,9 +242,7 @@ def _one_length(raw: Any, typed: set[str]) -> None:
 def _known(request: Request) -> dict[str, Any]:
     """List every key with its value as written, for hints before all of it is composed."""
     good = tuple(o for o in request.groups() if not wrong_choices(request.tree, o))
-    raw, chosen, _ = load_training(
-        replace(request, overrides=good), choices(replace(request, overrides=good)), good, []
-    )
+    raw, chosen, _ = load_training(replace(request, overrides=good), [])
     return flat(written(raw), chosen) | dict(request.defaults)
 
 

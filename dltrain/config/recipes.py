@@ -1,7 +1,7 @@
 """The recipe of a run: model, optimizer, schedule and length that suit a kind of data, where the user sets none.
 
-A recipe is a YAML in `configs/recipe`, like an experiment. The YAML of the data names one (`recipe:`), or that of the
-model, if the user chose a model; `NAME_TASK` is taken instead of `NAME` where it exists.
+A recipe is a YAML in `configs/recipe`, like an experiment. The YAML of the data names one (`recipe:`), or that of
+the model, if the user chose a model; `NAME_TASK` is taken instead of `NAME` where it exists.
 """
 
 from collections.abc import Mapping, Sequence

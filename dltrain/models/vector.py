@@ -18,8 +18,8 @@ NUMERIC = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE)
 class Vector(nnx.Module):
     """Joins the inputs that have content to a vector: numbers as they are, categories one-hot or embedded.
 
-    Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, or the mean of what
-    the embeddings were initially, 0.
+    Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, and has an
+    embedding that begins at 0.
     """
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs) -> None:

@@ -14,9 +14,9 @@ from dltrain.types import Array, Batch, Spec
 class Preprocess:
     """Fitted steps by the names of inputs and targets, and how outputs return to the units of the data.
 
-    Inputs never need targets. `encoder` turns records (rows of a table, texts) into the arrays of the inputs, before
-    their steps. `reconstructs` says that the targets are the scaled inputs; `final` is applied to outputs before
-    metrics see them.
+    Inputs never need targets. `encoder` turns records (rows of a table, texts) into the arrays of the inputs,
+    before their steps. `reconstructs` says that the targets are the scaled inputs; `final` is applied to outputs
+    before metrics see them.
     """
 
     inputs: Mapping[str, Chain]

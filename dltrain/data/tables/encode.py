@@ -16,8 +16,8 @@ MISSING = "(missing)"
 class TableEncoder:
     """What was fitted on the training rows: a median for each column of numbers, the levels of each category.
 
-    A missing number becomes the median, and a column `NAME is missing` says so if any was missing in training. A level
-    that was not seen becomes 0, which stands for unknown.
+    A missing number becomes the median, and a column `NAME is missing` says so if any was missing in training. A
+    level that was not seen becomes 0, which stands for unknown.
     """
 
     def __init__(self, numbers: Mapping[str, Mapping[str, Any]], categories: Mapping[str, Sequence[str]]) -> None:
