@@ -62,7 +62,10 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
         source, "encode"
     )  # a table or texts: the arrays depend on what is fitted on the training split
     arrays = None if encodes else _read_resident(source, own["feed"])
-    targets = source.read_targets() if encodes else read_targets(source) if arrays is None else arrays["targets"]
+    if hasattr(source, "read_targets"):
+        targets = source.read_targets()
+    else:
+        targets = read_targets(source) if arrays is None else arrays["targets"]
     task.check_targets(targets, spec)
     labels = targets if spec.has_labels else None
     splits = _split(config, own, source, labels)
@@ -73,8 +76,11 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
-    preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
-    preprocess = replace(preprocess, encoder=encoder)
+    before = getattr(source, "first_steps", None)
+    preprocess = fit_blocks(
+        lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps, before=before
+    )
+    preprocess = replace(preprocess, encoder=encoder, standardised_metrics=own["metrics_in"] == "standardised")
     fitted = [step for chain in preprocess.inputs.values() for step in chain.steps]
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))
@@ -84,7 +90,8 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
 
 def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:
     """Read and check the whole data set if the device is to hold it, else return None."""
-    stays = feed == "resident" or (feed == "auto" and size_of(source) <= memory.room_for_data())
+    fits = size_of(source) <= memory.room_for_data() and not getattr(source, "overlapping", False)
+    stays = feed == "resident" or (feed == "auto" and fits)
     return read_whole(source) if stays else None
 
 

@@ -15,7 +15,8 @@ from dltrain.data.preprocess import Preprocess
 from dltrain.data.preprocess.pipeline import model_spec
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
-from dltrain.metrics import Average
+from dltrain.metrics import Average, coverage
+from dltrain.models.reshaped import Reshaped
 from dltrain.tasks import Task
 from dltrain.types import Kind, Spec
 
@@ -72,12 +73,16 @@ def _check_depth(model: Mapping[str, Any]) -> None:
 
 
 def make_task(config: Config, trust: tuple[str, ...]) -> Task:
-    """Build the task."""
-    return build(schema.split_node("task", config["task"])[0], path="task", trust=trust)
+    """Build the task; a list of quantiles of the loss (`loss.q`) is part of it."""
+    q = config["loss"].get("q")
+    quantiles = tuple(q) if isinstance(q, list | tuple) else ()
+    return build(schema.split_node("task", config["task"])[0], path="task", trust=trust, quantiles=quantiles)
 
 
 def _make_model(node: Mapping[str, Any], trust: tuple[str, ...], spec: Spec, rngs: nnx.Rngs) -> nnx.Module:
-    return build(node, path="model", trust=trust, spec=spec, rngs=rngs)
+    model = build(node, path="model", trust=trust, spec=spec, rngs=rngs)
+    shape = spec.task.output_shape(spec)
+    return Reshaped(model, shape) if shape and not getattr(model, "returns_shape", False) else model
 
 
 def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -91,6 +96,8 @@ def _metrics(nodes: Mapping[str, Any], spec: Spec, trust: tuple[str, ...]) -> tu
         )
         if full.get("better"):
             better[name] = full["better"]
+    if spec.task.quantiles and nodes and "coverage" not in metrics:
+        metrics["coverage"] = Average(coverage)
     return metrics, better
 
 

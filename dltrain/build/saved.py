@@ -55,7 +55,8 @@ def read_saved(path: Path, trust: tuple[str, ...], *, task: Task) -> SavedModel:
     try:
         spec = Spec.from_json(saved["spec"], task=task)
         find = partial(locate, path=path.name, trust=trust)
-        preprocess = Preprocess.from_json(saved["preprocess"], find, reconstructs=task.targets_are_inputs)
+        about = {"reconstructs": task.targets_are_inputs, "quantiles": bool(task.quantiles)}
+        preprocess = Preprocess.from_json(saved["preprocess"], find, **about)
         size = saved["eval_batch_size"]
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"eval_batch_size={size!r}: expected a whole number ≥ 1")

@@ -27,6 +27,7 @@ INJECTED = {
     "data": ("task", "validation", "test", "stateful", "memory_left"),
     "model": ("spec", "rngs"),
     "metrics": ("spec",),
+    "task": ("quantiles",),
     "loss": ("microbatches",),
     "augment": ("spec", "scaled_by"),
     "optim": ("mask", "weight_decay_mask", "rules"),

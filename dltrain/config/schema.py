@@ -152,6 +152,10 @@ NODES = {
             listing(STEP),
             "Preprocessing steps of the inputs, before data.scale: [{_target_: dotted name, options}, ...]",
         ),
+        "metrics_in": Key(
+            one_of("units", "standardised"),
+            "Units of metrics of numbers: those of the target, or of the scaled target, for published results",
+        ),
         "feed": Key(
             one_of("auto", "resident", "streamed"),
             "Keep the data on the device, or read it ahead with threads; auto: by its size",

@@ -159,7 +159,7 @@ def _compile(
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = value_weights(values, batch)
         weighted = jnp.where(weights > 0, values * weights, 0)
-        outputs = preprocess.outputs(outputs)
+        measured, outputs = preprocess.metric_outputs(outputs), preprocess.outputs(outputs)
         seen = dict(preprocess.metric_batch(raw, batch))
         if generates:
             length = raw["targets"].shape[1]
@@ -167,7 +167,7 @@ def _compile(
         sums = dict(sums)
         for name, metric in metrics.items():
             with computing(f"metrics.{name}"):
-                sums[name] = metric.add(sums[name], outputs, seen)
+                sums[name] = metric.add(sums[name], measured, seen)
         flat = (len(raw["mask"]), -1)
         return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 

@@ -230,12 +230,12 @@ def make_step(
             return replace(state, **done, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means)
 
         def batch_metrics() -> Logs:
-            units = preprocess.outputs(outputs)
+            measured = preprocess.metric_outputs(outputs)
             seen = preprocess.metric_batch(raw, batch)
             means = {}
             for name, metric in metrics.items():
                 with computing(f"metrics.{name}"):
-                    means[name] = _mean(metric(units, seen), seen)
+                    means[name] = _mean(metric(measured, seen), seen)
             return means
 
         logged = (state.step + 1) % log_every == 0

@@ -1,9 +1,12 @@
 """Regression losses: outputs and targets [B, T], the mean over the T outputs of an example."""
 
+import itertools
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
-from dltrain.losses.targets import example_mean, paired
+from dltrain.losses.targets import example_mean, misfit, paired, widened
 from dltrain.ranges import Positive, Probability
 from dltrain.types import Array, Batch
 
@@ -54,8 +57,25 @@ def _log_cosh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
     return _log_cosh(x), jnp.tanh(x) * change
 
 
-def quantile(outputs: Array, batch: Batch, *, q: Probability = 0.5) -> Array:
-    """`max(q e, (q-1) e)` with e = y-ŷ: [B, T] -> [B]; its minimum is the q-quantile (q = 0.5: half of `mae`)."""
+def quantile(outputs: Array, batch: Batch, *, q: Probability | Sequence[Probability] = 0.5) -> Array:
+    """`max(q e, (q-1) e)` with e = y-ŷ: [B, T] -> [B]; its minimum is the q-quantile (q = 0.5: half of `mae`).
+
+    With a list of Q quantiles the outputs are [B, T, Q], and the loss is the mean over them (Koenker and Bassett
+    1978; Wen et al. 2017, arXiv:1711.11053).
+    """
+    if isinstance(q, Sequence):
+        return _quantiles(outputs, batch, q)
     outputs, targets = paired("quantile", outputs, batch)
     part, error = jnp.asarray(q, outputs.dtype), targets - outputs
     return example_mean(jnp.maximum(part * error, (part - 1) * error))
+
+
+def _quantiles(outputs: Array, batch: Batch, q: Sequence[float]) -> Array:
+    if not q or any(b <= a for a, b in itertools.pairwise(q)):
+        raise ValueError(f"loss.q={list(q)}: expected quantiles in increasing order, such as [0.1, 0.5, 0.9]")
+    outputs, targets = widened(outputs), jnp.asarray(batch["targets"])
+    if outputs.shape != (*targets.shape, len(q)):
+        raise misfit("quantile", f"outputs [B, T, {len(q)}] and targets [B, T]", outputs, targets)
+    parts, error = jnp.asarray(q, outputs.dtype), targets.astype(outputs.dtype)[..., None] - outputs
+    parts = parts.reshape((1,) * (outputs.ndim - 1) + (-1,))
+    return example_mean(jnp.maximum(parts * error, (parts - 1) * error))

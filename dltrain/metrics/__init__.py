@@ -11,6 +11,7 @@ Hand-written, since `flax.nnx.metrics` has neither masks nor exact sums, and onl
 from dltrain.metrics.average import Average, Perplexity
 from dltrain.metrics.calibration import CalibrationError
 from dltrain.metrics.classification import Confusion, accuracy, bits_per_character, log_loss, top_k, zero_one
+from dltrain.metrics.forecasting import PerStep, RootMSE, coverage
 from dltrain.metrics.generation import ExactMatch
 from dltrain.metrics.generative import disc_fake_accuracy, disc_real_accuracy, reconstruction_error
 from dltrain.metrics.hits import F1, Averaging, IoU, Precision, Recall
@@ -29,11 +30,14 @@ __all__ = [
     "Confusion",
     "ExactMatch",
     "IoU",
+    "PerStep",
     "Perplexity",
     "Precision",
     "Recall",
+    "RootMSE",
     "accuracy",
     "bits_per_character",
+    "coverage",
     "disc_fake_accuracy",
     "disc_real_accuracy",
     "log_loss",

@@ -24,8 +24,12 @@ from dltrain.types import Array, Batch, Kind, Spec
 
 
 def paired(outputs: Array, batch: Batch) -> tuple[Array, Array]:
-    """Return outputs and targets as float [B, T], T the product of all axes except the first."""
+    """Return outputs and targets as float [B, T], T the product of all axes except the first.
+
+    Of quantiles, [B, T, Q] with Q > 1, the middle one is compared.
+    """
     targets = jnp.asarray(batch["targets"])
+    outputs = middle(outputs, targets)
     if outputs.shape != targets.shape and outputs.shape != (*targets.shape, 1):
         raise ValueError(
             "a regression metric needs outputs and targets of one shape [B, T]; found outputs "
@@ -33,6 +37,12 @@ def paired(outputs: Array, batch: Batch) -> tuple[Array, Array]:
         )
     outputs = widened(outputs)
     return outputs.reshape(len(outputs), -1), targets.astype(outputs.dtype).reshape(len(targets), -1)
+
+
+def middle(outputs: Array, targets: Array) -> Array:
+    """Return the middle one of predicted quantiles, [B, ..., Q] -> [B, ...]; other outputs stay as they are."""
+    several = targets.ndim > 1 and outputs.shape[:-1] == targets.shape and outputs.shape[-1] > 1
+    return jnp.sort(outputs, -1)[..., outputs.shape[-1] // 2] if several else outputs
 
 
 def mse(outputs: Array, batch: Batch) -> Array:
@@ -62,7 +72,7 @@ def outputs_of(spec: Spec) -> int:
     """Return T, the number of outputs of a regression."""
     if spec.task.target_kind is not Kind.NUMBERS:
         raise ValueError(f"a regression metric cannot evaluate task={spec.task}; use accuracy, f1 or log_loss")
-    return spec.outputs
+    return spec.target.size
 
 
 class SquareState(NamedTuple):

@@ -9,6 +9,7 @@ from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
 from dltrain.inference.abilities import attends, draws_samples
 from dltrain.inference.open import bundle_of
+from dltrain.metrics.forecasting import STEP_METRICS
 from dltrain.report.generated import generate_for
 from dltrain.report.sampling import draw_samples
 from dltrain.tasks.task import Drawing
@@ -32,6 +33,10 @@ def draw_figures(program: Program, state: TrainState, found: Evaluation) -> dict
         from dltrain.plots.confusion import confusion
 
         figures["confusion_matrix"] = confusion(found.arrays["confusion"], program.parts.spec.classes)
+    if "per_step" in found.arrays and np.isfinite(found.arrays["per_step"]).all():
+        from dltrain.plots.forecasts import per_step
+
+        figures["per_step"] = per_step(found.arrays["per_step"], STEP_METRICS)
     return figures
 
 
@@ -154,5 +159,31 @@ def _attention(program: Program, state: TrainState, found: Evaluation) -> Any:
     return over_steps(inputs, weights, titles)
 
 
-DRAWN = {"samples": _samples, "captions": _captions, "reconstructions": _reconstructions, "masks": _masks}
+def _forecasts(program: Program, state: TrainState, found: Evaluation) -> Any:
+    """Draw forecasts of windows that are evenly spread over the split, with what came before."""
+    from dltrain.plots.forecasts import forecasts
+
+    spec, count = program.parts.spec, len(found.examples)
+    examples = found.examples[np.unique(np.linspace(0, count - 1, min(PANELS, count)).astype(int))]
+    decided = spec.task.decide(program.outputs(state, examples), spec)
+    read = program.parts.source.read(examples)
+    past, names = shown(read, spec), spec.target.names
+    known = [spec.shown.names.index(name) for name in names if name in spec.shown.names]
+    past = past[:, :, known] if len(known) == len(names) and names else np.zeros((len(examples), 0, 0))
+    return forecasts(
+        past,
+        read["targets"],
+        {name: np.asarray(value) for name, value in decided.items()},
+        names=names,
+        titles=[f"window {index}" for index in examples],
+    )
+
+
+DRAWN = {
+    "forecasts": _forecasts,
+    "samples": _samples,
+    "captions": _captions,
+    "reconstructions": _reconstructions,
+    "masks": _masks,
+}
 """The figures that a task can name."""

@@ -17,6 +17,7 @@ from dltrain.engine.state import TrainState, from_named, named_leaves, state_has
 from dltrain.errors import DltrainError, Interrupted
 from dltrain.inference.abilities import generates_text
 from dltrain.inference.open import bundle_of
+from dltrain.metrics.forecasting import STEP_METRICS
 from dltrain.places import raised_in
 from dltrain.profiling.summary import summarize
 from dltrain.report.captions import describe_state, weights_shown
@@ -275,6 +276,10 @@ def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: Train
         png = png_bytes(figure)
         report.replace(f"{name}.png", png)
         recorder.figure(step, name, png, *png_size(png))
+    if split and "per_step" in found.best[split].arrays:
+        from dltrain.plots.forecasts import per_step_table
+
+        report.replace_text("per_step.csv", per_step_table(found.best[split].arrays["per_step"], STEP_METRICS))
     if generates_text(program.parts.spec, program.module):
         (text,) = bundle_of(program, found.best_state).generate(tokens=LENGTH, seed=program.plan.seed)
         report.replace_text("sample.txt", text)

@@ -45,6 +45,8 @@ def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
     goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
     goal = f"{spec.task}" if not spec.task.supervised else f"{spec.task}, {goal}"
     screen.say(f"data    {name}: {sizes}; {inputs}; {goal}")
+    for note in getattr(parts.source, "notes", ()):
+        screen.say(f"        {note}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
         counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
         screen.say(f"        classes are imbalanced in train: {counts}")

@@ -9,6 +9,7 @@ from dltrain.tasks.adversarial import Adversarial
 from dltrain.tasks.binary import Binary
 from dltrain.tasks.classification import Classification
 from dltrain.tasks.energy import Energy
+from dltrain.tasks.forecasting import Forecasting
 from dltrain.tasks.generation import Generation
 from dltrain.tasks.language import Language
 from dltrain.tasks.reconstruction import Reconstruction
@@ -21,6 +22,7 @@ __all__ = [
     "Binary",
     "Classification",
     "Energy",
+    "Forecasting",
     "Generates",
     "Generation",
     "Language",

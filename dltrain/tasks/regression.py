@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from dltrain.errors import ConfigError
-from dltrain.tasks.task import Drawing, Task
+from dltrain.tasks.task import Drawing, Task, decide_quantiles
 from dltrain.types import Array, Kind, Spec
 
 
 class Regression(Task):
-    """Targets float [B, T]; outputs [B, T]."""
+    """Targets float [B, T]; outputs [B, T], with several quantiles [B, T, Q]."""
 
     target_kind = Kind.NUMBERS
     standardizes_targets = True
@@ -19,8 +19,12 @@ class Regression(Task):
     decision = "value"
 
     def outputs(self, spec: Spec) -> int:
-        """Return T."""
-        return spec.target.size
+        """Return T, times the number of quantiles."""
+        return spec.target.size * max(1, len(self.quantiles))
+
+    def output_shape(self, spec: Spec) -> tuple[int, ...] | None:
+        """Return [T, Q] for several quantiles."""
+        return (*spec.target.shape, len(self.quantiles)) if self.quantiles else None
 
     def check(self, spec: Spec) -> None:
         """Raise ConfigError unless the targets are floats."""
@@ -29,8 +33,10 @@ class Regression(Task):
             raise ConfigError(f"task={self}: targets must be floats, found {spec.target.dtype}")
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
-        """Return the `value`, float [B, T], in the units of the data."""
+        """Return the `value`, float [B, T], in the units of the data; with quantiles also `low` and `high`."""
         del spec
+        if self.quantiles:
+            return decide_quantiles(outputs, self.quantiles)
         return {"value": outputs}
 
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:

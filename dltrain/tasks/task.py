@@ -56,6 +56,8 @@ class Task(ABC):
             numbers do; metrics of classes get logits.
         examples_may_repeat: whether equal examples in two splits are expected, and not reported as leakage.
         decision: the entry of `decide` to compare with the targets.
+        quantiles: quantiles that are predicted instead of one value, which `loss=quantile` gives; the outputs have
+            them on a further axis, and the middle one counts as the value.
     """
 
     target_kind: ClassVar[Kind | None] = None
@@ -67,6 +69,7 @@ class Task(ABC):
     metrics_after_activation: ClassVar[bool] = False
     examples_may_repeat: ClassVar[bool] = False
     decision: ClassVar[str] = ""
+    quantiles: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         """Return the name, as in task=NAME."""
@@ -84,6 +87,11 @@ class Task(ABC):
     @abstractmethod
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Convert outputs [B, ...], in the units of the data, to named predictions."""
+
+    def output_shape(self, spec: Spec) -> tuple[int, ...] | None:
+        """Return the shape that the outputs of an example, [outputs], are brought into; None: they stay."""
+        del spec
+        return None
 
     def check(self, spec: Spec) -> None:
         """Raise ConfigError unless the targets of the data are of the kind that the task needs."""
@@ -111,6 +119,15 @@ class Task(ABC):
         """Return the figures of an evaluated split: file name -> drawing."""
         del spec
         return {}
+
+
+def decide_quantiles(outputs: Array, quantiles: tuple[float, ...]) -> dict[str, Array]:
+    """Return `value`, the middle quantile, and the lowest and highest as `low` and `high`: [B, ..., Q] -> [B, ...].
+
+    A model may predict quantiles that cross; they are sorted first (Chernozhukov et al. 2010).
+    """
+    ordered = jnp.sort(jnp.asarray(outputs), -1)
+    return {"value": ordered[..., len(quantiles) // 2], "low": ordered[..., 0], "high": ordered[..., -1]}
 
 
 def check_classes(task: Task, spec: Spec) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax.numpy as jnp
+
 from dltrain.data.preprocess.scale import Affine
 from dltrain.data.preprocess.step import Chain, Encoder, Locate, described, has_host, named_json
 from dltrain.errors import ConfigError
@@ -16,7 +18,8 @@ class Preprocess:
 
     Inputs never need targets. `encoder` turns records (rows of a table, texts) into the arrays of the inputs,
     before their steps. `reconstructs` says that the targets are the scaled inputs; `final` is applied to outputs
-    before metrics see them.
+    before metrics see them. `quantiles` says that outputs have a further axis, behind those of the targets.
+    `standardised_metrics` says that metrics see scaled targets and outputs instead of the units of the data.
     """
 
     inputs: Mapping[str, Chain]
@@ -24,6 +27,8 @@ class Preprocess:
     reconstructs: bool = False
     final: Callable[[Array], Array] | None = None
     encoder: Encoder | None = None
+    quantiles: bool = False
+    standardised_metrics: bool = False
 
     def encode(self, records: Any) -> Any:
         """Turn records into the arrays of the inputs; without an encoder, and for such arrays, change nothing."""
@@ -45,7 +50,15 @@ class Preprocess:
     def outputs(self, outputs: Any) -> Any:
         """Return the outputs in the units of the data."""
         outputs = self.final(outputs) if self.final else outputs
+        if self.quantiles:  # steps apply to the last axis of the targets
+            return jnp.moveaxis(_each(self.targets, jnp.moveaxis(outputs, -1, 1), Chain.inverse), 1, -1)
         return _each(self.targets, outputs, Chain.inverse)
+
+    def metric_outputs(self, outputs: Any) -> Any:
+        """Return the outputs as metrics see them."""
+        if self.standardised_metrics:
+            return self.final(outputs) if self.final else outputs
+        return self.outputs(outputs)
 
     def raw_content(self, x: Any) -> Any:
         """Return generated inputs (samples, reconstructions) in the units of the data."""
@@ -57,7 +70,8 @@ class Preprocess:
 
     def metric_batch(self, raw: Batch, scaled: Batch) -> Batch:
         """Return the batch that metrics compare `outputs` with: targets in the units of the data, or mixed ones."""
-        return raw if self.scales_targets else {**raw, "targets": scaled["targets"]}
+        in_units = self.scales_targets and not self.standardised_metrics
+        return raw if in_units else {**raw, "targets": scaled["targets"]}
 
     @property
     def scales_targets(self) -> bool:
@@ -78,7 +92,8 @@ class Preprocess:
         """Return every fitted step, to be kept with the run."""
         sides = {"inputs": self.inputs, "targets": self.targets}
         steps = {side: {name: chain.to_json() for name, chain in chains.items()} for side, chains in sides.items()}
-        return steps | ({"encoder": named_json(self.encoder)} if self.encoder else {})
+        more: dict[str, Any] = {"standardised_metrics": True} if self.standardised_metrics else {}
+        return steps | more | ({"encoder": named_json(self.encoder)} if self.encoder else {})
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any], locate: Locate, **about: Any) -> "Preprocess":
@@ -98,7 +113,8 @@ class Preprocess:
             if lost := [name for name in ("encode", "to_json", "from_json") if not hasattr(found, name)]:
                 raise ConfigError(f"{saved['encoder']['_target_']}: is not an encoder: it has no {', '.join(lost)}")
             encoder = found.from_json(saved["encoder"]["fitted"])
-        return cls(inputs, targets, encoder=encoder, **about)
+        standardised = bool(saved.get("standardised_metrics", False))
+        return cls(inputs, targets, encoder=encoder, standardised_metrics=standardised, **about)
 
 
 def model_spec(spec: Spec, preprocess: Preprocess) -> Spec:

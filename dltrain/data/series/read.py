@@ -1,0 +1,319 @@
+"""Reads a file of series: columns, times and identifiers, checked; fills in missing values where that is wanted."""
+
+import difflib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.data.preprocess.offset import narrowed
+from dltrain.data.series.times import calendar_features, check_order, irregular, parse_times
+from dltrain.data.sources.files import check_file
+from dltrain.errors import ConfigError, DataError
+
+LARGEST = 1 << 36  # bytes of a file
+MISSING = ("", "NA", "NaN", "nan", "null", "?")
+MOSTLY = 0.5  # part of a column's values that are numbers, from which the others are mistakes
+
+
+class Fill(StrEnum):
+    """What takes the place of a missing value."""
+
+    FFILL = "ffill"  # the last value before it
+    INTERPOLATE = "interpolate"  # the line between the values before and after it
+
+
+class Irregular(StrEnum):
+    """What happens if the steps between rows differ."""
+
+    REPORT = "report"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a file, by what they are for.
+
+    Attributes:
+        time: column of the time; None: rows follow one another in steps of one.
+        time_format: how times are written; None: one of the usual formats.
+        id: column that tells several series apart; None: one series.
+        columns: inputs; None: every column of numbers.
+        target: predicted columns; None: all inputs.
+        known: columns that are known in advance, also for the horizon.
+        calendar: whether features of the calendar are added to these.
+        fill: what takes the place of missing values; None: they are refused.
+        sort: whether rows are sorted by time; else rows out of order are refused.
+        irregular: what happens if the steps between rows differ.
+    """
+
+    time: str | None
+    time_format: str | None
+    id: str | None
+    columns: tuple[str, ...] | None
+    target: tuple[str, ...] | None
+    known: tuple[str, ...]
+    calendar: bool
+    fill: Fill | None
+    sort: bool
+    irregular: Irregular
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One or several series, one after the other.
+
+    Attributes:
+        values: the columns of inputs and targets, float [N, C].
+        columns: their names.
+        known: what is known in advance, float [N, K].
+        known_names: its names.
+        times: of each row: microseconds since 1970, or numbers of steps; int64 [N].
+        dated: whether the times are dates.
+        offsets: where each series begins, and N; int64 [S + 1].
+        ids: the name of each series.
+        inputs: names of the columns that a model is given.
+        target: names of the columns that it predicts.
+        notes: what was found and done, for people.
+    """
+
+    values: np.ndarray
+    columns: tuple[str, ...]
+    known: np.ndarray
+    known_names: tuple[str, ...]
+    times: np.ndarray
+    dated: bool
+    offsets: np.ndarray
+    ids: tuple[str, ...]
+    inputs: tuple[str, ...]
+    target: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_series(path: Path, layout: Layout) -> Series:
+    """Read a file, or take what was read of it before.
+
+    Raises:
+        ConfigError: a calendar is wanted without dates.
+        DataError: the file cannot be read, a column does not exist, or rows do not fit; the message names the row.
+    """
+    check_file(path, most=LARGEST)
+    found = path.stat()
+    return _read(path, layout, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)  # the task is asked of the data first, then the data is built
+def _read(path: Path, layout: Layout, size: int, changed: int) -> Series:
+    del size, changed
+    frame, notes = read_frame(path), []
+    line = np.arange(len(frame)) + 2  # rows as the file counts them, after the header
+    _check_names(frame, layout, path)
+    times, dated = np.arange(len(frame)), False
+    if layout.time is not None:
+        where = f"{path}: {layout.time}"
+        times = parse_times(frame[layout.time], time_format=layout.time_format, where=where, line=line)
+        dated = not frame[layout.time].dtype.is_integer() or layout.time_format is not None
+    order, offsets, ids = _grouped(frame, layout, times, path)
+    times, line = times[order], line[order]
+    if layout.time is not None:
+        notes += _check_times(times, line, offsets, ids, layout, path, dated=dated)
+    inputs, target, left_out = _columns(frame, layout, path)
+    notes += left_out
+    columns = (*inputs, *(name for name in target if name not in inputs))
+    values = _values(frame, columns, order, line, path)
+    known = _values(frame, layout.known, order, line, path)
+    for array, names in ((values, columns), (known, layout.known)):
+        notes += _fill(array, names, offsets, line, layout.fill, path)
+    known_names = layout.known
+    if layout.calendar:
+        if not dated:
+            raise ConfigError("data.calendar=true: needs dates; name their column with data.time")
+        names, features = calendar_features(times)
+        known, known_names = np.concatenate([known, features], 1), (*known_names, *names)
+    arrays = _to_32_bits(values, columns, line, path), _to_32_bits(known, known_names, line, path)
+    return Series(
+        arrays[0], columns, arrays[1], known_names, times, dated, offsets, ids, inputs, target, tuple(notes)
+    )
+
+
+def read_frame(path: Path) -> Any:
+    """Read a table with a header into a polars frame: CSV, TSV, Parquet or JSON lines, by the end of its name."""
+    import polars as pl
+
+    kind = path.suffix.lower()
+    try:
+        if kind in (".parquet", ".pq"):
+            return pl.read_parquet(path)
+        if kind in (".jsonl", ".ndjson"):
+            return pl.read_ndjson(path)
+        frame = pl.read_csv(
+            path, separator="\t" if kind == ".tsv" else ",", null_values=list(MISSING), infer_schema_length=None
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
+    if not len(frame):
+        raise DataError(f"{path}: has no rows")
+    return frame
+
+
+def _check_names(frame: Any, layout: Layout, path: Path) -> None:
+    named = {
+        "time": [layout.time] if layout.time else [],
+        "id": [layout.id] if layout.id else [],
+        "columns": layout.columns or (),
+        "target": layout.target or (),
+        "known": layout.known,
+    }
+    for key, names in named.items():
+        for name in names:
+            if name not in frame.columns:
+                near = difflib.get_close_matches(name, frame.columns, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise DataError(
+                    f"{path}: has no column {name} (data.{key}){hint} (columns: {', '.join(frame.columns)})"
+                )
+
+
+def _grouped(frame: Any, layout: Layout, times: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """Return the order of the rows by series (and by time, if they are to be sorted), and where each begins."""
+    codes, ids = np.zeros(len(frame), np.int64), ("",)
+    if layout.id is not None:
+        column = frame[layout.id].cast(str)
+        if column.null_count():
+            raise DataError(f"{path}: row {int(column.is_null().arg_max()) + 2} has no {layout.id} (data.id)")
+        names = column.unique(maintain_order=True)
+        numbers = {name: i for i, name in enumerate(names)}
+        codes, ids = np.array([numbers[name] for name in column], np.int64), tuple(names)
+    order = np.lexsort((times, codes)) if layout.sort else np.argsort(codes, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(ids)))])
+    return order, offsets, ids
+
+
+def _check_times(
+    times: np.ndarray,
+    line: np.ndarray,
+    offsets: np.ndarray,
+    ids: tuple[str, ...],
+    layout: Layout,
+    path: Path,
+    *,
+    dated: bool,
+) -> list[str]:
+    where, count, first = f"{path}: {layout.time}", 0, 0
+    for name, low, high in zip(ids, offsets[:-1], offsets[1:], strict=True):
+        who = f" ({layout.id} {name})" if layout.id else ""
+        check_order(times[low:high], where=where, line=line[low:high], who=who)
+        odd = irregular(times[low:high], dated=dated)
+        if len(odd) and not count:
+            first = int(line[low + odd[0]])
+        count += len(odd)
+    if not count:
+        return []
+    found = f"{count} row{'s' * (count > 1)} do not come one step after the row before, first row {first}"
+    if layout.irregular is Irregular.REFUSE:
+        raise DataError(f"{where}: {found}; add the missing rows, or set data.irregular=report")
+    return [f"{layout.time}: {found}; windows take rows as if they were one step apart"]
+
+
+def _columns(frame: Any, layout: Layout, path: Path) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Return the names of inputs and targets, and what is left out."""
+    taken = {layout.time, layout.id, *layout.known}
+    if layout.columns is not None:
+        inputs, left_out = layout.columns, []
+    else:
+        others = [name for name in frame.columns if name not in taken]
+        left_out = [name for name in others if not _is_numeric(frame[name], path)]
+        inputs = tuple(name for name in others if name not in left_out)
+        if not inputs:
+            raise DataError(f"{path}: has no column of numbers (columns: {', '.join(frame.columns)})")
+    notes = [f"left out, since they are not numbers: {', '.join(left_out)}"] if left_out else []
+    return inputs, layout.target or inputs, notes
+
+
+def _is_numeric(column: Any, path: Path) -> bool:
+    """Tell whether a column holds numbers; DataError if most of its values do, but not all."""
+    import polars as pl
+
+    if column.dtype.is_numeric():
+        return True
+    if column.dtype != pl.String:
+        return False
+    numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
+    present = len(column) - column.null_count()
+    if not present or len(numbers) - numbers.null_count() < MOSTLY * present:
+        return False
+    bad = int((numbers.is_null() & column.is_not_null()).arg_max())
+    raise DataError(
+        f"{path}: row {bad + 2}, column {column.name}: {column[bad]!r} is not a number, as the others of this "
+        "column are; correct it, or choose other columns (data.columns)"
+    )
+
+
+def _values(frame: Any, names: Sequence[str], order: np.ndarray, line: np.ndarray, path: Path) -> np.ndarray:
+    """Return columns as float64 [N, C], NaN where missing."""
+    import polars as pl
+
+    found = np.empty((len(frame), len(names)))
+    for i, name in enumerate(names):
+        numbers = frame[name] if frame[name].dtype.is_numeric() else frame[name].cast(pl.String)
+        values = numbers.cast(pl.Float64, strict=False)
+        if values.null_count() > numbers.null_count():
+            bad = int((values.is_null() & numbers.is_not_null()).arg_max())
+            raise DataError(f"{path}: row {bad + 2}, column {name}: {numbers[bad]!r} is not a number")
+        found[:, i] = values.to_numpy()[order]
+    if np.isinf(found).any():
+        row, column = np.argwhere(np.isinf(found))[0]
+        raise DataError(f"{path}: row {line[row]}, column {names[column]}: {found[row, column]} is not finite")
+    return found
+
+
+def _fill(
+    values: np.ndarray,
+    names: Sequence[str],
+    offsets: np.ndarray,
+    line: np.ndarray,
+    fill: Fill | None,
+    path: Path,
+) -> list[str]:
+    """Fill in missing values in place, series by series; return what was done."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return []
+    row, column = np.argwhere(missing)[0]
+    counts = ", ".join(f"{name} {count}" for name, count in zip(names, missing.sum(0), strict=True) if count)
+    if fill is None:
+        raise DataError(
+            f"{path}: row {line[row]}, column {names[column]}: no value ({missing.sum()} are missing: {counts}); "
+            "data.fill=ffill takes the value before, data.fill=interpolate the line between those before and after"
+        )
+    for low, high in itertools.pairwise(offsets):
+        for i in np.flatnonzero(missing[low:high].any(0)):
+            part, lost = values[low:high, i], missing[low:high, i]
+            there = np.flatnonzero(~lost)
+            if not len(there) or (fill is Fill.FFILL and there[0] > 0):
+                raise DataError(
+                    f"{path}: row {line[low]}, column {names[i]}: the series begins without a value, so "
+                    f"data.fill={fill} has none to take; leave out these rows"
+                )
+            if fill is Fill.FFILL:
+                part[:] = part[np.maximum.accumulate(np.where(lost, 0, np.arange(len(part))))]
+            else:
+                part[lost] = np.interp(np.flatnonzero(lost), there, part[there])
+    ahead = "; a value before a gap was computed from one after it" if fill is Fill.INTERPOLATE else ""
+    return [f"{missing.sum()} missing values were filled in (data.fill={fill}): {counts}{ahead}"]
+
+
+def _to_32_bits(values: np.ndarray, names: Sequence[str], line: np.ndarray, path: Path) -> np.ndarray:
+    found = narrowed(values) if values.size else values.astype(np.float32)
+    if not np.isfinite(found).all():
+        row, column = np.argwhere(~np.isfinite(found))[0]
+        raise DataError(
+            f"{path}: row {line[row]}, column {names[column]}: {values[row, column]:g} is beyond the range of "
+            "float32"
+        )
+    return found

@@ -1,0 +1,184 @@
+"""Linear models of time series: few weights, and on long horizons as good as large networks."""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from dltrain import initializers
+from dltrain.models.windows import WindowModel
+from dltrain.ranges import Size
+from dltrain.types import Array, Initializer, Spec
+
+
+class RLinear(WindowModel):
+    """One linear layer from the past of a column to its forecast, with RevIN (Li et al. 2023, arXiv:2305.10721)."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        rngs: nnx.Rngs,
+        revin: bool = True,
+        kernel_init: Initializer = initializers.lecun_uniform(),
+        bias_init: Initializer = initializers.zeros(),
+    ) -> None:
+        """Build the layer.
+
+        Args:
+            spec: description of the data.
+            rngs: source of initial weights.
+            revin: normalise each window, and undo it in the forecast.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+        """
+        super().__init__(spec, revin=revin, rngs=rngs)
+        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.linear = nnx.Linear(self.look_back, self.ahead, **init)
+
+    def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
+        """Forecast each column, [B, T, L] -> [B, T, H * Q]."""
+        del rngs
+        return self.linear(x)
+
+
+class NLinear(WindowModel):
+    """One linear layer on the differences to the last value of the window (Zeng et al. 2023, arXiv:2205.13504)."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        rngs: nnx.Rngs,
+        revin: bool = False,
+        kernel_init: Initializer = initializers.lecun_uniform(),
+        bias_init: Initializer = initializers.zeros(),
+    ) -> None:
+        """Build the layer.
+
+        Args:
+            spec: description of the data.
+            rngs: source of initial weights.
+            revin: normalise each window, and undo it in the forecast.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+        """
+        super().__init__(spec, revin=revin, rngs=rngs)
+        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.linear = nnx.Linear(self.look_back, self.ahead, **init)
+
+    def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
+        """Forecast each column, [B, T, L] -> [B, T, H * Q]."""
+        del rngs
+        last = x[..., -1:]
+        return self.linear(x - last) + last
+
+
+class DLinear(WindowModel):
+    """A linear layer for the trend of a window and one for the rest (Zeng et al. 2023, arXiv:2205.13504).
+
+    The trend is a moving average, with the first and the last value repeated at the ends.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        rngs: nnx.Rngs,
+        kernel: Size = 25,
+        revin: bool = False,
+        kernel_init: Initializer = initializers.lecun_uniform(),
+        bias_init: Initializer = initializers.zeros(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            spec: description of the data.
+            rngs: source of initial weights.
+            kernel: steps of the moving average, an odd number.
+            revin: normalise each window, and undo it in the forecast.
+            kernel_init: initial weights.
+            bias_init: initial biases.
+        """
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel={kernel}: expected an odd number, such as {kernel + 1}")
+        super().__init__(spec, revin=revin, rngs=rngs)
+        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        self.trend = nnx.Linear(self.look_back, self.ahead, **init)
+        self.rest = nnx.Linear(self.look_back, self.ahead, **init)
+        self.kernel = kernel
+
+    def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
+        """Forecast each column, [B, T, L] -> [B, T, H * Q]."""
+        del rngs
+        trend = moving_average(x, self.kernel)
+        return self.rest(x - trend) + self.trend(trend)
+
+
+class SparseTSF(WindowModel):
+    """One small linear layer for every phase of a known period (Lin et al. 2024, arXiv:2405.00946).
+
+    The mean of the window is subtracted, and a convolution over about one period is added, before every `period`-th
+    value forms a sequence of its own: all of these share one layer without bias. The mean is added again at the
+    end. A window that is not a multiple of the period loses its oldest values.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        rngs: nnx.Rngs,
+        period: Size = 24,
+        revin: bool = False,
+        kernel_init: Initializer = initializers.lecun_uniform(),
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            spec: description of the data.
+            rngs: source of initial weights.
+            period: rows of a season: 24 hours, 12 months.
+            revin: normalise each window, and undo it in the forecast.
+            kernel_init: initial weights.
+        """
+        super().__init__(spec, revin=revin, rngs=rngs)
+        if self.look_back < period:
+            raise ValueError(
+                f"period={period}: the window has {self.look_back} rows, fewer than one period; set data.look_back"
+            )
+        self.period = period
+        self.seen, self.wanted = self.look_back // period, -(-self.horizon // period)
+        width = 2 * (period // 2) + 1
+        self.smooth = nnx.Param(kernel_init(rngs.params(), (width, 1, 1))[:, 0, 0])
+        out = self.wanted * max(1, self.quantiles)
+        self.linear = nnx.Linear(self.seen, out, use_bias=False, kernel_init=kernel_init, rngs=rngs)
+
+    def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
+        """Forecast each column, [B, T, L] -> [B, T, H * Q]."""
+        del rngs
+        batch, columns, quantiles = *x.shape[:2], max(1, self.quantiles)
+        mean = x.mean(-1, keepdims=True)
+        x = (x - mean)[..., -self.seen * self.period :]
+        x = x + sliding_sum(x, self.smooth[...])
+        phases = x.reshape(batch, columns, self.seen, self.period).swapaxes(2, 3)
+        y = self.linear(phases).reshape(batch, columns, self.period, self.wanted, quantiles)
+        y = y.swapaxes(2, 3).reshape(batch, columns, self.wanted * self.period, quantiles)[:, :, : self.horizon]
+        return y.reshape(batch, columns, -1) + mean
+
+
+def moving_average(x: Array, kernel: int) -> Array:
+    """Average `kernel` values around each, [..., L] -> [..., L]; beyond the ends the first and last count."""
+    pad = kernel // 2
+    ends = [(0, 0)] * (x.ndim - 1) + [(pad, pad)]
+    sums = jnp.cumsum(jnp.pad(jnp.pad(x, ends, mode="edge"), [*ends[:-1], (1, 0)]), -1)
+    return (sums[..., kernel:] - sums[..., :-kernel]) / kernel
+
+
+def sliding_sum(x: Array, weights: Array) -> Array:
+    """Return the sums of weighted neighbours, [..., L] with weights [2P + 1] -> [..., L]; zeros beyond the ends.
+
+    As a product with a banded matrix, which on a CPU is faster than a convolution with one channel.
+    """
+    length, pad = x.shape[-1], len(weights) // 2
+    offset = jnp.arange(length)[:, None] - jnp.arange(length)[None, :] + pad  # of the input step, from the output's
+    inside = (offset >= 0) & (offset < len(weights))
+    band = jnp.where(inside, weights[jnp.clip(offset, 0, len(weights) - 1)], 0)
+    return x @ band
