@@ -44,8 +44,9 @@ def read_targets(source: Source) -> Any:
 
 def blocks(source: Source, examples: np.ndarray) -> Iterator[Block]:
     """Yield unscaled inputs and targets of these examples in blocks, by name; of sequences the valid steps."""
-    if hasattr(source, "scaling_blocks"):  # windows share rows, each of which counts once
-        yield from source.scaling_blocks(examples)
+    own: Any = getattr(source, "scaling_blocks", None)  # windows share rows, each of which counts once
+    if own is not None:
+        yield from own(examples)
         return
     some, spec = _some(source), source.spec
     length = spec.find(Kind.LENGTH)

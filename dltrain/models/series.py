@@ -1,5 +1,7 @@
 """Linear models of time series: few weights, and on long horizons as good as large networks."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 
@@ -31,7 +33,7 @@ class RLinear(WindowModel):
             bias_init: initial biases.
         """
         super().__init__(spec, revin=revin, rngs=rngs)
-        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.linear = nnx.Linear(self.look_back, self.ahead, **init)
 
     def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
@@ -62,7 +64,7 @@ class NLinear(WindowModel):
             bias_init: initial biases.
         """
         super().__init__(spec, revin=revin, rngs=rngs)
-        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.linear = nnx.Linear(self.look_back, self.ahead, **init)
 
     def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
@@ -101,7 +103,7 @@ class DLinear(WindowModel):
         if kernel % 2 == 0:
             raise ValueError(f"kernel={kernel}: expected an odd number, such as {kernel + 1}")
         super().__init__(spec, revin=revin, rngs=rngs)
-        init = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
+        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.trend = nnx.Linear(self.look_back, self.ahead, **init)
         self.rest = nnx.Linear(self.look_back, self.ahead, **init)
         self.kernel = kernel

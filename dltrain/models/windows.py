@@ -89,15 +89,13 @@ class WindowModel(nnx.Module):
         del mask
         x = inputs[self.past] if isinstance(inputs, Mapping) else inputs
         x = x if self.columns is None else x[:, :, jnp.asarray(self.columns)]
-        statistics = None
-        if self.revin:
-            x, statistics = self.revin(x)
+        x, statistics = self.revin(x) if self.revin else (x, None)
         y = self.column(x.swapaxes(1, 2), rngs=rngs)  # [B, T, H * Q]
         y = y.reshape(*y.shape[:2], self.horizon, -1).swapaxes(1, 2)
         if self.known:
             y = y + self.in_advance(inputs[self.known], self.horizon).reshape(y.shape)
         y = y if self.quantiles else y[..., 0]
-        return self.revin.undo(y, statistics) if self.revin else y
+        return self.revin.undo(y, statistics) if self.revin and statistics else y
 
     def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
         """Forecast each column from its past, [B, T, L] -> [B, T, H * Q]."""

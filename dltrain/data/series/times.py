@@ -39,7 +39,7 @@ CALENDAR = ("hour", "weekday", "month")
 HOUR, DAY = 3600 * 10**6, 24 * 3600 * 10**6  # microseconds
 
 
-def parse_times(column: Any, *, time_format: str | None, where: str, line: Sequence[int]) -> np.ndarray:
+def parse_times(column: Any, *, time_format: str | None, where: str, line: np.ndarray) -> np.ndarray:
     """Return the times of a polars column: microseconds since 1970, or the whole numbers of the file; int64 [N].
 
     Args:
