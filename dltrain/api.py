@@ -181,6 +181,7 @@ def _write_description(
     folder.write_config(composed.text, started | ({"label": label} if label else {}))
     folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
     folder.files.replace_json("data.json", seal(program.parts.described()))
+    folder.files.replace("splits.npz", program.parts.splits.to_npz())
     folder.files.replace_json("model.json", seal(saved_model(program.parts, program.plan, run=run)))
 
 

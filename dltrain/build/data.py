@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dltrain.build.instantiate import build
+from dltrain.build.split import split_source
 from dltrain.config import schema
 from dltrain.data.aligned import aligned
 from dltrain.data.order import Pipeline, in_order, in_runs, streams
@@ -17,7 +18,7 @@ from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.preprocess.prepared import Prepared
 from dltrain.data.preprocess.step import check_step, has_host
 from dltrain.data.scan import blocks, read_targets, read_whole, size_of
-from dltrain.data.split import NAMES, Splits, make_splits
+from dltrain.data.split import NAMES, Splits
 from dltrain.devices import memory
 from dltrain.errors import ConfigError
 from dltrain.tasks import Task
@@ -41,12 +42,13 @@ class Data:
     arrays: dict[str, Any] | None  # the whole data set, unless it is streamed
     splits: Splits
     preprocess: Preprocess
+    groups: np.ndarray | None = None  # int [N], which the splits keep whole
 
 
 def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any) -> Any:
     """Build the source that the node `data` names; it is given the `injected` arguments that it has."""
     plain, own = schema.split_node("data", node)
-    held = {name: own[name] for name in ("validation", "test")}
+    held = {name: own[name] for name in ("validation", "test", "group", "time", "split_column")}
     given = {"task": None, "stateful": False, "memory_left": memory.host_room().bytes, **held, **injected}
     return build(plain, path="data", trust=trust, **given)
 
@@ -58,9 +60,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     spec = replace(source.spec, task=task)
     task.check(spec)
     scale, steps = _scale(own["scale"], needed), _make_steps(own["preprocess"], trust)
-    encodes = hasattr(
-        source, "encode"
-    )  # a table or texts: the arrays depend on what is fitted on the training split
+    encodes = hasattr(source, "encode")  # its arrays depend on what is fitted on the training split
     arrays = None if encodes else _read_resident(source, own["feed"])
     if hasattr(source, "read_targets"):
         targets = source.read_targets()
@@ -68,7 +68,8 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
         targets = read_targets(source) if arrays is None else arrays["targets"]
     task.check_targets(targets, spec)
     labels = targets if spec.has_labels else None
-    splits = _split(config, own, source, labels)
+    divided = split_source(own, source, targets, spec)
+    splits = _limited(config, divided.splits, own["split_seed"])
     encoder = None
     if encodes:
         source, encoder = source.encode(splits.train)
@@ -85,7 +86,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
-    return Data(spec, source, arrays, splits, preprocess)
+    return Data(spec, source, arrays, splits, preprocess, divided.groups)
 
 
 def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:
@@ -95,17 +96,12 @@ def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:
     return read_whole(source) if stays else None
 
 
-def _split(config: Config, own: Mapping[str, Any], source: Any, labels: np.ndarray | None) -> Splits:
-    if own["fold"] >= (own["folds"] or 1):
-        numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
-        raise ConfigError(f"data.fold={own['fold']}: {numbered}")
-    cut = {name: own[name] for name in ("folds", "fold", "validation", "test")}
-    splits = make_splits(labels, len(source), published=source.published, seed=own["split_seed"], **cut)
-    if limit := config["limit_batches"]:
-        most = limit * _batch_size(config, splits)
-        few = {n: _some(splits[n], most, own["split_seed"]) for n in ("validation", "test")}
-        splits = replace(splits, **few)
-    return splits
+def _limited(config: Config, splits: Splits, seed: int) -> Splits:
+    """Keep only as many examples to evaluate on as `limit_batches` allows."""
+    if not (limit := config["limit_batches"]):
+        return splits
+    most = limit * _batch_size(config, splits)
+    return replace(splits, **{n: _some(splits[n], most, seed) for n in ("validation", "test")})
 
 
 def _make_steps(nodes: Sequence[Mapping[str, Any]], trust: tuple[str, ...]) -> list[Any]:

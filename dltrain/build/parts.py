@@ -56,6 +56,7 @@ class Parts:
     fitting_models: tuple[str, ...] = ()  # choices of model that suit the task, for messages
     plateau: Patience | None = None  # how the learning rate follows the monitored metric, if it does
     in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (example numbers, B) -> batches for evaluation
+    groups: np.ndarray | None = None  # int [N], which the splits keep whole
 
     def described(self) -> dict[str, Any]:
         """Describe the data, which must be the same when the run is resumed."""
@@ -82,6 +83,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         source=data.source,
         arrays=data.arrays,
         splits=data.splits,
+        groups=data.groups,
         pipeline=pipeline,
         in_batches=in_batches,
         optimizer=optimizer,

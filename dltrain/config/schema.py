@@ -137,6 +137,18 @@ NODES = {
             "Part of the examples used for testing, where the data set has no test split",
             "fraction",
         ),
+        "split": Key(
+            one_of("auto", "random", "stratified", "group", "time", "column"),
+            "Way to split; auto: by the column that group, time or split_column names, else stratified by class; "
+            "stratified for a number: by its quantiles",
+        ),
+        "group": Key(optional(TEXT), "Column whose equal values stay in one split, such as a patient", "column"),
+        "time": Key(
+            optional(TEXT), "Column of times to split by: validation is after train, and test is last", "column"
+        ),
+        "split_column": Key(
+            optional(TEXT), "Column that names the split of each row: train, validation, test", "column"
+        ),
         "split_seed": Key(whole(0, 2**32 - 1), "Seed of the split into train, validation and test"),
         "folds": Key(optional(whole(2)), "Folds of cross-validation; null: none", "parts"),
         "fold": Key(whole(0), "Fold used for validation instead of data.validation, counted from 0"),

@@ -30,13 +30,30 @@ def shared_examples(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str
         at = np.minimum(np.searchsorted(sums[known], sums[asked], sorter=order), len(known) - 1)
         pairs = np.stack([known[order[at]], asked], 1)
         pairs = pairs[sums[pairs[:, 0]] == sums[pairs[:, 1]]]
-        same = np.ones(len(pairs), bool)  # sums may be equal by chance
-        for array in parts:
-            same &= (array[pairs[:, 0]] == array[pairs[:, 1]]).all(axis=tuple(range(1, array.ndim)))
+        same = _are_same(parts, pairs)
         if same.any():
             found[one, other] = pairs[same]
             reported[pairs[same][:, 1]] = True
     return found
+
+
+def equal_in_groups(arrays: Mapping[str, Any], groups: np.ndarray) -> np.ndarray:
+    """Return pairs of equal examples of different groups, int [n, 2]: the first of them, and another."""
+    parts = jax.tree.leaves(dict(arrays))
+    sums = _sums(parts)
+    order = np.argsort(sums, kind="stable")
+    first = order[np.searchsorted(sums[order], sums)]
+    pairs = np.stack([first, np.arange(len(sums))], 1)
+    pairs = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
+    return pairs[_are_same(parts, pairs)]
+
+
+def _are_same(parts: Sequence[np.ndarray], pairs: np.ndarray) -> np.ndarray:
+    """Compare pairs of examples byte by byte: sums may be equal by chance."""
+    same = np.ones(len(pairs), bool)
+    for array in parts:
+        same &= (array[pairs[:, 0]] == array[pairs[:, 1]]).all(axis=tuple(range(1, array.ndim)))
+    return same
 
 
 def _sums(arrays: Sequence[np.ndarray]) -> np.ndarray:

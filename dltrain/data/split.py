@@ -1,10 +1,12 @@
-"""Split examples into train, validation and test: a function of the labels and the split seed alone."""
+"""Split examples into train, validation and test: a function of what is given here and the split seed alone."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from dltrain.data.draws import deal_folds, deal_groups, draw_groups, draw_last, draw_stratified
 from dltrain.errors import DataError
 
 
@@ -20,6 +22,12 @@ class Splits:
         """Return the indices of the split of that name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
+    def to_npz(self) -> bytes:
+        """Return the indices as an .npz file, with an array for each split."""
+        packed = io.BytesIO()
+        np.savez_compressed(packed, train=self.train, validation=self.validation, test=self.test)
+        return packed.getvalue()
+
 
 NAMES = ("train", "validation", "test")
 
@@ -34,11 +42,13 @@ def make_splits(
     seed: int,
     folds: int | None = None,
     fold: int = 0,
+    groups: np.ndarray | None = None,
+    times: np.ndarray | None = None,
 ) -> Splits:
     """Split the examples; published splits are kept unchanged.
 
     Args:
-        labels: int [examples], to stratify by; None for a regression.
+        labels: int [examples], to stratify by; None to draw at random.
         examples: number of examples.
         published: indices of the splits that the authors of the data fixed (`test`, `validation`).
         validation: fraction of the examples left after the test split that become validation, 0 for none.
@@ -47,6 +57,8 @@ def make_splits(
             validation, instead of a published or drawn split.
         fold: index of the validation fold, from 0.
         seed: `data.split_seed`; not the seed of the run, so that a sweep over seeds compares the same examples.
+        groups: int [examples]; no group is divided, and labels do not matter.
+        times: [examples], rising with time; validation is after train, test is last, and the seed does not matter.
     """
     if folds:
         published = {name: i for name, i in published.items() if name != "validation"}
@@ -59,15 +71,24 @@ def make_splits(
         if name in held:
             continue
         rng = np.random.default_rng([seed, number])
-        mine = None if labels is None else labels[rest]
+        mine, kin = (None if values is None else values[rest] for values in (labels, groups))
         if folds and name == "validation":
-            taken, fraction = _fold(mine, len(rest), folds, fold, rng), 1 / folds
+            fraction = 1 / folds
+            if kin is None:
+                taken = deal_folds(mine, len(rest), folds, fold, rng)
+            else:
+                taken = deal_groups(kin, folds, fold, rng)
+        elif kin is not None:
+            taken = draw_groups(kin, fraction, rng)
+        elif times is not None:
+            taken = draw_last(times[rest], fraction)
         else:
-            taken = _draw(mine, len(rest), fraction, rng)
+            taken = draw_stratified(mine, len(rest), fraction, rng)
         held[name] = rest[taken]
         if fraction > 0 and not len(held[name]):
+            whole = "" if kin is None else f" in {len(np.unique(kin))} groups, which are not divided"
             raise DataError(
-                f"data.{name}={fraction}: leaves no example for {name} ({len(rest)} examples to take from); "
+                f"data.{name}={fraction}: leaves no example for {name} ({len(rest)} examples to take from{whole}); "
                 f"try a larger fraction, or data.{name}=0 for no {name} split"
             )
         rest = np.delete(rest, taken)
@@ -76,30 +97,3 @@ def make_splits(
             f"no example is left for training ({examples} examples); try a smaller data.validation or data.test"
         )
     return Splits(*(i.astype(np.int32) for i in (rest, held["validation"], held["test"])))
-
-
-def _fold(labels: np.ndarray | None, examples: int, folds: int, fold: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal examples out to the folds, class by class and in random order; return those of one fold, sorted."""
-    if examples < folds:
-        raise DataError(f"data.folds={folds}: there are only {examples} examples to split")
-    order = rng.permutation(examples)
-    if labels is not None:
-        order = order[np.argsort(labels[order], kind="stable")]
-    return np.sort(order[fold::folds])
-
-
-def _draw(labels: np.ndarray | None, examples: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw a fraction of the examples, of each class in proportion (largest remainders), sorted."""
-    total = round(examples * fraction)
-    if labels is None:
-        return np.sort(rng.permutation(examples)[:total])
-    counts = np.bincount(labels)
-    exact = counts * fraction
-    quota = np.floor(exact).astype(int)
-    quota[np.argsort(quota - exact, kind="stable")[: total - quota.sum()]] += 1
-    order = rng.permutation(examples)
-    rank = np.empty(examples, int)  # rank of each example among those of its class, in random order
-    for label in range(len(counts)):
-        mine = order[labels[order] == label]
-        rank[mine] = np.arange(len(mine))
-    return np.flatnonzero(rank < quota[labels])

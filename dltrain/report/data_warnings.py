@@ -6,7 +6,7 @@ import numpy as np
 
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
-from dltrain.data.leakage import shared_examples
+from dltrain.data.leakage import PAIRS, equal_in_groups, shared_examples
 from dltrain.data.preprocess.offset import BLOCK, moments_of
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
@@ -39,12 +39,31 @@ def data_warnings(parts: Parts) -> Iterator[str]:
             there = f"{len(missing)} of {len(counts)} classes"
             yield f"warning: {split} has no example of {_few(missing)} ({there}; {sum(counts.values())} examples)"
     yield from _coarse(parts)
+    yield from _divided_groups(parts)
     if parts.arrays is None or memory.size(parts.arrays) > LARGEST or spec.task.examples_may_repeat:
         return
     for (one, other), pairs in shared_examples(parts.arrays, parts.splits).items():
         numbers = _few([f"{second} (as {first})" for first, second in pairs.tolist()])
         what = f"example of {other} is" if len(pairs) == 1 else f"examples of {other} are"
         yield f"warning: {len(pairs)} {what} also in {one}: {numbers}; remove duplicates from the data"
+
+
+def _divided_groups(parts: Parts) -> Iterator[str]:
+    """Warn about groups that fixed splits divide, and about equal examples of different groups."""
+    if parts.groups is None:
+        return
+    for one, other in PAIRS:
+        shared = np.intersect1d(parts.groups[parts.splits[one]], parts.groups[parts.splits[other]])
+        if len(shared):
+            yield (
+                f"warning: {len(shared)} groups of {other} are also in {one}, since one of these splits is fixed; "
+                "remove them from the data"
+            )
+    if parts.arrays is None or memory.size(parts.arrays) > LARGEST:
+        return
+    if len(pairs := equal_in_groups(parts.arrays, parts.groups)):
+        numbers = _few([f"{second} (as {first})" for first, second in pairs.tolist()])
+        yield f"warning: {len(pairs)} examples equal one of another group: {numbers}; remove duplicates"
 
 
 def _coarse(parts: Parts) -> Iterator[str]:

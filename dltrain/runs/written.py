@@ -11,7 +11,7 @@ from dltrain.runs.files import Files, link_refusal
 MARK = "# The files that dltrain wrote here"
 HEAD = f"{MARK}, besides checkpoints: overwrite=true deletes these and no others.\n"
 FILES = (
-    *("config.yaml", "overrides.yaml", "environment.json", "data.json", "model.json"),
+    *("config.yaml", "overrides.yaml", "environment.json", "data.json", "splits.npz", "model.json"),
     *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json"),
     *("train.log", "written.txt"),
 )

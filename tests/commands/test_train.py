@@ -52,6 +52,7 @@ def test_the_run_folder_holds_everything_about_the_run(digits_run):
         "overrides.yaml",
         "environment.json",
         "data.json",
+        "splits.npz",
         "model.json",
         "metrics.jsonl",
         "results.csv",

@@ -13,7 +13,15 @@ from dltrain.errors import ConfigError, DiskError
 from dltrain.runs.folder import claim
 
 NAMES = (
-    *("config.yaml", "overrides.yaml", "environment.json", "data.json", "model.json", "metrics.jsonl"),
+    *(
+        "config.yaml",
+        "overrides.yaml",
+        "environment.json",
+        "data.json",
+        "splits.npz",
+        "model.json",
+        "metrics.jsonl",
+    ),
     *("results.csv", "summary.json", "train.log", "lock", "written.txt"),
     *("report", "report/curves.png", "checkpoints", "checkpoints/step_00000026", "tensorboard"),
     *("tensorboard/train", "nonfinite", "report/another", "tensorboard/plugins"),

@@ -28,8 +28,11 @@ class TableSource:
         published: indices of splits that the user fixed.
     """
 
-    def __init__(self, frame: Any, *, target: str, task: Any, meanings: Mapping[str, str]) -> None:
-        """Look at the target; `task` is None while it is not decided."""
+    def __init__(
+        self, frame: Any, *, target: str, task: Any, meanings: Mapping[str, str], unused: Sequence[str] = ()
+    ) -> None:
+        """Look at the target; `task` is None while it is not decided, `unused` columns are no inputs."""
+        self._unused = tuple(unused)
         self._frame, self._target, self._meanings = frame, target, meanings
         self.published: Mapping[str, np.ndarray] = {}
         self.suggestion = _suggest(frame[target])
@@ -58,7 +61,12 @@ class TableSource:
 
     def columns(self, train: np.ndarray) -> list[Column]:
         """Find what the columns mean, from the training rows alone."""
-        return find_columns(self._frame[train], self._meanings, skip=[self._target])
+        return find_columns(self._frame[train], self._meanings, skip=[self._target, *self._unused])
+
+    def column(self, name: str) -> np.ndarray:
+        """Return the values of a column, [N]: for splits by group, time or name."""
+        _check_column(self._frame, name, "column")
+        return self._frame[name].to_numpy()
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, and return all rows as arrays with what was fitted."""
@@ -77,6 +85,8 @@ def load_table(
     task: Any = None,
     columns: Sequence[str] | None = None,
     meanings: Mapping[str, str] | None = None,
+    group: str | None = None,
+    split_column: str | None = None,
 ) -> TableSource:
     """Read a table.
 
@@ -86,6 +96,8 @@ def load_table(
         task: what to do with it; None while that is not decided.
         columns: names of the columns, for a file without a header.
         meanings: what columns mean (number, category, text, date, identifier, constant), where the guess is wrong.
+        group: a column that the splits go by; it is not an input.
+        split_column: the same, of the names of splits.
 
     Raises:
         ConfigError: a key is missing.
@@ -100,11 +112,16 @@ def load_table(
     frame = pl.read_csv(
         file, has_header=columns is None, new_columns=columns, null_values=["", "NA", "NaN", "null", "?"]
     )
-    if target not in frame.columns:
-        near = difflib.get_close_matches(target, frame.columns, 1)
+    _check_column(frame, target, "target")
+    unused = [name for name in (group, split_column) if name is not None]
+    return TableSource(frame, target=target, task=task, meanings=meanings or {}, unused=unused)
+
+
+def _check_column(frame: Any, name: str, key: str) -> None:
+    if name not in frame.columns:
+        near = difflib.get_close_matches(name, frame.columns, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise DataError(f"{file}: has no column {target}{hint} (columns: {', '.join(frame.columns)})")
-    return TableSource(frame, target=target, task=task, meanings=meanings or {})
+        raise DataError(f"data.{key}={name}: no such column{hint} (columns: {', '.join(frame.columns)})")
 
 
 def _suggest(values: Any) -> tuple[str, str]:
