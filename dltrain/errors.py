@@ -67,6 +67,12 @@ class MemoryExhausted(DltrainError):
     code = 8
 
 
+class WorkerError(DltrainError):
+    """A thread that reads or converts data died or hangs."""
+
+    code = 9
+
+
 class Interrupted(DltrainError):
     """Ctrl-C: the run is saved and can be resumed."""
 

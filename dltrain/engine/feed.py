@@ -21,7 +21,7 @@ import numpy as np
 
 from dltrain.data.aligned import is_aligned
 from dltrain.data.order import PADDING, Pipeline
-from dltrain.errors import DataError
+from dltrain.errors import DataError, WorkerError
 from dltrain.types import Array, Batch, Source
 
 
@@ -135,7 +135,7 @@ class ReadAhead:
         self._read, self._ahead, self._read_timeout = read, ahead, read_timeout
         self._wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._ready = threading.Condition()
-        self._done: dict[int, dict[str, Any] | Exception] = {}
+        self._done: dict[int, dict[str, Any] | BaseException] = {}
         self._requested = self._next = 0
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"read {i}") for i in range(threads)]
         for thread in self._threads:
@@ -165,7 +165,7 @@ class ReadAhead:
         began = time.monotonic()
         with self._ready:
             if not self._ready.wait_for(lambda: number in self._done, self._read_timeout):
-                raise DataError(
+                raise WorkerError(
                     f"the batch of step {number + 1} was not read within {self._read_timeout:g} s (data.timeout): "
                     "the source is stalled or too slow"
                 )
@@ -173,6 +173,8 @@ class ReadAhead:
         self.waited += time.monotonic() - began
         if isinstance(found, DataError):
             raise found
+        if isinstance(found, BaseException) and not isinstance(found, Exception):
+            raise WorkerError(f"the thread that read the batch of step {number + 1} died: {found!r}") from found
         if isinstance(found, Exception):
             raise DataError(f"reading the batch of step {number + 1} failed: {found}") from found
         return found
@@ -180,8 +182,8 @@ class ReadAhead:
     def _work(self) -> None:
         while (number := self._wanted.get()) is not None:
             try:
-                found: dict[str, Any] | Exception = self._read(number)
-            except Exception as error:  # raised by `take`
+                found: dict[str, Any] | BaseException = self._read(number)
+            except BaseException as error:  # raised by `take`
                 found = error
             with self._ready:
                 if number >= self._next:

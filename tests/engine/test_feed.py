@@ -9,7 +9,7 @@ import pytest
 
 from dltrain.data.order import PADDING
 from dltrain.engine.feed import ReadAhead, Resident, Streamed
-from dltrain.errors import DataError
+from dltrain.errors import DataError, WorkerError
 
 
 def test_examples_have_the_given_order_and_padding_is_masked(make_parts):
@@ -104,10 +104,20 @@ def test_failing_source_is_an_error_with_its_step():
     ahead.close()
 
 
+def test_a_thread_that_dies_ends_the_run_at_once():
+    def read(step):
+        raise SystemExit(3)
+
+    ahead = ReadAhead(read, ahead=2, threads=1, read_timeout=60)
+    with pytest.raises(WorkerError, match=r"thread that read the batch of step 1 died: SystemExit\(3\)"):
+        ahead.take(0, 1)
+    ahead.close()
+
+
 def test_stalled_source_is_an_error():
     gate = threading.Event()
     ahead = ReadAhead(lambda step: gate.wait() and {}, ahead=2, threads=1, read_timeout=0.05)
-    with pytest.raises(DataError, match=r"not read within 0.05 s \(data.timeout\)"):
+    with pytest.raises(WorkerError, match=r"not read within 0.05 s \(data.timeout\)"):
         ahead.take(0, 1)
     gate.set()
     ahead.close()

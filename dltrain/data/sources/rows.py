@@ -25,12 +25,13 @@ class Rows:
             `spec.for_loss` names.
         spec: the features of one example.
         published: indices of the splits that were published with the data set.
+        fingerprint: of the content; computed from the arrays if it is empty.
     """
 
     arrays: Mapping[str, Any]
     spec: Spec
     published: Mapping[str, np.ndarray] = field(default_factory=dict)
-    fingerprint: str = field(init=False)
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         """Fingerprint the arrays, with the vocabulary: the same numbers for other words are other data.
@@ -40,6 +41,8 @@ class Rows:
         self.arrays = jax.tree.map(lambda array: aligned(array).view(), dict(self.arrays))
         for array in jax.tree.leaves(self.arrays):
             array.flags.writeable = False
+        if self.fingerprint:
+            return
         words = np.frombuffer("\n".join(self.spec.vocabulary).encode(), np.uint8)
         flat = flattened(self.arrays)
         self.fingerprint = fingerprint({**flat, "vocabulary": words} if words.size else flat)
@@ -53,6 +56,24 @@ class Rows:
         return jax.tree.map(lambda array: array[indices], dict(self.arrays))
 
 
+class Picked:
+    """Some examples of a source that is in memory, or memory-mapped, in this order."""
+
+    def __init__(self, rows: Rows, picked: np.ndarray) -> None:
+        """Store the numbers of the examples, int [N]; `published` of the source counts these."""
+        self._rows, self._picked = rows, picked
+        self.spec, self.published = rows.spec, rows.published
+        self.fingerprint = fingerprint({"picked": picked, "of": np.array(rows.fingerprint)})
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self._picked)
+
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
+        """Read these examples, int [B]."""
+        return self._rows.read(self._picked[indices])
+
+
 def make_rows(
     arrays: Mapping[str, Any],
     *,
@@ -62,6 +83,7 @@ def make_rows(
     features: Sequence[str] = (),
     target_names: Sequence[str] = (),
     published: Mapping[str, np.ndarray] | None = None,
+    fingerprint: str = "",
 ) -> Rows:
     """Make a source from arrays; its spec takes their shapes and dtypes.
 
@@ -74,6 +96,7 @@ def make_rows(
         features: names of the columns of the inputs.
         target_names: names of the columns of the targets.
         published: indices of the splits that the authors of the data fixed (`{"test": ...}`).
+        fingerprint: of the content, where the caller knows it; "" to compute it.
 
     Raises:
         TypeError: an argument has the wrong type, or an array is missing.
@@ -89,7 +112,7 @@ def make_rows(
         {"target": _target(targets, _texts("classes", classes), words, _texts("target_names", target_names))},
         for_loss={name: _feature(kind, arrays[name]) for name, kind in FOR_LOSS.items() if name in arrays},
     )
-    return Rows(arrays, spec, published or {})
+    return Rows(arrays, spec, published or {}, fingerprint)
 
 
 def _feature(kind: Kind, array: np.ndarray, names: tuple[str, ...] = (), words: tuple[str, ...] = ()) -> Feature:

@@ -1,0 +1,218 @@
+"""Your own images: a folder for each class, or a table of targets."""
+
+import hashlib
+import json
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from dltrain.data.bad import Bad, OnBad, check_bad
+from dltrain.data.images.convert import Images, Unreadable, decode_all, report_equal
+from dltrain.data.images.decode import MOST_BYTES, Resize
+from dltrain.data.images.files import Listing, list_images
+from dltrain.data.images.labels import Targets, read_labels
+from dltrain.data.sources.files import KINDS
+from dltrain.data.sources.rows import Picked, make_rows
+from dltrain.errors import ConfigError, DataError
+from dltrain.ranges import Probability, Range
+from dltrain.types import Kind, Source
+
+CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Images with their targets, before they are decoded.
+
+    Attributes:
+        names: how messages call the images.
+        splits: the split of each, or "".
+        targets: of each.
+        key: identifies the files and their content.
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    targets: Targets
+    key: Mapping[str, Any]
+
+
+def load_images(
+    path: str | None = None,
+    *,
+    size: Annotated[int, Range(1, 4096)] = 64,
+    resize: Resize = Resize.CROP,
+    channels: Annotated[int, Range(1, 4)] = 3,
+    labels: str | None = None,
+    file: str | None = None,
+    target: str | Sequence[str] | None = None,
+    several: bool = False,
+    separator: str | None = None,
+    on_bad: OnBad = OnBad.ERROR,
+    most_bad: Probability = 0.01,
+    task: Any = None,
+) -> Source:
+    """Read a folder of images, uint8 [size, size, channels]; `dltrain.data.images.decode` states the rule.
+
+    The images are decoded once, into dltrain's cache, and memory-mapped from there.
+
+    Args:
+        path: the folder: `CLASS/IMAGE`, or `train/CLASS/IMAGE` with `val` and `test` next to it, which become the
+            splits (also training, valid, validation, dev, testing). With `labels`, any folder of images.
+        size: height and width of an image.
+        resize: how an image of other proportions becomes a square: crop, pad or stretch.
+        channels: 1 (grey), 3 (colour) or 4 (with transparency).
+        labels: a table of file names and targets, instead of folders of classes; CSV, TSV or Parquet, found next to
+            the images or from the current folder.
+        file: the table's column of file names; None for the first.
+        target: its column of targets, or several of numbers or of 0 and 1; None for all others.
+        several: whether an image may have several labels, each in a row of its own.
+        separator: what separates several labels in one row, such as `|`.
+        on_bad: what to do with images that cannot be read: error, or skip.
+        most_bad: largest part of the images that may be skipped.
+        task: what to do with the targets; None while that is not decided.
+
+    Raises:
+        ConfigError: a key is missing or does not fit the others.
+        DataError: there are no images, an image cannot be read, or the table does not fit.
+    """
+    if path is None:
+        raise ConfigError("data.path: missing; give the folder of the images")
+    if channels not in CHANNELS:
+        raise ConfigError(f"data.channels={channels}: expected 1 (grey), 3 (colour) or 4 (with transparency)")
+    table = {"file": file, "target": target, "several": several, "separator": separator}
+    if labels is None and (unused := next((key for key, value in table.items() if value), None)):
+        raise ConfigError(f"data.{unused}: needs data.labels=FILE, the table that it is about")
+    root = Path(path).expanduser().absolute()
+    listing = list_images(root, labelled=labels is not None)
+    found = _by_folders(listing) if labels is None else _by_table(listing, labels, task, table)
+    if listing.ignored and task is None:
+        few = ", ".join(listing.ignored[:3]) + ", ..." * (len(listing.ignored) > 3)
+        _say(f"{root}: {len(listing.ignored)} files are not images by their ending: {few}")
+    settings = {"size": size, "resize": resize, "channels": channels}
+    limits = {"on_bad": on_bad, "most_bad": most_bad}
+    return make_source(
+        found, partial(_read, root, found.names), root=root, settings=settings, limits=limits, task=task
+    )
+
+
+def make_source(
+    found: Found,
+    read: Any,
+    *,
+    root: Path,
+    settings: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    task: Any,
+) -> Source:
+    """Decode the images that were found, and return them with their targets.
+
+    Args:
+        found: the images.
+        read: index -> content of the file.
+        root: where the images are, for messages.
+        settings: `size`, `resize` and `channels` of the decoded images.
+        limits: `on_bad` and `most_bad`.
+        task: None where only the suggestion is wanted.
+    """
+    try:
+        strict = limits["on_bad"] is OnBad.ERROR
+        images = decode_all(read, len(found.names), key=found.key, what=root.name, strict=strict, **settings)
+    except Unreadable as error:
+        bad = [Bad(str(root / found.names[error.index]), error.why)]
+        check_bad(bad, len(found.names), what="images", **limits)
+        raise
+    if task is None:  # said once, not again when the source is built for training
+        bad = [Bad(str(root / found.names[index]), why) for index, why in images.bad.items()]
+        check_bad(bad, len(found.names), what="images", **limits)
+    return _source(found, images, report=task is None)
+
+
+def _source(found: Found, images: Images, *, report: bool) -> Source:
+    targets = found.targets
+    digest = hashlib.sha256(images.hashes.data)
+    described = [
+        targets.classes,
+        targets.columns,
+        str(targets.values.dtype),
+        images.pixels.shape,
+        images.store.folder.name,
+    ]
+    digest.update(json.dumps(described).encode())
+    digest.update(np.ascontiguousarray(targets.values).data)
+    good = np.array([i for i in range(len(found.names)) if i not in images.bad], np.int64)
+    if report:
+        names = [found.names[i] for i in good]
+        report_equal(images.hashes[good], names, targets.values[good])
+    splits = np.array([found.splits[i] for i in good])
+    published = {s: np.flatnonzero(splits == s) for s in ("validation", "test") if (splits == s).any()}
+    is_class = targets.values.dtype == np.int32
+    rows = make_rows(
+        {"inputs": images.pixels, "targets": targets.values},
+        kind=Kind.IMAGE,
+        classes=targets.classes if is_class else (),
+        target_names=() if is_class else (*targets.columns, *targets.classes),
+        published=published,
+        fingerprint=digest.hexdigest(),
+    )
+    source: Any = rows if len(good) == len(rows) else Picked(rows, good)
+    source.suggestion, source.store = targets.suggestion, images.store
+    return source
+
+
+def _by_folders(listing: Listing) -> Found:
+    classes = tuple(sorted(set(listing.folders)))
+    number = {name: i for i, name in enumerate(classes)}
+    values = np.array([number[folder] for folder in listing.folders], np.int32)
+    targets = Targets(
+        np.arange(len(values)),
+        values,
+        classes,
+        (),
+        ("classification", f"there are {len(classes)} folders of images"),
+    )
+    return Found(listing.names, listing.splits, targets, _key(listing, range(len(values))))
+
+
+def _by_table(listing: Listing, labels: str, task: Any, table: Mapping[str, Any]) -> Found:
+    places = (listing.root / labels, Path(labels).expanduser().absolute())
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        raise DataError(f"data.labels={labels}: no such file (looked in {listing.root} and the current folder)")
+    kind = None if task is None else task.target_kind
+    numbers = None if kind is None else kind is Kind.NUMBERS
+    targets = read_labels(path, listing.names, numbers=numbers, **table)
+    rows = targets.rows.tolist()
+    if task is None and len(listing.names) > len(set(rows)):
+        count = len(listing.names) - len(set(rows))
+        first = next(name for i, name in enumerate(listing.names) if i not in set(rows))
+        _say(
+            f"{path}: has no target for {count} of {len(listing.names)} images, which are left out, such as {first}"
+        )
+    names, splits = (tuple(values[i] for i in rows) for values in (listing.names, listing.splits))
+    return Found(names, splits, targets, _key(listing, rows))
+
+
+def _key(listing: Listing, rows: Sequence[int]) -> dict[str, Any]:
+    """Return the names, sizes and times of the files: when one changes, it is decoded again."""
+    return {"files": [[listing.names[i], *listing.stamps[i]] for i in rows]}
+
+
+def _read(root: Path, names: Sequence[str], index: int) -> bytes:
+    path = root / names[index]
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"is {KINDS.get(stat.S_IFMT(state.st_mode), 'not a file')}; expected a regular file")
+    if state.st_size > MOST_BYTES:
+        raise DataError(f"has {state.st_size:,} bytes, more than {MOST_BYTES:,}")
+    return path.read_bytes()
+
+
+def _say(text: str) -> None:
+    print(f"dltrain: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,376 @@
+"""Arrays that are converted once and then memory-mapped: data that need not fit into memory.
+
+A store is a folder in dltrain's cache with one `.npy` file for each array. It is written in blocks by several
+threads; an interrupted conversion continues where it stopped. A store that is open holds a shared lock, so that
+no other process removes it; the system releases the lock when the process ends, however it ends.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.cache import cache_folder
+from dltrain.data.progress import progress
+from dltrain.errors import ConfigError, DiskError, DltrainError, WorkerError
+
+FOLDER = "converted"  # below the cache folder
+LIMIT = 64.0  # GiB that all stores together may take, unless $DLTRAIN_CACHE_GIB says otherwise
+SAVED_EVERY = 5.0  # seconds of work that an interruption loses at most
+LONGEST = 600.0  # seconds that a block may take
+DONE, PARTS = "store.json", "blocks.json"
+
+Convert = Callable[[int, int], tuple[Mapping[str, np.ndarray], Any]]
+"""(first, last + 1) -> the arrays of these examples by name, and a note as plain JSON; called by several threads."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array of a store: the shape and dtype of an example's part."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def bytes(self, examples: int) -> int:
+        """Return the size of the array."""
+        return examples * int(np.prod(self.shape, dtype=int)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Store:
+    """Converted arrays.
+
+    Attributes:
+        arrays: name -> read-only array [N, ...], whose pages are read from the disk when they are needed.
+        notes: what `convert` of each block returned, in the order of the blocks.
+        folder: where the files are.
+        lock: the descriptor that keeps the files from being removed while this object exists.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    notes: list[Any]
+    folder: Path
+    lock: "_Lock"
+
+
+def open_store(
+    key: Mapping[str, Any],
+    columns: Mapping[str, Column],
+    examples: int,
+    *,
+    block: int,
+    convert: Convert,
+    what: str,
+    unit: str = "examples",
+    threads: int | None = None,
+) -> Store:
+    """Return the store of this key, converting what is missing.
+
+    Args:
+        key: everything that the content depends on, as plain JSON: fingerprints of files, and settings.
+        columns: the arrays, by name.
+        examples: number of examples.
+        block: number of examples that are converted together.
+        convert: see `Convert`.
+        what: the work, for the progress bar.
+        unit: name of the examples, in the plural.
+        threads: number of threads; None: one for each core.
+
+    Raises:
+        DiskError: the cache cannot be written, or has too little room.
+        WorkerError: a thread died, or hangs.
+    """
+    layout = {name: [list(column.shape), column.dtype] for name, column in columns.items()}
+    text = json.dumps([dict(key), layout, examples, block], sort_keys=True)
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    folder = cache_folder() / FOLDER / name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            if (found := _opened(folder, columns)) is not None:
+                return found
+            with _Lock.exclusive(_lock_of(folder)):
+                if not (folder / DONE).exists():  # another process may have been quicker
+                    writing = _Writing(folder, columns, examples, block)
+                    writing.run(convert, threads or _cores(), what, unit)
+    except OSError as error:
+        raise DiskError(f"{folder}: cannot be written ({error.strerror}); set DLTRAIN_CACHE=FOLDER") from error
+
+
+def _opened(folder: Path, columns: Mapping[str, Column]) -> Store | None:
+    """Open a store that is complete; None if it is not."""
+    if not (folder / DONE).exists():
+        return None
+    lock = _Lock.shared(_lock_of(folder))
+    try:
+        notes = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in columns}
+    except (OSError, ValueError):  # removed in between, or damaged
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        return None
+    with contextlib.suppress(OSError):  # of a cache that may only be read
+        os.utime(folder)  # the time of the last use decides what is removed first
+    return Store({name: np.asarray(array) for name, array in arrays.items()}, notes, folder, lock)
+
+
+class _Writing:
+    """A conversion that is under way."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, Column], examples: int, block: int) -> None:
+        """Create the files, or find those of an interrupted conversion."""
+        self._folder, self._columns, self._examples, self._block = folder, columns, examples, block
+        self._notes: dict[int, Any] = {}
+        self._lock, self._saved, self._closed = threading.Lock(), time.monotonic(), False
+        if (folder / PARTS).exists():
+            saved = json.loads((folder / PARTS).read_text(encoding="utf-8"))
+            self._notes = {int(number): note for number, note in saved.items()}
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            _make_room(sum(column.bytes(examples) for column in columns.values()), keep=folder)
+            folder.mkdir()
+        self._starts, self._files = {}, {}
+        for name, column in columns.items():
+            self._files[name] = os.open(folder / f"{name}.npy", os.O_RDWR | os.O_CREAT, 0o644)
+            self._starts[name] = _write_header(self._files[name], (examples, *column.shape), column.dtype)
+
+    def run(self, convert: Convert, threads: int, what: str, unit: str) -> None:
+        """Convert the blocks that are missing, and declare the store complete."""
+        count = -(-self._examples // self._block)
+        missing = [number for number in range(count) if number not in self._notes]
+        before = self._examples - sum(len(range(*self._range(number))) for number in missing)
+        workers = _Workers(lambda number: self._one(convert, number), missing, threads)
+        try:
+            with progress(what, self._examples, done=before, unit=unit) as advance:
+                for _ in missing:
+                    advance(len(range(*self._range(workers.wait(what)))))
+        finally:
+            workers.stop()
+            with self._lock:
+                self._save()
+                self._closed = True
+                for file in self._files.values():
+                    os.close(file)
+        _write_json(self._folder / DONE, [self._notes[number] for number in range(count)])
+        (self._folder / PARTS).unlink()
+
+    def _range(self, number: int) -> tuple[int, int]:
+        first = number * self._block
+        return first, min(first + self._block, self._examples)
+
+    def _one(self, convert: Convert, number: int) -> None:
+        first, end = self._range(number)
+        arrays, note = convert(first, end)
+        with self._lock:
+            if self._closed:  # it ended late, after another block had failed
+                return
+            for name, column in self._columns.items():
+                array = np.ascontiguousarray(arrays[name], column.dtype)
+                if array.shape != (end - first, *column.shape):
+                    raise ValueError(f"{name}: expected {(end - first, *column.shape)}, found {array.shape}")
+                _write(
+                    self._files[name], array.view(np.uint8).reshape(-1), self._starts[name] + column.bytes(first)
+                )
+            self._notes[number] = note
+            if time.monotonic() - self._saved > SAVED_EVERY:
+                self._save()
+
+    def _save(self) -> None:
+        """Record the blocks that are on the disk, in this order: a power failure may lose work, never mix it up."""
+        for file in self._files.values():
+            os.fsync(file)
+        _write_json(self._folder / PARTS, self._notes)
+        self._saved = time.monotonic()
+
+
+class _Workers:
+    """Threads that convert blocks. They are daemons: one that hangs does not keep the process from ending."""
+
+    def __init__(self, work: Callable[[int], None], numbers: Sequence[int], threads: int) -> None:
+        """Start the threads."""
+        self._work, self._stopped = work, threading.Event()
+        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
+        for number in numbers:
+            self._wanted.put(number)
+        self._threads = [
+            threading.Thread(target=self._run, daemon=True, name=f"convert {i}") for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, what: str) -> int:
+        """Return the number of the next block that is finished, or raise what its conversion raised."""
+        try:
+            found = self._ended.get(timeout=LONGEST)
+        except queue.Empty:
+            raise WorkerError(
+                f"{what}: no thread has finished a block within {LONGEST:g} s: reading hangs"
+            ) from None
+        if isinstance(found, DltrainError | KeyboardInterrupt):
+            raise found
+        if isinstance(found, OSError):
+            raise DiskError(f"{what}: {found.strerror or found}") from found
+        if isinstance(found, BaseException):
+            raise WorkerError(f"{what}: a thread died: {type(found).__name__}: {found}") from found
+        return found
+
+    def stop(self) -> None:
+        """End the threads after the blocks that they are converting; those that hang are left."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(timeout=1)
+
+    def _run(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while not self._stopped.is_set():
+                number = self._wanted.get_nowait()
+                try:
+                    self._work(number)
+                    self._ended.put(number)
+                except BaseException as error:  # raised by `wait`
+                    self._ended.put(error)
+
+
+def _write(file: int, data: np.ndarray, offset: int) -> None:
+    """Write all bytes; unlike a write to a memory map, a full disk is an error and not a signal."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(file, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _write_header(file: int, shape: tuple[int, ...], dtype: str) -> int:
+    """Write the header of an `.npy` file, and return where the data begins, a multiple of 64."""
+    with os.fdopen(os.dup(file), "r+b") as stream:
+        stream.seek(0)
+        form = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, form)
+        stream.flush()
+        start = stream.tell()
+        stream.truncate(start + int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize)
+    return start
+
+
+def _write_json(path: Path, value: Any) -> None:
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+
+
+def _make_room(needed: int, *, keep: Path) -> None:
+    """Remove stores until `needed` bytes fit the limit and the disk: those unused for longest first, none in use."""
+    limit = _limit()
+    others = sorted((path for path in keep.parent.iterdir() if path.is_dir() and path != keep), key=_used)
+    taken = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
+    for path in others:
+        if sum(taken.values()) + needed <= limit and needed < shutil.disk_usage(keep.parent).free:
+            return
+        with _Lock.attempt(_lock_of(path)) as free:
+            if free:
+                shutil.rmtree(path, ignore_errors=True)
+                taken.pop(path)
+    free_bytes = shutil.disk_usage(keep.parent).free
+    if needed >= free_bytes:
+        raise DiskError(
+            f"{keep.parent}: the converted data takes {needed / 2**30:.1f} GiB, but {free_bytes / 2**30:.1f} GiB are "
+            "free; set DLTRAIN_CACHE=FOLDER, on a larger disk"
+        )
+    if sum(taken.values()) + needed > limit:
+        raise DiskError(
+            f"{keep.parent}: the converted data takes {needed / 2**30:.1f} GiB, with what is in use more than the "
+            f"limit of {limit / 2**30:.1f} GiB; set DLTRAIN_CACHE_GIB"
+        )
+
+
+def _limit() -> float:
+    """Return the bytes that all stores together may take."""
+    text = os.environ.get("DLTRAIN_CACHE_GIB")
+    try:
+        value = LIMIT if not text else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise ConfigError(f"DLTRAIN_CACHE_GIB={text}: expected the GiB that converted data may take, such as 64")
+    return value * 2**30
+
+
+def _used(folder: Path) -> float:
+    return folder.stat().st_mtime
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_suffix(".lock")
+
+
+class _Lock:
+    """A lock on a file, which ends with the object or the process."""
+
+    def __init__(self, path: Path, operation: int) -> None:
+        """Wait for the lock, or raise BlockingIOError."""
+        self._file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, operation)
+        except OSError:
+            self.release()
+            raise
+
+    @classmethod
+    def shared(cls, path: Path) -> "_Lock":
+        """Wait until nobody writes or removes the store, and keep others from doing so."""
+        return cls(path, fcntl.LOCK_SH)
+
+    @classmethod
+    @contextlib.contextmanager
+    def exclusive(cls, path: Path) -> Generator[None]:
+        """Wait until nobody uses the store."""
+        lock = cls(path, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @classmethod
+    @contextlib.contextmanager
+    def attempt(cls, path: Path) -> Generator[bool]:
+        """Tell whether nobody uses the store, and keep it so."""
+        try:
+            lock = cls(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __del__(self) -> None:
+        """Release the lock of a store that is no longer used."""
+        self.release()
