@@ -26,7 +26,8 @@ def with_absolute_paths(composed: Composed) -> Composed:
 def _absolute(name: str, value: Any, text: Any) -> tuple[Any, Any]:
     """Return the value of a key and the text that it is saved as, with absolute paths."""
     if isinstance(value, Mapping) and isinstance(text, Mapping):
-        found = {key: _absolute(key, inner, text.get(key)) for key, inner in value.items()}
+        inside = ("path", "file") if value.get("root") else ()  # of the folder root, not of the current folder
+        found = {key: _absolute("" if key in inside else key, v, text.get(key)) for key, v in value.items()}
         return {key: pair[0] for key, pair in found.items()}, {**text, **{k: pair[1] for k, pair in found.items()}}
     if isinstance(value, list) and isinstance(text, list) and len(value) == len(text):
         pairs = [_absolute(name, *both) for both in zip(value, text, strict=True)]

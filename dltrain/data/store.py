@@ -33,7 +33,7 @@ LONGEST = 600.0  # seconds that a block may take
 DONE, PARTS = "store.json", "blocks.json"
 
 Convert = Callable[[int, int], tuple[Mapping[str, np.ndarray], Any]]
-"""(first, last + 1) -> the arrays of these examples by name, and a note as plain JSON; called by several threads."""
+"""(first, last + 1) -> the arrays of these examples by name, and a note as plain JSON; called by many threads."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class _Workers:
             raise WorkerError(
                 f"{what}: no thread has finished a block within {LONGEST:g} s: reading hangs"
             ) from None
-        if isinstance(found, DltrainError | KeyboardInterrupt):
+        if isinstance(found, DltrainError | KeyboardInterrupt | MemoryError):
             raise found
         if isinstance(found, OSError):
             raise DiskError(f"{what}: {found.strerror or found}") from found
@@ -246,7 +246,7 @@ class _Workers:
 
 def _write(file: int, data: np.ndarray, offset: int) -> None:
     """Write all bytes; unlike a write to a memory map, a full disk is an error and not a signal."""
-    view = memoryview(data)
+    view = data.data
     while view:
         done = os.pwrite(file, view, offset)
         view, offset = view[done:], offset + done
@@ -274,7 +274,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _make_room(needed: int, *, keep: Path) -> None:
-    """Remove stores until `needed` bytes fit the limit and the disk: those unused for longest first, none in use."""
+    """Remove stores until `needed` bytes fit the limit and the disk: the longest unused first, none in use."""
     limit = _limit()
     others = sorted((path for path in keep.parent.iterdir() if path.is_dir() and path != keep), key=_used)
     taken = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
@@ -288,8 +288,8 @@ def _make_room(needed: int, *, keep: Path) -> None:
     free_bytes = shutil.disk_usage(keep.parent).free
     if needed >= free_bytes:
         raise DiskError(
-            f"{keep.parent}: the converted data takes {needed / 2**30:.1f} GiB, but {free_bytes / 2**30:.1f} GiB are "
-            "free; set DLTRAIN_CACHE=FOLDER, on a larger disk"
+            f"{keep.parent}: the converted data takes {needed / 2**30:.1f} GiB, but {free_bytes / 2**30:.1f} GiB "
+            "are free; set DLTRAIN_CACHE=FOLDER, on a larger disk"
         )
     if sum(taken.values()) + needed > limit:
         raise DiskError(

@@ -1,4 +1,4 @@
-"""Decode many images once, into dltrain's cache: the arrays are memory-mapped, so that they need not fit into memory."""
+"""Decode many images once, into dltrain's cache: arrays that are memory-mapped, and need not fit into memory."""
 
 import hashlib
 import sys
@@ -28,13 +28,15 @@ class Images:
 
     Attributes:
         pixels: uint8 [N, size, size, channels], memory-mapped; zeros for a bad one.
-        hashes: of the content of the files, uint8 [N, 16].
+        files: hashes of the content of the files, uint8 [N, 16].
+        contents: hashes of the pixels, uint8 [N, 16].
         bad: index -> what is wrong, of those that cannot be read.
         store: keeps the files of the cache.
     """
 
     pixels: np.ndarray
-    hashes: np.ndarray
+    files: np.ndarray
+    contents: np.ndarray
     bad: Mapping[int, str]
     store: Store
 
@@ -66,12 +68,12 @@ def decode_all(
 
     def convert(first: int, end: int) -> tuple[dict[str, np.ndarray], Any]:
         pixels = np.zeros((end - first, size, size, channels), np.uint8)
-        hashes, bad = np.zeros((end - first, HASH), np.uint8), {}
+        hashes, bad = np.zeros((end - first, 2, HASH), np.uint8), {}
         for i in range(end - first):
             try:
                 data = _content(read, first + i)
-                hashes[i] = np.frombuffer(hashlib.blake2b(data, digest_size=HASH).digest(), np.uint8)
                 pixels[i] = decode(data, size=size, resize=resize, channels=channels)
+                hashes[i] = _hash(data), _hash(pixels[i].data)
             except DataError as error:
                 bad[str(first + i)] = str(error)
                 if strict:
@@ -79,7 +81,7 @@ def decode_all(
         return {"pixels": pixels, "hashes": hashes}, bad
 
     settings = {"size": size, "resize": str(resize), "channels": channels, "rule": RULE, "pillow": pillow}
-    columns = {"pixels": Column((size, size, channels), "uint8"), "hashes": Column((HASH,), "uint8")}
+    columns = {"pixels": Column((size, size, channels), "uint8"), "hashes": Column((2, HASH), "uint8")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about metadata; set here, since filters belong to all threads
         store = open_store(
@@ -92,7 +94,7 @@ def decode_all(
             unit="images",
         )
     bad = {int(index): why for note in store.notes for index, why in note.items()}
-    return Images(store.arrays["pixels"], store.arrays["hashes"], bad, store)
+    return Images(store.arrays["pixels"], *store.arrays["hashes"].swapaxes(0, 1), bad, store)
 
 
 class Unreadable(DataError):
@@ -112,6 +114,10 @@ def _content(read: Read, index: int) -> bytes:
     if len(data) > MOST_BYTES:
         raise DataError(f"has {len(data):,} bytes, more than {MOST_BYTES:,}")
     return data
+
+
+def _hash(data: Any) -> np.ndarray:
+    return np.frombuffer(hashlib.blake2b(data, digest_size=HASH).digest(), np.uint8)
 
 
 def report_equal(hashes: np.ndarray, names: Sequence[str], targets: np.ndarray) -> list[Bad]:

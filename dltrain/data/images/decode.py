@@ -2,15 +2,16 @@
 
 The rule, in this order:
 
-1. The first frame of JPEG, PNG, BMP, WebP or GIF. The header is read first: more than MOST_PIXELS pixels are refused
-   before anything is decoded. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still is at least twice the
-   wanted size, which is several times as fast.
+1. The first frame of JPEG, PNG, BMP, WebP or GIF. The header is read first: more than MOST_PIXELS pixels are
+   refused before anything is decoded. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still is at least
+   twice the wanted size, which is several times as fast.
 2. It is turned as its EXIF orientation says.
-3. 16 bits per channel become 8 by dividing by 257 and rounding. Palettes become colours. Transparent pixels are laid
-   over white, unless four channels are wanted. One channel is the ITU-R 601 luma; a grey image has three equal ones.
+3. 16 bits per channel become 8 by dividing by 257 and rounding. Palettes become colours. Transparent pixels are
+   laid over white, unless four channels are wanted. One channel is the ITU-R 601 luma; a grey image has three equal
+   ones.
 4. It is resized with Pillow's bilinear filter, which averages over the pixels that become one (antialiased).
-   `crop`: the largest square in the middle; `pad`: the whole image in the middle of black; `stretch`: both sides become
-   the size, whatever the proportions. Smaller images are enlarged likewise.
+   `crop`: the largest square in the middle; `pad`: the whole image in the middle of black; `stretch`: both sides
+   become the size, whatever the proportions. Smaller images are enlarged likewise.
 """
 
 import io

@@ -84,13 +84,21 @@ def _walk(root: Path) -> tuple[dict[str, tuple[int, int]], list[str], list[str]]
             if file.startswith(".") or file in ("Thumbs.db", "desktop.ini"):
                 continue
             if file.lower().endswith(ENDINGS):
-                state = os.stat(os.path.join(place, file))
-                images[name], found = (state.st_size, state.st_mtime_ns), True
+                images[name], found = _stamp(os.path.join(place, file)), True
             else:
                 ignored.append(name)
         if not found and prefix:
             empty.append(inside)
     return dict(sorted(images.items())), ignored, empty
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Return size and time of the last change; (-1, 0) for a broken link, which is reported when it is read."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return (-1, 0)
+    return state.st_size, state.st_mtime_ns
 
 
 def _unreadable(error: OSError) -> None:

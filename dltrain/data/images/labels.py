@@ -129,8 +129,8 @@ def _check_once(path: Path, rows: np.ndarray, names: Sequence[str]) -> None:
     if len(same):
         first, second = order[same[0]], order[same[0] + 1]
         raise DataError(
-            f"{path}, row {second + 2}: {names[rows[second]]} is also in row {first + 2}; keep one row per image, or "
-            "set data.several=true if an image may have several labels"
+            f"{path}, row {second + 2}: {names[rows[second]]} is also in row {first + 2}; keep one row per image, "
+            "or set data.several=true if an image may have several labels"
         )
 
 

@@ -49,6 +49,7 @@ def load_images(
     size: Annotated[int, Range(1, 4096)] = 64,
     resize: Resize = Resize.CROP,
     channels: Annotated[int, Range(1, 4)] = 3,
+    root: str | None = None,
     labels: str | None = None,
     file: str | None = None,
     target: str | Sequence[str] | None = None,
@@ -68,6 +69,8 @@ def load_images(
         size: height and width of an image.
         resize: how an image of other proportions becomes a square: crop, pad or stretch.
         channels: 1 (grey), 3 (colour) or 4 (with transparency).
+        root: the folder that a relative `path` is in, or the folder of the images itself where there is no `path`;
+            None for the current folder.
         labels: a table of file names and targets, instead of folders of classes; CSV, TSV or Parquet, found next to
             the images or from the current folder.
         file: the table's column of file names; None for the first.
@@ -82,23 +85,23 @@ def load_images(
         ConfigError: a key is missing or does not fit the others.
         DataError: there are no images, an image cannot be read, or the table does not fit.
     """
-    if path is None:
+    if path is None and root is None:
         raise ConfigError("data.path: missing; give the folder of the images")
     if channels not in CHANNELS:
         raise ConfigError(f"data.channels={channels}: expected 1 (grey), 3 (colour) or 4 (with transparency)")
     table = {"file": file, "target": target, "several": several, "separator": separator}
     if labels is None and (unused := next((key for key, value in table.items() if value), None)):
         raise ConfigError(f"data.{unused}: needs data.labels=FILE, the table that it is about")
-    root = Path(path).expanduser().absolute()
-    listing = list_images(root, labelled=labels is not None)
+    place = (Path(root or ".").expanduser() / Path(path or "").expanduser()).absolute()
+    listing = list_images(place, labelled=labels is not None)
     found = _by_folders(listing) if labels is None else _by_table(listing, labels, task, table)
     if listing.ignored and task is None:
         few = ", ".join(listing.ignored[:3]) + ", ..." * (len(listing.ignored) > 3)
-        _say(f"{root}: {len(listing.ignored)} files are not images by their ending: {few}")
+        _say(f"{place}: {len(listing.ignored)} files are not images by their ending: {few}")
     settings = {"size": size, "resize": resize, "channels": channels}
     limits = {"on_bad": on_bad, "most_bad": most_bad}
     return make_source(
-        found, partial(_read, root, found.names), root=root, settings=settings, limits=limits, task=task
+        found, partial(_read, place, found.names), root=place, settings=settings, limits=limits, task=task
     )
 
 
@@ -136,20 +139,14 @@ def make_source(
 
 def _source(found: Found, images: Images, *, report: bool) -> Source:
     targets = found.targets
-    digest = hashlib.sha256(images.hashes.data)
-    described = [
-        targets.classes,
-        targets.columns,
-        str(targets.values.dtype),
-        images.pixels.shape,
-        images.store.folder.name,
-    ]
+    digest = hashlib.sha256(np.ascontiguousarray(images.contents).data)
+    described = [targets.classes, targets.columns, str(targets.values.dtype), images.pixels.shape]
     digest.update(json.dumps(described).encode())
     digest.update(np.ascontiguousarray(targets.values).data)
     good = np.array([i for i in range(len(found.names)) if i not in images.bad], np.int64)
     if report:
         names = [found.names[i] for i in good]
-        report_equal(images.hashes[good], names, targets.values[good])
+        report_equal(images.files[good], names, targets.values[good])
     splits = np.array([found.splits[i] for i in good])
     published = {s: np.flatnonzero(splits == s) for s in ("validation", "test") if (splits == s).any()}
     is_class = targets.values.dtype == np.int32
