@@ -18,28 +18,60 @@ ONE_AT_A_TIME = threading.RLock()
 """Held while Hydra composes: it keeps its state in the process, and several threads may open runs."""
 
 
+COMPOSED: dict[tuple[Any, ...], Any] = {}
+"""The choices that were composed last, and what came of them: values are set afterwards, and differ more often."""
+MOST_COMPOSED = 64
+
+
 def make_loader(folders: tuple[Path, ...]) -> Callable[[str, Sequence[str]], Any]:
-    """Return a function that composes a YAML of `folders` with Hydra, and caches the results."""
-    done: dict[tuple[str, ...], Any] = {}
+    """Return a function that composes a YAML of `folders` with Hydra."""
 
     def load(name: str, words: Sequence[str]) -> Any:
-        import hydra
-        from hydra.core.global_hydra import GlobalHydra
-
-        if (name, *words) in done:
-            return copy.deepcopy(done[name, *words])
-        with ONE_AT_A_TIME:
-            inside = GlobalHydra.instance().is_initialized()  # in a job of a sweep, with the same folders
-            start = (
-                contextlib.nullcontext()
-                if inside
-                else hydra.initialize_config_dir(str(folders[0]), **version_base())
-            )
-            with translated(words), start:
-                done[name, *words] = hydra.compose(name, [*words, *search_path(folders)])
-        return copy.deepcopy(done[name, *words])
+        values = [word for word in words if word.startswith("++")]  # which set a key whether or not it exists
+        choices = [word for word in words if word not in values]
+        with ONE_AT_A_TIME, translated(words):
+            key = (folders, _stamp(folders), name, *choices)
+            if key not in COMPOSED:
+                while len(COMPOSED) >= MOST_COMPOSED:
+                    del COMPOSED[next(iter(COMPOSED))]
+                COMPOSED[key] = _compose(folders, name, choices)
+            config = copy.deepcopy(COMPOSED[key])
+            _set_values(config, values)
+        return config
 
     return load
+
+
+def _compose(folders: tuple[Path, ...], name: str, words: Sequence[str]) -> Any:
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    inside = GlobalHydra.instance().is_initialized()  # in a job of a sweep, with the same folders
+    start = contextlib.nullcontext() if inside else hydra.initialize_config_dir(str(folders[0]), **version_base())
+    with start:
+        return hydra.compose(name, [*words, *search_path(folders)])
+
+
+def _set_values(config: Any, words: Sequence[str]) -> None:
+    """Set keys as Hydra does: words are read by its grammar, and a mapping is merged."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import ConfigCompositionException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        try:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+        except OmegaConfBaseException as error:
+            raise ConfigCompositionException(f"Error merging override {override.input_line}") from error
+
+
+def _stamp(folders: tuple[Path, ...]) -> tuple[float, ...]:
+    """Return when the newest file or folder of YAML in each folder was changed."""
+    return tuple(
+        max((Path(place, name).stat().st_mtime for place, _, files in os.walk(folder) for name in ("", *files)))
+        for folder in folders
+    )
 
 
 def search_path(folders: tuple[Path, ...]) -> list[str]:
