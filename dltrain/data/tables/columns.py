@@ -15,11 +15,12 @@ class Meaning(StrEnum):
     DATE = "date"
     IDENTIFIER = "identifier"  # left out
     CONSTANT = "constant"  # left out
+    IGNORED = "ignored"  # left out
 
     @property
     def is_input(self) -> bool:
         """Whether a model is given it."""
-        return self not in (Meaning.IDENTIFIER, Meaning.CONSTANT)
+        return self not in (Meaning.IDENTIFIER, Meaning.CONSTANT, Meaning.IGNORED)
 
 
 @dataclass(frozen=True)

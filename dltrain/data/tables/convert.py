@@ -1,0 +1,186 @@
+"""Texts of a file -> numbers, truth values and dates, and missing values; what does not fit its column is a bad row."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dltrain.data.tables.bad import BadRow, quoted, settle
+from dltrain.data.tables.columns import Meaning
+from dltrain.data.tables.options import Options
+from dltrain.data.tables.raw import Raw
+
+MOST = 3.4028235e38  # the largest float32, which a model computes in
+ALIKE = 0.9  # part of a column's values that are numbers, or dates, from which the others are mistakes
+DATES = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%Y-%m", "%d %b %Y", "%b %d, %Y"),
+    *("%d-%b-%Y", "%d-%b-%y", "%m/%d/%y", "%B %d, %Y"),
+)
+TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", " %H:%M:%S%.f", "T%H:%M:%S%.f", "T%H:%M:%S%#z", "T%H:%M:%S%.f%#z")
+NONE, COMMA, THOUSANDS = "", ",", "1,000"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the texts of a column stand for: `number` (detail: the decimal sign), `date` (its format), `flag`, `text`."""
+
+    kind: str
+    detail: str = ""
+    note: str = ""
+
+    @property
+    def expected(self) -> str:
+        """What messages say of a value that does not fit."""
+        return {"number": "a number", "date": f"a date like those above ({self.detail})"}.get(self.kind, "a value")
+
+
+def convert(raw: Raw, options: Options) -> Raw:
+    """Return the table with typed columns; the first file decides on the types.
+
+    Raises:
+        DataError: a value does not fit, and such rows are not to be left out.
+    """
+    import polars as pl
+
+    decimal = ("point" if raw.separator in ("", ",") else "either") if options.decimal == "auto" else options.decimal
+    meanings, first = dict(options.meanings), raw.frame.filter(raw.file == 0)
+    columns, faults, notes = [], [], list(raw.notes)
+    for name in raw.frame.columns:
+        values = missing_as_null(raw.frame[name], options.missing)
+        if name in options.targets and options.strip_label and values.dtype == pl.String:
+            values = values.str.strip_chars_end(options.strip_label)
+        if values.dtype == pl.String and (name in raw.texts or meanings.get(name) in (Meaning.NUMBER, Meaning.DATE)):
+            known = missing_as_null(first[name], options.missing)
+            if name in options.targets and options.strip_label:
+                known = known.str.strip_chars_end(options.strip_label)
+            kind = find_kind(known, decimal, meanings.get(name))
+            notes += [f"column {name}: {kind.note}"] if kind.note else []
+            values, wrong = apply_kind(values, kind)
+            faults += [(i, name, found, kind.expected) for i, found in wrong]
+            values = missing_as_null(values, options.missing)
+        faults += list(_beyond(values))
+        columns.append(values)
+    frame = pl.DataFrame(columns)
+    faults.sort(key=lambda fault: fault[0])
+    bad = [BadRow(*raw.place(i), name, quoted(found), expected) for i, name, found, expected in _first_of_row(faults)]
+    settle([*raw.bad, *bad], raw.total, options)
+    mask = np.ones(len(frame), bool)
+    mask[[fault[0] for fault in faults]] = False
+    return replace(raw, frame=frame, notes=tuple(notes)).keep(mask, bad=bad)
+
+
+def _first_of_row(faults: Sequence[Any]) -> Iterator[Any]:
+    last = None
+    for fault in faults:
+        if fault[0] != last:
+            yield fault
+        last = fault[0]
+
+
+def missing_as_null(values: Any, missing: Sequence[str]) -> Any:
+    """Return a column with null for NaN and for what stands for a missing value."""
+    import polars as pl
+
+    if values.dtype == pl.String:
+        return values.set(values.is_in(list(missing)).fill_null(False), None) if missing else values
+    if values.dtype.is_numeric():
+        values = values.fill_nan(None) if values.dtype.is_float() else values
+        marks = [number for text in missing if (number := _number(text)) is not None]
+        return values.set(values.is_in(marks).fill_null(False), None) if marks else values
+    return values
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return None if np.isnan(found) else found
+
+
+def find_kind(values: Any, decimal: str, meaning: str | None = None) -> Kind:
+    """Find what a column of texts stands for; `meaning` is the user's, which decides."""
+    present = values.drop_nulls()
+    if not len(present) or meaning in (Meaning.CATEGORY, Meaning.TEXT, Meaning.IDENTIFIER, Meaning.IGNORED):
+        return Kind("text")
+    if meaning != Meaning.DATE:
+        if present.str.to_lowercase().is_in(["true", "false"]).all():
+            return Kind("flag")
+        signs = {"point": (NONE, THOUSANDS), "comma": (COMMA,), "either": (NONE, COMMA)}[decimal]
+        shares = {sign: as_numbers(present, sign).is_not_null().mean() for sign in signs}
+        sign = max(shares, key=lambda sign: shares[sign])
+        codes = present.str.contains(r"^0\d").any() and present.str.contains(r"^\d+$").all()
+        if meaning == Meaning.NUMBER or (shares[sign] >= ALIKE and not codes):
+            return Kind("number", sign, {NONE: "", COMMA: "decimal commas"}.get(sign, "commas separate thousands"))
+        if codes and shares[sign] == 1:
+            return Kind("text", note="has leading zeros, so its values are codes, not numbers")
+        if shares[sign] >= 0.5:
+            odd = present.filter(as_numbers(present, sign).is_null())[0]
+            share = shares[sign]
+            return Kind("text", note=f"{share:.0%} of its values are numbers, others are not, such as {quoted(odd)}")
+    return _date_kind(present, sure=meaning == Meaning.DATE)
+
+
+def _date_kind(present: Any, *, sure: bool) -> Kind:
+    sample = present.head(200)
+    likely = sample.str.contains(r"^\S*\d+\S*[-/. :,]").mean() or 0
+    if likely < ALIKE and not sure:
+        return Kind("text")
+    formats = [date + time for date in DATES for time in TIMES]
+    best = max(formats, key=lambda format: as_dates(sample, format).is_not_null().mean())
+    share = as_dates(present, best).is_not_null().mean()
+    if share < ALIKE and not sure:
+        return Kind("text")
+    other = best.replace("%m/%d", "%d/%m")
+    unsure = other != best and as_dates(present, other).is_not_null().mean() == share
+    return Kind("date", best, "day and month cannot be told apart; read as month/day" if unsure else "")
+
+
+def apply_kind(values: Any, kind: Kind) -> tuple[Any, list[tuple[int, str]]]:
+    """Convert a column; return it, and index and text of each value that does not fit."""
+    import polars as pl
+
+    if kind.kind == "text":
+        return values, []
+    if kind.kind == "flag":
+        found = values.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+    elif kind.kind == "date":
+        found = as_dates(values, kind.detail)
+    else:
+        found = as_numbers(values, kind.detail)
+        whole = values.cast(pl.Int64, strict=False)
+        found = whole if (whole.is_null() == found.is_null()).all() else found
+    wrong = (values.is_not_null() & found.is_null()).arg_true().to_list()
+    return found, [(i, values[i]) for i in wrong]
+
+
+def as_numbers(values: Any, sign: str) -> Any:
+    """Read texts as numbers, null where they are none; `sign` says what a comma means."""
+    import polars as pl
+
+    if sign == THOUSANDS:
+        grouped = values.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$").fill_null(False)
+        values = values.zip_with(~grouped, values.str.replace_all(",", "", literal=True))
+    if sign == COMMA:
+        values = values.str.replace(r"^([^.,]*),", "$1.")
+    found = values.cast(pl.Float64, strict=False)
+    return found.set(found.is_nan().fill_null(False), None)
+
+
+def as_dates(values: Any, format: str) -> Any:
+    """Read texts as dates, null where they are none."""
+    import polars as pl
+
+    if "%d" not in format:  # a month alone: polars needs a day
+        values, format = values + "-01", f"{format}-%d"
+    found = values.str.to_datetime(format, strict=False, exact=True, time_unit="us")
+    return found.dt.replace_time_zone(None) if isinstance(found.dtype, pl.Datetime) and found.dtype.time_zone else found
+
+
+def _beyond(values: Any) -> Iterator[tuple[int, str, Any, str]]:
+    """Yield the numbers that are infinite, or larger than a float32 can be."""
+    if values.dtype.is_float():
+        large = (values.is_infinite() | (values.abs() > MOST)).fill_null(False)
+        for i in large.arg_true().to_list():
+            yield i, values.name, values[i], f"a number between -{MOST:.2g} and {MOST:.2g}"

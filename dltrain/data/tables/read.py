@@ -1,0 +1,121 @@
+"""Reading the files of a table, whatever their format, into typed columns; kept for a process that reads it twice."""
+
+import difflib
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dltrain.data.sources.files import check_file
+from dltrain.data.tables.content import CHUNK
+from dltrain.data.tables.convert import convert
+from dltrain.data.tables.options import Options
+from dltrain.data.tables.raw import Raw, joined
+from dltrain.data.tables.text import read_text
+from dltrain.data.tables.typed import read_columns, read_jsonl
+from dltrain.errors import DataError
+
+LARGEST = 1 << 36  # bytes of a file
+KEPT = 2  # tables of a process that are kept: that of the run, and one more
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table in memory.
+
+    Attributes:
+        raw: its rows, with typed columns.
+        fingerprint: SHA-256 of the content of the files, hex.
+    """
+
+    raw: Raw
+    fingerprint: str
+
+    @property
+    def frame(self) -> Any:
+        """The rows, a polars frame."""
+        return self.raw.frame
+
+
+def read_table(paths: Sequence[Path], options: Options, *, most: int) -> Table:
+    """Read files with the same columns, one below the other; the first decides on names and types.
+
+    Args:
+        paths: the files: CSV, TSV and the like, Parquet, JSON lines, Feather or Arrow.
+        options: what the user set.
+        most: largest number of bytes that a table may take in memory.
+
+    Raises:
+        DataError: a file is not a table, or has rows that cannot be read.
+    """
+    for path in paths:
+        check_file(path, most=LARGEST)
+    stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) for path in paths)
+    return _read_kept(stamps, options, most)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _read_kept(stamps: tuple[Any, ...], options: Options, most: int) -> Table:
+    parts: list[Raw] = []
+    for path, *_ in stamps:
+        part = read_file(path, options, most=most, names=parts[0].frame.columns if parts else ())
+        parts.append(_aligned(part, parts[0]) if parts else part)
+    content = hashlib.sha256()
+    for path, *_ in stamps:
+        content.update(_digest(path))
+    return Table(convert(joined(parts), options), content.hexdigest())
+
+
+def read_file(path: Path, options: Options, *, most: int, names: Sequence[str] = ()) -> Raw:
+    """Read one file, whose first bytes tell its format; `names` are those of a file without header."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    suffix = path.suffix.lower()
+    if start.startswith((b"PAR1", b"ARROW1")) or suffix in (".parquet", ".arrow", ".feather", ".ipc"):
+        if start.startswith(b"FEA1"):
+            raise DataError(f"{path}: is Feather version 1; write it again as version 2, or as Parquet")
+        if start and not start.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
+            raise DataError(f"{path}: is called {suffix} but is not such a file; it begins with {start[:8]!r}")
+        return read_columns(path, most=most)
+    if suffix in (".jsonl", ".ndjson", ".json") or re.match(rb"\s*(\xef\xbb\xbf)?\{\s*\"", start):
+        return read_jsonl(path, options, most=most)
+    return read_text(path, options, most=most, names=names)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _aligned(part: Raw, first: Raw) -> Raw:
+    """Give a further file the columns of the first, in their order and of their types."""
+    import polars as pl
+
+    names = first.frame.columns
+    if lost := [name for name in names if name not in part.frame.columns]:
+        near = nearest_column(lost[0], part.frame.columns)
+        raise DataError(f"{part.files[0]}: has no column {lost[0]}{near}, which {first.files[0]} has")
+    extra = [name for name in part.frame.columns if name not in names]
+    notes = (f"{Path(part.files[0]).name}: column {name} is left out: the first file has none" for name in extra)
+    columns, texts = [], set(part.texts) | set(first.texts)
+    for name in names:
+        wanted, values = first.frame.schema[name], part.frame[name]
+        if values.dtype != wanted and name not in texts:
+            values = values.cast(wanted, strict=False)
+            if values.null_count() > part.frame[name].null_count():
+                raise DataError(
+                    f"{part.files[0]}: column {name} is of the type {part.frame[name].dtype}, expected {wanted} as in "
+                    f"{first.files[0]}"
+                )
+        columns.append(values if name not in texts else values.cast(pl.String))
+    return replace(part, frame=pl.DataFrame(columns), notes=(*part.notes, *notes), texts=first.texts)
+
+
+def nearest_column(name: str, columns: Sequence[str]) -> str:
+    """Return `; did you mean X?` for the column whose name is like this one, else nothing."""
+    plain = {column.lower().strip(): column for column in reversed(columns)}
+    near = difflib.get_close_matches(name.lower().strip(), plain, 1, 0.6)
+    return f"; did you mean {plain[near[0]]}?" if near else ""
