@@ -182,6 +182,8 @@ def _write_description(
     folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
     folder.files.replace_json("data.json", seal(program.parts.described()))
     folder.files.replace("splits.npz", program.parts.splits.to_npz())
+    if program.parts.description and program.parts.description.bad_rows:
+        folder.files.replace_text("bad_rows.csv", program.parts.description.bad_rows)
     folder.files.replace_json("model.json", seal(saved_model(program.parts, program.plan, run=run)))
 
 

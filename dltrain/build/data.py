@@ -12,6 +12,7 @@ from dltrain.build.instantiate import build
 from dltrain.build.split import split_source
 from dltrain.config import schema
 from dltrain.data.aligned import aligned
+from dltrain.data.description import Description, describe
 from dltrain.data.order import Pipeline, in_order, in_runs, streams
 from dltrain.data.preprocess import Offset, Preprocess, Scale, fit_blocks
 from dltrain.data.preprocess.pipeline import array_spec
@@ -43,6 +44,7 @@ class Data:
     splits: Splits
     preprocess: Preprocess
     groups: np.ndarray | None = None  # int [N], which the splits keep whole
+    description: Description | None = None  # what was found in the files, if the source says so
 
 
 def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any) -> Any:
@@ -70,7 +72,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     labels = targets if spec.has_labels else None
     divided = split_source(own, source, targets, spec)
     splits = _limited(config, divided.splits, own["split_seed"])
-    encoder = None
+    encoder, description = None, describe(source, splits.train)
     if encodes:
         source, encoder = source.encode(splits.train)
         spec, arrays = replace(source.spec, task=task), _read_resident(source, own["feed"])
@@ -86,7 +88,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
-    return Data(spec, source, arrays, splits, preprocess, divided.groups)
+    return Data(spec, source, arrays, splits, preprocess, divided.groups, description)
 
 
 def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from dltrain.build.optimizer import make_optimizer, make_schedule
 from dltrain.callbacks.plateau import Patience
 from dltrain.config import schema
 from dltrain.data.augment.chain import Chain
+from dltrain.data.description import Description
 from dltrain.data.order import Pipeline, in_order
 from dltrain.data.preprocess import Preprocess
 from dltrain.data.split import NAMES, Splits
@@ -55,6 +56,7 @@ class Parts:
     callbacks: list[tuple[Duration, Callback]]
     fitting_models: tuple[str, ...] = ()  # choices of model that suit the task, for messages
     plateau: Patience | None = None  # how the learning rate follows the monitored metric, if it does
+    description: Description | None = None  # of the files that the data was read from
     in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (example numbers, B) -> batches for evaluation
     groups: np.ndarray | None = None  # int [N], which the splits keep whole
 
@@ -84,6 +86,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
         arrays=data.arrays,
         splits=data.splits,
         groups=data.groups,
+        description=data.description,
         pipeline=pipeline,
         in_batches=in_batches,
         optimizer=optimizer,

@@ -8,6 +8,7 @@ import numpy as np
 
 from dltrain.build.parts import Parts
 from dltrain.build.program import Program
+from dltrain.data.description import Description
 from dltrain.data.scan import size_of
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
@@ -23,6 +24,7 @@ def introduce(
 ) -> None:
     """Print what the run is about to do: data, model, choices, length of training, and devices."""
     _introduce_data(screen, program.parts, choices.get("data", ""))
+    _introduce_files(screen, program.parts.description)
     _introduce_model(screen, program, choices.get("model", "model"))
     for key, why in automatic.items():
         screen.say(f"{key:<7} {why}; choose with {key}=...")
@@ -54,6 +56,18 @@ def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
         shift, size = parts.preprocess.target_scaling.shift, parts.preprocess.target_scaling.scale
         screen.say(f"        targets are standardised (mean {shift[0]:.4g}, standard deviation {size[0]:.4g}):")
         screen.say("        the loss is in these units, the metrics are in the units of the data")
+
+
+def _introduce_files(screen: Screen, found: Description | None) -> None:
+    """Print what a source found in its files, such as the meaning of each column."""
+    if found is None:
+        return
+    for note in found.notes:
+        screen.say(f"        {note}")
+    if found.rows:
+        titles = enumerate(found.headings)
+        columns = [Column(title, wraps=i == 2, right=i > 2, drop=i if i > 1 else 0) for i, title in titles]
+        screen.table("columns", columns, found.rows)
 
 
 def _introduce_training(screen: Screen, program: Program) -> None:

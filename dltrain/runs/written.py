@@ -12,7 +12,7 @@ MARK = "# The files that dltrain wrote here"
 HEAD = f"{MARK}, besides checkpoints: overwrite=true deletes these and no others.\n"
 FILES = (
     *("config.yaml", "overrides.yaml", "environment.json", "data.json", "splits.npz", "model.json"),
-    *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json"),
+    *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json", "bad_rows.csv"),
     *("train.log", "written.txt"),
 )
 FOLDERS = ("report", "nonfinite", "checkpoints", "tensorboard")

@@ -1,21 +1,45 @@
-"""Your own table: a file with one row per example."""
+"""Your own table: files with one row per example."""
 
-import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from dltrain.data.sources.files import check_file
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
-from dltrain.data.tables.columns import NUMERIC_CLASSES, Column, find_columns
+from dltrain.data.tables.bad import listed
+from dltrain.data.tables.columns import Column, Meaning, find_columns
 from dltrain.data.tables.encode import TableEncoder
+from dltrain.data.tables.options import MISSING, OnBad, Options
+from dltrain.data.tables.read import Table, nearest_column, read_table
+from dltrain.data.tables.target import Target, make_target
 from dltrain.errors import ConfigError, DataError
-from dltrain.types import Feature, Kind, Spec
+from dltrain.ranges import Range
+from dltrain.types import Spec
 
-LARGEST = 1 << 36  # bytes of a file
+ROOM = 1 << 36  # bytes that a table may take, where nobody says how many are free
+
+
+class MissingTarget(StrEnum):
+    """What happens to rows without a target."""
+
+    DROP = "drop"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user says about the columns."""
+
+    targets: tuple[str, ...]
+    meanings: Mapping[str, str]
+    missing: tuple[str, ...] = MISSING
+    missing_target: MissingTarget = MissingTarget.DROP
+    positive: str | None = None
+    unused: tuple[str, ...] = ()
 
 
 class TableSource:
@@ -24,56 +48,116 @@ class TableSource:
     Attributes:
         spec: the targets; what the inputs are depends on the training rows.
         suggestion: the task that suits the target, and why.
-        fingerprint: of the content of the columns that are used.
-        published: indices of splits that the user fixed.
+        fingerprint: of the content of the files.
+        published: indices of splits that the user fixed, by files of their own.
+        frame: the rows, a polars frame with typed columns.
     """
 
-    def __init__(
-        self, frame: Any, *, target: str, task: Any, meanings: Mapping[str, str], unused: Sequence[str] = ()
-    ) -> None:
-        """Look at the target; `task` is None while it is not decided, `unused` columns are no inputs."""
-        self._unused = tuple(unused)
-        self._frame, self._target, self._meanings = frame, target, meanings
-        self.published: Mapping[str, np.ndarray] = {}
-        self.suggestion = _suggest(frame[target])
-        classes = task is not None and task.target_kind is Kind.CATEGORY
-        self._levels = tuple(map(str, frame[target].unique().sort().to_list())) if classes else ()
-        shape, dtype = ((), "int32") if classes else ((1,), "float32")
-        kind = Kind.CATEGORY if classes else Kind.NUMBERS
-        names = () if classes else (target,)
-        feature = Feature(kind, shape, dtype, names=names, vocabulary=self._levels)
-        self.spec = Spec({}, {target: feature})
-        self.fingerprint = fingerprint(
-            {name: frame[name].cast(str).to_numpy().astype(str) for name in frame.columns}
-        )
+    def __init__(self, table: Table, wanted: Wanted, *, task: Any, splits: Sequence[str] = ("train",)) -> None:
+        """Look at the target.
+
+        Args:
+            table: the rows.
+            wanted: what the user says about them.
+            task: what is done with the target; None while it is not decided.
+            splits: the split of each file; rows of `train` are split further.
+        """
+        self._raw, self._wanted, self._aside = table.raw, wanted, (*wanted.targets, *wanted.unused)
+        for name in (*wanted.targets, *wanted.meanings):
+            self._check_column(name, "target" if name in wanted.targets else "meanings")
+        self._notes = list(self._raw.notes)
+        self._leave_out_missing()
+        self._target: Target = make_target(self._raw, wanted.targets, task=task, positive=wanted.positive)
+        self.frame, self.fingerprint = self._raw.frame, table.fingerprint
+        self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
+        files = {name: np.flatnonzero(self._raw.file == i) for i, name in enumerate(splits) if name != "train"}
+        self.published: Mapping[str, np.ndarray] = files
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._frame)
+        return len(self._raw.frame)
+
+    def _check_column(self, name: str, key: str) -> None:
+        names, file = self._raw.frame.columns, Path(self._raw.files[0]).name
+        if name not in names:
+            near = nearest_column(name, names)
+            raise DataError(f"data.{key}={name}: {file} has no such column{near} (columns: {', '.join(names)})")
+
+    def _leave_out_missing(self) -> None:
+        """Leave out the rows without a target, or refuse them."""
+        lost = np.zeros(len(self._raw.frame), bool)
+        for name in self._wanted.targets:
+            lost |= self._raw.frame[name].is_null().to_numpy()
+        if not lost.any():
+            return
+        first, count = self._raw.where(int(np.argmax(lost))), int(lost.sum())
+        names = ", ".join(self._wanted.targets)
+        if lost.all():
+            raise DataError(f"{self._raw.files[0]}: the target {names} is missing in every row")
+        if self._wanted.missing_target is MissingTarget.REFUSE:
+            raise DataError(
+                f"{first}: the target {names} is missing, and in {count:,} rows together; fill it in, or leave "
+                "such rows out with data.missing_target=drop"
+            )
+        self._notes.append(f"{count:,} rows without the target {names} are left out, the first: {first}")
+        self._raw = self._raw.keep(~lost)
+
+    def column(self, name: str, key: str = "column") -> np.ndarray:
+        """Return the values of a column, [N], for splits, weights and the like.
+
+        Args:
+            name: the column.
+            key: the key of the config that names it, for the message.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        self._check_column(name, key)
+        return self.frame[name].to_numpy()
+
+    def where(self, index: int) -> str:
+        """Return file and row of an example, for a message."""
+        return self._raw.where(index)
 
     def read_targets(self) -> np.ndarray:
-        """Return the targets, int32 [N] or float32 [N, 1]."""
-        values = self._frame[self._target]
-        if self._levels:
-            numbers = {level: i for i, level in enumerate(self._levels)}
-            return np.array([numbers[str(value)] for value in values], np.int32)
-        return values.to_numpy().astype(np.float32)[:, None]
+        """Return the targets, int32 [N] or float32 [N, T]."""
+        return self._target.array
 
     def columns(self, train: np.ndarray) -> list[Column]:
         """Find what the columns mean, from the training rows alone."""
-        return find_columns(self._frame[train], self._meanings, skip=[self._target, *self._unused])
+        return find_columns(self.frame[train], self._wanted.meanings, skip=self._aside)
 
-    def column(self, name: str) -> np.ndarray:
-        """Return the values of a column, [N]: for splits by group, time or name."""
-        _check_column(self._frame, name, "column")
-        return self._frame[name].to_numpy()
+    def describe(self, train: np.ndarray) -> Description:
+        """Return what was found in the files."""
+        columns = self.columns(train)
+        found = [
+            *self._target_rows(train),
+            *((c.name, str(c.meaning), c.why, c.missing, c.distinct) for c in columns),
+        ]
+        rows = [(*texts, f"{missing:,}", f"{distinct:,}") for *texts, missing, distinct in found]
+        headings = ("column", "meaning", "found in the training rows", "missing", "different")
+        notes, bad = list(self._notes), self._raw.bad
+        if bad:
+            left_out = f"{len(bad):,} of {self._raw.total:,} rows are bad and left out"
+            notes.append(f"{left_out}, listed in bad_rows.csv: {bad[0]}")
+        if texts := [column.name for column in columns if column.meaning is Meaning.TEXT]:
+            notes.append(f"texts are left out: {', '.join(texts)}; data=text learns from a text")
+        if lost := [column.name for column in columns if not column.meaning.is_input]:
+            notes.append(f"left out: {', '.join(lost)}; data.meanings={{{lost[0]}: category}} takes it")
+        return Description(notes, headings, rows, listed(bad) if bad else "")
+
+    def _target_rows(self, train: np.ndarray) -> list[Any]:
+        frame = self.frame[train]
+        named = ((name, frame[name]) for name in self._wanted.targets)
+        return [(name, "target", self._target.words(values), 0, values.n_unique()) for name, values in named]
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, and return all rows as arrays with what was fitted."""
-        encoder = TableEncoder.fit(self._frame[train], self.columns(train))
+        written = {"written": self._raw.written, "missing": self._wanted.missing}
+        encoder = TableEncoder.fit(self.frame[train], self.columns(train), **written)
         if not encoder.features:
-            raise DataError("the table has no column that a model could learn from")
-        arrays = {"inputs": encoder.encode(self._frame), "targets": self.read_targets()}
+            raise DataError(f"{self._raw.files[0]}: has no column that a model could learn from besides the target")
+        arrays = {"inputs": encoder.encode(self.frame), "targets": self.read_targets()}
         spec = Spec(encoder.features, self.spec.targets)
         return Rows(arrays, spec, self.published), encoder
 
@@ -81,55 +165,96 @@ class TableSource:
 def load_table(
     path: str | None = None,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     task: Any = None,
+    memory_left: int = ROOM,
+    root: str | None = None,
+    test_path: str | None = None,
+    validation_path: str | None = None,
     columns: Sequence[str] | None = None,
     meanings: Mapping[str, str] | None = None,
+    missing: Sequence[str | int | float] = MISSING,
+    missing_target: MissingTarget = MissingTarget.DROP,
+    positive: str | int | None = None,
+    strip_label: str | None = None,
+    separator: str = "auto",
+    quote: str = "auto",
+    encoding: str = "auto",
+    header: bool | Literal["auto"] = "auto",
+    decimal: Literal["auto", "point", "comma"] = "auto",
+    comment: str | None = None,
+    on_bad: OnBad = OnBad.ERROR,
+    most_bad: Annotated[float, Range(0, 1)] = 0.01,
     group: str | None = None,
     split_column: str | None = None,
 ) -> TableSource:
     """Read a table.
 
     Args:
-        path: the file, CSV with a header.
-        target: the column to predict.
+        path: the file: CSV, TSV and the like (also in .gz, .xz or .bz2), Parquet, JSON lines, Feather or Arrow.
+        target: the column to predict, or several columns of numbers.
         task: what to do with it; None while that is not decided.
-        columns: names of the columns, for a file without a header.
-        meanings: what columns mean (number, category, text, date, identifier, constant), where the guess is wrong.
+        memory_left: bytes that the table may take.
+        root: a folder that the paths are in.
+        test_path: a file with the test rows; null: a part of `path`, `data.test`.
+        validation_path: a file with the validation rows; null: a part of `path`, `data.validation`.
+        columns: names of the columns, for a file without header, or in place of its header.
+        meanings: column -> number, category, text, date, identifier, constant or ignored, where the guess is wrong.
+        missing: what stands for a missing value, in texts and numbers.
+        missing_target: drop: leave out rows without a target; refuse: end the run.
+        positive: of two classes the one that metrics such as f1 are about; null: the last in order.
+        strip_label: characters to take off the end of a target's texts.
+        separator: of fields: one character, or comma, tab, semicolon, pipe, space; auto: found in the file.
+        quote: the character around fields that hold separators, or none; auto: found in the file.
+        encoding: of the text, such as utf-8, utf-16, latin-1, cp1252; auto: found in the file.
+        header: whether the first row has the names of the columns; auto: found in the file.
+        decimal: sign before decimals; auto: found in the column, where fields are not separated by commas.
+        comment: characters that begin a line to leave out.
+        on_bad: error: end the run at a row that cannot be read; skip: leave it out.
+        most_bad: largest part of the rows that is left out.
         group: a column that the splits go by; it is not an input.
         split_column: the same, of the names of splits.
 
     Raises:
         ConfigError: a key is missing.
-        DataError: the file cannot be read, or lacks the target.
+        DataError: a file cannot be read, or lacks the target.
     """
-    import polars as pl
-
-    if path is None or target is None:
-        raise ConfigError(f"data.{'path' if path is None else 'target'}: missing; give the file and its target")
-    file = Path(path).expanduser().absolute()
-    check_file(file, most=LARGEST)
-    frame = pl.read_csv(
-        file, has_header=columns is None, new_columns=columns, null_values=["", "NA", "NaN", "null", "?"]
+    if path is None or not target:
+        lost = "path" if path is None else "target"
+        hint = "data.path=FILE" if path is None else "data.target=COLUMN names the column to predict"
+        raise ConfigError(f"data.{lost}: missing; {hint}{_columns_of(path)}")
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    meant = dict(meanings or {})
+    for name, meaning in meant.items():
+        if meaning not in list(Meaning):
+            raise ConfigError(f"data.meanings.{name}={meaning}: expected one of {', '.join(Meaning)}")
+    marks = tuple(str(mark) for mark in missing)
+    options = Options(
+        **{"separator": separator, "quote": quote, "encoding": encoding, "decimal": decimal, "comment": comment},
+        header=None if header == "auto" else header,
+        columns=tuple(columns or ()),
+        missing=marks,
+        on_bad=OnBad(on_bad),
+        most_bad=most_bad,
+        meanings=tuple(meant.items()),
+        strip_label=strip_label,
+        targets=targets,
     )
-    _check_column(frame, target, "target")
-    unused = [name for name in (group, split_column) if name is not None]
-    return TableSource(frame, target=target, task=task, meanings=meanings or {}, unused=unused)
+    files = {"train": path, "test": test_path, "validation": validation_path}
+    files = {split: Path(root or "", file).expanduser().absolute() for split, file in files.items() if file}
+    table = read_table(list(files.values()), options, most=memory_left)
+    unused = tuple(name for name in (group, split_column) if name is not None)
+    chosen = None if positive is None else str(positive)
+    wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused)
+    return TableSource(table, wanted, task=task, splits=list(files))
 
 
-def _check_column(frame: Any, name: str, key: str) -> None:
-    if name not in frame.columns:
-        near = difflib.get_close_matches(name, frame.columns, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise DataError(f"data.{key}={name}: no such column{hint} (columns: {', '.join(frame.columns)})")
-
-
-def _suggest(values: Any) -> tuple[str, str]:
-    distinct = values.n_unique()
-    if distinct == 2:
-        return "binary", f"{values.name} has two values"
-    if not values.dtype.is_numeric():
-        return "classification", f"{values.name} is text with {distinct} values"
-    if values.dtype.is_integer() and distinct <= NUMERIC_CLASSES:
-        return "classification", f"{values.name} has {distinct} whole numbers; task=regression predicts a number"
-    return "regression", f"{values.name} is a number"
+def _columns_of(path: str | None) -> str:
+    """List the columns of a file for a message, as far as it can be read."""
+    if path is None:
+        return ""
+    try:
+        table = read_table([Path(path).expanduser().absolute()], Options(), most=ROOM)
+    except (DataError, ConfigError):
+        return ""
+    return f"; {path} has {', '.join(table.frame.columns)}"

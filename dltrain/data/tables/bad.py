@@ -44,9 +44,8 @@ def settle(bad: Sequence[BadRow], rows: int, options: Options) -> None:
         more = f" ({count})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}; correct the file, or leave such rows out with data.on_bad=skip")
     if len(bad) > options.most_bad * rows:
-        raise DataError(
-            f"{count}, {len(bad) / rows:.2%}, more than data.most_bad={options.most_bad:g} admits; the first: {bad[0]}"
-        )
+        share, most = len(bad) / rows, options.most_bad
+        raise DataError(f"{count}, {share:.2%}, more than data.most_bad={most:g} admits; the first: {bad[0]}")
 
 
 def listed(bad: Sequence[BadRow]) -> str:

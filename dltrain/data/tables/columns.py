@@ -1,5 +1,6 @@
 """What the columns of a table mean: numbers, categories, texts, dates, or nothing that a model should see."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,12 +43,14 @@ class Column:
     distinct: int
 
 
-NUMERIC_CLASSES = 20
-"""Most different whole numbers of a column that are taken for categories, where they are a target."""
 MANY = 0.95
 """Part of a column's values that are different, from which whole numbers and words are identifiers."""
+FEWEST = 20
+"""Values from which a column can be an identifier."""
 WORDS = 4
 """Mean number of words in a column's values, from which they are texts."""
+NAMED_ID = re.compile(r"(^|.*[_ .-])(id|uuid|guid|key|index|nr|no)$", re.IGNORECASE)
+"""Names of columns whose whole numbers, each once, are identifiers."""
 
 
 def find_columns(frame: Any, meanings: Mapping[str, str], *, skip: Sequence[str] = ()) -> list[Column]:
@@ -66,31 +69,47 @@ def find_columns(frame: Any, meanings: Mapping[str, str], *, skip: Sequence[str]
 
 
 def _find(series: Any, given: Meaning | None) -> Column:
+    missing, distinct = series.null_count(), series.n_unique() - (series.null_count() > 0)
+    present = series.drop_nulls()
+    if given:
+        found, why = given, "as you set it"
+    elif not len(present):
+        found, why = Meaning.CONSTANT, "no values"
+    elif distinct == 1 and not missing:
+        found, why = Meaning.CONSTANT, f"only {_short(present[0])}"
+    else:
+        found, why = _meaning(present, distinct)
+    return Column(series.name, found, why, missing, distinct)
+
+
+def _meaning(present: Any, distinct: int) -> tuple[Meaning, str]:
+    """Return the meaning of a column with these values, none of them missing, and the reason."""
     import polars as pl
 
-    missing, distinct = series.null_count(), series.n_unique() - (series.null_count() > 0)
-    present, count = series.drop_nulls(), len(series) - series.null_count()
-
-    def found(meaning: Meaning, why: str) -> Column:
-        return Column(series.name, meaning, why, missing, distinct)
-
-    if given:
-        return found(given, "as you set it")
-    if distinct <= 1 and not (missing and distinct):
-        return found(Meaning.CONSTANT, f"only {present[0]!r}" if count else "no values")
-    if series.dtype.is_temporal():
-        return found(Meaning.DATE, f"dates from {present.min()} to {present.max()}")
-    if series.dtype == pl.Boolean:
-        return found(Meaning.CATEGORY, "two values")
-    many = count >= 20 and distinct >= MANY * count
-    if series.dtype.is_numeric():
-        consecutive = many and series.dtype.is_integer() and present.max() - present.min() < 2 * count
-        if consecutive and distinct == count:
-            return found(Meaning.IDENTIFIER, "consecutive whole numbers, each once")
-        return found(Meaning.NUMBER, f"from {present.min():g} to {present.max():g}")
+    count, name = len(present), present.name
+    if present.dtype.is_temporal():
+        return Meaning.DATE, f"from {present.min()} to {present.max()}"
+    if present.dtype == pl.Boolean:
+        return Meaning.CATEGORY, "true or false"
+    many = count >= FEWEST and distinct >= MANY * count
+    if present.dtype.is_numeric():
+        each_once = (
+            many
+            and distinct == count
+            and bool((present == present.round()).all() if present.dtype.is_float() else True)
+        )
+        consecutive = each_once and present.max() - present.min() < 2 * count
+        if consecutive or (each_once and NAMED_ID.match(name)):
+            return Meaning.IDENTIFIER, "whole numbers, each once"
+        return Meaning.NUMBER, f"from {present.min():.10g} to {present.max():.10g}"
     words = present.str.count_matches(r"\S+").mean() or 0
     if words >= WORDS:
-        return found(Meaning.TEXT, f"{words:.0f} words on average")
+        return Meaning.TEXT, f"{words:.0f} words on average"
     if many:
-        return found(Meaning.IDENTIFIER, f"{distinct:,} different values in {count:,} rows")
-    return found(Meaning.CATEGORY, f"{distinct:,} different values")
+        return Meaning.IDENTIFIER, f"{distinct:,} different values in {count:,} rows"
+    return Meaning.CATEGORY, f"{distinct:,} different values"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 30 else f"{text[:27]}..."

@@ -122,8 +122,8 @@ def _decoded(path: Path, raw: bytes, encoding: str) -> Content:
         if encoding != "auto" or mark or plain != "utf-8" or not _is_single_byte(body):
             line = body.count(b"\n", 0, error.start) + 1
             raise DataError(
-                f"{path}, line {line}: found the byte 0x{body[error.start]:02x}, expected {plain}; save the file as "
-                "UTF-8, or name its encoding, such as data.encoding=cp1252"
+                f"{path}, line {line}: found the byte 0x{body[error.start]:02x}, expected {plain}; save the file "
+                "as UTF-8, or name its encoding, such as data.encoding=cp1252"
             ) from error
     for single in ("cp1252", "latin-1"):
         try:
@@ -153,4 +153,6 @@ def _refuse_junk(path: Path, data: bytes) -> None:
     head = data[:8192]
     control = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f")
     if control > 0.02 * len(head):
-        raise DataError(f"{path}: is not a table but binary data; expected CSV, TSV, Parquet, JSON lines or Feather")
+        raise DataError(
+            f"{path}: is not a table but binary data; expected CSV, TSV, Parquet, JSON lines or Feather"
+        )

@@ -1,4 +1,4 @@
-"""Texts of a file -> numbers, truth values and dates, and missing values; what does not fit its column is a bad row."""
+"""Texts of a file -> numbers, truth values, dates and missing values; what does not fit makes a bad row."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,29 @@ DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%Y-%m", "%d %b %Y", "%b %d, %Y"),
     *("%d-%b-%Y", "%d-%b-%y", "%m/%d/%y", "%B %d, %Y"),
 )
-TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S", " %H:%M:%S%.f", "T%H:%M:%S%.f", "T%H:%M:%S%#z", "T%H:%M:%S%.f%#z")
+TIMES = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    "T%H:%M",
+    "T%H:%M:%S",
+    " %H:%M:%S%.f",
+    "T%H:%M:%S%.f",
+    "T%H:%M:%S%#z",
+    "T%H:%M:%S%.f%#z",
+)
 NONE, COMMA, THOUSANDS = "", ",", "1,000"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the texts of a column stand for: `number` (detail: the decimal sign), `date` (its format), `flag`, `text`."""
+    """What the texts of a column stand for.
+
+    Attributes:
+        kind: `number`, `date`, `flag` (true or false) or `text`.
+        detail: the format of dates; what a comma in a number means.
+        note: what the user should know.
+    """
 
     kind: str
     detail: str = ""
@@ -32,7 +48,9 @@ class Kind:
     @property
     def expected(self) -> str:
         """What messages say of a value that does not fit."""
-        return {"number": "a number", "date": f"a date like those above ({self.detail})"}.get(self.kind, "a value")
+        return {"number": "a number", "date": f"a date as {self.detail}", "flag": "true or false"}.get(
+            self.kind, "a value"
+        )
 
 
 def convert(raw: Raw, options: Options) -> Raw:
@@ -43,19 +61,18 @@ def convert(raw: Raw, options: Options) -> Raw:
     """
     import polars as pl
 
-    decimal = ("point" if raw.separator in ("", ",") else "either") if options.decimal == "auto" else options.decimal
+    decimal = (
+        ("point" if raw.separator in ("", ",") else "either") if options.decimal == "auto" else options.decimal
+    )
     meanings, first = dict(options.meanings), raw.frame.filter(raw.file == 0)
-    columns, faults, notes = [], [], list(raw.notes)
+    columns, faults, notes, written = [], [], list(raw.notes), {}
     for name in raw.frame.columns:
-        values = missing_as_null(raw.frame[name], options.missing)
-        if name in options.targets and options.strip_label and values.dtype == pl.String:
-            values = values.str.strip_chars_end(options.strip_label)
-        if values.dtype == pl.String and (name in raw.texts or meanings.get(name) in (Meaning.NUMBER, Meaning.DATE)):
-            known = missing_as_null(first[name], options.missing)
-            if name in options.targets and options.strip_label:
-                known = known.str.strip_chars_end(options.strip_label)
+        values, known = (_cleaned(frame[name], options) for frame in (raw.frame, first))
+        wanted = name in raw.texts or meanings.get(name) in (Meaning.NUMBER, Meaning.DATE)
+        if values.dtype == pl.String and wanted:
             kind = find_kind(known, decimal, meanings.get(name))
             notes += [f"column {name}: {kind.note}"] if kind.note else []
+            written[name] = kind
             values, wrong = apply_kind(values, kind)
             faults += [(i, name, found, kind.expected) for i, found in wrong]
             values = missing_as_null(values, options.missing)
@@ -63,11 +80,23 @@ def convert(raw: Raw, options: Options) -> Raw:
         columns.append(values)
     frame = pl.DataFrame(columns)
     faults.sort(key=lambda fault: fault[0])
-    bad = [BadRow(*raw.place(i), name, quoted(found), expected) for i, name, found, expected in _first_of_row(faults)]
+    bad = [
+        BadRow(*raw.place(i), name, quoted(found), expected) for i, name, found, expected in _first_of_row(faults)
+    ]
     settle([*raw.bad, *bad], raw.total, options)
     mask = np.ones(len(frame), bool)
     mask[[fault[0] for fault in faults]] = False
-    return replace(raw, frame=frame, notes=tuple(notes)).keep(mask, bad=bad)
+    return replace(raw, frame=frame, notes=tuple(notes), written=written).keep(mask, bad=bad)
+
+
+def _cleaned(values: Any, options: Options) -> Any:
+    """Return a column with null for what is missing, and the label of a target without what is to be stripped."""
+    import polars as pl
+
+    values = missing_as_null(values, options.missing)
+    if values.name in options.targets and options.strip_label and values.dtype == pl.String:
+        return values.str.strip_chars_end(options.strip_label)
+    return values
 
 
 def _first_of_row(faults: Sequence[Any]) -> Iterator[Any]:
@@ -118,7 +147,9 @@ def find_kind(values: Any, decimal: str, meaning: str | None = None) -> Kind:
         if shares[sign] >= 0.5:
             odd = present.filter(as_numbers(present, sign).is_null())[0]
             share = shares[sign]
-            return Kind("text", note=f"{share:.0%} of its values are numbers, others are not, such as {quoted(odd)}")
+            return Kind(
+                "text", note=f"{share:.0%} of its values are numbers, others are not, such as {quoted(odd)}"
+            )
     return _date_kind(present, sure=meaning == Meaning.DATE)
 
 
@@ -144,7 +175,9 @@ def apply_kind(values: Any, kind: Kind) -> tuple[Any, list[tuple[int, str]]]:
     if kind.kind == "text":
         return values, []
     if kind.kind == "flag":
-        found = values.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+        found = values.str.to_lowercase().replace_strict(
+            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+        )
     elif kind.kind == "date":
         found = as_dates(values, kind.detail)
     else:
@@ -170,12 +203,10 @@ def as_numbers(values: Any, sign: str) -> Any:
 
 def as_dates(values: Any, format: str) -> Any:
     """Read texts as dates, null where they are none."""
-    import polars as pl
-
     if "%d" not in format:  # a month alone: polars needs a day
         values, format = values + "-01", f"{format}-%d"
     found = values.str.to_datetime(format, strict=False, exact=True, time_unit="us")
-    return found.dt.replace_time_zone(None) if isinstance(found.dtype, pl.Datetime) and found.dtype.time_zone else found
+    return found.dt.replace_time_zone(None)
 
 
 def _beyond(values: Any) -> Iterator[tuple[int, str, Any, str]]:

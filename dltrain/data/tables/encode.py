@@ -1,49 +1,102 @@
 """Rows of a table -> arrays of a model's inputs: numbers with missing ones filled in, and levels of categories."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from dltrain.data.preprocess.offset import moments_of
+from dltrain.data.tables.bad import quoted
 from dltrain.data.tables.columns import Column, Meaning
+from dltrain.data.tables.convert import Kind as Written
+from dltrain.data.tables.convert import apply_kind, missing_as_null
+from dltrain.data.tables.dates import PARTS, date_parts, varying_parts
+from dltrain.data.tables.frames import as_frame
+from dltrain.data.tables.options import MISSING
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
-MISSING = "(missing)"
+LEVEL_OF_MISSING = "(missing)"
 """The level of a category that stands for a missing value, if there were any in training."""
 
 
+@dataclass(frozen=True)
 class TableEncoder:
-    """What was fitted on the training rows: a median for each column of numbers, the levels of each category.
+    """What was fitted on the training rows.
 
     A missing number becomes the median, and a column `NAME is missing` says so if any was missing in training. A
-    level that was not seen becomes 0, which stands for unknown.
+    level that was not seen becomes 0, which stands for unknown. A date becomes the parts that vary (year, month,
+    day, weekday, hour, ...), each a number.
+
+    Attributes:
+        numbers: column -> `median`, `indicator` (whether any was missing), and `sign` (what a comma means).
+        dates: column -> `format` of its texts, `parts` with their medians, and `indicator`.
+        categories: column -> its levels, in the order of their numbers from 1.
+        missing: what stands for a missing value.
+        dtype: of the numbers; float64 if float32 would lose differences between values.
     """
 
-    def __init__(self, numbers: Mapping[str, Mapping[str, Any]], categories: Mapping[str, Sequence[str]]) -> None:
-        """Keep what was fitted; see `fit`."""
-        self.numbers = {name: dict(fitted) for name, fitted in numbers.items()}
-        self.categories = {name: list(levels) for name, levels in categories.items()}
+    numbers: Mapping[str, Mapping[str, Any]]
+    categories: Mapping[str, Sequence[str]]
+    dates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    missing: Sequence[str] = MISSING
+    dtype: str = "float32"
 
     @classmethod
-    def fit(cls, frame: Any, columns: Sequence[Column]) -> "TableEncoder":
-        """Fit on the training rows, a polars frame."""
-        numbers, categories = {}, {}
+    def fit(
+        cls,
+        frame: Any,
+        columns: Sequence[Column],
+        *,
+        written: Mapping[str, Written] | None = None,
+        missing: Sequence[str] = MISSING,
+    ) -> "TableEncoder":
+        """Fit on the training rows, a polars frame.
+
+        Args:
+            frame: the rows.
+            columns: what the columns mean; others are left out.
+            written: how the texts of columns were read, so that texts given later are read alike.
+            missing: what stands for a missing value.
+        """
+        numbers, dates, categories = {}, {}, {}
         for column in columns:
-            values = frame[column.name]
+            values, how = frame[column.name], (written or {}).get(column.name, Written("text"))
+            flag = {"indicator": values.null_count() > 0}
             if column.meaning is Meaning.NUMBER:
-                median = values.median()
-                numbers[column.name] = {"median": float(median or 0), "indicator": values.null_count() > 0}
+                sign = how.detail if how.kind == "number" else ""
+                numbers[column.name] = {"median": _median(_numbers(values, sign)), "sign": sign, **flag}
+            if column.meaning is Meaning.DATE:
+                found = varying_parts(_dates(values, how.detail))
+                dates[column.name] = {"format": how.detail, "parts": found, **flag}
             if column.meaning is Meaning.CATEGORY:
-                levels = values.cast(str).drop_nulls().unique().sort().to_list()
-                categories[column.name] = [*levels, *([MISSING] if values.null_count() else [])]
-        return cls(numbers, categories)
+                levels = levels_of(values).drop_nulls().unique().sort().to_list()
+                categories[column.name] = [*levels, *([LEVEL_OF_MISSING] if values.null_count() else [])]
+        encoder = cls(numbers, categories, dates, tuple(missing))
+        if not encoder._names:
+            return encoder
+        coarse = moments_of(encoder._table(frame).astype(np.float64)).is_coarse.any()
+        return cls(numbers, categories, dates, tuple(missing), "float64" if coarse else "float32")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a file that are used."""
+        return (*self.numbers, *self.dates, *self.categories)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the numbers that a model is given."""
+        parts = (f"{name} {part}" for name, fitted in self.dates.items() for part in fitted["parts"])
+        flags = (
+            f"{n} is missing" for n, fitted in (*self.numbers.items(), *self.dates.items()) if fitted["indicator"]
+        )
+        return (*self.numbers, *parts, *flags)
 
     @property
     def features(self) -> dict[str, Feature]:
         """The inputs that `encode` returns, by name."""
-        names = [*self.numbers, *(f"{n} is missing" for n, fitted in self.numbers.items() if fitted["indicator"])]
-        found = {"numbers": Feature(Kind.NUMBERS, (len(names),), "float32", tuple(names))}
+        found = {"numbers": Feature(Kind.NUMBERS, (len(self._names),), self.dtype, self._names)}
         levels = tuple(tuple(levels) for levels in self.categories.values())
         found["categories"] = Feature(
             Kind.CATEGORIES, (len(levels),), "int32", tuple(self.categories), levels=levels
@@ -51,31 +104,42 @@ class TableEncoder:
         return {name: feature for name, feature in found.items() if feature.shape[0]}
 
     def encode(self, records: Any) -> Any:
-        """Return the arrays of the inputs; see `dltrain.data.preprocess.step.Encoder`."""
-        import polars as pl
+        """Return the arrays of the inputs; see `dltrain.data.preprocess.step.Encoder`.
 
-        if isinstance(records, Mapping) and set(records) == set(self.features):
-            return records  # arrays already
-        frame = records if isinstance(records, pl.DataFrame) else pl.DataFrame(dict(records), strict=False)
-        if lost := [name for name in (*self.numbers, *self.categories) if name not in frame.columns]:
+        Raises:
+            DataError: a column is missing, or a value is not of the kind of its column.
+        """
+        if self._are_arrays(records):
+            return records
+        frame = as_frame(records)
+        if lost := [name for name in self.columns if name not in frame.columns]:
             raise DataError(f"inputs: the column {lost[0]} is missing; there are {', '.join(frame.columns)}")
         found = {}
-        if self.numbers:
-            found["numbers"] = self._numbers(frame)
+        if self._names:
+            found["numbers"] = self._table(frame).astype(self.dtype)
         if self.categories:
             found["categories"] = self._categories(frame)
         return found if len(found) > 1 else next(iter(found.values()))
 
-    def _numbers(self, frame: Any) -> np.ndarray:
-        import polars as pl
+    def _are_arrays(self, records: Any) -> bool:
+        """Tell whether these are arrays that `encode` returned."""
+        names = set(self.features)
+        if isinstance(records, Mapping):
+            return set(records) == names and not names <= set(self.columns)
+        return len(names) == 1 and not hasattr(records, "columns") and np.asarray(records).dtype.kind in "fiu"
 
+    def _table(self, frame: Any) -> np.ndarray:
+        """Return the numbers, float64 [N, F]."""
         columns, flags = [], []
         for name, fitted in self.numbers.items():
-            values = frame[name].cast(pl.Float64, strict=False)
-            columns.append(values.fill_null(fitted["median"]).fill_nan(fitted["median"]).to_numpy())
-            if fitted["indicator"]:
-                flags.append((values.is_null() | values.is_nan().fill_null(False)).to_numpy())
-        return np.stack([*columns, *flags], 1).astype(np.float32)
+            values = _numbers(missing_as_null(frame[name], self.missing), fitted["sign"])
+            columns.append(_filled(values, fitted["median"]))
+            flags += [values.is_null().to_numpy()] if fitted["indicator"] else []
+        for name, fitted in self.dates.items():
+            dates = _dates(missing_as_null(frame[name], self.missing), fitted["format"])
+            columns += [_filled(date_parts(dates, part), median) for part, median in fitted["parts"].items()]
+            flags += [dates.is_null().to_numpy()] if fitted["indicator"] else []
+        return np.stack([*columns, *flags], 1).astype(np.float64)
 
     def _categories(self, frame: Any) -> np.ndarray:
         import polars as pl
@@ -83,15 +147,74 @@ class TableEncoder:
         columns = []
         for name, levels in self.categories.items():
             numbers = {level: i + 1 for i, level in enumerate(levels)}
-            values = frame[name].cast(pl.String).fill_null(MISSING)
+            values = levels_of(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
             columns.append(values.replace_strict(numbers, default=0, return_dtype=pl.Int32).to_numpy())
         return np.stack(columns, 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return what was fitted."""
-        return {"numbers": self.numbers, "categories": self.categories}
+        plain = {"numbers": self.numbers, "categories": self.categories, "dates": self.dates}
+        return {**plain, "missing": list(self.missing), "dtype": self.dtype}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "TableEncoder":
         """Rebuild the encoder."""
-        return cls(saved["numbers"], saved["categories"])
+        for fitted in saved["dates"].values():
+            if unknown := set(fitted["parts"]) - set(PARTS):
+                raise ValueError(f"{unknown.pop()} is not a part of a date")
+        parts = {name: saved[name] for name in ("numbers", "categories", "dates")}
+        return cls(**parts, missing=tuple(saved["missing"]), dtype=saved["dtype"])
+
+
+def levels_of(values: Any) -> Any:
+    """Return a column as the texts of its levels: whole numbers without a decimal point."""
+    import polars as pl
+
+    if values.dtype.is_float():
+        whole = (values == values.round()).fill_null(False) & (values.abs() < 2**53).fill_null(False)
+        return values.set(~whole, None).cast(pl.Int64).cast(pl.String).zip_with(whole, values.cast(pl.String))
+    return values.cast(pl.String)
+
+
+def _numbers(values: Any, sign: str) -> Any:
+    """Return a column as float64, null where there is no finite number; DataError for a text that is none."""
+    import polars as pl
+
+    if values.dtype == pl.String:
+        values = _read_as(values, Written("number", sign))
+    if values.dtype == pl.Null or values.dtype.is_numeric() or values.dtype == pl.Boolean:
+        values = values.cast(pl.Float64)
+        limit = float(np.finfo(np.float32).max)
+        return values.set(~(values.is_finite() & (values.abs() <= limit)).fill_null(False), None)
+    raise DataError(f"inputs: column {values.name}: found {values.dtype} values, expected numbers")
+
+
+def _dates(values: Any, format: str) -> Any:
+    """Return a column as dates; DataError for a text that is none."""
+    import polars as pl
+
+    if values.dtype == pl.String:
+        values = _read_as(values, Written("date", format or "%Y-%m-%d"))
+    if values.dtype == pl.Null or values.dtype == pl.Date:
+        return values.cast(pl.Datetime("us"))
+    if isinstance(values.dtype, pl.Datetime):
+        return values.dt.replace_time_zone(None)
+    raise DataError(f"inputs: column {values.name}: found {values.dtype} values, expected dates")
+
+
+def _read_as(values: Any, written: Written) -> Any:
+    found, wrong = apply_kind(values.str.strip_chars(), written)
+    if wrong:
+        index, text = wrong[0]
+        raise DataError(
+            f"inputs: column {values.name}, index {index}: found {quoted(text)}, expected {written.expected}"
+        )
+    return found
+
+
+def _median(values: Any) -> float:
+    return float(values.median() or 0)
+
+
+def _filled(values: Any, median: float) -> np.ndarray:
+    return values.fill_null(median).to_numpy()

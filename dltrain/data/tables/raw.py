@@ -1,7 +1,7 @@
 """A table as it was read: its rows, where each is in its file, what was wrong, and what was detected."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Raw:
         bad: rows that were left out.
         total: number of rows with the bad ones.
         separator: of the fields of a text file.
+        written: how the texts of columns were read, a `dltrain.data.tables.convert.Kind` for each.
     """
 
     frame: Any
@@ -36,6 +37,7 @@ class Raw:
     bad: tuple[BadRow, ...] = ()
     total: int = 0
     separator: str = ""
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     def place(self, index: int) -> tuple[str, str]:
         """Return the file of a row, and the row as the file counts it."""

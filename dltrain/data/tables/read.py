@@ -1,4 +1,4 @@
-"""Reading the files of a table, whatever their format, into typed columns; kept for a process that reads it twice."""
+"""Reading the files of a table, of whatever format, into typed columns, once in a process."""
 
 import difflib
 import functools
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.data.sources.files import check_file
-from dltrain.data.tables.content import CHUNK
 from dltrain.data.tables.convert import convert
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.raw import Raw, joined
@@ -106,9 +105,9 @@ def _aligned(part: Raw, first: Raw) -> Raw:
         if values.dtype != wanted and name not in texts:
             values = values.cast(wanted, strict=False)
             if values.null_count() > part.frame[name].null_count():
+                found = part.frame[name].dtype
                 raise DataError(
-                    f"{part.files[0]}: column {name} is of the type {part.frame[name].dtype}, expected {wanted} as in "
-                    f"{first.files[0]}"
+                    f"{part.files[0]}: column {name} is of type {found}, expected {wanted} as in {first.files[0]}"
                 )
         columns.append(values if name not in texts else values.cast(pl.String))
     return replace(part, frame=pl.DataFrame(columns), notes=(*part.notes, *notes), texts=first.texts)

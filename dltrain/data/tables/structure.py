@@ -1,7 +1,7 @@
 """Where the rows of a text file begin and end, and how many fields each has: from its bytes, by array operations.
 
-polars reads the fields. It fills up rows that are too short without a word, and knows no line numbers; so the rows are
-found here first, and it is given only those that are whole.
+polars reads the fields. It fills up rows that are too short without a word, and knows no line numbers; so the rows
+are found here first, and it is given only those that are whole.
 """
 
 from collections.abc import Iterator

@@ -52,14 +52,26 @@ def read_text(path: Path, options: Options, *, most: int, names: Sequence[str] =
             frames.append(_parse(rows.select(good), dialect, columns))
             numbers.append(rows.lines[good])
             if len(frames[-1]) != good.sum():
-                raise DataError(f"{path}: {good.sum()} rows were found, but {len(frames[-1])} read; please report this")
+                raise DataError(
+                    f"{path}: {good.sum()} rows were found, but {len(frames[-1])} read; please report this"
+                )
     settle(bad, total, options)
     if not frames:
         raise DataError(f"{path}: has a header but no rows")
     lines = np.concatenate(numbers)
     note = f"{path.name}: {len(lines):,} rows, {_described(content, dialect)}"
-    rows_of = {"file": np.zeros(len(lines), np.int16), "rows": lines, "total": total, "separator": dialect.separator}
-    return Raw(pl.concat(frames), (str(path),), **rows_of, unit=("line",), texts=tuple(columns), notes=(note,), bad=tuple(bad))
+    return Raw(
+        pl.concat(frames),
+        (str(path),),
+        np.zeros(len(lines), np.int16),
+        lines,
+        ("line",),
+        texts=tuple(columns),
+        notes=(note,),
+        bad=tuple(bad),
+        total=total,
+        separator=dialect.separator,
+    )
 
 
 def _without_comments(data: bytes, comment: str | None) -> bytes:
@@ -100,13 +112,15 @@ def _names(
 
 def _header(path: Path, rows: Rows, dialect: Dialect) -> list[str]:
     text = rows.data[rows.starts[0] : rows.ends[0]].decode("utf-8", "replace")
-    found = [name or f"column_{i}" for i, name in enumerate(split_fields(text, dialect.separator, dialect.quote), 1)]
+    found = [
+        name or f"column_{i}" for i, name in enumerate(split_fields(text, dialect.separator, dialect.quote), 1)
+    ]
     for name in found:
         if (count := found.count(name)) > 1:
             places = " and ".join(str(i) for i, other in enumerate(found, 1) if other == name)
             raise DataError(
-                f"{path}, line {rows.lines[0]}: {count} columns have the name {name} (columns {places}); rename them "
-                "in the file, or name all columns with data.columns=[...]"
+                f"{path}, line {rows.lines[0]}: {count} columns have the name {name} (columns {places}); rename "
+                "them in the file, or name all columns with data.columns=[...]"
             )
     return found
 
@@ -116,7 +130,9 @@ def _check(path: Path, rows: Rows, columns: Sequence[str], dialect: Dialect) -> 
     good = rows.fields == len(columns)
     bad = []
     for i in np.flatnonzero(~good):
-        expected = f"{len(columns)} ({dialect.words.partition(',')[0]}), as the {'header' if dialect.header else 'others'}"
+        expected = (
+            f"{len(columns)} ({dialect.words.partition(',')[0]}), as the {'header' if dialect.header else 'others'}"
+        )
         count = rows.fields[i]
         bad.append(
             BadRow(str(path), f"line {rows.lines[i]}", "", f"{count} field{'s' * (count != 1)}", f"{expected} has")

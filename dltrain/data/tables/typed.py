@@ -37,7 +37,7 @@ def read_columns(path: Path, *, most: int) -> Raw:
             _refuse_bomb(path, scanned.select(pl.len()).collect().item(), width, most)
             frame = scanned.collect()
         elif start.startswith(b"ARROW1"):
-            frame = pl.read_ipc(path, memory_map=False)
+            frame = pl.read_ipc(path)
         else:
             frame = pl.read_ipc_stream(path)
     except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
@@ -48,18 +48,26 @@ def read_columns(path: Path, *, most: int) -> Raw:
     return make_raw(frame, path, f"{path.name}: {len(frame):,} rows, {kind}")
 
 
-def make_raw(frame: Any, path: Path | str, note: str, **more: Any) -> Raw:
-    """Return typed columns of a file, without those that hold lists or records, which `note` is added for."""
+def make_raw(
+    frame: Any, path: Path | str, note: str, *, unit: str = "row", lines: np.ndarray | None = None, **more: Any
+) -> Raw:
+    """Return typed columns of a file, without those that hold lists or records; a note says so.
+
+    Args:
+        frame: the columns, a polars frame.
+        path: the file.
+        note: what was detected.
+        unit: `row` or `line`, which `lines` counts.
+        lines: the row of each as the file counts it, int [N]; None: from 1.
+        **more: further attributes.
+    """
     plain = [name for name, dtype in frame.schema.items() if not dtype.is_nested() and _width(dtype)]
-    notes = [note, *(f"{Path(path).name}: column {n} is left out: it holds {_kind(frame[n])}" for n in _lost(frame, plain))]
-    frame = frame.select(_plain(frame[name]) for name in plain)
-    count = len(frame)
-    numbers = {"file": np.zeros(count, np.int16), "rows": np.arange(1, count + 1), "unit": ("row",), "total": count}
-    return Raw(frame, (str(path),), **(numbers | more), notes=tuple(notes))
-
-
-def _lost(frame: Any, kept: list[str]) -> list[str]:
-    return [name for name in frame.columns if name not in kept]
+    lost = [name for name in frame.columns if name not in plain]
+    notes = [f"{Path(path).name}: column {n} is left out: it holds {_kind(frame[n])}" for n in lost]
+    frame, count = frame.select(_plain(frame[name]) for name in plain), len(frame)
+    rows = np.arange(1, count + 1) if lines is None else lines
+    more = {"total": count, **more}
+    return Raw(frame, (str(path),), np.zeros(count, np.int16), rows, (unit,), notes=(note, *notes), **more)
 
 
 def _kind(values: Any) -> str:
@@ -110,14 +118,18 @@ def read_jsonl(path: Path, options: Options, *, most: int) -> Raw:
 
     content = read_content(path, encoding=options.encoding, most=most).data
     note = f"{path.name}: {{:,}} rows, JSON lines"
-    if not b"\n" in content.strip() and content.strip().startswith(b"["):
+    if b"\n" not in content.strip() and content.strip().startswith(b"["):
         raise DataError(f"{path}: is one JSON list; expected JSON lines, an object on each line")
     try:
         frame = pl.read_ndjson(content, infer_schema_length=None)
         blank = re.search(rb"(?m)^\s*$", content.rstrip())
-        if not blank and not _is_mixed(content, frame) and content.count(b"\n", 0, len(content.rstrip())) + 1 == len(frame):
+        if (
+            not blank
+            and not _is_mixed(content, frame)
+            and content.count(b"\n", 0, len(content.rstrip())) + 1 == len(frame)
+        ):
             lines = np.arange(1, len(frame) + 1)
-            return make_raw(frame, path, note.format(len(frame)), unit=("line",), rows=lines)
+            return make_raw(frame, path, note.format(len(frame)), unit="line", lines=lines)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         pass  # the slow way below finds the line
     records, lines, bad = [], [], []
@@ -131,8 +143,8 @@ def read_jsonl(path: Path, options: Options, *, most: int) -> Raw:
     if not records:
         raise DataError(f"{path}: has no rows")
     frame, mixed = _typed_frame(records)
-    numbers = {"texts": mixed, "unit": ("line",), "rows": np.array(lines), "bad": tuple(bad), "total": len(lines) + len(bad)}
-    return make_raw(frame, path, note.format(len(frame)), **numbers)
+    about = {"texts": mixed, "bad": tuple(bad), "total": len(lines) + len(bad)}
+    return make_raw(frame, path, note.format(len(frame)), unit="line", lines=np.array(lines), **about)
 
 
 def _objects(content: bytes) -> Iterator[tuple[int, Any]]:
@@ -157,7 +169,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_mixed(content: bytes, frame: Any) -> bool:
-    """Tell whether a column of texts also holds numbers or truth values, or a key occurs twice in the first line."""
+    """Tell whether a column of texts also holds other values, or a key occurs twice in the first line."""
     import polars as pl
 
     first = content.partition(b"\n")[0]
@@ -177,8 +189,12 @@ def _typed_frame(records: list[dict[str, Any]]) -> tuple[Any, tuple[str, ...]]:
         values = [record.get(name) for record in records]
         kinds = {type(value) for value in values if value is not None}
         if kinds <= {int, float} or len(kinds) <= 1:
-            columns[name] = pl.Series(name, values, strict=False, dtype=pl.Float64 if kinds == {int, float} else None)
+            columns[name] = pl.Series(
+                name, values, strict=False, dtype=pl.Float64 if kinds == {int, float} else None
+            )
         else:
             mixed.append(name)
-            columns[name] = pl.Series(name, [v if v is None or isinstance(v, str) else json.dumps(v) for v in values])
+            columns[name] = pl.Series(
+                name, [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+            )
     return pl.DataFrame(columns), tuple(mixed)

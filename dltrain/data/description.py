@@ -1,0 +1,27 @@
+"""What a source found in its files, for the user: printed at the start of a run, and kept in its folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a source that encodes its examples says about them: its method `describe(train)` returns this.
+
+    Attributes:
+        notes: sentences, such as the format of a file, and how many rows were left out.
+        headings: of the table, such as the columns of a file.
+        rows: its cells.
+        bad_rows: the rows that were left out, as CSV; "" if there are none.
+    """
+
+    notes: Sequence[str] = ()
+    headings: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    bad_rows: str = ""
+
+
+def describe(source: Any, train: Any) -> Description | None:
+    """Return what a source says about its examples, if it does; `train` are the training examples."""
+    return source.describe(train) if hasattr(source, "describe") else None
