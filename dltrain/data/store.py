@@ -241,6 +241,7 @@ class _Workers:
                     self._work(number)
                     self._ended.put(number)
                 except BaseException as error:  # raised by `wait`
+                    self._stopped.set()
                     self._ended.put(error)
 
 

@@ -1,7 +1,8 @@
-"""CIFAR-10 in its binary version: records of a label and 32x32 pixels, one file for each batch of 10,000.
+"""CIFAR-10 and CIFAR-100 in their binary versions: records of labels and 32x32 pixels.
 
 The format (https://www.cs.toronto.edu/~kriz/cifar.html): 1 byte for the label, then 1,024 bytes of red, 1,024 of
-green and 1,024 of blue, each in rows of 32.
+green and 1,024 of blue, each in rows of 32. CIFAR-10 has one file for each batch of 10,000; CIFAR-100 has two
+files, and a record begins with two labels: the coarse one of 20, then the fine one of 100.
 """
 
 import lzma
@@ -9,6 +10,7 @@ import os
 import sys
 import zlib
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,23 @@ from dltrain.types import Kind
 
 SIZE, CHANNELS = 32, 3
 RECORD = 1 + CHANNELS * SIZE * SIZE  # bytes
-MOST = 50_000 * RECORD  # bytes of one file, which may hold all batches
+MOST = 50_000 * (RECORD + 1)  # bytes of one file, which may hold all batches
 TRAIN, TEST = tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"
-SUBFOLDER = "cifar-10-batches-bin"  # in the published archive
+WHOLE = ("train.bin", "test.bin")  # of CIFAR-100
+SUBFOLDERS = ("cifar-10-batches-bin", "cifar-100-binary")  # in the published archives
 XZ_MEMORY = 1 << 28  # bytes that an xz file may ask for
 CHUNK = 1 << 20
+
+
+class Labels(StrEnum):
+    """Which labels of CIFAR-100 are the targets."""
+
+    FINE = "fine"  # 100 classes
+    COARSE = "coarse"  # 20 groups of them
+
+
+LABELS = {Labels.COARSE: 0, Labels.FINE: 1}
+"""The byte of a record of CIFAR-100 that each is in."""
 
 
 def load_cifar10(*, name: str, classes: Sequence[str], root: str | None = None) -> Rows:
@@ -62,22 +76,63 @@ def load_cifar10(*, name: str, classes: Sequence[str], root: str | None = None) 
     )
 
 
-def read_batch(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read one file, plain or packed: images uint8 [N, 32, 32, 3] and labels int32 [N]."""
-    data = _unpacked(path)
-    if not data or len(data) % RECORD:
+def load_cifar100(
+    *,
+    name: str,
+    classes: Sequence[str],
+    superclasses: Sequence[str],
+    labels: Labels = Labels.FINE,
+    root: str | None = None,
+) -> Rows:
+    """Load colour images uint8 [32, 32, 3] with labels; the test examples come last.
+
+    Args:
+        name: of the folder below `$DLTRAIN_DATA`.
+        classes: names of the 100 classes, in the order of the labels.
+        superclasses: names of the 20 groups of five classes.
+        labels: which of them the targets are: fine, or coarse.
+        root: the folder that holds `train.bin` and `test.bin`, or a folder `cifar-100-binary` with them, packed
+            (`.gz`, `.xz`) or not; None for `$DLTRAIN_DATA/NAME`.
+
+    Raises:
+        DataError: the folder or a file is missing, or a file is damaged.
+    """
+    folder, source = _folder(name, root, WHOLE)
+    paths = [_find(folder, file) for file in WHOLE]
+    for file, path in zip(WHOLE, paths, strict=True):
+        if path is None:
+            raise DataError(f"{folder} ({source}): lacks {file}, packed or not (.gz, .xz)")
+    names = classes if labels is Labels.FINE else superclasses
+    batches = [read_batch(path, len(names), before=2, at=LABELS[labels]) for path in paths if path]
+    inputs, targets = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return make_rows(
+        {"inputs": inputs, "targets": targets},
+        published={"test": np.arange(len(batches[0][0]), len(inputs))},
+        kind=Kind.IMAGE,
+        classes=tuple(names),
+    )
+
+
+def read_batch(path: Path, classes: int, *, before: int = 1, at: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Read one file, plain or packed: images uint8 [N, 32, 32, 3] and labels int32 [N].
+
+    A record has `before` bytes of labels; byte `at` is the one that is returned.
+    """
+    data, record = _unpacked(path), RECORD - 1 + before
+    if not data or len(data) % record:
         raise DataError(
-            f"{path}: {len(data)} bytes, which is not a number of whole records of {RECORD} bytes (a label and "
-            f"{SIZE} x {SIZE} x {CHANNELS} pixels); fetch the file again"
+            f"{path}: {len(data)} bytes, which is not a number of whole records of {record} bytes "
+            f"({'a label' if before == 1 else f'{before} labels'} and {SIZE} x {SIZE} x {CHANNELS} pixels); "
+            "fetch the file again"
         )
-    records = np.frombuffer(data, np.uint8).reshape(-1, RECORD)
-    labels = records[:, 0].astype(np.int32)
+    records = np.frombuffer(data, np.uint8).reshape(-1, record)
+    labels = records[:, at].astype(np.int32)
     check_labels(labels, classes, name=str(path))
-    pixels = records[:, 1:].reshape(-1, CHANNELS, SIZE, SIZE).transpose(0, 2, 3, 1)
+    pixels = records[:, before:].reshape(-1, CHANNELS, SIZE, SIZE).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(pixels), labels
 
 
-def _folder(name: str, root: str | None) -> tuple[Path, str]:
+def _folder(name: str, root: str | None, files: Sequence[str] = (TRAIN[0], TEST)) -> tuple[Path, str]:
     """Return the folder of the files, and where its name comes from."""
     parent = os.environ.get("DLTRAIN_DATA")
     if root is None and parent is None:
@@ -89,13 +144,17 @@ def _folder(name: str, root: str | None) -> tuple[Path, str]:
     folder, source = (Path(root), "data.root") if root is not None else (Path(str(parent), name), "$DLTRAIN_DATA")
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
-        raise DataError(f"{folder} ({source}): is not a folder; expected one that holds {TRAIN[0]} and {TEST}")
+        raise DataError(f"{folder} ({source}): is not a folder; expected one that holds {' and '.join(files)}")
     return folder, source
 
 
 def _find(folder: Path, file: str) -> Path | None:
     """Return the path of a file, packed or not, in the folder or in that of the published archive."""
-    places = (place / f"{file}{packed}" for place in (folder, folder / SUBFOLDER) for packed in ("", ".gz", ".xz"))
+    places = (
+        place / f"{file}{packed}"
+        for place in (folder, *(folder / s for s in SUBFOLDERS))
+        for packed in ("", ".gz", ".xz")
+    )
     return next((path for path in places if path.is_file()), None)
 
 
@@ -112,7 +171,7 @@ def _unpacked(path: Path) -> bytes:
     except (zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: the packed data is damaged ({error}); fetch the file again") from error
     if len(data) > MOST:
-        raise DataError(f"{path}: holds more than {MOST} bytes; expected at most 50,000 records of {RECORD}")
+        raise DataError(f"{path}: holds more than {MOST} bytes; expected at most 50,000 records")
     return data
 
 

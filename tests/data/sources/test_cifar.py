@@ -12,7 +12,7 @@ import yaml
 from dltrain.composition.compose import compose_words
 from dltrain.data.check import check_examples
 from dltrain.data.sources import cifar
-from dltrain.data.sources.cifar import RECORD, load_cifar10
+from dltrain.data.sources.cifar import RECORD, Labels, load_cifar10, load_cifar100
 from dltrain.errors import DataError
 from dltrain.types import Kind
 
@@ -151,3 +151,39 @@ def test_the_published_files_have_ten_thousand_images_of_ten_balanced_classes(mo
     targets = source.arrays["targets"]
     assert np.bincount(targets[source.published["test"]]).tolist() == [1000] * 10
     assert targets[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]  # a frog, two trucks, a deer, ...
+
+
+def hundred(labels, seed=0) -> bytes:
+    """Records of CIFAR-100: coarse and fine label, then random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), RECORD - 1), np.uint8)
+    return np.concatenate([np.uint8(labels), pixels], 1).tobytes()
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".xz"])
+@pytest.mark.parametrize(("labels", "expected"), [(Labels.FINE, [99, 0, 7]), (Labels.COARSE, [19, 1, 4])])
+def test_cifar_100_has_fine_and_coarse_labels(tmp_path, labels, expected, packed):
+    pack = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[packed]
+    (tmp_path / "cifar-100-binary").mkdir()
+    train, test = hundred([(19, 99), (1, 0)]), hundred([(4, 7)], seed=1)
+    (tmp_path / f"cifar-100-binary/train.bin{packed}").write_bytes(pack(train))
+    (tmp_path / f"cifar-100-binary/test.bin{packed}").write_bytes(pack(test))
+    node = yaml.safe_load((ROOT / "configs/data/cifar100.yaml").read_text())
+    names = {key: tuple(node[key]) for key in ("classes", "superclasses")}
+    source = load_cifar100(name="cifar-100", root=str(tmp_path), labels=labels, **names)
+    found = source.read(np.arange(3))
+    check_examples(found, source.spec)
+    assert found["targets"].tolist() == expected
+    assert source.spec.classes == names["classes" if labels is Labels.FINE else "superclasses"]
+    assert source.published["test"].tolist() == [2]
+    planes = np.frombuffer(test, np.uint8)[2:].reshape(3, 32, 32)
+    np.testing.assert_array_equal(found["inputs"][2], planes.transpose(1, 2, 0))
+
+
+def test_cifar_100_names_what_is_missing_or_cut(tmp_path):
+    options = {"name": "cifar-100", "classes": CLASSES, "superclasses": CLASSES, "root": str(tmp_path)}
+    with pytest.raises(DataError, match=r"lacks train\.bin"):
+        load_cifar100(**options)
+    (tmp_path / "train.bin").write_bytes(hundred([(1, 2)])[:-1])
+    (tmp_path / "test.bin").write_bytes(hundred([(1, 2)]))
+    with pytest.raises(DataError, match="records of 3074 bytes \\(2 labels and 32 x 32 x 3 pixels"):
+        load_cifar100(**options)
