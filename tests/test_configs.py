@@ -44,6 +44,9 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "model=seq2seq_transformer": ("data=reverse", "model.layers=1"),
     "model=transformer": ("model.layers=1",),  # one of four equal ones
     "data=pairs": ("data.path=pairs.txt",),
+    "data=images": (f"data.path={FILES}/images",),
+    "data=arrays": (f"data.path={FILES}/arrays.npz",),
+    "experiment=flowers": (f"data.root={FILES}/images",),
     "data=table": (f"data.path={FILES}/houses.csv", "data.target=price"),
     "model=unet": ("data=digit_masks",),
     **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},

@@ -1,20 +1,14 @@
 """Examples that cannot be read: refused, or left out and reported (`data.on_bad`, `data.most_bad`)."""
 
-import sys
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from dltrain.data.tables.options import OnBad
 from dltrain.errors import DataError
 
 SHOWN = 5  # in a message
-
-
-class OnBad(StrEnum):
-    """What happens to examples that cannot be read."""
-
-    ERROR = "error"
-    SKIP = "skip"  # they are left out, if they are few
 
 
 @dataclass(frozen=True)
@@ -29,8 +23,8 @@ class Bad:
         return f"{self.where}: {self.why}"
 
 
-def check_bad(found: Sequence[Bad], total: int, *, on_bad: OnBad, most_bad: float, what: str) -> None:
-    """Raise DataError for bad examples, or report them on stderr where they are to be left out.
+def check_bad(found: Sequence[Bad], total: int, *, on_bad: OnBad, most_bad: float, what: str) -> str:
+    """Raise DataError for bad examples, or return a note where they are to be left out, "" if there are none.
 
     Args:
         found: the bad examples.
@@ -40,7 +34,7 @@ def check_bad(found: Sequence[Bad], total: int, *, on_bad: OnBad, most_bad: floa
         what: the examples, in the plural: images, rows.
     """
     if not found:
-        return
+        return ""
     if on_bad is OnBad.ERROR:
         more = f" ({len(found)} of {total:,} {what} cannot be read)" if len(found) > 1 else ""
         raise DataError(f"{found[0]}{more}; repair or remove it, or leave such {what} out with data.on_bad=skip")
@@ -50,4 +44,15 @@ def check_bad(found: Sequence[Bad], total: int, *, on_bad: OnBad, most_bad: floa
             f"data.most_bad={most_bad:g}: {len(found)} of {total:,} {what} cannot be read, which is "
             f"{len(found) / total:.1%}: {listed}"
         )
-    print(f"dltrain: left out {len(found)} of {total:,} {what}: {listed}", file=sys.stderr, flush=True)
+    return f"{len(found)} of {total:,} {what} cannot be read and are left out, listed in bad_rows.csv: {listed}"
+
+
+def as_csv(found: Sequence[Bad]) -> str:
+    """Return bad examples as CSV, for the run folder; "" if there are none."""
+    if not found:
+        return ""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("where", "why"))
+    writer.writerows((bad.where, bad.why) for bad in found)
+    return text.getvalue()

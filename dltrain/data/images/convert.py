@@ -1,7 +1,6 @@
 """Decode many images once, into dltrain's cache: arrays that are memory-mapped, and need not fit into memory."""
 
 import hashlib
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.bad import Bad
 from dltrain.data.images.decode import MOST_BYTES, Resize, decode
 from dltrain.data.store import Column, Store, open_store
 from dltrain.errors import DataError
@@ -120,18 +118,16 @@ def _hash(data: Any) -> np.ndarray:
     return np.frombuffer(hashlib.blake2b(data, digest_size=HASH).digest(), np.uint8)
 
 
-def report_equal(hashes: np.ndarray, names: Sequence[str], targets: np.ndarray) -> list[Bad]:
-    """Report images whose files are equal on stderr: pairs (later, earlier); those with other targets first."""
+def find_equal(hashes: np.ndarray, names: Sequence[str], targets: np.ndarray) -> list[str]:
+    """Return notes about images whose files are equal; those with other targets first."""
     _, first, inverse = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
     earlier = first[inverse.reshape(-1)]
     later = np.flatnonzero(earlier != np.arange(len(hashes)))
-    found = [(int(i), int(earlier[i]), not np.array_equal(targets[i], targets[earlier[i]])) for i in later]
-    found.sort(key=lambda pair: not pair[2])
-    for others, what in ((True, "with other targets"), (False, "")):
-        pairs = [Bad(names[i], f"equals {names[j]}") for i, j, other in found if other == others]
-        if pairs:
-            listed = "; ".join(map(str, pairs[:3])) + "; ..." * (len(pairs) > 3)
-            count = f"{len(pairs)} image{'s' * (len(pairs) > 1)}"
-            text = f"warning: {count} equal to another one{' ' * bool(what)}{what}: {listed}"
-            print(f"dltrain: {text}", file=sys.stderr, flush=True)
-    return [Bad(names[i], f"equals {names[j]}") for i, j, _ in found]
+    pairs = [(int(i), int(earlier[i]), not np.array_equal(targets[i], targets[earlier[i]])) for i in later]
+    notes = []
+    for others, what in ((True, " with another target"), (False, "")):
+        found = [f"{names[i]} equals {names[j]}" for i, j, other in pairs if other == others]
+        if found:
+            listed = "; ".join(found[:3]) + "; ..." * (len(found) > 3)
+            notes.append(f"{len(found)} image{'s' * (len(found) > 1)} equal to another one{what}: {listed}")
+    return notes

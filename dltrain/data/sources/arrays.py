@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ def load_arrays(
     """Read arrays `inputs [N, ...]` and `targets [N, ...]`, and `names` of the classes if there are any.
 
     What the inputs are follows from their shape: [N, F] are columns of numbers; [N, H, W, C], and [N, H, W] of
-    uint8, are images; [N, L, F] of other types are sequences. Whole numbers and texts as targets are classes, columns
-    of whole numbers 0 and 1 are labels, and floats are numbers. `weights [N]` say how much an example counts.
+    uint8, are images; [N, L, F] of other types are sequences. Whole numbers and texts as targets are classes,
+    columns of 0 and 1 are labels, and floats are numbers. `weights [N]` say how much an example counts.
 
     Args:
         path: a file `.npz` with these arrays, or a folder with `inputs.npy`, `targets.npy` and so on.
@@ -65,8 +66,7 @@ def load_arrays(
     if "weights" in arrays:
         parts["weights"] = np.asarray(arrays["weights"], np.float32)
     rows = make_rows(parts, kind=found, classes=classes, fingerprint=content)
-    rows.suggestion = suggestion  # ty: ignore[unresolved-attribute]
-    return rows
+    return replace(rows, suggestion=suggestion)
 
 
 def _stamps(place: Path) -> tuple[tuple[Path, int, int], ...]:

@@ -3,22 +3,23 @@
 import hashlib
 import json
 import stat
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from dltrain.data.bad import Bad, OnBad, check_bad
-from dltrain.data.images.convert import Images, Unreadable, decode_all, report_equal
+from dltrain.data.bad import Bad, as_csv, check_bad
+from dltrain.data.description import Description
+from dltrain.data.images.convert import Images, Read, Unreadable, decode_all, find_equal
 from dltrain.data.images.decode import MOST_BYTES, Resize
 from dltrain.data.images.files import Listing, list_images
 from dltrain.data.images.labels import Targets, read_labels
 from dltrain.data.sources.files import KINDS
 from dltrain.data.sources.rows import Picked, make_rows
+from dltrain.data.tables.options import OnBad
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Probability, Range
 from dltrain.types import Kind, Source
@@ -35,12 +36,14 @@ class Found:
         splits: the split of each, or "".
         targets: of each.
         key: identifies the files and their content.
+        notes: what the user should know.
     """
 
     names: tuple[str, ...]
     splits: tuple[str, ...]
     targets: Targets
     key: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def load_images(
@@ -95,24 +98,17 @@ def load_images(
     place = (Path(root or ".").expanduser() / Path(path or "").expanduser()).absolute()
     listing = list_images(place, labelled=labels is not None)
     found = _by_folders(listing) if labels is None else _by_table(listing, labels, task, table)
-    if listing.ignored and task is None:
-        few = ", ".join(listing.ignored[:3]) + ", ..." * (len(listing.ignored) > 3)
-        _say(f"{place}: {len(listing.ignored)} files are not images by their ending: {few}")
+    if ignored := [name for name in listing.ignored if name != labels]:
+        few = ", ".join(ignored[:3]) + ", ..." * (len(ignored) > 3)
+        note = f"{len(ignored)} other files are left out: {few}"
+        found = replace(found, notes=(*found.notes, note))
     settings = {"size": size, "resize": resize, "channels": channels}
     limits = {"on_bad": on_bad, "most_bad": most_bad}
-    return make_source(
-        found, partial(_read, place, found.names), root=place, settings=settings, limits=limits, task=task
-    )
+    return make_source(found, partial(_read, place, found.names), root=place, settings=settings, limits=limits)
 
 
 def make_source(
-    found: Found,
-    read: Any,
-    *,
-    root: Path,
-    settings: Mapping[str, Any],
-    limits: Mapping[str, Any],
-    task: Any,
+    found: Found, read: Read, *, root: Path, settings: Mapping[str, Any], limits: Mapping[str, Any]
 ) -> Source:
     """Decode the images that were found, and return them with their targets.
 
@@ -122,31 +118,28 @@ def make_source(
         root: where the images are, for messages.
         settings: `size`, `resize` and `channels` of the decoded images.
         limits: `on_bad` and `most_bad`.
-        task: None where only the suggestion is wanted.
     """
+    total, wrong = len(found.names), {}
     try:
         strict = limits["on_bad"] is OnBad.ERROR
-        images = decode_all(read, len(found.names), key=found.key, what=root.name, strict=strict, **settings)
+        images = decode_all(read, total, key=found.key, what=root.name, strict=strict, **settings)
+        wrong = images.bad
     except Unreadable as error:
-        bad = [Bad(str(root / found.names[error.index]), error.why)]
-        check_bad(bad, len(found.names), what="images", **limits)
+        check_bad([Bad(str(root / found.names[error.index]), error.why)], total, what="images", **limits)
         raise
-    if task is None:  # said once, not again when the source is built for training
-        bad = [Bad(str(root / found.names[index]), why) for index, why in images.bad.items()]
-        check_bad(bad, len(found.names), what="images", **limits)
-    return _source(found, images, report=task is None)
+    bad = [Bad(str(root / found.names[index]), why) for index, why in sorted(wrong.items())]
+    note = check_bad(bad, total, what="images", **limits)
+    return _source(found, images, notes=(*found.notes, *([note] if note else ())), bad=bad)
 
 
-def _source(found: Found, images: Images, *, report: bool) -> Source:
+def _source(found: Found, images: Images, *, notes: Sequence[str], bad: Sequence[Bad]) -> Source:
     targets = found.targets
     digest = hashlib.sha256(np.ascontiguousarray(images.contents).data)
     described = [targets.classes, targets.columns, str(targets.values.dtype), images.pixels.shape]
     digest.update(json.dumps(described).encode())
     digest.update(np.ascontiguousarray(targets.values).data)
     good = np.array([i for i in range(len(found.names)) if i not in images.bad], np.int64)
-    if report:
-        names = [found.names[i] for i in good]
-        report_equal(images.files[good], names, targets.values[good])
+    equal = find_equal(images.files[good], [found.names[i] for i in good], targets.values[good])
     splits = np.array([found.splits[i] for i in good])
     published = {s: np.flatnonzero(splits == s) for s in ("validation", "test") if (splits == s).any()}
     is_class = targets.values.dtype == np.int32
@@ -158,9 +151,9 @@ def _source(found: Found, images: Images, *, report: bool) -> Source:
         published=published,
         fingerprint=digest.hexdigest(),
     )
-    source: Any = rows if len(good) == len(rows) else Picked(rows, good)
-    source.suggestion, source.store = targets.suggestion, images.store
-    return source
+    description = Description((*notes, *equal), bad_rows=as_csv(bad))
+    rows = replace(rows, suggestion=targets.suggestion, description=description, keep=images.store)
+    return rows if len(good) == len(rows) else Picked(rows, good)
 
 
 def _by_folders(listing: Listing) -> Found:
@@ -186,14 +179,13 @@ def _by_table(listing: Listing, labels: str, task: Any, table: Mapping[str, Any]
     numbers = None if kind is None else kind is Kind.NUMBERS
     targets = read_labels(path, listing.names, numbers=numbers, **table)
     rows = targets.rows.tolist()
-    if task is None and len(listing.names) > len(set(rows)):
-        count = len(listing.names) - len(set(rows))
-        first = next(name for i, name in enumerate(listing.names) if i not in set(rows))
-        _say(
-            f"{path}: has no target for {count} of {len(listing.names)} images, which are left out, such as {first}"
-        )
+    known, notes = set(rows), ()
+    if (count := len(listing.names) - len(known)) > 0:
+        first = next(name for i, name in enumerate(listing.names) if i not in known)
+        left = f"{count} of {len(listing.names)} images are left out, such as {first}"
+        notes = (f"{path.name} has no target for all: {left}",)
     names, splits = (tuple(values[i] for i in rows) for values in (listing.names, listing.splits))
-    return Found(names, splits, targets, _key(listing, rows))
+    return Found(names, splits, targets, _key(listing, rows), notes)
 
 
 def _key(listing: Listing, rows: Sequence[int]) -> dict[str, Any]:
@@ -209,7 +201,3 @@ def _read(root: Path, names: Sequence[str], index: int) -> bytes:
     if state.st_size > MOST_BYTES:
         raise DataError(f"has {state.st_size:,} bytes, more than {MOST_BYTES:,}")
     return path.read_bytes()
-
-
-def _say(text: str) -> None:
-    print(f"dltrain: {text}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dltrain.data.aligned import aligned
+from dltrain.data.description import Description
 from dltrain.data.sources.fingerprint import fingerprint
 from dltrain.tree import flattened
 from dltrain.types import Feature, Kind, Spec
@@ -26,12 +27,18 @@ class Rows:
         spec: the features of one example.
         published: indices of the splits that were published with the data set.
         fingerprint: of the content; computed from the arrays if it is empty.
+        suggestion: the task that suits the targets, and why; None where the user chooses.
+        description: what was found in the files.
+        keep: what must not end before the arrays, such as the lock of a memory-mapped file.
     """
 
     arrays: Mapping[str, Any]
     spec: Spec
     published: Mapping[str, np.ndarray] = field(default_factory=dict)
     fingerprint: str = ""
+    suggestion: tuple[str, str] | None = None
+    description: Description | None = None
+    keep: Any = None
 
     def __post_init__(self) -> None:
         """Fingerprint the arrays, with the vocabulary: the same numbers for other words are other data.
@@ -51,6 +58,11 @@ class Rows:
         """Return the number of examples."""
         return len(jax.tree.leaves(self.arrays["inputs"])[0])
 
+    def describe(self, train: np.ndarray) -> Description | None:
+        """Return what was found in the files."""
+        del train
+        return self.description
+
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these examples, int [B]."""
         return jax.tree.map(lambda array: array[indices], dict(self.arrays))
@@ -62,7 +74,7 @@ class Picked:
     def __init__(self, rows: Rows, picked: np.ndarray) -> None:
         """Store the numbers of the examples, int [N]; `published` of the source counts these."""
         self._rows, self._picked = rows, picked
-        self.spec, self.published = rows.spec, rows.published
+        self.spec, self.published, self.suggestion = rows.spec, rows.published, rows.suggestion
         self.fingerprint = fingerprint({"picked": picked, "of": np.array(rows.fingerprint)})
 
     def __len__(self) -> int:
@@ -72,6 +84,10 @@ class Picked:
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these examples, int [B]."""
         return self._rows.read(self._picked[indices])
+
+    def describe(self, train: np.ndarray) -> Description | None:
+        """Return what was found in the files."""
+        return self._rows.describe(train)
 
 
 def make_rows(

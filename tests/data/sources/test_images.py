@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny_images import encoded, pixels, write
 
-from dltrain.data.bad import OnBad
 from dltrain.data.images import convert
 from dltrain.data.sources.images import load_images
+from dltrain.data.tables.options import OnBad
 from dltrain.errors import ConfigError, DataError
 from dltrain.tasks.classification import Classification
 from dltrain.tasks.regression import Regression
@@ -115,11 +115,15 @@ def test_the_task_decides_what_whole_numbers_are(root):
     assert load(root, labels="labels.csv", task=Classification()).spec.classes == ("3", "5")
 
 
-def test_images_without_a_row_are_left_out_and_named(root, capsys):
+def test_images_without_a_row_are_left_out_and_named(root):
     write(root, **{"1": 0, "2": 1, "3": 2})
     (root / "labels.csv").write_text("file,kind\n1.png,b\n2.png,a\n")
-    assert len(load(root, labels="labels.csv")) == 2
-    assert "has no target for 1 of 3 images, which are left out, such as 3.png" in capsys.readouterr().err
+    source = load(root, labels="labels.csv")
+    assert len(source) == 2
+    note = "labels.csv has no target for all: 1 of 3 images are left out, such as 3.png"
+    assert source.describe(np.arange(2)).notes == (note,)
+    (root / "notes.txt").write_text("")
+    assert "1 other files are left out: notes.txt" in load(root, labels="labels.csv").describe(np.arange(2)).notes
 
 
 def good(root):
@@ -223,12 +227,14 @@ def test_keys_of_a_table_need_a_table(root):
         load(good(root), target="kind")
 
 
-def test_skipped_images_are_left_out_named_and_the_rest_is_exact(root, capsys):
+def test_skipped_images_are_left_out_named_and_the_rest_is_exact(root):
     write(root, a__1=0, a__2=1, a__3=2, b__1=3, b__2=4)
     (root / "a/2.png").write_bytes(encoded(pixels(64, 64))[:300])
     source = load(root, on_bad=OnBad.SKIP, most_bad=0.3)
-    assert "left out 1 of 5 images: " in (err := capsys.readouterr().err)
-    assert f"{root}/a/2.png: is damaged" in err
+    described = source.describe(np.arange(4))
+    (note,) = described.notes
+    assert f"1 of 5 images cannot be read and are left out, listed in bad_rows.csv: {root}/a/2.png: is da" in note
+    assert described.bad_rows.startswith(f"where,why\n{root}/a/2.png,is damaged")
     found = everything(source)
     np.testing.assert_array_equal(found["inputs"], np.stack([pixels(seed=s) for s in (0, 2, 3, 4)]))
     assert found["targets"].tolist() == [0, 0, 1, 1]
@@ -236,12 +242,12 @@ def test_skipped_images_are_left_out_named_and_the_rest_is_exact(root, capsys):
     assert source.fingerprint != load(root, on_bad=OnBad.SKIP, most_bad=0.3).fingerprint
 
 
-def test_equal_images_are_reported_those_with_other_classes_first(root, capsys):
+def test_equal_images_are_reported_those_with_other_classes_first(root):
     write(root, a__1=0, a__2=0, b__1=1, b__2=0)
-    load(root)
-    err = capsys.readouterr().err
-    assert "1 image equal to another one with other targets: b/2.png: equals a/1.png" in err
-    assert "1 image equal to another one: a/2.png: equals a/1.png" in err
+    assert load(root).describe(np.arange(4)).notes == (
+        "1 image equal to another one with another target: b/2.png equals a/1.png",
+        "1 image equal to another one: a/2.png equals a/1.png",
+    )
 
 
 def test_decoding_happens_once_and_again_when_a_file_or_a_setting_changes(root, monkeypatch):
