@@ -20,6 +20,7 @@ from dltrain.inference.open import bundle_of
 from dltrain.metrics.forecasting import STEP_METRICS
 from dltrain.places import raised_in
 from dltrain.profiling.summary import summarize
+from dltrain.report.baselines import baselines
 from dltrain.report.captions import describe_state, weights_shown
 from dltrain.report.console import Screen, print_warning, shown
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
@@ -87,7 +88,8 @@ def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainR
             _try_to_draw(program, folder, found, trained)
         finally:
             screen.end_live()
-        summary = {"run": folder.about.get("run"), **_summary(program, trained, found)}
+        compared = _try_to_compare(program, folder)
+        summary = {"run": folder.about.get("run"), **_summary(program, trained, found), "baselines": compared}
         folder.files.replace_json("summary.json", seal(summary))
         trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)
@@ -187,6 +189,7 @@ def _print_results(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]
     screen.say()
     for split in ("validation", "test"):
         _print_metrics(screen, split, summary)
+    _print_baselines(screen, summary["baselines"])
     speed = f"{summary['examples_per_second']:,.0f} examples/s"
     screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
     peak = ", ".join(f"{memory.shown(size)} on the {where}" for where, size in summary["peak_memory"].items())
@@ -209,6 +212,14 @@ def _print_metrics(screen: Screen, split: str, summary: Mapping[str, Any]) -> No
             step = summary["best_step"] if title == "best" else summary["steps"]
             metrics = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
             screen.say(f"{split:<10} {title:<5} (step {step})  {metrics}", style=style, result=True)
+
+
+def _print_baselines(screen: Screen, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the metrics of simple rules, below those of the model on the same examples."""
+    for split, scores in found.items():
+        for name, metrics in scores.items():
+            values = "  ".join(f"{n} {shown(v)}" for n, v in metrics.items())
+            screen.say(f"{split:<10} baseline: {name}  {values}")
 
 
 def _print_paths(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
@@ -235,6 +246,24 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
         tokens = program.parts.spec.vocabulary
         write_embeddings(folder.events, tables, tokens)
         (folder.files / "report").replace_text("neighbours.txt", nearest_tokens(tables, tokens))
+
+
+def _try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
+    """Return the metrics of simple rules on test, or else on validation: split -> rule -> metric -> value.
+
+    If a rule cannot be evaluated, a warning says so: the results of the run do not depend on it.
+    """
+    split = next((split for split in ("test", "validation") if len(program.parts.splits[split])), None)
+    try:
+        found = baselines(program.parts, split) if split else {}
+    except DltrainError:
+        raise
+    except Exception as error:
+        folder.note(traceback.format_exc())
+        first = (str(error).splitlines() or [""])[0]
+        print_warning(f"warning: baselines are missing: {type(error).__name__}: {first} (more in {folder.log})")
+        return {}
+    return {split: found} if split and found else {}
 
 
 def _try_to_draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:

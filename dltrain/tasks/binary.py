@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dltrain.errors import ConfigError
 from dltrain.tasks.classification import Classification
@@ -31,6 +32,10 @@ class Binary(Classification):
         del spec
         logits = outputs[:, 0]
         return {"class": (logits > 0).astype("int32"), "probability": jax.nn.sigmoid(logits)}
+
+    def logits(self, logs: np.ndarray) -> np.ndarray:
+        """Return the logit of the second class, [..., 2] -> [..., 1]."""
+        return logs[..., 1:] - logs[..., :1]
 
     def classes(self, spec: Spec) -> int:
         """Return 2."""

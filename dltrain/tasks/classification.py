@@ -5,10 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dltrain.errors import ConfigError
 from dltrain.tasks.task import Drawing, Task, check_classes
 from dltrain.types import Array, Kind, Spec
+
+NEVER = 0.5  # examples that a class without any counts for, so that its logarithm is finite
 
 
 class Classification(Task):
@@ -42,6 +45,16 @@ class Classification(Task):
     def soft_targets(self, targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
         """Return one-hot probabilities, [B] -> [B, K]."""
         return jax.nn.one_hot(targets, self.outputs(spec), dtype=dtype)
+
+    def constants(self, targets: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
+        """Return the logarithms of the shares of the classes, [K], which predict the most frequent one."""
+        counts = np.bincount(targets.reshape(-1), minlength=len(spec.classes))
+        shares = np.maximum(counts, NEVER) / counts.sum()
+        return {f"always {spec.classes[counts.argmax()]}": self.logits(np.log(shares)).astype(np.float32)}
+
+    def logits(self, logs: np.ndarray) -> np.ndarray:
+        """Return logarithms of the probabilities of the classes, [..., K], as metrics see outputs."""
+        return logs
 
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
         """Draw examples with the predicted and the true class."""

@@ -39,6 +39,14 @@ class Regression(Task):
             return decide_quantiles(outputs, self.quantiles)
         return {"value": outputs}
 
+    def constants(self, targets: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
+        """Return the mean and the median of the training targets, [T], or their quantiles, [T, Q]."""
+        del spec
+        if self.quantiles:
+            return {"quantiles of train": np.quantile(targets, self.quantiles, axis=0).T.astype(np.float32)}
+        wide = targets.astype(np.float64)
+        return {f"{word} of train": fit(wide, axis=0) for word, fit in (("mean", np.mean), ("median", np.median))}
+
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
         """Draw predictions against true values."""
         del spec

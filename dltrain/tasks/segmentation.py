@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dltrain.errors import ConfigError
 from dltrain.tasks.task import Drawing, Level, Task, check_classes
 from dltrain.types import Array, Kind, Spec
@@ -34,6 +36,13 @@ class Segmentation(Task):
     def classes(self, spec: Spec) -> int:
         """Return K."""
         return len(spec.classes)
+
+    def constants(self, targets: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
+        """Return the logarithms of the shares of the classes at each pixel of the training images, [H, W, K]."""
+        counts = np.stack([(targets == number).sum(0) for number in range(len(spec.classes))], -1)
+        return {
+            "most frequent class of each pixel": np.log(np.maximum(counts, 0.5) / len(targets)).astype(np.float32)
+        }
 
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
         """Draw inputs, true and predicted masks."""

@@ -115,6 +115,16 @@ class Task(ABC):
         """Return classes, int [B], as probabilities that can be mixed; ValueError if the task has none."""
         raise ValueError(f"only classes and values per example can be mixed, not targets of task={self}")
 
+    def constants(self, targets: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
+        """Return what a model without inputs would predict at best, by name: outputs as metrics see them, [...].
+
+        Args:
+            targets: those of the training examples, [N, ...], in the units of the data.
+            spec: the features of the data.
+        """
+        del targets, spec
+        return {}
+
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
         """Return the figures of an evaluated split: file name -> drawing."""
         del spec

@@ -60,6 +60,11 @@ class Preprocess:
             return self.final(outputs) if self.final else outputs
         return self.outputs(outputs)
 
+    def measured_targets(self, targets: Any) -> Any:
+        """Return targets, or predictions in the units of the data, as metrics see them."""
+        scaled = self.scales_targets and self.standardised_metrics
+        return _each(self.targets, targets, Chain.forward) if scaled else targets
+
     def raw_content(self, x: Any) -> Any:
         """Return generated inputs (samples, reconstructions) in the units of the data."""
         return _each(self.inputs, x, Chain.inverse)
