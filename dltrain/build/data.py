@@ -79,10 +79,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
-    before = getattr(source, "first_steps", None)
-    preprocess = fit_blocks(
-        lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps, before=before
-    )
+    preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
     preprocess = replace(preprocess, encoder=encoder, standardised_metrics=own["metrics_in"] == "standardised")
     fitted = [step for chain in preprocess.inputs.values() for step in chain.steps]
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):

@@ -40,6 +40,11 @@ def split_source(own: Mapping[str, Any], source: Any, targets: Any, spec: Spec) 
     if own["fold"] >= (own["folds"] or 1):
         numbered = f"folds are numbered from 0 to {own['folds'] - 1}" if own["folds"] else "set data.folds=5, too"
         raise ConfigError(f"data.fold={own['fold']}: {numbered}")
+    if own["folds"] and getattr(source, "ordered", False):
+        raise ConfigError(
+            f"data.folds={own['folds']}: windows of a series overlap, so that a model would be trained on what it "
+            "is evaluated on; set data.folds=null, and move the borders (data.borders)"
+        )
     way, published = _way(own, source), dict(source.published)
     labels = targets if spec.has_labels else None
     groups = times = None

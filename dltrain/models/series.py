@@ -1,4 +1,8 @@
-"""Linear models of time series: few weights, and on long horizons as good as large networks."""
+"""Linear models of time series: few weights, and on long horizons as good as large networks.
+
+Most start at zero by default: the problem is convex, and what is drawn at random would remain as noise in
+directions in which the windows hardly vary.
+"""
 
 from typing import Any
 
@@ -20,7 +24,7 @@ class RLinear(WindowModel):
         *,
         rngs: nnx.Rngs,
         revin: bool = True,
-        kernel_init: Initializer = initializers.lecun_uniform(),
+        kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layer.
@@ -51,7 +55,7 @@ class NLinear(WindowModel):
         *,
         rngs: nnx.Rngs,
         revin: bool = False,
-        kernel_init: Initializer = initializers.lecun_uniform(),
+        kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layer.
@@ -87,7 +91,7 @@ class DLinear(WindowModel):
         rngs: nnx.Rngs,
         kernel: Size = 25,
         revin: bool = False,
-        kernel_init: Initializer = initializers.lecun_uniform(),
+        kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layers.

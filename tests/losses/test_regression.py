@@ -64,3 +64,29 @@ def test_losses_equal_pytorch():
         for loss, options, outputs, targets, expected in pairs:
             values = loss(jnp.asarray(outputs), {"targets": jnp.asarray(targets)}, **options)
             np.testing.assert_allclose(values, expected.numpy(), rtol=1e-10, atol=1e-12, err_msg=loss.__name__)
+
+
+def test_several_quantiles_are_one_loss_whose_parts_are_those_of_each():
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(7, 4, 2, 3)), rng.normal(size=(7, 4, 2))
+    q = [0.1, 0.5, 0.9]
+    error = targets[..., None] - outputs
+    expected = np.maximum(np.array(q) * error, (np.array(q) - 1) * error).mean((1, 2, 3))
+    batch = {"targets": jnp.asarray(targets, jnp.float32)}
+    found = losses.quantile(jnp.asarray(outputs, jnp.float32), batch, q=q)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    each = [losses.quantile(jnp.asarray(outputs[..., i], jnp.float32), batch, q=one) for i, one in enumerate(q)]
+    np.testing.assert_allclose(found, np.mean(each, 0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("q", "shape", "message"),
+    [
+        ([0.9, 0.1], (2, 3, 2), "expected quantiles in increasing order"),
+        ([], (2, 3, 0), "expected quantiles in increasing order"),
+        ([0.1, 0.9], (2, 3), r"expected outputs \[B, T, 2\] and targets \[B, T\]"),
+    ],
+)
+def test_quantiles_out_of_order_and_other_outputs_are_refused(q, shape, message):
+    with pytest.raises(ValueError, match=message):
+        losses.quantile(jnp.zeros(shape), {"targets": jnp.zeros((2, 3))}, q=q)

@@ -24,12 +24,7 @@ def fit(inputs: Any, targets: Any, *, spec: Spec, scale: Scale, steps: Sequence[
 
 
 def fit_blocks(
-    read: Callable[[], Iterable[Block]],
-    *,
-    spec: Spec,
-    scale: Scale,
-    steps: Sequence[Any] = (),
-    before: Mapping[str, Sequence[Any]] | None = None,
+    read: Callable[[], Iterable[Block]], *, spec: Spec, scale: Scale, steps: Sequence[Any] = ()
 ) -> Preprocess:
     """Fit the steps of `data.preprocess` and then the data's own scaling, each in one pass over the blocks.
 
@@ -43,7 +38,6 @@ def fit_blocks(
         spec: what the source delivers.
         scale: the data's own scaling (`data.scale`).
         steps: steps of the input that come before it.
-        before: further first steps of inputs and targets, by name, that the source asks for.
 
     Raises:
         ConfigError: there are `steps`, but several inputs.
@@ -58,15 +52,14 @@ def fit_blocks(
     def fitted(wanted: Sequence[Any], side: int, name: str) -> Chain:
         return _fit_chain(wanted, lambda: (block[side][name] for block in read()))
 
-    first = dict(before or {})
     inputs = {
-        name: fitted([*first.get(name, ()), *steps, *_own_steps(feature, scale, after=steps)], 0, name)
+        name: fitted([*steps, *_own_steps(feature, scale, after=steps)], 0, name)
         for name, feature in spec.contents.items()
     }
     only_texts = all(feature.kind is Kind.TOKENS for feature in spec.contents.values())
     standardised = spec.task.standardizes_targets and scale is Scale.STANDARD and not only_texts
     of_targets = [Scaler(Scale.STANDARD)] if standardised else []
-    targets = {name: fitted([*first.get(name, ()), *of_targets], 1, name) for name in spec.targets}
+    targets = {name: fitted(of_targets, 1, name) for name in spec.targets}
     return Preprocess(
         inputs, targets, reconstructs=spec.task.targets_are_inputs, quantiles=bool(spec.task.quantiles)
     )

@@ -1,9 +1,9 @@
-"""Sequences of different lengths in an npz file: numbers [L, F] or tokens [L], padded to one length."""
+"""Sequences of different lengths, padded to one length: an npz file, or a table with one row per time step."""
 
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from dltrain.data.check import check_examples, check_weights
 from dltrain.data.preprocess.offset import narrowed
+from dltrain.data.series.columns import Fill
+from dltrain.data.series.long import read_long
 from dltrain.data.sources.files import check_file
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
@@ -19,12 +21,24 @@ from dltrain.types import Kind
 KNOWN = ("inputs", "targets", "lengths", "weights", "vocabulary", "classes")
 LARGEST = 1 << 34  # bytes of one array
 MIB = 1 << 20
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 
 
-def load_sequences(path: str | None = None, *, task: Any = None, memory_left: int | None = None) -> Rows:
-    """Load the examples of an npz file; without a published split.
+def load_sequences(
+    path: str | None = None,
+    *,
+    id: str | None = None,
+    target: str | Sequence[str] | None = None,
+    time: str | None = None,
+    columns: Sequence[str] | None = None,
+    fill: Fill | None = None,
+    task: Any = None,
+    memory_left: int | None = None,
+) -> Rows:
+    """Load the examples of an npz file, or of a table (CSV, TSV, Parquet, JSON lines); without a published split.
 
-    The file holds
+    In a table, the rows with the same `id` are the steps of one sequence, and have the same target. An npz file
+    holds
         `inputs`: numbers [N, L, F], or whole numbers [N, L], the tokens of the `vocabulary`;
         `targets`: labels [N] (whole numbers from 0), or numbers [N] or [N, T] for a regression;
         `lengths` (optional): [N], the number of valid steps of each example, 1..L; steps after them are ignored;
@@ -33,7 +47,12 @@ def load_sequences(path: str | None = None, *, task: Any = None, memory_left: in
         `classes` (optional): texts [K], names of the labels; by default their numbers.
 
     Args:
-        path: the file, as `numpy.savez` or `numpy.savez_compressed` write it; nothing in it is unpickled.
+        path: the table, or the file as `numpy.savez` or `numpy.savez_compressed` write it; nothing is unpickled.
+        id: of a table: column that tells the sequences apart.
+        target: of a table: column of the class, or columns of numbers.
+        time: of a table: column by which rows are sorted; None: they are in order.
+        columns: of a table: inputs; None: every other column of numbers.
+        fill: of a table: what takes the place of missing inputs; None: they are refused.
         task: whether whole numbers are labels or numbers; None for labels.
         memory_left: bytes that the arrays may take after decompression; None for no limit.
 
@@ -42,8 +61,13 @@ def load_sequences(path: str | None = None, *, task: Any = None, memory_left: in
         MemoryExhausted: the arrays would take more than `memory_left`.
     """
     if path is None:
-        raise ConfigError("data.path: missing; set data.path=FILE, an npz file")
+        raise ConfigError("data.path: missing; set data.path=FILE, an npz file or a table")
     file = Path(path).expanduser().absolute()
+    if file.suffix.lower() in TABLES:
+        about = {"id": id, "target": target, "time": time, "columns": columns, "fill": fill}
+        return read_long(file, **about, task=task, memory_left=memory_left)
+    if id is not None or target is not None:
+        raise ConfigError(f"data.{'id' if id else 'target'}: is for tables ({', '.join(TABLES)}), not for {file}")
     found = _load(file, memory_left)
     vocabulary, names = (_names(found, part, file) for part in ("vocabulary", "classes"))
     inputs, kind = _inputs(found["inputs"], vocabulary, file)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dltrain.data.series.read import Fill, Irregular, Layout, read_series
+from dltrain.data.series.columns import Fill
+from dltrain.data.series.read import Irregular, Layout, read_series
 from dltrain.data.series.splits import Border, Cut, border_steps, check_counts, given_borders, starts_of
 from dltrain.data.series.windows import Windows
 from dltrain.errors import ConfigError
