@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.config.folders import Tree
-from dltrain.config.hints import READS, close, is_file, nearest
+from dltrain.config.hints import READS, close, is_file, nearest, reader
 from dltrain.config.schema import ENGINE
 from dltrain.errors import ConfigError
 
@@ -82,7 +82,7 @@ def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:
     if Path(word).is_dir():
         return f"{word}: is a folder, not a command; with a run folder: dltrain evaluate {word}, or resume {word}"
     if is_file(word):
-        return f"{word}: is a file, not a command. {READS}"
+        return f"{word}: is a file, not a command; {reader(word) or READS}"
     groups = [group for group, choices in tree.items() if word in choices]
     if groups:
         return f"{word}: no such command; did you mean {groups[0]}={word}?"

@@ -118,7 +118,11 @@ def unknown_keys(
             for name, node in written[path].items()
             if f"{path}.{name}" not in wrong and name not in group_keys(path)
         }
-    return [_unchosen(path, origin) or unknown(path, known) + origin.named(path) for path in wrong]
+    return [_unchosen(path, origin) or _unknown(path, known, origin) for path in wrong]
+
+
+def _unknown(path: str, known: Mapping[str, Any], origin: Origin) -> str:
+    return unknown(path, known, value=str(origin.typed.get(path, ""))) + origin.named(path)
 
 
 def _unchosen(path: str, origin: Origin) -> str:

@@ -136,7 +136,7 @@ def check_overrides(request: Request) -> None:
         elif (first not in tops and first not in GROUPS) or (
             first in tops and o.key != first and o.key not in ENGINE
         ):
-            lost.append(o.key)
+            lost.append(o)
         elif o.removes and (fault := _kept_key(o.key)):
             mistakes.append(fault)
         elif o.key == "trust":
@@ -144,7 +144,7 @@ def check_overrides(request: Request) -> None:
         elif first in ("experiment", "recipe"):
             mistakes.append(f"{o.key}: set the key itself: {o.key.partition('.')[2]}={o.text}")
     known = _known(request) if lost else {}
-    _raise_mistakes([*mistakes, *(unknown(key, known) for key in lost)])
+    _raise_mistakes([*mistakes, *(unknown(o.key, known, value=str(o.text)) for o in lost)])
 
 
 def _kept_key(key: str) -> str:

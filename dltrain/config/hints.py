@@ -14,17 +14,22 @@ REFUSED = {
 """(group, choice) -> why this choice does not exist, where users might look for it."""
 
 READS = (
-    "dltrain reads its own data sets (dltrain list data), a text (data=characters data.path=FILE), pairs of texts "
-    "(data=pairs data.path=FILE), sequences of numbers or tokens (data=sequences data.path=FILE.npz) and images in "
-    "idx files (data=mnist data.root=FOLDER). A table or a folder of images needs a source of yours, a function of "
-    'a few lines: "A data source" in docs/extending.md'
+    "dltrain reads its own data sets (dltrain list data) and yours: a table of any format (data=table "
+    "data.path=FILE data.target=COLUMN), a folder of images (data=images data.path=FOLDER), time series (data=series), a text "
+    "(data=characters data.path=FILE), pairs of texts (data=pairs data.path=FILE), sequences of numbers or tokens "
+    "(data=sequences data.path=FILE.npz). For anything else write a source, a function of a few lines: "
+    '"A data source" in docs/extending.md'
 )
-FILES = frozenset(
-    "csv table tables tabular dataframe pandas excel xls xlsx parquet json jsonl sql hdf5 h5 images image "
-    "image_folder imagefolder folder directory png jpg jpeg file files own custom mine hf huggingface "
-    "torchvision".split()
-)
-"""What one may type after data= to read files of one's own."""
+TABLES = "data=table data.path={} data.target=COLUMN reads a table"
+OWN = {
+    TABLES: "csv tsv tab table tables tabular dataframe pandas polars excel xls xlsx parquet pq json jsonl ndjson "
+    "arrow feather ipc",
+    "data=images data.path={} reads a folder with a folder of images for each class": "images image image_folder "
+    "imagefolder folder directory png jpg jpeg webp bmp",
+}
+"""What one may type after data=, or the end of a file's name -> what reads such files."""
+FILES = frozenset("sql hdf5 h5 file files own custom mine hf huggingface torchvision".split())
+"""What one may type after data= to read other files of one's own."""
 
 ALIKE = 0.65  # share of letters that a word and what it may mean have in common, in the same order
 TIED = 0.1  # another one is named too if it is nearly as close
@@ -65,13 +70,20 @@ def no_choice(group: str, word: str, choices: Iterable[str], others: Mapping[str
     choices = list(choices)
     if (group, word) in REFUSED:
         return f"{group}={word}: {REFUSED[group, word]}"
-    if group == "data" and (_plain(word) in FILES or is_file(word)):
-        return f"data={word}: no such data set; {READS}"
+    if group == "data" and (_plain(word) in FILES or reader(word) or is_file(word)):
+        return f"data={word}: no such data set; {reader(word) or READS}"
     near = nearest(word.removesuffix(".yaml"), choices, names=CHOICES.get(group))
     elsewhere = [other for other, names in others.items() if other != group and word in names]
     if not near and elsewhere:
         near = f"; did you mean {elsewhere[0]}={word}?"
     return f"{group}={word}: no such choice{near} (choices: {', '.join(choices)})"
+
+
+def reader(word: str) -> str:
+    """Say what reads a file of this name, or files of this kind; nothing if that is not known."""
+    kind = _plain(word.removesuffix(".gz").removesuffix(".xz").rpartition(".")[2])
+    place = word if is_file(word) else "FILE" if kind in OWN[TABLES].split() else "FOLDER"
+    return next((how.format(place) for how, kinds in OWN.items() if kind in kinds.split()), "")
 
 
 def is_file(word: str) -> bool:
@@ -84,10 +96,11 @@ def _plain(word: str) -> str:
     return word.lower().replace("-", "_").replace(" ", "_")
 
 
-def unknown(key: str, known: Mapping[str, Any]) -> str:
-    """Say that a key is unknown, and which known ones may be meant, with their current values."""
+def unknown(key: str, known: Mapping[str, Any], *, value: str = "") -> str:
+    """Say that a key is unknown, and which known ones may be meant, with their values; `value` is that typed."""
     if _names_file(key) and not {"data.path", "data.root"} & set(known):
-        return f"{key}: unknown; data={show(known.get('data'))} takes no file. {READS}"
+        file = reader(value) if value and is_file(value) else ""
+        return f"{key}: unknown; data={show(known.get('data'))} takes no file; {file or READS}"
     meant = nearest_keys(key, known)
     if meant:
         return f"{key}: unknown; did you mean {' or '.join(f'{m} (now {show(known[m])})' for m in meant)}?"

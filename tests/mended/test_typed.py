@@ -142,11 +142,11 @@ HINTS = {
     "optim.beta_1=0.9": "did you mean optim.b1 (now 0.9)?",
     "model=transformer model.num_heads=2": "did you mean model.heads",
     "runtime=cuda": "did you mean gpu?",
-    "data=csv": "data=csv: no such data set; dltrain reads its own data sets",
-    "data=images": "A table or a folder of images needs a source of yours",
-    "data=houses.csv": "docs/extending.md",
-    "houses.csv": "houses.csv: is a file, not a command. dltrain reads",
-    "data.path=my.csv": "data.path: unknown; data=digits takes no file. dltrain reads",
+    "data=csv": "data=csv: no such data set; data=table data.path=FILE data.target=COLUMN reads a table",
+    "data=png": "data=images data.path=FOLDER reads a folder with a folder of images for each class",
+    "data=houses.csv": "data=table data.path=houses.csv data.target=COLUMN reads a table",
+    "houses.csv": "not a command; data=table data.path=houses.csv data.target=COLUMN reads a table",
+    "data.path=my.csv": "data=digits takes no file; data=table data.path=my.csv data.target=COLUMN reads a table",
 }
 
 
@@ -156,7 +156,7 @@ def test_a_name_from_elsewhere_leads_to_ours(dltrain, line: str, tmp_path: Path)
     assert said.code == 2 and HINTS[line] in said.err, said.err
 
 
-@pytest.mark.parametrize(("word", "not_meant"), [("data=images", "diabetes"), ("model=zzz", "did you mean")])
+@pytest.mark.parametrize(("word", "not_meant"), [("data=xlsx", "diabetes"), ("model=zzz", "did you mean")])
 def test_what_is_not_close_is_not_meant(dltrain, word: str, not_meant: str, tmp_path: Path) -> None:
     assert not_meant not in dltrain(word, cwd=tmp_path).err.replace("choices: ", "").split("(")[0]
 

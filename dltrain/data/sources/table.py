@@ -96,10 +96,12 @@ class TableSource:
             raise DataError(f"{self._raw.files[0]}: the target {names} is missing in every row")
         if self._wanted.missing_target is MissingTarget.REFUSE:
             raise DataError(
-                f"{first}: the target {names} is missing, and in {count:,} rows together; fill it in, or leave "
-                "such rows out with data.missing_target=drop"
+                f"{first}: the target {names} is missing (in {count:,} of {len(lost):,} rows); fill it "
+                "in, or leave such rows out with data.missing_target=drop"
             )
-        self._notes.append(f"{count:,} rows without the target {names} are left out, the first: {first}")
+        self._notes.append(
+            f"{count:,} of {len(lost):,} rows are left out, as they have no {names}; the first: {first}"
+        )
         self._raw = self._raw.keep(~lost)
 
     def column(self, name: str, key: str = "column") -> np.ndarray:

@@ -39,7 +39,7 @@ def settle(bad: Sequence[BadRow], rows: int, options: Options) -> None:
     """Raise DataError unless these of `rows` rows may be left out (`data.on_bad`, `data.most_bad`)."""
     if not bad:
         return
-    count = f"{len(bad):,} of {rows:,} rows are bad"
+    count = f"{len(bad):,} of {rows:,} rows {'is' if len(bad) == 1 else 'are'} bad"
     if options.on_bad is OnBad.ERROR:
         more = f" ({count})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}; correct the file, or leave such rows out with data.on_bad=skip")

@@ -65,7 +65,7 @@ def read_content(path: Path, *, encoding: str, most: int) -> Content:
         DataError: the file is not text, is damaged, or has another encoding.
     """
     raw = unpacked(path, most=most)
-    if not raw.strip():
+    if not raw.strip() or raw in MARKS:
         raise DataError(f"{path}: is empty; expected a table with a header and rows")
     found = next((what for magic, what in FOREIGN.items() if raw.startswith(magic)), None)
     if found:
@@ -152,7 +152,7 @@ def _utf16_without_mark(raw: bytes) -> str:
 def _refuse_junk(path: Path, data: bytes) -> None:
     head = data[:8192]
     control = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f")
-    if control > 0.02 * len(head):
+    if control > max(8, 0.05 * len(head)):
         raise DataError(
             f"{path}: is not a table but binary data; expected CSV, TSV, Parquet, JSON lines or Feather"
         )

@@ -48,9 +48,17 @@ class Kind:
     @property
     def expected(self) -> str:
         """What messages say of a value that does not fit."""
-        return {"number": "a number", "date": f"a date as {self.detail}", "flag": "true or false"}.get(
+        return {"number": "a number", "date": f"a date as {_spelled(self.detail)}", "flag": "true or false"}.get(
             self.kind, "a value"
         )
+
+
+def _spelled(format: str) -> str:
+    """Return the format of a date as people write it."""
+    signs = {"%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD", "%H": "hh", "%M": "mm", "%S": "ss", "%.f": ".f"}
+    for sign, word in {**signs, "%b": "Mon", "%B": "Month", "%#z": "+hh:mm"}.items():
+        format = format.replace(sign, word)
+    return format
 
 
 def convert(raw: Raw, options: Options) -> Raw:
@@ -76,7 +84,7 @@ def convert(raw: Raw, options: Options) -> Raw:
             values, wrong = apply_kind(values, kind)
             faults += [(i, name, found, kind.expected) for i, found in wrong]
             values = missing_as_null(values, options.missing)
-        faults += list(_beyond(values))
+        faults += list(_beyond(values, raw.frame[name]))
         columns.append(values)
     frame = pl.DataFrame(columns)
     faults.sort(key=lambda fault: fault[0])
@@ -209,9 +217,9 @@ def as_dates(values: Any, format: str) -> Any:
     return found.dt.replace_time_zone(None)
 
 
-def _beyond(values: Any) -> Iterator[tuple[int, str, Any, str]]:
-    """Yield the numbers that are infinite, or larger than a float32 can be."""
+def _beyond(values: Any, found: Any) -> Iterator[tuple[int, str, Any, str]]:
+    """Yield the numbers that are infinite, or larger than a float32 can be; `found` is the column of the file."""
     if values.dtype.is_float():
         large = (values.is_infinite() | (values.abs() > MOST)).fill_null(False)
         for i in large.arg_true().to_list():
-            yield i, values.name, values[i], f"a number between -{MOST:.2g} and {MOST:.2g}"
+            yield i, values.name, found[i], f"a number between -{MOST:.2g} and {MOST:.2g}"

@@ -101,9 +101,11 @@ def _stray(content: np.ndarray, separator: str, quote: str, line: int) -> int:
     blanks = (32, 9)
     wrong[::2] = ~np.isin(before[::2], (cut, 10, sign, *blanks))
     wrong[1::2] = ~np.isin(after[1::2], (cut, 10, 13, sign, *blanks))
-    if wrong.any():
-        return int(np.count_nonzero(content[: at[np.argmax(wrong)]] == 10)) + line
-    return int(np.count_nonzero(content[: at[-1]] == 10)) + line if len(at) % 2 else 0
+    if not wrong.any() and len(at) % 2 == 0:
+        return 0
+    first = int(np.argmax(wrong)) if wrong.any() else len(at) - 1
+    first -= first % 2  # where the field is opened
+    return int(np.count_nonzero(content[: at[first]] == 10)) + line
 
 
 def _without_blanks(content: np.ndarray, separator: str, quote: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -130,13 +130,11 @@ def _check(path: Path, rows: Rows, columns: Sequence[str], dialect: Dialect) -> 
     good = rows.fields == len(columns)
     bad = []
     for i in np.flatnonzero(~good):
-        expected = (
-            f"{len(columns)} ({dialect.words.partition(',')[0]}), as the {'header' if dialect.header else 'others'}"
-        )
-        count = rows.fields[i]
-        bad.append(
-            BadRow(str(path), f"line {rows.lines[i]}", "", f"{count} field{'s' * (count != 1)}", f"{expected} has")
-        )
+        like = "the header has" if dialect.header else "other rows have"
+        expected = f"{len(columns)} ({dialect.words.partition(',')[0]}), as {like}"
+        count = int(rows.fields[i])
+        found = f"{count} field{'s' * (count != 1)}"
+        bad.append(BadRow(str(path), f"line {rows.lines[i]}", "", found, expected))
     if b"\0" in rows.data:
         zeros = np.flatnonzero(np.frombuffer(rows.data, np.uint8) == 0)
         held = np.searchsorted(rows.starts, zeros, "right") - 1
