@@ -20,7 +20,7 @@ from dltrain.build.annotations import admitted, members, named_in, words
 from dltrain.build.library import range_of
 from dltrain.build.locate import locate
 from dltrain.config.hints import nearest
-from dltrain.config.synonyms import VALUES
+from dltrain.config.synonyms import KEYS, VALUES
 from dltrain.errors import ConfigError, DltrainError
 from dltrain.places import raised_in
 from dltrain.ranges import Range
@@ -180,7 +180,7 @@ def _bound(
             names = [n for n, p in wanted.items() if n not in injected and p.kind is not p.VAR_KEYWORD]
             takes = ", ".join(names) or "no arguments"
             raise ConfigError(
-                f"{path}.{name}: unknown; {node['_target_']} takes {takes}{nearest(name, names, prefix=path)}"
+                f"{path}.{name}: unknown; {node['_target_']} takes {takes}{_near_name(name, names, path)}"
             )
         annotation = wanted[name].annotation if known else inspect.Parameter.empty
         arguments[name] = _convert(value, annotation, f"{path}.{name}", trust)
@@ -252,6 +252,12 @@ def _fit_named(value: Any, named: NamedIn, path: str, trust: Collection[str]) ->
         return False, None
     found = members(named).get(value)
     return found is not None, found() if found and named.call else found
+
+
+def _near_name(name: str, names: Sequence[str], path: str) -> str:
+    """Return the argument that a wrong name most likely means, also if other tools call it that."""
+    meant = {theirs: tuple(ours.rpartition(".")[2] for ours in places) for theirs, places in KEYS.items()}
+    return nearest(name, names, prefix=path, names=meant)
 
 
 def _near_member(value: Any, annotation: Any) -> str:

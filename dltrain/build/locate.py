@@ -24,6 +24,7 @@ PARTS = (
     "dltrain.data.sources",
     "dltrain.data.augment",
     "dltrain.data.preprocess",
+    "dltrain.data.tables.encode",
     "dltrain.callbacks",
 )
 """The modules of dltrain whose members a config may name: parts, never commands or file access."""

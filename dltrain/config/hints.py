@@ -15,10 +15,10 @@ REFUSED = {
 
 READS = (
     "dltrain reads its own data sets (dltrain list data) and yours: a table of any format (data=table "
-    "data.path=FILE data.target=COLUMN), a folder of images (data=images data.path=FOLDER), time series (data=series), a text "
-    "(data=characters data.path=FILE), pairs of texts (data=pairs data.path=FILE), sequences of numbers or tokens "
-    "(data=sequences data.path=FILE.npz). For anything else write a source, a function of a few lines: "
-    '"A data source" in docs/extending.md'
+    "data.path=FILE data.target=COLUMN), a folder of images (data=images data.path=FOLDER), time series "
+    "(data=series), a text (data=characters data.path=FILE), pairs of texts (data=pairs data.path=FILE), sequences "
+    "of numbers or tokens (data=sequences data.path=FILE.npz). For anything else write a source, a function of a "
+    'few lines: "A data source" in docs/extending.md'
 )
 TABLES = "data=table data.path={} data.target=COLUMN reads a table"
 OWN = {

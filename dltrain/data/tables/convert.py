@@ -124,7 +124,10 @@ def missing_as_null(values: Any, missing: Sequence[str]) -> Any:
     if values.dtype.is_numeric():
         values = values.fill_nan(None) if values.dtype.is_float() else values
         marks = [number for text in missing if (number := _number(text)) is not None]
-        return values.set(values.is_in(marks).fill_null(False), None) if marks else values
+        if values.dtype.is_integer():
+            marks = [int(number) for number in marks if number % 1 == 0 and abs(number) < 2**53]
+        marks = pl.Series(marks, dtype=values.dtype, strict=False).drop_nulls()
+        return values.set(values.is_in(marks.implode()).fill_null(False), None) if len(marks) else values
     return values
 
 

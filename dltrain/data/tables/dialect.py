@@ -1,5 +1,6 @@
 """How a text file separates and quotes its fields, found in its beginning."""
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dltrain.data.tables.options import SEPARATORS, Options
+from dltrain.data.tables.structure import find_rows
 
 HEAD = 1 << 18  # bytes looked at for the separator and the header
 ROWS = 1000  # rows looked at
@@ -48,7 +50,11 @@ def find_dialect(data: bytes, options: Options, *, suffix: str = "") -> Dialect:
         guess = _separator(lines, quotes[0], suffix)
     quote = options.quote if len(quotes) == 1 else next((q for q in quotes if _is_quote(data, guess, q)), "")
     quote = "" if quote == "none" else quote
-    fields = [split_fields(line, guess, quote) for line in lines]
+    rows = find_rows(head, guess, quote)
+    whole = (
+        rows.data[start:end].decode("utf-8", "replace") for start, end in zip(rows.starts, rows.ends, strict=True)
+    )
+    fields = [split_fields(row, guess, quote) for row in itertools.islice(whole, ROWS)]
     header = _has_header(fields, options) if options.header is None else options.header
     return Dialect(guess, quote, header)
 
@@ -113,8 +119,8 @@ def _has_header(rows: list[list[str]], options: Options) -> bool:
         return [name.lower() for name in first] == [name.lower() for name in options.columns]
     if any(NUMBER.match(field) or (field in options.missing and field) for field in first):
         return False
-    for i, name in enumerate(first):
-        repeated = sum(1 for row in rest if i < len(row) and row[i] == name)
-        if name and repeated > 1:
-            return False
-    return True
+    for i in range(len(first)):
+        below = [row[i] for row in rest if i < len(row) and row[i] not in options.missing]
+        if below and sum(bool(NUMBER.match(value)) for value in below) > 0.9 * len(below):
+            return True  # a word above numbers
+    return not any(name and sum(row[i : i + 1] == [name] for row in rest) > 1 for i, name in enumerate(first))

@@ -46,8 +46,8 @@ def _values(values: Any) -> Any:
     """Return a column as a list without the NaN that pandas writes for a missing text, or as a series."""
     import polars as pl
 
-    if isinstance(values, pl.Series) or isinstance(values, str | bytes | int | float | bool | None):
-        return values
+    if isinstance(values, pl.Series | str) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
+        return values  # a column, or one value
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return values.tolist()
     if hasattr(values, "to_pydatetime") or str(getattr(values, "dtype", "")).startswith("datetime64"):

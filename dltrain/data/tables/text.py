@@ -97,7 +97,7 @@ def _names(
     wide = int(np.bincount(rows.fields[:ROWS]).argmax())
     names = list(options.columns or given) or [f"column_{i}" for i in range(1, wide + 1)]
     if dialect.header:
-        found = _header(path, rows, dialect)
+        found = _header(path, rows, dialect, unique=not options.columns)
         wide = len(found)
         names = list(options.columns) or found
         rest = {name: getattr(rows, name)[1:] for name in ("starts", "ends", "fields", "lines")}
@@ -110,12 +110,12 @@ def _names(
     return names, rows
 
 
-def _header(path: Path, rows: Rows, dialect: Dialect) -> list[str]:
+def _header(path: Path, rows: Rows, dialect: Dialect, *, unique: bool) -> list[str]:
     text = rows.data[rows.starts[0] : rows.ends[0]].decode("utf-8", "replace")
     found = [
         name or f"column_{i}" for i, name in enumerate(split_fields(text, dialect.separator, dialect.quote), 1)
     ]
-    for name in found:
+    for name in found if unique else ():
         if (count := found.count(name)) > 1:
             places = " and ".join(str(i) for i, other in enumerate(found, 1) if other == name)
             raise DataError(

@@ -1,0 +1,138 @@
+"""A table as a source: its target, its splits, what it says about itself, and what is fitted."""
+
+import json
+
+import hypothesis.strategies as st
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from dltrain import tasks
+from dltrain.data.sources.table import load_table
+from dltrain.data.targets import class_levels
+
+ROWS = pl.DataFrame(
+    {
+        "n": [1.5, 2.5, 3.5, 4.5] * 10,
+        "c": ["a", "b", "a", None] * 10,
+        "y": [i * 1.25 for i in range(40)],
+        "z": [i * 2.5 for i in range(40)],
+        "kind": ["spam", "ham"] * 20,
+        "stars": [1, 2, 3, 4, 5] * 8,
+    }
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    ROWS.write_csv(tmp_path / "t.csv")
+    return tmp_path / "t.csv"
+
+
+TARGETS = {  # target, task -> suggestion, array of the first rows, classes
+    "a number": ("y", None, ("regression", "y is a number"), [[0.0], [1.25]], ()),
+    "two words": ("kind", tasks.Binary(), ("binary", "kind has two values"), [1, 0], ("ham", "spam")),
+    "whole numbers": (
+        "stars",
+        tasks.Classification(),
+        ("classification", "stars has 5 whole numbers; task=regression predicts a number"),
+        [0, 1],
+        ("1", "2", "3", "4", "5"),
+    ),
+    "whole numbers as a number": (
+        "stars",
+        tasks.Regression(),
+        ("classification", "stars has 5 whole numbers; task=regression predicts a number"),
+        [[1.0], [2.0]],
+        (),
+    ),
+    "several numbers": (["y", "z"], None, ("regression", "2 numbers: y, z"), [[0.0, 0.0], [1.25, 2.5]], ()),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_suggests_its_task(path, name):
+    target, task, suggestion, first, classes = TARGETS[name]
+    source = load_table(str(path), target=target, task=task)
+    assert source.suggestion == suggestion and source.spec.classes == classes
+    assert source.read_targets()[:2].tolist() == first
+    feature = source.spec.target
+    assert feature.names == (() if classes else tuple([target] if isinstance(target, str) else target))
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "levels"),
+    [
+        (["b", "a"], None, ("a", "b")),
+        (["b", "a"], "a", ("b", "a")),
+        ([10, 9, 1], None, ("1", "9", "10")),
+        ([2.0, 1.0], None, ("1", "2")),
+        ([True, False], "false", ("true", "false")),
+    ],
+)
+def test_classes_are_sorted_and_the_positive_one_is_last(values, positive, levels):
+    assert class_levels(values, positive=positive) == levels
+
+
+def test_files_of_their_own_are_splits(path, tmp_path):
+    ROWS.head(3).write_csv(tmp_path / "test.csv")
+    ROWS.head(2).write_parquet(tmp_path / "val.parquet")
+    source = load_table(
+        "t.csv", root=str(tmp_path), target="y", test_path="test.csv", validation_path="val.parquet"
+    )
+    assert {name: rows.tolist() for name, rows in source.published.items()} == {
+        "test": [40, 41, 42],
+        "validation": [43, 44],
+    }
+    assert source.where(41) == f"{tmp_path}/test.csv, line 3" and source.where(44).endswith("row 2")
+
+
+def test_rows_without_target_are_left_out_and_counted(path):
+    path.write_text(path.read_text().replace("2.5,b,1.25,", "2.5,b,,").replace("1.5,a,5.0,", "1.5,a,NA,"))
+    source = load_table(str(path), target="y")
+    assert len(source) == 38 and source.read_targets()[1].tolist() == [2.5]
+    notes = source.describe(np.arange(30)).notes
+    assert any(note.startswith("2 of 40 rows are left out, as they have no y; the first:") for note in notes)
+    assert source.where(1).endswith("line 4")
+
+
+def test_a_source_says_what_it_found(path):
+    path.write_text(path.read_text() + "".join(f"{i},a,{i},{i},ham,{i % 5 + 1}\n" for i in range(100)) + "1,2\n")
+    found = load_table(str(path), target="y", on_bad="skip", group="kind").describe(np.arange(100))
+    assert [row[:2] for row in found.rows] == [
+        ("y", "target"),
+        ("n", "number"),
+        ("c", "category"),
+        ("z", "number"),
+        ("stars", "number"),
+    ]
+    assert found.bad_rows.splitlines()[1] == f'{path},line 142,,2 fields,"6 (comma-separated), as the header has"'
+    assert any("1 of 141 rows are bad" in note for note in found.notes)
+
+
+def test_columns_are_given_by_name(path):
+    source = load_table(str(path), target="y", group="kind")
+    assert source.column("kind")[:2].tolist() == ["spam", "ham"]
+    assert "kind" not in [column.name for column in source.columns(np.arange(40))]
+
+
+CELLS = st.tuples(
+    st.none() | st.floats(-1e6, 1e6), st.sampled_from(["a", "b", "new", "other", None]), st.floats(-1e3, 1e3)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=6))
+def test_fitted_values_do_not_change_when_test_rows_change(tmp_path_factory, cells):
+    folder = tmp_path_factory.mktemp("t")
+    plain = ROWS.select("n", "c", "y")
+    plain.write_csv(folder / "train.csv")
+    pl.DataFrame(cells, schema=plain.schema, orient="row").write_csv(folder / "test.csv")
+    plain.head(5).write_csv(folder / "usual.csv")
+    fitted = []
+    for name in ("usual", "test"):
+        source = load_table("train.csv", root=str(folder), target="y", test_path=f"{name}.csv")
+        rows, encoder = source.encode(np.arange(40))
+        fitted.append((json.dumps(encoder.to_json()), rows.arrays["inputs"]["numbers"][:40].tobytes()))
+    assert fitted[0] == fitted[1]
