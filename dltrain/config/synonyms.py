@@ -144,7 +144,7 @@ KEYS = _each(
         "callbacks": "callback",
         "runtime": "device accelerator platform gpu gpus cpu tpu",
         "runtime.threads": "num_workers workers",
-        "experiment": "config recipe",
+        "experiment": "config",
         "dry_run": "fast_dev_run debug",
         "name": "exp_name run_name",
     }
