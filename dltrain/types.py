@@ -37,6 +37,7 @@ class Kind(StrEnum):
     IMAGE = "image"  # [H, W, C]
     SEQUENCE = "sequence"  # float [L, F]
     TOKENS = "tokens"  # int [L], indices into the vocabulary
+    NGRAMS = "ngrams"  # int [L], buckets of the n-grams of a text from 1, in no order that matters; 0 is padding
     DECODER_TOKENS = "decoder_tokens"  # int [L], the target tokens shifted by one step, the input of a decoder
     CATEGORY = "category"  # int [] or [H, W], indices of classes
     CATEGORIES = "categories"  # int [C], levels of several columns, from 1; 0 for a level that is not known
@@ -49,10 +50,19 @@ class Kind(StrEnum):
     def words(self) -> str:
         """How messages name examples of this kind."""
         named = {"numbers": "a table", "image": "images", "sequence": "sequences", "tokens": "texts"}
+        named["ngrams"] = "texts as n-grams"
         return named.get(self, f"a {self.replace('_', ' ')}")
 
 
-CONTENT = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE, Kind.TOKENS, Kind.CATEGORY, Kind.CATEGORIES)
+CONTENT = (
+    Kind.NUMBERS,
+    Kind.IMAGE,
+    Kind.SEQUENCE,
+    Kind.TOKENS,
+    Kind.NGRAMS,
+    Kind.CATEGORY,
+    Kind.CATEGORIES,
+)
 """Kinds of features with content of their own; the others describe one of these."""
 
 
@@ -67,6 +77,7 @@ class Feature:
         names: names of the columns, if they have any.
         vocabulary: the tokens or the names of the classes, in the order of their indices.
         levels: of CATEGORIES, the known levels of each column, in the order of their numbers from 1.
+        buckets: of NGRAMS, the largest number.
     """
 
     kind: Kind
@@ -75,6 +86,7 @@ class Feature:
     names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     levels: tuple[tuple[str, ...], ...] = ()
+    buckets: int = 0
 
     def __post_init__(self) -> None:
         """Take the word of a kind for the kind."""
@@ -88,7 +100,8 @@ class Feature:
     def to_json(self) -> dict[str, Any]:
         """Return the feature as plain JSON."""
         found = {"kind": str(self.kind), "shape": list(self.shape), "dtype": self.dtype}
-        levels = {"levels": [list(names) for names in self.levels]} if self.levels else {}
+        levels: dict[str, Any] = {"levels": [list(names) for names in self.levels]} if self.levels else {}
+        levels |= {"buckets": self.buckets} if self.buckets else {}
         return found | {"names": list(self.names), "vocabulary": list(self.vocabulary)} | levels
 
     @classmethod
@@ -96,7 +109,7 @@ class Feature:
         """Return the feature that `to_json` saved."""
         shape, names, vocabulary = (tuple(saved[part]) for part in ("shape", "names", "vocabulary"))
         levels = tuple(tuple(names) for names in saved.get("levels", ()))
-        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary, levels)
+        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary, levels, saved.get("buckets", 0))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ def check_examples(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data",
             case Kind.TOKENS | Kind.DECODER_TOKENS:
                 count, where = len(feature.vocabulary), f"{name}: {part}"
                 _check_range(found[part], count, where, "tokens of the vocabulary", first)
+            case Kind.NGRAMS:
+                _check_range(
+                    found[part], feature.buckets + 1, f"{name}: {part}", "buckets, with 0 for padding", first
+                )
             case Kind.CATEGORIES:
                 for column, (name_, levels) in enumerate(zip(feature.names, feature.levels, strict=True)):
                     where = f"{name}: {part}, column {name_}"

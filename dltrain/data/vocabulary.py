@@ -6,6 +6,8 @@ import numpy as np
 
 SPECIAL = ("<pad>", "<start>", "<end>")
 PAD, START, END = range(len(SPECIAL))
+UNKNOWN, UNKNOWN_TOKEN = len(SPECIAL), "<unknown>"
+"""Follows the special tokens in the vocabulary of texts that people bring: a token without a number of its own."""
 
 
 def make_vocabulary(texts: Iterable[Sequence[str]]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class AttentionLSTM(nnx.Module):
             head_init: initial weights of the attention and of the output.
             bias_init: initial biases, except those of the forget gates.
         """
-        if spec.input.kind is Kind.NUMBERS or spec.task.level is not Level.EXAMPLE:
+        if spec.input.kind in (Kind.NUMBERS, Kind.NGRAMS) or spec.task.level is not Level.EXAMPLE:
             raise ValueError(
                 "needs a sequence or an image with one target per example, but this data is "
                 f"{spec.input.kind.words} for {spec.task}"

@@ -45,6 +45,8 @@ def check_steps(spec: Spec) -> None:
         raise ValueError(
             f"needs a sequence or an image, but this data is a table of {spec.input.size} columns; try model=mlp"
         )
+    if spec.input.kind is Kind.NGRAMS:
+        raise ValueError("needs tokens in their order, but this data is n-grams of texts; choose data.tokens=words")
     used = (spec.input.kind, Kind.LENGTH, Kind.POSITION)
     if others := [name for name, feature in spec.inputs.items() if feature.kind not in used]:
         raise ValueError(f"does not use {', '.join(others)}, which is among the inputs of this data")

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.models.bag import Bag
 from dltrain.types import Array, Feature, Kind, Spec
 
 ONE_HOT = 9  # most levels of a category that becomes a column for each level; more are embedded
 EMBEDDED = 8  # numbers that stand for a level of a category with more
+TEXT = 32  # numbers that stand for a text
 NUMERIC = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE)
 
 
@@ -20,10 +22,11 @@ class Vector(nnx.Module):
 
     Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, and has an
     embedding that begins at 0.
+    A text is the mean of the embeddings of its tokens or n-grams.
     """
 
     def __init__(self, spec: Spec, *, rngs: nnx.Rngs) -> None:
-        """Build the embeddings; ValueError for inputs that are no vectors, such as texts."""
+        """Build the embeddings; ValueError for an input that is none of these."""
         self.embeddings = nnx.Dict({})
         self.features, size = tuple(spec.contents.items()), 0  # a tuple, since static parts of a module are hashed
         for name, feature in self.features:
@@ -36,8 +39,12 @@ class Vector(nnx.Module):
                     size += width_of(len(levels))
             elif feature.kind in NUMERIC or (feature.kind is Kind.CATEGORY and not feature.shape):
                 size += feature.size if feature.kind in NUMERIC else len(feature.vocabulary)
+            elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
+                self.embeddings[name] = Bag(feature, TEXT, rngs=rngs, init=initializers.normal(0.1))
+                size += TEXT
             else:
-                raise ValueError(f"takes numbers and categories, and {name} is {feature.kind.words}")
+                raise ValueError(f"takes numbers, categories and texts, and {name} is {feature.kind.words}")
+        self.length = spec.find(Kind.LENGTH) if len(self.features) == 1 else None
         self.size = size
 
     def __call__(self, inputs: Any) -> Array:
@@ -49,6 +56,8 @@ class Vector(nnx.Module):
                 parts += self._categories(name, feature, values)
             elif feature.kind is Kind.CATEGORY:
                 parts.append(jax.nn.one_hot(values, len(feature.vocabulary)))
+            elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
+                parts.append(self.embeddings[name](values, inputs[self.length] if self.length else None))
             else:
                 parts.append(values.reshape(len(values), -1))
         return jnp.concatenate(parts, 1)

@@ -53,12 +53,13 @@ def samples(
     confidence: np.ndarray | None = None,
     worst: int = 0,
 ) -> Figure:
-    """Draw these examples in this order: images and sequences in a grid, tables by their losses or values.
+    """Draw these examples in this order: images and sequences in a grid, tables and texts by their losses or
+    values.
 
     Of more than 64 images or sequences, those selected by `choose` are drawn.
 
     Args:
-      inputs: [N, H, W, C], [N, H, W] or [N, L, F], any range; a table [N, F] is not used.
+      inputs: [N, H, W, C], [N, H, W] or [N, L, F], any range; those of tables and texts are not used.
       kind: of an example.
       truth: classes int [N]; values float [N] or [N, T] without classes.
       prediction: as `truth`.
@@ -76,7 +77,7 @@ def samples(
         )
     if kind != Kind.IMAGE and not classes:
         return scatter(truth, prediction, names)
-    if kind == Kind.NUMBERS:
+    if kind in (Kind.NUMBERS, Kind.CATEGORIES, Kind.TOKENS, Kind.NGRAMS):
         return _losses(truth, prediction, losses, classes)
     if len(truth) > _MANY:
         chosen = choose(truth, prediction, losses)
@@ -157,7 +158,7 @@ def r2(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def _losses(truth: np.ndarray, prediction: np.ndarray, losses: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw the loss of each example of a table, by true class, errors in red."""
+    """Draw the loss of each example of a table or a text, by true class, errors in red."""
     short = labels(classes)
     figure = Figure(figsize=(7.5, float(np.clip(1.4 + 0.35 * len(classes), 2.6, 14))), layout="constrained")
     axes = figure.subplots()

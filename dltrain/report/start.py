@@ -44,7 +44,7 @@ def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
     )
     goal = f"{spec.outputs} target{'s' * (spec.outputs > 1)}"
     goal = f"{len(spec.classes)} classes" if spec.classes else goal
-    goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary else goal
+    goal = f"{len(spec.vocabulary)} tokens" if spec.vocabulary and not spec.classes else goal
     goal = f"{spec.task}" if not spec.task.supervised else f"{spec.task}, {goal}"
     screen.say(f"data    {name}: {sizes}; {inputs}; {goal}")
     for note in getattr(parts.source, "notes", ()):

@@ -10,6 +10,7 @@ from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
+from dltrain.data.vocabulary import UNKNOWN_TOKEN
 from dltrain.errors import ConfigError
 from dltrain.types import Feature, Kind, Spec, by_name
 
@@ -56,7 +57,7 @@ def fit_blocks(
         name: fitted([*steps, *_own_steps(feature, scale, after=steps)], 0, name)
         for name, feature in spec.contents.items()
     }
-    only_texts = all(feature.kind is Kind.TOKENS for feature in spec.contents.values())
+    only_texts = all(_is_numbered(feature) for feature in spec.contents.values())
     standardised = spec.task.standardizes_targets and scale is Scale.STANDARD and not only_texts
     of_targets = [Scaler(Scale.STANDARD)] if standardised else []
     targets = {name: fitted(of_targets, 1, name) for name in spec.targets}
@@ -66,14 +67,19 @@ def fit_blocks(
 
 
 def _own_steps(feature: Feature, scale: Scale, *, after: Sequence[Any]) -> list[Any]:
-    if feature.kind in (Kind.CATEGORY, Kind.CATEGORIES):
+    if feature.kind in (Kind.CATEGORY, Kind.CATEGORIES, Kind.NGRAMS):
         return []
     if feature.kind is Kind.TOKENS:
-        return [Lookup(feature.vocabulary)]
+        return [Lookup(feature.vocabulary)] if _is_numbered(feature) else []
     # The channels of an image keep their proportion, so that no colour is shifted.
     scaler = Scaler(scale, together=feature.kind is Kind.IMAGE and feature.dtype == "uint8")
     wide = feature.kind is Kind.NUMBERS and feature.dtype == "float64" and scale is not Scale.NONE and not after
     return [Offset, scaler] if wide else [scaler]
+
+
+def _is_numbered(feature: Feature) -> bool:
+    """Tell whether the source numbered tokens itself; one with an unknown token is that of an encoder."""
+    return feature.kind is Kind.TOKENS and UNKNOWN_TOKEN not in feature.vocabulary
 
 
 def _fit_chain(steps: Sequence[Any], read: Callable[[], Iterable[np.ndarray]]) -> Chain:
