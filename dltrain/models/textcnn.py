@@ -18,8 +18,8 @@ class TextCNN(nnx.Module):
     """Tokens [B, L] -> [B, outputs].
 
     `c_w = max over t of f(W_w [x_t .. x_(t+w-1)] + b_w)` for several widths w, and the outputs are linear in all
-    c_w (Kim 2014, arXiv:1408.5882). As in Kim's code, zeros surround a text, so that each window with at least one of
-    its tokens counts, and no other.
+    c_w (Kim 2014, arXiv:1408.5882). As in Kim's code, zeros surround a text, so that each window with one of its
+    tokens or more counts, and no other.
     """
 
     def __init__(

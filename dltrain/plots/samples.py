@@ -53,8 +53,7 @@ def samples(
     confidence: np.ndarray | None = None,
     worst: int = 0,
 ) -> Figure:
-    """Draw these examples in this order: images and sequences in a grid, tables and texts by their losses or
-    values.
+    """Draw these examples in this order: images and sequences in a grid, others by losses or values.
 
     Of more than 64 images or sequences, those selected by `choose` are drawn.
 

@@ -115,8 +115,8 @@ def load_text(
             subwords; of ngrams by their number in training, at most 262,144.
         min_count: words or characters that occur less often in the training texts are unknown; None: 2.
         lowercase: whether `A` and `a` are the same.
-        max_length: most tokens of a text, the rest is cut off; None: the longest training text, but at most twice the
-            length that 95 % of them do not exceed.
+        max_length: most tokens of a text, of ngrams most words; the rest is cut off. None: the longest training
+            text, but at most twice the length that 95 % of them do not exceed.
 
     Raises:
         ConfigError: a key is missing, or does not go with another.
@@ -160,9 +160,7 @@ def _from_folder(path: Path, *, text: str | None, target: str | None, given: Map
 
     for key, value in (("text", text), ("target", target)):
         if value is not None:
-            raise ConfigError(
-                f"data.{key}={value}: data.path is a folder, whose classes are its folders; leave it out"
-            )
+            raise ConfigError(f"data.{key}={value}: data.path is a folder with one for each class; leave it out")
     texts, labels, splits = read_folder(path)
     published = {name: np.array(places) for name, places in splits.items()}
     return TextSource(texts, pl.Series(FOLDER[1], labels), names=FOLDER, published=published, **given)
@@ -176,14 +174,8 @@ def _frame(file: Path, *, columns: Sequence[str] | None, separator: str, quote: 
         tabs = b"\t" in stream.readline()
     between = ("\t" if tabs else ",") if separator == "auto" else separator
     around = (None if between == "\t" else '"') if quote == "auto" else None if quote == "none" else quote
-    frame = pl.read_csv(
-        file,
-        has_header=columns is None,
-        new_columns=columns,
-        separator=between,
-        quote_char=around,
-        null_values=[""],
-    )
+    how = {"has_header": columns is None, "new_columns": columns, "null_values": [""]}
+    frame = pl.read_csv(file, separator=between, quote_char=around, **how)
     for name in names:
         if name not in frame.columns:
             near = difflib.get_close_matches(name, frame.columns, 1)

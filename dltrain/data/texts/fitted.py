@@ -56,8 +56,8 @@ class TextOptions:
         """Refuse options that would change nothing."""
         if self.min_count is not None and self.tokens in (Tokens.SUBWORDS, Tokens.NGRAMS):
             raise ConfigError(
-                f"data.min_count={self.min_count}: counts words and characters, and data.tokens={self.tokens} has no "
-                "such limit; leave it out"
+                f"data.min_count={self.min_count}: counts words and characters, and data.tokens={self.tokens} has "
+                "no such limit; leave it out"
             )
         if self.vocabulary_size is not None and self.vocabulary_size <= len(SPECIAL) + 1:
             raise ConfigError(
