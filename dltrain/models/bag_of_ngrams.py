@@ -20,7 +20,7 @@ class BagOfNgrams(nnx.Module):
 
     def __init__(
         self,
-        embedding: Size = 32,
+        embedding: Size = 16,
         *,
         spec: Spec,
         rngs: nnx.Rngs,

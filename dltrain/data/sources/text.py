@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from dltrain.data.texts.encode import TextEncoder
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.data.texts.read import read_folder
 from dltrain.errors import ConfigError, DataError
-from dltrain.ranges import Size
+from dltrain.ranges import Range, Size
 from dltrain.types import Feature, Kind, Spec
 
 LARGEST = 1 << 36  # bytes of a file
@@ -93,6 +93,7 @@ def load_text(
     min_count: Size | None = None,
     lowercase: bool = True,
     max_length: Size | None = None,
+    character_ngrams: Annotated[int, Range(low=3)] | None = None,
 ) -> TextSource:
     """Read texts, each with its target.
 
@@ -110,19 +111,20 @@ def load_text(
             characters; auto: none in a file separated by tabs, else ".
         positive: of two classes the one that precision, recall and F1 are about; None: the second in sorted order.
         tokens: what a text is cut into: words, characters, subwords (needs sentencepiece), or ngrams, which are
-            hashed words and pairs of words.
+            hashed words, pairs of words, and character_ngrams.
         vocabulary_size: most tokens; of ngrams the number of buckets. None: 20,000 words, 2,000 characters, 4,000
             subwords; of ngrams by their number in training, at most 262,144.
         min_count: words or characters that occur less often in the training texts are unknown; None: 2.
         lowercase: whether `A` and `a` are the same.
         max_length: most tokens of a text, of ngrams most words; the rest is cut off. None: the longest training
             text, but at most twice the length that 95 % of them do not exceed.
+        character_ngrams: of ngrams, count runs of 3 to this many characters inside words, too; None: none.
 
     Raises:
         ConfigError: a key is missing, or does not go with another.
         DataError: a file cannot be read, or lacks a column.
     """
-    options = TextOptions(Tokens(tokens), vocabulary_size, min_count, lowercase, max_length)
+    options = TextOptions(Tokens(tokens), vocabulary_size, min_count, lowercase, max_length, character_ngrams)
     if path is None:
         raise ConfigError("data.path: missing; give a table with a column of texts, or a folder of text files")
     file = Path(path).expanduser().absolute()

@@ -23,7 +23,7 @@ class Tokens(StrEnum):
     WORDS = "words"
     CHARACTERS = "characters"
     SUBWORDS = "subwords"
-    NGRAMS = "ngrams"  # hashed words and pairs of words
+    NGRAMS = "ngrams"  # hashed words, pairs of words, and characters inside words
 
 
 MOST = {Tokens.WORDS: 20_000, Tokens.CHARACTERS: 2_000, Tokens.SUBWORDS: 4_000, Tokens.NGRAMS: 1 << 18}
@@ -42,6 +42,7 @@ class TextOptions:
         vocabulary_size: most tokens, with the special ones; of n-grams the number of buckets.
         min_count: how often a word or character must occur in the training texts to have a number of its own.
         lowercase: whether `A` and `a` are the same.
+        character_ngrams: of n-grams, the longest run of characters inside a word that counts; None: none.
         max_length: most tokens of a text, of n-grams most words; the rest is cut off. None: the longest training
             text, but at most twice the length that 95 % of them do not exceed.
     """
@@ -51,6 +52,7 @@ class TextOptions:
     min_count: Size | None = None
     lowercase: bool = True
     max_length: Size | None = None
+    character_ngrams: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that would change nothing."""
@@ -59,7 +61,16 @@ class TextOptions:
                 f"data.min_count={self.min_count}: counts words and characters, and data.tokens={self.tokens} has "
                 "no such limit; leave it out"
             )
-        if self.vocabulary_size is not None and self.vocabulary_size <= len(SPECIAL) + 1:
+        if self.character_ngrams is not None and self.tokens is not Tokens.NGRAMS:
+            raise ConfigError(
+                f"data.character_ngrams={self.character_ngrams}: belongs to data.tokens=ngrams, and here "
+                f"data.tokens={self.tokens}; leave it out"
+            )
+        if (
+            self.tokens is not Tokens.NGRAMS
+            and self.vocabulary_size is not None
+            and self.vocabulary_size <= len(SPECIAL) + 1
+        ):
             raise ConfigError(
                 f"data.vocabulary_size={self.vocabulary_size}: leaves no room for tokens besides "
                 f"{', '.join((*SPECIAL, UNKNOWN_TOKEN))}"
@@ -76,6 +87,8 @@ class FittedTexts:
         length: tokens that are kept of a text.
         vocabulary: the tokens in the order of their numbers; empty for n-grams.
         buckets: of n-grams, the number of different hashes.
+        character_ngrams: of n-grams, the longest run of characters that counts.
+        width: of n-grams, how many are kept of a text.
         subwords: the sentencepiece model, for subwords.
         cut: number of training texts that were longer.
         seen: number of training texts.
@@ -86,6 +99,8 @@ class FittedTexts:
     length: int
     vocabulary: tuple[str, ...] = ()
     buckets: int = 0
+    character_ngrams: int | None = None
+    width: int = 0
     subwords: Subwords | None = None
     cut: int = 0
     seen: int = 0
@@ -97,29 +112,28 @@ class FittedTexts:
         Raises:
             ConfigError: sentencepiece is needed and missing, or the vocabulary is too small for it.
         """
-        size = options.vocabulary_size or MOST[options.tokens]
         plain = [normalised(text, lowercase=options.lowercase) for text in texts]
-        given: dict[str, Any] = {}
+        size, given = options.vocabulary_size or MOST[options.tokens], {}
         if options.tokens is Tokens.SUBWORDS:
             given["subwords"] = model = Subwords.train(plain, size=size)
             given["vocabulary"] = (*SPECIAL, UNKNOWN_TOKEN, *model.pieces)
             pieces: list[Sequence[Any]] = [model.cut(text) for text in plain]
         else:
             pieces = [CUT[options.tokens](text) for text in plain]
-            if options.tokens is Tokens.NGRAMS:
-                given["buckets"] = options.vocabulary_size or _buckets(pieces)
-            else:
-                given["vocabulary"] = _vocabulary(pieces, size, options.min_count or LEAST)
         lengths = np.array([len(tokens) for tokens in pieces] or [0])
         length = options.max_length or _length(lengths)
-        cut = int((lengths > length).sum())
-        return cls(options.tokens, options.lowercase, length, **given, cut=cut, seen=len(texts))
+        if options.tokens is Tokens.NGRAMS:
+            given |= _fit_ngrams(pieces, length, options)
+        elif options.tokens is not Tokens.SUBWORDS:
+            given["vocabulary"] = _vocabulary(pieces, size, options.min_count or LEAST)
+        about = {"cut": int((lengths > length).sum()), "seen": len(texts)}
+        return cls(options.tokens, options.lowercase, length, **given, **about)
 
     @property
     def feature(self) -> Feature:
         """The tokens of a text as an input of a model."""
         if self.tokens is Tokens.NGRAMS:
-            return Feature(Kind.NGRAMS, (2 * self.length - 1,), "int32", buckets=self.buckets)
+            return Feature(Kind.NGRAMS, (self.width,), "int32", buckets=self.buckets)
         return Feature(Kind.TOKENS, (self.length,), "int32", vocabulary=self.vocabulary)
 
     def encode(self, texts: Iterable[str | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +156,7 @@ class FittedTexts:
             return [max(UNKNOWN, first + n) for n in self.subwords.cut(text)[: self.length]] or [UNKNOWN]
         tokens = CUT[self.tokens](text)[: self.length]
         if self.tokens is Tokens.NGRAMS:
-            return in_buckets(ngrams(tokens), self.buckets)
+            return in_buckets(ngrams(tokens, self.character_ngrams)[: self.width], self.buckets)
         return [self._numbers.get(token, UNKNOWN) for token in tokens] or [UNKNOWN]
 
     def describe(self) -> str:
@@ -164,6 +178,8 @@ class FittedTexts:
             "length": self.length,
             "vocabulary": [] if self.subwords else list(self.vocabulary),
             "buckets": self.buckets,
+            "character_ngrams": self.character_ngrams,
+            "width": self.width,
             "subwords": self.subwords.to_json() if self.subwords else None,
             "cut": self.cut,
             "seen": self.seen,
@@ -174,7 +190,8 @@ class FittedTexts:
         """Rebuild what `to_json` returned."""
         subwords = Subwords.from_json(saved["subwords"]) if saved["subwords"] else None
         vocabulary = (*SPECIAL, UNKNOWN_TOKEN, *subwords.pieces) if subwords else tuple(saved["vocabulary"])
-        plain = {name: saved[name] for name in ("lowercase", "length", "buckets", "cut", "seen")}
+        names = ("lowercase", "length", "buckets", "character_ngrams", "width", "cut", "seen")
+        plain = {name: saved[name] for name in names}
         return cls(Tokens(saved["tokens"]), vocabulary=vocabulary, subwords=subwords, **plain)
 
 
@@ -192,10 +209,16 @@ def _vocabulary(texts: Iterable[Sequence[str]], size: int, least: int) -> tuple[
     return (*SPECIAL, UNKNOWN_TOKEN, *often[: size - len(SPECIAL) - 1])
 
 
-def _buckets(texts: Iterable[Sequence[str]]) -> int:
-    """Return the power of two that leaves half of the buckets empty, within limits."""
-    distinct = len({value for tokens in texts for value in ngrams(tokens)})
-    return min(MOST[Tokens.NGRAMS], max(FEWEST_BUCKETS, 1 << (2 * distinct - 1).bit_length()))
+def _fit_ngrams(texts: Iterable[Sequence[str]], length: int, options: TextOptions) -> dict[str, Any]:
+    """Count n-grams; the number of buckets is a power of two, so that most have one n-gram of the training texts."""
+    distinct, width = set(), 1
+    for tokens in texts:
+        found = ngrams(tokens[:length], options.character_ngrams)
+        distinct.update(found)
+        width = max(width, len(found))
+    buckets = min(MOST[Tokens.NGRAMS], max(FEWEST_BUCKETS, 1 << (len(distinct) - 1).bit_length()))
+    given = {"width": width, "character_ngrams": options.character_ngrams}
+    return given | {"buckets": options.vocabulary_size or buckets}
 
 
 def _length(lengths: np.ndarray) -> int:
