@@ -138,15 +138,21 @@ class TableSource:
         ]
         rows = [(*texts, f"{missing:,}", f"{distinct:,}") for *texts, missing, distinct in found]
         headings = ("column", "meaning", "found in the training rows", "missing", "different")
-        notes, bad = list(self._notes), self._raw.bad
-        if bad:
-            left_out = f"{len(bad):,} of {self._raw.total:,} rows are bad and left out"
-            notes.append(f"{left_out}, listed in bad_rows.csv: {bad[0]}")
+        files = self.describe_files()
+        notes = list(files.notes)
         if texts := [column.name for column in columns if column.meaning is Meaning.TEXT]:
             notes.append(f"texts are left out: {', '.join(texts)}; data=text learns from a text")
         if lost := [column.name for column in columns if not column.meaning.is_input]:
             notes.append(f"left out: {', '.join(lost)}; data.meanings={{{lost[0]}: category}} takes it")
-        return Description(notes, headings, rows, listed(bad) if bad else "")
+        return Description(notes, headings, rows, files.bad_rows)
+
+    def describe_files(self) -> Description:
+        """Return what was found in the files as such: their format, and rows that are left out."""
+        notes, bad = list(self._notes), self._raw.bad
+        if bad:
+            left_out = f"{len(bad):,} of {self._raw.total:,} rows are bad and left out"
+            notes.append(f"{left_out}, listed in bad_rows.csv: {bad[0]}")
+        return Description(notes, bad_rows=listed(bad) if bad else "")
 
     def _target_rows(self, train: np.ndarray) -> list[Any]:
         frame = self.frame[train]

@@ -1,25 +1,22 @@
 """Your own texts with a target each: a table with a column of texts, or a folder of text files per class."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from dltrain.data.sources.files import check_file
-from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
-from dltrain.data.tables.columns import NUMERIC_CLASSES
+from dltrain.data.sources.table import ROOM, MissingTarget, TableSource, load_table
+from dltrain.data.tables.columns import Meaning
+from dltrain.data.tables.options import OnBad
 from dltrain.data.texts.encode import TextEncoder
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
-from dltrain.data.texts.read import read_folder
-from dltrain.errors import ConfigError, DataError
+from dltrain.data.texts.folder import LABEL, TEXT, read_folder
+from dltrain.errors import ConfigError
 from dltrain.ranges import Range, Size
-from dltrain.types import Feature, Kind, Spec
-
-LARGEST = 1 << 36  # bytes of a file
-FOLDER = ("text", "label")  # names of text and target where the texts are files in folders
+from dltrain.types import Spec
 
 
 class TextSource:
@@ -28,182 +25,157 @@ class TextSource:
     Attributes:
         spec: the targets; what the inputs are depends on the training texts.
         suggestion: the task that suits the targets, and why.
-        fingerprint: of the texts and their targets.
-        published: indices of splits that the user fixed.
+        fingerprint: of the content of the files.
+        published: indices of splits that the user fixed, by files or folders of their own.
+        frame: the rows, a polars frame with the texts.
     """
 
-    def __init__(
-        self,
-        texts: Sequence[str | None],
-        targets: Any,
-        *,
-        names: tuple[str, str],
-        task: Any,
-        options: TextOptions,
-        positive: str | None = None,
-        published: Mapping[str, np.ndarray] | None = None,
-    ) -> None:
-        """Look at the targets, a polars series; `task` is None while it is not decided."""
-        self._texts, self._targets, self._options = list(texts), targets, options
-        self._column, target = names
-        self.published: Mapping[str, np.ndarray] = published or {}
-        self.suggestion = _suggest(targets, target)
-        classes = task is not None and task.target_kind is Kind.CATEGORY
-        self._levels = _levels(targets, positive) if classes else ()
-        shape, dtype = ((), "int32") if classes else ((1,), "float32")
-        kind = Kind.CATEGORY if classes else Kind.NUMBERS
-        found = Feature(kind, shape, dtype, names=() if classes else (target,), vocabulary=self._levels)
-        self.spec = Spec({}, {target: found})
-        content = {self._column: self._texts, target: targets.cast(str).to_list()}
-        self.fingerprint = fingerprint({n: np.array([str(v) for v in values]) for n, values in content.items()})
+    def __init__(self, table: TableSource, column: str, options: TextOptions) -> None:
+        """Take the column of the texts from a table."""
+        self._table, self._column, self._options = table, column, options
+        self._texts = table.values(column, "data.text").cast(str).to_list()
+        self._fitted: tuple[bytes, FittedTexts] | None = None
+        self.spec, self.suggestion, self.frame = table.spec, table.suggestion, table.frame
+        self.fingerprint, self.published = table.fingerprint, table.published
 
     def __len__(self) -> int:
         """Return the number of texts."""
         return len(self._texts)
 
+    def values(self, name: str, key: str) -> Any:
+        """Return another column of the file, a polars series; `key` names it in the config."""
+        return self._table.values(name, key)
+
+    def where(self, index: int) -> str:
+        """Return file and row of an example, for a message."""
+        return self._table.where(index)
+
     def read_targets(self) -> np.ndarray:
-        """Return the targets, int32 [N] or float32 [N, 1]."""
-        if self._levels:
-            numbers = {level: i for i, level in enumerate(self._levels)}
-            return np.array([numbers[str(value)] for value in self._targets], np.int32)
-        return self._targets.to_numpy().astype(np.float32)[:, None]
+        """Return the targets, int32 [N] or float32 [N, T]."""
+        return self._table.read_targets()
+
+    def describe(self, train: np.ndarray) -> Description:
+        """Return what was found in the files, and in the training texts."""
+        empty = sum(not (text or "").strip() for text in self._texts)
+        files, fitted = self._table.describe_files(), self._fit(train).describe()
+        notes = [*files.notes, fitted, *([f"{empty:,} of {len(self):,} texts are empty"] if empty else [])]
+        return Description(notes, bad_rows=files.bad_rows)
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TextEncoder]:
         """Fit on the training texts, and return all texts as arrays with what was fitted."""
-        fitted = FittedTexts.fit([self._texts[i] or "" for i in train], self._options)
-        encoder = TextEncoder(self._column, fitted)
+        encoder = TextEncoder(self._column, self._fit(train))
         arrays = {"inputs": encoder.encode(self._texts), "targets": self.read_targets()}
         return Rows(arrays, Spec(encoder.features, self.spec.targets), self.published), encoder
+
+    def _fit(self, train: np.ndarray) -> FittedTexts:
+        """Fit on the training texts, once for the same ones."""
+        which = np.asarray(train).tobytes()
+        if self._fitted is None or self._fitted[0] != which:
+            self._fitted = which, FittedTexts.fit([self._texts[i] or "" for i in train], self._options)
+        return self._fitted[1]
 
 
 def load_text(
     path: str | None = None,
     *,
     text: str | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     task: Any = None,
-    validation_path: str | None = None,
+    memory_left: int = ROOM,
+    root: str | None = None,
     test_path: str | None = None,
-    columns: Sequence[str] | None = None,
-    separator: str = "auto",
-    quote: str = "auto",
-    positive: str | None = None,
+    validation_path: str | None = None,
     tokens: Tokens = Tokens.WORDS,
     vocabulary_size: Size | None = None,
     min_count: Size | None = None,
     lowercase: bool = True,
     max_length: Size | None = None,
     character_ngrams: Annotated[int, Range(low=3)] | None = None,
+    columns: Sequence[str] | None = None,
+    missing: Sequence[str | int | float] = ("",),
+    missing_target: MissingTarget = MissingTarget.DROP,
+    positive: str | int | None = None,
+    separator: str = "auto",
+    quote: str = "auto",
+    encoding: str = "auto",
+    header: bool | Literal["auto"] = "auto",
+    on_bad: OnBad = OnBad.ERROR,
+    most_bad: Annotated[float, Range(0, 1)] = 0.01,
 ) -> TextSource:
     """Read texts, each with its target.
 
     Args:
-        path: a table with a column of texts, or a folder: CLASS/NAME.txt, or the same below train, validation and
-            test.
-        text: the column of the texts.
-        target: the column to predict.
+        path: a table with a column of texts, in any format of data=table; or a folder with CLASS/NAME.txt, or with
+            train, validation and test above the classes.
+        text: the column of the texts; of a folder null.
+        target: the column to predict, or several columns of numbers; of a folder null.
         task: what to do with it; None while that is not decided.
-        validation_path: a file with the validation texts; None: a part of `path`, data.validation.
-        test_path: a file with the test texts; None: a part of `path`, data.test.
-        columns: names of the columns, for a file without a header.
-        separator: between the columns; auto: a tab if the first line has one, else a comma.
-        quote: the character around a text with separators or line breaks in it; none: quotes are ordinary
-            characters; auto: none in a file separated by tabs, else ".
-        positive: of two classes the one that precision, recall and F1 are about; None: the second in sorted order.
+        memory_left: bytes that the texts may take.
+        root: a folder that the paths are in.
+        test_path: a file with the test texts; null: a part of `path`, `data.test`.
+        validation_path: a file with the validation texts; null: a part of `path`, `data.validation`.
         tokens: what a text is cut into: words, characters, subwords (needs sentencepiece), or ngrams, which are
             hashed words, pairs of words, and character_ngrams.
-        vocabulary_size: most tokens; of ngrams the number of buckets. None: 20,000 words, 2,000 characters, 4,000
-            subwords; of ngrams by their number in training, at most 262,144.
-        min_count: words or characters that occur less often in the training texts are unknown; None: 2.
+        vocabulary_size: most tokens; of ngrams the number of buckets. null: 20,000 words, 2,000 characters, 4,000
+            subwords; of ngrams by their number in the training texts, at most 262,144.
+        min_count: words or characters that occur less often in the training texts are unknown; null: 2.
         lowercase: whether `A` and `a` are the same.
-        max_length: most tokens of a text, of ngrams most words; the rest is cut off. None: the longest training
+        max_length: most tokens of a text, of ngrams most words; the rest is cut off. null: the longest training
             text, but at most twice the length that 95 % of them do not exceed.
-        character_ngrams: of ngrams, count runs of 3 to this many characters inside words, too; None: none.
+        character_ngrams: of ngrams, count runs of 3 to this many characters inside words, too; null: none.
+        columns: names of the columns, for a file without header, or in place of its header.
+        missing: what stands for a missing value; a missing text is an empty one.
+        missing_target: drop: leave out texts without a target; refuse: end the run.
+        positive: of two classes the one that metrics such as f1 are about; null: the last in order.
+        separator: of fields: one character, or comma, tab, semicolon, pipe, space; auto: found in the file.
+        quote: the character around fields that hold separators, or none; auto: found in the file.
+        encoding: of the text, such as utf-8, utf-16, latin-1, cp1252; auto: found in the file.
+        header: whether the first row has the names of the columns; auto: found in the file.
+        on_bad: error: end the run at a row that cannot be read; skip: leave it out.
+        most_bad: largest part of the rows that is left out.
 
     Raises:
         ConfigError: a key is missing, or does not go with another.
         DataError: a file cannot be read, or lacks a column.
     """
     options = TextOptions(Tokens(tokens), vocabulary_size, min_count, lowercase, max_length, character_ngrams)
-    if path is None:
-        raise ConfigError("data.path: missing; give a table with a column of texts, or a folder of text files")
-    file = Path(path).expanduser().absolute()
-    given: dict[str, Any] = {"task": task, "options": options, "positive": positive}
-    if file.is_dir():
-        return _from_folder(file, text=text, target=target, given=given)
-    if missing := next((name for name, value in (("text", text), ("target", target)) if value is None), None):
-        raise ConfigError(f"data.{missing}: missing; name the column of the {missing}s")
-    names = (str(text), str(target))
-    if names[0] == names[1]:
+    whole = None if path is None else Path(root or "", path).expanduser().absolute()
+    if whole is not None and whole.is_dir():
+        keys = {"text": text, "target": target, "test_path": test_path, "validation_path": validation_path}
+        _refuse(keys)
+        return TextSource(read_folder(whole, task=task, positive=positive), TEXT, options)
+    if path is not None and target and text is None:
+        raise ConfigError("data.text: missing; data.text=COLUMN names the column of the texts")
+    if text is not None and text in ([target] if isinstance(target, str) else target or []):
         raise ConfigError(f"data.text={text}: is also data.target; the texts and what to predict must differ")
-    how = {"columns": columns, "separator": separator, "quote": quote, "names": names}
-    frames = [_frame(file, **how)]
-    published, first = {}, len(frames[0])
-    for split, other in (("validation", validation_path), ("test", test_path)):
-        if other is not None:
-            frames.append(_frame(Path(other).expanduser().absolute(), **how))
-            published[split] = np.arange(first, first + len(frames[-1]))
-            first += len(frames[-1])
-    return _joined(frames, names=names, published=published, given=given)
+    table = load_table(
+        path,
+        target=target,
+        task=task,
+        memory_left=memory_left,
+        root=root,
+        test_path=test_path,
+        validation_path=validation_path,
+        columns=columns,
+        meanings={} if text is None else {text: str(Meaning.TEXT)},
+        missing=missing,
+        missing_target=missing_target,
+        positive=positive,
+        separator=separator,
+        quote=quote,
+        encoding=encoding,
+        header=header,
+        on_bad=on_bad,
+        most_bad=most_bad,
+    )
+    return TextSource(table, str(text), options)
 
 
-def _joined(
-    frames: Sequence[Any], *, names: tuple[str, str], published: Mapping[str, np.ndarray], given: Mapping[str, Any]
-) -> TextSource:
-    import polars as pl
-
-    frame = pl.concat([one.select(names) for one in frames], how="vertical_relaxed")
-    texts = frame[names[0]].cast(pl.String).to_list()
-    return TextSource(texts, frame[names[1]], names=names, published=published, **given)
-
-
-def _from_folder(path: Path, *, text: str | None, target: str | None, given: Mapping[str, Any]) -> TextSource:
-    import polars as pl
-
-    for key, value in (("text", text), ("target", target)):
+def _refuse(keys: Mapping[str, Any]) -> None:
+    """Refuse keys that name columns or files, where the texts are in a folder."""
+    for key, value in keys.items():
         if value is not None:
-            raise ConfigError(f"data.{key}={value}: data.path is a folder with one for each class; leave it out")
-    texts, labels, splits = read_folder(path)
-    published = {name: np.array(places) for name, places in splits.items()}
-    return TextSource(texts, pl.Series(FOLDER[1], labels), names=FOLDER, published=published, **given)
-
-
-def _frame(file: Path, *, columns: Sequence[str] | None, separator: str, quote: str, names: tuple[str, str]) -> Any:
-    import polars as pl
-
-    check_file(file, most=LARGEST)
-    with file.open("rb") as stream:
-        tabs = b"\t" in stream.readline()
-    between = ("\t" if tabs else ",") if separator == "auto" else separator
-    around = (None if between == "\t" else '"') if quote == "auto" else None if quote == "none" else quote
-    how = {"has_header": columns is None, "new_columns": columns, "null_values": [""]}
-    frame = pl.read_csv(file, separator=between, quote_char=around, **how)
-    for name in names:
-        if name not in frame.columns:
-            near = difflib.get_close_matches(name, frame.columns, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise DataError(f"{file}: has no column {name}{hint} (columns: {', '.join(frame.columns)})")
-    return frame
-
-
-def _levels(targets: Any, positive: str | None) -> tuple[str, ...]:
-    """Return the classes in order; of two the positive one is last."""
-    levels = sorted(map(str, targets.unique().to_list()))
-    if positive is None:
-        return tuple(levels)
-    if str(positive) not in levels:
-        raise ConfigError(f"data.positive={positive}: is not a class; the classes are {', '.join(levels)}")
-    if len(levels) != 2:
-        raise ConfigError(f"data.positive={positive}: is for two classes, the data has {len(levels)}; leave it out")
-    return tuple(sorted(levels, key=lambda level: level == str(positive)))
-
-
-def _suggest(values: Any, name: str) -> tuple[str, str]:
-    distinct = values.n_unique()
-    if distinct == 2:
-        return "binary", f"{name} has two values"
-    if not values.dtype.is_numeric():
-        return "classification", f"{name} is text with {distinct} values"
-    if values.dtype.is_integer() and distinct <= NUMERIC_CLASSES:
-        return "classification", f"{name} has {distinct} whole numbers; task=regression predicts a number"
-    return "regression", f"{name} is a number"
+            raise ConfigError(
+                f"data.{key}={value}: data.path is a folder, so the texts are its files, and {LABEL}s its folders; "
+                "leave it out"
+            )

@@ -25,11 +25,6 @@ class TextEncoder:
             return {"ngrams": feature}
         return {"tokens": feature, "length": Feature(Kind.LENGTH, (), "int32")}
 
-    @property
-    def notes(self) -> list[str]:
-        """What was found in the training texts, a line each."""
-        return [self.fitted.describe()]
-
     def encode(self, records: Any) -> Any:
         """Return the tokens of texts with their lengths, or their n-grams; arrays stay as they are.
 

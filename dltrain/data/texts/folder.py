@@ -1,0 +1,87 @@
+"""Reads a folder with a file for each text, in one folder for each class."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.data.sources.files import check_file
+from dltrain.data.sources.table import TableSource, Wanted
+from dltrain.data.tables.raw import Raw
+from dltrain.data.tables.read import Table
+from dltrain.errors import DataError
+
+TEXT, LABEL = "text", "label"  # names of the columns
+SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+SPLITS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
+LARGEST = 1 << 26  # bytes of a file that is one text
+
+
+def read_folder(path: Path, *, task: Any, positive: str | int | None) -> TableSource:
+    """Read a folder of text files, `CLASS/NAME.txt`, or the same below train, validation and test.
+
+    Raises:
+        DataError: there are no classes, or a file cannot be read.
+    """
+    import polars as pl
+
+    texts, labels, files, parts = _read_folder(path, _newest(path))
+    content = hashlib.sha256("\0".join([*texts, *labels, *parts]).encode("utf-8", "surrogatepass")).hexdigest()
+    frame = pl.DataFrame({TEXT: texts, LABEL: labels})
+    note = f"{path.name}: {len(texts):,} files in {len(set(labels)):,} folders"
+    names = list(dict.fromkeys(parts))
+    raw = Raw(
+        frame,
+        tuple(names),
+        np.array([names.index(part) for part in parts], np.int16),
+        np.arange(len(texts)),
+        ("text",) * len(names),
+        notes=(note,),
+        total=len(texts),
+    )
+    wanted = Wanted((LABEL,), {}, positive=None if positive is None else str(positive))
+    return TableSource(Table(raw, content), wanted, task=task, splits=names)
+
+
+@lru_cache(maxsize=2)  # read once to find the task, and once to train
+def _read_folder(path: Path, newest: Any) -> tuple[Sequence[str], ...]:
+    """Return the texts, and the class, file and split of each."""
+    del newest  # only to notice changes
+    folders = _folders(path)
+    split = bool(folders) and all(folder.name.lower() in SPLITS for folder in folders)
+    parts = [(SPLITS[folder.name.lower()], folder) for folder in folders] if split else [("train", path)]
+    found = [
+        (_text(file), folder.name, str(file), part)
+        for part, root in parts
+        for folder in _folders(root)
+        for file in sorted(folder.glob("*.txt"))
+        if not file.name.startswith(".")
+    ]
+    if not found:
+        raise DataError(f"{path} (data.path): has no texts; expected CLASS/NAME.txt, or SPLIT/CLASS/NAME.txt")
+    return tuple(zip(*found, strict=True))
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _newest(path: Path) -> tuple[int, int]:
+    """Return the number of files below a folder, and the time of the last change to one."""
+    times = [file.stat().st_mtime_ns for file in path.rglob("*")]
+    return len(times), max(times, default=0)
+
+
+def _text(file: Path) -> str:
+    check_file(file, most=LARGEST)
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file}: byte {error.start} is not UTF-8 ({error.reason}); convert the file: iconv -f latin1 -t utf-8"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
