@@ -33,7 +33,7 @@ class TextSource:
     def __init__(self, table: TableSource, column: str, options: TextOptions) -> None:
         """Take the column of the texts from a table."""
         self._table, self._column, self._options = table, column, options
-        self._texts = table.values(column, "data.text").cast(str).to_list()
+        self._texts = [None if text is None else str(text) for text in table.column(column, "text").tolist()]
         self._fitted: tuple[bytes, FittedTexts] | None = None
         self.spec, self.suggestion, self.frame = table.spec, table.suggestion, table.frame
         self.fingerprint, self.published = table.fingerprint, table.published
@@ -42,9 +42,9 @@ class TextSource:
         """Return the number of texts."""
         return len(self._texts)
 
-    def values(self, name: str, key: str) -> Any:
-        """Return another column of the file, a polars series; `key` names it in the config."""
-        return self._table.values(name, key)
+    def column(self, name: str, key: str = "column") -> np.ndarray:
+        """Return another column of the file, [N]; `key` names it in the config."""
+        return self._table.column(name, key)
 
     def where(self, index: int) -> str:
         """Return file and row of an example, for a message."""

@@ -210,7 +210,7 @@ def _vocabulary(texts: Iterable[Sequence[str]], size: int, least: int) -> tuple[
 
 
 def _fit_ngrams(texts: Iterable[Sequence[str]], length: int, options: TextOptions) -> dict[str, Any]:
-    """Count n-grams; the number of buckets is a power of two, so that most have one n-gram of the training texts."""
+    """Count n-grams; the number of buckets is a power of two, with about one n-gram of the training texts each."""
     distinct, width = set(), 1
     for tokens in texts:
         found = ngrams(tokens[:length], options.character_ngrams)

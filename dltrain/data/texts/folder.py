@@ -32,18 +32,16 @@ def read_folder(path: Path, *, task: Any, positive: str | int | None) -> TableSo
     content = hashlib.sha256("\0".join([*texts, *labels, *parts]).encode("utf-8", "surrogatepass")).hexdigest()
     frame = pl.DataFrame({TEXT: texts, LABEL: labels})
     note = f"{path.name}: {len(texts):,} files in {len(set(labels)):,} folders"
-    names = list(dict.fromkeys(parts))
+    each = np.arange(len(texts))  # a file for each text
     raw = Raw(
-        frame,
-        tuple(names),
-        np.array([names.index(part) for part in parts], np.int16),
-        np.arange(len(texts)),
-        ("text",) * len(names),
-        notes=(note,),
-        total=len(texts),
+        frame, tuple(files), each, np.ones_like(each), ("text",) * len(texts), notes=(note,), total=len(texts)
     )
     wanted = Wanted((LABEL,), {}, positive=None if positive is None else str(positive))
-    return TableSource(Table(raw, content), wanted, task=task, splits=names)
+    source = TableSource(Table(raw, content), wanted, task=task)
+    source.published = {
+        name: np.flatnonzero(np.array(parts) == name) for name in dict.fromkeys(parts) if name != "train"
+    }
+    return source
 
 
 @lru_cache(maxsize=2)  # read once to find the task, and once to train
