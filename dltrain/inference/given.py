@@ -68,6 +68,8 @@ def given_inputs(inputs: Any, spec: Spec, preprocess: Preprocess, *, without: st
 def given_targets(targets: Any, for_loss: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
     """Return `targets` and further arrays of the loss as the source of the run delivers them, checked.
 
+    Classes may be given by their names.
+
     Raises:
         DataError: one is missing, or has another shape or dtype.
     """
@@ -76,9 +78,25 @@ def given_targets(targets: Any, for_loss: Mapping[str, Any], spec: Spec) -> dict
         raise DataError(f"targets: {', '.join(missing)} is missing; give a dict with {', '.join(spec.targets)}")
     if missing := [name for name in spec.for_loss if name not in for_loss]:
         raise DataError(f"{', '.join(missing)}: missing; the training data has it for the loss")
-    found = {name: fitting(named[name], feature, f"targets: {name}") for name, feature in spec.targets.items()}
+    found = {
+        name: fitting(_class_numbers(named[name], feature, name), feature, f"targets: {name}")
+        for name, feature in spec.targets.items()
+    }
     own = {name: fitting(for_loss[name], feature, name) for name, feature in spec.for_loss.items()}
     return {"targets": alone_or_named(found), **own}
+
+
+def _class_numbers(targets: Any, feature: Feature, name: str) -> Any:
+    """Return the numbers of classes that are given by name, int32 [N]; other targets stay as they are."""
+    array = np.asarray(targets)
+    if feature.kind is not Kind.CATEGORY or feature.shape or array.ndim != 1 or array.dtype.kind not in "UO":
+        return targets
+    number = {label: i for i, label in enumerate(feature.vocabulary)}
+    for i, label in enumerate(array.tolist()):
+        if label not in number:
+            few = ", ".join(feature.vocabulary[:5]) + ", ..." * (len(feature.vocabulary) > 5)
+            raise DataError(f"targets: {name} of example {i} is {label!r}, expected one of {few}")
+    return np.array([number[label] for label in array.tolist()], np.int32)
 
 
 def fitting(values: Any, feature: Feature, where: str) -> np.ndarray:

@@ -211,13 +211,13 @@ def _vocabulary(texts: Iterable[Sequence[str]], size: int, least: int) -> tuple[
 
 def _fit_ngrams(texts: Iterable[Sequence[str]], length: int, options: TextOptions) -> dict[str, Any]:
     """Count n-grams; the number of buckets is a power of two, with about one n-gram of the training texts each."""
-    distinct, width = set(), 1
+    distinct, counts = set(), [1]
     for tokens in texts:
         found = ngrams(tokens[:length], options.character_ngrams)
         distinct.update(found)
-        width = max(width, len(found))
+        counts.append(len(found))
     buckets = min(MOST[Tokens.NGRAMS], max(FEWEST_BUCKETS, 1 << (len(distinct) - 1).bit_length()))
-    given = {"width": width, "character_ngrams": options.character_ngrams}
+    given = {"width": _length(np.array(counts)), "character_ngrams": options.character_ngrams}
     return given | {"buckets": options.vocabulary_size or buckets}
 
 

@@ -1,6 +1,7 @@
 """Reads a folder with a file for each text, in one folder for each class."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_folder(path: Path, *, task: Any, positive: str | int | None) -> TableSo
     import polars as pl
 
     texts, labels, files, parts = _read_folder(path, _newest(path))
-    content = hashlib.sha256("\0".join([*texts, *labels, *parts]).encode("utf-8", "surrogatepass")).hexdigest()
+    content = hashlib.sha256(json.dumps([texts, labels, parts]).encode()).hexdigest()
     frame = pl.DataFrame({TEXT: texts, LABEL: labels})
     note = f"{path.name}: {len(texts):,} files in {len(set(labels)):,} folders"
     each = np.arange(len(texts))  # a file for each text

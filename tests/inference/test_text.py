@@ -1,0 +1,66 @@
+"""A run on texts evaluates them again with equal bits: from its files, from Python, resident and streamed."""
+
+import json
+
+import numpy as np
+import pytest
+
+import dltrain as package
+from dltrain.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
+WORDS = (
+    "data=text",
+    "data.path=train.tsv",
+    "data.test_path=test.tsv",
+    "data.text=text",
+    "data.target=label",
+    "quiet=true",
+    "seed=1",
+)
+LENGTH = ("epochs=2", "batch_size=16", "early_stopping.patience=null")
+CASES = {
+    "textcnn": ("model=textcnn", "model.filters=4", "model.embedding=8", "model.widths=[2,3]"),
+    "bag": ("model=bag_of_ngrams", "data.vocabulary_size=500", "data.feed=streamed"),
+    "gru": ("model=gru", "model.hidden=8", "model.embedding=8", "data.tokens=characters", "data.max_length=12"),
+    "lstm": ("model=lstm", "model.hidden=8", "model.embedding=8", "data.feed=streamed"),
+    "subwords": ("model=mlp", "model.widths=[4]", "data.tokens=subwords", "data.vocabulary_size=330"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("texts"), np.random.default_rng(0)
+    for name, count in (("train", 90), ("test", 21)):
+        lines = ["label\ttext"]
+        for i in range(count):
+            known = rng.choice(["see", "you", "later"] if i % 3 else ["win", "prize", "call"], rng.integers(1, 6))
+            lines.append(f"{'ham' if i % 3 else 'spam'}\t{' '.join(known)} {'😀' * (i % 2)} {i}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_evaluating_again_gives_the_metrics_of_the_run(name, folder, dltrain, monkeypatch):
+    if name == "subwords":
+        pytest.importorskip("sentencepiece", reason="subwords need it: pip install '.[text]'")
+    result = dltrain(*WORDS, *LENGTH, *CASES[name], f"output_dir={name}", cwd=folder, figures=False)
+    assert result.code == 0, result.err
+    monkeypatch.chdir(folder)
+    summary = json.loads((folder / name / "summary.json").read_text(encoding="utf-8"))
+    run = package.open_run(name, checkpoint="last")
+    rows = [line.split("\t") for line in (folder / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+    texts, names = [text for _, text in rows], [label for label, _ in rows]
+    labels = np.array([name == "spam" for name in names], np.int32)
+    for found in (
+        run.evaluate("test"),
+        run.evaluate(inputs=texts, targets=labels),
+        run.bundle.evaluate(texts, names),
+    ):
+        assert {name: value for name, value in found.items() if np.ndim(value) == 0} == summary["test"]
+    unseen = run.outputs(["never seen before", "", "nul\0 " + "long " * 999, "😀"])
+    assert unseen.shape == (4, 1) and np.isfinite(unseen).all()
+    if not name.startswith("subwords"):
+        with pytest.raises(DataError, match=r"targets: label of example 1 is 'eggs', expected one of ham, spam"):
+            run.evaluate(inputs=texts[:2], targets=["ham", "eggs"])
