@@ -25,6 +25,7 @@ PARTS = (
     "dltrain.data.augment",
     "dltrain.data.preprocess",
     "dltrain.data.tables.encode",
+    "dltrain.data.texts.encode",
     "dltrain.callbacks",
 )
 """The modules of dltrain whose members a config may name: parts, never commands or file access."""

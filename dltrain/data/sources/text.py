@@ -14,7 +14,7 @@ from dltrain.data.tables.options import OnBad
 from dltrain.data.texts.encode import TextEncoder
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.data.texts.folder import LABEL, TEXT, read_folder
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Range, Size
 from dltrain.types import Spec
 
@@ -148,26 +148,31 @@ def load_text(
         raise ConfigError("data.text: missing; data.text=COLUMN names the column of the texts")
     if text is not None and text in ([target] if isinstance(target, str) else target or []):
         raise ConfigError(f"data.text={text}: is also data.target; the texts and what to predict must differ")
-    table = load_table(
-        path,
-        target=target,
-        task=task,
-        memory_left=memory_left,
-        root=root,
-        test_path=test_path,
-        validation_path=validation_path,
-        columns=columns,
-        meanings={} if text is None else {text: str(Meaning.TEXT)},
-        missing=missing,
-        missing_target=missing_target,
-        positive=positive,
-        separator=separator,
-        quote=quote,
-        encoding=encoding,
-        header=header,
-        on_bad=on_bad,
-        most_bad=most_bad,
-    )
+    try:
+        table = load_table(
+            path,
+            target=target,
+            task=task,
+            memory_left=memory_left,
+            root=root,
+            test_path=test_path,
+            validation_path=validation_path,
+            columns=columns,
+            meanings={} if text is None else {text: str(Meaning.TEXT)},
+            missing=missing,
+            missing_target=missing_target,
+            positive=positive,
+            separator=separator,
+            quote=quote,
+            encoding=encoding,
+            header=header,
+            on_bad=on_bad,
+            most_bad=most_bad,
+        )
+    except DataError as error:  # that the column of the texts is missing is said in terms of its own key
+        if (said := str(error)).startswith(own := f"data.meanings={text}:"):
+            raise DataError(f"data.text={text}:{said.removeprefix(own)}") from error
+        raise
     return TextSource(table, str(text), options)
 
 
