@@ -16,6 +16,7 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
+from dltrain.ops.curves import flat_cosine as _flat_cosine
 from dltrain.ranges import Count, NonNegative, Positive, Probability, Range, Size
 from dltrain.types import Array
 
@@ -23,7 +24,9 @@ __all__ = [
     "constant",
     "cosine",
     "cosine_restarts",
+    "coslog",
     "exponential",
+    "flat_cosine",
     "inverse_time",
     "linear",
     "one_cycle",
@@ -93,6 +96,21 @@ def cosine_restarts(
     starts, ends = jnp.stack(edges[:-1]), jnp.stack(edges[1:])
     now = jnp.sum(t >= starts[1:])
     return ramp * _half_cosine(1.0, final, (t - starts[now]) / jnp.maximum(ends[now] - starts[now], 1))
+
+
+def flat_cosine(step: Steps, total: Steps, *, warmup_steps: Count = 0) -> Array:
+    """1 in the first half of the run, then half a cosine down to 0."""
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp * _flat_cosine(t / length)
+
+
+def coslog(step: Steps, total: Steps, *, warmup_steps: Count = 0, cycles: Size = 4) -> Array:
+    """`(1 - cos(2π log₂(1 + (2^cycles - 1) t/total))) / 2`: from 0 to 1 and back `cycles` times, each twice as long.
+
+    Holzmüller, Grinsztajn and Steinwart, Better by Default, arXiv:2407.04491 (coslog4).
+    """
+    t, length, ramp = _warmed(step, total, warmup_steps)
+    return ramp * (1 - jnp.cos(2 * jnp.pi * jnp.log2(1 + (2.0**cycles - 1) * t / length))) / 2
 
 
 def one_cycle(

@@ -30,6 +30,13 @@ The model creates them for one example, with zeros as the initial state, and the
 size. They are saved and resumed with the state but are not learned: `init_from` and the EMA leave them out."""
 
 
+PROGRESS = "progress"
+"""Name of a variable of a model, float32 [], that is the part of training that is done: 0 before the first step.
+
+The engine sets it before each step, for values that change while training, such as a dropout rate.
+"""
+
+
 class Kind(StrEnum):
     """Kind of a feature, which determines how it is checked, scaled and drawn. Shapes are those of one example."""
 
@@ -40,6 +47,7 @@ class Kind(StrEnum):
     NGRAMS = "ngrams"  # int [L], buckets of the n-grams of a text from 1, in no order that matters; 0 is padding
     DECODER_TOKENS = "decoder_tokens"  # int [L], the target tokens shifted by one step, the input of a decoder
     CATEGORY = "category"  # int [] or [H, W], indices of classes
+    LABELS = "labels"  # int [T], 1 for each label of the vocabulary that is true, else 0
     CATEGORIES = "categories"  # int [C], levels of several columns, from 1; 0 for a level that is not known
     LENGTH = "length"  # int [], number of valid steps of the sequence or text; the rest is padding
     POSITION = "position"  # int [], the step of the whole text at which the example begins
@@ -78,6 +86,7 @@ class Feature:
         vocabulary: the tokens or the names of the classes, in the order of their indices.
         levels: of CATEGORIES, the known levels of each column, in the order of their numbers from 1.
         buckets: of NGRAMS, the largest number.
+        bins: of NUMBERS, the edges of the bins of each column, if a model needs them (`data/preprocess/bins.py`).
     """
 
     kind: Kind
@@ -87,6 +96,7 @@ class Feature:
     vocabulary: tuple[str, ...] = ()
     levels: tuple[tuple[str, ...], ...] = ()
     buckets: int = 0
+    bins: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Take the word of a kind for the kind."""
@@ -100,16 +110,19 @@ class Feature:
     def to_json(self) -> dict[str, Any]:
         """Return the feature as plain JSON."""
         found = {"kind": str(self.kind), "shape": list(self.shape), "dtype": self.dtype}
-        levels: dict[str, Any] = {"levels": [list(names) for names in self.levels]} if self.levels else {}
-        levels |= {"buckets": self.buckets} if self.buckets else {}
-        return found | {"names": list(self.names), "vocabulary": list(self.vocabulary)} | levels
+        more: dict[str, Any] = {"levels": [list(names) for names in self.levels]} if self.levels else {}
+        more |= {"buckets": self.buckets} if self.buckets else {}
+        more |= {"bins": [list(edges) for edges in self.bins]} if self.bins else {}
+        return found | {"names": list(self.names), "vocabulary": list(self.vocabulary)} | more
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "Feature":
         """Return the feature that `to_json` saved."""
         shape, names, vocabulary = (tuple(saved[part]) for part in ("shape", "names", "vocabulary"))
         levels = tuple(tuple(names) for names in saved.get("levels", ()))
-        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary, levels, saved.get("buckets", 0))
+        bins = tuple(tuple(edges) for edges in saved.get("bins", ()))
+        buckets = saved.get("buckets", 0)
+        return cls(Kind(saved["kind"]), shape, saved["dtype"], names, vocabulary, levels, buckets, bins)
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,12 @@ class Spec:
     def outputs(self) -> int:
         """Number of outputs that a model returns for each example (position, pixel)."""
         return self.task.outputs(self)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels of which several may be true at once, else empty."""
+        features = list(self.targets.values())
+        return features[0].vocabulary if [f.kind for f in features] == [Kind.LABELS] else ()
 
     @property
     def has_labels(self) -> bool:

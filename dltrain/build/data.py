@@ -61,7 +61,8 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     source = open_source(config["data"], trust, task=task, stateful=is_stateful(config))
     spec = replace(source.spec, task=task)
     task.check(spec)
-    scale, steps = _scale(own["scale"], needed), _make_steps(own["preprocess"], trust)
+    scale = _scale(own["scale"], needed, getattr(source, "scale", Scale.STANDARD))
+    steps = _make_steps(own["preprocess"], trust)
     encodes = hasattr(source, "encode")  # its arrays depend on what is fitted on the training split
     arrays = None if encodes else _read_resident(source, own["feed"])
     if hasattr(source, "read_targets"):
@@ -79,7 +80,8 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
-    preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps)
+    fitted_for = {"bins": config["model"].get("embedding") == "ple", "clamp": own["clamp"]}
+    preprocess = fit_blocks(lambda: blocks(source, splits.train), spec=spec, scale=scale, steps=steps, **fitted_for)
     preprocess = replace(preprocess, encoder=encoder, standardised_metrics=own["metrics_in"] == "standardised")
     fitted = [step for chain in preprocess.inputs.values() for step in chain.steps]
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
@@ -146,10 +148,11 @@ def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, O
     return Pipeline(examples, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated
 
 
-def _scale(wanted: str, needed: str | None) -> Scale:
+def _scale(wanted: str, needed: str | None, usual: str) -> Scale:
+    """Return the scaling: `needed` is that of model and loss, `usual` that of the source, for data.scale=auto."""
     if needed and wanted not in ("auto", needed):
         raise ConfigError(f"data.scale={wanted}: this model and loss need data.scale={needed}")
-    return Scale(needed or "standard") if wanted == "auto" else Scale(wanted)
+    return Scale(needed or usual) if wanted == "auto" else Scale(wanted)
 
 
 def _some(examples: np.ndarray, most: int, seed: int) -> np.ndarray:

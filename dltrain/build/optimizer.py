@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
+from dltrain import schedules
 from dltrain.build.instantiate import accepts, bind
 from dltrain.callbacks.plateau import Patience
 from dltrain.config import schema
@@ -74,6 +75,9 @@ def make_optimizer(
         raise ConfigError(
             f"optim.rules: decay scales optim.weight_decay, but {name} has none, or none apart from its step"
         )
+    if (curve := own["weight_decay_schedule"]) != "constant" and ("weight_decay" not in hparams or own["groups"]):
+        why = "does not apply to optim.groups" if own["groups"] else f"{name} has no weight decay"
+        raise ConfigError(f"optim.weight_decay_schedule={curve}: {why}; set constant")
     groups = {n: _group(node, group, n, trust) for n, group in (own["groups"] or {}).items()}
     if groups and decays:
         raise ConfigError(
@@ -82,6 +86,9 @@ def make_optimizer(
 
     def make(values: Mapping[str, Array]) -> optax.GradientTransformation:
         numbers = {n: values[n] for n in hparams}
+        if curve != "constant" and "step" in values:
+            factor = getattr(schedules, curve)(values["step"], values["total_steps"])
+            numbers["weight_decay"] = numbers["weight_decay"] * factor
 
         def with_decay(factor: float) -> optax.GradientTransformation:
             return update_rule(**{**numbers, "weight_decay": numbers["weight_decay"] * factor})

@@ -157,9 +157,11 @@ NODES = {
             "Draw a new order of the training examples in each epoch; model.stateful=true has an order of its own",
         ),
         "scale": Key(
-            one_of("auto", "standard", "unit", "symmetric", "none"),
-            "Scaling of inputs, fitted on the train split: mean 0, deviation 1; [0, 1]; [-1, 1]; auto: by model",
+            one_of("auto", "standard", "robust", "unit", "symmetric", "none"),
+            "Scaling of inputs, fitted on the train split: mean 0, deviation 1; median and quartiles, outliers "
+            "bent to ±3; [0, 1]; [-1, 1]; auto: by model and data",
         ),
+        "clamp": Key(FLAG, "Keep predicted numbers between the smallest and the largest training target"),
         "preprocess": Key(
             listing(STEP),
             "Preprocessing steps of the inputs, before data.scale: [{_target_: dotted name, options}, ...]",
@@ -222,6 +224,10 @@ NODES = {
     "optim": {
         "learning_rate": Key(number(above=0), "Learning rate before the schedule's factor", argument=True),
         "weight_decay": Key(optional(number(low=0)), "Weight decay of kernels", argument=True),
+        "weight_decay_schedule": Key(
+            one_of("constant", "linear", "cosine", "flat_cosine"),
+            "Factor of the weight decay over the run, besides that of the learning rate",
+        ),
         "accumulate": Key(whole(1), "Gradient-accumulation microbatches per batch", "microbatches"),
         "clip": Key(
             optional(CLIP),

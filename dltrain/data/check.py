@@ -56,6 +56,8 @@ def check_examples(arrays: Mapping[str, Any], spec: Spec, *, name: str = "data",
                     _check_range(
                         found[part][:, column], len(levels) + 1, where, "levels, with 0 for unknown", first
                     )
+            case Kind.LABELS:
+                _check_range(found[part], 2, f"{name}: {part}", "values of a label", first)
             case Kind.CATEGORY if feature.shape or part.startswith("inputs"):
                 _check_range(found[part], len(feature.vocabulary), f"{name}: {part}", "classes", first)
             case Kind.CATEGORY:

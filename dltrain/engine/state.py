@@ -21,7 +21,9 @@ ROLLBACKS = 3
 """The maximum number of rollbacks of a run to a checkpoint, each of which leaves out a step."""
 
 OptimizerFactory = Callable[[Mapping[str, Array]], optax.GradientTransformation]
-"""hparams -> transformation; called inside the trace, so that hparams may be traced."""
+"""hparams -> transformation; called inside the trace, so that hparams may be traced.
+
+Of a step they also hold its number as `step`, for values that follow a schedule of their own."""
 
 
 @jax.tree_util.register_dataclass

@@ -17,6 +17,7 @@ from dltrain.engine import averages
 from dltrain.engine.named import computing
 from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
+from dltrain.engine.stateful import with_progress
 from dltrain.optimizers.extras import ELSEWHERE, extras, needs
 from dltrain.optimizers.rules import decayed
 from dltrain.tree import Tree, like, norm, widened
@@ -204,17 +205,18 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
         raw = fill_padding(batch)
         batch, model_key = prepare(raw, state, preprocess, augment)
-        terms, outputs, model_state, grads = gradients(state.params, state.model_state, batch, model_key)
+        before = with_progress(state.model_state, state.step, state.hparams["total_steps"])
+        terms, outputs, model_state, grads = gradients(state.params, before, batch, model_key)
         loss = functools.reduce(operator.add, terms.values())
         gradient_norm = norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         followed = {name: state.hparams[name] for name in ("scale",) if name in state.hparams}
         factor = schedule(state.step, state.hparams["total_steps"], **followed)
         learning_rate = state.hparams["learning_rate"] * factor
-        hparams = {**state.hparams, "learning_rate": learning_rate}
+        hparams = {**state.hparams, "learning_rate": learning_rate, "step": state.step}
 
         def elsewhere(params: Tree) -> tuple[Array, Tree]:
-            terms, _, _, grads = gradients(params, state.model_state, batch, model_key)
+            terms, _, _, grads = gradients(params, before, batch, model_key)
             return functools.reduce(operator.add, terms.values()), grads
 
         def update(state: TrainState) -> TrainState:

@@ -11,7 +11,8 @@ Hand-written, since those of optax accept a label of -1, and have no class weigh
 from dltrain.losses.classification import binary_cross_entropy, cross_entropy, focal, kl, nll
 from dltrain.losses.generative import contrastive_divergence, gan
 from dltrain.losses.margin import exponential, hinge, perceptron
-from dltrain.losses.regression import huber, log_cosh, mae, mse, quantile
+from dltrain.losses.ordered import ordinal
+from dltrain.losses.regression import huber, log_cosh, mae, mse, poisson, quantile
 from dltrain.losses.scores import f1
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "mae",
     "mse",
     "nll",
+    "ordinal",
     "perceptron",
+    "poisson",
     "quantile",
 ]

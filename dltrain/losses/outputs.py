@@ -12,6 +12,7 @@ class Outputs(StrEnum):
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
+    LOG_MEANS = "log_means"  # logarithms of the predicted means
     VALUES = "values"  # whatever the model returns
 
 

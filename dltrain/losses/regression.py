@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from dltrain.losses.outputs import takes
 from dltrain.losses.targets import example_mean, misfit, paired, widened
 from dltrain.ranges import Positive, Probability
 from dltrain.types import Array, Batch
@@ -79,3 +80,11 @@ def _quantiles(outputs: Array, batch: Batch, q: Sequence[float]) -> Array:
     parts, error = jnp.asarray(q, outputs.dtype), targets.astype(outputs.dtype)[..., None] - outputs
     parts = parts.reshape((1,) * (outputs.ndim - 1) + (-1,))
     return example_mean(jnp.maximum(parts * error, (parts - 1) * error))
+
+
+@takes("log_means")
+def poisson(outputs: Array, batch: Batch) -> Array:
+    """`exp(z) - y z`, z the logarithm of the expected count: [B, T] -> [B]. Without log y!, which is constant."""
+    outputs, targets = paired("poisson", outputs, batch)
+    outputs = jnp.where(targets >= 0, outputs, jnp.nan)
+    return example_mean(jnp.exp(outputs) - targets * outputs)

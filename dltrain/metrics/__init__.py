@@ -10,13 +10,29 @@ Hand-written, since `flax.nnx.metrics` has neither masks nor exact sums, and onl
 
 from dltrain.metrics.average import Average, Perplexity
 from dltrain.metrics.calibration import CalibrationError
-from dltrain.metrics.classification import Confusion, accuracy, bits_per_character, log_loss, top_k, zero_one
+from dltrain.metrics.classification import (
+    Confusion,
+    accuracy,
+    bits_per_character,
+    class_distance,
+    log_loss,
+    top_k,
+    zero_one,
+)
 from dltrain.metrics.forecasting import PerStep, RootMSE, coverage
 from dltrain.metrics.generation import ExactMatch
 from dltrain.metrics.generative import disc_fake_accuracy, disc_real_accuracy, reconstruction_error
 from dltrain.metrics.hits import F1, Averaging, IoU, Precision, Recall
+from dltrain.metrics.multilabel import (
+    LabelAccuracy,
+    LabelF1,
+    LabelPrecision,
+    LabelRecall,
+    all_labels,
+    label_accuracy,
+)
 from dltrain.metrics.ranking import AUROC, AveragePrecision
-from dltrain.metrics.regression import R2, RMSE, mae, mape, mse
+from dltrain.metrics.regression import R2, RMSE, TargetMAE, mae, mape, mse, poisson_deviance
 
 __all__ = [
     "AUROC",
@@ -30,20 +46,29 @@ __all__ = [
     "Confusion",
     "ExactMatch",
     "IoU",
+    "LabelAccuracy",
+    "LabelF1",
+    "LabelPrecision",
+    "LabelRecall",
     "PerStep",
     "Perplexity",
     "Precision",
     "Recall",
     "RootMSE",
+    "TargetMAE",
     "accuracy",
+    "all_labels",
     "bits_per_character",
+    "class_distance",
     "coverage",
     "disc_fake_accuracy",
     "disc_real_accuracy",
+    "label_accuracy",
     "log_loss",
     "mae",
     "mape",
     "mse",
+    "poisson_deviance",
     "reconstruction_error",
     "top_k",
     "zero_one",

@@ -74,6 +74,13 @@ def zero_one(outputs: Array, batch: Batch) -> Array:
 
 
 @of_classes
+def class_distance(outputs: Array, batch: Batch) -> Array:
+    """Return how many classes the prediction is away from the true one -> [B], for classes that have an order."""
+    away = jnp.abs(predicted(outputs) - actual(outputs, batch)).astype(jnp.float32)
+    return jnp.where(is_undefined(outputs, batch), jnp.nan, away)
+
+
+@of_classes
 def top_k(outputs: Array, batch: Batch, *, k: Size = 5) -> Array:
     """Return 1 where the right class is among the k largest outputs -> [B]; equal outputs rank by index.
 

@@ -1,15 +1,19 @@
 """Regression metrics: outputs and targets [B, T] in the units of the data (or both [B])."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dltrain.metrics.sums import (
     Count,
     Squares,
+    Sum,
     as_float,
     count_more,
+    host,
     host_squares,
     kept,
     make_room,
@@ -19,6 +23,7 @@ from dltrain.metrics.sums import (
     widened,
     zero_count,
     zero_squares,
+    zero_sum,
 )
 from dltrain.types import Array, Batch, Kind, Spec
 
@@ -68,11 +73,37 @@ def mape(outputs: Array, batch: Batch) -> Array:
     return (jnp.abs(outputs - targets) / jnp.maximum(jnp.abs(targets), floor)).mean(-1)
 
 
+def poisson_deviance(outputs: Array, batch: Batch) -> Array:
+    """`2 (y log(y/ŷ) - y + ŷ)`, the mean over T -> [B]: 0 for a perfect prediction; ŷ must be above 0."""
+    outputs, targets = paired(outputs, batch)
+    logs = jnp.log(jnp.maximum(outputs, float(np.finfo(np.float32).tiny)))
+    values = jax.scipy.special.xlogy(targets, targets) - targets * logs - targets + outputs
+    return 2 * jnp.where(outputs > 0, values, jnp.nan).mean(-1)
+
+
 def outputs_of(spec: Spec) -> int:
     """Return T, the number of outputs of a regression."""
     if spec.task.target_kind is not Kind.NUMBERS:
         raise ValueError(f"a regression metric cannot evaluate task={spec.task}; use accuracy, f1 or log_loss")
     return spec.target.size
+
+
+Averaging = Literal["mean", "none"]
+"""The mean over the T outputs, or a score of each, by name."""
+
+
+def averaged(scores: np.ndarray, names: Sequence[str], average: Averaging) -> float | dict[str, float]:
+    """Return the mean of the scores of the outputs, or each by name."""
+    if average == "mean":
+        return float(scores.mean())
+    return {name: float(score) for name, score in zip(names, scores, strict=True)}
+
+
+def names_of(spec: Spec) -> tuple[str, ...]:
+    """Return the names of the T outputs, their numbers if they have none."""
+    count = outputs_of(spec)
+    names = spec.target.names
+    return names if len(names) == count else tuple(str(i) for i in range(count))
 
 
 class SquareState(NamedTuple):
@@ -85,9 +116,9 @@ class SquareState(NamedTuple):
 class RMSE:
     """The root of the mean squared error per output, averaged over the T outputs (as in scikit-learn)."""
 
-    def __init__(self, *, spec: Spec):
-        """Take the number of outputs from the data."""
-        self.outputs = outputs_of(spec)
+    def __init__(self, average: Averaging = "mean", *, spec: Spec):
+        """Set the average, mean or none; take the number of outputs from the data."""
+        self.outputs, self.names, self.average = outputs_of(spec), names_of(spec), average
 
     def zero(self) -> SquareState:
         """Return the state without examples."""
@@ -100,10 +131,11 @@ class RMSE:
         squares = plus_squares(state.squares, jnp.where(keep, outputs - targets, 0))
         return SquareState(squares, count_more(state.count, keep[:, 0].sum(dtype=jnp.int32)))
 
-    def value(self, state: SquareState) -> float:
+    def value(self, state: SquareState) -> float | dict[str, float]:
         """Return the error in the unit of the targets; NaN without examples."""
         count = whole(state.count)
-        return float(np.sqrt(host_squares(state.squares) / count).mean()) if count else float("nan")
+        errors = np.sqrt(host_squares(state.squares) / count) if count else np.full(self.outputs, np.nan)
+        return averaged(errors, self.names, self.average)
 
 
 class SpreadState(NamedTuple):
@@ -123,9 +155,9 @@ class R2:
     (years, prices, temperatures in kelvin) loses no precision.
     """
 
-    def __init__(self, *, spec: Spec):
-        """Take the number of outputs from the data."""
-        self.outputs = outputs_of(spec)
+    def __init__(self, average: Averaging = "mean", *, spec: Spec):
+        """Set the average, mean or none; take the number of outputs from the data."""
+        self.outputs, self.names, self.average = outputs_of(spec), names_of(spec), average
 
     def zero(self) -> SpreadState:
         """Return the state without examples."""
@@ -168,10 +200,42 @@ class R2:
             return "it has one example"
         return "its targets are all equal" if (columns == columns[:1]).all(0).any() else ""
 
-    def value(self, state: SpreadState) -> float:
+    def value(self, state: SpreadState) -> float | dict[str, float]:
         """Return the score: 1 perfect, 0 as good as the mean, negative worse."""
         deviations = host_squares(state.deviations)
         ratio = np.divide(
             host_squares(state.errors), deviations, out=np.full(self.outputs, np.nan), where=deviations > 0
         )
-        return float((1 - ratio).mean())
+        return averaged(1 - ratio, self.names, self.average)
+
+
+class ErrorState(NamedTuple):
+    """The sum of the absolute errors per output [T], and the number of examples."""
+
+    errors: Sum
+    count: Count
+
+
+class TargetMAE:
+    """The mean absolute error of each output, by name."""
+
+    def __init__(self, *, spec: Spec):
+        """Take the names of the outputs from the data."""
+        self.names = names_of(spec)
+
+    def zero(self) -> ErrorState:
+        """Return the state without examples."""
+        return ErrorState(zero_sum((len(self.names),)), zero_count())
+
+    def add(self, state: ErrorState, outputs: Array, batch: Batch) -> ErrorState:
+        """Add a batch."""
+        outputs, targets = paired(outputs, batch)
+        keep = kept(outputs[:, 0], batch)[:, None]
+        errors = plus(state.errors, jnp.where(keep, jnp.abs(outputs - targets), 0).sum(0))
+        return ErrorState(errors, count_more(state.count, keep.sum(dtype=jnp.int32)))
+
+    def value(self, state: ErrorState) -> float | dict[str, float]:
+        """Return the errors in the units of the targets; NaN without examples."""
+        count = whole(state.count)
+        errors = host(state.errors) / count if count else np.full(len(self.names), np.nan)
+        return averaged(errors, self.names, "none")

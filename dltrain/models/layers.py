@@ -5,8 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
+from dltrain.ops.curves import flat_cosine
 from dltrain.ops.transposed import conv_transpose
 from dltrain.types import Array, Initializer
 
@@ -70,3 +72,22 @@ class ConvTranspose(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """Convolve and add the bias."""
         return conv_transpose(x, self.kernel[...], self.stride) + self.bias[...].reshape(1, 1, 1, -1)
+
+
+class CurvedDropout(nnx.Module):
+    """Dropout whose rate may fall while training: `flat_cosine` keeps it for half of the run, then it falls to 0."""
+
+    def __init__(self, rate: float, schedule: str) -> None:
+        """Set the rate, the probability of dropping a value, and `constant` or `flat_cosine`."""
+        self.rate, self.schedule, self.deterministic = rate, schedule, False
+        if schedule != "constant":
+            self.progress = nnx.Variable(jnp.zeros(()))  # named types.PROGRESS: the engine sets it
+
+    def __call__(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
+        """Drop values and scale the others up; in evaluation, return x."""
+        if self.deterministic or self.rate == 0 or rngs is None:
+            return x
+        factor = jnp.ones(()) if self.schedule == "constant" else flat_cosine(self.progress[...])
+        keep = 1 - self.rate * factor.astype(jnp.float32)
+        kept = jax.random.bernoulli(rngs.dropout(), keep, x.shape)
+        return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))

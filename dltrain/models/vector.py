@@ -9,6 +9,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.bag import Bag
+from dltrain.models.embeddings import Embedding, make_embedding
 from dltrain.types import Array, Feature, Kind, Spec
 
 ONE_HOT = 9  # most levels of a category that becomes a column for each level; more are embedded
@@ -18,16 +19,16 @@ NUMERIC = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE)
 
 
 class Vector(nnx.Module):
-    """Joins the inputs that have content to a vector: numbers as they are, categories one-hot or embedded.
+    """Joins the inputs that have content to a vector: numbers as they are or embedded, categories one-hot or embedded.
 
     Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, and has an
     embedding that begins at 0.
     A text is the mean of the embeddings of its tokens or n-grams.
     """
 
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE) -> None:
         """Build the embeddings; ValueError for an input that is none of these."""
-        self.embeddings = nnx.Dict({})
+        self.embeddings, self.numbers = nnx.Dict({}), nnx.Dict({})
         self.features, size = tuple(spec.contents.items()), 0  # a tuple, since static parts of a module are hashed
         for name, feature in self.features:
             if feature.kind is Kind.CATEGORIES:
@@ -37,6 +38,9 @@ class Vector(nnx.Module):
                             initializers.normal(1.0)(rngs.params(), (len(levels) + 1, EMBEDDED)).at[0].set(0)
                         )
                     size += width_of(len(levels))
+            elif feature.kind is Kind.NUMBERS and embedding is not Embedding.NONE:
+                self.numbers[name] = make_embedding(embedding, feature, rngs=rngs)
+                size += self.numbers[name].size
             elif feature.kind in NUMERIC or (feature.kind is Kind.CATEGORY and not feature.shape):
                 size += feature.size if feature.kind in NUMERIC else len(feature.vocabulary)
             elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
@@ -44,6 +48,8 @@ class Vector(nnx.Module):
                 size += TEXT
             else:
                 raise ValueError(f"takes numbers, categories and texts, and {name} is {feature.kind.words}")
+        if embedding is not Embedding.NONE and not self.numbers:
+            raise ValueError(f"embedding={embedding}: embeds the columns of numbers of a table, and there are none")
         self.length = spec.find(Kind.LENGTH) if len(self.features) == 1 else None
         self.size = size
 
@@ -59,7 +65,8 @@ class Vector(nnx.Module):
             elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
                 parts.append(self.embeddings[name](values, inputs[self.length] if self.length else None))
             else:
-                parts.append(values.reshape(len(values), -1))
+                flat = values.reshape(len(values), -1)
+                parts.append(self.numbers[name](flat) if name in self.numbers else flat)
         return jnp.concatenate(parts, 1)
 
     def _categories(self, name: str, feature: Feature, values: Array) -> list[Array]:
@@ -74,10 +81,10 @@ class Vector(nnx.Module):
         return found
 
 
-def vector_of(spec: Spec, *, rngs: nnx.Rngs) -> Vector | None:
+def vector_of(spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE) -> Vector | None:
     """Return the module that joins the inputs; None for a single array of numbers, which is only flattened."""
-    alone = len(spec.inputs) == 1 and spec.shown.kind in NUMERIC
-    return None if alone else Vector(spec, rngs=rngs)
+    alone = len(spec.inputs) == 1 and spec.shown.kind in NUMERIC and embedding is Embedding.NONE
+    return None if alone else Vector(spec, rngs=rngs, embedding=embedding)
 
 
 def size_of(vector: Vector | None, spec: Spec) -> int:

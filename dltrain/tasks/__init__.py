@@ -8,10 +8,14 @@ metrics.
 from dltrain.tasks.adversarial import Adversarial
 from dltrain.tasks.binary import Binary
 from dltrain.tasks.classification import Classification
+from dltrain.tasks.count import Count
 from dltrain.tasks.energy import Energy
 from dltrain.tasks.forecasting import Forecasting
 from dltrain.tasks.generation import Generation
 from dltrain.tasks.language import Language
+from dltrain.tasks.multilabel import Multilabel
+from dltrain.tasks.multitarget import Multitarget
+from dltrain.tasks.ordinal import Ordinal
 from dltrain.tasks.reconstruction import Reconstruction
 from dltrain.tasks.regression import Regression
 from dltrain.tasks.segmentation import Segmentation
@@ -21,12 +25,16 @@ __all__ = [
     "Adversarial",
     "Binary",
     "Classification",
+    "Count",
     "Energy",
     "Forecasting",
     "Generates",
     "Generation",
     "Language",
     "Level",
+    "Multilabel",
+    "Multitarget",
+    "Ordinal",
     "Reconstruction",
     "Regression",
     "Segmentation",

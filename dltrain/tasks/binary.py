@@ -8,6 +8,7 @@ import numpy as np
 
 from dltrain.errors import ConfigError
 from dltrain.tasks.classification import Classification
+from dltrain.tasks.task import mean_logits
 from dltrain.types import Array, Spec
 
 
@@ -26,6 +27,10 @@ class Binary(Classification):
             raise ConfigError(
                 f"task={self}: needs two classes, the data has {len(spec.classes)}; try task=classification"
             )
+
+    def combine(self, outputs: Array) -> Array:
+        """Return the logit of the mean probability of k members, [B, k, 1] -> [B, 1]."""
+        return mean_logits(outputs)
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Return the `class`, int [B], and the `probability` of the second class, float [B]."""

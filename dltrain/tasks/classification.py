@@ -1,5 +1,6 @@
 """Predict one of several classes for each example."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,10 @@ class Classification(Task):
                 f"task={self}: needs one class per example, found classes of shape {list(spec.target.shape)}"
             )
         check_classes(self, spec)
+
+    def combine(self, outputs: Array) -> Array:
+        """Return the logarithm of the mean probabilities of k members, logits [B, k, K] -> [B, K]."""
+        return jax.nn.logsumexp(jax.nn.log_softmax(outputs), axis=1) - math.log(outputs.shape[1])
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Return the most likely `class`, int [B], and the `probabilities`, float [B, K]."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,6 +23,7 @@ Drawing = str | Callable[..., Any]
 NEEDED = {
     Kind.CATEGORY: "one class per example",
     Kind.NUMBERS: "numbers",
+    Kind.LABELS: "several labels per example",
     Kind.TOKENS: "tokens",
 }
 
@@ -93,6 +95,15 @@ class Task(ABC):
         del spec
         return None
 
+    def finish(self, outputs: Any, spec: Spec) -> Any:
+        """Convert the outputs that the loss takes to those that metrics and `decide` take; by default the same."""
+        del spec
+        return outputs
+
+    def combine(self, outputs: Array) -> Array:
+        """Average the finished outputs of k members, [B, k, ...] -> [B, ...]; of classes, their probabilities."""
+        return outputs.mean(1)
+
     def check(self, spec: Spec) -> None:
         """Raise ConfigError unless the targets of the data are of the kind that the task needs."""
         if self.target_kind is None:
@@ -138,6 +149,12 @@ def decide_quantiles(outputs: Array, quantiles: tuple[float, ...]) -> dict[str, 
     """
     ordered = jnp.sort(jnp.asarray(outputs), -1)
     return {"value": ordered[..., len(quantiles) // 2], "low": ordered[..., 0], "high": ordered[..., -1]}
+
+
+def mean_logits(logits: Array) -> Array:
+    """Return the logits of the mean probabilities of k members, from logits of independent labels: axis 1."""
+    yes, no = (jax.nn.logsumexp(jax.nn.log_sigmoid(sign * logits), axis=1) for sign in (1, -1))
+    return yes - no
 
 
 def check_classes(task: Task, spec: Spec) -> None:

@@ -9,6 +9,7 @@ from dltrain.data.preprocess.fitting import Block, fit, fit_blocks
 from dltrain.data.preprocess.lookup import Lookup
 from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
+from dltrain.data.preprocess.robust import Robust, RobustScaler
 from dltrain.data.preprocess.scale import Affine, Scale, Scaler
 from dltrain.data.preprocess.step import Chain, Step
 
@@ -19,6 +20,8 @@ __all__ = [
     "Lookup",
     "Offset",
     "Preprocess",
+    "Robust",
+    "RobustScaler",
     "Scale",
     "Scaler",
     "Step",

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.preprocess.bins import QuantileBins
+from dltrain.data.preprocess.bounds import Bounds
 from dltrain.data.preprocess.lookup import Lookup
 from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
+from dltrain.data.preprocess.robust import RobustScaler
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
 from dltrain.data.vocabulary import UNKNOWN_TOKEN
@@ -25,20 +28,28 @@ def fit(inputs: Any, targets: Any, *, spec: Spec, scale: Scale, steps: Sequence[
 
 
 def fit_blocks(
-    read: Callable[[], Iterable[Block]], *, spec: Spec, scale: Scale, steps: Sequence[Any] = ()
+    read: Callable[[], Iterable[Block]],
+    *,
+    spec: Spec,
+    scale: Scale,
+    steps: Sequence[Any] = (),
+    bins: bool = False,
+    clamp: bool = False,
 ) -> Preprocess:
     """Fit the steps of `data.preprocess` and then the data's own scaling, each in one pass over the blocks.
 
     Each input has its own steps. A table has its own shift and scale for each column, an image for each channel.
     A constant column is only shifted. A column of float64 numbers with a large offset loses it on the host, before
     it becomes float32. Tokens are looked up, categories left alone. Targets of a regression are
-    standardised with `scale=standard`, and left alone otherwise.
+    standardised with `scale=standard` and `scale=robust`, and left alone otherwise.
 
     Args:
         read: begins a pass over the training examples; of padded sequences it gives the valid steps, [N, F].
         spec: what the source delivers.
         scale: the data's own scaling (`data.scale`).
         steps: steps of the input that come before it.
+        bins: whether to fit bins of the scaled columns of numbers, for a model with piecewise linear embeddings.
+        clamp: whether predictions of numbers stay between the smallest and the largest target (`data.clamp`).
 
     Raises:
         ConfigError: there are `steps`, but several inputs.
@@ -53,13 +64,14 @@ def fit_blocks(
     def fitted(wanted: Sequence[Any], side: int, name: str) -> Chain:
         return _fit_chain(wanted, lambda: (block[side][name] for block in read()))
 
-    inputs = {
-        name: fitted([*steps, *_own_steps(feature, scale, after=steps)], 0, name)
-        for name, feature in spec.contents.items()
-    }
+    inputs = {}
+    for name, feature in spec.contents.items():
+        own = [*_own_steps(feature, scale, after=steps), *_bins(feature, bins)]
+        inputs[name] = fitted([*steps, *own], 0, name)
     only_texts = all(_is_numbered(feature) for feature in spec.contents.values())
-    standardised = spec.task.standardizes_targets and scale is Scale.STANDARD and not only_texts
-    of_targets = [Scaler(Scale.STANDARD)] if standardised else []
+    standardised = spec.task.standardizes_targets and scale.standardizes_targets and not only_texts
+    bounded = clamp and spec.task.target_kind is Kind.NUMBERS
+    of_targets = [*([Bounds] if bounded else []), *([Scaler(Scale.STANDARD)] if standardised else [])]
     targets = {name: fitted(of_targets, 1, name) for name in spec.targets}
     return Preprocess(
         inputs, targets, reconstructs=spec.task.targets_are_inputs, quantiles=bool(spec.task.quantiles)
@@ -72,7 +84,8 @@ def _own_steps(feature: Feature, scale: Scale, *, after: Sequence[Any]) -> list[
     if feature.kind is Kind.TOKENS:
         return [Lookup(feature.vocabulary)] if _is_numbered(feature) else []
     # The channels of an image keep their proportion, so that no colour is shifted.
-    scaler = Scaler(scale, together=feature.kind is Kind.IMAGE and feature.dtype == "uint8")
+    together = feature.kind is Kind.IMAGE and feature.dtype == "uint8"
+    scaler = RobustScaler(together) if scale is Scale.ROBUST else Scaler(scale, together)
     wide = feature.kind is Kind.NUMBERS and feature.dtype == "float64" and scale is not Scale.NONE and not after
     return [Offset, scaler] if wide else [scaler]
 
@@ -80,6 +93,10 @@ def _own_steps(feature: Feature, scale: Scale, *, after: Sequence[Any]) -> list[
 def _is_numbered(feature: Feature) -> bool:
     """Tell whether the source numbered tokens itself; one with an unknown token is that of an encoder."""
     return feature.kind is Kind.TOKENS and UNKNOWN_TOKEN not in feature.vocabulary
+
+
+def _bins(feature: Feature, wanted: bool) -> list[Any]:
+    return [QuantileBins()] if wanted and feature.kind is Kind.NUMBERS else []
 
 
 def _fit_chain(steps: Sequence[Any], read: Callable[[], Iterable[np.ndarray]]) -> Chain:

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from dltrain.data.preprocess.scale import Affine
-from dltrain.data.preprocess.step import Chain, Encoder, Locate, described, has_host, named_json
+from dltrain.data.preprocess.step import Chain, Encoder, Locate, described, has_graph, has_host, named_json
 from dltrain.errors import ConfigError
 from dltrain.types import Array, Batch, Spec
 
@@ -153,5 +153,6 @@ def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any]
 
 
 def _last_affine(chains: Mapping[str, Chain]) -> Affine | None:
-    found = [chain.steps[-1] for chain in chains.values() if chain and isinstance(chain.steps[-1], Affine)]
+    graph = [[step for step in chain.steps if has_graph(step)] for chain in chains.values()]
+    found = [steps[-1] for steps in graph if steps and isinstance(steps[-1], Affine)]
     return found[0] if len(found) == 1 else None

@@ -19,6 +19,12 @@ class Scale(StrEnum):
     UNIT = "unit"  # [0, 1]
     SYMMETRIC = "symmetric"  # [-1, 1]
     STANDARD = "standard"  # zero mean, unit variance; regression targets too
+    ROBUST = "robust"  # median 0, interquartile range 1, smoothly clipped at 3; regression targets standardised
+
+    @property
+    def standardizes_targets(self) -> bool:
+        """Whether regression targets are standardised, too."""
+        return self in (Scale.STANDARD, Scale.ROBUST)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Scaler:
     """A step that fits the shift and scale of each column, [..., columns]; a constant column is only shifted.
 
     Args:
-        kind: standard (zero mean, unit variance), unit ([0, 1]), symmetric ([-1, 1]) or none.
+        kind: standard (zero mean, unit variance), unit ([0, 1]), symmetric ([-1, 1]) or none; robust is a step
+            of its own (`robust.py`).
         together: whether all columns share one range: the channels of an image keep their proportion.
     """
 

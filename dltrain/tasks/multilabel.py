@@ -1,0 +1,47 @@
+"""Predict which of several labels are true for each example; none, one or many may be."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dltrain.errors import ConfigError
+from dltrain.tasks.task import Task, mean_logits
+from dltrain.types import Array, Kind, Spec
+
+
+class Multilabel(Task):
+    """Targets int [B, T], 0 or 1 for each label; outputs [B, T], a logit for each."""
+
+    target_kind = Kind.LABELS
+    decision = "labels"
+
+    def outputs(self, spec: Spec) -> int:
+        """Return T, a logit for each label."""
+        return spec.target.size
+
+    def check(self, spec: Spec) -> None:
+        """Raise ConfigError unless each target is a list of labels with names."""
+        super().check(spec)
+        if spec.target.shape != (len(spec.labels),):
+            raise ConfigError(
+                f"task={self}: found {len(spec.labels)} names for labels of shape {list(spec.target.shape)}"
+            )
+
+    def combine(self, outputs: Array) -> Array:
+        """Return the logits of the mean probabilities of k members, [B, k, T] -> [B, T]."""
+        return mean_logits(outputs)
+
+    def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
+        """Return the `labels` that are more likely than not, int [B, T], and their `probabilities`, float [B, T]."""
+        del spec
+        return {"labels": (outputs > 0).astype("int32"), "probabilities": jax.nn.sigmoid(outputs)}
+
+    def classes(self, spec: Spec) -> int:
+        """Raise ValueError: an example has labels, not a class."""
+        raise ValueError(f"a metric of classes cannot evaluate task={self}; use metrics=multilabel")
+
+    def soft_targets(self, targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
+        """Return the probability of each label, [B, T]."""
+        del spec
+        return targets.astype(dtype)

@@ -1,0 +1,7 @@
+"""Predict several numbers for each example, with metrics of each."""
+
+from dltrain.tasks.regression import Regression
+
+
+class Multitarget(Regression):
+    """Targets float [B, T]; outputs [B, T]; as in a regression, with the metrics of each target besides their mean."""
