@@ -105,7 +105,7 @@ def flat_cosine(step: Steps, total: Steps, *, warmup_steps: Count = 0) -> Array:
 
 
 def coslog(step: Steps, total: Steps, *, warmup_steps: Count = 0, cycles: Size = 4) -> Array:
-    """`(1 - cos(2π log₂(1 + (2^cycles - 1) t/total))) / 2`: from 0 to 1 and back `cycles` times, each twice as long.
+    """`(1 - cos(2π log₂(1 + (2^cycles - 1) t/total))) / 2`: 0 to 1 and back `cycles` times, each twice as long.
 
     Holzmüller, Grinsztajn and Steinwart, Better by Default, arXiv:2407.04491 (coslog4).
     """

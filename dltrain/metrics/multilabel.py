@@ -84,8 +84,9 @@ class LabelCounts:
 
         Everything is NaN without examples, and if an output was NaN.
         """
-        lost = bool(state.undefined) or whole(state.examples) == 0
-        each = np.divide(part, of, out=np.full(part.shape, np.nan), where=(of > 0) & ~lost)
+        lost = bool(state.undefined) or bool(whole(state.examples) == 0)
+        defined = (of > 0) & (not lost)
+        each = np.where(defined, part / np.where(defined, of, 1), np.nan)
         match self.average:
             case "none":
                 return {name: float(score) for name, score in zip(self.names, each, strict=True)}
@@ -147,4 +148,4 @@ class LabelAccuracy:
     def value(self, state: LabelState) -> float | dict[str, float]:
         """Return a score per label."""
         right = whole(state.right)
-        return self.counts.ratio(state, right, np.full(right.shape, whole(state.examples)))
+        return self.counts.ratio(state, right, np.full(right.shape, int(whole(state.examples))))

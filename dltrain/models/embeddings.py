@@ -101,7 +101,7 @@ class PiecewiseLinear(nnx.Module):
 
 
 def piecewise(x: Array, edges: tuple[tuple[float, ...], ...]) -> Array:
-    """Return the position of each number in each bin of its column, [B, C] -> [B, C, most bins]; 0 without a bin."""
+    """Return the position of each number in each bin of its column, [B, C] -> [B, C, bins]; 0 without a bin."""
     most = max(len(column) for column in edges) - 1
     left, inverse = np.zeros((2, len(edges), most), np.float32)
     low, high = np.zeros((2, len(edges), most), np.float32)

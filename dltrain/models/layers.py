@@ -75,7 +75,7 @@ class ConvTranspose(nnx.Module):
 
 
 class CurvedDropout(nnx.Module):
-    """Dropout whose rate may fall while training: `flat_cosine` keeps it for half of the run, then it falls to 0."""
+    """Dropout whose rate may fall while training: `flat_cosine` keeps it for half of the run, then falls to 0."""
 
     def __init__(self, rate: float, schedule: str) -> None:
         """Set the rate, the probability of dropping a value, and `constant` or `flat_cosine`."""

@@ -18,6 +18,7 @@ class Reshaped(nnx.Module):
         self.model, self.shape = model, shape
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
-        """Return the outputs, float [B, *shape]."""
+        """Return the outputs, float [B, *shape], or [B, k, *shape] of k members."""
         outputs = self.model(inputs, mask=mask, rngs=rngs)
-        return outputs.reshape(len(outputs), *self.shape)
+        members = outputs.shape[1:2] if getattr(self.model, "members", False) else ()
+        return outputs.reshape(len(outputs), *members, *self.shape)

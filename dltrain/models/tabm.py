@@ -23,7 +23,7 @@ class TabM(nnx.Module):
     """
 
     members = True
-    """Its outputs are [B, k, outputs], one for each member: `build/objective.py` makes loss and predictions of them."""
+    """Its outputs are those of several members; `build/objective.py` makes loss and predictions of them."""
 
     def __init__(
         self,
@@ -116,11 +116,8 @@ def _layers(sizes: tuple[int, ...]) -> Any:
 def _first_scale(k: int, size: int, *, normal: bool, rngs: nnx.Rngs) -> Array:
     """Draw the factors that make the members differ: random signs, or normal numbers where numbers are embedded."""
     shape = (k, size)
-    return (
-        jax.random.normal(rngs.params(), shape)
-        if normal
-        else jax.random.rademacher(rngs.params(), shape, jnp.float32)
-    )
+    key = rngs.params()
+    return jax.random.normal(key, shape) if normal else jax.random.rademacher(key, shape, jnp.float32)
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], size: int) -> Array:

@@ -19,7 +19,7 @@ NUMERIC = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE)
 
 
 class Vector(nnx.Module):
-    """Joins the inputs that have content to a vector: numbers as they are or embedded, categories one-hot or embedded.
+    """Joins the inputs that have content to a vector; numbers may be embedded, categories are one-hot or embedded.
 
     Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, and has an
     embedding that begins at 0.

@@ -33,7 +33,7 @@ class Multilabel(Task):
         return mean_logits(outputs)
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
-        """Return the `labels` that are more likely than not, int [B, T], and their `probabilities`, float [B, T]."""
+        """Return the `labels` that are likely, int [B, T], and the `probabilities` of all, float [B, T]."""
         del spec
         return {"labels": (outputs > 0).astype("int32"), "probabilities": jax.nn.sigmoid(outputs)}
 

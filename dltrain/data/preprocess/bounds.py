@@ -31,8 +31,9 @@ class Bounds:
         return x
 
     def inverse(self, x: Array) -> Array:
-        """Clip predictions, float [B, T]; a NaN stays one."""
-        return jnp.clip(x, self.low[None], self.high[None])
+        """Clip predictions, float [B, ..., T]; a NaN stays one."""
+        axes = (1,) * (x.ndim - 1) + self.low.shape
+        return jnp.clip(x, self.low.reshape(axes), self.high.reshape(axes))
 
     def to_json(self) -> dict[str, list[float]]:
         """Return both ends as lists."""

@@ -51,7 +51,10 @@ class TableSource:
         fingerprint: of the content of the files.
         published: indices of splits that the user fixed, by files of their own.
         frame: the rows, a polars frame with typed columns.
+        scale: the scaling that data.scale=auto takes, since tables have outliers.
     """
+
+    scale = "robust"
 
     def __init__(self, table: Table, wanted: Wanted, *, task: Any, splits: Sequence[str] = ("train",)) -> None:
         """Look at the target.
