@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dltrain.losses.outputs import takes
-from dltrain.losses.targets import example_mean, misfit, paired, widened
+from dltrain.losses.targets import example_mean, misfit, paired, where_valid, widened
 from dltrain.ranges import Positive, Probability
 from dltrain.types import Array, Batch
 
@@ -84,7 +84,11 @@ def _quantiles(outputs: Array, batch: Batch, q: Sequence[float]) -> Array:
 
 @takes("log_means")
 def poisson(outputs: Array, batch: Batch) -> Array:
-    """`exp(z) - y z`, z the logarithm of the expected count: [B, T] -> [B]. Without log y!, which is constant."""
+    """`exp(z) - y z`, z the logarithm of the expected count: [B, T] -> [B]. Without log y!, which is constant.
+
+    Above z = 30 the exponential continues as the tangent there, so that neither value nor gradient overflows.
+    """
     outputs, targets = paired("poisson", outputs, batch)
-    outputs = jnp.where(targets >= 0, outputs, jnp.nan)
-    return example_mean(jnp.exp(outputs) - targets * outputs)
+    outputs = where_valid(targets >= 0, outputs)
+    inside = jnp.minimum(outputs, 30)
+    return example_mean(jnp.exp(inside) * (1 + outputs - inside) - targets * outputs)

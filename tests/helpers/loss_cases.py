@@ -27,6 +27,12 @@ W = np.array([0.5, 1.0, 2.0, 3.0])
 PROBABILITIES = np.exp(LOG_P)
 
 
+COUNTS = RNG.poisson(2, (B, T))
+STEPS = LOGITS[:, : K - 1]
+ABOVE = 1 / (1 + np.exp(-STEPS))
+CHANCES = np.concatenate([np.ones((B, 1)), np.cumprod(ABOVE, 1)], 1) * np.concatenate([1 - ABOVE, np.ones((B, 1))], 1)
+
+
 def bce(z, y, w=1.0):
     return -(w * y * np.log(1 / (1 + np.exp(-z))) + (1 - y) * np.log(1 - 1 / (1 + np.exp(-z))))
 
@@ -96,6 +102,8 @@ CASES = {
     "mse, one-hot": (losses.mse, {}, PROBABILITIES, LABELS, ((PROBABILITIES - np.eye(K)[LABELS]) ** 2).mean(1)),
     "mse, flat targets": (losses.mse, {}, NUMBERS[:, :1], GOALS[:, 0], ERROR[:, 0] ** 2),
     "mae": (losses.mae, {}, NUMBERS, GOALS, np.abs(ERROR).mean(1)),
+    "poisson": (losses.poisson, {}, NUMBERS, COUNTS, (np.exp(NUMBERS) - COUNTS * NUMBERS).mean(1)),
+    "ordinal": (losses.ordinal, {}, STEPS, LABELS, -np.log(CHANCES[np.arange(B), LABELS])),
     "huber": (
         losses.huber,
         {"delta": 0.7},

@@ -10,7 +10,7 @@ from dltrain import losses
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
-NAMES = cases_of("mse", "mae", "huber", "log_cosh", "quantile")
+NAMES = cases_of("mse", "mae", "huber", "log_cosh", "quantile", "poisson")
 
 
 @pytest.mark.parametrize("name", NAMES)
