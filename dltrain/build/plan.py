@@ -135,7 +135,8 @@ def _total(config: Mapping[str, Any], parts: Parts) -> int:
         batches = pipeline.steps_per_epoch
         epochs, left = divmod(config["examples"], min(len(pipeline.examples), batches * pipeline.batch_size))
         return max(1, epochs * batches + -(-left // pipeline.batch_size))
-    return config["steps"] or max(1, round(config["epochs"] * pipeline.steps_per_epoch))
+    least = config["min_steps"] or 1
+    return config["steps"] or max(least, round(config["epochs"] * pipeline.steps_per_epoch))
 
 
 def _length(config: Mapping[str, Any]) -> str:

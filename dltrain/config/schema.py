@@ -63,6 +63,7 @@ ENGINE = {
         "Seed of initial values, data order, dropout and augmentation; data.split_seed is that of the split",
     ),
     "epochs": Key(optional(whole(1)), "Length of training; steps or examples replace it", "passes over the data"),
+    "min_steps": Key(optional(whole(1)), "Fewest steps where epochs sets the length; null: any number", "steps"),
     "steps": Key(optional(whole(1)), "Length of training, in steps, skipped ones included", "steps"),
     "examples": Key(optional(whole(1)), "Length of training, in examples", "examples"),
     "batch_size": Key(either("all", whole(1)), "Examples per update; all: the whole training set", "examples"),

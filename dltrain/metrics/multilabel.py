@@ -22,7 +22,7 @@ def compared(outputs: Array, batch: Batch) -> tuple[Array, Array]:
             "a metric of labels needs outputs and targets of one shape [B, T]; found outputs "
             f"{list(outputs.shape)} and targets {list(targets.shape)}"
         )
-    return outputs > 0, targets > 0.5
+    return outputs > 0, targets.astype(jnp.float32) > 0.5
 
 
 def label_accuracy(outputs: Array, batch: Batch) -> Array:
