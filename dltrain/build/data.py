@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dltrain.build.imbalance import balanced_classes
 from dltrain.build.instantiate import build
 from dltrain.build.split import split_source
 from dltrain.config import schema
@@ -45,6 +46,7 @@ class Data:
     preprocess: Preprocess
     groups: np.ndarray | None = None  # int [N], which the splits keep whole
     description: Description | None = None  # what was found in the files, if the source says so
+    labels: np.ndarray | None = None  # classes, int [N], if each example has one
 
 
 def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any) -> Any:
@@ -87,7 +89,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
         source = Prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
-    return Data(spec, source, arrays, splits, preprocess, divided.groups, description)
+    return Data(spec, source, arrays, splits, preprocess, divided.groups, description, labels)
 
 
 def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:
@@ -132,8 +134,10 @@ def _batch_size(config: Config, splits: Splits) -> int:
     return size
 
 
-def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, Order]:
-    """Return the order of the training examples, and that of evaluation."""
+def make_order(
+    config: Config, source: Any, splits: Splits, labels: np.ndarray | None = None
+) -> tuple[Pipeline, Order]:
+    """Return the order of the training examples, and that of evaluation; `labels` are the classes, int [N]."""
     shuffle, examples, size = config["data"]["shuffle"], splits.train, _batch_size(config, splits)
     evaluated: Order = in_order
     if is_stateful(config):
@@ -144,8 +148,10 @@ def make_order(config: Config, source: Any, splits: Splits) -> tuple[Pipeline, O
             )
         places = {"at": source.position, "length": source.spec.input.shape[0]}
         examples, shuffle, evaluated = streams(examples, size, **places), False, partial(in_runs, **places)
-    limit, overfit = config["limit_batches"], config["overfit_batches"]
-    return Pipeline(examples, size, config["seed"], shuffle=shuffle, limit=limit, overfit=overfit), evaluated
+    classes = balanced_classes(config["data"], labels, shuffle=shuffle)
+    options = {"shuffle": shuffle, "limit": config["limit_batches"], "overfit": config["overfit_batches"]}
+    chosen = None if classes is None else classes[examples]
+    return Pipeline(examples, size, config["seed"], **options, classes=chosen), evaluated
 
 
 def _scale(wanted: str, needed: str | None, usual: str) -> Scale:

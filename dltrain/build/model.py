@@ -7,6 +7,7 @@ from typing import Any
 
 from flax import nnx
 
+from dltrain.build.imbalance import with_class_weights
 from dltrain.build.instantiate import bind, build, is_function
 from dltrain.build.locate import locate
 from dltrain.build.objective import with_output_activation
@@ -42,6 +43,7 @@ def make_model_parts(
 ) -> ModelParts:
     """Build the parts that depend on the data only through its spec and the fitted preprocessing."""
     spec = model_spec(spec, preprocess)
+    objective = with_class_weights(objective, spec)
     objective, preprocess = with_output_activation(objective, preprocess, config, spec, trust)
     model, _ = schema.split_node("model", config["model"])
     _check_depth(model)

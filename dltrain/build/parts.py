@@ -75,7 +75,7 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     task, objective = make_task(config, trust), make_objective(config, trust)
     data = read_data(config, trust, task=task, needed=needed_scale(objective, config, task))
     model = make_model_parts(config, trust, objective, data.spec, data.preprocess)
-    pipeline, in_batches = make_order(config, data.source, data.splits)
+    pipeline, in_batches = make_order(config, data.source, data.splits, data.labels)
     per_epoch = pipeline.steps_per_epoch
     optimizer, hparams, rules = make_optimizer(config["optim"], trust, whole=per_epoch == 1)
     schedule, plateau = make_schedule(config["schedule"], per_epoch, trust)

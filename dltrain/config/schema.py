@@ -157,6 +157,10 @@ NODES = {
             FLAG,
             "Draw a new order of the training examples in each epoch; model.stateful=true has an order of its own",
         ),
+        "sampling": Key(
+            one_of("uniform", "balanced"),
+            "Examples of an epoch: each once, or equally many of each class, those of small classes repeatedly",
+        ),
         "scale": Key(
             one_of("auto", "standard", "robust", "unit", "symmetric", "none"),
             "Scaling of inputs, fitted on the train split: mean 0, deviation 1; median and quartiles, outliers "

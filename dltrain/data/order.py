@@ -17,7 +17,8 @@ class Pipeline:
     """Batches of example indices.
 
     `examples` are the indices of the training split; `limit` cuts every epoch to this number of batches; `overfit`
-    repeats this number of the first epoch's first batches.
+    repeats this number of the first epoch's first batches. `classes` are those of `examples`, int [N], if each
+    epoch is to have equally many of each class.
     """
 
     examples: np.ndarray
@@ -26,6 +27,7 @@ class Pipeline:
     shuffle: bool = True
     limit: int | None = None
     overfit: int = 0
+    classes: np.ndarray | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -53,7 +55,37 @@ class Pipeline:
 def _permuted(pipeline: Pipeline, epoch: int) -> np.ndarray:
     """Return the indices in the order of this epoch; caches two orders, as a chunk may span the end of an epoch."""
     rng = np.random.Generator(np.random.Philox(key=[pipeline.seed, epoch]))
+    if pipeline.classes is not None:
+        return rng.permutation(_balanced(pipeline, epoch))
     return rng.permutation(pipeline.examples)
+
+
+def _balanced(pipeline: Pipeline, epoch: int) -> np.ndarray:
+    """Return as many examples as an epoch has, equally many of each class (a class may have one more than others).
+
+    The examples of a class are used up in random order before one is used again, in this epoch or a later one.
+    """
+    assert pipeline.classes is not None
+    present = np.unique(pipeline.classes)
+    share, more = divmod(len(pipeline.examples), len(present))
+    found = []
+    for rank, label in enumerate(present):
+        own, size = pipeline.examples[pipeline.classes == label], share + (rank < more)
+        found.append(_stretch(own, epoch * size, size, [pipeline.seed, int(label)]))
+    return np.concatenate(found)
+
+
+def _stretch(examples: np.ndarray, start: int, size: int, seed: list[int]) -> np.ndarray:
+    """Return `size` entries from `start` on of an endless sequence of permutations of examples, in any order."""
+    first, last = start // len(examples), (start + size) // len(examples)
+    begin, end = start % len(examples), (start + size) % len(examples)
+
+    def turn(number: int) -> np.ndarray:
+        return np.random.default_rng([*seed, number]).permutation(examples)
+
+    if first == last:
+        return turn(first)[begin:end]
+    return np.concatenate([turn(first)[begin:], np.tile(examples, last - first - 1), turn(last)[:end]])
 
 
 def in_order(examples: np.ndarray, batch_size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Losses for classes and distributions, from logits (`nll`: from probabilities)."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def cross_entropy(
     batch: Batch,
     *,
     label_smoothing: Probability = 0.0,
-    class_weights: Sequence[NonNegative] | None = None,
+    class_weights: Sequence[NonNegative] | Literal["balanced"] | None = None,
 ) -> Array:
     """`-log softmax(z)_y`: outputs [B, K] logits, targets int [B] or probabilities [B, K] -> [B].
 
@@ -38,14 +38,13 @@ def cross_entropy(
         outputs: Logits, any number of leading axes.
         batch: Its `targets` have the same leading axes.
         label_smoothing: ε in 0..1: the target becomes 1-ε times itself plus ε times the uniform distribution.
-        class_weights: K factors, one per class. The mean over the batch is not divided by their sum (as in
-            PyTorch with `reduction="mean"`).
+        class_weights: K factors, one per class; balanced: N / (K N_k), from the N_k training examples of each
+            class. The mean over the batch is not divided by their sum (as in PyTorch with `reduction="mean"`).
     """
     logits, targets = with_classes("cross_entropy", outputs, batch)
     surprise = -jax.nn.log_softmax(logits)
     if class_weights is not None:
-        if len(class_weights) != logits.shape[-1]:
-            raise ValueError(f"class_weights has {len(class_weights)} values for {logits.shape[-1]} classes")
+        _check_weights(class_weights, logits.shape[-1])
         surprise = surprise * jnp.asarray(class_weights, logits.dtype).reshape((1,) * (logits.ndim - 1) + (-1,))
     values = pick(surprise, targets) if are_labels(targets) else (targets * surprise).sum(-1)
     if is_zero(label_smoothing):
@@ -56,7 +55,12 @@ def cross_entropy(
 
 @takes("logits", independent=True)
 def binary_cross_entropy(
-    outputs: Array, batch: Batch, *, pos_weight: NonNegative = 1.0, label_smoothing: Probability = 0.0
+    outputs: Array,
+    batch: Batch,
+    *,
+    pos_weight: NonNegative = 1.0,
+    label_smoothing: Probability = 0.0,
+    class_weights: Sequence[NonNegative] | Literal["balanced"] | None = None,
 ) -> Array:
     """`-[w y log σ(z) + (1-y) log(1-σ(z))]` from logits [B, 1] or [B]; [B, T] is the mean over T labels -> [B].
 
@@ -65,6 +69,7 @@ def binary_cross_entropy(
         batch: `targets` in 0..1, int or float: [B] for one logit, [B, T] for T independent labels.
         pos_weight: w, the weight of positive targets.
         label_smoothing: ε in 0..1: y becomes (1-ε) y + ε/2.
+        class_weights: two factors, of targets 0 and 1; balanced: N / (2 N_k), from the training examples.
     """
     raw = jnp.asarray(batch["targets"])
     if outputs.ndim == raw.ndim + 1 and outputs.shape[-1] > 1:
@@ -76,7 +81,20 @@ def binary_cross_entropy(
         smoothing = jnp.asarray(label_smoothing, logits.dtype)
         targets = (1 - smoothing) * targets + smoothing / 2
     positive = jnp.asarray(pos_weight, logits.dtype) * targets * jax.nn.softplus(-logits)
-    return example_mean(positive + (1 - targets) * jax.nn.softplus(logits))
+    negative = (1 - targets) * jax.nn.softplus(logits)
+    if class_weights is not None:
+        _check_weights(class_weights, 2)
+        no, yes = (jnp.asarray(weight, logits.dtype) for weight in class_weights)
+        return example_mean(yes * positive + no * negative)
+    return example_mean(positive + negative)
+
+
+def _check_weights(weights: Sequence[float] | str, classes: int) -> None:
+    """Raise ValueError unless there is a weight for each class."""
+    if isinstance(weights, str):
+        raise ValueError(f"class_weights={weights}: needs one class per example as target")
+    if len(weights) != classes:
+        raise ValueError(f"class_weights has {len(weights)} values for {classes} classes")
 
 
 @takes("logits")

@@ -14,6 +14,7 @@ CONFIG = {
     "seed": 0,
     "steps": None,
     "epochs": 3,
+    "min_steps": None,
     "examples": None,
     "stop": {"loss": None, "gradient_norm": None, "change": None, "time": None},
     "optim": {"ema": None},
@@ -54,6 +55,9 @@ def without_validation(parts):
         ({"epochs": 3}, 18),
         ({"epochs": 0.5}, 3),
         ({"epochs": 0.01}, 1),
+        ({"epochs": 3, "min_steps": 20}, 20),
+        ({"epochs": 3, "min_steps": 17}, 18),
+        ({"steps": 7, "min_steps": 20}, 7),
         ({"steps": 7}, 7),
         ({"steps": 7, "epochs": 3}, 7),
         ({"examples": 60}, 9),  # an epoch of 43 examples in six steps, and 17 examples in three

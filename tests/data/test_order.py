@@ -98,3 +98,31 @@ def test_in_runs_has_every_example_once_each_after_the_same_one(size):
     } - {()}
     ends, begins = batches[RUN - 1 :: RUN], batches[::RUN]  # of runs that follow one another
     assert not (AT[ends[:-1]] + 4 == AT[begins[1:]])[ends[:-1] != PADDING].any()
+
+
+CLASSES = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2], np.int32)
+
+
+def test_a_balanced_epoch_has_equally_many_examples_of_each_class_and_uses_all_before_it_repeats_one():
+    found = [epoch[:11] for epoch in epochs(pipeline(classes=CLASSES), 7)]
+    label = dict(zip(ROWS.tolist(), CLASSES.tolist(), strict=True))
+    for epoch in found:
+        assert np.bincount([label[i] for i in epoch.tolist()]).tolist() == [4, 4, 3]
+    used = np.concatenate(found).tolist()
+    counts = [used.count(i) for i in ROWS.tolist()]
+    assert counts == [4] * 7 + [14] * 2 + [10, 11] or counts == [4] * 7 + [14] * 2 + [11, 10]
+    assert len({tuple(epoch) for epoch in found}) == 7
+
+
+def test_a_balanced_order_depends_on_seed_and_step_alone():
+    whole = pipeline(classes=CLASSES).indices(0, 30)
+    again = pipeline(classes=CLASSES)
+    for step in reversed(range(30)):
+        np.testing.assert_array_equal(again.indices(step, 1)[0], whole[step])
+    assert (pipeline(classes=CLASSES, seed=1).indices(0, 30) != whole).any()
+
+
+def test_a_balanced_order_is_quick_with_one_example_of_a_class():
+    many = np.arange(100_000, dtype=np.int32)
+    found = Pipeline(many, 100_000, 0, classes=(many == 7).astype(np.int32)).indices(0, 1)[0]
+    assert (found == 7).sum() == 50_000 and len(np.unique(found)) == 50_001

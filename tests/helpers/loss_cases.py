@@ -30,7 +30,9 @@ PROBABILITIES = np.exp(LOG_P)
 COUNTS = RNG.poisson(2, (B, T))
 STEPS = LOGITS[:, : K - 1]
 ABOVE = 1 / (1 + np.exp(-STEPS))
-CHANCES = np.concatenate([np.ones((B, 1)), np.cumprod(ABOVE, 1)], 1) * np.concatenate([1 - ABOVE, np.ones((B, 1))], 1)
+CHANCES = np.concatenate([np.ones((B, 1)), np.cumprod(ABOVE, 1)], 1) * np.concatenate(
+    [1 - ABOVE, np.ones((B, 1))], 1
+)
 
 
 def bce(z, y, w=1.0):

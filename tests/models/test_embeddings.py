@@ -1,6 +1,5 @@
 """Embeddings of numbers against their formulas in float64 NumPy; categories and numbers in one vector."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -88,7 +87,7 @@ def test_numbers_are_embedded_next_to_categories():
 
 
 def test_scales_of_the_paper():
-    drawn = [make_embedding(Embedding(k), Feature(Kind.NUMBERS, (500,), "float32"), rngs=nnx.Rngs(0)) for k in ("plr", "pbld")]
+    many = Feature(Kind.NUMBERS, (500,), "float32")
+    drawn = [make_embedding(kind, many, rngs=nnx.Rngs(0)) for kind in (Embedding.PLR, Embedding.PBLD)]
     for module, deviation in zip(drawn, (0.01, 0.1), strict=True):
         assert abs(float(jnp.std(module.frequencies[...])) / deviation - 1) < 0.05
-    assert jax.tree.leaves(nnx.state(drawn[0]))

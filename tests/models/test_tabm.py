@@ -28,7 +28,8 @@ def test_each_member_is_a_network_of_its_own_in_pytorch(mini, filled):
     model = filled(lambda rngs: TabM((6, 4), spec=SPEC, rngs=rngs, k=3, mini=mini, embedding=Embedding.NONE))
     model.eval()
     found = model(jnp.asarray(X), mask=None, rngs=None)
-    w = jax.tree.map(lambda a: torch.tensor(np.asarray(a, np.float64)), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    w = jax.tree.map(lambda a: torch.tensor(np.asarray(a, np.float64)), params)
     for member in range(3):
         x = torch.tensor(X, dtype=torch.float64) * w["scale"][member]
         for layer in w["hidden"].values():

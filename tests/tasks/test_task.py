@@ -16,7 +16,11 @@ FILES = sorted(path for path in (packaged() / "task").glob("*.yaml") if path.ste
 FITS = {
     "classification": {"label", "yes or no"},
     "binary": {"yes or no"},
+    "ordinal": {"label", "yes or no"},
     "regression": {"numbers"},
+    "multitarget": {"numbers"},
+    "count": {"numbers"},
+    "multilabel": {"labels"},
     "language": {"text"},
     "generation": {"text"},
     "segmentation": {"pixels"},
@@ -29,7 +33,7 @@ FITS = {
 
 def built(path):
     node = yaml.safe_load(path.read_text())
-    return make_task({"task": {**node, "models": []}}, ())
+    return make_task({"task": {**node, "models": []}, "loss": {}}, ())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

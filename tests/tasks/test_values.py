@@ -4,15 +4,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dltrain.errors import DataError
 from dltrain.tasks import (
     Adversarial,
     Binary,
     Classification,
+    Count,
     Energy,
     Generates,
     Generation,
     Language,
     Level,
+    Multilabel,
+    Multitarget,
+    Ordinal,
     Reconstruction,
     Regression,
     Segmentation,
@@ -31,6 +36,34 @@ def test_one_logit_above_zero_is_the_second_class(spec_of):
     found = spec.task.decide(jnp.array([[0.0], [-1.0], [np.log(3.0)]]), spec)
     assert found["class"].tolist() == [0, 0, 1] and (spec.outputs, spec.task.classes(spec)) == (1, 2)
     np.testing.assert_allclose(found["probability"], [0.5, 1 / (1 + np.e), 0.75], rtol=1e-6)
+
+
+def test_each_label_is_predicted_where_its_logit_is_above_zero(spec_of):
+    spec = spec_of("labels", Multilabel())
+    found = spec.task.decide(jnp.array([[0.0, -1.0, np.log(3.0)]]), spec)
+    assert found["labels"].tolist() == [[0, 0, 1]] and spec.outputs == 3 and spec.labels == ("red", "round", "new")
+    np.testing.assert_allclose(found["probabilities"], [[0.5, 1 / (1 + np.e), 0.75]], rtol=1e-6)
+    with pytest.raises(ValueError, match="use metrics=multilabel"):
+        spec.task.classes(spec)
+
+
+def test_ordered_classes_have_probabilities_that_sum_to_one_whatever_the_outputs_are(spec_of):
+    spec = spec_of("label", Ordinal())
+    outputs = np.random.default_rng(0).normal(size=(50, 2)) * 3
+    logs = np.asarray(spec.task.finish(jnp.asarray(outputs), spec), np.float64)
+    above = 1 / (1 + np.exp(-outputs))
+    expected = np.stack([1 - above[:, 0], above[:, 0] * (1 - above[:, 1]), above[:, 0] * above[:, 1]], 1)
+    np.testing.assert_allclose(np.exp(logs), expected, rtol=1e-5)
+    assert spec.outputs == 2 and spec.task.classes(spec) == 3
+    np.testing.assert_array_equal(spec.task.decide(jnp.asarray(logs), spec)["class"], expected.argmax(1))
+
+
+def test_counts_are_not_negative_and_not_standardised(spec_of):
+    spec = spec_of("numbers", Count())
+    assert not spec.task.standardizes_targets and Multitarget().standardizes_targets
+    spec.task.check_targets(np.array([[0.0, 3.0]]), spec)
+    with pytest.raises(DataError, match="the target of example 1 is -2, expected 0 or more; 1 of 2"):
+        spec.task.check_targets(np.array([[0.0, 3.0], [1.0, -2.0]]), spec)
 
 
 def test_numbers_are_values_and_not_classes(spec_of):

@@ -1,7 +1,7 @@
 """Your own table: files with one row per example."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from dltrain.data.tables.read import Table, nearest_column, read_table
 from dltrain.data.tables.target import Target, make_target
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Range
-from dltrain.types import Spec
+from dltrain.types import Feature, Kind, Spec
 
 ROOM = 1 << 36  # bytes that a table may take, where nobody says how many are free
 
@@ -40,6 +40,7 @@ class Wanted:
     missing_target: MissingTarget = MissingTarget.DROP
     positive: str | None = None
     unused: tuple[str, ...] = ()
+    weight: str | None = None
 
 
 class TableSource:
@@ -170,7 +171,23 @@ class TableSource:
             raise DataError(f"{self._raw.files[0]}: has no column that a model could learn from besides the target")
         arrays = {"inputs": encoder.encode(self.frame), "targets": self.read_targets()}
         spec = Spec(encoder.features, self.spec.targets)
+        if self._wanted.weight is not None:
+            arrays["weights"] = self._weights(self._wanted.weight)
+            spec = replace(spec, for_loss={"weights": Feature(Kind.WEIGHT, (), "float32")})
         return Rows(arrays, spec, self.published), encoder
+
+    def _weights(self, name: str) -> np.ndarray:
+        """Return how much each row counts in the loss, float32 [N]."""
+        self._check_column(name, "weight")
+        values = self.frame[name]
+        if not values.dtype.is_numeric():
+            raise DataError(f"{self.where(0)}, column {name}: found {values[0]!r}, expected a weight of 0 or more")
+        found = values.to_numpy().astype(np.float32)
+        if (bad := ~(found >= 0)).any():
+            row = int(np.argmax(bad))
+            what = f"found {values[row]}, expected a weight of 0 or more"
+            raise DataError(f"{self.where(row)}, column {name}: {what}")
+        return found
 
 
 def load_table(
@@ -198,6 +215,7 @@ def load_table(
     most_bad: Annotated[float, Range(0, 1)] = 0.01,
     group: str | None = None,
     split_column: str | None = None,
+    weight: str | None = None,
 ) -> TableSource:
     """Read a table.
 
@@ -225,6 +243,7 @@ def load_table(
         most_bad: largest part of the rows that is left out.
         group: a column that the splits go by; it is not an input.
         split_column: the same, of the names of splits.
+        weight: a column of how much each row counts in the loss, 0 or more; it is not an input.
 
     Raises:
         ConfigError: a key is missing.
@@ -254,9 +273,9 @@ def load_table(
     files = {"train": path, "test": test_path, "validation": validation_path}
     files = {split: Path(root or "", file).expanduser().absolute() for split, file in files.items() if file}
     table = read_table(list(files.values()), options, most=memory_left)
-    unused = tuple(name for name in (group, split_column) if name is not None)
+    unused = tuple(name for name in (group, split_column, weight) if name is not None)
     chosen = None if positive is None else str(positive)
-    wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused)
+    wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused, weight)
     return TableSource(table, wanted, task=task, splits=list(files))
 
 
