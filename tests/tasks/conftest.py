@@ -9,6 +9,7 @@ TARGETS = {
     "yes or no": Feature(Kind.CATEGORY, (), "int32", vocabulary=("no", "yes")),
     "pixels": Feature(Kind.CATEGORY, (4, 4), "int32", vocabulary=("ground", "digit")),
     "numbers": Feature(Kind.NUMBERS, (2,), "float32"),
+    "steps": Feature(Kind.NUMBERS, (3, 2), "float32"),
     "whole numbers": Feature(Kind.NUMBERS, (2,), "int32"),
     "labels": Feature(Kind.LABELS, (3,), "int32", vocabulary=("red", "round", "new")),
     "text": Feature(Kind.TOKENS, (3,), "int32", vocabulary=tuple("abcd")),
