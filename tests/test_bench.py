@@ -45,6 +45,7 @@ def named(found: dict) -> dict[str, str]:
     return {one["what"]: one["why"] for one in found["skipped"]}
 
 
+@pytest.mark.slow
 def test_every_row_of_one_net_is_measured_and_a_missing_peer_is_skipped_with_a_message(tmp_path, quick_flags):
     text, found = bench(
         tmp_path,

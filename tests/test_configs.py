@@ -65,7 +65,7 @@ REFUSED = {  # what digits, grey images, cannot be
     "augment=time_shift": "augment.time_shift: time_shift needs sequences",
     "augment=masking": "augment.masking: masking needs sequences",
 }
-DEEP = ("resnet20", "resnet32", "resnet56")  # as resnet18 with more blocks: they take 18 s to trace
+DEEP = ("resnet20", "resnet32", "resnet56", "segmentation")  # as resnet18 with more blocks, and several of iou
 BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics") and c != ("model", "auto")]
 OTHERS = {  # which no other decides about: the first of each is composed with the first of each other, and so on
     group: [choice for g, choice in CHOICES if g == group]

@@ -6,6 +6,7 @@ They are worked out by hand in the comments; a change of any of them is a change
 import jax
 import numpy as np
 import pytest
+from few import few
 
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
@@ -45,7 +46,7 @@ def line(leaves: dict[str, np.ndarray]) -> tuple[float, float]:
     return leaves["params.head.kernel"].item(), leaves["params.head.bias"].item()
 
 
-@pytest.mark.parametrize("words", [("optim=sgd", "batch_size=4"), ("optim=gd", "batch_size=all")])
+@few("words", [("optim=sgd", "batch_size=4"), ("optim=gd", "batch_size=all")], 1)
 def test_full_batch(words):
     # dL/dw = mean(2·(0 - 2x)·x) = -30, dL/db = mean(2·(0 - 2x)) = -10
     assert line(after(1, *HAND, *words, "optim.learning_rate=0.01")) == pytest.approx((0.3, 0.1))

@@ -18,6 +18,8 @@ from dltrain.runs import saver as saving
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.saver import Saver
 
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
+
 
 @pytest.mark.parametrize(("share", "saved"), [(None, [1, 2, 3, 4]), (0.05, [1, 4])])
 def test_automatic_saves_take_at_most_their_share_of_the_time(monkeypatch, tmp_path, share, saved):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from few import few
 from omegaconf import OmegaConf
 
 from dltrain.composition.objective import directions, failed, values
@@ -146,6 +147,21 @@ CASES = {
 }
 
 
+AGAIN = (  # further ways to write a list of values, or where its jobs go: with `-m slow`
+    "-m seed=range(0,10,step=5)",
+    "-m seed=choice(5,6)",
+    "-m seed=sort(3,1,2)",
+    "-m seed=sort(1,2,3,reverse=true)",
+    "-m seed=tag(t,choice(1,2))",
+    "-m optim.learning_rate=range(0.1,0.3,step=0.1)",
+    "-m model=glob(l*r)",
+    "-m seed=1,2",
+    "-m seed=1,2 hydra.sweep.dir=there",
+    "-m seed=1,2 hydra.sweep.subdir='${hydra.job.override_dirname}' batch_size=8",
+    "-cd conf -m experiment=recipe,shown",
+)
+
+
 class Train:
     """Replaces the command train: records its arguments, and writes a summary without training."""
 
@@ -178,7 +194,7 @@ def train(monkeypatch, tmp_path):
     return fake
 
 
-@pytest.mark.parametrize("line", CASES)
+@few("line", CASES, [line for line in CASES if line not in AGAIN])
 def test_a_line_of_hydras_documentation_does_what_it_says_there(line, train, dltrain, tmp_path):
     case = CASES[line]
     words = shlex.split(line)

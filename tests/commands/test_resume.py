@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from few import few
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dltrain import trainer as training
@@ -23,7 +24,7 @@ from dltrain.runs import checkpoint
 HARD = ("data=iris", "model.widths=[8]", "model.dropout=0.3", "model.norm=batch", "schedule=one_cycle")
 STRAIGHT = (*HARD, "batch_size=16", "epochs=4", "eval_every=5", "log_every=1", "output_dir=run")  # 7 steps an epoch
 
-pytestmark = pytest.mark.usefixtures("without_figures")
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +243,11 @@ def changed_at(folder) -> dict:
     return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name not in kept}
 
 
-@pytest.mark.parametrize("word", REFUSED)
+@few(
+    "word",
+    REFUSED,
+    ("data=wine", "data.scale=none", "model=linear", "seed=1", "optim.b1=0.5", "limit_batches=2", "lr=1"),
+)
 def test_what_trains_may_not_change(dltrain, straight, word, count):
     count.tried += 1
     before = changed_at(straight)

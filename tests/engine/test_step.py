@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from few import few
 
 from dltrain import losses
 from dltrain.data.preprocess import Affine, Chain, Preprocess
@@ -13,11 +14,12 @@ from dltrain.engine.step import Objective, make_step, weighted_sum
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 PLAIN = Preprocess({"image": Chain((Affine(np.zeros(1, np.float32), np.ones(1, np.float32)),))})
 
 
 @pytest.fixture
-def one_step(spec):
+def one_step(spec, quick):
     """Make (state, step) for an MLP with batch norm and without dropout, by plain gradient descent."""
 
     def make(objective=None, *, rate=0.1, log_every=1, skip=False, accumulate=1, norm=Norm.BATCH, metrics=None):
@@ -41,7 +43,7 @@ def one_step(spec):
         )
         return create(
             model, optimizer, seed=0, hparams={"learning_rate": np.float32(rate), "total_steps": np.int32(10)}
-        ), jax.jit(step)
+        ), jax.jit(step, compiler_options=quick)
 
     return make
 
@@ -138,7 +140,7 @@ def test_loss_of_the_wrong_shape_is_an_error(one_step, arrays):
         step(one_step()[0], batch_of(arrays, range(6)))
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@few("reduction", ["mean", "sum"], 1)
 def test_microbatches_give_the_update_of_the_whole_batch(one_step, arrays, reduction):
     """Microbatches of 3 and 1 valid examples, with weights: the mean of their means would differ."""
     objective = Objective(losses.cross_entropy, reduction=reduction, l1=0.01, l2=0.1)

@@ -24,7 +24,7 @@ def run(dltrain, words, tmp_path_factory) -> Run:
     cwd = tmp_path_factory.mktemp("damage")
     lines = {}
     for line in ((*words, "steps=2", "output_dir=run"), ("resume", "run", "steps=4")):
-        result = dltrain(*line, "quiet=true", cwd=cwd)
+        result = dltrain(*line, "quiet=true", cwd=cwd, figures=False)
         assert result.code == 0, result.err
         name = f"step_{len(lines) * 2 + 2:08d}"
         lines[name] = dltrain("hash", "run", cwd=cwd).out
@@ -168,6 +168,7 @@ def test_files_that_do_not_belong_to_a_checkpoint_change_nothing(run, dltrain, t
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.usefixtures("without_figures")
 def test_a_best_checkpoint_that_is_damaged_does_not_keep_a_run_from_its_end(dltrain, words, tmp_path):
     """The last state is intact, so the run can be resumed and finished."""
     still = ("model.norm=none", "model.dropout=0", "optim.learning_rate=1e-30")  # the first evaluation is the best

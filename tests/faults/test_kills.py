@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from few import few
 
 
 @pytest.fixture
@@ -77,8 +78,9 @@ def _last_step(folder: Path) -> int:
 
 
 @pytest.mark.timeout(120)
-def test_three_kills_at_random_instants_lose_nothing(killed, short, tmp_path):
-    killed(tmp_path / "a", 3, short)
+@few("times", [1, 3])
+def test_kills_at_random_instants_of_a_short_run_lose_nothing(killed, short, tmp_path, times):
+    killed(tmp_path / "a", times, short)
 
 
 @pytest.mark.faults

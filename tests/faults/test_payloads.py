@@ -162,7 +162,7 @@ def test_hydra_calls_nothing_even_if_a_file_was_not_checked(dltrain, files, line
 def run(dltrain, words, tmp_path_factory):
     """A small run; copy it before it is tampered with."""
     cwd = tmp_path_factory.mktemp("payloads")
-    result = dltrain(*words, "steps=2", "output_dir=run", "quiet=true", cwd=cwd)
+    result = dltrain(*words, "steps=2", "output_dir=run", "quiet=true", cwd=cwd, figures=False)
     assert result.code == 0, result.err
     return cwd / "run"
 
@@ -192,7 +192,7 @@ def test_a_run_folder_that_names_code_is_refused(dltrain, run, what, tmp_path, w
     for line in (("resume", "run", "steps=3"), ("evaluate", "run")):
         refused(dltrain(*line, cwd=tmp_path))
     if what == "a target":  # of which weights are taken, but no config is read
-        result = dltrain("init_from=run", *words, "steps=1", "output_dir=new", cwd=tmp_path)
+        result = dltrain("init_from=run", *words, "steps=1", "output_dir=new", cwd=tmp_path, figures=False)
         assert result.code == 0, result.err
     count.survived += 1
 
@@ -259,7 +259,8 @@ def test_a_secret_of_the_environment_is_never_saved(dltrain, words, tmp_path, mo
         "output_dir=bad",
         cwd=tmp_path,
     )
-    swept = dltrain("-m", *small, f"tags=['{token}']", "seed=0", "output_dir=swept", cwd=tmp_path)
+    words_of_sweep = (*small, f"tags=['{token}']", "seed=0", "output_dir=swept")
+    swept = dltrain("-m", *words_of_sweep, cwd=tmp_path, figures=False)
     assert (good.code, bad.code, swept.code) == (0, 5, 0), (good.err, bad.err, swept.err)
     assert token in (tmp_path / "good/config.yaml").read_text()
     found = [good, bad, swept]

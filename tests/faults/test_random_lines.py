@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few import few
 
 from dltrain.config.folders import packaged, read_tree, read_yaml
 from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES
@@ -94,7 +95,7 @@ def try_line(dltrain: Callable[..., Any], line: list[str], cwd: Path) -> str:
     return ""
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@few("part", range(PARTS))
 def test_random_lines_end_well(dltrain, rng, count, tries, tmp_path: Path, part: int) -> None:
     """Try lines that compile in a moment; `test_many_random_lines_end_well` has the others."""
     go_through(dltrain, Lines(rng, light=True), count, tries(100) // PARTS, tmp_path)

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from few import few
 
 # TensorStore reports to an event loop that Orbax has closed if a write fails: nothing that dltrain could catch.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -71,7 +72,7 @@ def own(tmp_path, monkeypatch) -> tuple[str, ...]:
 
 @pytest.mark.timeout(100)
 @pytest.mark.parametrize("how", MOVED)
-@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+@few("absolute", [False, True], 1, ids=["relative", "absolute"])
 def test_a_renamed_run_goes_on_where_its_folder_is(dltrain, own, words, tmp_path, how, absolute, count):
     before, after = MOVED[how]
     place = tmp_path / before if absolute else before
@@ -94,7 +95,7 @@ def test_a_renamed_run_goes_on_where_its_folder_is(dltrain, own, words, tmp_path
 
 
 @pytest.mark.timeout(100)
-@pytest.mark.parametrize("how", GONE)
+@few("how", GONE, 1)
 def test_a_run_whose_folder_is_gone_ends_with_6_and_leaves_nothing(dltrain, own, words, tmp_path, how):
     line = (*words, *own, "steps=8", f"callbacks.move.how='{how}'", "output_dir=run")
     result = dltrain(*line, cwd=tmp_path, figures=False)
@@ -105,7 +106,7 @@ def test_a_run_whose_folder_is_gone_ends_with_6_and_leaves_nothing(dltrain, own,
 
 
 @pytest.mark.timeout(100)
-@pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl"])
+@few("name", ["checkpoints", "metrics.jsonl"], ("metrics.jsonl",))
 def test_a_part_of_a_run_folder_that_is_renamed_ends_the_run_with_6(dltrain, own, words, tmp_path, name):
     line = (*words, *own, "steps=8", f"callbacks.move.how='part {name}'", "output_dir=run")
     result = dltrain(*line, cwd=tmp_path, figures=False)

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from few import few
 
 NAMES = re.compile(r"dltrain: run is in use by process (\d+); wait for it, or choose another output_dir\n")
 
@@ -42,8 +43,9 @@ def race(start, tmp_path, words, count):
 
 
 @pytest.mark.timeout(150)
-def test_of_four_starts_at_once_one_trains(race):
-    race(4)
+@few("n", [2, 4])
+def test_of_a_few_starts_at_once_one_trains(race, n):
+    race(n)
 
 
 @pytest.mark.faults

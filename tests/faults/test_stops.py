@@ -38,16 +38,18 @@ def check_stop(err: str, code: int, number: int, folder: Path, saved, logged) ->
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("steps", [8, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "steps", [4, pytest.param(8, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.faults)]
+)
 def test_resumed_at_every_step_is_the_run_left_alone(
     steps, dltrain, start, words, tmp_path, monkeypatch, same, saved, logged, count
 ):
-    """A signal at each step; every fourth resume is a new process, the others run in this one."""
+    """A signal at each step; every fourth is sent to a new process, the others to this one."""
     (tmp_path / "conf/callbacks").mkdir(parents=True)
     (tmp_path / "conf/callbacks/cut.yaml").write_text(CHOICE)
     (tmp_path / "cutter.py").write_text(CUTTER)
     monkeypatch.syspath_prepend(tmp_path)
-    straight = dltrain(*words, f"steps={steps}", "output_dir=straight", "quiet=true", cwd=tmp_path)
+    straight = dltrain(*words, f"steps={steps}", "output_dir=straight", "quiet=true", cwd=tmp_path, figures=False)
     assert straight.code == 0, straight.err
     own = ("--config-dir", "conf", "trust=[cutter]", "callbacks=cut")
     for step in range(1, steps):
@@ -58,12 +60,12 @@ def test_resumed_at_every_step_is_the_run_left_alone(
             process = start(*line, cwd=tmp_path)
             err, code = process.communicate(timeout=60)[1], process.returncode
         else:
-            result = dltrain(*line, cwd=tmp_path)
+            result = dltrain(*line, cwd=tmp_path, figures=False)
             err, code = result.err, result.code
         count.tried += 1
         assert check_stop(err, code, number, tmp_path / "run", saved, logged) == step
         count.survived += 1
-    result = dltrain("resume", "run", "callbacks=none", "quiet=false", cwd=tmp_path)
+    result = dltrain("resume", "run", "callbacks=none", "quiet=false", cwd=tmp_path, figures=False)
     assert result.code == 0 and f"resumed run at step {steps - 1}\n" in result.out, result.err
     summary = dltrain("hash", "straight", cwd=tmp_path)
     same(tmp_path / "run", SimpleNamespace(folder=tmp_path / "straight", hash=summary.out.split()[0]))

@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from few import few
 
 import dltrain as package
 from dltrain.errors import CheckpointError, ConfigError
@@ -31,7 +32,7 @@ def test_the_module_has_the_weights_to_evaluate(copied, digits_run):
     np.testing.assert_array_equal(run.outputs(inputs.astype(np.int64)), run.outputs(inputs))
 
 
-@pytest.mark.parametrize(
+@few(
     ("text", "message"),
     [
         (b"{", "cannot be read"),
@@ -41,6 +42,7 @@ def test_the_module_has_the_weights_to_evaluate(copied, digits_run):
         (b'{"version": 1}', "'spec' is missing"),
         (None, "cannot be read"),
     ],
+    3,
 )
 def test_a_damaged_model_json_is_named(copied, dltrain, text, message):
     path = copied / "model.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few import few
 
 from dltrain import open_run
 from dltrain.errors import CheckpointError
@@ -95,7 +96,7 @@ def test_a_damaged_file_is_named(dltrain, made, tmp_path, file, line):
         shutil.rmtree(run)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@few("kind", KINDS, 3)
 def test_a_run_that_is_opened_in_python_names_a_damaged_file(run, kind):
     for file, use in (
         ("model.json", lambda opened: opened.outputs([[5.1, 3.5, 1.4, 0.2]])),
@@ -145,7 +146,7 @@ OTHER_OBJECTS = (
 )
 
 
-@pytest.mark.parametrize("target", OTHER_OBJECTS)
+@few("target", OTHER_OBJECTS, 2)
 def test_callbacks_that_name_other_objects_are_refused(dltrain, run, target):
     text = (run / "config.yaml").read_text()
     assert "callbacks: {}" in text
@@ -155,9 +156,7 @@ def test_callbacks_that_name_other_objects_are_refused(dltrain, run, target):
         assert said.code == 2 and "callbacks.x" in said.err and "internal error" not in said.err, said
 
 
-@pytest.mark.parametrize(
-    "expression", ["(" * 500 + ")" * 500, "(a)" * 500, "(" * 5000, "(?P<a>x)(?P<a>y)", "a{99999999999}"]
-)
+@few("expression", ["(" * 500 + ")" * 500, "(a)" * 500, "(" * 5000, "(?P<a>x)(?P<a>y)", "a{99999999999}"], 2)
 def test_a_regular_expression_that_cannot_be_used_is_refused(dltrain, run, expression):
     text = (run / "config.yaml").read_text()
     assert "  rules: []" in text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few import few
 
 from dltrain import open_run
 from dltrain.devices import runtime
@@ -84,7 +85,7 @@ REPORTED = {
 }
 
 
-@pytest.mark.parametrize("case", REPORTED)
+@few("case", REPORTED, 2)
 def test_an_edit_of_what_may_change_is_reported(dltrain, run, case):
     old, new, change = REPORTED[case]
     edit(run, old, new)
@@ -116,7 +117,7 @@ CHANGES_THE_MODEL = (
 )
 
 
-@pytest.mark.parametrize("word", CHANGES_THE_MODEL)
+@few("word", CHANGES_THE_MODEL, 6)
 def test_evaluating_with_another_model_or_data_is_refused(dltrain, runs, word):
     said = dltrain("evaluate", str(runs / "run"), word)
     same = word in ("data.preprocess=[]", "task=classification")  # are what the run has
@@ -247,7 +248,7 @@ def test_data_is_found_from_any_folder(dltrain, tmp_path):
 DIFFERENT = {"threads": 3, "XLA_FLAGS": "--xla_cpu_enable_fast_math=true", "JAX_ENABLE_X64": True, "processor": "x"}
 
 
-@pytest.mark.parametrize("name", DIFFERENT)
+@few("name", DIFFERENT, 1)
 def test_what_decides_the_last_bits_is_recorded_and_reported(dltrain, run, monkeypatch, name):
     before = runtime.numerics()
     assert checkpoint.load_last(run / "checkpoints", warn=print).about["numerics"] == before
@@ -261,7 +262,7 @@ def test_what_decides_the_last_bits_is_recorded_and_reported(dltrain, run, monke
 AVERAGED = {"ema": ("optim.ema=0.5",), "schedule_free": ("optim=schedule_free",), "neither": ()}
 
 
-@pytest.mark.parametrize("case", AVERAGED)
+@few("case", AVERAGED, 1)
 def test_a_run_starts_from_the_weights_that_another_evaluates(dltrain, tmp_path, case):
     fast = ("optim.learning_rate=0.1", "model.norm=batch", "monitor=null", "steps=5")
     run = train(dltrain, tmp_path, "run", *AVERAGED[case], *fast)
@@ -304,7 +305,7 @@ DAMAGED_ROWS = {
 }
 
 
-@pytest.mark.parametrize("case", DAMAGED_ROWS)
+@few("case", DAMAGED_ROWS, 3)
 def test_damaged_metrics_are_reported_and_kept(dltrain, run, case):
     damage, problem = DAMAGED_ROWS[case]
     content = b"".join(damage(rows_of(run)))

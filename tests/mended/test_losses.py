@@ -16,14 +16,31 @@ LOGITS = [
 ]
 
 
-def evaluated(name, power, dtype, moved):
-    loss, options, outputs, targets, _ = CASES[name]
-    outputs = (outputs * 10.0**power).astype(np.float32).astype(dtype)
-    if moved and targets.dtype.kind == "f":
-        targets = (targets * 10.0**power).astype(np.float32)
-    targets = jnp.asarray(targets, dtype if targets.dtype.kind == "f" else jnp.int32)
-    values, back = jax.vjp(lambda z: loss(z, {"targets": targets}, **options), jnp.asarray(outputs))
-    return np.asarray(values, np.float64), np.asarray(back(jnp.ones_like(values))[0], np.float64)
+@pytest.fixture(scope="module")
+def evaluated(quick):
+    """Values and gradients of several losses, compiled as one program for each type."""
+
+    def all_of(names, outputs, targets):
+        found = {}
+        for name in names:
+            loss, options = CASES[name][:2]
+            values, back = jax.vjp(lambda z: loss(z, {"targets": targets[name]}, **options), outputs[name])  # noqa: B023
+            found[name] = values, back(jnp.ones_like(values))[0]
+        return found
+
+    run = jax.jit(all_of, static_argnums=0, compiler_options=quick)
+
+    def evaluate(names, power, dtype, moved):
+        outputs, targets = {}, {}
+        for name in names:
+            _, _, given, wanted, _ = CASES[name]
+            outputs[name] = (given * 10.0**power).astype(np.float32).astype(dtype)
+            real = wanted.dtype.kind == "f"
+            wanted = (wanted * 10.0**power).astype(np.float32) if moved and real else wanted
+            targets[name] = wanted.astype(dtype if real else np.int32)
+        return jax.tree.map(lambda a: np.asarray(a, np.float64), run(tuple(names), outputs, targets))
+
+    return evaluate
 
 
 def known_limit(name, power):
@@ -39,11 +56,12 @@ def known_limit(name, power):
 
 
 @pytest.mark.parametrize("power", POWERS)
-def test_regression_losses_equal_float64(power):
+def test_regression_losses_equal_float64(power, evaluated):
+    found = evaluated(NUMBERS, power, np.float32, True)
+    with jax.enable_x64(True):
+        exact = evaluated(NUMBERS, power, np.float64, True)
     for name in NUMBERS:
-        values, gradient = evaluated(name, power, np.float32, True)
-        with jax.enable_x64(True):
-            expected, slope = evaluated(name, power, np.float64, True)
+        (values, gradient), (expected, slope) = found[name], exact[name]
         if known_limit(name, power):
             inside = (np.abs(expected) < 1e-37) | (np.abs(expected) > 1e38)
             assert inside.any(), name
@@ -53,12 +71,13 @@ def test_regression_losses_equal_float64(power):
 
 
 @pytest.mark.parametrize("power", POWERS)
-def test_losses_of_logits_equal_float64(power):
+def test_losses_of_logits_equal_float64(power, evaluated):
     """Cross-entropies in float32 are exact to 1e-7 in absolute terms: a smaller loss may be 0."""
+    found = evaluated(LOGITS, power, np.float32, False)
+    with jax.enable_x64(True):
+        exact = evaluated(LOGITS, power, np.float64, False)
     for name in LOGITS:
-        values, gradient = evaluated(name, power, np.float32, False)
-        with jax.enable_x64(True):
-            expected, slope = evaluated(name, power, np.float64, False)
+        (values, gradient), (expected, slope) = found[name], exact[name]
         assert np.isfinite(values).all() and np.isfinite(gradient).all(), name
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=3e-7, err_msg=f"{name} at 1e{power}")
         np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=3e-7, err_msg=f"{name} at 1e{power}")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from metric_cases import BITS, CLASSES, GOALS, GUESSES, LABELS, LOGIT, LOGITS, PAIR, TWO, measured, spec_of
 from sklearn import metrics as sk
 
@@ -14,6 +15,7 @@ from dltrain.metrics.sums import count_more, whole, zero_count
 from dltrain.tasks import Classification, Generation, Regression
 from dltrain.types import Feature, Kind
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
 NAMES = [name for name in metrics.__all__ if name != "Averaging"]
 FOUR = spec_of(Classification(), tuple("abcd"))
 TEXT = replace(
@@ -69,7 +71,7 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize("size", [64, 203])
+@few("size", [64, 203], 1)
 @pytest.mark.parametrize(("chosen", "outputs", "targets"), CASES, ids=["several", "binary", "ranked", "numbers"])
 def test_a_metric_of_nan_outputs_is_nan(chosen, outputs, targets, size):
     wrong = outputs.copy()
@@ -118,7 +120,7 @@ def test_counts_survive_more_than_2_to_the_31():
     assert whole(count).tolist() == [9 * 2**30, 9]
 
 
-@pytest.mark.parametrize("name", ["Confusion", "F1, macro", "CalibrationError", "R2", "RMSE"])
+@few("name", ["Confusion", "F1, macro", "CalibrationError", "R2", "RMSE"], ("Confusion", "R2"))
 def test_a_metric_survives_more_than_2_to_the_31_of_one_class(name):
     """The same examples again and again, by adding a state to itself, as if they had come one after the other."""
     chosen, outputs, targets = (NUMBERS, GUESSES, GOALS) if name in NUMBERS else (SEVERAL, LOGITS, LABELS)

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 from callback_events import event
+from few import few
 
 from dltrain.callbacks.best import Best
 from dltrain.callbacks.early_stopping import EarlyStopping
 from dltrain.callbacks.plateau import Patience, Plateau
 from dltrain.engine.events import StopTraining
 
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 INLINE = ("data=inline", "model=linear", "optim=sgd", "optim.learning_rate=0.05", "epochs=8", "quiet=true")
 TABLE = ("data.inputs=[1,2,3,4,5,6]", "data.targets=[2,4,6,8,10,12]")
 CONSTANT = ("data.inputs=[1,2,3,4,5,6]", "data.targets=[2,2,2,2,2,2]", "data.scale=none")
@@ -21,7 +23,7 @@ KNOWN = {
 WHY = {"one example": "it has one example", "equal targets": "its targets are all equal"}
 
 
-@pytest.mark.parametrize("monitor", ["auto", "validation/r2"])
+@few("monitor", ["auto", "validation/r2"], 1)
 @pytest.mark.parametrize("case", KNOWN)
 def test_a_metric_known_to_be_nan_is_replaced_by_the_loss_with_a_warning(case, monitor, dltrain, tmp_path):
     run = tmp_path / "run"

@@ -15,6 +15,7 @@ from dltrain.errors import DataError
 from dltrain.tasks import Regression
 from dltrain.types import Feature, Kind, Spec
 
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 TIMES = "data.inputs=[1700000001,1700000002,1700000003,1700000004]"
 RUN = (
     "data=inline",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from few import few
 
 from dltrain import losses
 from dltrain.data.preprocess import Affine, Chain, Preprocess
@@ -79,7 +80,7 @@ def batch_with(content, *, part):
     return batch
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@few("loss", LOSSES, 2)
 def test_a_step_is_the_same_to_the_bit_whatever_stands_in_the_padding(loss, regression):
     state, step = regression[0](loss)
     plain, logs = step(state, batch_with(0.0, part="inputs targets weights"))

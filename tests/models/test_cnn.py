@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 
 from dltrain import activations
@@ -49,7 +50,7 @@ def in_torch(params, x, options):
     return x @ params["head"]["kernel"] + params["head"]["bias"]
 
 
-@pytest.mark.parametrize(
+@few(
     "options",
     [
         {"channels": (3, 4)},
@@ -65,6 +66,7 @@ def in_torch(params, x, options):
         {"channels": (3, 4), "stride": 2, "pool": Pool.NONE, "dense": ()},
         {"channels": (3,), "window": 3, "pool_stride": 2, "head_pooling": HeadPooling.MEAN, "dense": (5, 6)},
     ],
+    2,
 )
 def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
     options = {"dense": (5,), **options}

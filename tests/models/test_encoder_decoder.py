@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
@@ -55,7 +56,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@few("name", MODELS, ("seq2seq", "seq2seq_transformer"))
 def test_step_by_step_it_returns_what_it_returns_at_once(name, filled, called, close):
     model = filled(MODELS[name])
     at_once, _ = called(model, GIVEN[name])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 
 from dltrain.engine.state import split_module
@@ -128,7 +129,7 @@ def test_evaluation_takes_the_same_noise_each_time(filled):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-@pytest.mark.parametrize("sides", [(8, 8), (7, 5)])  # 7 is halved to 4 and 2, 5 to 3 and 2
+@few("sides", [(8, 8), (7, 5)], 1)  # 7 is halved to 4 and 2, 5 to 3 and 2
 def test_samples_are_shaped_and_scaled_as_the_data(filled, sides):
     assert filled(small()).sample(jax.random.key(0), 5).shape == (5, 3)
     spec = replace(PICTURES, inputs={"image": Feature(Kind.IMAGE, (*sides, 1), "uint8")})

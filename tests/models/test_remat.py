@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
@@ -33,7 +34,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@few("name", MODELS, ("mlp", "lstm", "transformer"))
 def test_rematerialisation_changes_no_number_and_less_is_kept(name, spec, arrays, filled, quick, capsys):
     x, mask = arrays["inputs"][:6], np.arange(6) < 5
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 
 from dltrain.build.instantiate import build
@@ -92,7 +93,7 @@ def named(tree):
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@few("training", [True, False], 1, ids=["train", "eval"])
 @pytest.mark.parametrize("shortcut", Shortcut)
 def test_values_and_gradients_equal_torch(shortcut, training, filled, differentiated, close, x64):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 
 from dltrain import initializers
@@ -67,16 +68,17 @@ def in_torch(torch, model, x, pool):
     return outputs.detach().numpy(), dict(module.named_parameters())
 
 
-@pytest.mark.parametrize(
+@few(
     ("kind", "layers", "bidirectional", "pool"),
     [
-        ("lstm", 1, False, Pooling.LAST),
         ("lstm", 2, True, Pooling.LAST),
-        ("gru", 2, True, Pooling.LAST),
         ("gru", 1, False, Pooling.MAX),
         ("rnn", 1, True, Pooling.MEAN),
         ("rnn, relu", 2, False, Pooling.MAX),
+        ("gru", 2, True, Pooling.LAST),
+        ("lstm", 1, False, Pooling.LAST),
     ],
+    4,
 )
 def test_values_and_gradients_equal_torch(kind, layers, bidirectional, pool, filled, differentiated, close):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
@@ -193,7 +195,7 @@ def of_lengths(spec, length):
     return replace(spec, inputs={"sequence": longer, "length": Feature(Kind.LENGTH, (), "int32")})
 
 
-@pytest.mark.parametrize(
+@few(
     ("kind", "pool", "options"),
     [
         ("rnn", Pooling.LAST, {"layers": 2}),
@@ -203,6 +205,7 @@ def of_lengths(spec, length):
         ("lstm", Pooling.MEAN, {"bidirectional": True}),
         ("gru", Pooling.MAX, {"bidirectional": True}),
     ],
+    3,
 )
 def test_padding_changes_no_answer_however_long_and_whatever_it_holds(kind, pool, options, filled, called):
     rng, answers = np.random.default_rng(3), []
@@ -221,7 +224,7 @@ def test_padding_changes_no_answer_however_long_and_whatever_it_holds(kind, pool
         np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("ops", ["auto", "stock"])
+@few("ops", ["auto", "stock"], 1)
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
 def test_padding_changes_no_bit_of_the_last_state(kind, ops, filled):
     def last(x):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 
 from dltrain import initializers
@@ -116,7 +117,7 @@ def sequence(length):
     return Feature(Kind.SEQUENCE, (length, 3), "float32")
 
 
-@pytest.mark.parametrize("pool", Pool)
+@few("pool", Pool, 1)
 def test_padding_changes_no_answer_however_long_and_whatever_it_holds(pool, filled, called):
     rng, answers = np.random.default_rng(3), []
     for length in (6, 7, 15):
@@ -145,7 +146,7 @@ def test_what_comes_is_not_seen(filled, called):
     assert (again[:, 3:] != whole[:, 3:]).any((0, 2)).all()
 
 
-@pytest.mark.parametrize("positions", Positions)
+@few("positions", Positions, 1)
 def test_a_token_at_a_time_gives_what_the_whole_text_gives_then_what_its_last_half_does(positions, filled, called):
     model = filled(lambda rngs: Transformer(spec=TEXTS, rngs=rngs, positions=positions, **SMALL))
     graph, state = nnx.split(model)

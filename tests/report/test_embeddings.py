@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from few import few
 from sklearn.metrics.pairwise import cosine_similarity
 
 from dltrain.build.parts import assemble
@@ -23,7 +24,7 @@ def made(*words):
     return Program(parts, make_plan(config, parts))
 
 
-@pytest.mark.parametrize("words", [("data=reverse", "model=seq2seq"), ("data=characters", "model=gru")])
+@few("words", [("data=characters", "model=gru"), ("data=reverse", "model=seq2seq")])
 def test_embeddings_are_those_of_the_averaged_weights(words, tmp_path):
     (tmp_path / "text").write_text("one two three four five six seven " * 20)
     words = (*words, f"data.path={tmp_path / 'text'}", "data.length=9") if "data=characters" in words else words

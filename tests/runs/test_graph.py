@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-import pytest
+from few import few
 from flax import nnx
 
 from dltrain.build.parts import assemble
@@ -112,16 +112,17 @@ def test_a_node_comes_after_those_that_it_needs():
         known.add(name)
 
 
-@pytest.mark.parametrize(
+@few(
     "words",
     [
         ("data=digits", "model=lstm"),
         ("data=digits", "model=attention_lstm"),
-        ("data=reverse", "model=seq2seq_transformer"),
         ("data=digits", "model=gan"),
         ("data=digits", "model=rbm"),
+        ("data=reverse", "model=seq2seq_transformer"),
         ("data=digits", "model=resnet20", "model.remat=true"),
     ],
+    4,
 )
 def test_models_of_every_kind_have_a_connected_graph(words):
     parts = assemble(compose_words(*words).config)

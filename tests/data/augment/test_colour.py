@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from augment_cases import IMAGES
+from few import few
 from scipy import ndimage
 
 from dltrain.data import augment
@@ -43,7 +44,7 @@ def test_rotated_hues_equal_colorsys():
     np.testing.assert_allclose(turn(255 * COLOURS - 40, turns), 255 * expected - 40, atol=1e-3)  # any range
 
 
-@pytest.mark.parametrize("name", ["hue", "saturation", "contrast", "randaugment"])
+@few("name", ["hue", "saturation", "contrast", "randaugment"], 3)
 def test_colours_are_in_the_units_of_the_data_for_any_scaling(name):
     # The same draws on scaled and unscaled images; contrast and RandAugment blend with greys and blacks.
     @jax.jit
