@@ -14,6 +14,8 @@ from dltrain.build.program import Program
 from dltrain.composition.compose import compose_words
 from dltrain.engine.state import TrainState, named_leaves
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 HAND = ("data=inline", "model=linear", "loss=mse", "data.scale=none", "data.shuffle=false", "data.validation=0")
 EIGHT = ("data.inputs=[1,2,3,4,5,6,7,8]", "data.targets=[2,4,6,8,10,12,14,16]")
 
@@ -114,7 +116,6 @@ CLIPPED = {
 
 
 @pytest.mark.parametrize("clip", CLIPPED)
-@pytest.mark.usefixtures("unoptimised")
 def test_a_gradient_is_clipped(clip):
     words = ("data.inputs=[[3,4]]", "data.targets=[[2,0]]", "model.kernel_init=ones", "model.bias_init=ones")
     words = (*words, "batch_size=1", "optim=sgd", "optim.learning_rate=1")
@@ -124,7 +125,6 @@ def test_a_gradient_is_clipped(clip):
     np.testing.assert_allclose(1 - leaves["params.head.bias"], bias, rtol=1e-6)
 
 
-@pytest.mark.usefixtures("unoptimised")
 def test_l2_adds_lambda_w_to_the_gradient_of_each_layer():
     words = ("data=inline", *HAND[2:], "model=mlp", "model.widths=[3]", "model.activation=tanh", "loss.l2=0.25")
     start, end = before_and_after(1, *words, "optim=sgd", "optim.learning_rate=1", "batch_size=4")

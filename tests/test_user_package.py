@@ -13,6 +13,8 @@ from dltrain.api import open_run
 from dltrain.errors import ConfigError
 from dltrain.report import finish
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 DRAW = finish._draw
 
 PARTS = '''

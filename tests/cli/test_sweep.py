@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 GRID = (
     "-m",
     "data=iris",

@@ -9,6 +9,8 @@ import pytest
 from dltrain.report import finish
 from dltrain.runs import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture(scope="module")
 def run(dltrain, tmp_path_factory):

@@ -14,6 +14,8 @@ from dltrain.runs import checkpoint
 from dltrain.tasks import Language
 from dltrain.types import Feature, Kind, Spec
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 TEXT = "a rose, is a rose (is it?)\n" * 120
 WORDS = ("data=characters", "data.path=verse.txt", "data.length=8", "batch_size=16")
 MODEL = ("model=gru", "model.stateful=true", "model.hidden=8", "model.embedding=4", "optim.learning_rate=0.02")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @dataclass(frozen=True)
 class Run:

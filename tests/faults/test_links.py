@@ -9,7 +9,10 @@ import pytest
 from dltrain.runs import folder as folders
 
 # TensorStore reports to an event loop that Orbax has closed if a write fails: nothing that dltrain could catch.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("quickly_compiled"),
+]
 
 RUN = ("data=iris", "model=rbm", "model.widths=[2]", "model.sweeps=2", "batch_size=50", "quiet=true")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 TARGETS = (
     "os.system",
     "builtins.exec",

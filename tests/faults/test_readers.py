@@ -15,6 +15,8 @@ from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.restore import load_best
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 TRAINER = ("checkpoint_every=1", "eval_every=1", "log_every=1000", "quiet=true", "output_dir=run")
 READ = """
 import sys, time

@@ -8,7 +8,10 @@ import pytest
 from few import few
 
 # TensorStore reports to an event loop that Orbax has closed if a write fails: nothing that dltrain could catch.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("quickly_compiled"),
+]
 
 MOVER = '''
 import os, shutil

@@ -11,6 +11,8 @@ from few import few
 import dltrain as package
 from dltrain.errors import CheckpointError, ConfigError
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture(scope="module")
 def copied(digits_run, tmp_path_factory):

@@ -12,6 +12,8 @@ from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DiskError
 from dltrain.runs.folder import claim
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 NAMES = (
     *(
         "config.yaml",
