@@ -10,6 +10,8 @@ import pytest
 
 from dltrain import activations
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 X = np.array([-40.0, -3.5, -1.0, -0.3, 0.0, 0.2, 1.0, 2.5, 7.0, 40.0])
 
 

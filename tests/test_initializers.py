@@ -9,6 +9,8 @@ import pytest
 
 from dltrain import initializers
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 DENSE, CONV = (150, 100), (3, 3, 60, 30)
 FANS = {DENSE: (150, 100), CONV: (540, 270)}
 VARIANCE = {

@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 
 from dltrain import schedules
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 CONFIGS = Path(__file__).parents[1] / "configs" / "schedule"
 TOTAL = 70
 

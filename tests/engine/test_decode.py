@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dltrain.engine.decode import generate, generate_after
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 PAD, END = 0, 2
 

@@ -7,6 +7,8 @@ import pytest
 
 from dltrain.losses import contrastive_divergence, gan
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 LOGITS = np.array([-1e4, -3.0, 0.0, 0.7, 1e4])
 
 

@@ -16,6 +16,8 @@ from dltrain.engine.step import Objective, make_step
 from dltrain.models.linear import Linear
 from dltrain.optimizers.groups import every, make_groups
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 DECAY = 0.5
 OPTIMIZERS = {
     "adam": lambda rate: optax.adam(rate),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,17 +17,6 @@ def strict_dtypes():
     """Forbid implicit type promotion in these operations."""
     with jax.numpy_dtype_promotion("strict"):
         yield
-
-
-@pytest.fixture(scope="session")
-def quick(quick: dict[str, Any]) -> dict[str, Any]:
-    """Also disable the emitters of fused loops if XLA allows it: the sweeps compile in a third of the time."""
-    options = {**quick, "xla_cpu_use_fusion_emitters": False}
-    try:
-        jax.jit(jnp.negative, compiler_options=options)(1.0)
-    except jax.errors.JaxRuntimeError:  # XLA of jax 0.12 has no other way to compile them
-        return quick
-    return options
 
 
 @pytest.fixture(scope="session")

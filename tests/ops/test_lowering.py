@@ -14,6 +14,8 @@ from dltrain.ops.embedding import embed
 from dltrain.ops.pool import avg_pool, max_pool
 from dltrain.ops.recurrent import gru, lstm, rnn
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 RNG = np.random.default_rng(0)
 MASK = np.arange(5)[None, :] < np.array([[5], [3], [4]])
 

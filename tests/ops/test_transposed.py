@@ -9,6 +9,8 @@ from jax import lax
 
 from dltrain.ops.transposed import conv_transpose
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def by_definition(x, kernel, stride):
     """Differentiate the convolution of lax, with input and output channels exchanged."""

@@ -6,6 +6,8 @@ import pytest
 
 from dltrain.ops import winograd
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 @pytest.fixture(params=[(6, 4), (5, 3)])
 def problem(request):

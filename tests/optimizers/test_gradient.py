@@ -20,6 +20,8 @@ from optimizer_formulas import (
 
 from dltrain import optimizers
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 @pytest.mark.parametrize("name", [name for name in FORMULAS if name != "schedule_free"])
 def test_ten_steps_follow_the_formula(name):

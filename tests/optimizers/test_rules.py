@@ -8,6 +8,8 @@ import pytest
 
 from dltrain.optimizers.rules import Rule, apply_rules, clip_each, decayed
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 PARAMS = {
     "hidden": {
         0: {"kernel": jnp.full((2, 2), 0.1), "bias": jnp.full(2, -0.0)},

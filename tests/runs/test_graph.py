@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 from few import few
 from flax import nnx
 
@@ -12,6 +13,8 @@ from dltrain.models.unet import UNet
 from dltrain.runs.graph import graph_def
 from dltrain.tasks import Classification, Segmentation
 from dltrain.types import Feature, Kind, Spec
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 SPEC = Spec(
     {"image": Feature(Kind.IMAGE, (8, 8, 4), "float32")},
