@@ -28,6 +28,8 @@ TIMES = (
     "T%H:%M:%S%#z",
     "T%H:%M:%S%.f%#z",
 )
+SAMPLE = 200  # values that are looked at first
+FLAGS = ["true", "false"]
 NONE, COMMA, THOUSANDS = "", ",", "1,000"
 
 
@@ -72,10 +74,12 @@ def convert(raw: Raw, options: Options) -> Raw:
     decimal = (
         ("point" if raw.separator in ("", ",") else "either") if options.decimal == "auto" else options.decimal
     )
-    meanings, first = dict(options.meanings), raw.frame.filter(raw.file == 0)
+    meanings, alone = dict(options.meanings), len(raw.files) == 1
+    first = raw.frame if alone else raw.frame.filter(raw.file == 0)
     columns, faults, notes, written = [], [], list(raw.notes), {}
     for name in raw.frame.columns:
-        values, known = (_cleaned(frame[name], options) for frame in (raw.frame, first))
+        values = _cleaned(raw.frame[name], options)
+        known = values if alone else _cleaned(first[name], options)
         wanted = name in raw.texts or meanings.get(name) in (Meaning.NUMBER, Meaning.DATE)
         if values.dtype == pl.String and wanted:
             kind = find_kind(known, decimal, meanings.get(name))
@@ -144,28 +148,32 @@ def find_kind(values: Any, decimal: str, meaning: str | None = None) -> Kind:
     present = values.drop_nulls()
     if not len(present) or meaning in (Meaning.CATEGORY, Meaning.TEXT, Meaning.IDENTIFIER, Meaning.IGNORED):
         return Kind("text")
-    if meaning != Meaning.DATE:
-        if present.str.to_lowercase().is_in(["true", "false"]).all():
-            return Kind("flag")
-        signs = {"point": (NONE, THOUSANDS), "comma": (COMMA,), "either": (NONE, COMMA)}[decimal]
-        shares = {sign: as_numbers(present, sign).is_not_null().mean() for sign in signs}
-        sign = max(shares, key=lambda sign: shares[sign])
-        codes = present.str.contains(r"^0\d").any() and present.str.contains(r"^\d+$").all()
-        if meaning == Meaning.NUMBER or (shares[sign] >= ALIKE and not codes):
-            return Kind("number", sign, {NONE: "", COMMA: "decimal commas"}.get(sign, "commas separate thousands"))
-        if codes and shares[sign] == 1:
-            return Kind("text", note="has leading zeros, so its values are codes, not numbers")
-        if shares[sign] >= 0.5:
-            odd = present.filter(as_numbers(present, sign).is_null())[0]
-            share = shares[sign]
-            return Kind(
-                "text", note=f"{share:.0%} of its values are numbers, others are not, such as {quoted(odd)}"
-            )
-    return _date_kind(present, sure=meaning == Meaning.DATE)
+    if meaning == Meaning.DATE:
+        return _date_kind(present, sure=True)
+    signs = {"point": (NONE, THOUSANDS), "comma": (COMMA,), "either": (NONE, COMMA)}[decimal]
+    share, sign = max(((_share(present, sign), sign) for sign in signs), key=lambda pair: pair[0])
+    codes = share == 1 and present.str.contains(r"^0\d").any() and present.str.contains(r"^\d+$").all()
+    if codes and meaning != Meaning.NUMBER:
+        return Kind("text", note="has leading zeros, so its values are codes, not numbers")
+    if meaning == Meaning.NUMBER or share >= ALIKE:
+        return Kind("number", sign, {NONE: "", COMMA: "decimal commas"}.get(sign, "commas separate thousands"))
+    if share >= 0.5:
+        odd = quoted(present.filter(as_numbers(present, sign).is_null())[0])
+        return Kind("text", note=f"{share:.0%} of its values are numbers, others are not, such as {odd}")
+    if present.head(SAMPLE).str.to_lowercase().is_in(FLAGS).all() and present.str.to_lowercase().is_in(FLAGS).all():
+        return Kind("flag")
+    return _date_kind(present, sure=False)
+
+
+def _share(present: Any, sign: str) -> float:
+    """Return the part of the values that are numbers; 0 at once if a sample has none."""
+    if len(present) > SAMPLE and as_numbers(present.head(SAMPLE), sign).null_count() == SAMPLE:
+        return 0.0
+    return as_numbers(present, sign).is_not_null().mean()
 
 
 def _date_kind(present: Any, *, sure: bool) -> Kind:
-    sample = present.head(200)
+    sample = present.head(SAMPLE)
     likely = sample.str.contains(r"^\S*\d+\S*[-/. :,]").mean() or 0
     if likely < ALIKE and not sure:
         return Kind("text")
@@ -193,23 +201,34 @@ def apply_kind(values: Any, kind: Kind) -> tuple[Any, list[tuple[int, str]]]:
         found = as_dates(values, kind.detail)
     else:
         found = as_numbers(values, kind.detail)
-        whole = values.cast(pl.Int64, strict=False)
-        found = whole if (whole.is_null() == found.is_null()).all() else found
     wrong = (values.is_not_null() & found.is_null()).arg_true().to_list()
-    return found, [(i, values[i]) for i in wrong]
+    return _whole(found, values) if kind.kind == "number" else found, [(i, values[i]) for i in wrong]
+
+
+def _whole(found: Any, texts: Any) -> Any:
+    """Return whole numbers as such, read from their texts if float64 has not enough digits."""
+    import polars as pl
+
+    found = found.fill_nan(None)
+    if not (found == found.round()).all() or found.is_infinite().any():
+        return found
+    if (found.abs().max() or 0) < 2**53:
+        return found.cast(pl.Int64)
+    whole = texts.cast(pl.Int64, strict=False)
+    return whole if (whole.is_null() == found.is_null()).all() else found
 
 
 def as_numbers(values: Any, sign: str) -> Any:
     """Read texts as numbers, null where they are none; `sign` says what a comma means."""
     import polars as pl
 
-    if sign == THOUSANDS:
-        grouped = values.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$").fill_null(False)
-        values = values.zip_with(~grouped, values.str.replace_all(",", "", literal=True))
     if sign == COMMA:
         values = values.str.replace(r"^([^.,]*),", "$1.")
     found = values.cast(pl.Float64, strict=False)
-    return found.set(found.is_nan().fill_null(False), None)
+    if sign == THOUSANDS and found.null_count() > values.null_count():
+        grouped = values.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$").fill_null(False)
+        found = found.zip_with(~grouped, values.str.replace_all(",", "").cast(pl.Float64, strict=False))
+    return found
 
 
 def as_dates(values: Any, format: str) -> Any:

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,13 @@ class Table:
         return self.raw.frame
 
 
+@dataclass(frozen=True)
+class _Room:
+    """The bytes that a table may take; any two are equal, since they do not change what is read."""
+
+    bytes: int = field(compare=False)
+
+
 def read_table(paths: Sequence[Path], options: Options, *, most: int) -> Table:
     """Read files with the same columns, one below the other; the first decides on names and types.
 
@@ -53,14 +60,14 @@ def read_table(paths: Sequence[Path], options: Options, *, most: int) -> Table:
     for path in paths:
         check_file(path, most=LARGEST)
     stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) for path in paths)
-    return _read_kept(stamps, options, most)
+    return _read_kept(stamps, options, _Room(most))
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _read_kept(stamps: tuple[Any, ...], options: Options, most: int) -> Table:
+def _read_kept(stamps: tuple[Any, ...], options: Options, room: _Room) -> Table:
     parts: list[Raw] = []
     for path, *_ in stamps:
-        part = read_file(path, options, most=most, names=parts[0].frame.columns if parts else ())
+        part = read_file(path, options, most=room.bytes, names=parts[0].frame.columns if parts else ())
         parts.append(_aligned(part, parts[0]) if parts else part)
     content = hashlib.sha256()
     for path, *_ in stamps:
