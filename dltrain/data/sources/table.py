@@ -145,7 +145,7 @@ class TableSource:
         files = self.describe_files()
         notes = list(files.notes)
         if texts := [column.name for column in columns if column.meaning is Meaning.TEXT]:
-            notes.append(f"texts are left out: {', '.join(texts)}; data=text learns from a text")
+            notes.append(f"texts become hashed words and pairs of words: {', '.join(texts)}")
         if lost := [column.name for column in columns if not column.meaning.is_input]:
             notes.append(f"left out: {', '.join(lost)}; data.meanings={{{lost[0]}: category}} takes it")
         return Description(notes, headings, rows, files.bad_rows)

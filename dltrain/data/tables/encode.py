@@ -1,7 +1,8 @@
-"""Rows of a table -> arrays of a model's inputs: numbers with missing ones filled in, and levels of categories."""
+"""Rows of a table -> arrays of a model's inputs: numbers without gaps, levels of categories, and texts."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from dltrain.data.tables.convert import apply_kind, missing_as_null
 from dltrain.data.tables.dates import PARTS, date_parts, varying_parts
 from dltrain.data.tables.frames import as_frame
 from dltrain.data.tables.options import MISSING
+from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
@@ -34,12 +36,14 @@ class TableEncoder:
         dates: column -> `format` of its texts, `parts` with their medians, and `indicator`.
         categories: column -> its levels, in the order of their numbers from 1.
         missing: what stands for a missing value.
+        texts: column -> its texts as hashed words and pairs of words; each is an input of its own.
         dtype: of the numbers; float64 if float32 would lose differences between values.
     """
 
     numbers: Mapping[str, Mapping[str, Any]]
     categories: Mapping[str, Sequence[str]]
     dates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    texts: Mapping[str, FittedTexts] = field(default_factory=dict)
     missing: Sequence[str] = MISSING
     dtype: str = "float32"
 
@@ -60,7 +64,7 @@ class TableEncoder:
             written: how the texts of columns were read, so that texts given later are read alike.
             missing: what stands for a missing value.
         """
-        numbers, dates, categories = {}, {}, {}
+        numbers, dates, categories, texts = {}, {}, {}, {}
         for column in columns:
             values, how = frame[column.name], (written or {}).get(column.name, Written("text"))
             flag = {"indicator": values.null_count() > 0}
@@ -73,16 +77,19 @@ class TableEncoder:
             if column.meaning is Meaning.CATEGORY:
                 levels = levels_of(values).drop_nulls().unique().sort().to_list()
                 categories[column.name] = [*levels, *([LEVEL_OF_MISSING] if values.null_count() else [])]
-        encoder = cls(numbers, categories, dates, tuple(missing))
+            if column.meaning is Meaning.TEXT:
+                plain = [text or "" for text in _texts(values)]
+                texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
+        encoder = cls(numbers, categories, dates, texts, tuple(missing))
         if not encoder._names:
             return encoder
         coarse = moments_of(encoder._table(frame).astype(np.float64)).is_coarse.any()
-        return cls(numbers, categories, dates, tuple(missing), "float64" if coarse else "float32")
+        return replace(encoder, dtype="float64" if coarse else "float32")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a file that are used."""
-        return (*self.numbers, *self.dates, *self.categories)
+        return (*self.numbers, *self.dates, *self.categories, *self.texts)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -101,7 +108,18 @@ class TableEncoder:
         found["categories"] = Feature(
             Kind.CATEGORIES, (len(levels),), "int32", tuple(self.categories), levels=levels
         )
-        return {name: feature for name, feature in found.items() if feature.shape[0]}
+        texts = {self._input_of(name): fitted.feature for name, fitted in self.texts.items()}
+        return {name: feature for name, feature in found.items() if feature.shape[0]} | texts
+
+    def _input_of(self, column: str) -> str:
+        """Return the name of the input that holds the texts of a column: a word that no other input has."""
+        taken = ["numbers", "categories"]
+        for name in self.texts:
+            plain = re.sub(r"\W+", "_", name)
+            taken.append(plain if plain not in taken else f"{plain}_{len(taken)}")
+            if name == column:
+                break
+        return taken[-1]
 
     def encode(self, records: Any) -> Any:
         """Return the arrays of the inputs; see `dltrain.data.preprocess.step.Encoder`.
@@ -119,6 +137,9 @@ class TableEncoder:
             found["numbers"] = self._table(frame).astype(self.dtype)
         if self.categories:
             found["categories"] = self._categories(frame)
+        for name, fitted in self.texts.items():
+            values = missing_as_null(frame[name], self.missing)
+            found[self._input_of(name)] = fitted.encode(_texts(values))[0]
         return found if len(found) > 1 else next(iter(found.values()))
 
     def _are_arrays(self, records: Any) -> bool:
@@ -154,7 +175,8 @@ class TableEncoder:
     def to_json(self) -> dict[str, Any]:
         """Return what was fitted."""
         plain = {"numbers": self.numbers, "categories": self.categories, "dates": self.dates}
-        return {**plain, "missing": list(self.missing), "dtype": self.dtype}
+        texts = {name: fitted.to_json() for name, fitted in self.texts.items()}
+        return {**plain, "texts": texts, "missing": list(self.missing), "dtype": self.dtype}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "TableEncoder":
@@ -163,7 +185,8 @@ class TableEncoder:
             if unknown := set(fitted["parts"]) - set(PARTS):
                 raise ValueError(f"{unknown.pop()} is not a part of a date")
         parts = {name: saved[name] for name in ("numbers", "categories", "dates")}
-        return cls(**parts, missing=tuple(saved["missing"]), dtype=saved["dtype"])
+        texts = {name: FittedTexts.from_json(fitted) for name, fitted in saved["texts"].items()}
+        return cls(**parts, texts=texts, missing=tuple(saved["missing"]), dtype=saved["dtype"])
 
 
 def levels_of(values: Any) -> Any:
@@ -210,6 +233,12 @@ def _read_as(values: Any, written: Written) -> Any:
             f"inputs: column {values.name}, index {index}: found {quoted(text)}, expected {written.expected}"
         )
     return found
+
+
+def _texts(values: Any) -> list[str | None]:
+    import polars as pl
+
+    return values.cast(pl.String).to_list()
 
 
 def _median(values: Any) -> float:

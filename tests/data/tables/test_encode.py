@@ -11,7 +11,7 @@ from dltrain.data.check import check_examples
 from dltrain.data.tables.columns import Meaning, find_columns
 from dltrain.data.tables.encode import LEVEL_OF_MISSING, TableEncoder
 from dltrain.errors import DataError
-from dltrain.types import Spec
+from dltrain.types import Feature, Kind, Spec
 
 MANY = 60
 MEANINGS = {
@@ -142,6 +142,19 @@ def test_infinite_numbers_of_later_rows_count_as_missing(encoder):
     assert found["numbers"][:, [0, 5]].tolist() == [[40, 1]] * 4
 
 
+def test_a_column_of_texts_is_an_input_of_its_own():
+    words = ["a red house by the sea", None, "a house in the old town", "flat in town"]
+    frame = pl.DataFrame({"rooms": [1, 2, 3, 4], "what it's like": words, "numbers": words[::-1]})
+    columns = find_columns(frame, {"what it's like": "text", "numbers": "text", "rooms": "number"})
+    fitted = TableEncoder.fit(frame, columns)
+    again = TableEncoder.from_json(json.loads(json.dumps(fitted.to_json())))
+    found = again.encode(frame)
+    assert list(found) == list(fitted.features) == ["numbers", "what_it_s_like", "numbers_3"]
+    assert fitted.features["what_it_s_like"].kind is Kind.NGRAMS
+    assert (found["what_it_s_like"] > 0).sum(1).tolist() == [11, 0, 11, 5]  # words, and pairs of words
+    assert np.array_equal(found["numbers_3"], found["what_it_s_like"][::-1])
+
+
 def test_numbers_that_float32_cannot_tell_apart_stay_float64():
     seconds = pl.DataFrame({"time": [1.7e9 + i for i in range(10)]})
     fitted = TableEncoder.fit(seconds, find_columns(seconds, {"time": "number"}))
@@ -150,6 +163,4 @@ def test_numbers_that_float32_cannot_tell_apart_stay_float64():
 
 
 def _number():
-    from dltrain.types import Feature, Kind
-
     return Feature(Kind.NUMBERS, (), "float32")
