@@ -18,6 +18,7 @@ from dltrain.composition.overrides import write
 from dltrain.config.call import Composed
 from dltrain.config.paths import with_absolute_paths
 from dltrain.config.schema import GROUPS
+from dltrain.data.tables.frames import is_frame, store_frame
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.averages import evaluated_leaves
@@ -37,7 +38,10 @@ from dltrain.runs.sealed import seal
 from dltrain.trainer import train
 
 Overrides = str | Mapping[str, Any]
-"""`"model=cnn"` as in the shell, or a mapping from keys to values: `{"optim.learning_rate": 0.01}`."""
+"""`"model=cnn"` as in the shell, or a mapping from keys to values: `{"optim.learning_rate": 0.01}`.
+
+The value of `data.path` (or `data.test_path`) may be a data frame of polars or pandas:
+`{"data.path": frame, "data.target": "price"}`. dltrain keeps a copy in its cache folder."""
 
 
 def compose(*overrides: Overrides, config_dir: str | None = None, **values: Any) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
 
 
 def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[str]:
-    """Return overrides as words of a command line.
+    """Return overrides as words of a command line; a data frame becomes the path of a file with its content.
 
     Examples:
         >>> words_of(["model=cnn", {"optim": {"learning_rate": 0.5}}], {"epochs": 2})
@@ -120,7 +124,7 @@ def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[
             if key in GROUPS and isinstance(value, Mapping):  # keys of a part, not another choice
                 words += words_of([{f"{key}.{name}": inner for name, inner in value.items()}], {})
             else:
-                words.append(f"{key}={write(value)}")
+                words.append(f"{key}={write(str(store_frame(value)) if is_frame(value) else value)}")
     return words
 
 

@@ -1,16 +1,36 @@
 """Rows of a table that a program has in memory, as a polars frame."""
 
+import hashlib
+import io
+import os
+import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dltrain.cache import cache_folder
 from dltrain.errors import DataError
 
 
 def is_frame(records: Any) -> bool:
     """Tell whether this is a data frame: of polars, pandas or the like."""
     return hasattr(records, "columns") and hasattr(records, "__getitem__")
+
+
+def store_frame(records: Any) -> Path:
+    """Write a data frame into the cache folder as Parquet, named by its content, for a run to read."""
+    content = io.BytesIO()
+    as_frame(records).write_parquet(content)
+    folder = cache_folder() / "frames"
+    path = folder / f"{hashlib.sha256(content.getvalue()).hexdigest()[:32]}.parquet"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f".{secrets.token_hex(8)}"
+        draft.write_bytes(content.getvalue())
+        os.replace(draft, path)
+    return path
 
 
 def as_frame(records: Any) -> Any:

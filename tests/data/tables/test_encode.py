@@ -1,12 +1,15 @@
 """What columns mean, and the arrays that they become: fitted on training rows, the same for rows given later."""
 
 import json
+import os
 from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from dltrain.api import words_of
 from dltrain.data.check import check_examples
 from dltrain.data.tables.columns import Meaning, find_columns
 from dltrain.data.tables.encode import LEVEL_OF_MISSING, TableEncoder
@@ -102,6 +105,15 @@ def test_rows_are_taken_in_the_form_in_which_people_have_them(encoder, rows):
     found = encoder.encode(rows)
     assert found["numbers"].tolist() == [[40, 2, 2001, 5, 2, 1, 0]]
     assert found["categories"].tolist() == [[2, 2, 1]]
+
+
+def test_a_frame_is_kept_as_a_file_for_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLTRAIN_CACHE", str(tmp_path))
+    words = words_of(["data=table"], {"data": {"path": FRAME, "target": "age"}})
+    path = words[1].partition("=")[2].strip("'\"")
+    assert pl.read_parquet(path).equals(FRAME) and words[2] == "data.target='age'"
+    assert words == words_of(["data=table", {"data.path": FRAME}], {"data.target": "age"})
+    assert [Path(name).suffix for name in os.listdir(tmp_path / "frames")] == [".parquet"]
 
 
 def test_arrays_stay_as_they_are(encoder):
