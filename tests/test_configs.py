@@ -21,6 +21,8 @@ from dltrain.types import Kind
 
 FILES = Path(__file__).parent / "files"
 TREE = read_tree((packaged(),))
+TEXTS = ("data=text", f"data.path={FILES}/messages.tsv", "data.text=text", "data.target=label")
+MESSAGES = (f"data.root={FILES}", "data.path=messages.tsv", "data.columns=null")
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
 TOGETHER = {  # parts of which one program takes several: traced at once
     "metrics": (
@@ -48,6 +50,11 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "data=arrays": (f"data.path={FILES}/arrays.npz",),
     "experiment=flowers": (f"data.root={FILES}/images",),
     "data=table": (f"data.path={FILES}/houses.csv", "data.target=price"),
+    "data=text": TEXTS[1:],
+    **{f"recipe={name}": TEXTS for name in ("text", "textcnn", "bag_of_ngrams")},
+    **{f"model={name}": TEXTS for name in ("textcnn", "bag_of_ngrams")},
+    "experiment=sms_spam": MESSAGES,
+    "experiment=sst2": (*MESSAGES, "data.validation_path=messages.tsv", "data.test_path=messages.tsv"),
     "model=unet": ("data=digit_masks",),
     **{f"metrics={name}": ("data=digit_masks", "model=unet") for name in ("iou", "segmentation")},
     "loss=nll": ("model.output_activation=softmax",),
