@@ -93,9 +93,7 @@ def open_store(
         WorkerError: a thread died, or hangs.
     """
     layout = {name: [list(column.shape), column.dtype] for name, column in columns.items()}
-    text = json.dumps([dict(key), layout, examples, block], sort_keys=True)
-    name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    folder = cache_folder() / FOLDER / name
+    folder = _folder_of([dict(key), layout, examples, block])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -107,6 +105,38 @@ def open_store(
                     writing.run(convert, threads or _cores(), what, unit)
     except OSError as error:
         raise DiskError(f"{folder}: cannot be written ({error.strerror}); set DLTRAIN_CACHE=FOLDER") from error
+
+
+def open_folder(key: Mapping[str, Any], write: Callable[[Path], None], *, needed: int) -> Store:
+    """Return a folder of the cache that `write` fills, in one piece, where it does not exist yet.
+
+    Args:
+        key: everything that the content depends on, as plain JSON.
+        write: writes files into the folder that it is given.
+        needed: about the number of bytes that it writes.
+
+    Raises:
+        DiskError: the cache cannot be written, or has too little room.
+    """
+    folder = _folder_of([dict(key)])
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while (found := _opened(folder, {})) is None:
+            with _Lock.exclusive(_lock_of(folder)):
+                if not (folder / DONE).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+                    _make_room(needed, keep=folder)
+                    folder.mkdir()
+                    write(folder)
+                    _write_json(folder / DONE, [])
+        return found
+    except OSError as error:
+        raise DiskError(f"{folder}: cannot be written ({error.strerror}); set DLTRAIN_CACHE=FOLDER") from error
+
+
+def _folder_of(key: Any) -> Path:
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_folder() / FOLDER / name
 
 
 def _opened(folder: Path, columns: Mapping[str, Column]) -> Store | None:

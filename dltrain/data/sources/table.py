@@ -1,8 +1,7 @@
 """Your own table: files with one row per example."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,34 +12,16 @@ from dltrain.data.sources.rows import Rows
 from dltrain.data.tables.bad import listed
 from dltrain.data.tables.columns import Column, Meaning, find_columns
 from dltrain.data.tables.encode import TableEncoder
+from dltrain.data.tables.large import LargeTable, is_large
 from dltrain.data.tables.options import MISSING, OnBad, Options
 from dltrain.data.tables.read import Table, nearest_column, read_table
 from dltrain.data.tables.target import Target, make_target
+from dltrain.data.tables.wanted import MissingTarget, Wanted
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Range
 from dltrain.types import Feature, Kind, Spec
 
 ROOM = 1 << 36  # bytes that a table may take, where nobody says how many are free
-
-
-class MissingTarget(StrEnum):
-    """What happens to rows without a target."""
-
-    DROP = "drop"
-    REFUSE = "refuse"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user says about the columns."""
-
-    targets: tuple[str, ...]
-    meanings: Mapping[str, str]
-    missing: tuple[str, ...] = MISSING
-    missing_target: MissingTarget = MissingTarget.DROP
-    positive: str | None = None
-    unused: tuple[str, ...] = ()
-    weight: str | None = None
 
 
 class TableSource:
@@ -216,8 +197,8 @@ def load_table(
     group: str | None = None,
     split_column: str | None = None,
     weight: str | None = None,
-) -> TableSource:
-    """Read a table.
+) -> TableSource | LargeTable:
+    """Read a table; one that does not fit into memory is encoded in blocks, into memory-mapped arrays.
 
     Args:
         path: the file: CSV, TSV and the like (also in .gz, .xz or .bz2), Parquet, JSON lines, Feather or Arrow.
@@ -272,10 +253,13 @@ def load_table(
     )
     files = {"train": path, "test": test_path, "validation": validation_path}
     files = {split: Path(root or "", file).expanduser().absolute() for split, file in files.items() if file}
-    table = read_table(list(files.values()), options, most=memory_left)
+    large = is_large(list(files.values()), most=memory_left)
+    table = None if large else read_table(list(files.values()), options, most=memory_left)
     unused = tuple(name for name in (group, split_column, weight) if name is not None)
     chosen = None if positive is None else str(positive)
     wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused, weight)
+    if table is None:
+        return LargeTable(files, options, wanted, task=task)
     return TableSource(table, wanted, task=task, splits=list(files))
 
 

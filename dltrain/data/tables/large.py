@@ -1,0 +1,192 @@
+"""Tables that do not fit into memory: columns are looked at one at a time, and rows encoded in blocks.
+
+The same functions find what columns mean and encode rows as for a table in memory, so the arrays are the same.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltrain.data.description import Description
+from dltrain.data.sources.rows import Rows
+from dltrain.data.store import Column, Store, open_store
+from dltrain.data.tables.columns import find_columns
+from dltrain.data.tables.convert import Kind, convert
+from dltrain.data.tables.encode import TableEncoder
+from dltrain.data.tables.options import OnBad, Options
+from dltrain.data.tables.parts import open_parts
+from dltrain.data.tables.raw import Raw
+from dltrain.data.tables.read import nearest_column
+from dltrain.data.tables.target import Target, make_target
+from dltrain.data.tables.wanted import MissingTarget, Wanted
+from dltrain.errors import DataError
+from dltrain.types import Spec, alone_or_named, by_name
+
+GROWTH = 6  # bytes that a byte of a file takes in memory, at most, while a table is read and encoded as a whole
+BLOCK = 1 << 18  # rows
+ENDINGS = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".tab", ".data", ".dat")
+FITTED = ("numbers", "dates", "categories")  # what an encoder has for each column
+
+
+def is_large(paths: Sequence[Path], *, most: int) -> bool:
+    """Tell whether these files, text or Parquet, take more than `most` bytes to read and encode as a whole."""
+    there = all(path.suffix.lower() in ENDINGS and path.is_file() for path in paths)
+    return there and GROWTH * sum(path.stat().st_size for path in paths) > most
+
+
+class LargeTable:
+    """The rows of a table that stays on the disk.
+
+    Attributes:
+        spec: the targets.
+        suggestion: the task that suits the target, and why.
+        fingerprint: of the content of the files.
+        published: indices of splits that the user fixed, by files of their own.
+    """
+
+    def __init__(self, files: Mapping[str, Path], options: Options, wanted: Wanted, *, task: Any) -> None:
+        """Read the targets.
+
+        Args:
+            files: split -> its file; rows of `train` are split further.
+            options: how to read the files.
+            wanted: what the user says about the columns.
+            task: what is done with the target; None while it is not decided.
+        """
+        self._files, self._options, self._wanted = tuple(files.values()), options, wanted
+        if options.on_bad is OnBad.SKIP:
+            raise DataError(
+                f"{self._files[0]}: is read in blocks, since it does not fit into memory, and bad rows cannot be "
+                "left out then (data.on_bad=skip); correct them in the file"
+            )
+        self._parts, self.fingerprint = open_parts(self._files, options)
+        self._kinds: dict[str, Kind | None] = {}
+        counts = [part.rows for part in self._parts]
+        self._file = np.repeat(np.arange(len(counts), dtype=np.int16), counts)
+        self._kept: np.ndarray | None = None  # numbers of the rows with a target, if there are others
+        for name in (*wanted.targets, *wanted.meanings):
+            self._check(name, "target" if name in wanted.targets else "meanings")
+        self._notes = [f"{self._files[0].name}: {sum(counts):,} rows, which are encoded in blocks"]
+        raw = self._read_targets()
+        self._target: Target = make_target(raw, wanted.targets, task=task, positive=wanted.positive)
+        self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
+        splits = {name: i for i, name in enumerate(files) if name != "train"}
+        self.published: Mapping[str, np.ndarray] = {n: np.flatnonzero(raw.file == i) for n, i in splits.items()}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._target.array)
+
+    def read_targets(self) -> np.ndarray:
+        """Return the targets, int32 [N] or float32 [N, T]."""
+        return self._target.array
+
+    def column(self, name: str, key: str = "column") -> np.ndarray:
+        """Return the values of a column, [N]; `key` is the key of the config that names it."""
+        self._check(name, key)
+        return self._rows_of(self._typed(name).frame).to_series().to_numpy()
+
+    def where(self, index: int) -> str:
+        """Return file and row of an example, for a message."""
+        row = int(index if self._kept is None else self._kept[index])
+        file = int(self._file[row])
+        return f"{self._files[file]}, row {row - int(np.searchsorted(self._file, file)) + 1}"
+
+    def describe(self, train: np.ndarray) -> Description:
+        """Return what was found in the files; what each column means would need to read all of them once more."""
+        del train
+        return Description(self._notes)
+
+    def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
+        """Fit on the training rows, one column at a time, and encode all rows in blocks."""
+        aside = (*self._wanted.targets, *self._wanted.unused)
+        parts = [self._fit(name, train) for name in self._parts[0].names if name not in aside]
+        fitted = {what: {n: v for part in parts for n, v in getattr(part, what).items()} for what in FITTED}
+        dtype = "float64" if any(part.dtype == "float64" for part in parts) else "float32"
+        encoder = TableEncoder(**fitted, missing=self._wanted.missing, dtype=dtype)
+        if not encoder.features:
+            raise DataError(f"{self._files[0]}: has no column that a model could learn from besides the target")
+        store = self._encode_blocks(encoder)
+        inputs = {name: store.arrays[name] for name in encoder.features}
+        arrays = {"inputs": alone_or_named(inputs), "targets": self.read_targets()}
+        return Rows(arrays, Spec(encoder.features, self.spec.targets), self.published, keep=store), encoder
+
+    def _encode_blocks(self, encoder: TableEncoder) -> Store:
+        features, kinds = encoder.features, {name: self._kinds[name] for name in encoder.columns}
+
+        def block(first: int, end: int) -> tuple[Mapping[str, np.ndarray], None]:
+            return by_name(encoder.encode(self._block(first, end, kinds)), features), None
+
+        kept = "" if self._kept is None else hashlib.sha256(self._kept.data).hexdigest()
+        key = {"content": self.fingerprint, "encoder": encoder.to_json(), "kept": kept}
+        columns = {name: Column(feature.shape, feature.dtype) for name, feature in features.items()}
+        what = f"encoding {self._files[0].name}"
+        return open_store(key, columns, len(self), block=BLOCK, convert=block, what=what, unit="rows", threads=2)
+
+    def _block(self, first: int, end: int, kinds: Mapping[str, Kind | None]) -> Any:
+        """Return these columns of the examples `first .. end - 1`, a polars frame."""
+        import polars as pl
+
+        rows = np.arange(first, end) if self._kept is None else self._kept[first:end]
+        low, high, start, found = int(rows[0]), int(rows[-1]) + 1, 0, []
+        for part in self._parts:
+            begin, stop = max(low - start, 0), min(high - start, part.rows)
+            if begin < stop:
+                found.append(part.block(begin, stop - begin, kinds, self._options.missing))
+            start += part.rows
+        frame = pl.concat(found)
+        return frame if self._kept is None else frame[rows - low]
+
+    def _fit(self, name: str, train: np.ndarray) -> TableEncoder:
+        raw = self._typed(name)
+        frame = self._rows_of(raw.frame)[train]
+        columns = find_columns(frame, self._wanted.meanings)
+        return TableEncoder.fit(frame, columns, written=raw.written, missing=self._wanted.missing)
+
+    def _typed(self, name: str) -> Raw:
+        """Read one column of all files, with its type."""
+        import polars as pl
+
+        frame, first = pl.concat([part.column(name) for part in self._parts]), self._parts[0]
+        rows: Any = range(1, len(frame) + 1)
+        files, units = tuple(map(str, self._files)), ("row",) * len(self._files)
+        texts, sign = (name,) if first.separator else (), first.separator
+        raw = Raw(frame, files, self._file, rows, units, texts, total=len(frame), separator=sign)
+        raw = convert(raw, self._options)
+        self._kinds[name] = raw.written.get(name)
+        return raw
+
+    def _read_targets(self) -> Raw:
+        """Read the targets, without the rows that lack one."""
+        import polars as pl
+
+        found = [self._typed(name) for name in self._wanted.targets]
+        frame = pl.concat([raw.frame for raw in found], how="horizontal")
+        raw = replace(found[0], frame=frame)
+        lost = np.zeros(len(frame), bool)
+        for name in frame.columns:
+            lost |= frame[name].is_null().to_numpy()
+        if not lost.any():
+            return raw
+        self._kept = np.flatnonzero(~lost)
+        first, count, names = int(np.argmax(lost)), int(lost.sum()), ", ".join(self._wanted.targets)
+        where = f"{self._files[self._file[first]]}, row {first + 1}"
+        if lost.all() or self._wanted.missing_target is MissingTarget.REFUSE:
+            raise DataError(f"{where}: the target {names} is missing, and in {count:,} rows together")
+        self._notes.append(f"{count:,} rows without the target {names} are left out, the first: {where}")
+        return replace(raw, frame=frame.filter(~lost), file=raw.file[~lost])
+
+    def _rows_of(self, frame: Any) -> Any:
+        return frame if self._kept is None else frame[self._kept]
+
+    def _check(self, name: str, key: str) -> None:
+        names = list(self._parts[0].names)
+        if name not in names:
+            near = nearest_column(name, names)
+            raise DataError(
+                f"data.{key}={name}: {self._files[0].name} has no such column{near} ({', '.join(names)})"
+            )
