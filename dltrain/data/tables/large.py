@@ -27,15 +27,16 @@ from dltrain.errors import DataError
 from dltrain.types import Spec, alone_or_named, by_name
 
 GROWTH = 6  # bytes that a byte of a file takes in memory, at most, while a table is read and encoded as a whole
+SHARE = 0.25  # of the free memory that reading a table may take
 BLOCK = 1 << 18  # rows
 ENDINGS = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".tab", ".data", ".dat")
 FITTED = ("numbers", "dates", "categories")  # what an encoder has for each column
 
 
 def is_large(paths: Sequence[Path], *, most: int) -> bool:
-    """Tell whether these files, text or Parquet, take more than `most` bytes to read and encode as a whole."""
+    """Tell whether these files, text or Parquet, take much of the free memory, `most` bytes, if read as a whole."""
     there = all(path.suffix.lower() in ENDINGS and path.is_file() for path in paths)
-    return there and GROWTH * sum(path.stat().st_size for path in paths) > most
+    return there and GROWTH * sum(path.stat().st_size for path in paths) > SHARE * most
 
 
 class LargeTable:
@@ -152,7 +153,7 @@ class LargeTable:
         import polars as pl
 
         frame, first = pl.concat([part.column(name) for part in self._parts]), self._parts[0]
-        rows: Any = range(1, len(frame) + 1)
+        rows = np.arange(1, len(frame) + 1, dtype=np.int32)
         files, units = tuple(map(str, self._files)), ("row",) * len(self._files)
         texts, sign = (name,) if first.separator else (), first.separator
         raw = Raw(frame, files, self._file, rows, units, texts, total=len(frame), separator=sign)
