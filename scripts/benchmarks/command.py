@@ -15,6 +15,7 @@ SECTIONS = {
     "safety": "the cost of checking for NaN, and the delay by a checkpoint",
     "start": "time to the first step, and --help",
     "whole": "a whole command, by dltrain and by Lightning + Hydra",
+    "data": "examples per second that each source delivers, by dltrain and by torch's DataLoader",
     "gpu": "share of the matrix and copy rates of a GPU",
 }
 
@@ -23,7 +24,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file if one is given."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    from benchmarks import gpu, nets, parts, safety, share, start, steps, whole
+    from benchmarks import data, gpu, nets, parts, safety, share, start, steps, whole
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
@@ -43,6 +44,7 @@ def main(words: list[str] | None = None) -> int:
         "safety": safety,
         "start": start,
         "whole": whole,
+        "data": data,
         "gpu": gpu,
     }
     for section, module in runs.items():

@@ -253,7 +253,7 @@ def load_table(
     )
     files = {"train": path, "test": test_path, "validation": validation_path}
     files = {split: Path(root or "", file).expanduser().absolute() for split, file in files.items() if file}
-    large = is_large(list(files.values()), most=memory_left)
+    large = Meaning.TEXT not in meant.values() and is_large(list(files.values()), most=memory_left)
     table = None if large else read_table(list(files.values()), options, most=memory_left)
     unused = tuple(name for name in (group, split_column, weight) if name is not None)
     chosen = None if positive is None else str(positive)

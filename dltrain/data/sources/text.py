@@ -173,6 +173,7 @@ def load_text(
         if (said := str(error)).startswith(own := f"data.meanings={text}:"):
             raise DataError(f"data.text={text}:{said.removeprefix(own)}") from error
         raise
+    assert isinstance(table, TableSource)  # a table with texts is read as a whole
     return TextSource(table, str(text), options)
 
 

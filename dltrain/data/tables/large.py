@@ -26,7 +26,10 @@ from dltrain.data.tables.wanted import MissingTarget, Wanted
 from dltrain.errors import DataError
 from dltrain.types import Spec, alone_or_named, by_name
 
-GROWTH = 6  # bytes that a byte of a file takes in memory, at most, while a table is read and encoded as a whole
+GROWTH, PACKED = (
+    6,
+    12,
+)  # bytes that a byte of a text or Parquet file takes in memory, while a table is read as a whole
 SHARE = 0.25  # of the free memory that reading a table may take
 BLOCK = 1 << 18  # rows
 ENDINGS = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".tab", ".data", ".dat")
@@ -36,7 +39,8 @@ FITTED = ("numbers", "dates", "categories")  # what an encoder has for each colu
 def is_large(paths: Sequence[Path], *, most: int) -> bool:
     """Tell whether these files, text or Parquet, take much of the free memory, `most` bytes, if read as a whole."""
     there = all(path.suffix.lower() in ENDINGS and path.is_file() for path in paths)
-    return there and GROWTH * sum(path.stat().st_size for path in paths) > SHARE * most
+    sizes = (path.stat().st_size * (PACKED if path.suffix.lower() in ENDINGS[:2] else GROWTH) for path in paths)
+    return there and sum(sizes) > SHARE * most
 
 
 class LargeTable:
