@@ -16,7 +16,7 @@ from dltrain.data.tables.large import LargeTable, is_large
 from dltrain.data.tables.options import MISSING, OnBad, Options
 from dltrain.data.tables.read import Table, nearest_column, read_table
 from dltrain.data.tables.target import Target, make_target
-from dltrain.data.tables.wanted import MissingTarget, Wanted
+from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Range
 from dltrain.types import Feature, Kind, Spec
@@ -160,15 +160,7 @@ class TableSource:
     def _weights(self, name: str) -> np.ndarray:
         """Return how much each row counts in the loss, float32 [N]."""
         self._check_column(name, "weight")
-        values = self.frame[name]
-        if not values.dtype.is_numeric():
-            raise DataError(f"{self.where(0)}, column {name}: found {values[0]!r}, expected a weight of 0 or more")
-        found = values.to_numpy().astype(np.float32)
-        if (bad := ~(found >= 0)).any():
-            row = int(np.argmax(bad))
-            what = f"found {values[row]}, expected a weight of 0 or more"
-            raise DataError(f"{self.where(row)}, column {name}: {what}")
-        return found
+        return read_weights(self.frame[name], self.where)
 
 
 def load_table(

@@ -15,16 +15,17 @@ from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
 from dltrain.data.store import Column, Store, open_store
 from dltrain.data.tables.columns import find_columns
-from dltrain.data.tables.convert import Kind, convert
+from dltrain.data.tables.convert import Kind as Written
+from dltrain.data.tables.convert import convert
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.options import OnBad, Options
 from dltrain.data.tables.parts import open_parts
 from dltrain.data.tables.raw import Raw
 from dltrain.data.tables.read import nearest_column
 from dltrain.data.tables.target import Target, make_target
-from dltrain.data.tables.wanted import MissingTarget, Wanted
+from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights
 from dltrain.errors import DataError
-from dltrain.types import Spec, alone_or_named, by_name
+from dltrain.types import Feature, Kind, Spec, alone_or_named, by_name
 
 GROWTH, PACKED = (
     6,
@@ -69,7 +70,7 @@ class LargeTable:
                 "left out then (data.on_bad=skip); correct them in the file"
             )
         self._parts, self.fingerprint = open_parts(self._files, options)
-        self._kinds: dict[str, Kind | None] = {}
+        self._kinds: dict[str, Written | None] = {}
         counts = [part.rows for part in self._parts]
         self._file = np.repeat(np.arange(len(counts), dtype=np.int16), counts)
         self._kept: np.ndarray | None = None  # numbers of the rows with a target, if there are others
@@ -118,7 +119,12 @@ class LargeTable:
         store = self._encode_blocks(encoder)
         inputs = {name: store.arrays[name] for name in encoder.features}
         arrays = {"inputs": alone_or_named(inputs), "targets": self.read_targets()}
-        return Rows(arrays, Spec(encoder.features, self.spec.targets), self.published, keep=store), encoder
+        spec = Spec(encoder.features, self.spec.targets)
+        if (name := self._wanted.weight) is not None:
+            self._check(name, "weight")
+            arrays["weights"] = read_weights(self._rows_of(self._typed(name).frame).to_series(), self.where)
+            spec = replace(spec, for_loss={"weights": Feature(Kind.WEIGHT, (), "float32")})
+        return Rows(arrays, spec, self.published, keep=store), encoder
 
     def _encode_blocks(self, encoder: TableEncoder) -> Store:
         features, kinds = encoder.features, {name: self._kinds[name] for name in encoder.columns}
@@ -132,7 +138,7 @@ class LargeTable:
         what = f"encoding {self._files[0].name}"
         return open_store(key, columns, len(self), block=BLOCK, convert=block, what=what, unit="rows", threads=2)
 
-    def _block(self, first: int, end: int, kinds: Mapping[str, Kind | None]) -> Any:
+    def _block(self, first: int, end: int, kinds: Mapping[str, Written | None]) -> Any:
         """Return these columns of the examples `first .. end - 1`, a polars frame."""
         import polars as pl
 

@@ -59,7 +59,7 @@ def both(path, **options):
 @pytest.mark.parametrize("missing", [False, True])
 def test_arrays_encoder_and_fingerprint_are_those_of_the_table_in_memory(tmp_path, ending, missing):
     path = write(tmp_path / f"x.{ending}", frame(missing))
-    small, big = both(path, target="price", task=Regression())
+    small, big = both(path, target="price", task=Regression(), weight="rooms")
     assert len(small) == len(big) == ROWS - 100 * missing
     assert small.suggestion == big.suggestion
     np.testing.assert_array_equal(small.read_targets(), big.read_targets(), strict=True)
