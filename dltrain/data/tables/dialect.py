@@ -44,7 +44,7 @@ def find_dialect(data: bytes, options: Options, *, suffix: str = "") -> Dialect:
     head = data[:HEAD]
     head = head[: head.rfind(b"\n") + 1] or head if len(data) > HEAD else head
     quotes = ('"', "'") if options.quote == "auto" else ("",) if options.quote == "none" else (options.quote,)
-    lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()][:ROWS]
+    lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()][:ROWS] or [""]
     guess = options.separator
     if guess == "auto":
         guess = _separator(lines, quotes[0], suffix)
