@@ -21,7 +21,7 @@ class Targets:
 
     Attributes:
         rows: for each target the index of its image.
-        values: int32 [N] classes, float32 [N, K] labels (0 or 1) or numbers.
+        values: int32 [N] classes, int32 [N, K] labels (0 or 1), float32 [N, K] numbers.
         classes: names of the classes or of the labels; empty for numbers.
         columns: names of the numbers.
         suggestion: the task, and why.
@@ -135,14 +135,14 @@ def _check_once(path: Path, rows: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _labels(rows: np.ndarray, texts: Sequence[str], separator: str | None) -> Targets:
-    """Return float32 [N, K]: 1 for the labels of an image."""
+    """Return int32 [N, K]: 1 for the labels of an image."""
     found: dict[int, set[str]] = {}
     for row, text in zip(rows.tolist(), texts, strict=True):
         parts = text.split(separator) if separator else [text]
         found.setdefault(row, set()).update(part.strip() for part in parts if part.strip())
     classes = tuple(sorted(set().union(*found.values())))
     numbers = {name: i for i, name in enumerate(classes)}
-    values = np.zeros((len(found), len(classes)), np.float32)
+    values = np.zeros((len(found), len(classes)), np.int32)
     for i, labels in enumerate(found.values()):
         values[i, [numbers[label] for label in labels]] = 1
     why = f"an image may have several of {len(classes)} labels"
@@ -159,7 +159,7 @@ def _targets(path: Path, frame: Any, wanted: Sequence[str], rows: np.ndarray, nu
         values = columns.to_numpy().astype(np.float32)
         if not numbers and np.isin(values, (0, 1)).all():
             why = f"{len(wanted)} columns of 0 and 1"
-            return Targets(rows, values, tuple(wanted), (), ("multilabel", why))
+            return Targets(rows, values.astype(np.int32), tuple(wanted), (), ("multilabel", why))
         return Targets(rows, values, (), tuple(wanted), ("regression", f"{len(wanted)} columns of numbers"))
     (name,) = wanted
     distinct = frame[name].n_unique()

@@ -154,10 +154,12 @@ def _targets(
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[str, str]]:
     """Return the targets, the names of the classes, and the task that suits them with the reason."""
     whole = targets.dtype.kind in "biu"
+    wants_numbers = task is not None and task.target_kind is Kind.NUMBERS
     if targets.ndim > 1 and whole and targets.ndim == 2 and np.isin(targets, (0, 1)).all() and names is None:
         why = f"targets are {targets.shape[1]} columns of 0 and 1"
-        return targets.astype(np.float32), (), ("multilabel", why)
-    wants_numbers = task is not None and task.target_kind is Kind.NUMBERS
+        if not wants_numbers:
+            labels = tuple(str(i) for i in range(targets.shape[1]))
+            return targets.astype(np.int32), labels, ("multilabel", why)
     if targets.dtype.kind == "f" or (whole and wants_numbers):
         if targets.ndim > 2:
             raise DataError(f"{place}: targets: found shape {list(targets.shape)}, expected [N] or [N, T] numbers")

@@ -107,7 +107,8 @@ def make_rows(
         arrays: `inputs` and `targets`, [N, ...]; `inputs` may be a dict of arrays by name, such as
             {"sequence": ..., "length": ...}. For the loss, `weights [N]` and `loss_mask [N, L]` may be added.
         kind: what the inputs are (image, numbers, sequence, tokens, ...); for a dict of inputs, a dict of kinds.
-        classes: names of the classes, where the targets are classes.
+        classes: names of the classes, where the targets are classes, int [N]; of the labels, where they are 0 or
+            1 for each label, int [N, T].
         vocabulary: the tokens, where inputs or targets are tokens.
         features: names of the columns of the inputs.
         target_names: names of the columns of the targets.
@@ -141,7 +142,9 @@ def _feature(kind: Kind, array: np.ndarray, names: tuple[str, ...] = (), words: 
 def _target(
     targets: np.ndarray, classes: tuple[str, ...], words: tuple[str, ...], names: tuple[str, ...]
 ) -> Feature:
-    """Return the feature of the targets: named classes, integers with a vocabulary (tokens), else numbers."""
+    """Return the feature of the targets: named classes or labels, tokens, else numbers."""
+    if classes and targets.ndim == 2 and targets.shape[1] == len(classes):
+        return Feature(Kind.LABELS, targets.shape[1:], str(targets.dtype), vocabulary=classes)
     if classes:
         return _feature(Kind.CATEGORY, targets, words=classes)
     if words and np.issubdtype(targets.dtype, np.integer):

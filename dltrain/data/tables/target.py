@@ -14,7 +14,7 @@ from dltrain.types import Feature, Kind
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The targets of all rows: `array` int32 [N] or float32 [N, T]."""
+    """The targets of all rows: `array` int32 [N] classes, int32 [N, T] labels or float32 [N, T] numbers."""
 
     features: Mapping[str, Feature]
     array: np.ndarray
@@ -26,6 +26,8 @@ class Target:
         if feature.kind is Kind.CATEGORY:
             most = max(((values == level).mean() or 0) for level in values.unique().to_list()) if len(values) else 0
             return f"{len(feature.vocabulary)} classes, the largest {most:.1%}"
+        if feature.kind is Kind.LABELS:
+            return f"true in {float(values.cast(float).mean() or 0):.1%} of the rows"
         return f"from {values.min():.10g} to {values.max():.10g}"
 
 
@@ -48,9 +50,12 @@ def make_target(raw: Raw, names: Sequence[str], *, task: Any, positive: str | No
                 "nothing to predict"
             )
     suggestion = _suggest(raw, names)
-    kind = Kind.CATEGORY if suggestion[0] in ("binary", "classification") else Kind.NUMBERS
+    kinds = {"binary": Kind.CATEGORY, "classification": Kind.CATEGORY, "multilabel": Kind.LABELS}
+    kind = kinds.get(suggestion[0], Kind.NUMBERS)
     kind = kind if task is None or task.target_kind is None else task.target_kind
-    if kind is Kind.CATEGORY and len(names) == 1:
+    if kind is Kind.LABELS:
+        features, array = _labels(raw, names)
+    elif kind is Kind.CATEGORY and len(names) == 1:
         features, array = _classes(raw.frame[names[0]], positive)
     else:
         features, array = _numbers(raw, names)
@@ -58,14 +63,36 @@ def make_target(raw: Raw, names: Sequence[str], *, task: Any, positive: str | No
 
 
 def _suggest(raw: Raw, names: Sequence[str]) -> tuple[str, str]:
+    if len(names) > 1 and all(_is_label(raw.frame[name]) for name in names):
+        return "multilabel", f"{len(names)} columns of 0 and 1: {', '.join(names)}"
     if len(names) > 1:
-        return "regression", f"{len(names)} numbers: {', '.join(names)}"
+        return "multitarget", f"{len(names)} numbers: {', '.join(names)}"
     values = raw.frame[names[0]]
     numeric = values.dtype.is_numeric()
     whole = numeric and (values.dtype.is_integer() or bool((values == values.round()).all()))
     if values.dtype.is_temporal():
         numeric, whole = True, False
     return suggest_task(names[0], distinct=values.n_unique(), numeric=numeric, whole=whole)
+
+
+def _is_label(values: Any) -> bool:
+    """Tell whether a column says of each row that something is true or not."""
+    import polars as pl
+
+    return values.dtype == pl.Boolean or (values.dtype.is_numeric() and bool(((values == 0) | (values == 1)).all()))
+
+
+def _labels(raw: Raw, names: Sequence[str]) -> tuple[dict[str, Feature], np.ndarray]:
+    for name in names:
+        values = raw.frame[name]
+        if not _is_label(values):
+            numeric = values.dtype.is_numeric()
+            row = int(((values != 0) & (values != 1)).arg_max() or 0) if numeric else 0
+            what = f"found {values[row]!r}, expected a label, 0 or 1, true or false"
+            raise DataError(f"{raw.where(row)}, column {name}: {what}")
+    array = np.stack([raw.frame[name].to_numpy().astype(np.int32) for name in names], 1)
+    name = names[0] if len(names) == 1 else "targets"
+    return {name: Feature(Kind.LABELS, (len(names),), "int32", vocabulary=tuple(names))}, array
 
 
 def _classes(values: Any, positive: str | None) -> tuple[dict[str, Feature], np.ndarray]:

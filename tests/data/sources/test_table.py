@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from dltrain import tasks
 from dltrain.data.sources.table import load_table
 from dltrain.data.targets import class_levels
+from dltrain.errors import DataError
 
 ROWS = pl.DataFrame(
     {
@@ -47,7 +48,7 @@ TARGETS = {  # target, task -> suggestion, array of the first rows, classes
         [[1.0], [2.0]],
         (),
     ),
-    "several numbers": (["y", "z"], None, ("regression", "2 numbers: y, z"), [[0.0, 0.0], [1.25, 2.5]], ()),
+    "several numbers": (["y", "z"], None, ("multitarget", "2 numbers: y, z"), [[0.0, 0.0], [1.25, 2.5]], ()),
 }
 
 
@@ -73,6 +74,43 @@ def test_a_target_suggests_its_task(path, name):
 )
 def test_classes_are_sorted_and_the_positive_one_is_last(values, positive, levels):
     assert class_levels(values, positive=positive) == levels
+
+
+LABELS = ROWS.with_columns(old=pl.Series([True, False] * 20), red=pl.Series([0, 1, 1, 1] * 10))
+
+
+def test_columns_of_0_and_1_are_labels(tmp_path):
+    LABELS.write_csv(tmp_path / "t.csv")
+    source = load_table(str(tmp_path / "t.csv"), target=["old", "red"])
+    assert source.suggestion == ("multilabel", "2 columns of 0 and 1: old, red")
+    assert source.spec.labels == ("old", "red") and source.spec.target.dtype == "int32"
+    assert source.read_targets()[:3].tolist() == [[1, 0], [0, 1], [1, 1]]
+    numbers = load_table(str(tmp_path / "t.csv"), target=["red", "stars"])
+    assert numbers.suggestion[0] == "multitarget"
+    with pytest.raises(DataError, match="line 3, column stars: found 2, expected a label, 0 or 1"):
+        load_table(str(tmp_path / "t.csv"), target=["red", "stars"], task=tasks.Multilabel())
+
+
+def test_a_column_weighs_the_rows_and_is_not_an_input(tmp_path):
+    ROWS.with_columns(w=pl.Series([0.5, 2.0] * 20)).write_csv(tmp_path / "t.csv")
+    source, encoder = load_table(str(tmp_path / "t.csv"), target="y", weight="w").encode(np.arange(30))
+    assert source.read(np.arange(3))["weights"].tolist() == [0.5, 2, 0.5] and list(source.spec.for_loss) == [
+        "weights"
+    ]
+    assert "w" not in encoder.numbers
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0, -2.0], "line 3, column w: found -2.0, expected a weight"),
+        ([1.0, None], "line 3, column w: found None"),
+    ],
+)
+def test_weights_are_numbers_of_0_or_more(tmp_path, values, message):
+    ROWS.with_columns(w=pl.Series(values * 20)).write_csv(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=message):
+        load_table(str(tmp_path / "t.csv"), target="y", weight="w").encode(np.arange(30))
 
 
 def test_files_of_their_own_are_splits(path, tmp_path):
