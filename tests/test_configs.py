@@ -35,6 +35,9 @@ TOGETHER = {  # parts of which one program takes several: traced at once
         ("randaugment", "random_crop", "random_resized_crop", "rotation", "scaling", "shift", "cutmix"),
     ),
 }
+SERIES = (f"data.path={FILES}/series.csv", "data.time=date", "data.look_back=24", "data.horizon=8")
+FORECAST = ("data=series", *SERIES, "data.validation=0.3", "data.test=0.3", "data.feed=resident")
+EXPERIMENT = (*SERIES, "data.borders=[60,90,120]")  # another file, shorter than that of the experiment
 NEEDS = {  # what a choice, of several together the first, needs besides itself to fit together
     **{f"loss={name}": ("data=diabetes",) for name in ("mse", "mae", "huber", "log_cosh", "quantile")},
     **{f"loss={name}": ("data=breast_cancer",) for name in ("binary_cross_entropy", "hinge", "perceptron")},
@@ -45,6 +48,13 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "model=seq2seq": ("data=reverse",),
     "model=seq2seq_transformer": ("data=reverse", "model.layers=1"),
     "model=transformer": ("model.layers=1",),  # one of four equal ones
+    "data=series": (*SERIES, "data.validation=0.3", "data.test=0.3"),
+    "experiment=etth1": EXPERIMENT,
+    "experiment=airline": EXPERIMENT,
+    **{f"model={name}": FORECAST for name in ("rlinear", "nlinear", "dlinear", "sparse_tsf")},
+    "model=patchtst": (*FORECAST, "model.layers=1"),
+    "metrics=forecasting": (*FORECAST, "model=rlinear"),
+    "metrics=coverage": (*FORECAST, "model=rlinear", "loss=quantile", "loss.q=[0.1,0.5,0.9]"),
     "data=pairs": ("data.path=pairs.txt",),
     "data=images": (f"data.path={FILES}/images",),
     "data=arrays": (f"data.path={FILES}/arrays.npz",),

@@ -21,14 +21,14 @@ def trained(dltrain, tmp_path_factory):
     """Train an experiment by its name, once; return its folder."""
     done = {}
 
-    def train(name, folder):
+    def train(name, folder, *words):
         if not (DATA / folder).exists():
             pytest.skip(f"{DATA / folder} is not there; set DLTRAIN_DATA")
         if name not in done:
             run = tmp_path_factory.mktemp(name) / "run"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("DLTRAIN_DATA", str(DATA))
-                result = dltrain(f"experiment={name}", "quiet=true", f"output_dir={run}")
+                result = dltrain(f"experiment={name}", *words, "quiet=true", f"output_dir={run}")
             assert result.code == 0, result.err
             done[name] = run
         return done[name]
@@ -46,6 +46,16 @@ def measured(run, split="test"):
 )
 def test_images_are_classified(name, folder, metric, least, trained):
     assert measured(trained(name, folder))[metric] > least
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "metric", "most"),
+    [("etth1", "ett", "mse", 0.37), ("airline", "airline-passengers", "mape", 0.035)],
+)
+def test_series_are_forecast_on_every_window(name, folder, metric, most, trained):
+    run = trained(name, folder, f"data.root={DATA / folder}")
+    best = json.loads((run / "summary.json").read_text(encoding="utf-8"))["best"]["test"]
+    assert best[metric] <= most
 
 
 def test_a_model_of_shakespeares_letters_beats_the_published_one(trained):

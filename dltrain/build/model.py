@@ -76,7 +76,7 @@ def _check_depth(model: Mapping[str, Any]) -> None:
 
 def make_task(config: Config, trust: tuple[str, ...]) -> Task:
     """Build the task; a list of quantiles of the loss (`loss.q`) is part of it."""
-    q = config["loss"].get("q")
+    q = (config.get("loss") or {}).get("q")
     quantiles = tuple(q) if isinstance(q, list | tuple) else ()
     return build(schema.split_node("task", config["task"])[0], path="task", trust=trust, quantiles=quantiles)
 

@@ -27,10 +27,15 @@ class Regression(Task):
         return (*spec.target.shape, len(self.quantiles)) if self.quantiles else None
 
     def check(self, spec: Spec) -> None:
-        """Raise ConfigError unless the targets are floats."""
+        """Raise ConfigError unless the targets are floats, [T] or one per example."""
         super().check(spec)
         if not np.issubdtype(np.dtype(spec.target.dtype), np.floating):
             raise ConfigError(f"task={self}: targets must be floats, found {spec.target.dtype}")
+        if len(spec.target.shape) > 1:
+            raise ConfigError(
+                f"task={self}: targets must be numbers [T] per example, found {list(spec.target.shape)}; "
+                "task=forecasting predicts steps of columns"
+            )
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Return the `value`, float [B, T], in the units of the data; with quantiles also `low` and `high`."""

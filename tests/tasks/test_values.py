@@ -11,6 +11,7 @@ from dltrain.tasks import (
     Classification,
     Count,
     Energy,
+    Forecasting,
     Generates,
     Generation,
     Language,
@@ -72,6 +73,18 @@ def test_numbers_are_values_and_not_classes(spec_of):
     assert spec.outputs == 2 and spec.task.standardizes_targets
     with pytest.raises(ValueError, match="a metric of classes cannot evaluate task=regression; use rmse"):
         spec.task.classes(spec)
+
+
+@pytest.mark.parametrize(("task", "target"), [(Regression, "numbers"), (Forecasting, "steps")])
+def test_quantiles_are_a_value_in_an_interval_even_if_they_cross(task, target, spec_of):
+    spec = spec_of(target, task(quantiles=(0.1, 0.5, 0.9)))
+    plain = spec_of(target, task())
+    assert spec.outputs == 3 * plain.outputs == 3 * plain.target.size
+    assert spec.task.output_shape(spec) == (*spec.target.shape, 3) and spec.task != plain.task
+    outputs = np.broadcast_to([3.0, 1.0, 2.0], (5, *spec.target.shape, 3))
+    found = spec.task.decide(outputs, spec)
+    for name, expected in (("low", 1), ("value", 2), ("high", 3)):
+        np.testing.assert_array_equal(found[name], np.full((5, *spec.target.shape), expected))
 
 
 @pytest.mark.parametrize("task", [Language(), Generation()])
