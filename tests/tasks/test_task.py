@@ -76,7 +76,7 @@ def test_a_spec_is_the_same_after_json_with_its_task(spec_of):
             r"needs numbers as targets, and this data has one class per example \(a, b, c\)",
         ),
         (tasks.Regression(), "whole numbers", "task=regression: targets must be floats, found int32"),
-        (tasks.Regression(), "steps", r"found \[4, 2\]; task=forecasting predicts steps of columns"),
+        (tasks.Regression(), "steps", r"found \[3, 2\]; task=forecasting predicts steps of columns"),
         (tasks.Forecasting(), "numbers", r"needs steps of numbers as targets, float \[H, C\], found float32 \[2\]"),
         (tasks.Language(), "numbers", "needs tokens as targets, and this data has numbers"),
     ],
