@@ -287,6 +287,18 @@ Of a group of several nodes `GROUP.*` lists those of each node, and `GROUP` thos
 
 COMMANDS: dict[str, dict[str, Key]] = {
     "resume": {},
+    "init": {
+        "output": Key(
+            optional(TEXT), "File to write, FOLDER/experiment/NAME.yaml; null: conf/experiment/NAME.yaml", "path"
+        ),
+    },
+    "inspect": {
+        "output": Key(optional(TEXT), "Folder of the report about data; null: inspect/NAME", "path"),
+        "count": Key(whole(1), "Examples of a run to list", "examples"),
+        "checkpoint": Key(
+            either("best", either("last", whole(0))), "Checkpoint of a run to load: best, last, or a step"
+        ),
+    },
     "evaluate": {
         "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),

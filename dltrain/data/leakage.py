@@ -20,7 +20,7 @@ def shared_examples(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str
     the first is named, and a test example that is reported for training is not reported again for validation.
     """
     parts = jax.tree.leaves(dict(arrays))
-    sums, found = _sums(parts), {}
+    sums, found = sums_of(parts), {}
     reported = np.zeros(len(sums), bool)
     for one, other in PAIRS:
         known, asked = splits[one], splits[other][~reported[splits[other]]]
@@ -40,7 +40,7 @@ def shared_examples(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str
 def equal_in_groups(arrays: Mapping[str, Any], groups: np.ndarray) -> np.ndarray:
     """Return pairs of equal examples of different groups, int [n, 2]: the first of them, and another."""
     parts = jax.tree.leaves(dict(arrays))
-    sums = _sums(parts)
+    sums = sums_of(parts)
     order = np.argsort(sums, kind="stable")
     first = order[np.searchsorted(sums[order], sums)]
     pairs = np.stack([first, np.arange(len(sums))], 1)
@@ -56,7 +56,7 @@ def _are_same(parts: Sequence[np.ndarray], pairs: np.ndarray) -> np.ndarray:
     return same
 
 
-def _sums(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def sums_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return a hash of each example, uint64 [N]: words times odd random weights, modulo 2^64."""
     rng = np.random.default_rng(0)
     sums = np.zeros(len(arrays[0]), WORD)

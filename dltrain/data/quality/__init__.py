@@ -1,0 +1,1 @@
+"""What may be wrong with data: pure functions of its columns, rows and splits, which report findings."""
