@@ -92,7 +92,7 @@ def imbalance_findings(counts: dict[str, int]) -> Iterator[Finding]:
     if len(counts) < 2:
         return
     total, (least, fewest), (_, most) = sum(counts.values()), _least(counts), _most(counts)
-    if fewest < RARE * total or most >= UNEVEN * fewest:
+    if fewest <= RARE * total * 2 / len(counts) or most >= UNEVEN * fewest:
         text = f"{least} has {fewest:,} of {total:,} examples ({fewest / total:.1%}), the largest class {most:,}"
         yield Finding(What.IMBALANCE, "", text, "watch f1 or auroc next to accuracy")
 

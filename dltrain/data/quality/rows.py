@@ -10,6 +10,7 @@ from dltrain.data.split import Splits
 from dltrain.data.tables.columns import Column, Meaning
 
 STEPS = 100  # into which a standard deviation is divided: numbers in one of them are about equal
+BY_CHANCE = 2  # times as many near-duplicates as in shuffled columns, from which they are no accident
 FEW = 3  # pairs in a sentence
 LATER = 0.1  # part of the train rows that may be later than the first test row
 
@@ -43,9 +44,10 @@ def row_findings(
         shown = ", ".join(f"{where(int(i))} as {where(int(j))}" for i, j in zip(both[:FEW], pairs, strict=False))
         text = f"{len(both):,} of {len(splits.test):,} test rows are also in train: {shown}"
         yield Finding(What.TEST_IN_TRAIN, "", text, "remove duplicates, or keep them together with data.group")
-    near = _first_equal(_rounded(frame.select(names)))
+    rounded = _rounded(frame.select(names))
+    near = _first_equal(rounded)
     close = np.flatnonzero((near != np.arange(len(frame))) & (exact == np.arange(len(frame))))
-    if len(close):
+    if len(close) > BY_CHANCE * _equal_by_chance(rounded):
         text = f"{len(close):,} rows nearly equal an earlier one: {_pairs(near, close, where)}"
         yield Finding(What.NEAR_DUPLICATES, "", text, "keep versions of one thing in one split with data.group")
 
@@ -89,6 +91,12 @@ def _rounded(frame: Any) -> Any:
         else:
             found.append(column)
     return frame.select(found)
+
+
+def _equal_by_chance(frame: Any) -> int:
+    """Count rows that equal an earlier one once the columns are shuffled, each on its own."""
+    shuffled = frame.with_columns(frame[name].shuffle(seed=i) for i, name in enumerate(frame.columns))
+    return int((_first_equal(shuffled) != np.arange(len(frame))).sum())
 
 
 def _pairs(first: np.ndarray, again: np.ndarray, where: Callable[[int], str]) -> str:
