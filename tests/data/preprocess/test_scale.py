@@ -67,7 +67,7 @@ def test_outputs_come_back_in_the_units_of_the_data(table, scale):
     preprocess = fit(x, y, spec=TABLE, scale=scale)
     targets = preprocess.scaled({"inputs": jnp.asarray(x), "targets": jnp.asarray(y)})["targets"]
     np.testing.assert_allclose(preprocess.outputs(targets), y, rtol=1e-5)
-    assert (preprocess.target_scaling is None) == (scale is not Scale.STANDARD)
+    assert (preprocess.target_scaling is None) == (not scale.standardizes_targets)
 
 
 def test_classes_are_never_scaled(pictures):
