@@ -56,6 +56,7 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "metrics=forecasting": (*FORECAST, "model=rlinear"),
     "metrics=coverage": (*FORECAST, "model=rlinear", "loss=quantile", "loss.q=[0.1,0.5,0.9]"),
     "data=pairs": ("data.path=pairs.txt",),
+    "data=huggingface": (f"data.path={FILES}/huggingface",),
     "data=images": (f"data.path={FILES}/images",),
     "data=arrays": (f"data.path={FILES}/arrays.npz",),
     "experiment=flowers": (f"data.root={FILES}/images",),
