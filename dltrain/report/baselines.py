@@ -108,7 +108,7 @@ def _evaluate(parts: Parts, add: Add, examples: np.ndarray, outputs: np.ndarray)
         batch["targets"] = parts.preprocess.measured_targets(batch["targets"])
         batch["mask"] = np.arange(start, start + size) < len(examples)
         some = outputs[at] if len(outputs) > 1 or len(examples) == 1 else np.repeat(outputs, size, 0)
-        sums = add(sums, parts.preprocess.measured_targets(np.asarray(some, np.float32)), batch)
+        sums = add(sums, parts.preprocess.measured_predictions(np.asarray(some, np.float32)), batch)
     sums = jax.device_get(sums)
     values = {name: metric.value(sums[name]) for name, metric in metrics.items()}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float | np.number)}

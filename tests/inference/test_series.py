@@ -104,7 +104,9 @@ def test_metrics_may_be_those_of_standardised_values(plain, train):
 
 
 def test_quantiles_cover_and_are_decided_as_a_value_in_an_interval(train):
-    _, summary, _, program = train("loss=quantile", "loss.q=[0.1,0.5,0.9]", "epochs=20")
+    words = ("loss=quantile", "loss.q=[0.1,0.5,0.9]", "data.metrics_in=standardised", "epochs=20")
+    _, summary, result, program = train(*words, figures=True)
+    assert "warning" not in result.err and "last season" in str(summary["baselines"])
     parts = program.parts
     state = program.start()
     outputs = bundle_of(program, state).outputs(parts.source.read(parts.splits.test)["inputs"])

@@ -61,9 +61,15 @@ class Preprocess:
         return self.outputs(outputs)
 
     def measured_targets(self, targets: Any) -> Any:
-        """Return targets, or predictions in the units of the data, as metrics see them."""
+        """Return targets in the units of the data as metrics see them."""
         scaled = self.scales_targets and self.standardised_metrics
         return _each(self.targets, targets, Chain.forward) if scaled else targets
+
+    def measured_predictions(self, outputs: Any) -> Any:
+        """Return predictions in the units of the data as metrics see them; quantiles are on the last axis."""
+        if not self.quantiles:
+            return self.measured_targets(outputs)
+        return jnp.moveaxis(self.measured_targets(jnp.moveaxis(outputs, -1, 1)), 1, -1)
 
     def raw_content(self, x: Any) -> Any:
         """Return generated inputs (samples, reconstructions) in the units of the data."""
