@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from dltrain.build.look import look_at
-from dltrain.commands._data import compose_data, name_of
+from dltrain.composition.own_data import compose_data, name_of
 from dltrain.config.call import Call
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
