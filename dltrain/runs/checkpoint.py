@@ -13,6 +13,7 @@ What is pruned is renamed first. If a checkpoint vanishes all the same, the read
 import contextlib
 import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -141,7 +142,7 @@ def problems(path: Path) -> list[str]:
         found.append(f"{MANIFEST} is of step {step}")
     root = path.resolve()
     for name, (size, sha256) in listed.items():
-        file = (path / name).resolve()
+        file = Path(os.path.realpath(path / name))  # a link to itself stays as it is, and is not a file
         if not file.is_relative_to(root):
             found.append(f"{name} points outside the folder")
         elif not file.is_file():
