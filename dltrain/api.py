@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.init_from import evaluated_leaves, with_weights
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
@@ -21,8 +22,7 @@ from dltrain.config.schema import GROUPS
 from dltrain.data.tables.frames import is_frame, store_frame
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
-from dltrain.engine.averages import evaluated_leaves
-from dltrain.engine.state import TrainState, with_weights
+from dltrain.engine.state import TrainState
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.inference.run import Run, amend_saved
 from dltrain.report.augmented import draw_augmented

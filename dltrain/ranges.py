@@ -31,8 +31,8 @@ class Range:
     below: float | None = None
 
     def holds(self, value: Any) -> bool:
-        """Tell whether a number, or each number of a list, is in the range; true for None."""
-        if value is None:
+        """Tell whether a number, or each number of a list, is in the range; true for None and for texts."""
+        if value is None or isinstance(value, str):
             return True
         if isinstance(value, Sequence):
             return all(self.holds(item) for item in value)
@@ -57,6 +57,7 @@ Probability = Annotated[float, Range(0, 1)]
 BelowOne = Annotated[float, Range(0, below=1)]
 """The probability of dropping a unit, or the decay of a moving average: at 1 nothing would be left to learn."""
 
+Whole = Annotated[int, Range()]
 Count = Annotated[int, Range(low=0)]
 Size = Annotated[int, Range(low=1)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]

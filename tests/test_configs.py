@@ -21,6 +21,7 @@ from dltrain.types import Kind
 
 FILES = Path(__file__).parent / "files"
 TREE = read_tree((packaged(),))
+HOUSES = ("data=table", f"data.path={FILES}/houses.csv")
 TEXTS = ("data=text", f"data.path={FILES}/messages.tsv", "data.text=text", "data.target=label")
 MESSAGES = (f"data.root={FILES}", "data.path=messages.tsv", "data.columns=null")
 CHOICES = [(group, choice) for group, choices in TREE.items() for choice in choices]
@@ -53,6 +54,9 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "experiment=airline": EXPERIMENT,
     **{f"model={name}": FORECAST for name in ("rlinear", "nlinear", "dlinear", "sparse_tsf")},
     "model=patchtst": (*FORECAST, "model.layers=1"),
+    "metrics=count": (*HOUSES, "data.target=rooms", "task=count"),
+    "metrics=multitarget": (*HOUSES, "data.target=[price,area]"),
+    "metrics=multilabel": (*HOUSES, "data.target=[balcony,lift]"),
     "metrics=forecasting": (*FORECAST, "model=rlinear"),
     "metrics=coverage": (*FORECAST, "model=rlinear", "loss=quantile", "loss.q=[0.1,0.5,0.9]"),
     "data=pairs": ("data.path=pairs.txt",),
@@ -60,7 +64,7 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "data=images": (f"data.path={FILES}/images",),
     "data=arrays": (f"data.path={FILES}/arrays.npz",),
     "experiment=flowers": (f"data.root={FILES}/images",),
-    "data=table": (f"data.path={FILES}/houses.csv", "data.target=price"),
+    "data=table": (*HOUSES[1:], "data.target=price"),
     "data=text": TEXTS[1:],
     **{f"recipe={name}": TEXTS for name in ("text", "textcnn", "bag_of_ngrams")},
     **{f"model={name}": TEXTS for name in ("textcnn", "bag_of_ngrams")},

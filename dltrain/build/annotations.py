@@ -48,7 +48,7 @@ def words(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(words(o) for o in options)
     if origin is typing.Literal:
-        return f"one of {', '.join(map(str, options))}"
+        return f"one of {', '.join(map(str, options))}" if len(options) > 1 else str(options[0])
     if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
         return f"one of {', '.join(str(m.value) for m in annotation)}"
     if origin is typing.Annotated:

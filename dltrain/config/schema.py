@@ -162,9 +162,9 @@ NODES = {
             "Examples of an epoch: each once, or equally many of each class, those of small classes repeatedly",
         ),
         "scale": Key(
-            one_of("auto", "standard", "robust", "unit", "symmetric", "none"),
+            one_of("auto", "standard", "robust", "quantile", "unit", "symmetric", "none"),
             "Scaling of inputs, fitted on the train split: mean 0, deviation 1; median and quartiles, outliers "
-            "bent to ±3; [0, 1]; [-1, 1]; auto: by model and data",
+            "bent to ±3; quantiles to a normal distribution; [0, 1]; [-1, 1]; auto: by model and data",
         ),
         "clamp": Key(FLAG, "Keep predicted numbers between the smallest and the largest training target"),
         "preprocess": Key(

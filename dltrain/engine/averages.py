@@ -1,19 +1,15 @@
 """The exponential moving average (EMA) of the weights, and the weights used for evaluation."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax.contrib
 
 from dltrain.engine.stateful import is_recurrent_state
 from dltrain.tree import Tree
 from dltrain.types import Array
-
-_EMA = "ema."
 
 
 def begin(params: Tree, model_state: Tree) -> Tree:
@@ -57,24 +53,6 @@ def eval_params(params: Tree, model_state: Tree, opt_state: Tree, ema: Tree) -> 
         return params, model_state
     found = optax.contrib.schedule_free_eval_params(mixed, params)
     return jax.tree.map(lambda mean, raw: mean.astype(raw.dtype), found, params), model_state
-
-
-def evaluated_leaves(leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the named arrays of a saved state with the weights to evaluate in place of the trained ones."""
-    found = dict(leaves)
-    for name in leaves:
-        if name.startswith(_EMA) and name.removeprefix(_EMA) in leaves:
-            raw = leaves[name.removeprefix(_EMA)]
-            found[name.removeprefix(_EMA)] = leaves[name].astype(raw.dtype)
-    states = (name.removesuffix("weight_sum") for name in leaves if name.endswith(".weight_sum"))
-    mixed = next((above for above in states if f"{above}b1" in leaves), None)
-    if mixed is None or any(name.startswith(_EMA) for name in leaves):
-        return found
-    below = f"{mixed}z."
-    z = {f"params.{n.removeprefix(below)}": value for n, value in leaves.items() if n.startswith(below)}
-    state = optax.contrib.ScheduleFreeState(leaves[f"{mixed}b1"], 0.0, 0, 0.0, (), z)
-    averages = optax.contrib.schedule_free_eval_params(state, {name: leaves[name] for name in z})
-    return found | {name: np.asarray(value, leaves[name].dtype) for name, value in averages.items()}
 
 
 def schedule_free_state(opt_state: Tree) -> Any:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -174,23 +174,6 @@ def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tr
             )
         values.append(_like(leaf, found))
     return jax.tree_util.tree_unflatten(structure, values)
-
-
-def with_weights(state: TrainState, leaves: Mapping[str, np.ndarray]) -> tuple[TrainState, list[str], list[str]]:
-    """Copy params and model_state from named leaves where name and shape agree: (state, taken, left).
-
-    Recurrent state is in neither list: its examples are of another run.
-    """
-    current = {"params": state.params, "model_state": state.model_state}
-    named = named_leaves(current)
-    learnt = [
-        path_name(path)
-        for path, _ in jax.tree_util.tree_flatten_with_path(current)[0]
-        if not is_recurrent_state(path)
-    ]
-    taken = {n: leaves[n] for n in learnt if n in leaves and leaves[n].shape == named[n].shape}
-    both = from_named(current, {**jax.device_get(named), **taken}, what="the weights to start from")
-    return replace(state, **both), list(taken), [n for n in learnt if n not in taken]
 
 
 def state_hash(leaves: Mapping[str, np.ndarray]) -> str:

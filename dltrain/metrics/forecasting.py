@@ -114,9 +114,9 @@ class PerStep:
         )
 
     def value(self, state: StepState) -> np.ndarray:
-        """Return a row for each step, with the columns of STEP_METRICS; NaN without examples."""
-        count = whole(state.count)
-        if not count:
+        """Return a row for each step, with the columns of STEP_METRICS; NaN without examples or of NaN."""
+        count, absolute = whole(state.count), host(state.absolute)
+        if not count or np.isnan(absolute).any():
             return np.full((self.shape[0], len(STEP_METRICS)), np.nan)
         mse = host_squares(state.squares) / count
-        return np.stack([mse, host(state.absolute) / count, np.sqrt(mse), host(state.relative) / count], 1)
+        return np.stack([mse, absolute / count, np.sqrt(mse), host(state.relative) / count], 1)

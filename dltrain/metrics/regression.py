@@ -235,7 +235,7 @@ class TargetMAE:
         return ErrorState(errors, count_more(state.count, keep.sum(dtype=jnp.int32)))
 
     def value(self, state: ErrorState) -> float | dict[str, float]:
-        """Return the errors in the units of the targets; NaN without examples."""
-        count = whole(state.count)
-        errors = host(state.errors) / count if count else np.full(len(self.names), np.nan)
+        """Return the errors in the units of the targets; NaN without examples, and all if an output was NaN."""
+        count, errors = whole(state.count), host(state.errors)
+        errors = errors / count if count and not np.isnan(errors).any() else np.full(len(self.names), np.nan)
         return averaged(errors, self.names, "none")

@@ -34,6 +34,7 @@ class PatchTST(WindowModel):
         dropout: BelowOne = 0.3,
         revin: bool = True,
         activation: Activation = activations.gelu,
+        embedding_init: Initializer | None = None,
         kernel_init: Initializer = initializers.glorot_uniform(),
         bias_init: Initializer = initializers.zeros(),
         remat: bool = False,
@@ -52,6 +53,7 @@ class PatchTST(WindowModel):
             dropout: probability of dropping a unit.
             revin: normalise each window, and undo it in the forecast.
             activation: between the dense layers of a block.
+            embedding_init: initial embeddings of positions; None: normal(0.02).
             kernel_init: initial weights.
             bias_init: initial biases.
             remat: recompute the values inside each block in the backward pass instead of storing them.
@@ -64,7 +66,7 @@ class PatchTST(WindowModel):
         count = (self.look_back - patch) // stride + 2
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.embed = nnx.Linear(patch, width, **init)
-        self.positions = nnx.Param(initializers.normal(0.02)(rngs.params(), (count, width)))
+        self.positions = nnx.Param((embedding_init or initializers.normal(0.02))(rngs.params(), (count, width)))
         self.drop = nnx.Dropout(dropout)
         options: dict[str, Any] = {"dropout": dropout, "activation": activation, **init}
         self.blocks = nnx.List([Block(width, heads, feedforward, **options) for _ in range(layers)])

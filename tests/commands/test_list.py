@@ -29,7 +29,7 @@ def test_what_is_chosen_by_name_is_listed_with_the_first_line_of_its_docstring(g
 
 def test_one_group_is_listed_alone_and_several_with_headings(dltrain):
     one = dltrain("list", "schedule").out
-    assert "cosine" in one and "schedule:" not in one and "mlp" not in one
+    assert "cosine" in one and "schedule:" not in one and "  mlp" not in one
     two = dltrain("list", "schedule", "model").out
     assert "schedule: " in two and "model: " in two and one.splitlines()[0] in two
 

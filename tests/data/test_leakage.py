@@ -36,7 +36,7 @@ def test_exactly_the_equal_examples_are_found(shape, dtype):
 
 
 def test_examples_with_the_same_hash_by_chance_are_compared(monkeypatch):
-    monkeypatch.setattr(leakage, "_sums", lambda arrays: np.zeros(4, np.uint64))
+    monkeypatch.setattr(leakage, "sums_of", lambda arrays: np.zeros(4, np.uint64))
     splits = Splits(np.array([0]), np.array([1, 2]), np.array([], int))
     found = shared_examples({"inputs": np.array([[1.0], [2.0], [1.0], [1.0]])}, splits)
     assert {pair: rows.tolist() for pair, rows in found.items()} == {("train", "validation"): [[0, 2]]}

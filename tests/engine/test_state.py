@@ -8,8 +8,9 @@ import optax
 import pytest
 from flax import nnx
 
+from dltrain.build.init_from import with_weights
 from dltrain.engine import state as states
-from dltrain.engine.state import create, from_named, named_leaves, state_hash, trace_module, with_weights
+from dltrain.engine.state import create, from_named, named_leaves, state_hash, trace_module
 from dltrain.errors import CheckpointError
 from dltrain.models.mlp import MLP
 from dltrain.tree import count

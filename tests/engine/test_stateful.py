@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from dltrain import losses
+from dltrain.build.init_from import with_weights
 from dltrain.devices.precision import FLOAT32
 from dltrain.engine import averages
-from dltrain.engine.state import create, from_named, named_leaves, trace_module, with_weights
+from dltrain.engine.state import create, from_named, named_leaves, trace_module
 from dltrain.engine.stateful import fresh
 from dltrain.engine.step import Objective, make_gradients
 from dltrain.models.rnn import GRU

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from few import few
-from metric_cases import BITS, CLASSES, GOALS, GUESSES, LABELS, LOGIT, LOGITS, PAIR, TWO, measured, spec_of
+from metric_cases import BITS, CLASSES, GOALS, GUESSES, LABELS, LOGIT, LOGITS, PAIR, TWO, N, measured, spec_of
 from sklearn import metrics as sk
 
 from dltrain import metrics
 from dltrain.metrics.sums import count_more, whole, zero_count
-from dltrain.tasks import Classification, Generation, Regression
-from dltrain.types import Feature, Kind
+from dltrain.tasks import Classification, Forecasting, Generation, Multilabel, Regression
+from dltrain.types import Feature, Kind, Spec
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 NAMES = [name for name in metrics.__all__ if name != "Averaging"]
@@ -28,6 +28,7 @@ TEXT = replace(
 SEVERAL = {
     "accuracy": metrics.accuracy,
     "zero_one": metrics.zero_one,
+    "class_distance": metrics.class_distance,
     "top_k": lambda z, b: metrics.top_k(z, b, k=2),
     "log_loss": metrics.log_loss,
     "bits_per_character": metrics.bits_per_character,
@@ -61,18 +62,47 @@ NUMBERS = {
     "mape": metrics.mape,
     "RMSE": metrics.RMSE(spec=PAIR),
     "R2": metrics.R2(spec=PAIR),
+    "TargetMAE": metrics.TargetMAE(spec=PAIR),
     "reconstruction_error": metrics.reconstruction_error,
 }
+NAMED = Spec(
+    {"numbers": Feature(Kind.NUMBERS, (2,), "float32")},
+    {"target": Feature(Kind.LABELS, (2,), "int32", vocabulary=("p", "q"))},
+    Multilabel(),
+)
+LABELLED = {
+    "label_accuracy": metrics.label_accuracy,
+    "all_labels": metrics.all_labels,
+    "LabelAccuracy": metrics.LabelAccuracy(spec=NAMED),
+    **{
+        f"{name}, {average}": getattr(metrics, name)(average, spec=NAMED)
+        for name in ("LabelF1", "LabelPrecision", "LabelRecall")
+        for average in ("macro", "micro", "none")
+    },
+}
+STEPS = Spec(
+    {"sequence": Feature(Kind.SEQUENCE, (4, 2), "float32")},
+    {"target": Feature(Kind.NUMBERS, (3, 2), "float32")},
+    Forecasting(),
+)
+FORECASTS = {"RootMSE": metrics.RootMSE(), "PerStep": metrics.PerStep(spec=STEPS)}
+RNG = np.random.default_rng(5)
+ERRORS = RNG.normal(size=(N, 3, 2))
 CASES = (
     (SEVERAL, LOGITS, LABELS),
     (BINARY, LOGIT, BITS),
     (RANKED, LOGITS[:, :4], LABELS),
     (NUMBERS, GUESSES, GOALS),
+    ({"poisson_deviance": metrics.poisson_deviance}, np.exp(ERRORS[:, :2, 0]), np.exp(ERRORS[:, :2, 1])),
+    (LABELLED, LOGITS[:, :2], (LOGITS[:, 1:3] > 0).astype(np.int32)),
+    (FORECASTS, ERRORS + 0.1, ERRORS),
+    ({"coverage": metrics.coverage}, np.sort(ERRORS.swapaxes(1, 2)), ERRORS[:, 0]),
 )
+IDS = ["several", "binary", "ranked", "numbers", "counts", "labels", "forecasts", "quantiles"]
 
 
 @few("size", [64, 203], 1)
-@pytest.mark.parametrize(("chosen", "outputs", "targets"), CASES, ids=["several", "binary", "ranked", "numbers"])
+@pytest.mark.parametrize(("chosen", "outputs", "targets"), CASES, ids=IDS)
 def test_a_metric_of_nan_outputs_is_nan(chosen, outputs, targets, size):
     wrong = outputs.copy()
     wrong[100, 0] = np.nan

@@ -142,7 +142,9 @@ REFUSED = {
     ("augment=blur", "augment.blur.sigma=[0,1]"): "must be a list of two, each a finite number from 0.01 to 16",
     ("loss=focal", "loss.gamma=-3"): "loss.gamma=-3: must be a finite number ≥ 0",
     ("loss=binary_cross_entropy", "loss.pos_weight=-2"): "loss.pos_weight=-2: must be a finite number ≥ 0",
-    ("loss.class_weights=[-1,1]",): "loss.class_weights=[-1, 1]: must be a list, each a finite number ≥ 0 or null",
+    (
+        "loss.class_weights=[-1,1]",
+    ): "loss.class_weights=[-1, 1]: must be a list, each a finite number ≥ 0 or balanced or null",
     ("loss.label_smoothing=nan",): "loss.label_smoothing=nan: must be a finite number from 0 to 1",
     ("metrics=top_k", "metrics.top_k.k=0"): "metrics.top_k.k=0: must be a whole number ≥ 1",
     ("model=autoencoder", "model.dropout=-1"): "model.dropout=-1: must be a finite number ≥ 0 and < 1",

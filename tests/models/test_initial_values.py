@@ -1,5 +1,7 @@
 """The `*_init` keys of a model initialize all its weights, biases and tables, except those of normalizations."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from flax import nnx
 from dltrain import initializers
 from dltrain.build.parts import assemble
 from dltrain.composition.compose import compose_words
-from dltrain.config.folders import packaged, read_tree
+from dltrain.config.folders import packaged, read_tree, read_yaml
 from dltrain.tree import path_name
 
 DATA = {
@@ -19,7 +21,19 @@ DATA = {
 }
 OF_TEXTS = ("rnn", "lstm", "gru", "attention_lstm", "transformer")  # as well as of numbers
 SAME = ("resnet20", "resnet32", "resnet56", "convnet", "lenet")  # classes with another YAML, resnet18 and cnn
-MODELS = [name for name in read_tree((packaged(),))["model"] if name not in SAME]
+PUBLISHED = ("realmlp", "tabm")  # models whose initial values are part of their recipe, without a key
+FILES = Path(__file__).parents[1] / "files"
+MESSAGES = ("data=text", f"data.path={FILES}/messages.tsv", "data.text=text", "data.target=label")
+SERIES = ("data=series", f"data.path={FILES}/series.csv", "data.look_back=8", "data.horizon=4")
+OTHERS = {
+    "textcnn": (*MESSAGES, "data.tokens=words"),
+    "bag_of_ngrams": (*MESSAGES, "data.tokens=ngrams"),
+    **{name: (*SERIES, "model.revin=false") for name in ("rlinear", "nlinear", "dlinear")},
+    "patchtst": (*SERIES, "model.revin=false", "model.patch=4", "model.stride=2"),
+    "sparse_tsf": (*SERIES, "model.revin=false", "model.period=2"),
+}
+NAMES_OF_MODELS = read_tree((packaged(),))["model"]
+MODELS = [name for name in NAMES_OF_MODELS if name not in (*SAME, *PUBLISHED, "auto")]
 CASES = [(name, name in OF_TEXTS) for name in MODELS] + [("transformer", False)]
 NAMES = [name for name in initializers.__all__ if "_" in name]  # none of these does a model choose by itself
 
@@ -37,6 +51,8 @@ def asked_for(name, shape):
     match name.split(".")[-1]:
         case "recurrent":  # a square for each gate
             return [(shape[0],) * 2] * (shape[1] // shape[0])
+        case "smooth":  # a convolution of one channel
+            return [(*shape, 1, 1)]
         case "kernel" if name.startswith("local."):  # at each place as a convolution's
             return [(round(shape[2] ** 0.5),) * 2 + shape[3:]]
     return [shape]
@@ -44,7 +60,7 @@ def asked_for(name, shape):
 
 @pytest.mark.parametrize(("name", "reads"), CASES)
 def test_every_weight_bias_and_table_is_drawn_by_a_key(name, reads, monkeypatch, texts):
-    data = texts if reads else (f"data={DATA.get(name, 'digits')}",)
+    data = texts if reads else OTHERS.get(name) or (f"data={DATA.get(name, 'digits')}",)
     config = compose_words(f"model={name}", *data, "data.validation=0", "data.test=0").config
     drawn = {key: [] for key in config["model"] if key.endswith("_init")}
     for key, choice in zip(drawn, NAMES, strict=False):
@@ -61,4 +77,9 @@ def test_every_weight_bias_and_table_is_drawn_by_a_key(name, reads, monkeypatch,
     expected = [shape for path, whole in asked.items() for shape in asked_for(path, whole)]
     assert sorted(expected) == sorted(shape for shapes in drawn.values() for shape in shapes)
     biases = [shape for path, shape in asked.items() if path.endswith("bias")]
-    assert biases and sorted(biases) == sorted(drawn["bias_init"])
+    assert bool(biases) == (name != "sparse_tsf") and sorted(biases) == sorted(drawn.get("bias_init", ()))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_model_with_initial_values_of_its_own_has_no_key_for_them(name):
+    assert not [key for key in read_yaml(NAMES_OF_MODELS[name]) if key.endswith("_init")]

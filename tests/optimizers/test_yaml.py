@@ -10,8 +10,6 @@ from optimizer_formulas import CONFIGS, FORMULAS, LOOKING, NAMES, from_yaml
 
 from dltrain.optimizers.extras import extras
 
-pytestmark = pytest.mark.usefixtures("unoptimised")
-
 
 def test_every_yaml_is_compared_with_its_formula():
     assert {yaml for yaml, *_ in [*FORMULAS.values(), *LOOKING.values()]} | {"muon"} == set(NAMES)

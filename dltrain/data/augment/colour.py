@@ -78,7 +78,9 @@ def hue_turned(rgb: Array, turn: Array) -> Array:
     chroma = value - rgb.min(-1)
     safe = jnp.where(chroma > 0, chroma, 1)
     from_green, from_blue = 2 + (blue - red) / safe, 4 + (red - green) / safe
-    sixth = jnp.where(value == red, (green - blue) / safe, jnp.where(value == green, from_green, from_blue))
+    # By index, not by `value == red`: a compiler may round the two differently, and then none is equal.
+    largest = rgb.argmax(-1)
+    sixth = jnp.where(largest == 0, (green - blue) / safe, jnp.where(largest == 1, from_green, from_blue))
     sixth = sixth + 6 * turn.astype(rgb.dtype)[:, None, None]
     # Smith's hexcone, one formula for each colour: value minus chroma times the distance of the hue from it.
     away = [jnp.mod(n + sixth, 6) for n in (5, 3, 1)]

@@ -9,6 +9,7 @@ from dltrain.data.preprocess.fitting import Block, fit, fit_blocks
 from dltrain.data.preprocess.lookup import Lookup
 from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
+from dltrain.data.preprocess.quantile import Quantiles, QuantileScaler
 from dltrain.data.preprocess.robust import Robust, RobustScaler
 from dltrain.data.preprocess.scale import Affine, Scale, Scaler
 from dltrain.data.preprocess.step import Chain, Step
@@ -20,6 +21,8 @@ __all__ = [
     "Lookup",
     "Offset",
     "Preprocess",
+    "QuantileScaler",
+    "Quantiles",
     "Robust",
     "RobustScaler",
     "Scale",

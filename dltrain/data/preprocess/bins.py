@@ -44,7 +44,8 @@ class QuantileBins:
     """A step that fits bins with about equally many training values each, from quantiles of each column.
 
     Gorishniy, Rubachev and Babenko, On embeddings for numerical features, arXiv:2203.05556. Equal quantiles make
-    one edge, so a column with few different values has fewer bins.
+    one edge; as many edges more are quantiles of the different values, so that the few values of a column of mostly
+    zeros have bins as well. A column with few different values has fewer bins.
 
     Args:
         count: the largest number of bins of a column.
@@ -57,9 +58,7 @@ class QuantileBins:
         sample = Sample()
         for block in blocks:
             sample.add(block)
-        found = np.quantile(sample.rows().astype(np.float64), np.linspace(0, 1, self.count + 1), axis=0)
-        columns = [np.unique(column.astype(np.float32)).tolist() for column in found.T]
-        return Bins(tuple(tuple(c) if len(c) > 1 else (c[0], c[0] + 1.0) for c in columns))
+        return Bins(tuple(_edges(column, self.count) for column in sample.rows().T))
 
     def to_json(self) -> dict[str, Any]:
         """Return the option; what is fitted is a `Bins`."""
@@ -69,3 +68,14 @@ class QuantileBins:
     def from_json(cls, saved: Mapping[str, Any]) -> "QuantileBins":
         """Rebuild the step that is not fitted yet."""
         return cls(int(saved["count"]))
+
+
+def _edges(values: np.ndarray, count: int) -> tuple[float, ...]:
+    """Return at most count + 1 ascending edges for a column, at least two."""
+    values = values.astype(np.float32)
+    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, count + 1)).astype(np.float32))
+    if missing := count + 1 - len(edges):
+        places = np.linspace(0, 1, missing + 2)[1:-1]
+        more = np.quantile(np.unique(values), places, method="nearest")
+        edges = np.unique(np.concatenate([edges, more]))
+    return tuple(edges.tolist()) if len(edges) > 1 else (float(edges[0]), float(edges[0]) + 1.0)

@@ -10,6 +10,7 @@ from dltrain.data.preprocess.bounds import Bounds
 from dltrain.data.preprocess.lookup import Lookup
 from dltrain.data.preprocess.offset import Offset
 from dltrain.data.preprocess.pipeline import Preprocess
+from dltrain.data.preprocess.quantile import QuantileScaler
 from dltrain.data.preprocess.robust import RobustScaler
 from dltrain.data.preprocess.scale import Scale, Scaler
 from dltrain.data.preprocess.step import Chain, check_order, passed
@@ -41,7 +42,7 @@ def fit_blocks(
     Each input has its own steps. A table has its own shift and scale for each column, an image for each channel.
     A constant column is only shifted. A column of float64 numbers with a large offset loses it on the host, before
     it becomes float32. Tokens are looked up, categories left alone. Targets of a regression are
-    standardised with `scale=standard` and `scale=robust`, and left alone otherwise.
+    standardised with `scale=standard`, `robust` and `quantile`, and left alone otherwise.
 
     Args:
         read: begins a pass over the training examples; of padded sequences it gives the valid steps, [N, F].
@@ -85,9 +86,15 @@ def _own_steps(feature: Feature, scale: Scale, *, after: Sequence[Any]) -> list[
         return [Lookup(feature.vocabulary)] if _is_numbered(feature) else []
     # The channels of an image keep their proportion, so that no colour is shifted.
     together = feature.kind is Kind.IMAGE and feature.dtype == "uint8"
-    scaler = RobustScaler(together) if scale is Scale.ROBUST else Scaler(scale, together)
+    scaler = _scaler(scale, together)
     wide = feature.kind is Kind.NUMBERS and feature.dtype == "float64" and scale is not Scale.NONE and not after
     return [Offset, scaler] if wide else [scaler]
+
+
+def _scaler(scale: Scale, together: bool) -> Any:
+    if scale is Scale.QUANTILE:
+        return QuantileScaler()
+    return RobustScaler(together) if scale is Scale.ROBUST else Scaler(scale, together)
 
 
 def _is_numbered(feature: Feature) -> bool:

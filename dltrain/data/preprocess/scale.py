@@ -20,11 +20,12 @@ class Scale(StrEnum):
     SYMMETRIC = "symmetric"  # [-1, 1]
     STANDARD = "standard"  # zero mean, unit variance; regression targets too
     ROBUST = "robust"  # median 0, interquartile range 1, smoothly clipped at 3; regression targets standardised
+    QUANTILE = "quantile"  # a normal distribution, by quantiles; regression targets standardised
 
     @property
     def standardizes_targets(self) -> bool:
         """Whether regression targets are standardised, too."""
-        return self in (Scale.STANDARD, Scale.ROBUST)
+        return self in (Scale.STANDARD, Scale.ROBUST, Scale.QUANTILE)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Scaler:
     """A step that fits the shift and scale of each column, [..., columns]; a constant column is only shifted.
 
     Args:
-        kind: standard (zero mean, unit variance), unit ([0, 1]), symmetric ([-1, 1]) or none; robust is a step
-            of its own (`robust.py`).
+        kind: standard (zero mean, unit variance), unit ([0, 1]), symmetric ([-1, 1]) or none; robust and
+            quantile are steps of their own (`robust.py`, `quantile.py`).
         together: whether all columns share one range: the channels of an image keep their proportion.
     """
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from dltrain.data.split import NAMES
 from dltrain.errors import ConfigError, DataError
+from dltrain.ranges import Count
 
-Border = int | str
+Border = Count | str
 """A row (step) of the series, counted from 0, or a date; the split ends before it."""
 
 

@@ -18,7 +18,7 @@ from dltrain.data.tables.read import Table, nearest_column, read_table
 from dltrain.data.tables.target import Target, make_target
 from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights
 from dltrain.errors import ConfigError, DataError
-from dltrain.ranges import Range
+from dltrain.ranges import Finite, Range, Whole
 from dltrain.types import Feature, Kind, Spec
 
 ROOM = 1 << 36  # bytes that a table may take, where nobody says how many are free
@@ -174,9 +174,9 @@ def load_table(
     validation_path: str | None = None,
     columns: Sequence[str] | None = None,
     meanings: Mapping[str, str] | None = None,
-    missing: Sequence[str | int | float] = MISSING,
+    missing: Sequence[str | Finite] = MISSING,
     missing_target: MissingTarget = MissingTarget.DROP,
-    positive: str | int | None = None,
+    positive: str | Whole | None = None,
     strip_label: str | None = None,
     separator: str = "auto",
     quote: str = "auto",

@@ -15,7 +15,7 @@ from dltrain.data.texts.encode import TextEncoder
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.data.texts.folder import LABEL, TEXT, read_folder
 from dltrain.errors import ConfigError, DataError
-from dltrain.ranges import Range, Size
+from dltrain.ranges import Finite, Range, Size, Whole
 from dltrain.types import Spec
 
 
@@ -92,9 +92,9 @@ def load_text(
     max_length: Size | None = None,
     character_ngrams: Annotated[int, Range(low=3)] | None = None,
     columns: Sequence[str] | None = None,
-    missing: Sequence[str | int | float] = ("",),
+    missing: Sequence[str | Finite] = ("",),
     missing_target: MissingTarget = MissingTarget.DROP,
-    positive: str | int | None = None,
+    positive: str | Whole | None = None,
     separator: str = "auto",
     quote: str = "auto",
     encoding: str = "auto",

@@ -116,6 +116,14 @@ def test_bins_have_equally_many_values_and_equal_quantiles_are_one_edge():
     assert fitted.describe(TABLE.inputs["numbers"]).bins == fitted.edges
 
 
+def test_the_few_values_of_a_column_of_mostly_zeros_have_bins():
+    x = np.zeros((1000, 1), np.float32)
+    x[:40, 0] = np.arange(1, 41)
+    edges = QuantileBins(8).fit([x]).edges[0]
+    assert len(edges) == 9 and (edges[0], edges[-1]) == (0.0, 40.0)
+    assert np.diff(edges[1:]).max() <= 12
+
+
 def test_predictions_are_clipped_to_the_training_targets_and_the_loss_is_not(table):
     y = np.array([[1.0], [5.0]] * 200, np.float32)
     from dltrain.data.preprocess import fit_blocks

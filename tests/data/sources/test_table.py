@@ -103,7 +103,7 @@ def test_a_column_weighs_the_rows_and_is_not_an_input(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0, -2.0], "line 3, column w: found -2.0, expected a weight"),
+        ([1.0, -2.0], "line 3, column w: found -2, expected a weight"),
         ([1.0, None], "line 3, column w: found None"),
     ],
 )
