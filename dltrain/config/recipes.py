@@ -37,6 +37,8 @@ def describe_recipe(request: Request, name: str, chosen: Mapping[str, Sequence[s
     path = request.tree["recipe"][name]
     made = [f"{g}={','.join(chosen[g])}" for g, n in chosen_by_file(path, request.tree).items() if chosen[g] == n]
     typed = {o.key for o in request.values()}
+    for choice in chosen.get("experiment", ()):
+        typed |= set(read_yaml(request.tree["experiment"][choice]))
     set_here = [
         f"{key}={value}"
         for key, value in read_yaml(path).items()

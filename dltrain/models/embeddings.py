@@ -30,10 +30,10 @@ class Periodic(nnx.Module):
 
     FREQUENCIES, SIZE, DEVIATION = 48, 24, 0.01
 
-    def __init__(self, columns: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, columns: int, *, deviation: float = DEVIATION, rngs: nnx.Rngs) -> None:
         """Draw frequencies and weights."""
         drawn = jax.random.truncated_normal(rngs.params(), -3, 3, (columns, self.FREQUENCIES))
-        self.frequencies = nnx.Param(self.DEVIATION * drawn)
+        self.frequencies = nnx.Param(deviation * drawn)
         bound = (2 * self.FREQUENCIES) ** -0.5
         self.kernel = nnx.Param(_uniform(rngs, (2 * self.FREQUENCIES, self.SIZE), bound))
         self.bias = nnx.Param(_uniform(rngs, (self.SIZE,), bound))
@@ -55,9 +55,9 @@ class PeriodicBias(nnx.Module):
 
     FREQUENCIES, SIZE, DEVIATION = 16, 4, 0.1
 
-    def __init__(self, columns: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, columns: int, *, deviation: float = DEVIATION, rngs: nnx.Rngs) -> None:
         """Draw frequencies, phases and weights."""
-        self.frequencies = nnx.Param(self.DEVIATION * jax.random.normal(rngs.params(), (columns, self.FREQUENCIES)))
+        self.frequencies = nnx.Param(deviation * jax.random.normal(rngs.params(), (columns, self.FREQUENCIES)))
         self.phases = nnx.Param(_uniform(rngs, (columns, self.FREQUENCIES), jnp.pi))
         bound = self.FREQUENCIES**-0.5
         self.kernel = nnx.Param(_uniform(rngs, (columns, self.FREQUENCIES, self.SIZE - 1), bound))
@@ -114,17 +114,17 @@ def piecewise(x: Array, edges: tuple[tuple[float, ...], ...]) -> Array:
     return jnp.clip(ours, low[None], high[None])
 
 
-def make_embedding(kind: Embedding, feature: Feature, *, rngs: nnx.Rngs) -> Any:
+def make_embedding(kind: Embedding, feature: Feature, *, frequency: float | None, rngs: nnx.Rngs) -> Any:
     """Build the embedding of a feature of numbers, which has a `size`; None for `none`."""
     match kind:
         case Embedding.NONE:
             return None
         case Embedding.PLR:
-            return Periodic(feature.size, rngs=rngs)
+            return Periodic(feature.size, deviation=frequency or Periodic.DEVIATION, rngs=rngs)
         case Embedding.PLE:
             return PiecewiseLinear(feature, rngs=rngs)
         case Embedding.PBLD:
-            return PeriodicBias(feature.size, rngs=rngs)
+            return PeriodicBias(feature.size, deviation=frequency or PeriodicBias.DEVIATION, rngs=rngs)
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], bound: float) -> Array:

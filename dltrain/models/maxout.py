@@ -10,7 +10,7 @@ from dltrain import initializers
 from dltrain.models.embeddings import Embedding
 from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
 from dltrain.models.vector import joined, size_of, vector_of
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Positive, Size
 from dltrain.types import Array, Initializer, Spec
 
 
@@ -25,6 +25,7 @@ class Maxout(nnx.Module):
         rngs: nnx.Rngs,
         pieces: Size = 2,
         embedding: Embedding = Embedding.NONE,
+        frequency: Positive | None = None,
         dropout: BelowOne = 0.0,
         norm: Norm = Norm.NONE,
         kernel_init: Initializer = initializers.lecun_normal(),
@@ -39,13 +40,14 @@ class Maxout(nnx.Module):
             rngs: for the initial values.
             pieces: affine maps of each unit (k in the paper).
             embedding: embedding of the columns of numbers of a table.
+            frequency: initial deviation of the frequencies of plr and pbld; None: 0.01 and 0.1, as published.
             dropout: probability of dropping a hidden unit.
             norm: of each affine map, before the maximum.
             kernel_init: initial weights.
             bias_init: initial biases.
             remat: recompute the values inside each hidden layer in the backward pass instead of storing them.
         """
-        self.vector = vector_of(spec, rngs=rngs, embedding=embedding)
+        self.vector = vector_of(spec, rngs=rngs, embedding=embedding, frequency=frequency)
         sizes = (size_of(self.vector, spec), *widths)
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, pieces * b, **init) for a, b in itertools.pairwise(sizes)])

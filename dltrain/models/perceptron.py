@@ -7,6 +7,7 @@ from flax import nnx
 from dltrain import initializers
 from dltrain.models.embeddings import Embedding
 from dltrain.models.vector import joined, size_of, vector_of
+from dltrain.ranges import Positive
 from dltrain.types import Array, Initializer, Kind, Spec
 
 
@@ -24,13 +25,14 @@ class Perceptron(nnx.Module):
         spec: Spec,
         rngs: nnx.Rngs,
         embedding: Embedding = Embedding.NONE,
+        frequency: Positive | None = None,
         kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
         """Build the layer; it starts at zero by default, as in Rosenblatt's rule."""
         if spec.task.target_kind is Kind.NUMBERS:
             raise ValueError("needs classes as targets, but this data is a regression; try model=linear")
-        self.vector = vector_of(spec, rngs=rngs, embedding=embedding)
+        self.vector = vector_of(spec, rngs=rngs, embedding=embedding, frequency=frequency)
         features = size_of(self.vector, spec)
         self.head = nnx.Linear(features, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
 

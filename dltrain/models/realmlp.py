@@ -10,7 +10,7 @@ from dltrain import activations
 from dltrain.models.embeddings import Embedding
 from dltrain.models.layers import CurvedDropout
 from dltrain.models.vector import joined, size_of, vector_of
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Positive, Size
 from dltrain.types import Activation, Array, Kind, Spec
 
 
@@ -30,6 +30,7 @@ class RealMLP(nnx.Module):
         spec: Spec,
         rngs: nnx.Rngs,
         embedding: Embedding = Embedding.PBLD,
+        frequency: Positive | None = None,
         activation: Activation | None = None,
         dropout: BelowOne = 0.15,
         dropout_schedule: Literal["constant", "flat_cosine"] = "flat_cosine",
@@ -41,13 +42,15 @@ class RealMLP(nnx.Module):
             spec: features and task of the data.
             rngs: for the initial values.
             embedding: embedding of the columns of numbers; left out where there are none.
+            frequency: initial deviation of the frequencies of plr and pbld; None: 0.01 and 0.1, as published.
             activation: f in `z + a (f(z) - z)`, with a learned for each unit; None: selu for classes, mish for
-            numbers. dropout: probability of dropping a hidden unit, in the first half of training.
+                numbers.
+            dropout: probability of dropping a hidden unit, in the first half of training.
             dropout_schedule: flat_cosine lets it fall to 0 in the second half.
         """
         if not any(feature.kind is Kind.NUMBERS for feature in spec.inputs.values()):
             embedding = Embedding.NONE
-        self.vector = vector_of(spec, rngs=rngs, embedding=embedding)
+        self.vector = vector_of(spec, rngs=rngs, embedding=embedding, frequency=frequency)
         sizes = (size_of(self.vector, spec), *widths)
         self.front = Scale(sizes[0])
         self.hidden = nnx.List([NTKLinear(a, b, rngs=rngs) for a, b in zip(sizes[:-1], widths, strict=True)])

@@ -9,7 +9,7 @@ from flax import nnx
 
 from dltrain.models.embeddings import Embedding
 from dltrain.models.vector import joined, size_of, vector_of
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Positive, Size
 from dltrain.types import Activation, Array, Kind, Spec
 
 
@@ -34,6 +34,7 @@ class TabM(nnx.Module):
         k: Size = 32,
         mini: bool = True,
         embedding: Embedding = Embedding.PLE,
+        frequency: Positive | None = None,
         activation: Activation = jax.nn.relu,
         dropout: BelowOne = 0.1,
     ) -> None:
@@ -46,12 +47,13 @@ class TabM(nnx.Module):
             k: number of members.
             mini: factors before the first layer only.
             embedding: embedding of the columns of numbers; left out where there are none.
+            frequency: initial deviation of the frequencies of plr and pbld; None: 0.01 and 0.1, as published.
             activation: between the layers.
             dropout: probability of dropping a hidden unit.
         """
         if not any(feature.kind is Kind.NUMBERS for feature in spec.inputs.values()):
             embedding = Embedding.NONE
-        self.vector = vector_of(spec, rngs=rngs, embedding=embedding)
+        self.vector = vector_of(spec, rngs=rngs, embedding=embedding, frequency=frequency)
         sizes = (size_of(self.vector, spec), *widths)
         self.scale = nnx.Param(_first_scale(k, sizes[0], normal=embedding is not Embedding.NONE, rngs=rngs))
         self.hidden = nnx.List(

@@ -26,7 +26,9 @@ class Vector(nnx.Module):
     A text is the mean of the embeddings of its tokens or n-grams.
     """
 
-    def __init__(self, spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE) -> None:
+    def __init__(
+        self, spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE, frequency: float | None = None
+    ) -> None:
         """Build the embeddings; ValueError for an input that is none of these."""
         self.embeddings, self.numbers = nnx.Dict({}), nnx.Dict({})
         self.features, size = tuple(spec.contents.items()), 0  # a tuple, since static parts of a module are hashed
@@ -39,7 +41,7 @@ class Vector(nnx.Module):
                         )
                     size += width_of(len(levels))
             elif feature.kind is Kind.NUMBERS and embedding is not Embedding.NONE:
-                self.numbers[name] = make_embedding(embedding, feature, rngs=rngs)
+                self.numbers[name] = make_embedding(embedding, feature, frequency=frequency, rngs=rngs)
                 size += self.numbers[name].size
             elif feature.kind in NUMERIC or (feature.kind is Kind.CATEGORY and not feature.shape):
                 size += feature.size if feature.kind in NUMERIC else len(feature.vocabulary)
@@ -48,6 +50,10 @@ class Vector(nnx.Module):
                 size += TEXT
             else:
                 raise ValueError(f"takes numbers, categories and texts, and {name} is {feature.kind.words}")
+        if frequency is not None and embedding not in (Embedding.PLR, Embedding.PBLD):
+            raise ValueError(
+                f"frequency={frequency:g}: is for embedding=plr and pbld, not for {embedding}; set frequency=null"
+            )
         if embedding is not Embedding.NONE and not self.numbers:
             raise ValueError(f"embedding={embedding}: embeds the columns of numbers of a table, and there are none")
         self.length = spec.find(Kind.LENGTH) if len(self.features) == 1 else None
@@ -81,10 +87,12 @@ class Vector(nnx.Module):
         return found
 
 
-def vector_of(spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE) -> Vector | None:
+def vector_of(
+    spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE, frequency: float | None = None
+) -> Vector | None:
     """Return the module that joins the inputs; None for a single array of numbers, which is only flattened."""
     alone = len(spec.inputs) == 1 and spec.shown.kind in NUMERIC and embedding is Embedding.NONE
-    return None if alone else Vector(spec, rngs=rngs, embedding=embedding)
+    return None if alone else Vector(spec, rngs=rngs, embedding=embedding, frequency=frequency)
 
 
 def size_of(vector: Vector | None, spec: Spec) -> int:
