@@ -132,7 +132,7 @@ CASES = {
     # looking without training: https://hydra.cc/docs/tutorials/basic/running_your_app/debugging
     "--cfg job seed=3": Case(out=("seed: 3\n", "cross_entropy")),
     "--cfg job --resolve name='${seed}'": Case(out=("name: 0\n",)),
-    "--cfg job -p model": Case(out=("# @package model\n", "\n_target_: dltrain.models.mlp.MLP\nwidths:\n")),
+    "--cfg job -p model": Case(out=("# @package model\n", "\n_target_: dltrain.models.mlp.MLP\nembedding: none\n")),
     "--cfg job --package optim.learning_rate": Case(out=("0.001\n",)),
     "--cfg hydra": Case(out=("hydra:\n  run:\n", "  sweep:\n")),
     "--cfg hydra -p hydra.run hydra.run.dir=there": Case(out=("# @package hydra.run\ndir: there\n",)),
