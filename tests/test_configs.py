@@ -87,7 +87,10 @@ REFUSED = {  # what digits, grey images, cannot be
     "augment=time_shift": "augment.time_shift: time_shift needs sequences",
     "augment=masking": "augment.masking: masking needs sequences",
 }
-DEEP = ("resnet20", "resnet32", "resnet56", "segmentation")  # as resnet18 with more blocks, and several of iou
+LONG = (  # to trace; their own tests do so, too
+    *("resnet18", "resnet20", "resnet32", "resnet56", "unet", "dcgan", "seq2seq", "seq2seq_transformer"),
+    *("captioner", "textcnn", "patchtst", "iou", "segmentation", "coverage", "multitarget"),
+)
 BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics") and c != ("model", "auto")]
 OTHERS = {  # which no other decides about: the first of each is composed with the first of each other, and so on
     group: [choice for g, choice in CHOICES if g == group]
@@ -123,7 +126,7 @@ def test_every_yaml_says_when_to_choose_it_in_one_line(group, choice):
     ("group", "choices"),
     [
         pytest.param(
-            group, choices, marks=pytest.mark.slow if choices[0] in DEEP else (), id=f"{group}-{choices[0]}"
+            group, choices, marks=pytest.mark.slow if choices[0] in LONG else (), id=f"{group}-{choices[0]}"
         )
         for group, choices in (*ALONE, *((group, choices) for group, sets in TOGETHER.items() for choices in sets))
     ],

@@ -19,6 +19,7 @@ from pathlib import Path
 import jax
 import pytest
 import yaml
+from few import few
 
 ROOT = Path(__file__).parents[2]
 PAGES = runpy.run_path(str(ROOT / "scripts" / "pages.py"))
@@ -142,7 +143,10 @@ def check_syntax(block) -> None:
         assert yaml.safe_load(block.code) is not None, f"line {block.line}"
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_BLOCKS)
+LONG = ("docs/extending.md", "docs/python.md")  # of which tests/test_user_package.py and test_api.py try the same
+
+
+@few("page", PAGES_WITH_BLOCKS, [page for page in PAGES_WITH_BLOCKS if page not in LONG])
 @pytest.mark.usefixtures("quickly_compiled")
 def test_the_blocks_of_a_page_run_in_their_order(page, project, dltrain):
     runner = Runner(project, dltrain, "short" if page in TRAINED else "composed")

@@ -69,9 +69,9 @@ NEW = (
 
 
 def names(run: Path, *, every: bool) -> list[str]:
-    """Entries of a run, and such as it may write later; ten of them, or each."""
+    """Entries of a run, and such as it may write later; five of them, or each."""
     found = sorted({*(str(p.relative_to(run)) for p in run.rglob("*")), *NEW})
-    return found if every else found[:: max(1, len(found) // 10)][:10]
+    return found if every else found[:: max(1, len(found) // 5)][:5]
 
 
 def check(dltrain, run, tmp_path, count, *, every: bool, monkeypatch) -> None:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from few import few
 
 import dltrain as package
 from dltrain.errors import DataError
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", CASES)
+@few("name", CASES, 1)
 def test_evaluating_again_gives_the_metrics_of_the_run(name, folder, dltrain, monkeypatch):
     if name == "subwords":
         pytest.importorskip("sentencepiece", reason="subwords need it: pip install '.[text]'")
