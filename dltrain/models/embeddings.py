@@ -114,7 +114,7 @@ def piecewise(x: Array, edges: tuple[tuple[float, ...], ...]) -> Array:
     return jnp.clip(ours, low[None], high[None])
 
 
-def make_embedding(kind: Embedding, feature: Feature, *, frequency: float | None, rngs: nnx.Rngs) -> Any:
+def make_embedding(kind: Embedding, feature: Feature, *, rngs: nnx.Rngs, frequency: float | None = None) -> Any:
     """Build the embedding of a feature of numbers, which has a `size`; None for `none`."""
     match kind:
         case Embedding.NONE:

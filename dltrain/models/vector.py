@@ -50,10 +50,6 @@ class Vector(nnx.Module):
                 size += TEXT
             else:
                 raise ValueError(f"takes numbers, categories and texts, and {name} is {feature.kind.words}")
-        if frequency is not None and embedding not in (Embedding.PLR, Embedding.PBLD):
-            raise ValueError(
-                f"frequency={frequency:g}: is for embedding=plr and pbld, not for {embedding}; set frequency=null"
-            )
         if embedding is not Embedding.NONE and not self.numbers:
             raise ValueError(f"embedding={embedding}: embeds the columns of numbers of a table, and there are none")
         self.length = spec.find(Kind.LENGTH) if len(self.features) == 1 else None
@@ -91,6 +87,10 @@ def vector_of(
     spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE, frequency: float | None = None
 ) -> Vector | None:
     """Return the module that joins the inputs; None for a single array of numbers, which is only flattened."""
+    if frequency is not None and embedding not in (Embedding.PLR, Embedding.PBLD):
+        raise ValueError(
+            f"frequency={frequency:g}: is for embedding=plr and pbld, not for {embedding}; set frequency=null"
+        )
     alone = len(spec.inputs) == 1 and spec.shown.kind in NUMERIC and embedding is Embedding.NONE
     return None if alone else Vector(spec, rngs=rngs, embedding=embedding, frequency=frequency)
 

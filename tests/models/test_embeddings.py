@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from dltrain.models.embeddings import Embedding, make_embedding
-from dltrain.models.vector import Vector
+from dltrain.models.vector import Vector, vector_of
 from dltrain.tasks import Regression
 from dltrain.types import Feature, Kind, Spec
 
@@ -91,3 +91,17 @@ def test_scales_of_the_paper():
     drawn = [make_embedding(kind, many, rngs=nnx.Rngs(0)) for kind in (Embedding.PLR, Embedding.PBLD)]
     for module, deviation in zip(drawn, (0.01, 0.1), strict=True):
         assert abs(float(jnp.std(module.frequencies[...])) / deviation - 1) < 0.05
+
+
+@pytest.mark.parametrize("kind", [Embedding.PLR, Embedding.PBLD])
+def test_the_deviation_of_the_frequencies_can_be_chosen(kind):
+    many = Feature(Kind.NUMBERS, (500,), "float32")
+    module = make_embedding(kind, many, rngs=nnx.Rngs(0), frequency=3.0)
+    assert abs(float(jnp.std(module.frequencies[...])) / 3 - 1) < 0.05
+
+
+@pytest.mark.parametrize("kind", [Embedding.NONE, Embedding.PLE])
+def test_frequencies_are_refused_where_there_are_none(kind):
+    spec = Spec({"numbers": Feature(Kind.NUMBERS, (2,), "float32")}, {}, Regression())
+    with pytest.raises(ValueError, match=f"frequency=3: is for embedding=plr and pbld, not for {kind}"):
+        vector_of(spec, rngs=nnx.Rngs(0), embedding=kind, frequency=3.0)
