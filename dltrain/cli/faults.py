@@ -105,7 +105,7 @@ def as_error(error: BaseException, packages: Collection[str] = ()) -> DltrainErr
         found = DiskError(f"{error.filename or 'input or output'}: {error.strerror}")
     elif isinstance(error, RuntimeError) and "home directory" in first:  # of Path.expanduser
         found = ConfigError(
-            "a path that begins with ~ cannot be expanded: there is no such user, or HOME is not set; type "
+            "a path that begins with ~ cannot be expanded: the user is unknown, or HOME is not set; type "
             "the full path"
         )
     elif place:

@@ -30,7 +30,7 @@ def load_training(
         values: further words for Hydra.
         facts: the task's node of an existing run, whose task cannot change.
         admit: checks a composed config and returns its node `data`, before its task is looked up in the data;
-            None where there is no recipe, and no task to look up.
+            None to look up neither task nor recipe.
 
     Returns:
         The config, the choices of each group, and for each group that was decided why.

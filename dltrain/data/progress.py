@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-PAUSE = 10.0  # seconds between two lines where there is no terminal
+PAUSE = 10.0  # seconds between progress lines if stderr is not a terminal
 
 
 @contextlib.contextmanager

@@ -6,16 +6,13 @@ no other process removes it; the system releases the lock when the process ends,
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +21,14 @@ import numpy as np
 
 from dltrain.cache import cache_folder
 from dltrain.data.progress import progress
-from dltrain.errors import ConfigError, DiskError, DltrainError, WorkerError
+from dltrain.data.store_lock import Lock
+from dltrain.data.workers import Workers
+from dltrain.errors import ConfigError, DiskError
+from dltrain.machine import cores
 
 FOLDER = "converted"  # below the cache folder
 LIMIT = 64.0  # GiB that all stores together may take, unless $DLTRAIN_CACHE_GIB says otherwise
 SAVED_EVERY = 5.0  # seconds of work that an interruption loses at most
-LONGEST = 600.0  # seconds that a block may take
 DONE, PARTS = "store.json", "blocks.json"
 
 Convert = Callable[[int, int], tuple[Mapping[str, np.ndarray], Any]]
@@ -62,7 +61,7 @@ class Store:
     arrays: Mapping[str, np.ndarray]
     notes: list[Any]
     folder: Path
-    lock: "_Lock"
+    lock: Lock
 
 
 def open_store(
@@ -99,10 +98,10 @@ def open_store(
         while True:
             if (found := _opened(folder, columns)) is not None:
                 return found
-            with _Lock.exclusive(_lock_of(folder)):
+            with Lock.exclusive(_lock_of(folder)):
                 if not (folder / DONE).exists():  # another process may have been quicker
                     writing = _Writing(folder, columns, examples, block)
-                    writing.run(convert, threads or _cores(), what, unit)
+                    writing.run(convert, threads or cores(), what, unit)
     except OSError as error:
         raise DiskError(f"{folder}: cannot be written ({error.strerror}); set DLTRAIN_CACHE=FOLDER") from error
 
@@ -122,7 +121,7 @@ def open_folder(key: Mapping[str, Any], write: Callable[[Path], None], *, needed
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         while (found := _opened(folder, {})) is None:
-            with _Lock.exclusive(_lock_of(folder)):
+            with Lock.exclusive(_lock_of(folder)):
                 if not (folder / DONE).exists():
                     shutil.rmtree(folder, ignore_errors=True)
                     _make_room(needed, keep=folder)
@@ -143,7 +142,7 @@ def _opened(folder: Path, columns: Mapping[str, Column]) -> Store | None:
     """Open a store that is complete; None if it is not."""
     if not (folder / DONE).exists():
         return None
-    lock = _Lock.shared(_lock_of(folder))
+    lock = Lock.shared(_lock_of(folder))
     try:
         notes = json.loads((folder / DONE).read_text(encoding="utf-8"))
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in columns}
@@ -181,7 +180,7 @@ class _Writing:
         count = -(-self._examples // self._block)
         missing = [number for number in range(count) if number not in self._notes]
         before = self._examples - sum(len(range(*self._range(number))) for number in missing)
-        workers = _Workers(lambda number: self._one(convert, number), missing, threads)
+        workers = Workers(lambda number: self._one(convert, number), missing, threads)
         try:
             with progress(what, self._examples, done=before, unit=unit) as advance:
                 for _ in missing:
@@ -225,56 +224,6 @@ class _Writing:
         self._saved = time.monotonic()
 
 
-class _Workers:
-    """Threads that convert blocks. They are daemons: one that hangs does not keep the process from ending."""
-
-    def __init__(self, work: Callable[[int], None], numbers: Sequence[int], threads: int) -> None:
-        """Start the threads."""
-        self._work, self._stopped = work, threading.Event()
-        self._wanted: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
-        for number in numbers:
-            self._wanted.put(number)
-        self._threads = [
-            threading.Thread(target=self._run, daemon=True, name=f"convert {i}") for i in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def wait(self, what: str) -> int:
-        """Return the number of the next block that is finished, or raise what its conversion raised."""
-        try:
-            found = self._ended.get(timeout=LONGEST)
-        except queue.Empty:
-            raise WorkerError(
-                f"{what}: no thread has finished a block within {LONGEST:g} s: reading hangs"
-            ) from None
-        if isinstance(found, DltrainError | KeyboardInterrupt | MemoryError):
-            raise found
-        if isinstance(found, OSError):
-            raise DiskError(f"{what}: {found.strerror or found}") from found
-        if isinstance(found, BaseException):
-            raise WorkerError(f"{what}: a thread died: {type(found).__name__}: {found}") from found
-        return found
-
-    def stop(self) -> None:
-        """End the threads after the blocks that they are converting; those that hang are left."""
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(timeout=1)
-
-    def _run(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while not self._stopped.is_set():
-                number = self._wanted.get_nowait()
-                try:
-                    self._work(number)
-                    self._ended.put(number)
-                except BaseException as error:  # raised by `wait`
-                    self._stopped.set()
-                    self._ended.put(error)
-
-
 def _write(file: int, data: np.ndarray, offset: int) -> None:
     """Write all bytes; unlike a write to a memory map, a full disk is an error and not a signal."""
     view = data.data
@@ -312,7 +261,7 @@ def _make_room(needed: int, *, keep: Path) -> None:
     for path in others:
         if sum(taken.values()) + needed <= limit and needed < shutil.disk_usage(keep.parent).free:
             return
-        with _Lock.attempt(_lock_of(path)) as free:
+        with Lock.attempt(_lock_of(path)) as free:
             if free:
                 shutil.rmtree(path, ignore_errors=True)
                 taken.pop(path)
@@ -345,63 +294,5 @@ def _used(folder: Path) -> float:
     return folder.stat().st_mtime
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _lock_of(folder: Path) -> Path:
     return folder.with_suffix(".lock")
-
-
-class _Lock:
-    """A lock on a file, which ends with the object or the process."""
-
-    def __init__(self, path: Path, operation: int) -> None:
-        """Wait for the lock, or raise BlockingIOError."""
-        self._file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._file, operation)
-        except OSError:
-            self.release()
-            raise
-
-    @classmethod
-    def shared(cls, path: Path) -> "_Lock":
-        """Wait until nobody writes or removes the store, and keep others from doing so."""
-        return cls(path, fcntl.LOCK_SH)
-
-    @classmethod
-    @contextlib.contextmanager
-    def exclusive(cls, path: Path) -> Generator[None]:
-        """Wait until nobody uses the store."""
-        lock = cls(path, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            lock.release()
-
-    @classmethod
-    @contextlib.contextmanager
-    def attempt(cls, path: Path) -> Generator[bool]:
-        """Tell whether nobody uses the store, and keep it so."""
-        try:
-            lock = cls(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __del__(self) -> None:
-        """Release the lock of a store that is no longer used."""
-        self.release()

@@ -18,6 +18,7 @@ from dltrain import __version__
 from dltrain.cache import cache_folder
 from dltrain.devices import programs
 from dltrain.errors import ConfigError
+from dltrain.machine import cores
 from dltrain.ops import lowering
 
 CACHE_BYTES = 2 * 2**30  # of compiled programs; the least recently used are deleted first
@@ -125,11 +126,6 @@ def threads() -> int:
     """Return the number of threads of the CPU backend: `runtime.threads`, else one per core."""
     chosen = os.environ.get("PJRT_NPROC", "")
     return int(chosen) if chosen.isdigit() else cores()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _machine() -> str:

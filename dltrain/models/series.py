@@ -46,8 +46,8 @@ class RLinear(WindowModel):
         return self.linear(x)
 
 
-class NLinear(WindowModel):
-    """One linear layer on the differences to the last value of the window (Zeng et al. 2023, arXiv:2205.13504)."""
+class NLinear(RLinear):
+    """The same layer on the differences to the last value of the window (Zeng et al. 2023, arXiv:2205.13504)."""
 
     def __init__(
         self,
@@ -58,24 +58,13 @@ class NLinear(WindowModel):
         kernel_init: Initializer = initializers.zeros(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
-        """Build the layer.
-
-        Args:
-            spec: description of the data.
-            rngs: source of initial weights.
-            revin: normalise each window, and undo it in the forecast.
-            kernel_init: initial weights.
-            bias_init: initial biases.
-        """
-        super().__init__(spec, revin=revin, rngs=rngs)
-        init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
-        self.linear = nnx.Linear(self.look_back, self.ahead, **init)
+        """Build the layer; arguments as of `RLinear`."""
+        super().__init__(spec, rngs=rngs, revin=revin, kernel_init=kernel_init, bias_init=bias_init)
 
     def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
         """Forecast each column, [B, T, L] -> [B, T, H * Q]."""
-        del rngs
         last = x[..., -1:]
-        return self.linear(x - last) + last
+        return super().column(x - last, rngs=rngs) + last
 
 
 class DLinear(WindowModel):

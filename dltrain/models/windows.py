@@ -1,5 +1,6 @@
 """What models of time series share: columns of a window, reversible normalisation, and what is known in advance."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,9 +98,9 @@ class WindowModel(nnx.Module):
         y = y if self.quantiles else y[..., 0]
         return self.revin.undo(y, statistics) if self.revin and statistics else y
 
+    @abstractmethod
     def column(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
         """Forecast each column from its past, [B, T, L] -> [B, T, H * Q]."""
-        raise NotImplementedError
 
 
 def places(

@@ -4,4 +4,4 @@ from dltrain.tasks.regression import Regression
 
 
 class Multitarget(Regression):
-    """Targets float [B, T]; outputs [B, T]; a regression, with the metrics of each target besides their mean."""
+    """Targets float [B, T]; outputs [B, T]; a regression, with the metrics of each target and their mean."""

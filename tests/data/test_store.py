@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dltrain.data import store
+from dltrain.data import workers
 from dltrain.data.store import FOLDER, Column, open_store
 from dltrain.errors import ConfigError, DataError, DiskError, WorkerError
 
@@ -92,7 +92,7 @@ def test_a_killed_conversion_continues_to_the_same_arrays(tmp_path, _cache):
     script = """
         import os, sys, signal
         import numpy as np
-        from dltrain.data import store
+        from dltrain.data import store, workers
         store.SAVED_EVERY = 0
         def convert(first, end):
             if first == 16:
@@ -124,7 +124,7 @@ def test_a_thread_that_fails_ends_the_conversion_with_its_reason(error, expected
 
 
 def test_a_thread_that_hangs_ends_the_conversion(monkeypatch):
-    monkeypatch.setattr(store, "LONGEST", 0.2)
+    monkeypatch.setattr(workers, "LONGEST", 0.2)
     gate = threading.Event()
     with pytest.raises(WorkerError, match=r"no thread has finished a block within 0\.2 s: reading hangs") as caught:
         convert(lambda first, end: gate.wait() and None, threads=1)
@@ -173,7 +173,7 @@ def test_two_processes_convert_once(tmp_path):
     script = """
         import json, sys, time
         import numpy as np
-        from dltrain.data import store
+        from dltrain.data import store, workers
         made = []
         def convert(first, end):
             made.append(first)

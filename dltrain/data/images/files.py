@@ -46,7 +46,7 @@ def list_images(root: Path, *, labelled: bool) -> Listing:
         labelled: whether a table has the targets, so that folders need not be classes.
 
     Raises:
-        DataError: there is no such folder, there are no images, or the folders contradict each other.
+        DataError: the folder does not exist, has no images, or mixes folders of classes and of splits.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "no such folder"

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.sources.files import check_file
+from dltrain.data.tables.raw import Raw
+from dltrain.data.tables.read import nearest_column, read_rows
 from dltrain.errors import ConfigError, DataError
 
-LARGEST = 1 << 30  # bytes of the table
 FEW = 20  # different whole numbers up to which they are taken for classes
 
 
@@ -59,45 +59,34 @@ def read_labels(
         ConfigError: a key does not fit the table.
         DataError: the table cannot be read, or names images that do not exist; names the row.
     """
-    frame = _read(path)
+    raw = read_rows(path)
+    frame = raw.frame
     file = file or frame.columns[0]
     wanted = [target] if isinstance(target, str) else list(target or [c for c in frame.columns if c != file])
     for key, column in (("file", file), *(("target", name) for name in wanted)):
         if column not in frame.columns:
-            near = difflib.get_close_matches(column, frame.columns, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = nearest_column(column, frame.columns)
             raise ConfigError(f"data.{key}={column}: {path} has no such column{hint} ({', '.join(frame.columns)})")
     if not wanted:
         raise DataError(f"{path}: has only one column, {file}; expected file names and targets")
     for column in (file, *wanted):
         if (lost := frame[column].is_null()).any():
-            row = int(lost.arg_max() or 0)
-            raise DataError(f"{path}, row {row + 2}: {column} is missing")
-    rows = _find_images(path, frame[file].cast(str).to_list(), names)
+            raise DataError(f"{_place(raw, int(lost.arg_max() or 0))}: {column} is missing")
+    rows = _find_images(raw, frame[file].cast(str).to_list(), names)
     if several or separator:
         if len(wanted) > 1:
             raise ConfigError(f"data.target={wanted}: one column holds the labels where an image has several")
         return _labels(rows, frame[wanted[0]].cast(str).to_list(), separator)
-    _check_once(path, rows, names)
+    _check_once(raw, rows, names)
     return _targets(path, frame, wanted, rows, numbers)
 
 
-def _read(path: Path) -> Any:
-    import polars as pl
-
-    check_file(path, most=LARGEST)
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pl.read_parquet(path)
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        return pl.read_csv(
-            path, separator=separator, infer_schema_length=None, null_values=["", "NA", "NaN", "null"]
-        )
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} (data.labels): is not a table ({str(error).splitlines()[0]})") from error
+def _place(raw: Raw, index: int) -> str:
+    """Return the file and the row, for a message."""
+    return f"{raw.files[0]}, row {raw.rows[index]}"
 
 
-def _find_images(path: Path, wanted: Sequence[str], names: Sequence[str]) -> np.ndarray:
+def _find_images(raw: Raw, wanted: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Return the index of the image that each row names, int [N]."""
     known: dict[str, int] = {}
     for key in (
@@ -116,21 +105,21 @@ def _find_images(path: Path, wanted: Sequence[str], names: Sequence[str]) -> np.
         if index is None:
             near = difflib.get_close_matches(name, names[:10_000], 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise DataError(f"{path}, row {row + 2}: {name}: no such image in data.path{hint}")
+            raise DataError(f"{_place(raw, row)}: {name}: no such image in data.path{hint}")
         if index < 0:
-            raise DataError(f"{path}, row {row + 2}: {name}: several images have this name; give the path")
+            raise DataError(f"{_place(raw, row)}: {name}: several images have this name; give the path")
         rows[row] = index
     return rows
 
 
-def _check_once(path: Path, rows: np.ndarray, names: Sequence[str]) -> None:
+def _check_once(raw: Raw, rows: np.ndarray, names: Sequence[str]) -> None:
     order = np.argsort(rows, kind="stable")
     same = np.flatnonzero(np.diff(rows[order]) == 0)
     if len(same):
         first, second = order[same[0]], order[same[0] + 1]
         raise DataError(
-            f"{path}, row {second + 2}: {names[rows[second]]} is also in row {first + 2}; keep one row per image, "
-            "or set data.several=true if an image may have several labels"
+            f"{_place(raw, second)}: {names[rows[second]]} is also in row {raw.rows[first]}; keep one row per "
+            "image, or set data.several=true if an image may have several labels"
         )
 
 

@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dltrain.data.preprocess.offset import narrowed
+from dltrain.data.tables.raw import Raw
 from dltrain.errors import DataError
 
 MOSTLY = 0.5  # part of a column's values that are numbers, from which the others are mistakes
@@ -21,10 +21,11 @@ class Fill(StrEnum):
     INTERPOLATE = "interpolate"  # the line between the values before and after it
 
 
-def is_numeric(column: Any, path: Path) -> bool:
+def is_numeric(raw: Raw, name: str) -> bool:
     """Tell whether a column holds numbers; DataError if most of its values do, but not all."""
     import polars as pl
 
+    column = raw.frame[name]
     if column.dtype.is_numeric():
         return True
     if column.dtype != pl.String:
@@ -35,26 +36,29 @@ def is_numeric(column: Any, path: Path) -> bool:
         return False
     bad = int((numbers.is_null() & column.is_not_null()).arg_max())
     raise DataError(
-        f"{path}: row {bad + 2}, column {column.name}: {column[bad]!r} is not a number, as the others of this "
-        "column are; correct it, or choose other columns (data.columns)"
+        f"{raw.files[0]}: row {raw.rows[bad]}, column {name}: {column[bad]!r} is not a number, as the others of "
+        "this column are; correct it, or choose other columns (data.columns)"
     )
 
 
-def read_values(frame: Any, names: Sequence[str], order: np.ndarray, line: np.ndarray, path: Path) -> np.ndarray:
-    """Return these rows of columns as float64 [N, C], NaN where missing; `line` is where they are in the file."""
+def read_values(raw: Raw, names: Sequence[str], order: np.ndarray) -> np.ndarray:
+    """Return columns as float64 [N, C], NaN where missing; `order` has the index of each row that is returned."""
     import polars as pl
 
+    frame, path = raw.frame, raw.files[0]
     found = np.empty((len(order), len(names)))
     for i, name in enumerate(names):
         numbers = frame[name] if frame[name].dtype.is_numeric() else frame[name].cast(pl.String)
         values = numbers.cast(pl.Float64, strict=False)
         if values.null_count() > numbers.null_count():
             bad = int((values.is_null() & numbers.is_not_null()).arg_max())
-            raise DataError(f"{path}: row {bad + 2}, column {name}: {numbers[bad]!r} is not a number")
+            raise DataError(f"{path}: row {raw.rows[bad]}, column {name}: {numbers[bad]!r} is not a number")
         found[:, i] = values.to_numpy()[order]
     if np.isinf(found).any():
         row, column = np.argwhere(np.isinf(found))[0]
-        raise DataError(f"{path}: row {line[row]}, column {names[column]}: {found[row, column]} is not finite")
+        raise DataError(
+            f"{path}: row {raw.rows[order[row]]}, column {names[column]}: {found[row, column]} is not finite"
+        )
     return found
 
 

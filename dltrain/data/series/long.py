@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.series.columns import Fill, fill_in, is_numeric, read_values, to_32_bits
-from dltrain.data.series.read import read_frame
+from dltrain.data.series.read import MISSING
 from dltrain.data.series.times import check_order, parse_times
-from dltrain.data.sources.files import check_file
 from dltrain.data.sources.rows import Rows, make_rows
+from dltrain.data.tables.raw import Raw
+from dltrain.data.tables.read import read_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
 from dltrain.types import Kind
 
-LARGEST = 1 << 34  # bytes of a file
 MIB = 1 << 20
 
 
@@ -51,14 +51,14 @@ def read_long(
             f"data.{'id' if id is None else 'target'}: missing; a table of sequences needs the column that tells "
             "them apart (data.id) and the column to predict (data.target)"
         )
-    check_file(path, most=LARGEST)
-    frame, targets = read_frame(path), [target] if isinstance(target, str) else list(target)
+    raw, targets = read_rows(path, missing=MISSING), [target] if isinstance(target, str) else list(target)
+    frame = raw.frame
     named = [id, *targets, *([time] if time else []), *(columns or [])]
     if lost := [name for name in named if name not in frame.columns]:
         raise DataError(f"{path}: has no column {lost[0]} (columns: {', '.join(frame.columns)})")
-    order, line, offsets, names = _sequences(frame, id, time, path)
-    inputs = list(columns or _inputs(frame, {id, time, *targets}, path))
-    values = read_values(frame, inputs, order, line, path)
+    order, line, offsets, names = _sequences(raw, id, time, path)
+    inputs = list(columns or _inputs(raw, {id, time, *targets}, path))
+    values = read_values(raw, inputs, order)
     fill_in(values, inputs, offsets, line, fill, path)
     lengths = np.diff(offsets)
     padded = len(names) * int(lengths.max()) * len(inputs) * 4
@@ -68,7 +68,7 @@ def read_long(
             f"{max(0, memory_left) / MIB:,.0f} MiB are left; shorten the longest sequences"
         )
     arrays = _padded(to_32_bits(values, inputs, line, path), offsets)
-    found, classes = _targets(frame, targets, names, order, offsets, line, task, path)
+    found, classes = _targets(raw, targets, names, order, offsets, line, task, path)
     return make_rows(
         {"inputs": {"sequence": arrays, "length": lengths.astype(np.int32)}, "targets": found},
         kind={"sequence": Kind.SEQUENCE, "length": Kind.LENGTH},
@@ -78,11 +78,10 @@ def read_long(
     )
 
 
-def _sequences(
-    frame: Any, id: str, time: str | None, path: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list]:
+def _sequences(raw: Raw, id: str, time: str | None, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list]:
     """Return the order of the rows, their lines in the file, where each sequence begins, and the identifiers."""
-    column, line = frame[id].cast(str), np.arange(len(frame)) + 2
+    frame, line = raw.frame, raw.rows
+    column = frame[id].cast(str)
     if column.null_count():
         raise DataError(f"{path}: row {line[int(column.is_null().arg_max())]} has no {id} (data.id)")
     names = column.unique(maintain_order=True).to_list()
@@ -100,8 +99,9 @@ def _sequences(
     return order, line[order], offsets, names
 
 
-def _inputs(frame: Any, others: set[Any], path: Path) -> list[str]:
-    found = [name for name in frame.columns if name not in others and is_numeric(frame[name], path)]
+def _inputs(raw: Raw, others: set[Any], path: Path) -> list[str]:
+    frame = raw.frame
+    found = [name for name in frame.columns if name not in others and is_numeric(raw, name)]
     if not found:
         raise DataError(f"{path}: has no column of numbers for the inputs (columns: {', '.join(frame.columns)})")
     return found
@@ -117,7 +117,7 @@ def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _targets(
-    frame: Any,
+    raw: Raw,
     targets: list[str],
     names: list[str],
     order: np.ndarray,
@@ -127,6 +127,7 @@ def _targets(
     path: Path,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the target of each sequence: labels int32 [S] and the classes, or numbers float32 [S, T]."""
+    frame = raw.frame
     for name in targets:
         column = frame[name][order]
         if column.null_count():
@@ -142,7 +143,7 @@ def _targets(
     firsts = order[offsets[:-1]]
     numbers = task is not None and task.target_kind is Kind.NUMBERS
     if numbers or len(targets) > 1:
-        values = read_values(frame, targets, firsts, np.arange(len(frame)) + 2, path)
+        values = read_values(raw, targets, firsts)
         return to_32_bits(values, targets, line[offsets[:-1]], path), ()
     labels = frame[targets[0]][firsts]
     levels = labels.unique().sort().to_list()

@@ -1,6 +1,5 @@
 """Reads a file of series: columns, times and identifiers, checked; fills in missing values where that is wanted."""
 
-import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -12,10 +11,13 @@ import numpy as np
 from dltrain.data.series.columns import Fill, fill_in, is_numeric, read_values, to_32_bits
 from dltrain.data.series.times import calendar_features, check_order, irregular, parse_times
 from dltrain.data.sources.files import check_file
+from dltrain.data.tables import options as tables
+from dltrain.data.tables.raw import Raw
+from dltrain.data.tables.read import nearest_column, read_rows
 from dltrain.errors import ConfigError, DataError
 
 LARGEST = 1 << 36  # bytes of a file
-MISSING = ("", "NA", "NaN", "nan", "null", "?")
+MISSING = (*tables.MISSING, "nan")
 
 
 class Irregular(StrEnum):
@@ -100,23 +102,23 @@ def read_series(path: Path, layout: Layout) -> Series:
 @lru_cache(maxsize=2)  # the task is asked of the data first, then the data is built
 def _read(path: Path, layout: Layout, size: int, changed: int) -> Series:
     del size, changed
-    frame, notes = read_frame(path), []
-    line = np.arange(len(frame)) + 2  # rows as the file counts them, after the header
+    raw, notes = read_rows(path, missing=MISSING), []
+    frame, line = raw.frame, raw.rows  # as the file counts them
     _check_names(frame, layout, path)
     times, dated = np.arange(len(frame)), False
     if layout.time is not None:
         where = f"{path}: {layout.time}"
         times = parse_times(frame[layout.time], time_format=layout.time_format, where=where, line=line)
         dated = not frame[layout.time].dtype.is_integer() or layout.time_format is not None
-    order, offsets, ids = _grouped(frame, layout, times, path)
+    order, offsets, ids = _grouped(raw, layout, times, path)
     times, line = times[order], line[order]
     if layout.time is not None:
         notes += _check_times(times, line, offsets, ids, layout, path, dated=dated)
-    inputs, target, left_out = _columns(frame, layout, path)
+    inputs, target, left_out = _columns(raw, layout, path)
     notes += left_out
     columns = (*inputs, *(name for name in target if name not in inputs))
-    values = read_values(frame, columns, order, line, path)
-    known = read_values(frame, layout.known, order, line, path)
+    values = read_values(raw, columns, order)
+    known = read_values(raw, layout.known, order)
     for array, names in ((values, columns), (known, layout.known)):
         notes += fill_in(array, names, offsets, line, layout.fill, path)
     known_names = layout.known
@@ -131,26 +133,6 @@ def _read(path: Path, layout: Layout, size: int, changed: int) -> Series:
     )
 
 
-def read_frame(path: Path) -> Any:
-    """Read a table with a header into a polars frame: CSV, TSV, Parquet or JSON lines, by the end of its name."""
-    import polars as pl
-
-    kind = path.suffix.lower()
-    try:
-        if kind in (".parquet", ".pq"):
-            return pl.read_parquet(path)
-        if kind in (".jsonl", ".ndjson"):
-            return pl.read_ndjson(path)
-        frame = pl.read_csv(
-            path, separator="\t" if kind == ".tsv" else ",", null_values=list(MISSING), infer_schema_length=None
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
-    if not len(frame):
-        raise DataError(f"{path}: has no rows")
-    return frame
-
-
 def _check_names(frame: Any, layout: Layout, path: Path) -> None:
     named = {
         "time": [layout.time] if layout.time else [],
@@ -162,20 +144,20 @@ def _check_names(frame: Any, layout: Layout, path: Path) -> None:
     for key, names in named.items():
         for name in names:
             if name not in frame.columns:
-                near = difflib.get_close_matches(name, frame.columns, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = nearest_column(name, frame.columns)
                 raise DataError(
                     f"{path}: has no column {name} (data.{key}){hint} (columns: {', '.join(frame.columns)})"
                 )
 
 
-def _grouped(frame: Any, layout: Layout, times: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray, tuple]:
+def _grouped(raw: Raw, layout: Layout, times: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray, tuple]:
     """Return the order of the rows by series (and by time, if they are to be sorted), and where each begins."""
+    frame = raw.frame
     codes, ids = np.zeros(len(frame), np.int64), ("",)
     if layout.id is not None:
         column = frame[layout.id].cast(str)
         if column.null_count():
-            raise DataError(f"{path}: row {int(column.is_null().arg_max()) + 2} has no {layout.id} (data.id)")
+            raise DataError(f"{path}: row {raw.rows[int(column.is_null().arg_max())]} has no {layout.id} (data.id)")
         names = column.unique(maintain_order=True)
         numbers = {name: i for i, name in enumerate(names)}
         codes, ids = np.array([numbers[name] for name in column], np.int64), tuple(names)
@@ -210,14 +192,15 @@ def _check_times(
     return [f"{layout.time}: {found}; windows take rows as if they were one step apart"]
 
 
-def _columns(frame: Any, layout: Layout, path: Path) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+def _columns(raw: Raw, layout: Layout, path: Path) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     """Return the names of inputs and targets, and what is left out."""
+    frame = raw.frame
     taken = {layout.time, layout.id, *layout.known}
     if layout.columns is not None:
         inputs, left_out = layout.columns, []
     else:
         others = [name for name in frame.columns if name not in taken]
-        left_out = [name for name in others if not is_numeric(frame[name], path)]
+        left_out = [name for name in others if not is_numeric(raw, name)]
         inputs = tuple(name for name in others if name not in left_out)
         if not inputs:
             raise DataError(f"{path}: has no column of numbers (columns: {', '.join(frame.columns)})")

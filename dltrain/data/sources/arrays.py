@@ -1,7 +1,6 @@
 """Your own NumPy arrays: an `.npz` file, or a folder of `.npy` files, which are memory-mapped."""
 
 import zipfile
-import zlib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +10,13 @@ import numpy as np
 
 from dltrain.data.sources.files import check_file
 from dltrain.data.sources.fingerprint import fingerprint
+from dltrain.data.sources.npz import DAMAGED, size_of
 from dltrain.data.sources.rows import Rows, make_rows
-from dltrain.errors import ConfigError, DataError
+from dltrain.errors import ConfigError, DataError, MemoryExhausted
 from dltrain.types import Kind
 
 LARGEST = 1 << 40  # bytes of a file
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+UNREADABLE = (OSError, *DAMAGED)
 NAMES = ("inputs", "targets", "names", "weights")
 COLOURS = (1, 3, 4)  # channels of images
 KINDS = (Kind.NUMBERS, Kind.IMAGE, Kind.SEQUENCE)
@@ -40,6 +40,7 @@ def load_arrays(
     Raises:
         ConfigError: a key is missing.
         DataError: an array is missing, damaged, or does not fit the others; names it.
+        MemoryExhausted: the arrays of an `.npz` would take more than `memory_left`.
     """
     if path is None:
         raise ConfigError("data.path: missing; give an .npz file, or a folder of .npy files")
@@ -102,23 +103,14 @@ def _mapped(file: Path) -> np.ndarray:
 
 def _check_size(file: Path, memory_left: int) -> None:
     """Read the headers of an `.npz` file alone, so that a bomb is refused before it is unpacked."""
-    form, needed = np.lib.format, 0
     try:
         with zipfile.ZipFile(file) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as stream:
-                    read = (
-                        form.read_array_header_1_0
-                        if form.read_magic(stream) == (1, 0)
-                        else form.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(stream)
-                    needed += int(np.prod(shape, dtype=object)) * dtype.itemsize
+            needed = sum(size_of(archive, entry)[0] for entry in archive.infolist())
     except UNREADABLE as error:
         raise DataError(f"{file}: is not a readable .npz file ({_said(error)})") from error
     if needed > memory_left:
-        raise DataError(
-            f"{file}: its arrays take {needed / 2**30:.1f} GiB, and {memory_left / 2**30:.1f} GiB of memory are "
+        raise MemoryExhausted(
+            f"{file}: its arrays take {needed / 2**20:,.0f} MiB, and {memory_left / 2**20:,.0f} MiB of memory are "
             "free; save them as inputs.npy and targets.npy in a folder, which need not fit"
         )
 

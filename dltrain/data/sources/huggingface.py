@@ -53,7 +53,7 @@ def load_huggingface(
 
     Raises:
         ConfigError: a key is missing, or the package `datasets` is.
-        DataError: there are no such files, or they lack a column.
+        DataError: the files do not exist, or lack a column.
     """
     if path is None:
         raise ConfigError("data.path: missing; give a folder of Parquet files, or a name on the Hugging Face hub")

@@ -72,7 +72,7 @@ def load_images(
         size: height and width of an image.
         resize: how an image of other proportions becomes a square: crop, pad or stretch.
         channels: 1 (grey), 3 (colour) or 4 (with transparency).
-        root: the folder that a relative `path` is in, or the folder of the images itself where there is no `path`;
+        root: the folder that a relative `path` is in, or the folder of the images itself if `path` is null;
             None for the current folder.
         labels: a table of file names and targets, instead of folders of classes; CSV, TSV or Parquet, found next to
             the images or from the current folder.

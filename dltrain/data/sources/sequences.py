@@ -1,8 +1,6 @@
 """Sequences of different lengths, padded to one length: an npz file, or a table with one row per time step."""
 
-import math
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from dltrain.data.preprocess.offset import narrowed
 from dltrain.data.series.columns import Fill
 from dltrain.data.series.long import read_long
 from dltrain.data.sources.files import check_file
+from dltrain.data.sources.npz import DAMAGED, size_of
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
 from dltrain.types import Kind
@@ -95,7 +94,7 @@ def _load(file: Path, memory_left: int | None) -> dict[str, np.ndarray]:
     check_file(file, most=len(KNOWN) * LARGEST)
     try:
         with zipfile.ZipFile(file) as archive:
-            found = {Path(entry.filename).stem: _size(archive, entry) for entry in archive.infolist()}
+            found = {Path(entry.filename).stem: size_of(archive, entry) for entry in archive.infolist()}
             sizes = {part: held for part, (held, _) in found.items()}
         if unknown := sorted(set(sizes) - set(KNOWN)):
             raise DataError(f"{file}: holds {unknown[0]}, which is unknown; expected {', '.join(KNOWN)}")
@@ -114,19 +113,8 @@ def _load(file: Path, memory_left: int | None) -> dict[str, np.ndarray]:
             return {part: archive[part] for part in sizes}
     except OSError as error:
         raise DataError(f"{file} (data.path): cannot be read ({error.strerror or error})") from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise DataError(f"{file}: is not an npz file as numpy.savez writes it, or is damaged ({error})") from error
-
-
-def _size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return bytes and elements of an array; ValueError unless the file has the bytes that its header declares."""
-    with archive.open(entry) as stream:
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = read[np.lib.format.read_magic(stream)](stream)
-        held, wanted = entry.file_size - stream.tell(), math.prod(shape) * dtype.itemsize
-    if held != wanted:
-        raise ValueError(f"{entry.filename} has {held} bytes, its header declares {wanted}")
-    return held, math.prod(shape)
 
 
 def _names(found: Mapping[str, np.ndarray], part: str, file: Path) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class TableSource:
             task: what is done with the target; None while it is not decided.
             splits: the split of each file; rows of `train` are split further.
         """
+        self._found: tuple[bytes, list[Column]] | None = None
         self._raw, self._wanted, self._aside = table.raw, wanted, (*wanted.targets, *wanted.unused)
         for name in (*wanted.targets, *wanted.meanings):
             self._check_column(name, "target" if name in wanted.targets else "meanings")
@@ -97,7 +98,7 @@ class TableSource:
             key: the key of the config that names it, for the message.
 
         Raises:
-            DataError: there is no such column.
+            DataError: the column does not exist.
         """
         self._check_column(name, key)
         return self.frame[name].to_numpy()
@@ -111,8 +112,11 @@ class TableSource:
         return self._target.array
 
     def columns(self, train: np.ndarray) -> list[Column]:
-        """Find what the columns mean, from the training rows alone."""
-        return find_columns(self.frame[train], self._wanted.meanings, skip=self._aside)
+        """Find what the columns mean, from the training rows alone; once for the same rows."""
+        which = train.tobytes()
+        if self._found is None or self._found[0] != which:
+            self._found = which, find_columns(self.frame[train], self._wanted.meanings, skip=self._aside)
+        return self._found[1]
 
     def describe(self, train: np.ndarray) -> Description:
         """Return what was found in the files."""
@@ -202,7 +206,7 @@ def load_table(
         validation_path: a file with the validation rows; null: a part of `path`, `data.validation`.
         columns: names of the columns, for a file without header, or in place of its header.
         meanings: column -> number, category, text, date, identifier, constant or ignored, where the guess is wrong.
-        missing: what stands for a missing value, in texts and numbers.
+        missing: markers of a missing value, in columns of text and of numbers.
         missing_target: drop: leave out rows without a target; refuse: end the run.
         positive: of two classes the one that metrics such as f1 are about; null: the last in order.
         strip_label: characters to take off the end of a target's texts.

@@ -124,7 +124,7 @@ def load_text(
             text, but at most twice the length that 95 % of them do not exceed.
         character_ngrams: of ngrams, count runs of 3 to this many characters inside words, too; null: none.
         columns: names of the columns, for a file without header, or in place of its header.
-        missing: what stands for a missing value; a missing text is an empty one.
+        missing: markers of a missing value; a missing text counts as empty.
         missing_target: drop: leave out texts without a target; refuse: end the run.
         positive: of two classes the one that metrics such as f1 are about; null: the last in order.
         separator: of fields: one character, or comma, tab, semicolon, pipe, space; auto: found in the file.

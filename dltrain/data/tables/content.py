@@ -61,7 +61,7 @@ def read_content(path: Path, *, encoding: str, most: int) -> Content:
         most: largest number of bytes, unpacked.
 
     Raises:
-        ConfigError: there is no such encoding.
+        ConfigError: the encoding is unknown.
         DataError: the file is not text, is damaged, or has another encoding.
     """
     raw = unpacked(path, most=most)

@@ -120,7 +120,7 @@ def _first_of_row(faults: Sequence[Any]) -> Iterator[Any]:
 
 
 def missing_as_null(values: Any, missing: Sequence[str]) -> Any:
-    """Return a column with null for NaN and for what stands for a missing value."""
+    """Return a column with null for NaN and for the markers of a missing value."""
     import polars as pl
 
     if values.dtype == pl.String:
@@ -216,6 +216,24 @@ def _whole(found: Any, texts: Any) -> Any:
         return found.cast(pl.Int64)
     whole = texts.cast(pl.Int64, strict=False)
     return whole if (whole.is_null() == found.is_null()).all() else found
+
+
+def plain_numbers(values: Any, decimals: bool) -> Any:
+    """Return a column of texts as numbers if all of them are; codes with leading zeros stay texts.
+
+    Args:
+        values: a polars column.
+        decimals: whether a comma may be a decimal sign.
+    """
+    import polars as pl
+
+    if values.dtype != pl.String or values.str.contains(r"^\s*0\d").any():
+        return values
+    texts, signs = values.str.strip_chars(), (NONE, COMMA) if decimals else (NONE,)
+    for found in (texts.cast(pl.Int64, strict=False), *(as_numbers(texts, sign) for sign in signs)):
+        if found.null_count() == values.null_count() < len(values):
+            return found
+    return values
 
 
 def as_numbers(values: Any, sign: str) -> Any:

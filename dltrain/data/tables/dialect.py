@@ -78,15 +78,19 @@ def split_fields(line: str, separator: str, quote: str) -> list[str]:
 
 
 def _separator(lines: list[str], quote: str, suffix: str) -> str:
-    """Return the candidate that cuts most lines into equally many fields, at least two."""
-    best, found = (0.0, 0, 0), ","
+    """Return the candidate that cuts most lines into equally many fields, at least two, and the first line, too.
+
+    Without the first line, decimal commas in a file with semicolons would look like a separator.
+    """
+    best, found = (0.0, 0, 0, 0), ","
     for candidate in CANDIDATES:
         counts = Counter(len(split_fields(line, candidate, quote)) for line in lines)
         fields, often = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
         if fields == 1:
             continue
         preferred = (suffix in (".tsv", ".tab") and candidate == "\t") or (suffix == ".csv" and candidate == ",")
-        score = (round(often / len(lines), 1), int(preferred), fields)
+        first = len(split_fields(lines[0], candidate, quote)) == fields
+        score = (round(often / len(lines), 1), int(first), int(preferred), fields)
         if score > best:
             best, found = score, candidate
     if best[0] >= 0.5:

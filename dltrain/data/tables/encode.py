@@ -20,7 +20,7 @@ from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
 LEVEL_OF_MISSING = "(missing)"
-"""The level of a category that stands for a missing value, if there were any in training."""
+"""The level of a category for missing values, if there were any in training."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class TableEncoder:
     """What was fitted on the training rows.
 
     A missing number becomes the median, and a column `NAME is missing` says so if any was missing in training. A
-    level that was not seen becomes 0, which stands for unknown. A date becomes the parts that vary (year, month,
+    level that was not seen becomes 0, the unknown level. A date becomes the parts that vary (year, month,
     day, weekday, hour, ...), each a number.
 
     Attributes:
         numbers: column -> `median`, `indicator` (whether any was missing), and `sign` (what a comma means).
         dates: column -> `format` of its texts, `parts` with their medians, and `indicator`.
         categories: column -> its levels, in the order of their numbers from 1.
-        missing: what stands for a missing value.
+        missing: markers of a missing value.
         texts: column -> its texts as hashed words and pairs of words; each is an input of its own.
         dtype: of the numbers; float64 if float32 would lose differences between values.
     """
@@ -62,7 +62,7 @@ class TableEncoder:
             frame: the rows.
             columns: what the columns mean; others are left out.
             written: how the texts of columns were read, so that texts given later are read alike.
-            missing: what stands for a missing value.
+            missing: markers of a missing value.
         """
         numbers, dates, categories, texts = {}, {}, {}, {}
         for column in columns:
@@ -200,7 +200,7 @@ def levels_of(values: Any) -> Any:
 
 
 def _numbers(values: Any, sign: str) -> Any:
-    """Return a column as float64, null where there is no finite number; DataError for a text that is none."""
+    """Return a column as float64, null for what is not finite; DataError for a text that is not a number."""
     import polars as pl
 
     if values.dtype == pl.String:

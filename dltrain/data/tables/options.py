@@ -6,7 +6,7 @@ from enum import StrEnum
 from dltrain.errors import ConfigError
 
 MISSING = ("", "NA", "NaN", "null", "?")
-"""What stands for a missing value in a file, unless data.missing says otherwise."""
+"""Markers of a missing value in a file; data.missing replaces them."""
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 """Words for separators that are hard to type."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.data.sources.files import check_file
-from dltrain.data.tables.convert import convert
-from dltrain.data.tables.options import Options
+from dltrain.data.tables.convert import convert, missing_as_null, plain_numbers
+from dltrain.data.tables.options import MISSING, Options
 from dltrain.data.tables.raw import Raw, joined
 from dltrain.data.tables.text import read_text
 from dltrain.data.tables.typed import read_columns, read_jsonl
@@ -89,6 +89,27 @@ def read_file(path: Path, options: Options, *, most: int, names: Sequence[str] =
     if suffix in (".jsonl", ".ndjson", ".json") or re.match(rb"\s*(\xef\xbb\xbf)?\{\s*\"", start):
         return read_jsonl(path, options, most=most)
     return read_text(path, options, most=most, names=names)
+
+
+def read_rows(path: Path, *, missing: Sequence[str] = MISSING) -> Raw:
+    """Read one file; a column of texts that are all numbers becomes numbers, dates stay texts.
+
+    Args:
+        path: a file as for `read_table`, with a header.
+        missing: markers of a missing value, which becomes null.
+
+    Raises:
+        DataError: the file is not a table, or has rows that cannot be read.
+    """
+    check_file(path, most=LARGEST)
+    options = Options(missing=tuple(missing), header=True)
+    raw = read_file(path, options, most=LARGEST)
+    if raw.bad:
+        count = f" ({len(raw.bad)} of {raw.total} rows are bad)" if len(raw.bad) > 1 else ""
+        raise DataError(f"{raw.bad[0]}{count}; correct the file")
+    decimals = raw.separator not in ("", ",")
+    columns = [plain_numbers(missing_as_null(raw.frame[n], options.missing), decimals) for n in raw.frame.columns]
+    return replace(raw, frame=raw.frame.with_columns(columns))
 
 
 def _digest(path: Path) -> bytes:

@@ -35,7 +35,7 @@ def with_row(number, text):
         (ROWS, {"time": "Day"}, "has no column Day (data.time); did you mean day?"),
         (ROWS, {"columns": ["a", "cost"]}, "has no column cost (data.columns)"),
         (ROWS, {"known": "holiday"}, "has no column holiday (data.known)"),
-        ([], {}, "has no rows"),
+        ([], {}, "has a header but no rows"),
     ],
 )
 def test_a_mistake_is_named_with_its_row(rows, options, message, written):
@@ -56,6 +56,15 @@ def test_a_time_that_may_be_of_two_formats_is_refused(written):
         load_series(path, time="day", look_back=2, horizon=1)
     source = load_series(path, time="day", time_format="%d/%m/%Y", look_back=2, horizon=1, test=0.2)
     assert not any("one step after" in note for note in source.notes)  # months, of different lengths
+
+
+def test_a_file_with_semicolons_and_decimal_commas_is_read_as_one_with_commas_and_points(written):
+    rows = [row.replace(".", "!").replace(",", ";").replace("!", ",") for row in ROWS]
+    german, plain = (
+        load_series(written(header, *lines, name=name), **CUT)
+        for header, lines, name in (("day;a;b", rows, "german.csv"), ("day,a,b", ROWS, "plain.csv"))
+    )
+    assert german.fingerprint == plain.fingerprint and ";" in rows[1] and ",5" in rows[1]
 
 
 def test_rows_are_sorted_if_that_is_wanted(written):

@@ -190,7 +190,11 @@ TABLE_FAULTS = {
     "a missing target": ("file,kind\n1.png,a\n2.png,\n", {}, "labels.csv, row 3: kind is missing"),
     "a single class": ("file,kind\n1.png,a\n2.png,a\n", {}, "kind has a single value, 'a'"),
     "one column": ("file\n1.png\n2.png\n", {}, "has only one column, file"),
-    "not a table": ("file,kind\n1.png,a,b,c\n", {}, "(data.labels): is not a table"),
+    "not a table": (
+        "file,kind\n1.png,a,b,c\n",
+        {},
+        "line 2: found 4 fields, expected 2 (comma-separated)",
+    ),
     "text among numbers": ("file,a,b\n1.png,1,x\n2.png,2,y\n", {}, "b is not a number"),
     "an unknown column": ("file,kind\n1.png,a\n2.png,b\n", {"target": "kinds"}, "did you mean kind?"),
     "several labels in several columns": (

@@ -25,6 +25,11 @@ def table(folder, content, name="t.csv", **options):
 
 DETECTED = {  # content -> columns, rows, what the note says
     "comma": (PLAIN, [(1, "x"), (2, "y")], "comma-separated, with header, utf-8"),
+    "one decimal comma a line": (
+        "a;b;c\n" + "1;20,5;7\n" * 40,
+        [(1, 20.5, 7)] * 40,
+        "semicolon-separated",
+    ),
     "semicolon with decimal commas": ("a;b\n1,5;x\n-2,25;y\n", [(1.5, "x"), (-2.25, "y")], "semicolon-separated"),
     "tab": ("a\tb\n1\tx, y\n2\tz, w\n", [(1, "x, y"), (2, "z, w")], "tab-separated"),
     "pipe": ("a|b\n1|x\n2|y\n", [(1, "x"), (2, "y")], "pipe-separated"),
