@@ -27,6 +27,7 @@ from dltrain.runs.recording import keep_recording, make_draft
 from dltrain.runs.restore import resumed_state, steps_left_out
 from dltrain.runs.result import TrainResult
 from dltrain.runs.saver import RunClock, Saver
+from dltrain.startup import resume_collection
 
 
 class Observer(Protocol):
@@ -105,6 +106,7 @@ def train(
         DiskError: a checkpoint could not be written.
     """
     folder.check_disk(memory.size(program.shapes))
+    resume_collection()
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
     signals = Signals(f"; from the last checkpoint: {folder.command('resume')}")
     left_out, begin = steps_left_out(start) if start else [], observer.begin

@@ -179,6 +179,16 @@ def count(request: pytest.FixtureRequest) -> Iterator[Count]:
     request.node.user_properties.append(("faults", json.dumps(content)))
 
 
+UNITS = ("activations", "data", "losses", "metrics", "models", "ops", "optimizers", "plots", "tasks")
+"""Folders whose files take seconds each. They come last, so that no worker has a long file left at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that start whole commands first; files and tests otherwise stay in order."""
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] in UNITS)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table of planted faults: a row for each test that counted them, over all its cases."""
     reports = [r for kind in ("", "failed", "error") for r in terminalreporter.stats.get(kind, [])]  # "": teardowns

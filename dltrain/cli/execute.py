@@ -14,6 +14,7 @@ from dltrain.composition.show import show
 from dltrain.config.folders import Tree
 from dltrain.devices.environment import check_environment
 from dltrain.errors import ConfigError
+from dltrain.startup import resume_collection
 
 OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run")
 
@@ -33,7 +34,9 @@ def execute(
         check_environment()
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
-    return command.load().run(call)
+    loaded = command.load()
+    resume_collection()
+    return loaded.run(call)
 
 
 def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: list[str]) -> int:

@@ -17,12 +17,14 @@ from dltrain.config.folders import Tree, read_tree, roots
 from dltrain.devices.environment import check_folder
 from dltrain.errors import LIBRARIES, THIRD_PARTY, ConfigError, DiskError
 from dltrain.report.width import for_terminal
+from dltrain.startup import pause_collection
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     owned = argv is None  # this process runs only this command line
     if owned:
+        pause_collection()
         outlive_readers()
         faults.catch_signals()
         _keep_libraries_quiet()

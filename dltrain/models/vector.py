@@ -10,6 +10,7 @@ from flax import nnx
 from dltrain import initializers
 from dltrain.models.bag import Bag
 from dltrain.models.embeddings import Embedding, make_embedding
+from dltrain.models.pixels import Pixels
 from dltrain.types import Array, Feature, Kind, Spec
 
 ONE_HOT = 9  # most levels of a category that becomes a column for each level; more are embedded
@@ -23,14 +24,15 @@ class Vector(nnx.Module):
 
     Of two levels one becomes -1 and the other 1; a level that is not known is 0 in every column, and has an
     embedding that begins at 0.
-    A text is the mean of the embeddings of its tokens or n-grams.
+    A text is the mean of the embeddings of its tokens or n-grams, an image next to other inputs the vector of a few
+    convolutions; an image alone is flattened.
     """
 
     def __init__(
         self, spec: Spec, *, rngs: nnx.Rngs, embedding: Embedding = Embedding.NONE, frequency: float | None = None
     ) -> None:
         """Build the embeddings; ValueError for an input that is none of these."""
-        self.embeddings, self.numbers = nnx.Dict({}), nnx.Dict({})
+        self.embeddings, self.numbers, self.images = nnx.Dict({}), nnx.Dict({}), nnx.Dict({})
         self.features, size = tuple(spec.contents.items()), 0  # a tuple, since static parts of a module are hashed
         for name, feature in self.features:
             if feature.kind is Kind.CATEGORIES:
@@ -43,6 +45,9 @@ class Vector(nnx.Module):
             elif feature.kind is Kind.NUMBERS and embedding is not Embedding.NONE:
                 self.numbers[name] = make_embedding(embedding, feature, frequency=frequency, rngs=rngs)
                 size += self.numbers[name].size
+            elif feature.kind is Kind.IMAGE and len(self.features) > 1:
+                self.images[name] = Pixels(feature, rngs=rngs)
+                size += Pixels.size
             elif feature.kind in NUMERIC or (feature.kind is Kind.CATEGORY and not feature.shape):
                 size += feature.size if feature.kind in NUMERIC else len(feature.vocabulary)
             elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
@@ -66,6 +71,8 @@ class Vector(nnx.Module):
                 parts.append(jax.nn.one_hot(values, len(feature.vocabulary)))
             elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
                 parts.append(self.embeddings[name](values, inputs[self.length] if self.length else None))
+            elif name in self.images:
+                parts.append(self.images[name](values))
             else:
                 flat = values.reshape(len(values), -1)
                 parts.append(self.numbers[name](flat) if name in self.numbers else flat)

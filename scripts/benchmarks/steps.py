@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+
 from benchmarks import jax_peers, keras_peer, torch_peers
 from benchmarks.measure import Peer, Setup, Skip, Table, alternate, ratios
 from benchmarks.nets import Net, batch_size, chosen, make_program
@@ -16,6 +18,7 @@ PEERS: dict[str, Callable[[Net, Any, int], Peer]] = {
     "nnx": jax_peers.stock,
 }
 AGREE = 1e-4  # relative difference of the first loss that rounding explains
+AGREE_TF32 = 1e-3  # the same on a GPU, whose products round their factors to 10 bits
 
 
 def run(table: Table, setup: Setup) -> None:
@@ -52,7 +55,7 @@ def _compare(table: Table, net: Net, program: Any) -> None:
         return
     mine = jax_peers.first_losses(program, 2)
     apart = abs(mine - theirs) / abs(theirs)
-    if not apart[0] < AGREE:
+    if not apart[0] < (AGREE_TF32 if jax.default_backend() == "gpu" else AGREE):
         raise AssertionError(f"{net.title}: the first loss is {mine[0]} here and {theirs[0]} in PyTorch")
     table.add("same", net.title, "first loss, off PyTorch's", "relative", [apart[0]])
     table.add("same", net.title, "second loss, off PyTorch's", "relative", [apart[1]])

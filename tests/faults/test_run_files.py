@@ -136,7 +136,7 @@ def set_value(path: Path, rng: random.Random) -> None:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):  # an earlier damage may have nested it
         return flip(path, rng)
     places = list(containers(content))
     if not places:

@@ -1,10 +1,11 @@
-"""A run on a table evaluates it again with equal bits: from its files, from Python, resident and streamed."""
+"""A run on a table, with texts and images, is evaluated again with equal bits, from files, Python and streamed."""
 
 import json
 
 import numpy as np
 import polars as pl
 import pytest
+from tiny_images import encoded
 
 import dltrain as package
 from dltrain.errors import DataError
@@ -14,7 +15,10 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 LINE = (
     "data=table data.path=train.csv data.test_path=test.csv model=mlp model.widths=[4] quiet=false seed=1 epochs=2 "
 )
-LINE += "batch_size=16 early_stopping.patience=null data.on_bad=skip data.most_bad=0.1 optim=adam schedule=constant"
+LINE += (
+    "batch_size=16 early_stopping.patience=null data.on_bad=skip data.most_bad=0.1 optim=adam schedule=constant "
+)
+LINE += "data.image_size=8"
 RUNS = {
     "classes": ("data.target=kind", "data.positive=ham", "data.feed=resident"),
     "streamed": ("data.target=kind", "data.positive=ham", "data.feed=streamed"),
@@ -25,6 +29,8 @@ RUNS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("table"), np.random.default_rng(0)
+    for i in range(6):
+        (folder / f"{i}.png").write_bytes(encoded(rng.integers(0, 256, (9, 12, 3), np.uint8)))
     for name, count in (("train", 120), ("test", 30)):
         rooms = rng.integers(1, 6, count)
         frame = pl.DataFrame(
@@ -33,6 +39,7 @@ def folder(tmp_path_factory):
                 "city": rng.choice(["Rome", "Paris", "Oslo"] if name == "train" else ["Rome", "Lima"], count),
                 "sold": [f"2020-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(count)],
                 "about": [f"a {'large' if n > 3 else 'small'} flat with {n} rooms" for n in rooms],
+                "photo": [f"{n}.png" if i % 7 else None for i, n in enumerate(rooms)],
                 "price": rooms * 100.0 + rng.normal(size=count).round(2),
                 "rent": rooms * 3.5,
                 "kind": ["spam" if n > 3 else "ham" for n in rooms],
@@ -61,6 +68,7 @@ def test_columns_and_what_was_left_out_are_shown_and_kept(runs, folder):
         "city category",
         "sold date",
         "about text",
+        "photo image names of image files",
         "1 of 151 rows",
     ):
         assert word in " ".join(shown.split()), word
@@ -68,7 +76,7 @@ def test_columns_and_what_was_left_out_are_shown_and_kept(runs, folder):
         (folder / "classes" / "bad_rows.csv")
         .read_text()
         .splitlines()[1]
-        .endswith('train.csv,line 122,,3 fields,"7 (comma-separated), as the header has"')
+        .endswith('train.csv,line 122,,3 fields,"8 (comma-separated), as the header has"')
     )
     assert "bad_rows.csv" in (folder / "classes" / "written.txt").read_text()
 
@@ -93,10 +101,10 @@ def test_streamed_and_resident_runs_end_with_the_same_state(runs, folder):
 def test_new_rows_may_be_unseen_and_missing(runs, folder, monkeypatch):
     monkeypatch.chdir(folder)
     run = package.open_run("numbers")
-    row = {"rooms": None, "city": "Atlantis", "sold": None, "about": None}
+    row = {"rooms": None, "city": "Atlantis", "sold": None, "about": None, "photo": None}
     assert run.outputs(row).shape == (1, 2) and np.isfinite(run.outputs([row, row])).all()
     assert np.array_equal(
         run.outputs(row | {"rooms": "?", "sold": "2020-01-01"}), run.outputs([row | {"sold": "2020-01-01"}])
     )
     with pytest.raises(DataError, match="the column about is missing"):
-        run.outputs({"rooms": [1], "city": ["Rome"], "sold": ["2020-01-01"]})
+        run.outputs({"rooms": [1], "city": ["Rome"], "sold": ["2020-01-01"], "photo": [None]})

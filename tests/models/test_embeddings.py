@@ -86,6 +86,32 @@ def test_numbers_are_embedded_next_to_categories():
     assert (found[1, 12:] == 0).all() and np.ptp(found[[0, 2, 3], 12:]) > 0
 
 
+def convolved(x, kernel, bias):
+    """3x3, the size kept, by the definition in float64; then relu and max pooling of 2x2."""
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    height, width = x.shape[1:3]
+    shifted = [[padded[:, i : i + height, j : j + width] for j in range(3)] for i in range(3)]
+    y = np.maximum(sum(shifted[i][j] @ kernel[i, j] for i in range(3) for j in range(3)) + bias, 0)
+    if min(height, width) < 2:
+        return y
+    y = y[:, : height // 2 * 2, : width // 2 * 2]
+    return y.reshape(len(y), height // 2, 2, width // 2, 2, -1).max((2, 4))
+
+
+def test_an_image_next_to_numbers_becomes_a_vector():
+    image = Feature(Kind.IMAGE, (5, 6, 3), "uint8")
+    target = {"y": Feature(Kind.NUMBERS, (1,), "float32")}
+    vector = Vector(Spec({"numbers": NUMBERS, "photo": image}, target, Regression()), rngs=nnx.Rngs(0))
+    pixels = np.random.default_rng(0).normal(size=(4, 5, 6, 3)).astype(np.float32)
+    found = np.asarray(vector({"numbers": jnp.asarray(X), "photo": jnp.asarray(pixels)}))
+    assert found.shape == (4, vector.size) and vector.size == 2 + 64
+    expected = pixels.astype(np.float64)
+    for layer in vector.images["photo"].convolutions:
+        expected = convolved(expected, np.asarray(layer.kernel[...], np.float64), np.asarray(layer.bias[...]))
+    np.testing.assert_allclose(found[:, 2:], expected.mean((1, 2)), rtol=1e-4, atol=1e-4)
+    assert Vector(Spec({"photo": image}, target, Regression()), rngs=nnx.Rngs(0)).size == 90  # alone: flattened
+
+
 def test_scales_of_the_paper():
     many = Feature(Kind.NUMBERS, (500,), "float32")
     drawn = [make_embedding(kind, many, rngs=nnx.Rngs(0)) for kind in (Embedding.PLR, Embedding.PBLD)]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.errors import DataError
+from dltrain.errors import ConfigError, DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif")
@@ -72,6 +72,12 @@ def decode(data: bytes, *, size: int, resize: Resize, channels: int) -> np.ndarr
             raise
         except Exception as error:  # Pillow raises many kinds for damaged files
             raise DataError(f"is damaged ({error or type(error).__name__})") from error
+
+
+def check_channels(channels: int, key: str) -> None:
+    """Raise ConfigError unless images can have this many channels; `key` is that of the data's YAML."""
+    if channels not in MODES:
+        raise ConfigError(f"data.{key}={channels}: expected 1 (grey), 3 (colour) or 4 (with transparency)")
 
 
 def _converted(image: Any, mode: str) -> Any:

@@ -1,11 +1,13 @@
 """The files of a folder of images: their classes and splits, from the folders that they are in."""
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dltrain.data.images.decode import ENDINGS
+from dltrain.data.images.decode import ENDINGS, MOST_BYTES
+from dltrain.data.sources.files import KINDS
 from dltrain.errors import DataError
 
 SPLITS = {
@@ -147,3 +149,18 @@ def _check_classes(root: Path, classes: Sequence[str], splits: Sequence[str]) ->
 
 def _below(name: str, known: set[str]) -> bool:
     return any(folder == name or folder.startswith(f"{name}/") for folder in known)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        DataError: it is not a regular file, or too large.
+        OSError: it cannot be read.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"is {KINDS.get(stat.S_IFMT(state.st_mode), 'not a file')}; expected a regular file")
+    if state.st_size > MOST_BYTES:
+        raise DataError(f"has {state.st_size:,} bytes, more than {MOST_BYTES:,}")
+    return path.read_bytes()

@@ -27,6 +27,11 @@ class Scale(StrEnum):
         """Whether regression targets are standardised, too."""
         return self in (Scale.STANDARD, Scale.ROBUST, Scale.QUANTILE)
 
+    @property
+    def is_for_columns(self) -> bool:
+        """Whether it is meant for columns of numbers, which have outliers."""
+        return self in (Scale.ROBUST, Scale.QUANTILE)
+
 
 @dataclass(frozen=True)
 class Affine:

@@ -90,7 +90,7 @@ def _downloaded(name: str) -> Path:
         )
     folder = cache_folder() / "huggingface" / hashlib.sha256(name.encode()).hexdigest()[:16]
     if not folder.is_dir():
-        import datasets  # ty: ignore[import-not-found]
+        import datasets
 
         try:
             found = datasets.load_dataset(name)

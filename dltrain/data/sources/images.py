@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,17 +13,14 @@ import numpy as np
 from dltrain.data.bad import Bad, as_csv, check_bad
 from dltrain.data.description import Description
 from dltrain.data.images.convert import Images, Read, Unreadable, decode_all, find_equal
-from dltrain.data.images.decode import MOST_BYTES, Resize
-from dltrain.data.images.files import Listing, list_images
+from dltrain.data.images.decode import Resize, check_channels
+from dltrain.data.images.files import Listing, list_images, read_file
 from dltrain.data.images.labels import Targets, read_labels
-from dltrain.data.sources.files import KINDS
 from dltrain.data.sources.rows import Picked, make_rows
 from dltrain.data.tables.options import OnBad
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Probability, Range
 from dltrain.types import Kind, Source
-
-CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,7 @@ def load_images(
     """
     if path is None and root is None:
         raise ConfigError("data.path: missing; give the folder of the images")
-    if channels not in CHANNELS:
-        raise ConfigError(f"data.channels={channels}: expected 1 (grey), 3 (colour) or 4 (with transparency)")
+    check_channels(channels, "channels")
     table = {"file": file, "target": target, "several": several, "separator": separator}
     if labels is None and (unused := next((key for key, value in table.items() if value), None)):
         raise ConfigError(f"data.{unused}: needs data.labels=FILE, the table that it is about")
@@ -194,10 +189,4 @@ def _key(listing: Listing, rows: Sequence[int]) -> dict[str, Any]:
 
 
 def _read(root: Path, names: Sequence[str], index: int) -> bytes:
-    path = root / names[index]
-    state = path.stat()
-    if not stat.S_ISREG(state.st_mode):
-        raise DataError(f"is {KINDS.get(stat.S_IFMT(state.st_mode), 'not a file')}; expected a regular file")
-    if state.st_size > MOST_BYTES:
-        raise DataError(f"has {state.st_size:,} bytes, more than {MOST_BYTES:,}")
-    return path.read_bytes()
+    return read_file(root / names[index])

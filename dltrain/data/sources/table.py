@@ -8,20 +8,21 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from dltrain.data.description import Description
+from dltrain.data.images.column import ImageColumn
+from dltrain.data.images.convert import Images
+from dltrain.data.images.decode import Resize, check_channels
 from dltrain.data.sources.rows import Rows
 from dltrain.data.tables.bad import listed
 from dltrain.data.tables.columns import Column, Meaning, find_columns
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.large import LargeTable, is_large
 from dltrain.data.tables.options import MISSING, OnBad, Options
-from dltrain.data.tables.read import Table, nearest_column, read_table
+from dltrain.data.tables.read import ROOM, Table, columns_of, nearest_column, read_table
 from dltrain.data.tables.target import Target, make_target
 from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Finite, Range, Whole
 from dltrain.types import Feature, Kind, Spec
-
-ROOM = 1 << 36  # bytes that a table may take, where nobody says how many are free
 
 
 class TableSource:
@@ -115,7 +116,8 @@ class TableSource:
         """Find what the columns mean, from the training rows alone; once for the same rows."""
         which = train.tobytes()
         if self._found is None or self._found[0] != which:
-            self._found = which, find_columns(self.frame[train], self._wanted.meanings, skip=self._aside)
+            said = {"skip": self._aside, "folders": self._folders()}
+            self._found = which, find_columns(self.frame[train], self._wanted.meanings, **said)
         return self._found[1]
 
     def describe(self, train: np.ndarray) -> Description:
@@ -150,16 +152,30 @@ class TableSource:
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, and return all rows as arrays with what was fitted."""
-        written = {"written": self._raw.written, "missing": self._wanted.missing}
-        encoder = TableEncoder.fit(self.frame[train], self.columns(train), **written)
+        known = {"written": self._raw.written, "missing": self._wanted.missing, "images": self._wanted.images}
+        encoder = TableEncoder.fit(self.frame[train], self.columns(train), **known)
         if not encoder.features:
             raise DataError(f"{self._raw.files[0]}: has no column that a model could learn from besides the target")
-        arrays = {"inputs": encoder.encode(self.frame), "targets": self.read_targets()}
+        images = {name: self._open_images(name, fitted) for name, fitted in encoder.images.items()}
+        inputs = encoder.encode_frame(self.frame, {name: found.pixels for name, found in images.items()})
+        arrays = {"inputs": inputs, "targets": self.read_targets()}
         spec = Spec(encoder.features, self.spec.targets)
         if self._wanted.weight is not None:
             arrays["weights"] = self._weights(self._wanted.weight)
             spec = replace(spec, for_loss={"weights": Feature(Kind.WEIGHT, (), "float32")})
-        return Rows(arrays, spec, self.published), encoder
+        return Rows(arrays, spec, self.published, keep=[found.store for found in images.values()]), encoder
+
+    def _folders(self) -> list[Path]:
+        """Return where the images of each file are: in `data.image_folder`, or next to the table."""
+        folder = self._wanted.image_folder
+        return [Path(folder).expanduser().absolute() if folder else Path(file).parent for file in self._raw.files]
+
+    def _open_images(self, name: str, fitted: ImageColumn) -> Images:
+        """Decode the images that a column names, or open what was decoded before."""
+        folders = self._folders()
+        files = zip(self._raw.file.tolist(), self.frame[name].to_list(), strict=True)
+        paths = [None if value is None else str(folders[file] / str(value)) for file, value in files]
+        return fitted.open(paths, lambda row: f"{self.where(row)}, column {name}", what=f"decoding {name}")
 
     def _weights(self, name: str) -> np.ndarray:
         """Return how much each row counts in the loss, float32 [N]."""
@@ -193,6 +209,10 @@ def load_table(
     group: str | None = None,
     split_column: str | None = None,
     weight: str | None = None,
+    image_folder: str | None = None,
+    image_size: Annotated[int, Range(1, 4096)] = 64,
+    image_resize: Resize = Resize.CROP,
+    image_channels: Annotated[int, Range(1, 4)] = 3,
 ) -> TableSource | LargeTable:
     """Read a table; one that does not fit into memory is encoded in blocks, into memory-mapped arrays.
 
@@ -205,7 +225,8 @@ def load_table(
         test_path: a file with the test rows; null: a part of `path`, `data.test`.
         validation_path: a file with the validation rows; null: a part of `path`, `data.validation`.
         columns: names of the columns, for a file without header, or in place of its header.
-        meanings: column -> number, category, text, date, identifier, constant or ignored, where the guess is wrong.
+        meanings: column -> number, category, text, image, date, identifier, constant or ignored, where the guess
+            is wrong.
         missing: markers of a missing value, in columns of text and of numbers.
         missing_target: drop: leave out rows without a target; refuse: end the run.
         positive: of two classes the one that metrics such as f1 are about; null: the last in order.
@@ -221,6 +242,10 @@ def load_table(
         group: a column that the splits go by; it is not an input.
         split_column: the same, of the names of splits.
         weight: a column of how much each row counts in the loss, 0 or more; it is not an input.
+        image_folder: the folder of the images that a column names; null: that of the table.
+        image_size: height and width of these images.
+        image_resize: how one of other proportions becomes a square: crop, pad or stretch.
+        image_channels: 1 (grey), 3 (colour) or 4 (with transparency).
 
     Raises:
         ConfigError: a key is missing.
@@ -229,7 +254,7 @@ def load_table(
     if path is None or not target:
         lost = "path" if path is None else "target"
         hint = "data.path=FILE" if path is None else "data.target=COLUMN names the column to predict"
-        raise ConfigError(f"data.{lost}: missing; {hint}{_columns_of(path)}")
+        raise ConfigError(f"data.{lost}: missing; {hint}{columns_of(path)}")
     targets = (target,) if isinstance(target, str) else tuple(target)
     meant = dict(meanings or {})
     for name, meaning in meant.items():
@@ -249,22 +274,16 @@ def load_table(
     )
     files = {"train": path, "test": test_path, "validation": validation_path}
     files = {split: Path(root or "", file).expanduser().absolute() for split, file in files.items() if file}
-    large = Meaning.TEXT not in meant.values() and is_large(list(files.values()), most=memory_left)
+    large = not {Meaning.TEXT, Meaning.IMAGE} & set(meant.values()) and is_large(
+        list(files.values()), most=memory_left
+    )
     table = None if large else read_table(list(files.values()), options, most=memory_left)
     unused = tuple(name for name in (group, split_column, weight) if name is not None)
     chosen = None if positive is None else str(positive)
-    wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused, weight)
+    check_channels(image_channels, "image_channels")
+    images = ImageColumn(image_size, Resize(image_resize), image_channels)
+    said = {"images": images, "image_folder": image_folder}
+    wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused, weight, **said)
     if table is None:
         return LargeTable(files, options, wanted, task=task)
     return TableSource(table, wanted, task=task, splits=list(files))
-
-
-def _columns_of(path: str | None) -> str:
-    """List the columns of a file for a message, as far as it can be read."""
-    if path is None:
-        return ""
-    try:
-        table = read_table([Path(path).expanduser().absolute()], Options(), most=ROOM)
-    except (DataError, ConfigError):
-        return ""
-    return f"; {path} has {', '.join(table.frame.columns)}"

@@ -4,7 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
+
+from dltrain.data.images.column import names_images
 
 
 class Meaning(StrEnum):
@@ -13,6 +16,7 @@ class Meaning(StrEnum):
     NUMBER = "number"
     CATEGORY = "category"
     TEXT = "text"
+    IMAGE = "image"  # names of image files
     DATE = "date"
     IDENTIFIER = "identifier"  # left out
     CONSTANT = "constant"  # left out
@@ -53,22 +57,25 @@ NAMED_ID = re.compile(r"(^|.*[_ .-])(id|uuid|guid|key|index|nr|no)$", re.IGNOREC
 """Names of columns whose whole numbers, each once, are identifiers."""
 
 
-def find_columns(frame: Any, meanings: Mapping[str, str], *, skip: Sequence[str] = ()) -> list[Column]:
+def find_columns(
+    frame: Any, meanings: Mapping[str, str], *, skip: Sequence[str] = (), folders: Sequence[Path] = ()
+) -> list[Column]:
     """Find what each column of a polars frame means; `meanings` are the user's, by name.
 
     Args:
         frame: the rows, of the training split where that is known.
         meanings: column -> its meaning, which is not looked for.
         skip: columns that are used otherwise, such as the target.
+        folders: where images are looked for that a column may name.
     """
     return [
-        _find(frame[name], Meaning(meanings[name]) if name in meanings else None)
+        _find(frame[name], Meaning(meanings[name]) if name in meanings else None, folders)
         for name in frame.columns
         if name not in skip
     ]
 
 
-def _find(series: Any, given: Meaning | None) -> Column:
+def _find(series: Any, given: Meaning | None, folders: Sequence[Path]) -> Column:
     missing, distinct = series.null_count(), series.n_unique() - (series.null_count() > 0)
     present = series.drop_nulls()
     if given:
@@ -78,11 +85,11 @@ def _find(series: Any, given: Meaning | None) -> Column:
     elif distinct == 1 and not missing:
         found, why = Meaning.CONSTANT, f"only {_short(present[0])}"
     else:
-        found, why = _meaning(present, distinct)
+        found, why = _meaning(present, distinct, folders)
     return Column(series.name, found, why, missing, distinct)
 
 
-def _meaning(present: Any, distinct: int) -> tuple[Meaning, str]:
+def _meaning(present: Any, distinct: int, folders: Sequence[Path]) -> tuple[Meaning, str]:
     """Return the meaning of a column with these values, none of them missing, and the reason."""
     import polars as pl
 
@@ -102,6 +109,8 @@ def _meaning(present: Any, distinct: int) -> tuple[Meaning, str]:
         if consecutive or (each_once and NAMED_ID.match(name)):
             return Meaning.IDENTIFIER, "whole numbers, each once"
         return Meaning.NUMBER, f"from {present.min():.10g} to {present.max():.10g}"
+    if folders and names_images(present, folders):
+        return Meaning.IMAGE, f"names of image files, such as {_short(present[0])}"
     words = present.str.count_matches(r"\S+").mean() or 0
     if words >= WORDS:
         return Meaning.TEXT, f"{words:.0f} words on average"

@@ -30,6 +30,7 @@ TIMES = (
 )
 SAMPLE = 200  # values that are looked at first
 FLAGS = ["true", "false"]
+AS_WRITTEN = (Meaning.CATEGORY, Meaning.TEXT, Meaning.IMAGE, Meaning.IDENTIFIER, Meaning.IGNORED)
 NONE, COMMA, THOUSANDS = "", ",", "1,000"
 
 
@@ -146,7 +147,7 @@ def _number(text: str) -> float | None:
 def find_kind(values: Any, decimal: str, meaning: str | None = None) -> Kind:
     """Find what a column of texts stands for; `meaning` is the user's, which decides."""
     present = values.drop_nulls()
-    if not len(present) or meaning in (Meaning.CATEGORY, Meaning.TEXT, Meaning.IDENTIFIER, Meaning.IGNORED):
+    if not len(present) or meaning in AS_WRITTEN:
         return Kind("text")
     if meaning == Meaning.DATE:
         return _date_kind(present, sure=True)

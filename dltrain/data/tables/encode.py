@@ -1,4 +1,4 @@
-"""Rows of a table -> arrays of a model's inputs: numbers without gaps, levels of categories, and texts."""
+"""Rows of a table -> arrays of a model's inputs: numbers without gaps, levels of categories, texts and images."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.images.column import ImageColumn
 from dltrain.data.preprocess.offset import moments_of
 from dltrain.data.tables.bad import quoted
 from dltrain.data.tables.columns import Column, Meaning
@@ -37,6 +38,7 @@ class TableEncoder:
         categories: column -> its levels, in the order of their numbers from 1.
         missing: markers of a missing value.
         texts: column -> its texts as hashed words and pairs of words; each is an input of its own.
+        images: column -> how the files that it names are decoded; each is an input of its own.
         dtype: of the numbers; float64 if float32 would lose differences between values.
     """
 
@@ -44,6 +46,7 @@ class TableEncoder:
     categories: Mapping[str, Sequence[str]]
     dates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: Mapping[str, FittedTexts] = field(default_factory=dict)
+    images: Mapping[str, ImageColumn] = field(default_factory=dict)
     missing: Sequence[str] = MISSING
     dtype: str = "float32"
 
@@ -55,6 +58,7 @@ class TableEncoder:
         *,
         written: Mapping[str, Written] | None = None,
         missing: Sequence[str] = MISSING,
+        images: ImageColumn | None = None,
     ) -> "TableEncoder":
         """Fit on the training rows, a polars frame.
 
@@ -63,8 +67,9 @@ class TableEncoder:
             columns: what the columns mean; others are left out.
             written: how the texts of columns were read, so that texts given later are read alike.
             missing: markers of a missing value.
+            images: how images are decoded; None where no column names any.
         """
-        numbers, dates, categories, texts = {}, {}, {}, {}
+        numbers, dates, categories, texts, pictures = {}, {}, {}, {}, {}
         for column in columns:
             values, how = frame[column.name], (written or {}).get(column.name, Written("text"))
             flag = {"indicator": values.null_count() > 0}
@@ -80,7 +85,9 @@ class TableEncoder:
             if column.meaning is Meaning.TEXT:
                 plain = [text or "" for text in _texts(values)]
                 texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
-        encoder = cls(numbers, categories, dates, texts, tuple(missing))
+            if column.meaning is Meaning.IMAGE and images is not None:
+                pictures[column.name] = replace(images, **flag)
+        encoder = cls(numbers, categories, dates, texts, pictures, tuple(missing))
         if not encoder._names:
             return encoder
         coarse = moments_of(encoder._table(frame).astype(np.float64)).is_coarse.any()
@@ -89,16 +96,20 @@ class TableEncoder:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a file that are used."""
-        return (*self.numbers, *self.dates, *self.categories, *self.texts)
+        return (*self.numbers, *self.dates, *self.categories, *self.texts, *self.images)
 
     @property
     def _names(self) -> tuple[str, ...]:
         """Names of the numbers that a model is given."""
         parts = (f"{name} {part}" for name, fitted in self.dates.items() for part in fitted["parts"])
-        flags = (
-            f"{n} is missing" for n, fitted in (*self.numbers.items(), *self.dates.items()) if fitted["indicator"]
-        )
-        return (*self.numbers, *parts, *flags)
+        fitted = {**self.numbers, **self.dates}
+        flags = [*(name for name in fitted if fitted[name]["indicator"]), *self._doubtful_images]
+        return (*self.numbers, *parts, *(f"{name} is missing" for name in flags))
+
+    @property
+    def _doubtful_images(self) -> tuple[str, ...]:
+        """Columns of images with an indicator of the missing ones."""
+        return tuple(name for name, fitted in self.images.items() if fitted.indicator)
 
     @property
     def features(self) -> dict[str, Feature]:
@@ -108,13 +119,13 @@ class TableEncoder:
         found["categories"] = Feature(
             Kind.CATEGORIES, (len(levels),), "int32", tuple(self.categories), levels=levels
         )
-        texts = {self._input_of(name): fitted.feature for name, fitted in self.texts.items()}
-        return {name: feature for name, feature in found.items() if feature.shape[0]} | texts
+        own = {self.input_of(name): fitted.feature for name, fitted in (*self.texts.items(), *self.images.items())}
+        return {name: feature for name, feature in found.items() if feature.shape[0]} | own
 
-    def _input_of(self, column: str) -> str:
-        """Return the name of the input that holds the texts of a column: a word that no other input has."""
+    def input_of(self, column: str) -> str:
+        """Return the name of the input of a column of texts or images: a word that no other input has."""
         taken = ["numbers", "categories"]
-        for name in self.texts:
+        for name in (*self.texts, *self.images):
             plain = re.sub(r"\W+", "_", name)
             taken.append(plain if plain not in taken else f"{plain}_{len(taken)}")
             if name == column:
@@ -130,6 +141,25 @@ class TableEncoder:
         if self._are_arrays(records):
             return records
         frame = as_frame(records)
+        pictures = {}
+        for name in self.images:
+            if name in frame.columns:
+                files = _texts(missing_as_null(frame[name], self.missing))
+                pictures[name] = self.images[name].decode(
+                    files, lambda i, name=name: f"inputs: column {name}, index {i}"
+                )
+        return self.encode_frame(frame, pictures)
+
+    def encode_frame(self, frame: Any, images: Mapping[str, np.ndarray]) -> Any:
+        """Return the arrays of the inputs, given those of the images.
+
+        Args:
+            frame: the rows, a polars frame.
+            images: column -> uint8 [N, H, W, C].
+
+        Raises:
+            DataError: a column is missing, or a value is not of the kind of its column.
+        """
         if lost := [name for name in self.columns if name not in frame.columns]:
             raise DataError(f"inputs: the column {lost[0]} is missing; there are {', '.join(frame.columns)}")
         found = {}
@@ -139,7 +169,8 @@ class TableEncoder:
             found["categories"] = self._categories(frame)
         for name, fitted in self.texts.items():
             values = missing_as_null(frame[name], self.missing)
-            found[self._input_of(name)] = fitted.encode(_texts(values))[0]
+            found[self.input_of(name)] = fitted.encode(_texts(values))[0]
+        found |= {self.input_of(name): pixels for name, pixels in images.items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
     def _are_arrays(self, records: Any) -> bool:
@@ -160,6 +191,7 @@ class TableEncoder:
             dates = _dates(missing_as_null(frame[name], self.missing), fitted["format"])
             columns += [_filled(date_parts(dates, part), median) for part, median in fitted["parts"].items()]
             flags += [dates.is_null().to_numpy()] if fitted["indicator"] else []
+        flags += [missing_as_null(frame[name], self.missing).is_null().to_numpy() for name in self._doubtful_images]
         return np.stack([*columns, *flags], 1).astype(np.float64)
 
     def _categories(self, frame: Any) -> np.ndarray:
@@ -176,7 +208,8 @@ class TableEncoder:
         """Return what was fitted."""
         plain = {"numbers": self.numbers, "categories": self.categories, "dates": self.dates}
         texts = {name: fitted.to_json() for name, fitted in self.texts.items()}
-        return {**plain, "texts": texts, "missing": list(self.missing), "dtype": self.dtype}
+        images = {name: fitted.to_json() for name, fitted in self.images.items()}
+        return {**plain, "texts": texts, "images": images, "missing": list(self.missing), "dtype": self.dtype}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "TableEncoder":
@@ -186,7 +219,8 @@ class TableEncoder:
                 raise ValueError(f"{unknown.pop()} is not a part of a date")
         parts = {name: saved[name] for name in ("numbers", "categories", "dates")}
         texts = {name: FittedTexts.from_json(fitted) for name, fitted in saved["texts"].items()}
-        return cls(**parts, texts=texts, missing=tuple(saved["missing"]), dtype=saved["dtype"])
+        images = {name: ImageColumn.from_json(fitted) for name, fitted in saved["images"].items()}
+        return cls(**parts, texts=texts, images=images, missing=tuple(saved["missing"]), dtype=saved["dtype"])
 
 
 def levels_of(values: Any) -> Any:

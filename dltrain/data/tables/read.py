@@ -15,9 +15,10 @@ from dltrain.data.tables.options import MISSING, Options
 from dltrain.data.tables.raw import Raw, joined
 from dltrain.data.tables.text import read_text
 from dltrain.data.tables.typed import read_columns, read_jsonl
-from dltrain.errors import DataError
+from dltrain.errors import ConfigError, DataError
 
 LARGEST = 1 << 36  # bytes of a file
+ROOM = 1 << 36  # bytes that a table may take, where nobody says how many are free
 KEPT = 2  # tables of a process that are kept: that of the run, and one more
 
 
@@ -146,3 +147,14 @@ def nearest_column(name: str, columns: Sequence[str]) -> str:
     plain = {column.lower().strip(): column for column in reversed(columns)}
     near = difflib.get_close_matches(name.lower().strip(), plain, 1, 0.6)
     return f"; did you mean {plain[near[0]]}?" if near else ""
+
+
+def columns_of(path: str | None) -> str:
+    """List the columns of a file for a message, as far as it can be read."""
+    if path is None:
+        return ""
+    try:
+        table = read_table([Path(path).expanduser().absolute()], Options(), most=ROOM)
+    except (DataError, ConfigError):
+        return ""
+    return f"; {path} has {', '.join(table.frame.columns)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.images.column import ImageColumn
 from dltrain.data.tables.options import MISSING
 from dltrain.errors import DataError
 
@@ -29,6 +30,8 @@ class Wanted:
     positive: str | None = None
     unused: tuple[str, ...] = ()
     weight: str | None = None
+    images: ImageColumn | None = None
+    image_folder: str | None = None
 
 
 def read_weights(values: Any, where: Callable[[int], str]) -> np.ndarray:

@@ -1,0 +1,121 @@
+"""A column of a table that names image files: each image becomes an input of its own."""
+
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from dltrain.data.images.convert import Images, Unreadable, decode_all
+from dltrain.data.images.decode import ENDINGS, MODES, Resize, decode
+from dltrain.data.images.files import read_file
+from dltrain.errors import DataError
+from dltrain.ranges import Range
+from dltrain.types import Feature, Kind
+
+Where = Callable[[int], str]
+"""Index -> what a message calls the place, such as file and row."""
+
+
+@dataclass(frozen=True)
+class ImageColumn:
+    """How the images of a column are decoded; `dltrain.data.images.decode` states the rule.
+
+    Attributes:
+        size: height and width.
+        resize: how other proportions become a square.
+        channels: 1 (grey), 3 (colour) or 4 (with transparency).
+        indicator: whether any name was missing in training; a missing image is black.
+    """
+
+    size: Annotated[int, Range(1, 4096)] = 64
+    resize: Resize = Resize.CROP
+    channels: Annotated[int, Range(1, 4)] = 3
+    indicator: bool = False
+
+    @property
+    def feature(self) -> Feature:
+        """The input."""
+        return Feature(Kind.IMAGE, (self.size, self.size, self.channels), "uint8")
+
+    def decode(self, names: Sequence[str | None], where: Where) -> np.ndarray:
+        """Decode files, uint8 [N, size, size, channels].
+
+        Args:
+            names: paths; None for a missing image.
+            where: what a message calls the place of a name.
+
+        Raises:
+            DataError: a file does not exist, or is no image.
+        """
+        found = np.zeros((len(names), *self.feature.shape), np.uint8)
+        for i, name in enumerate(names):
+            if name is not None:
+                found[i] = self._one(name, where(i))
+        return found
+
+    def open(self, names: Sequence[str | None], where: Where, *, what: str) -> Images:
+        """Decode files once, into dltrain's cache, and open them there; `what` is for the progress bar."""
+        stamps = [_stamp(name, where(i)) if name is not None else None for i, name in enumerate(names)]
+        black = _black(self.channels)
+
+        def read(index: int) -> bytes:
+            name = names[index]
+            return black if name is None else read_file(Path(name))
+
+        settings = {"size": self.size, "resize": self.resize, "channels": self.channels}
+        key = {"files": [[name, stamp] for name, stamp in zip(names, stamps, strict=True)]}
+        try:
+            return decode_all(read, len(names), key=key, what=what, strict=True, **settings)
+        except Unreadable as error:
+            raise DataError(f"{where(error.index)}: {names[error.index]} {error.why}") from error
+
+    def _one(self, name: str, where: str) -> np.ndarray:
+        _stamp(name, where)
+        try:
+            content = read_file(Path(name))
+            return decode(content, size=self.size, resize=self.resize, channels=self.channels)
+        except OSError as error:
+            raise DataError(f"{where}: {name} cannot be read ({error.strerror or error})") from error
+        except DataError as error:
+            raise DataError(f"{where}: {name} {error}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings."""
+        return asdict(self) | {"resize": str(self.resize)}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "ImageColumn":
+        """Read what `to_json` returned."""
+        return cls(saved["size"], Resize(saved["resize"]), saved["channels"], saved["indicator"])
+
+
+def names_images(values: Any, folders: Sequence[Path]) -> bool:
+    """Tell whether texts, a polars series, name image files, of which the first is in one of the folders."""
+    pattern = f"(?i)({'|'.join(map(re.escape, ENDINGS))})$"
+    return values.str.contains(pattern).all() and any(os.path.isfile(folder / values[0]) for folder in folders)
+
+
+def _stamp(name: str, where: str) -> list[int]:
+    """Return size and time of the last change of a file."""
+    try:
+        state = Path(name).stat()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: {name}: no such file") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"{where}: {name} is not a file")
+    return [state.st_size, state.st_mtime_ns]
+
+
+def _black(channels: int) -> bytes:
+    """Return the content of a black image."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.new(MODES[channels], (1, 1)).save(content, "PNG")
+    return content.getvalue()
