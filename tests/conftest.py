@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import io
 import json
 import os
@@ -187,6 +188,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files that start whole commands first; files and tests otherwise stay in order."""
     tests = Path(__file__).parent
     items.sort(key=lambda item: item.path.relative_to(tests).parts[0] in UNITS)
+
+
+def pytest_collection_finish() -> None:
+    """Look through what was imported only once for garbage; 5 % of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,7 +33,15 @@ FLOORS = (
     ("dltrain.tasks",),
     ("dltrain.ops", "dltrain.initializers", "dltrain.activations"),
     ("dltrain.tree",),
-    ("dltrain.types", "dltrain.durations", "dltrain.ranges", "dltrain.cache", "dltrain.machine", "dltrain.places"),
+    (
+        "dltrain.types",
+        "dltrain.durations",
+        "dltrain.ranges",
+        "dltrain.cache",
+        "dltrain.machine",
+        "dltrain.places",
+        "dltrain.startup",
+    ),
     ("dltrain.errors",),
 )
 """From the roof down; modules on one floor may import each other, within one package only."""

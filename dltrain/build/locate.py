@@ -24,6 +24,7 @@ PARTS = (
     "dltrain.data.sources",
     "dltrain.data.augment",
     "dltrain.data.preprocess",
+    "dltrain.data.images.options",
     "dltrain.data.tables.encode",
     "dltrain.data.texts.encode",
     "dltrain.callbacks",

@@ -34,6 +34,7 @@ def summary(run):
     return json.loads((run[0] / "summary.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_exact_match_is_the_share_of_examples_without_a_mistake_under_teacher_forcing(run, summary):
     """Greedy generation first differs from the truth at the first token that is wrong after true ones."""
     folder, program = run

@@ -36,6 +36,7 @@ def generated(path):
         return arrays["generated"]
 
 
+@pytest.mark.slow
 def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(generate, runs):
     result = generate("rbm")
     assert result.code == 0, result.err

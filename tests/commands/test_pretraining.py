@@ -29,12 +29,14 @@ def agree(found, expected, *layers):
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_autoencoders_encoder_begins_an_mlp(run, tmp_path):
     learnt = run("under", "model=autoencoder", "model.widths=[6]", "model.code=3", "steps=2")
     mlp = run("over", "model=mlp", "model.widths=[6,3]", f"init_from={tmp_path / 'under'}", *STILL)
     agree(mlp, learnt, 0, 1)
 
 
+@pytest.mark.slow
 def test_a_stack_of_boltzmann_machines_is_trained_from_below_and_begins_an_mlp(run, tmp_path):
     first = run("first", "model=rbm", "model.widths=[6]", "steps=2")
     second = run("second", "model=rbm", "model.widths=[6,3]", f"init_from={tmp_path / 'first'}", "steps=2")

@@ -97,6 +97,7 @@ def test_cut_in_the_middle_of_an_epoch_and_resumed_is_the_straight_run(dltrain, 
     assert_same(dltrain, tmp_path / "run", straight)
 
 
+@pytest.mark.slow
 def test_what_only_observes_may_change_and_the_run_ends_with_the_same_hash(
     dltrain, straight, cut, tmp_path, monkeypatch
 ):
@@ -344,6 +345,7 @@ def test_a_config_that_was_tampered_with_runs_nothing(dltrain, straight, tmp_pat
     assert not sentinel.exists()
 
 
+@pytest.mark.slow
 def test_ema_and_a_rate_that_follows_validation_are_resumed_exactly(dltrain, tmp_path, cut, monkeypatch):
     words = ("data=iris", "model.widths=[8]", "model.norm=batch", "batch_size=16", "epochs=6", "optim.ema=0.9")
     words = (*words, "schedule=plateau", "schedule.patience=1", "schedule.min_delta=10", "schedule.cooldown=1")

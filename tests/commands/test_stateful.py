@@ -38,6 +38,7 @@ def cwd(dltrain, tmp_path_factory):
     return cwd
 
 
+@pytest.mark.slow
 def test_a_run_cut_within_an_epoch_and_fed_otherwise_ends_with_the_same_hash(dltrain, cwd):
     assert dltrain(*RUN, "steps=34", "output_dir=cut", cwd=cwd).code == 0
     saved = checkpoint.load(cwd / "cut/checkpoints", 34).leaves

@@ -128,8 +128,8 @@ def mutate(run, dltrain, rng, tmp_path, count):
 
 
 @pytest.mark.timeout(120)
-def test_two_hundred_mutations_of_checkpoints(mutate):
-    mutate(200)
+def test_eighty_mutations_of_checkpoints(mutate):
+    mutate(80)
 
 
 @pytest.mark.faults

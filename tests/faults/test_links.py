@@ -97,6 +97,7 @@ def check(dltrain, run, tmp_path, count, *, every: bool, monkeypatch) -> None:
                 shutil.rmtree(cwd)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_some_links_are_not_written_through(dltrain, run, tmp_path, count, monkeypatch):
     check(dltrain, run, tmp_path, count, every=False, monkeypatch=monkeypatch)

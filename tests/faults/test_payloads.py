@@ -336,7 +336,9 @@ SEQUENCES = ("data=sequences", "data.path=rows.npz", "model=rnn", "model.hidden=
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("further", [False, pytest.param(True, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "further", [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.faults)]
+)
 def test_nothing_is_unpickled_by_any_command(words, tmp_path, further):
     np.savez(tmp_path / "rows.npz", inputs=np.zeros((20, 3, 2)), targets=np.arange(20) % 2)
     lines = [

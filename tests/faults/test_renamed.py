@@ -74,7 +74,7 @@ def own(tmp_path, monkeypatch) -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(100)
-@pytest.mark.parametrize("how", MOVED)
+@few("how", list(MOVED), 2)
 @few("absolute", [False, True], 1, ids=["relative", "absolute"])
 def test_a_renamed_run_goes_on_where_its_folder_is(dltrain, own, words, tmp_path, how, absolute, count):
     before, after = MOVED[how]

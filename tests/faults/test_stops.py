@@ -39,7 +39,7 @@ def check_stop(err: str, code: int, number: int, folder: Path, saved, logged) ->
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "steps", [4, pytest.param(8, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.faults)]
+    "steps", [2, pytest.param(8, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.faults)]
 )
 def test_resumed_at_every_step_is_the_run_left_alone(
     steps, dltrain, start, words, tmp_path, monkeypatch, same, saved, logged, count

@@ -116,6 +116,7 @@ def test_quantiles_cover_and_are_decided_as_a_value_in_an_interval(train):
     assert 0.3 < summary["test"]["coverage"] <= 1
 
 
+@pytest.mark.slow
 def test_models_of_other_data_forecast_too(train):
     for model in ("linear", "gru"):
         _, summary, _, program = train(f"model={model}", "epochs=1")

@@ -18,7 +18,7 @@ LINE = (
 LINE += (
     "batch_size=16 early_stopping.patience=null data.on_bad=skip data.most_bad=0.1 optim=adam schedule=constant "
 )
-LINE += "data.image_size=8"
+LINE += "data.image.size=8"
 RUNS = {
     "classes": ("data.target=kind", "data.positive=ham", "data.feed=resident"),
     "streamed": ("data.target=kind", "data.positive=ham", "data.feed=streamed"),

@@ -189,6 +189,7 @@ def test_an_environment_variable_with_another_value_is_refused_or_reported(dltra
         assert "model.activation: the environment variable ACTIVATION_OF_MINE is not what it was" in said.err
 
 
+@pytest.mark.slow
 def test_changed_code_of_a_trusted_package_is_reported(dltrain, tmp_path, monkeypatch):
     package = tmp_path / "minelib"
     package.mkdir()
@@ -226,6 +227,7 @@ def test_data_that_does_not_scale_as_in_training_is_refused(dltrain, run):
         assert said.code == 3 and "comes out differently" in said.err and "model.json" in said.err, said
 
 
+@pytest.mark.slow
 def test_data_is_found_from_any_folder(dltrain, tmp_path):
     rng = np.random.default_rng(0)
     values = {"inputs": rng.normal(size=(40, 3, 2)).astype(np.float32), "targets": np.arange(40) % 2}

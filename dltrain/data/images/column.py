@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from dltrain.data.images.convert import Images, Unreadable, decode_all
 from dltrain.data.images.decode import ENDINGS, MODES, Resize, decode
 from dltrain.data.images.files import read_file
 from dltrain.errors import DataError
-from dltrain.ranges import Range
 from dltrain.types import Feature, Kind
 
 Where = Callable[[int], str]
@@ -24,18 +23,18 @@ Where = Callable[[int], str]
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """How the images of a column are decoded; `dltrain.data.images.decode` states the rule.
+    """How the images of a column are decoded.
 
     Attributes:
         size: height and width.
         resize: how other proportions become a square.
-        channels: 1 (grey), 3 (colour) or 4 (with transparency).
+        channels: 1, 3 or 4.
         indicator: whether any name was missing in training; a missing image is black.
     """
 
-    size: Annotated[int, Range(1, 4096)] = 64
+    size: int
     resize: Resize = Resize.CROP
-    channels: Annotated[int, Range(1, 4)] = 3
+    channels: int = 3
     indicator: bool = False
 
     @property

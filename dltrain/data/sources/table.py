@@ -10,10 +10,10 @@ import numpy as np
 from dltrain.data.description import Description
 from dltrain.data.images.column import ImageColumn
 from dltrain.data.images.convert import Images
-from dltrain.data.images.decode import Resize, check_channels
+from dltrain.data.images.options import ImageOptions
 from dltrain.data.sources.rows import Rows
-from dltrain.data.tables.bad import listed
 from dltrain.data.tables.columns import Column, Meaning, find_columns
+from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.large import LargeTable, is_large
 from dltrain.data.tables.options import MISSING, OnBad, Options
@@ -121,38 +121,17 @@ class TableSource:
         return self._found[1]
 
     def describe(self, train: np.ndarray) -> Description:
-        """Return what was found in the files."""
-        columns = self.columns(train)
-        found = [
-            *self._target_rows(train),
-            *((c.name, str(c.meaning), c.why, c.missing, c.distinct) for c in columns),
-        ]
-        rows = [(*texts, f"{missing:,}", f"{distinct:,}") for *texts, missing, distinct in found]
-        headings = ("column", "meaning", "found in the training rows", "missing", "different")
-        files = self.describe_files()
-        notes = list(files.notes)
-        if texts := [column.name for column in columns if column.meaning is Meaning.TEXT]:
-            notes.append(f"texts become hashed words and pairs of words: {', '.join(texts)}")
-        if lost := [column.name for column in columns if not column.meaning.is_input]:
-            notes.append(f"left out: {', '.join(lost)}; data.meanings={{{lost[0]}: category}} takes it")
-        return Description(notes, headings, rows, files.bad_rows)
+        """Return what was found in the files, and what the columns mean."""
+        targets = self.frame[train].select(self._wanted.targets)
+        return describe_columns(self.describe_files(), self.columns(train), targets, self._target)
 
     def describe_files(self) -> Description:
-        """Return what was found in the files as such: their format, and rows that are left out."""
-        notes, bad = list(self._notes), self._raw.bad
-        if bad:
-            left_out = f"{len(bad):,} of {self._raw.total:,} rows are bad and left out"
-            notes.append(f"{left_out}, listed in bad_rows.csv: {bad[0]}")
-        return Description(notes, bad_rows=listed(bad) if bad else "")
-
-    def _target_rows(self, train: np.ndarray) -> list[Any]:
-        frame = self.frame[train]
-        named = ((name, frame[name]) for name in self._wanted.targets)
-        return [(name, "target", self._target.words(values), 0, values.n_unique()) for name, values in named]
+        """Return what was found in the files as such."""
+        return describe_files(self._notes, self._raw.bad, self._raw.total)
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, and return all rows as arrays with what was fitted."""
-        known = {"written": self._raw.written, "missing": self._wanted.missing, "images": self._wanted.images}
+        known = {"written": self._raw.written, "missing": self._wanted.missing, "images": self._wanted.image}
         encoder = TableEncoder.fit(self.frame[train], self.columns(train), **known)
         if not encoder.features:
             raise DataError(f"{self._raw.files[0]}: has no column that a model could learn from besides the target")
@@ -166,8 +145,8 @@ class TableSource:
         return Rows(arrays, spec, self.published, keep=[found.store for found in images.values()]), encoder
 
     def _folders(self) -> list[Path]:
-        """Return where the images of each file are: in `data.image_folder`, or next to the table."""
-        folder = self._wanted.image_folder
+        """Return where the images of each file are: in `data.image.folder`, or next to the table."""
+        folder = self._wanted.image.folder
         return [Path(folder).expanduser().absolute() if folder else Path(file).parent for file in self._raw.files]
 
     def _open_images(self, name: str, fitted: ImageColumn) -> Images:
@@ -209,10 +188,7 @@ def load_table(
     group: str | None = None,
     split_column: str | None = None,
     weight: str | None = None,
-    image_folder: str | None = None,
-    image_size: Annotated[int, Range(1, 4096)] = 64,
-    image_resize: Resize = Resize.CROP,
-    image_channels: Annotated[int, Range(1, 4)] = 3,
+    image: ImageOptions | None = None,
 ) -> TableSource | LargeTable:
     """Read a table; one that does not fit into memory is encoded in blocks, into memory-mapped arrays.
 
@@ -242,10 +218,7 @@ def load_table(
         group: a column that the splits go by; it is not an input.
         split_column: the same, of the names of splits.
         weight: a column of how much each row counts in the loss, 0 or more; it is not an input.
-        image_folder: the folder of the images that a column names; null: that of the table.
-        image_size: height and width of these images.
-        image_resize: how one of other proportions becomes a square: crop, pad or stretch.
-        image_channels: 1 (grey), 3 (colour) or 4 (with transparency).
+        image: how images are read that columns name.
 
     Raises:
         ConfigError: a key is missing.
@@ -280,10 +253,8 @@ def load_table(
     table = None if large else read_table(list(files.values()), options, most=memory_left)
     unused = tuple(name for name in (group, split_column, weight) if name is not None)
     chosen = None if positive is None else str(positive)
-    check_channels(image_channels, "image_channels")
-    images = ImageColumn(image_size, Resize(image_resize), image_channels)
-    said = {"images": images, "image_folder": image_folder}
-    wanted = Wanted(targets, meant, marks, MissingTarget(missing_target), chosen, unused, weight, **said)
+    said = (MissingTarget(missing_target), chosen, unused, weight, image or ImageOptions())
+    wanted = Wanted(targets, meant, marks, *said)
     if table is None:
         return LargeTable(files, options, wanted, task=task)
     return TableSource(table, wanted, task=task, splits=list(files))

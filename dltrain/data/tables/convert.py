@@ -65,10 +65,23 @@ def _spelled(format: str) -> str:
 
 
 def convert(raw: Raw, options: Options) -> Raw:
-    """Return the table with typed columns; the first file decides on the types.
+    """Return the table with typed columns, without bad rows; the first file decides on the types.
 
     Raises:
         DataError: a value does not fit, and such rows are not to be left out.
+    """
+    typed, found = convert_columns(raw, options)
+    bad = list({index: row for index, row in reversed(found)}.values())[::-1]  # the first of each row
+    settle([*raw.bad, *bad], raw.total, options)
+    mask = np.ones(len(raw.frame), bool)
+    mask[[index for index, _ in found]] = False
+    return typed.keep(mask, bad=bad)
+
+
+def convert_columns(raw: Raw, options: Options) -> tuple[Raw, list[tuple[int, BadRow]]]:
+    """Return the table with typed columns, null where a value does not fit, and index and fault of such rows.
+
+    The faults are in the order of the rows, and of the columns in a row.
     """
     import polars as pl
 
@@ -91,15 +104,9 @@ def convert(raw: Raw, options: Options) -> Raw:
             values = missing_as_null(values, options.missing)
         faults += list(_beyond(values, raw.frame[name]))
         columns.append(values)
-    frame = pl.DataFrame(columns)
     faults.sort(key=lambda fault: fault[0])
-    bad = [
-        BadRow(*raw.place(i), name, quoted(found), expected) for i, name, found, expected in _first_of_row(faults)
-    ]
-    settle([*raw.bad, *bad], raw.total, options)
-    mask = np.ones(len(frame), bool)
-    mask[[fault[0] for fault in faults]] = False
-    return replace(raw, frame=frame, notes=tuple(notes), written=written).keep(mask, bad=bad)
+    bad = [(i, BadRow(*raw.place(i), name, quoted(found), expected)) for i, name, found, expected in faults]
+    return replace(raw, frame=pl.DataFrame(columns), notes=tuple(notes), written=written), bad
 
 
 def _cleaned(values: Any, options: Options) -> Any:
@@ -110,14 +117,6 @@ def _cleaned(values: Any, options: Options) -> Any:
     if values.name in options.targets and options.strip_label and values.dtype == pl.String:
         return values.str.strip_chars_end(options.strip_label)
     return values
-
-
-def _first_of_row(faults: Sequence[Any]) -> Iterator[Any]:
-    last = None
-    for fault in faults:
-        if fault[0] != last:
-            yield fault
-        last = fault[0]
 
 
 def missing_as_null(values: Any, missing: Sequence[str]) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.images.column import ImageColumn
+from dltrain.data.images.decode import Resize
+from dltrain.data.images.options import ImageOptions
 from dltrain.data.preprocess.offset import moments_of
 from dltrain.data.tables.bad import quoted
 from dltrain.data.tables.columns import Column, Meaning
@@ -58,7 +60,7 @@ class TableEncoder:
         *,
         written: Mapping[str, Written] | None = None,
         missing: Sequence[str] = MISSING,
-        images: ImageColumn | None = None,
+        images: ImageOptions | None = None,
     ) -> "TableEncoder":
         """Fit on the training rows, a polars frame.
 
@@ -69,7 +71,7 @@ class TableEncoder:
             missing: markers of a missing value.
             images: how images are decoded; None where no column names any.
         """
-        numbers, dates, categories, texts, pictures = {}, {}, {}, {}, {}
+        numbers, dates, categories, texts, decoded = {}, {}, {}, {}, {}
         for column in columns:
             values, how = frame[column.name], (written or {}).get(column.name, Written("text"))
             flag = {"indicator": values.null_count() > 0}
@@ -86,8 +88,8 @@ class TableEncoder:
                 plain = [text or "" for text in _texts(values)]
                 texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
             if column.meaning is Meaning.IMAGE and images is not None:
-                pictures[column.name] = replace(images, **flag)
-        encoder = cls(numbers, categories, dates, texts, pictures, tuple(missing))
+                decoded[column.name] = ImageColumn(images.size, Resize(images.resize), images.channels, **flag)
+        encoder = cls(numbers, categories, dates, texts, decoded, tuple(missing))
         if not encoder._names:
             return encoder
         coarse = moments_of(encoder._table(frame).astype(np.float64)).is_coarse.any()
@@ -103,11 +105,11 @@ class TableEncoder:
         """Names of the numbers that a model is given."""
         parts = (f"{name} {part}" for name, fitted in self.dates.items() for part in fitted["parts"])
         fitted = {**self.numbers, **self.dates}
-        flags = [*(name for name in fitted if fitted[name]["indicator"]), *self._doubtful_images]
+        flags = [*(name for name in fitted if fitted[name]["indicator"]), *self._images_with_indicator]
         return (*self.numbers, *parts, *(f"{name} is missing" for name in flags))
 
     @property
-    def _doubtful_images(self) -> tuple[str, ...]:
+    def _images_with_indicator(self) -> tuple[str, ...]:
         """Columns of images with an indicator of the missing ones."""
         return tuple(name for name, fitted in self.images.items() if fitted.indicator)
 
@@ -141,14 +143,14 @@ class TableEncoder:
         if self._are_arrays(records):
             return records
         frame = as_frame(records)
-        pictures = {}
+        decoded = {}
         for name in self.images:
             if name in frame.columns:
                 files = _texts(missing_as_null(frame[name], self.missing))
-                pictures[name] = self.images[name].decode(
+                decoded[name] = self.images[name].decode(
                     files, lambda i, name=name: f"inputs: column {name}, index {i}"
                 )
-        return self.encode_frame(frame, pictures)
+        return self.encode_frame(frame, decoded)
 
     def encode_frame(self, frame: Any, images: Mapping[str, np.ndarray]) -> Any:
         """Return the arrays of the inputs, given those of the images.
@@ -191,7 +193,9 @@ class TableEncoder:
             dates = _dates(missing_as_null(frame[name], self.missing), fitted["format"])
             columns += [_filled(date_parts(dates, part), median) for part, median in fitted["parts"].items()]
             flags += [dates.is_null().to_numpy()] if fitted["indicator"] else []
-        flags += [missing_as_null(frame[name], self.missing).is_null().to_numpy() for name in self._doubtful_images]
+        flags += [
+            missing_as_null(frame[name], self.missing).is_null().to_numpy() for name in self._images_with_indicator
+        ]
         return np.stack([*columns, *flags], 1).astype(np.float64)
 
     def _categories(self, frame: Any) -> np.ndarray:

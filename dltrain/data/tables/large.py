@@ -1,6 +1,7 @@
 """Tables that do not fit into memory: columns are looked at one at a time, and rows encoded in blocks.
 
-The same functions find what columns mean and encode rows as for a table in memory, so the arrays are the same.
+The same functions find what columns mean and encode rows as for a table in memory, so the arrays are the same, except
+that columns of texts and images are left out.
 """
 
 import hashlib
@@ -14,9 +15,12 @@ import numpy as np
 from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
 from dltrain.data.store import Column, Store, open_store
-from dltrain.data.tables.columns import find_columns
+from dltrain.data.tables.bad import BadRow, settle
+from dltrain.data.tables.columns import Column as Meant
+from dltrain.data.tables.columns import Meaning, find_columns
 from dltrain.data.tables.convert import Kind as Written
-from dltrain.data.tables.convert import convert
+from dltrain.data.tables.convert import convert_columns
+from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.options import OnBad, Options
 from dltrain.data.tables.parts import open_parts
@@ -52,7 +56,10 @@ class LargeTable:
         suggestion: the task that suits the target, and why.
         fingerprint: of the content of the files.
         published: indices of splits that the user fixed, by files of their own.
+        scale: the scaling that data.scale=auto takes, since tables have outliers.
     """
+
+    scale = "robust"
 
     def __init__(self, files: Mapping[str, Path], options: Options, wanted: Wanted, *, task: Any) -> None:
         """Read the targets.
@@ -64,19 +71,19 @@ class LargeTable:
             task: what is done with the target; None while it is not decided.
         """
         self._files, self._options, self._wanted = tuple(files.values()), options, wanted
-        if options.on_bad is OnBad.SKIP:
-            raise DataError(
-                f"{self._files[0]}: is read in blocks, since it does not fit into memory, and bad rows cannot be "
-                "left out then (data.on_bad=skip); correct them in the file"
-            )
+        self._fitted: tuple[bytes, list[tuple[Meant, TableEncoder]]] | None = None
         self._parts, self.fingerprint = open_parts(self._files, options)
         self._kinds: dict[str, Written | None] = {}
         counts = [part.rows for part in self._parts]
         self._file = np.repeat(np.arange(len(counts), dtype=np.int16), counts)
-        self._kept: np.ndarray | None = None  # numbers of the rows with a target, if there are others
+        self._kept: np.ndarray | None = None  # numbers of the rows that are used, if there are others
+        self._bad = [row for part in self._parts for row in part.bad]
+        self._total = sum(counts) + len(self._bad)
         for name in (*wanted.targets, *wanted.meanings):
             self._check(name, "target" if name in wanted.targets else "meanings")
         self._notes = [f"{self._files[0].name}: {sum(counts):,} rows, which are encoded in blocks"]
+        if options.on_bad is OnBad.SKIP:
+            self._leave_out_bad_values()
         raw = self._read_targets()
         self._target: Target = make_target(raw, wanted.targets, task=task, positive=wanted.positive)
         self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
@@ -94,23 +101,30 @@ class LargeTable:
     def column(self, name: str, key: str = "column") -> np.ndarray:
         """Return the values of a column, [N]; `key` is the key of the config that names it."""
         self._check(name, key)
-        return self._rows_of(self._typed(name).frame).to_series().to_numpy()
+        return self._values(name).to_numpy()
 
     def where(self, index: int) -> str:
         """Return file and row of an example, for a message."""
-        row = int(index if self._kept is None else self._kept[index])
-        file = int(self._file[row])
-        return f"{self._files[file]}, row {row - int(np.searchsorted(self._file, file)) + 1}"
+        return self._where(int(index if self._kept is None else self._kept[index]))
+
+    def columns(self, train: np.ndarray) -> list[Meant]:
+        """Find what the columns mean, from the training rows alone."""
+        return [column for column, _ in self._fit(train)]
 
     def describe(self, train: np.ndarray) -> Description:
-        """Return what was found in the files; what each column means would need to read all of them once more."""
-        del train
-        return Description(self._notes)
+        """Return what was found in the files, and what the columns mean."""
+        import polars as pl
+
+        targets = pl.DataFrame([self._values(name)[train] for name in self._wanted.targets])
+        return describe_columns(self.describe_files(), self.columns(train), targets, self._target)
+
+    def describe_files(self) -> Description:
+        """Return what was found in the files as such."""
+        return describe_files(self._notes, self._bad, self._total)
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, one column at a time, and encode all rows in blocks."""
-        aside = (*self._wanted.targets, *self._wanted.unused)
-        parts = [self._fit(name, train) for name in self._parts[0].names if name not in aside]
+        parts = [encoder for _, encoder in self._fit(train)]
         fitted = {what: {n: v for part in parts for n, v in getattr(part, what).items()} for what in FITTED}
         dtype = "float64" if any(part.dtype == "float64" for part in parts) else "float32"
         encoder = TableEncoder(**fitted, missing=self._wanted.missing, dtype=dtype)
@@ -122,7 +136,7 @@ class LargeTable:
         spec = Spec(encoder.features, self.spec.targets)
         if (name := self._wanted.weight) is not None:
             self._check(name, "weight")
-            arrays["weights"] = read_weights(self._rows_of(self._typed(name).frame).to_series(), self.where)
+            arrays["weights"] = read_weights(self._values(name), self.where)
             spec = replace(spec, for_loss={"weights": Feature(Kind.WEIGHT, (), "float32")})
         return Rows(arrays, spec, self.published, keep=store), encoder
 
@@ -152,47 +166,95 @@ class LargeTable:
         frame = pl.concat(found)
         return frame if self._kept is None else frame[rows - low]
 
-    def _fit(self, name: str, train: np.ndarray) -> TableEncoder:
+    def _fit(self, train: np.ndarray) -> list[tuple[Meant, TableEncoder]]:
+        """Look at each column, and fit what encodes it; once for the same rows."""
+        which = train.tobytes()
+        if self._fitted is None or self._fitted[0] != which:
+            aside = (*self._wanted.targets, *self._wanted.unused)
+            names = [name for name in self._parts[0].names if name not in aside]
+            self._fitted = which, [self._fit_column(name, train) for name in names]
+        return self._fitted[1]
+
+    def _fit_column(self, name: str, train: np.ndarray) -> tuple[Meant, TableEncoder]:
         raw = self._typed(name)
         frame = self._rows_of(raw.frame)[train]
-        columns = find_columns(frame, self._wanted.meanings)
-        return TableEncoder.fit(frame, columns, written=raw.written, missing=self._wanted.missing)
+        (column,) = find_columns(frame, self._wanted.meanings)
+        if column.meaning is Meaning.TEXT:
+            column = replace(column, meaning=Meaning.IGNORED, why=f"{column.why}; left out of so large a table")
+        return column, TableEncoder.fit(frame, [column], written=raw.written, missing=self._wanted.missing)
+
+    def _values(self, name: str) -> Any:
+        """Return a column, a polars series."""
+        return self._rows_of(self._typed(name).frame).to_series()
 
     def _typed(self, name: str) -> Raw:
-        """Read one column of all files, with its type."""
+        """Read one column of all files, with its type; null where a value of a bad row does not fit."""
+        raw, found = self._read(name)
+        if self._options.on_bad is OnBad.ERROR:
+            settle([row for _, row in found], raw.total, self._options)
+        return raw
+
+    def _read(self, name: str) -> tuple[Raw, list[tuple[int, BadRow]]]:
         import polars as pl
 
-        frame, first = pl.concat([part.column(name) for part in self._parts]), self._parts[0]
-        rows = np.arange(1, len(frame) + 1, dtype=np.int32)
-        files, units = tuple(map(str, self._files)), ("row",) * len(self._files)
-        texts, sign = (name,) if first.separator else (), first.separator
-        raw = Raw(frame, files, self._file, rows, units, texts, total=len(frame), separator=sign)
-        raw = convert(raw, self._options)
+        frame, separator = pl.concat([part.column(name) for part in self._parts]), self._parts[0].separator
+        raw = Raw(
+            frame,
+            tuple(map(str, self._files)),
+            self._file,
+            np.concatenate([part.numbers for part in self._parts]),
+            tuple("row" if part.lines is None else "line" for part in self._parts),
+            (name,) if separator else (),
+            total=len(frame),
+            separator=separator,
+        )
+        raw, found = convert_columns(raw, self._options)
         self._kinds[name] = raw.written.get(name)
-        return raw
+        return raw, found
+
+    def _leave_out_bad_values(self) -> None:
+        """Leave out the rows with a value that does not fit, in any column."""
+        bad: dict[int, BadRow] = {}
+        for name in self._parts[0].names:
+            for index, row in self._read(name)[1]:
+                bad.setdefault(index, row)
+        self._bad += [bad[index] for index in sorted(bad)]
+        settle(self._bad, self._total, self._options)
+        if bad:
+            self._kept = np.setdiff1d(np.arange(len(self._file)), list(bad))
 
     def _read_targets(self) -> Raw:
         """Read the targets, without the rows that lack one."""
         import polars as pl
 
         found = [self._typed(name) for name in self._wanted.targets]
-        frame = pl.concat([raw.frame for raw in found], how="horizontal")
-        raw = replace(found[0], frame=frame)
-        lost = np.zeros(len(frame), bool)
-        for name in frame.columns:
-            lost |= frame[name].is_null().to_numpy()
-        if not lost.any():
-            return raw
-        self._kept = np.flatnonzero(~lost)
-        first, count, names = int(np.argmax(lost)), int(lost.sum()), ", ".join(self._wanted.targets)
-        where = f"{self._files[self._file[first]]}, row {first + 1}"
-        if lost.all() or self._wanted.missing_target is MissingTarget.REFUSE:
+        raw = replace(found[0], frame=pl.concat([raw.frame for raw in found], how="horizontal"))
+        used = np.ones(len(raw.frame), bool)
+        if self._kept is not None:
+            used[:] = False
+            used[self._kept] = True
+        lost = used & raw.frame.select(pl.any_horizontal(pl.all().is_null())).to_series().to_numpy()
+        if lost.any():
+            self._leave_out_missing(lost, used)
+            used &= ~lost
+            self._kept = np.flatnonzero(used)
+        return raw if used.all() else raw.keep(used)
+
+    def _leave_out_missing(self, lost: np.ndarray, used: np.ndarray) -> None:
+        """Note the rows without a target, or refuse them."""
+        where, count = self._where(int(np.argmax(lost))), int(lost.sum())
+        names = ", ".join(self._wanted.targets)
+        if count == used.sum() or self._wanted.missing_target is MissingTarget.REFUSE:
             raise DataError(f"{where}: the target {names} is missing, and in {count:,} rows together")
         self._notes.append(f"{count:,} rows without the target {names} are left out, the first: {where}")
-        return replace(raw, frame=frame.filter(~lost), file=raw.file[~lost])
 
     def _rows_of(self, frame: Any) -> Any:
         return frame if self._kept is None else frame[self._kept]
+
+    def _where(self, row: int) -> str:
+        """Return the file and the row as the file counts it; `row` counts the rows of all files that are whole."""
+        file = int(self._file[row])
+        return ", ".join(self._parts[file].place(row - int(np.searchsorted(self._file, file))))
 
     def _check(self, name: str, key: str) -> None:
         names = list(self._parts[0].names)

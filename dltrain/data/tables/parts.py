@@ -1,22 +1,32 @@
 """Files of a table as columns that stay on the disk: Parquet, and text that becomes Parquet in dltrain's cache."""
 
+import codecs
 import functools
 import hashlib
-import sys
-from collections.abc import Mapping, Sequence
+import json
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dltrain.data.progress import progress
 from dltrain.data.store import Store, open_folder
+from dltrain.data.tables.bad import BadRow, settle
 from dltrain.data.tables.convert import Kind, apply_kind, missing_as_null
-from dltrain.data.tables.dialect import HEAD, Dialect, find_dialect, split_fields
-from dltrain.data.tables.options import Options
+from dltrain.data.tables.dialect import HEAD, Dialect, find_dialect
+from dltrain.data.tables.options import OnBad, Options
+from dltrain.data.tables.structure import blocks
+from dltrain.data.tables.text import Block, read_blocks, without_comments
 from dltrain.data.tables.typed import make_raw
 from dltrain.errors import DataError
 
 GROUP = 1 << 18  # rows that Parquet keeps together
-COLUMNS = "rows.parquet"
+BLOCK = 1 << 24  # bytes of a text file that are read together
+LINES, BAD = "lines.npy", "bad.json"
+RULE = 2  # the version of what is written; another one is converted again
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +39,9 @@ class Part:
         rows: their length.
         names: the columns that hold plain values.
         separator: of the fields of a text file, whose columns are all texts; "" for Parquet.
-        keep: keeps a file of the cache.
+        lines: the line of a text file in which each row begins, int [rows]; None for Parquet.
+        bad: rows that are left out.
+        keep: keeps the files of the cache.
     """
 
     path: Path
@@ -37,7 +49,18 @@ class Part:
     rows: int
     names: tuple[str, ...]
     separator: str = ""
+    lines: np.ndarray | None = None
+    bad: tuple[BadRow, ...] = ()
     keep: Store | None = None
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The rows as the file counts them, int [rows]."""
+        return np.arange(1, self.rows + 1, dtype=np.int32) if self.lines is None else self.lines
+
+    def place(self, row: int) -> tuple[str, str]:
+        """Return the file, and the row as the file counts it."""
+        return str(self.path), f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def column(self, name: str) -> Any:
         """Read one column, a polars frame."""
@@ -74,66 +97,92 @@ def _open_kept(stamps: tuple[tuple[Path, int, int], ...], options: Options) -> t
             file.seek(0)
             start = file.read(4)
         content.update(digest)
-        parts.append(_parquet(path) if start == b"PAR1" else _text(path, digest.hex(), options))
+        parts.append(_parquet([path], path) if start == b"PAR1" else _text(path, digest.hex(), options))
     for part in parts:
         if lost := [name for name in parts[0].names if name not in part.names]:
             raise DataError(f"{part.path}: has no column {lost[0]}, which {parts[0].path} has")
     return tuple(parts), content.hexdigest()
 
 
-def _parquet(path: Path, *, source: Path | None = None, separator: str = "", keep: Store | None = None) -> Part:
+def _parquet(files: Sequence[Path], path: Path, **more: Any) -> Part:
+    """Return the columns of Parquet files, one below the other, that hold the content of `path`."""
     import polars as pl
 
     try:
-        scan = pl.scan_parquet(path, glob=False)
+        scan = pl.scan_parquet(list(files), glob=False)
         names = tuple(make_raw(scan.head(1).collect(), path, "").frame.columns)
-        return Part(source or path, scan, scan.select(pl.len()).collect().item(), names, separator, keep)
+        return Part(path, scan, scan.select(pl.len()).collect().item(), names, **more)
     except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
         raise DataError(f"{path}: the Parquet file is damaged or cut short ({_said(error)})") from error
 
 
 def _text(path: Path, digest: str, options: Options) -> Part:
     """Convert a text file to columns, unless this was done before."""
-    dialect = _dialect(path, options)
+    dialect, mark = _dialect(path, options)
     size = path.stat().st_size
 
     def write(folder: Path) -> None:
-        import polars as pl
-
-        print(f"dltrain: converting {path.name} ({size / 1e6:,.0f} MB) to columns", file=sys.stderr, flush=True)
-        try:
-            pl.scan_csv(
-                path,
-                has_header=dialect.header,
-                new_columns=list(options.columns) or None,
-                separator=dialect.separator,
-                quote_char=dialect.quote or None,
-                comment_prefix=options.comment,
-                infer_schema=False,
-                glob=False,
-            ).sink_parquet(folder / COLUMNS, compression="lz4", row_group_size=GROUP)
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{path}: is not a table that can be read in blocks ({_said(error)})") from error
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with progress(f"converting {path.name} to columns", size >> 20, unit="MB") as advance:
+                parts = _parts(path, blocks(data, dialect.quote, first=mark, size=BLOCK), options.comment, advance)
+                _write(folder, read_blocks(path, parts, dialect, options), options)
 
     how = [dialect.separator, dialect.quote, dialect.header, options.comment, list(options.columns)]
-    store = open_folder({"content": digest, "how": how}, write, needed=size)
-    return _parquet(store.folder / COLUMNS, source=path, separator=dialect.separator, keep=store)
+    store = open_folder({"content": digest, "how": how, "rule": RULE}, write, needed=size)
+    bad, total = json.loads((store.folder / BAD).read_text(encoding="utf-8"))
+    rows = tuple(BadRow(str(path), *row) for row in bad)
+    settle(rows, total, options)
+    files = sorted(store.folder.glob("rows-*.parquet"))
+    lines = np.load(store.folder / LINES, mmap_mode="r")
+    return _parquet(files, path, separator=dialect.separator, lines=lines, bad=rows, keep=store)
 
 
-def _dialect(path: Path, options: Options) -> Dialect:
+def _parts(
+    path: Path, cuts: Iterator[tuple[int, bytes]], comment: str | None, advance: Callable[[int], None]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield parts of a file without comments; DataError for one that is not UTF-8."""
+    done = 0
+    for line, part in cuts:
+        try:
+            part.decode()
+        except UnicodeDecodeError as error:
+            where = line + part.count(b"\n", 0, error.start)
+            raise DataError(
+                f"{path}, line {where}: found the byte 0x{part[error.start]:02x}, expected UTF-8, as the file does "
+                "not fit into memory; convert it to UTF-8 or Parquet"
+            ) from error
+        yield line, without_comments(part, comment)
+        advance((done + len(part) >> 20) - (done >> 20))
+        done += len(part)
+
+
+def _write(folder: Path, found: Iterator[Block], options: Options) -> None:
+    """Write the rows as Parquet, the lines in which they begin, and what is wrong with the others."""
+    lines, bad, total = [], [], 0
+    for i, block in enumerate(found):
+        block.frame.write_parquet(folder / f"rows-{i:06}.parquet", compression="lz4", row_group_size=GROUP)
+        lines.append(block.lines.astype(np.int32))
+        bad, total = [*bad, *block.bad], total + block.total
+        if options.on_bad is OnBad.ERROR:
+            settle(bad, total, options)
+    np.save(folder / LINES, np.concatenate(lines) if lines else np.zeros(0, np.int32))
+    plain = [[row.row, row.column, row.found, row.expected] for row in bad]
+    (folder / BAD).write_text(json.dumps([plain, total]), encoding="utf-8")
+
+
+def _dialect(path: Path, options: Options) -> tuple[Dialect, int]:
+    """Return how fields are written, and the length of the byte order mark."""
     with path.open("rb") as file:
         head = file.read(HEAD)
-    text = head[: head.rfind(b"\n") + 1].removeprefix(b"\xef\xbb\xbf")
+    text = head[: head.rfind(b"\n") + 1].removeprefix(codecs.BOM_UTF8)
     if options.encoding not in ("auto", "utf-8") or b"\0" in text or not _is_utf8(text):
         raise DataError(
             f"{path}: is read in blocks, since it does not fit into memory, and must then be UTF-8 text; convert "
             "it to UTF-8 or Parquet"
         )
-    dialect = find_dialect(text, options, suffix=path.suffix.lower())
-    names = split_fields(text.decode().partition("\n")[0], dialect.separator, dialect.quote)
-    if dialect.header and (twice := next((name for name in names if names.count(name) > 1), None)):
-        raise DataError(f"{path}, line 1: several columns have the name {twice}; rename them, or set data.columns")
-    return dialect
+    text = without_comments(text, options.comment)
+    mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    return find_dialect(text, options, suffix=path.suffix.lower()), mark
 
 
 def _is_utf8(text: bytes) -> bool:

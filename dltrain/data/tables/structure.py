@@ -6,6 +6,7 @@ are found here first, and it is given only those that are whole.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,22 +41,29 @@ class Rows:
         return b"".join(view[start : end + 1] for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def blocks(data: bytes, quote: str) -> Iterator[tuple[int, bytes]]:
-    """Cut a file into parts that end with a row; each with the line in which it begins, from 1."""
-    start, line, sign = 0, 1, quote.encode()
+def blocks(data: Any, quote: str, *, first: int = 0, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+    """Cut a file into parts that end with a row; each with the line in which it begins, from 1.
+
+    Args:
+        data: bytes, or a memory-mapped file.
+        quote: the character around fields, in which a line may end; "" for none.
+        first: where the first row begins.
+        size: bytes of a part; a row that is longer makes it larger.
+    """
+    start, line, sign = first, 1, quote.encode()
     while start < len(data):
-        end = min(start + BLOCK, len(data))
-        while end < len(data):
-            cut = data.rfind(b"\n", start, end) + 1
-            while cut > start and sign and data.count(sign, start, cut) % 2:
-                cut = data.rfind(b"\n", start, cut - 1) + 1
-            if cut > start:
-                end = cut
+        part = data[start : start + size]
+        while start + len(part) < len(data):
+            cut = part.rfind(b"\n") + 1
+            while cut and sign and part.count(sign, 0, cut) % 2:
+                cut = part.rfind(b"\n", 0, cut - 1) + 1
+            if cut:
+                part = part[:cut]
                 break
-            end = min(end + BLOCK, len(data))
-        yield line, data[start:end]
-        line += data.count(b"\n", start, end)
-        start = end
+            part = data[start : start + len(part) + size]
+        yield line, part
+        line += part.count(b"\n")
+        start += len(part)
 
 
 def find_rows(data: bytes, separator: str, quote: str, *, line: int = 1) -> Rows:

@@ -1,7 +1,8 @@
 """Reading CSV, TSV and other text files with separated fields: all columns as texts, whole rows only."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,23 @@ from dltrain.data.tables.options import Options
 from dltrain.data.tables.raw import Raw
 from dltrain.data.tables.structure import Rows, blocks, find_rows
 from dltrain.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows of a part of a file.
+
+    Attributes:
+        frame: the whole ones, a polars frame of texts.
+        lines: where each begins in the file, int [R].
+        bad: the others.
+        total: number of both.
+    """
+
+    frame: Any
+    lines: np.ndarray
+    bad: Sequence[BadRow]
+    total: int
 
 
 def read_text(path: Path, options: Options, *, most: int, names: Sequence[str] = ()) -> Raw:
@@ -31,50 +49,66 @@ def read_text(path: Path, options: Options, *, most: int, names: Sequence[str] =
     import polars as pl
 
     content = read_content(path, encoding=options.encoding, most=most)
-    data = _without_comments(content.data, options.comment)
+    data = without_comments(content.data, options.comment)
     if not data.strip():
         raise DataError(f"{path}: has only comments; expected a header and rows")
     dialect = find_dialect(data, options, suffix=path.suffix.lower())
+    found = list(read_blocks(path, blocks(data, dialect.quote), dialect, options, names=names))
+    bad, total = tuple(row for block in found for row in block.bad), sum(block.total for block in found)
+    settle(bad, total, options)
+    if not any(len(block.lines) for block in found):
+        raise DataError(f"{path}: has a header but no rows")
+    lines = np.concatenate([block.lines for block in found])
+    note = f"{path.name}: {len(lines):,} rows, {_described(content, dialect)}"
+    return Raw(
+        frame := pl.concat([block.frame for block in found]),
+        (str(path),),
+        np.zeros(len(lines), np.int16),
+        lines,
+        ("line",),
+        texts=tuple(frame.columns),
+        notes=(note,),
+        bad=bad,
+        total=total,
+        separator=dialect.separator,
+    )
+
+
+def read_blocks(
+    path: Path, parts: Iterable[tuple[int, bytes]], dialect: Dialect, options: Options, *, names: Sequence[str] = ()
+) -> Iterator[Block]:
+    """Read the parts of a text file in their order.
+
+    Args:
+        path: the file, for messages.
+        parts: the line in which each begins, and its bytes, UTF-8 without comments.
+        dialect: how fields are written.
+        options: what the user set.
+        names: names of the columns of the file before, which a file without header shares.
+
+    Raises:
+        DataError: a quote is not closed, or the names of the columns are wrong.
+    """
     columns: list[str] = []
-    frames, numbers, bad, total = [], [], [], 0
-    for line, block in blocks(data, dialect.quote):
-        rows = find_rows(block, dialect.separator, dialect.quote, line=line)
+    for line, part in parts:
+        rows = find_rows(part, dialect.separator, dialect.quote, line=line)
         if rows.stray:
             raise DataError(
                 f"{path}, line {rows.stray}: a quote ({dialect.quote}) opens a field that is not closed, or stands "
                 "inside one; double it inside a field, or read quotes as ordinary characters with data.quote=none"
             )
         if not columns:
+            if not len(rows.starts):
+                continue  # only comments
             columns, rows = _names(path, rows, dialect, options, names)
-        good, faults = _check(path, rows, columns, dialect)
-        bad, total = [*bad, *faults], total + len(rows.starts)
-        if good.any():
-            frames.append(_parse(rows.select(good), dialect, columns))
-            numbers.append(rows.lines[good])
-            if len(frames[-1]) != good.sum():
-                raise DataError(
-                    f"{path}: {good.sum()} rows were found, but {len(frames[-1])} read; please report this"
-                )
-    settle(bad, total, options)
-    if not frames:
-        raise DataError(f"{path}: has a header but no rows")
-    lines = np.concatenate(numbers)
-    note = f"{path.name}: {len(lines):,} rows, {_described(content, dialect)}"
-    return Raw(
-        pl.concat(frames),
-        (str(path),),
-        np.zeros(len(lines), np.int16),
-        lines,
-        ("line",),
-        texts=tuple(columns),
-        notes=(note,),
-        bad=tuple(bad),
-        total=total,
-        separator=dialect.separator,
-    )
+        good, bad = _check(path, rows, columns, dialect)
+        frame = _parse(rows.select(good), dialect, columns)
+        if len(frame) != good.sum():
+            raise DataError(f"{path}: {good.sum()} rows were found, but {len(frame)} read; please report this")
+        yield Block(frame, rows.lines[good], bad, len(rows.starts))
 
 
-def _without_comments(data: bytes, comment: str | None) -> bytes:
+def without_comments(data: bytes, comment: str | None) -> bytes:
     """Empty the lines that begin with a comment, so that lines keep their numbers."""
     if not comment:
         return data
@@ -149,6 +183,8 @@ def _check(path: Path, rows: Rows, columns: Sequence[str], dialect: Dialect) -> 
 def _parse(data: bytes, dialect: Dialect, columns: Sequence[str]) -> Any:
     import polars as pl
 
+    if not data:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     return pl.read_csv(
         data,
         has_header=False,

@@ -1,13 +1,13 @@
 """What the user says about the columns of a table."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from dltrain.data.images.column import ImageColumn
+from dltrain.data.images.options import ImageOptions
 from dltrain.data.tables.options import MISSING
 from dltrain.errors import DataError
 
@@ -30,8 +30,7 @@ class Wanted:
     positive: str | None = None
     unused: tuple[str, ...] = ()
     weight: str | None = None
-    images: ImageColumn | None = None
-    image_folder: str | None = None
+    image: ImageOptions = field(default_factory=ImageOptions)
 
 
 def read_weights(values: Any, where: Callable[[int], str]) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 from tiny_images import encoded
 
 from dltrain.data.images.decode import Resize
+from dltrain.data.images.options import ImageOptions
 from dltrain.data.sources.table import load_table
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.errors import ConfigError, DataError
@@ -31,8 +32,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def load(folder, **changes):
-    words = {"target": "price", "task": Regression(), "image_size": 4} | changes
-    return load_table(str(folder / "t.csv"), **words)
+    image = ImageOptions(**{"size": 4} | changes.pop("image", {}))
+    return load_table(str(folder / "t.csv"), target="price", task=Regression(), image=image, **changes)
 
 
 def test_a_column_of_image_names_becomes_an_input(folder):
@@ -53,8 +54,8 @@ def test_the_keys_say_where_images_are_and_what_they_become(folder):
     (folder / "photos2" / "photos").mkdir()
     for path in (folder / "photos2").glob("*.png"):
         path.rename(folder / "photos2" / "photos" / path.name)
-    settings = {"image_folder": str(folder / "photos2"), "image_size": 2, "image_channels": 1}
-    rows, encoder = load(folder, **settings, image_resize="stretch").encode(np.arange(5))
+    settings = {"folder": str(folder / "photos2"), "size": 2, "channels": 1, "resize": "stretch"}
+    rows, encoder = load(folder, image=settings).encode(np.arange(5))
     assert rows.spec.inputs["photo"].shape == (2, 2, 1)
     assert encoder.images["photo"].resize is Resize.STRETCH
     assert rows.read(np.arange(2))["inputs"]["photo"].ravel().tolist() == [10] * 4 + [60] * 4
@@ -94,5 +95,5 @@ def test_an_image_that_cannot_be_read_is_named_with_its_row(folder, damage):
 
 
 def test_impossible_settings_are_refused(folder):
-    with pytest.raises(ConfigError, match=r"data\.image_channels=2: expected 1 \(grey\), 3 \(colour\) or 4"):
-        load(folder, image_channels=2)
+    with pytest.raises(ConfigError, match=r"data\.image\.channels=2: expected 1 \(grey\), 3 \(colour\) or 4"):
+        load(folder, image={"channels": 2})

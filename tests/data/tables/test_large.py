@@ -1,5 +1,6 @@
 """A table that does not fit into memory gives the same arrays as one that does, bit for bit."""
 
+import codecs
 import datetime
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 
 from dltrain.data.sources.table import TableSource, load_table
-from dltrain.data.tables import large
+from dltrain.data.tables import dialect, large, parts
 from dltrain.data.tables.large import LargeTable
 from dltrain.errors import DataError
 from dltrain.tasks.regression import Regression
@@ -84,7 +85,7 @@ def test_classes_and_files_of_splits_are_those_of_the_table_in_memory(tmp_path):
     np.testing.assert_array_equal(small.published["test"], big.published["test"])
     rows, mapped = (source.encode(np.arange(300))[0] for source in (small, big))
     assert rows.fingerprint == mapped.fingerprint
-    assert big.where(301) == f"{tmp_path}/test.csv, row 2"
+    assert small.where(301) == big.where(301) == f"{tmp_path}/test.csv, line 3"
 
 
 def test_it_is_encoded_once(tmp_path, capsys):
@@ -92,18 +93,17 @@ def test_it_is_encoded_once(tmp_path, capsys):
     for _ in range(2):
         load_table(str(path), target="price", memory_left=TINY).encode(np.arange(400))
     err = capsys.readouterr().err
-    assert err.count("converting x.csv (0 MB) to columns") == 1
+    assert err.count("converting x.csv to columns (0 MB)") == 1
     assert err.count("encoding x.csv (500 rows)") == 1
 
 
 FAULTS = {
     "an unknown target": ({"target": "prize"}, "data.target=prize: x.csv has no such column; did you mean price?"),
     "an unknown column": ({"target": "price", "meanings": {"rums": "number"}}, "data.meanings=rums: x.csv has no"),
-    "bad rows to skip": ({"target": "price", "on_bad": "skip"}, "bad rows cannot be left out then"),
     "another encoding": ({"target": "price", "encoding": "latin-1"}, "must then be UTF-8 text"),
     "missing targets": (
         {"target": "size", "missing_target": "refuse"},
-        "row 1: the target size is missing, and in 72",
+        "line 2: the target size is missing, and in 72",
     ),
 }
 
@@ -120,9 +120,62 @@ def test_what_is_wrong_is_said(tmp_path, fault):
 def test_a_ragged_row_and_a_damaged_file_are_refused(tmp_path):
     path = write(tmp_path / "x.csv", frame())
     path.write_text(path.read_text() + "1,2,3,4,5,6,7,8,9,10,11\n")
-    with pytest.raises(DataError, match="is not a table that can be read in blocks"):
+    with pytest.raises(DataError, match=r"x\.csv, line 502: found 11 fields, expected 9 \(comma-separated\)"):
         load_table(str(path), target="price", memory_left=TINY)
     path = write(tmp_path / "x.parquet", frame())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match="the Parquet file is damaged or cut short"):
+        load_table(str(path), target="price", memory_left=TINY)
+
+
+def spoil(path):
+    """Three ragged rows, two of whose values do not fit, a comment, a byte order mark, and the lines that go."""
+    lines = path.read_text().splitlines()
+    lines[7], lines[200] = "1,2", lines[200] + ",more"
+    for row, column, value in ((20, 0, "wide"), (20, 1, "many"), (400, 1, "few")):
+        fields = lines[row].split(",")
+        fields[column] = value
+        lines[row] = ",".join(fields)
+    lines.insert(300, '# a comment, with one "quote')
+    path.write_bytes(codecs.BOM_UTF8 + "\n".join(lines).encode())
+
+
+@pytest.mark.parametrize("block", [1 << 24, 2000])
+def test_bad_rows_are_left_out_as_in_memory(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(parts, "BLOCK", block)
+    path = write(tmp_path / "x.csv", frame(missing_targets=True))
+    spoil(path)
+    options = {"target": "price", "task": Regression(), "comment": "#", "most_bad": 0.1}
+    with pytest.raises(DataError, match=r"x\.csv, line 8: found 2 fields, expected 9"):
+        load_table(str(path), memory_left=TINY, **options)
+    small, big = both(path, on_bad="skip", **options)
+    train = np.arange(0, len(small), 2)
+    (rows, encoder), (mapped, other) = small.encode(train), big.encode(train)
+    assert encoder.to_json() == other.to_json()
+    assert rows.fingerprint == mapped.fingerprint
+    assert [small.where(i) for i in range(len(small))] == [big.where(i) for i in range(len(big))]
+    one, two = small.describe(train), big.describe(train)
+    assert one.rows == two.rows
+    assert sorted(one.bad_rows.splitlines()) == sorted(two.bad_rows.splitlines())
+    assert [len(found.bad_rows.splitlines()) for found in (one, two)] == [5, 5]
+    with pytest.raises(DataError, match=r"2 of 500 rows are bad, 0\.40%, more than data\.most_bad=0\.001 admits"):
+        load_table(str(path), memory_left=TINY, on_bad="skip", **(options | {"most_bad": 0.001}))
+
+
+def test_texts_are_left_out_and_listed(tmp_path):
+    text = pl.Series("about", [f"a house with {i} windows and {i % 7} doors" for i in range(ROWS)])
+    path = write(tmp_path / "x.csv", frame().with_columns(text))
+    big = load_table(str(path), target="price", memory_left=TINY)
+    (row,) = [row for row in big.describe(np.arange(400)).rows if row[0] == "about"]
+    assert row[1:3] == ("ignored", "8 words on average; left out of so large a table")
+    assert "about" not in big.encode(np.arange(400))[0].spec.inputs
+
+
+def test_bytes_that_are_no_utf8_are_found_in_any_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(dialect, "HEAD", 1000)
+    monkeypatch.setattr(parts, "HEAD", 1000)
+    path = write(tmp_path / "x.csv", frame())
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"town", b"t\xf6wn") if b"town" not in content[:2000] else content + b"\xf6\n")
+    with pytest.raises(DataError, match=r"x\.csv, line \d+: found the byte 0xf6, expected UTF-8"):
         load_table(str(path), target="price", memory_left=TINY)
