@@ -22,7 +22,9 @@ def with_class_weights(objective: Objective, spec: Spec) -> Objective:
     if not isinstance(loss, partial) or loss.keywords.get("class_weights") != "balanced":
         return objective
     if "train" not in spec.counts:
-        raise ConfigError("loss.class_weights=balanced: needs one class per example as target; set null")
+        raise ConfigError(
+            "loss.class_weights=balanced: targets are not one class per example; set loss.class_weights=null"
+        )
     counts = np.asarray(spec.counts["train"], np.float64)
     if not counts.all():
         lost = spec.classes[int(counts.argmin())]
@@ -40,7 +42,9 @@ def balanced_classes(own: Mapping[str, Any], labels: np.ndarray | None, *, shuff
     if own["sampling"] != "balanced":
         return None
     if labels is None:
-        raise ConfigError("data.sampling=balanced: needs one class per example as target; set uniform")
+        raise ConfigError(
+            "data.sampling=balanced: targets are not one class per example; set data.sampling=uniform"
+        )
     if not shuffle:
         raise ConfigError("data.sampling=balanced: draws at random; set data.shuffle=true model.stateful=false")
     return labels

@@ -10,7 +10,7 @@ from dltrain.build.data import is_stateful, open_source
 from dltrain.build.model import make_task
 from dltrain.build.split import split_source
 from dltrain.config import schema
-from dltrain.data.description import Description, describe
+from dltrain.data.description import Description, describe, where_of
 from dltrain.data.scan import read_targets
 from dltrain.data.split import Splits
 from dltrain.types import Spec
@@ -46,7 +46,7 @@ class Look:
 
     def where(self, index: int) -> str:
         """Return where an example is: file and row, or its number."""
-        return self.source.where(index) if hasattr(self.source, "where") else f"example {index}"
+        return where_of(self.source, index)
 
 
 def look_at(config: Mapping[str, Any], trust: tuple[str, ...]) -> Look:

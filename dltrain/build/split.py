@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dltrain.data.by_column import groups_of, splits_of, times_of
+from dltrain.data.description import where_of
 from dltrain.data.draws import quantiles
 from dltrain.data.split import Splits, make_splits
 from dltrain.errors import ConfigError
@@ -50,10 +52,10 @@ def split_source(own: Mapping[str, Any], source: Any, targets: Any, spec: Spec) 
     groups = times = None
     if way in KEYS:
         name = own[KEYS[way]]
-        values = _column(source, KEYS[way], name)
+        values, where = _column(source, KEYS[way], name), partial(where_of, source)
         groups = groups_of(values) if way == "group" else None
-        times = times_of(values, name) if way == "time" else None
-        published |= splits_of(values, name) if way == "column" else {}
+        times = times_of(values, name, where) if way == "time" else None
+        published |= splits_of(values, name, where) if way == "column" else {}
     if way == "random":
         labels = None
     if way == "stratified" and labels is None:

@@ -44,7 +44,8 @@ def check_bad(found: Sequence[Bad], total: int, *, on_bad: OnBad, most_bad: floa
             f"data.most_bad={most_bad:g}: {len(found)} of {total:,} {what} cannot be read, which is "
             f"{len(found) / total:.1%}: {listed}"
         )
-    return f"{len(found)} of {total:,} {what} cannot be read and are left out, listed in bad_rows.csv: {listed}"
+    skipped = f"{len(found)} of {total:,} {what} cannot be read and are left out"
+    return f"{skipped}; bad_rows.csv of a run lists them: {listed}"
 
 
 def as_csv(found: Sequence[Bad]) -> str:

@@ -1,5 +1,6 @@
 """Values of a column of the data -> what a split needs: groups, points in time, or the splits that it names."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,21 @@ ALIASES = {
 }
 """How people name the splits in a column; capitals do not matter."""
 
+Where = Callable[[int], str]
+"""Index of an example -> what messages call it, such as file and row."""
+
+
+def example(index: int) -> str:
+    """Name an example by its number."""
+    return f"example {index}"
+
 
 def groups_of(values: np.ndarray) -> np.ndarray:
     """Number the different values, int [N]; missing ones are a group of their own."""
     return np.unique(np.array([_text(value) for value in values.tolist()]), return_inverse=True)[1]
 
 
-def times_of(values: np.ndarray, name: str) -> np.ndarray:
+def times_of(values: np.ndarray, name: str, where: Where = example) -> np.ndarray:
     """Return numbers that rise with time: those of numbers and dates, and of texts that are dates.
 
     Raises:
@@ -28,15 +37,15 @@ def times_of(values: np.ndarray, name: str) -> np.ndarray:
     lost = np.array([not _text(value) for value in values.tolist()], bool)
     if lost.any():
         raise DataError(
-            f"data.time={name}: {int(lost.sum())} values are missing, the first in example {int(lost.argmax())} "
-            "(counted from 0); remove these rows, or split at random (data.split=random)"
+            f"data.time={name}: {int(lost.sum())} values are missing, the first in {where(int(lost.argmax()))}; "
+            "remove these rows, or split at random (data.split=random)"
         )
     if values.dtype.kind in "OUS":
-        return _dates([_text(value) for value in values.tolist()], name)
+        return _dates([_text(value) for value in values.tolist()], name, where)
     return values.astype(np.int64) if values.dtype.kind in "mM" else values
 
 
-def splits_of(values: np.ndarray, name: str) -> dict[str, np.ndarray]:
+def splits_of(values: np.ndarray, name: str, where: Where = example) -> dict[str, np.ndarray]:
     """Return the indices of validation and test, as far as the column names any.
 
     Raises:
@@ -47,7 +56,7 @@ def splits_of(values: np.ndarray, name: str) -> dict[str, np.ndarray]:
         if text not in ALIASES:
             shown = repr(value) if text else "nothing"
             raise DataError(
-                f"data.split_column={name}: example {at} (counted from 0) has {shown}; each value must be train, "
+                f"data.split_column={name}: {where(at)} has {shown}; each value must be train, "
                 "validation or test (also val, dev, holdout)"
             )
     named = np.array([ALIASES[text] for text in texts])
@@ -59,7 +68,7 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _dates(values: list[str], name: str) -> np.ndarray:
+def _dates(values: list[str], name: str, where: Where) -> np.ndarray:
     import polars as pl
 
     texts = pl.Series(values)
@@ -77,6 +86,6 @@ def _dates(values: list[str], name: str) -> np.ndarray:
         return found[0].cast(pl.Int64).to_numpy()
     strange = found[0].is_null().to_list().index(True) if found else 0
     raise DataError(
-        f"data.time={name}: is neither a number nor a date in every row, such as {values[strange]!r} in example "
-        f"{strange} (counted from 0); write dates as 2024-05-31 or 2024-05-31 18:00"
+        f"data.time={name}: is neither a number nor a date in every row, such as {values[strange]!r} in "
+        f"{where(strange)}; write dates as 2024-05-31 or 2024-05-31 18:00"
     )

@@ -22,6 +22,11 @@ class Description:
     bad_rows: str = ""
 
 
+def where_of(source: Any, index: int) -> str:
+    """Return where an example of a source is, such as file and row, or its number."""
+    return (source.where(index) if hasattr(source, "where") else "") or f"example {index}"
+
+
 def describe(source: Any, train: Any) -> Description | None:
     """Return what a source says about its examples, if it does; `train` are the training examples."""
     return source.describe(train) if hasattr(source, "describe") else None

@@ -94,6 +94,6 @@ def make_splits(
         rest = np.delete(rest, taken)
     if not len(rest):
         raise DataError(
-            f"no example is left for training ({examples} examples); try a smaller data.validation or data.test"
+            f"data.validation, data.test: no example of {examples} is left for training; try smaller fractions"
         )
     return Splits(*(i.astype(np.int32) for i in (rest, held["validation"], held["test"])))

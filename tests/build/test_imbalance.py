@@ -48,11 +48,11 @@ def test_other_weights_stay(weights):
 
 def test_what_has_no_classes_is_refused():
     numbers = Spec({}, {"y": Feature(Kind.NUMBERS, (1,), "float32")}, Regression())
-    with pytest.raises(ConfigError, match=r"loss\.class_weights=balanced: needs one class per example"):
+    with pytest.raises(ConfigError, match=r"loss\.class_weights=balanced: targets are not one class per example"):
         with_class_weights(objective(), numbers)
     with pytest.raises(ConfigError, match="no training example is of class b"):
         with_class_weights(objective(), spec_with([3, 0]))
-    with pytest.raises(ConfigError, match=r"data\.sampling=balanced: needs one class per example"):
+    with pytest.raises(ConfigError, match=r"data\.sampling=balanced: targets are not one class per example"):
         balanced_classes({"sampling": "balanced"}, None, shuffle=True)
     with pytest.raises(ConfigError, match=r"data\.sampling=balanced: draws at random"):
         balanced_classes({"sampling": "balanced"}, np.zeros(3, int), shuffle=False)

@@ -184,7 +184,7 @@ def test_each_input_is_scaled_by_its_own_mean_and_deviation():
     np.testing.assert_allclose(np.std(scaled["targets"]), 1, rtol=1e-6)
     with pytest.raises(ConfigError, match="applies to data with one input, and this has a, b, c"):
         fit(inputs, a, spec=spec, scale=Scale.STANDARD, steps=[object()])
-    with pytest.raises(ConfigError, match="expected a dict with a, b, found a single array"):
+    with pytest.raises(ConfigError, match="inputs: expected a dict with a, b, found a single array"):
         preprocess.host(a)
 
 

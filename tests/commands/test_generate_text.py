@@ -74,7 +74,7 @@ def test_token_embeddings_are_written_for_the_projector_and_their_neighbours_lis
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("prompt=A röse",), "prompt: 'A', 'ö' was not in the text that the model read; it knows '\\n (),?"),
+        (("prompt=A röse",), "prompt: 'A', 'ö': not in the vocabulary of the model, which has '\\n (),?"),
         (("temperature=-1",), "temperature=-1: must be a finite number ≥ 0, or null"),
         (("tokens=0",), "tokens=0: must be a whole number ≥ 1"),
         (("split=all",), "split=all: must be one of train, validation, test"),

@@ -144,7 +144,7 @@ def refusals(run, kind: str, batch: dict[str, Any]) -> list[tuple[Any, type[Exce
         ],
         "regression": [(lambda: run.evaluate(), ConfigError, "give either a split, or inputs and targets")],
         "language": [
-            (lambda: run.generate(prompt="X"), ConfigError, "'X' was not in the text that the model read"),
+            (lambda: run.generate(prompt="X"), ConfigError, "'X': not in the vocabulary of the model"),
             (lambda: run.generate(batch["inputs"]), ConfigError, "generates text from a prompt"),
         ],
         "translation": [

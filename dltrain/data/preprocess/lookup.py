@@ -51,7 +51,7 @@ class Lookup:
         if unknown := [token for token in dict.fromkeys(tokens) if token not in self._numbers]:
             known = repr("".join(self._plain)) if self._characters else f"{len(self._plain)} words"
             raise ConfigError(
-                f"{', '.join(map(repr, unknown[:5]))} was not in the text that the model read; it knows {known}"
+                f"{', '.join(map(repr, unknown[:5]))}: not in the vocabulary of the model, which has {known}"
             )
         return np.array([self._numbers[token] for token in tokens], np.int32)
 

@@ -60,7 +60,10 @@ class Offset:
         raw = (np.abs(values) > np.abs(self.offset) / 2) & (self.offset != 0)
         if raw.any():
             column = int(np.argmax(raw.reshape(-1, raw.shape[-1]).any(0)))
-            raise DataError(f"inputs: column {column} needs float64, since float32 cannot tell its values apart")
+            raise DataError(
+                f"inputs: column {column} (counted from 0) needs float64: float32 cannot tell its values apart; "
+                "pass a float64 array"
+            )
         return values
 
     def forward(self, x: Array) -> Array:

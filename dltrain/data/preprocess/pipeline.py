@@ -152,7 +152,7 @@ def _each(chains: Mapping[str, Chain], values: Any, apply: Callable[[Chain, Any]
         return {name: apply(chains[name], value) if name in chains else value for name, value in values.items()}
     filled = {name: chain for name, chain in chains.items() if chain}
     if len(filled) > 1:
-        raise ConfigError(f"expected a dict with {', '.join(filled)}, found a single array")
+        raise ConfigError(f"inputs: expected a dict with {', '.join(filled)}, found a single array")
     for chain in filled.values():
         values = apply(chain, values)
     return values

@@ -147,7 +147,9 @@ def _source(found: Found, images: Images, *, notes: Sequence[str], bad: Sequence
         fingerprint=digest.hexdigest(),
     )
     description = Description((*notes, *equal), bad_rows=as_csv(bad))
-    rows = replace(rows, suggestion=targets.suggestion, description=description, keep=images.store)
+    rows = replace(
+        rows, suggestion=targets.suggestion, description=description, keep=images.store, names=found.names
+    )
     return rows if len(good) == len(rows) else Picked(rows, good)
 
 

@@ -30,6 +30,7 @@ class Rows:
         suggestion: the task that suits the targets, and why; None where the user chooses.
         description: what was found in the files.
         keep: what must not end before the arrays, such as the lock of a memory-mapped file.
+        names: what messages call the examples, such as their files; empty if they have only numbers.
     """
 
     arrays: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Rows:
     suggestion: tuple[str, str] | None = None
     description: Description | None = None
     keep: Any = None
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Fingerprint the arrays, with the vocabulary: the same numbers for other words are other data.
@@ -62,6 +64,10 @@ class Rows:
         """Return what was found in the files."""
         del train
         return self.description
+
+    def where(self, index: int) -> str:
+        """Return the name of an example, "" if it has none."""
+        return self.names[index] if self.names else ""
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these examples, int [B]."""
@@ -88,6 +94,10 @@ class Picked:
     def describe(self, train: np.ndarray) -> Description | None:
         """Return what was found in the files."""
         return self._rows.describe(train)
+
+    def where(self, index: int) -> str:
+        """Return the name of an example, "" if it has none."""
+        return self._rows.where(int(self._picked[index]))
 
 
 def make_rows(

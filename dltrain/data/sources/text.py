@@ -9,7 +9,7 @@ import numpy as np
 from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
 from dltrain.data.sources.table import ROOM, MissingTarget, TableSource, load_table
-from dltrain.data.tables.columns import Meaning
+from dltrain.data.tables.columns import Column, Meaning, find_columns
 from dltrain.data.tables.options import OnBad
 from dltrain.data.texts.encode import TextEncoder
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
@@ -53,6 +53,10 @@ class TextSource:
     def read_targets(self) -> np.ndarray:
         """Return the targets, int32 [N] or float32 [N, T]."""
         return self._table.read_targets()
+
+    def columns(self, train: np.ndarray) -> list[Column]:
+        """Return the column of the texts."""
+        return find_columns(self.frame[train].select(self._column), {self._column: Meaning.TEXT})
 
     def describe(self, train: np.ndarray) -> Description:
         """Return what was found in the files, and in the training texts."""

@@ -45,7 +45,7 @@ def settle(bad: Sequence[BadRow], rows: int, options: Options) -> None:
         raise DataError(f"{bad[0]}{more}; correct the file, or leave such rows out with data.on_bad=skip")
     if len(bad) > options.most_bad * rows:
         share, most = len(bad) / rows, options.most_bad
-        raise DataError(f"{count}, {share:.2%}, more than data.most_bad={most:g} admits; the first: {bad[0]}")
+        raise DataError(f"{count}, {share:.2%}, more than data.most_bad={most:g} allows; the first: {bad[0]}")
 
 
 def listed(bad: Sequence[BadRow]) -> str:

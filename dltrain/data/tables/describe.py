@@ -37,5 +37,5 @@ def describe_files(notes: Sequence[str], bad: Sequence[BadRow], total: int) -> D
     """Describe the files as such: their format, and rows that are left out."""
     if not bad:
         return Description(list(notes))
-    left_out = f"{len(bad):,} of {total:,} rows are bad and left out, listed in bad_rows.csv: {bad[0]}"
+    left_out = f"{len(bad):,} of {total:,} rows are bad and left out; bad_rows.csv of a run lists them: {bad[0]}"
     return Description([*notes, left_out], bad_rows=listed(bad))

@@ -1,7 +1,7 @@
 """Tables that do not fit into memory: columns are looked at one at a time, and rows encoded in blocks.
 
-The same functions find what columns mean and encode rows as for a table in memory, so the arrays are the same, except
-that columns of texts and images are left out.
+The same functions find what columns mean and encode rows as for a table in memory, so the arrays are the same; only
+columns of texts and images are left out.
 """
 
 import hashlib

@@ -25,7 +25,7 @@ class Subwords:
         try:
             self._processor.LoadFromSerializedProto(model)
         except (RuntimeError, OSError, TypeError) as error:
-            raise DataError(f"the sentencepiece model of this run is damaged ({error})") from error
+            raise DataError(f"the sentencepiece model of this run, in model.json, is damaged ({error})") from error
         numbers = range(FIRST, self._processor.vocab_size())
         self.pieces = tuple(self._processor.id_to_piece(number) for number in numbers)
 

@@ -142,7 +142,7 @@ def test_texts_are_looked_up_and_numbers_left_alone():
     lookup = Lookup.from_json(Lookup(("\n", "a", "b")).to_json())
     np.testing.assert_array_equal(lookup.host(["ab", "ba"]), [[1, 2], [2, 1]])
     np.testing.assert_array_equal(lookup.host(np.array([[2, 2]])), [[2, 2]])
-    with pytest.raises(ConfigError, match="'x' was not in the text that the model read"):
+    with pytest.raises(ConfigError, match="'x': not in the vocabulary of the model"):
         lookup.host(["ax"])
     with pytest.raises(ConfigError, match="texts of one length are needed"):
         lookup.host(["a", "ab"])

@@ -237,7 +237,10 @@ def test_skipped_images_are_left_out_named_and_the_rest_is_exact(root):
     source = load(root, on_bad=OnBad.SKIP, most_bad=0.3)
     described = source.describe(np.arange(4))
     (note,) = described.notes
-    assert f"1 of 5 images cannot be read and are left out, listed in bad_rows.csv: {root}/a/2.png: is da" in note
+    assert (
+        f"1 of 5 images cannot be read and are left out; bad_rows.csv of a run lists them: {root}/a/2.png: is da"
+        in note
+    )
     assert described.bad_rows.startswith(f"where,why\n{root}/a/2.png,is damaged")
     found = everything(source)
     np.testing.assert_array_equal(found["inputs"], np.stack([pixels(seed=s) for s in (0, 2, 3, 4)]))
