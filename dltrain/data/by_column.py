@@ -5,14 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.split_names import SPLIT_OF
 from dltrain.errors import DataError
-
-ALIASES = {
-    **dict.fromkeys(("train", "training", "fit"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing", "holdout", "held-out", "eval"), "test"),
-}
-"""How people name the splits in a column; capitals do not matter."""
 
 Where = Callable[[int], str]
 """Index of an example -> what messages call it, such as file and row."""
@@ -53,13 +47,13 @@ def splits_of(values: np.ndarray, name: str, where: Where = example) -> dict[str
     """
     texts = [_text(value).strip().lower() for value in values.tolist()]
     for at, (text, value) in enumerate(zip(texts, values.tolist(), strict=True)):
-        if text not in ALIASES:
+        if text not in SPLIT_OF:
             shown = repr(value) if text else "nothing"
             raise DataError(
                 f"data.split_column={name}: {where(at)} has {shown}; each value must be train, "
                 "validation or test (also val, dev, holdout)"
             )
-    named = np.array([ALIASES[text] for text in texts])
+    named = np.array([SPLIT_OF[text] for text in texts])
     found = {split: np.flatnonzero(named == split) for split in ("validation", "test")}
     return {split: indices for split, indices in found.items() if len(indices)}
 

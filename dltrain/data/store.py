@@ -273,8 +273,8 @@ def _make_room(needed: int, *, keep: Path) -> None:
         )
     if sum(taken.values()) + needed > limit:
         raise DiskError(
-            f"{keep.parent}: the converted data needs {needed / 2**30:.1f} GiB; with data in use, this is more than "
-            f"the limit of {limit / 2**30:.1f} GiB; raise DLTRAIN_CACHE_GIB, or end other runs"
+            f"{keep.parent}: the converted data needs {needed / 2**30:.1f} GiB; with data in use, this is more "
+            f"than the limit of {limit / 2**30:.1f} GiB; raise DLTRAIN_CACHE_GIB, or end other runs"
         )
 
 

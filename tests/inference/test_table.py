@@ -76,7 +76,7 @@ def test_columns_and_what_was_left_out_are_shown_and_kept(runs, folder):
         (folder / "classes" / "bad_rows.csv")
         .read_text()
         .splitlines()[1]
-        .endswith('train.csv,line 122,,3 fields,"8 (comma-separated), as the header has"')
+        .endswith('train.csv,line 122,,"found 3 fields, expected 8 (comma-separated), as the header has"')
     )
     assert "bad_rows.csv" in (folder / "classes" / "written.txt").read_text()
 

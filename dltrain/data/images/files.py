@@ -8,14 +8,10 @@ from pathlib import Path
 
 from dltrain.data.images.decode import ENDINGS, MOST_BYTES
 from dltrain.data.sources.files import KINDS
+from dltrain.data.split import NAMES
+from dltrain.data.split_names import SPLIT_OF
 from dltrain.errors import DataError
 
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-"""Split -> the names that its folder may have."""
 SHOWN = 3  # names in a message
 
 
@@ -109,9 +105,8 @@ def _unreadable(error: OSError) -> None:
 
 def _split_folders(root: Path, parts: Mapping[str, Sequence[str]], labelled: bool) -> dict[str, str]:
     """Return folder -> split if all folders are splits, one of them the training split; else nothing."""
-    split_of = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
     tops = sorted({p[0] for p in parts.values() if len(p) > 1})
-    known = {top: split_of[top.lower()] for top in tops if top.lower() in split_of}
+    known = {top: SPLIT_OF[top.lower()] for top in tops if top.lower() in SPLIT_OF}
     if "train" not in known.values() or len(known) < len(tops):
         if "train" in known.values() and len(known) > 1 and not labelled:
             other = next(top for top in tops if top not in known)
@@ -120,7 +115,7 @@ def _split_folders(root: Path, parts: Mapping[str, Sequence[str]], labelled: boo
                 "rename them if they are classes"
             )
         return {}
-    for split in SPLITS:
+    for split in NAMES:
         if len(same := [top for top, of in known.items() if of == split]) > 1:
             raise DataError(f"{root}: {' and '.join(same)} are both the {split} split; keep one")
     return known

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 import numpy as np
 
 from dltrain.cache import cache_folder
+from dltrain.data.bad import Limits, OnBad, Skipping
 from dltrain.data.images.decode import Resize
-from dltrain.data.images.files import SPLITS
 from dltrain.data.images.labels import Targets
 from dltrain.data.sources.images import Found, make_source
 from dltrain.data.sources.table import load_table
-from dltrain.data.tables.options import OnBad
+from dltrain.data.split import NAMES
+from dltrain.data.split_names import SPLIT_OF
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Probability, Range
 from dltrain.types import Source
@@ -62,7 +63,7 @@ def load_huggingface(
         root = _downloaded(path)
     files = _files(root)
     images = _image_column(files["train"][0])
-    limits = {"on_bad": on_bad, "most_bad": most_bad}
+    limits = Skipping(OnBad(on_bad), most_bad)
     if images is not None:
         settings = {"size": size, "resize": resize, "channels": channels}
         return _images(root, files, images, target, settings=settings, limits=limits, most=memory_left)
@@ -109,8 +110,7 @@ def _files(root: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*.parquet")):
         word = path.stem.split("-")[0].lower()
-        split = next((split for split, aliases in SPLITS.items() if word in aliases), None)
-        if split is None:
+        if (split := SPLIT_OF.get(word)) is None:
             raise DataError(f"{path}: begins with {word}; expected the name of a split: train, validation or test")
         found.setdefault(split, []).append(path)
     if "train" not in found:
@@ -138,13 +138,13 @@ def _images(
     target: str,
     *,
     settings: Mapping[str, Any],
-    limits: Mapping[str, Any],
+    limits: Limits,
     most: int,
 ) -> Source:
     """Return the images of all splits; the packed images are held in memory while they are decoded."""
     import polars as pl
 
-    paths = [(split, path) for split in SPLITS for path in files.get(split, ())]
+    paths = [(split, path) for split in NAMES for path in files.get(split, ())]
     if (needed := sum(path.stat().st_size for _, path in paths)) > most:
         raise DataError(f"{root}: takes {needed:,} bytes, and {most:,} bytes of memory are free")
     frames = [pl.read_parquet(path, glob=False) for _, path in paths]

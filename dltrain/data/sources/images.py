@@ -10,14 +10,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from dltrain.data.bad import Bad, as_csv, check_bad
+from dltrain.data.bad import Bad, Limits, OnBad, Skipping, as_csv, check_bad
 from dltrain.data.description import Description
 from dltrain.data.images.convert import Images, Read, Unreadable, decode_all, find_equal
 from dltrain.data.images.decode import Resize, check_channels
 from dltrain.data.images.files import Listing, list_images, read_file
 from dltrain.data.images.labels import Targets, read_labels
 from dltrain.data.sources.rows import Picked, make_rows
-from dltrain.data.tables.options import OnBad
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Probability, Range
 from dltrain.types import Kind, Source
@@ -98,13 +97,11 @@ def load_images(
         note = f"{len(ignored)} other files are left out: {few}"
         found = replace(found, notes=(*found.notes, note))
     settings = {"size": size, "resize": resize, "channels": channels}
-    limits = {"on_bad": on_bad, "most_bad": most_bad}
+    limits = Skipping(OnBad(on_bad), most_bad)
     return make_source(found, partial(_read, place, found.names), root=place, settings=settings, limits=limits)
 
 
-def make_source(
-    found: Found, read: Read, *, root: Path, settings: Mapping[str, Any], limits: Mapping[str, Any]
-) -> Source:
+def make_source(found: Found, read: Read, *, root: Path, settings: Mapping[str, Any], limits: Limits) -> Source:
     """Decode the images that were found, and return them with their targets.
 
     Args:
@@ -112,18 +109,18 @@ def make_source(
         read: index -> content of the file.
         root: where the images are, for messages.
         settings: `size`, `resize` and `channels` of the decoded images.
-        limits: `on_bad` and `most_bad`.
+        limits: what to do with images that cannot be read.
     """
     total, wrong = len(found.names), {}
     try:
-        strict = limits["on_bad"] is OnBad.ERROR
+        strict = limits.on_bad is OnBad.ERROR
         images = decode_all(read, total, key=found.key, what=root.name, strict=strict, **settings)
         wrong = images.bad
     except Unreadable as error:
-        check_bad([Bad(str(root / found.names[error.index]), error.why)], total, what="images", **limits)
+        check_bad([Bad(str(root / found.names[error.index]), "", "", error.why)], total, limits, what="images")
         raise
-    bad = [Bad(str(root / found.names[index]), why) for index, why in sorted(wrong.items())]
-    note = check_bad(bad, total, what="images", **limits)
+    bad = [Bad(str(root / found.names[index]), "", "", why) for index, why in sorted(wrong.items())]
+    note = check_bad(bad, total, limits, what="images")
     return _source(found, images, notes=(*found.notes, *([note] if note else ())), bad=bad)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from dltrain.data.bad import OnBad
 from dltrain.data.description import Description
 from dltrain.data.images.column import ImageColumn
 from dltrain.data.images.convert import Images
@@ -16,7 +17,7 @@ from dltrain.data.tables.columns import Column, Meaning, find_columns
 from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.large import LargeTable, is_large
-from dltrain.data.tables.options import MISSING, OnBad, Options
+from dltrain.data.tables.options import MISSING, Options
 from dltrain.data.tables.read import ROOM, Table, columns_of, nearest_column, read_table
 from dltrain.data.tables.target import Target, make_target
 from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from dltrain.data.bad import OnBad
 from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
 from dltrain.data.sources.table import ROOM, MissingTarget, TableSource, load_table
 from dltrain.data.tables.columns import Column, Meaning, find_columns
-from dltrain.data.tables.options import OnBad
 from dltrain.data.texts.encode import TextEncoder
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.data.texts.folder import LABEL, TEXT, read_folder

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.tables.bad import BadRow, quoted, settle
+from dltrain.data.bad import Bad, bad_row, check_bad, quoted
 from dltrain.data.tables.columns import Meaning
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.raw import Raw
@@ -72,13 +72,13 @@ def convert(raw: Raw, options: Options) -> Raw:
     """
     typed, found = convert_columns(raw, options)
     bad = list({index: row for index, row in reversed(found)}.values())[::-1]  # the first of each row
-    settle([*raw.bad, *bad], raw.total, options)
+    check_bad([*raw.bad, *bad], raw.total, options)
     mask = np.ones(len(raw.frame), bool)
     mask[[index for index, _ in found]] = False
     return typed.keep(mask, bad=bad)
 
 
-def convert_columns(raw: Raw, options: Options) -> tuple[Raw, list[tuple[int, BadRow]]]:
+def convert_columns(raw: Raw, options: Options) -> tuple[Raw, list[tuple[int, Bad]]]:
     """Return the table with typed columns, null where a value does not fit, and index and fault of such rows.
 
     The faults are in the order of the rows, and of the columns in a row.
@@ -105,7 +105,7 @@ def convert_columns(raw: Raw, options: Options) -> tuple[Raw, list[tuple[int, Ba
         faults += list(_beyond(values, raw.frame[name]))
         columns.append(values)
     faults.sort(key=lambda fault: fault[0])
-    bad = [(i, BadRow(*raw.place(i), name, quoted(found), expected)) for i, name, found, expected in faults]
+    bad = [(i, bad_row(*raw.place(i), name, quoted(found), expected)) for i, name, found, expected in faults]
     return replace(raw, frame=pl.DataFrame(columns), notes=tuple(notes), written=written), bad
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from dltrain.data.bad import Bad, OnBad, Skipping, as_csv, check_bad
 from dltrain.data.description import Description
-from dltrain.data.tables.bad import BadRow, listed
 from dltrain.data.tables.columns import Column, Meaning
 from dltrain.data.tables.target import Target
 
@@ -33,9 +33,7 @@ def describe_columns(files: Description, columns: Sequence[Column], targets: Any
     return Description(notes, HEADINGS, rows, files.bad_rows)
 
 
-def describe_files(notes: Sequence[str], bad: Sequence[BadRow], total: int) -> Description:
+def describe_files(notes: Sequence[str], bad: Sequence[Bad], total: int) -> Description:
     """Describe the files as such: their format, and rows that are left out."""
-    if not bad:
-        return Description(list(notes))
-    left_out = f"{len(bad):,} of {total:,} rows are bad and left out; bad_rows.csv of a run lists them: {bad[0]}"
-    return Description([*notes, left_out], bad_rows=listed(bad))
+    left_out = check_bad(bad, total, Skipping(OnBad.SKIP, 1.0))
+    return Description([*notes, *([left_out] if left_out else [])], bad_rows=as_csv(bad))

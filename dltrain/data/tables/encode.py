@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.bad import quoted
 from dltrain.data.images.column import ImageColumn
 from dltrain.data.images.decode import Resize
 from dltrain.data.images.options import ImageOptions
 from dltrain.data.preprocess.offset import moments_of
-from dltrain.data.tables.bad import quoted
 from dltrain.data.tables.columns import Column, Meaning
 from dltrain.data.tables.convert import Kind as Written
 from dltrain.data.tables.convert import apply_kind, missing_as_null

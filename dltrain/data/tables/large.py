@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.bad import Bad, OnBad, check_bad
 from dltrain.data.description import Description
 from dltrain.data.sources.rows import Rows
 from dltrain.data.store import Column, Store, open_store
-from dltrain.data.tables.bad import BadRow, settle
 from dltrain.data.tables.columns import Column as Meant
 from dltrain.data.tables.columns import Meaning, find_columns
 from dltrain.data.tables.convert import Kind as Written
 from dltrain.data.tables.convert import convert_columns
 from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
-from dltrain.data.tables.options import OnBad, Options
+from dltrain.data.tables.options import Options
 from dltrain.data.tables.parts import open_parts
 from dltrain.data.tables.raw import Raw
 from dltrain.data.tables.read import nearest_column
@@ -191,10 +191,10 @@ class LargeTable:
         """Read one column of all files, with its type; null where a value of a bad row does not fit."""
         raw, found = self._read(name)
         if self._options.on_bad is OnBad.ERROR:
-            settle([row for _, row in found], raw.total, self._options)
+            check_bad([row for _, row in found], raw.total, self._options)
         return raw
 
-    def _read(self, name: str) -> tuple[Raw, list[tuple[int, BadRow]]]:
+    def _read(self, name: str) -> tuple[Raw, list[tuple[int, Bad]]]:
         import polars as pl
 
         frame, separator = pl.concat([part.column(name) for part in self._parts]), self._parts[0].separator
@@ -214,12 +214,12 @@ class LargeTable:
 
     def _leave_out_bad_values(self) -> None:
         """Leave out the rows with a value that does not fit, in any column."""
-        bad: dict[int, BadRow] = {}
+        bad: dict[int, Bad] = {}
         for name in self._parts[0].names:
             for index, row in self._read(name)[1]:
                 bad.setdefault(index, row)
         self._bad += [bad[index] for index in sorted(bad)]
-        settle(self._bad, self._total, self._options)
+        check_bad(self._bad, self._total, self._options)
         if bad:
             self._kept = np.setdiff1d(np.arange(len(self._file)), list(bad))
 

@@ -1,21 +1,14 @@
 """How the files of a table are to be read: what the user sets, and `auto` for what is detected."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from dltrain.data.bad import OnBad
 from dltrain.errors import ConfigError
 
 MISSING = ("", "NA", "NaN", "null", "?")
 """Markers of a missing value in a file; data.missing replaces them."""
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 """Words for separators that are hard to type."""
-
-
-class OnBad(StrEnum):
-    """What happens to a row that cannot be read."""
-
-    ERROR = "error"
-    SKIP = "skip"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.bad import Bad, OnBad, check_bad
 from dltrain.data.progress import progress
 from dltrain.data.store import Store, open_folder
-from dltrain.data.tables.bad import BadRow, settle
 from dltrain.data.tables.convert import Kind, apply_kind, missing_as_null
 from dltrain.data.tables.dialect import HEAD, Dialect, find_dialect
-from dltrain.data.tables.options import OnBad, Options
+from dltrain.data.tables.options import Options
 from dltrain.data.tables.structure import blocks
 from dltrain.data.tables.text import Block, read_blocks, without_comments
 from dltrain.data.tables.typed import make_raw
@@ -50,7 +50,7 @@ class Part:
     names: tuple[str, ...]
     separator: str = ""
     lines: np.ndarray | None = None
-    bad: tuple[BadRow, ...] = ()
+    bad: tuple[Bad, ...] = ()
     keep: Store | None = None
 
     @property
@@ -130,8 +130,8 @@ def _text(path: Path, digest: str, options: Options) -> Part:
     how = [dialect.separator, dialect.quote, dialect.header, options.comment, list(options.columns)]
     store = open_folder({"content": digest, "how": how, "rule": RULE}, write, needed=size)
     bad, total = json.loads((store.folder / BAD).read_text(encoding="utf-8"))
-    rows = tuple(BadRow(str(path), *row) for row in bad)
-    settle(rows, total, options)
+    rows = tuple(Bad(str(path), *row) for row in bad)
+    check_bad(rows, total, options)
     files = sorted(store.folder.glob("rows-*.parquet"))
     lines = np.load(store.folder / LINES, mmap_mode="r")
     return _parquet(files, path, separator=dialect.separator, lines=lines, bad=rows, keep=store)
@@ -164,9 +164,9 @@ def _write(folder: Path, found: Iterator[Block], options: Options) -> None:
         lines.append(block.lines.astype(np.int32))
         bad, total = [*bad, *block.bad], total + block.total
         if options.on_bad is OnBad.ERROR:
-            settle(bad, total, options)
+            check_bad(bad, total, options)
     np.save(folder / LINES, np.concatenate(lines) if lines else np.zeros(0, np.int32))
-    plain = [[row.row, row.column, row.found, row.expected] for row in bad]
+    plain = [[row.row, row.column, row.wrong] for row in bad]
     (folder / BAD).write_text(json.dumps([plain, total]), encoding="utf-8")
 
 

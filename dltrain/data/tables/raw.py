@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.tables.bad import BadRow
+from dltrain.data.bad import Bad
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Raw:
     unit: tuple[str, ...]
     texts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    bad: tuple[BadRow, ...] = ()
+    bad: tuple[Bad, ...] = ()
     total: int = 0
     separator: str = ""
     written: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Raw:
         """Return file and row for a message."""
         return ", ".join(self.place(index))
 
-    def keep(self, mask: np.ndarray, *, bad: Sequence[BadRow] = ()) -> "Raw":
+    def keep(self, mask: np.ndarray, *, bad: Sequence[Bad] = ()) -> "Raw":
         """Keep some rows, bool [N]; `bad` says why others go."""
         left = {"frame": self.frame.filter(mask), "file": self.file[mask], "rows": self.rows[mask]}
         return replace(self, **left, bad=(*self.bad, *bad))

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dltrain.data.bad import OnBad
 from dltrain.data.sources.files import check_file
 from dltrain.data.tables.convert import convert, missing_as_null, plain_numbers
-from dltrain.data.tables.options import MISSING, OnBad, Options
+from dltrain.data.tables.options import MISSING, Options
 from dltrain.data.tables.raw import Raw, joined
 from dltrain.data.tables.text import read_text
 from dltrain.data.tables.typed import read_columns, read_jsonl

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.tables.bad import BadRow, settle
+from dltrain.data.bad import Bad, bad_row, check_bad
 from dltrain.data.tables.content import Content, read_content
 from dltrain.data.tables.dialect import ROWS, Dialect, find_dialect, split_fields
 from dltrain.data.tables.options import Options
@@ -30,7 +30,7 @@ class Block:
 
     frame: Any
     lines: np.ndarray
-    bad: Sequence[BadRow]
+    bad: Sequence[Bad]
     total: int
 
 
@@ -55,9 +55,9 @@ def read_text(path: Path, options: Options, *, most: int, names: Sequence[str] =
     dialect = find_dialect(data, options, suffix=path.suffix.lower())
     found = list(read_blocks(path, blocks(data, dialect.quote), dialect, options, names=names))
     bad, total = tuple(row for block in found for row in block.bad), sum(block.total for block in found)
-    settle(bad, total, options)
+    check_bad(bad, total, options)
     if not any(len(block.lines) for block in found):
-        raise DataError(f"{path}: has a header but no rows")
+        raise DataError(f"{bad[0]} (all rows are bad)" if bad else f"{path}: has a header but no rows")
     lines = np.concatenate([block.lines for block in found])
     note = f"{path.name}: {len(lines):,} rows, {_described(content, dialect)}"
     return Raw(
@@ -159,7 +159,7 @@ def _header(path: Path, rows: Rows, dialect: Dialect, *, unique: bool) -> list[s
     return found
 
 
-def _check(path: Path, rows: Rows, columns: Sequence[str], dialect: Dialect) -> tuple[np.ndarray, list[BadRow]]:
+def _check(path: Path, rows: Rows, columns: Sequence[str], dialect: Dialect) -> tuple[np.ndarray, list[Bad]]:
     """Find the rows that are not whole: bool [R] for those that are, and what is wrong with the others."""
     good = rows.fields == len(columns)
     bad = []
@@ -168,14 +168,14 @@ def _check(path: Path, rows: Rows, columns: Sequence[str], dialect: Dialect) -> 
         expected = f"{len(columns)} ({dialect.words.partition(',')[0]}), as {like}"
         count = int(rows.fields[i])
         found = f"{count} field{'s' * (count != 1)}"
-        bad.append(BadRow(str(path), f"line {rows.lines[i]}", "", found, expected))
+        bad.append(bad_row(str(path), f"line {rows.lines[i]}", "", found, expected))
     if b"\0" in rows.data:
         zeros = np.flatnonzero(np.frombuffer(rows.data, np.uint8) == 0)
         held = np.searchsorted(rows.starts, zeros, "right") - 1
         for i in np.unique(held):
             if good[i]:
                 good[i] = False
-                bad.append(BadRow(str(path), f"line {rows.lines[i]}", "", "a NUL byte", "text"))
+                bad.append(bad_row(str(path), f"line {rows.lines[i]}", "", "a NUL byte", "text"))
         bad.sort(key=lambda row: int(row.row.partition(" ")[2]))
     return good, bad
 

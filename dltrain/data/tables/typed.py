@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.tables.bad import BadRow, quoted, settle
+from dltrain.data.bad import bad_row, check_bad, quoted
 from dltrain.data.tables.content import read_content
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.raw import Raw
@@ -138,8 +138,8 @@ def read_jsonl(path: Path, options: Options, *, most: int) -> Raw:
             records.append(found)
             lines.append(number)
         else:
-            bad.append(BadRow(str(path), f"line {number}", "", found, 'an object such as {"a": 1}'))
-    settle(bad, len(records) + len(bad), options)
+            bad.append(bad_row(str(path), f"line {number}", "", found, 'an object such as {"a": 1}'))
+    check_bad(bad, len(records) + len(bad), options)
     if not records:
         raise DataError(f"{path}: has no rows")
     frame, mixed = _typed_frame(records)

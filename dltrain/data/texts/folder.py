@@ -11,13 +11,12 @@ import numpy as np
 
 from dltrain.data.sources.files import check_file
 from dltrain.data.sources.table import TableSource, Wanted
+from dltrain.data.split_names import SPLIT_OF
 from dltrain.data.tables.raw import Raw
 from dltrain.data.tables.read import Table
 from dltrain.errors import DataError
 
 TEXT, LABEL = "text", "label"  # names of the columns
-SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-SPLITS |= {"validation": "validation", "dev": "validation", "test": "test", "testing": "test"}
 LARGEST = 1 << 26  # bytes of a file that is one text
 
 
@@ -50,8 +49,8 @@ def _read_folder(path: Path, newest: Any) -> tuple[Sequence[str], ...]:
     """Return the texts, and the class, file and split of each."""
     del newest  # only to notice changes
     folders = _folders(path)
-    split = bool(folders) and all(folder.name.lower() in SPLITS for folder in folders)
-    parts = [(SPLITS[folder.name.lower()], folder) for folder in folders] if split else [("train", path)]
+    split = bool(folders) and all(folder.name.lower() in SPLIT_OF for folder in folders)
+    parts = [(SPLIT_OF[folder.name.lower()], folder) for folder in folders] if split else [("train", path)]
     found = [
         (_text(file), folder.name, str(file), part)
         for part, root in parts

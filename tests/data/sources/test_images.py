@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny_images import encoded, pixels, write
 
+from dltrain.data.bad import OnBad
 from dltrain.data.images import convert
 from dltrain.data.sources.images import load_images
-from dltrain.data.tables.options import OnBad
 from dltrain.errors import ConfigError, DataError
 from dltrain.tasks.classification import Classification
 from dltrain.tasks.regression import Regression
@@ -165,7 +165,7 @@ FAULTS = {
     "a damaged image": (
         lambda r: (good(r) / "a/2.png").write_bytes(b"hello"),
         {},
-        "photos/a/2.png: is not a JPEG, PNG, BMP, WEBP or GIF image; repair or remove it",
+        "photos/a/2.png: is not a JPEG, PNG, BMP, WEBP or GIF image; correct it",
     ),
     "an empty image": (lambda r: (good(r) / "a/2.png").write_bytes(b""), {}, "photos/a/2.png: is empty"),
     "a broken link": (
@@ -177,7 +177,7 @@ FAULTS = {
     "too many to skip": (
         lambda r: (good(r) / "a/2.png").write_bytes(b"hello"),
         {"on_bad": OnBad.SKIP},
-        "data.most_bad=0.01: 1 of 3 images cannot be read, which is 33.3%: ",
+        "1 of 3 images is bad, 33.33%, more than data.most_bad=0.01 allows; the first: ",
     ),
 }
 TABLE_FAULTS = {
@@ -237,11 +237,9 @@ def test_skipped_images_are_left_out_named_and_the_rest_is_exact(root):
     source = load(root, on_bad=OnBad.SKIP, most_bad=0.3)
     described = source.describe(np.arange(4))
     (note,) = described.notes
-    assert (
-        f"1 of 5 images cannot be read and are left out; bad_rows.csv of a run lists them: {root}/a/2.png: is da"
-        in note
-    )
-    assert described.bad_rows.startswith(f"where,why\n{root}/a/2.png,is damaged")
+    assert note.startswith("1 of 5 images is bad and left out; bad_rows.csv of a run lists them: ")
+    assert f"{root}/a/2.png: is damaged" in note
+    assert described.bad_rows.startswith(f"file,row,column,wrong\n{root}/a/2.png,,,is damaged")
     found = everything(source)
     np.testing.assert_array_equal(found["inputs"], np.stack([pixels(seed=s) for s in (0, 2, 3, 4)]))
     assert found["targets"].tolist() == [0, 0, 1, 1]

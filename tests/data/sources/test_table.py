@@ -145,8 +145,11 @@ def test_a_source_says_what_it_found(path):
         ("z", "number"),
         ("stars", "number"),
     ]
-    assert found.bad_rows.splitlines()[1] == f'{path},line 142,,2 fields,"6 (comma-separated), as the header has"'
-    assert any("1 of 141 rows are bad" in note for note in found.notes)
+    assert (
+        found.bad_rows.splitlines()[1]
+        == f'{path},line 142,,"found 2 fields, expected 6 (comma-separated), as the header has"'
+    )
+    assert any("1 of 141 rows is bad" in note for note in found.notes)
 
 
 def test_columns_are_given_by_name(path):

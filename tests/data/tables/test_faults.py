@@ -49,7 +49,7 @@ def fault(name: str, content: Any, message: str, *, file: str = "t.csv", **optio
 
 
 SHORT = {  # what many messages have in common
-    "{skip}": "; correct the file, or leave such rows out with data.on_bad=skip",
+    "{skip}": "; correct it, or leave such rows out with data.on_bad=skip",
     "{quotes}": "opens a field that is not closed, or stands inside one; double it inside a field, or read "
     "quotes as ordinary characters with data.quote=none",
     "{range}": "a number between -3.4e+38 and 3.4e+38",
@@ -330,7 +330,7 @@ FAULTS = [
         "too many bad rows",
         GOOD + "1,2\n",
         (
-            "1 of 41 rows is bad, 2.44%, more than data.most_bad=0.01 admits; the first: t.csv, line "
+            "1 of 41 rows is bad, 2.44%, more than data.most_bad=0.01 allows; the first: t.csv, line "
             "42: found 2 fields, expected 4 (comma-separated), as the header has"
         ),
         on_bad="skip",
@@ -339,12 +339,18 @@ FAULTS = [
         "too many bad values",
         line(9, "8,abc,a,1.5"),
         (
-            "1 of 40 rows is bad, 2.50%, more than data.most_bad=0.01 admits; the first: t.csv, line 9, "
+            "1 of 40 rows is bad, 2.50%, more than data.most_bad=0.01 allows; the first: t.csv, line 9, "
             "column x: found 'abc', expected a number"
         ),
         on_bad="skip",
     ),
-    fault("all rows bad", "a,y\n1\n2\n3\n", "t.csv: has a header but no rows", on_bad="skip", most_bad=1.0),
+    fault(
+        "all rows bad",
+        "a,y\n1\n2\n3\n",
+        "t.csv, line 2: found 1 field, expected 2 (comma-separated), as the header has (all rows are bad)",
+        on_bad="skip",
+        most_bad=1.0,
+    ),
     fault(
         "not UTF-8 though most is",
         ("c,y\n" + "é,1\nü,2\n" * 30).encode() + b"\xff,3\n",

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dltrain.data.bad import OnBad, as_csv
 from dltrain.data.tables import read, structure
-from dltrain.data.tables.bad import listed
-from dltrain.data.tables.options import OnBad, Options
+from dltrain.data.tables.options import Options
 from dltrain.errors import DataError
 
 PLAIN = "a,b\n1,x\n2,y\n"
@@ -130,9 +130,9 @@ def test_rows_keep_the_lines_of_the_file_and_bad_ones_are_listed(tmp_path):
     found = table(tmp_path, content, on_bad=OnBad.SKIP, most_bad=0.02, comment="#").raw
     assert found.where(0) == f"{tmp_path}/t.csv, line 3" and found.where(199).endswith("line 401")
     assert found.where(200).endswith("line 406") and len(found.frame) == 201 and found.total == 204
-    lines = listed(found.bad).splitlines()
+    lines = as_csv(found.bad).splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == ["line 403", "line 404", "line 405"]
-    assert lines[2].endswith(",a,'x',a number") and "1e400" in lines[3]
+    assert lines[2].endswith(",a,\"found 'x', expected a number\"") and "1e400" in lines[3]
 
 
 def test_blocks_of_a_file_give_the_same_rows(tmp_path, monkeypatch):
