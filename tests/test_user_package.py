@@ -15,7 +15,7 @@ from dltrain.report import finish
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
-DRAW = finish._draw
+DRAW = finish.draw
 
 PARTS = '''
     """Parts of the user's own."""
@@ -223,7 +223,7 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SENTINEL", str(tmp_path / "imported"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+    monkeypatch.setattr(finish, "draw", lambda *args: None)
     yield tmp_path
     for name in [n for n in sys.modules if n.split(".")[0] == "ringlib"]:
         del sys.modules[name]
@@ -263,7 +263,7 @@ def test_a_run_with_user_defined_parts_trains_resumes_and_is_evaluated(project, 
 
 
 def test_a_user_defined_task_is_one_class_and_one_yaml(project, dltrain, monkeypatch):
-    monkeypatch.setattr(finish, "_draw", DRAW)
+    monkeypatch.setattr(finish, "draw", DRAW)
     words = ("--config-dir", "conf", "trust=[ringlib]", "data=tagged", "model=linear")
     result = dltrain(*words, "epochs=30", "optim.learning_rate=0.1", "output_dir=run")
     assert result.code == 0, result.err

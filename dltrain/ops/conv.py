@@ -3,7 +3,8 @@
 Hand-written, since XLA's convolution on a CPU is several times slower than a matrix product of the same size, and
 more than ten times slower again inside a loop, where training runs; on GPU and TPU XLA's is used. On a CPU the
 windows of the input become rows of a matrix ("patches") that is multiplied by the kernel. The most common kernel,
-3x3 with stride 1, uses tiles instead, which need fewer multiplications (`winograd`).
+3x3 with stride 1, uses tiles instead, which need fewer multiplications (`winograd`). The file is over 300 lines:
+its cases (strides, dilation, groups, parts) share most functions.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,14 @@ import numpy as np
 from dltrain.build.program import Program
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
-from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
 from dltrain.errors import DltrainError, Interrupted
-from dltrain.inference.abilities import generates_text
-from dltrain.inference.open import bundle_of
-from dltrain.metrics.forecasting import STEP_METRICS
 from dltrain.places import raised_in
 from dltrain.profiling.summary import summarize
 from dltrain.report.baselines import baselines
-from dltrain.report.captions import describe_state, weights_shown
 from dltrain.report.console import Screen, print_warning, shown
+from dltrain.report.drawing import Evaluated, Evaluations, draw
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
-from dltrain.report.figures import draw_figures
-from dltrain.report.text import LENGTH
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.projector import write_embeddings
@@ -40,18 +34,6 @@ ADVICE = (
     "copy the files to a local disk, or make the source's `read` cheaper",
 )
 FEW = 8  # skipped steps that are listed
-Evaluations = dict[str, Evaluation]  # split -> evaluation
-
-
-@dataclass(frozen=True)
-class _Evaluated:
-    """Evaluations of the splits that were not trained on."""
-
-    final: Evaluations  # of the final state
-    best: Evaluations  # of the state with the best monitored metric
-    raw: Evaluations  # of the final weights themselves, if the others are of their EMA
-    best_state: TrainState
-    best_step: int
 
 
 def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
@@ -97,7 +79,7 @@ def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainR
     return summary
 
 
-def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Evaluated:
+def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> Evaluated:
     state, step = trained.outcome.state, trained.outcome.step
     splits = [name for name in NAMES if name != "train" and len(program.parts.splits[name])]
     final = {split: program.evaluate(state, split) for split in splits}
@@ -108,7 +90,7 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> _Eva
         best = {split: program.evaluate(best_state, split) for split in splits}
     without_ema = replace(state, ema={})
     raw = {split: program.evaluate(without_ema, split) for split in splits if state.ema}
-    return _Evaluated(final, best, raw, best_state, best_step)
+    return Evaluated(final, best, raw, best_state, best_step)
 
 
 def _best_step(folder: RunFolder, trained: TrainResult) -> int:
@@ -126,7 +108,7 @@ def _is_whole(folder: RunFolder, step: int) -> bool:
     return checkpoint.is_whole(folder.files / "checkpoints", step, warn=print_warning, mend=folder.locked)
 
 
-def _summary(program: Program, trained: TrainResult, found: _Evaluated) -> dict[str, Any]:
+def _summary(program: Program, trained: TrainResult, found: Evaluated) -> dict[str, Any]:
     outcome, clock, monitor = trained.outcome, trained.saver.clock, program.plan.monitor
     examples = (outcome.step - trained.first_step) * program.parts.pipeline.batch_size
     return {
@@ -156,7 +138,7 @@ def _scalars(evaluations: Evaluations) -> dict[str, Mapping[str, float]]:
     return {split: found.scalars for split, found in evaluations.items()}
 
 
-def _best_results(found: _Evaluated, summary: Mapping[str, Any]) -> dict[str, float]:
+def _best_results(found: Evaluated, summary: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of the best state, its step and the last step, as in the summary and a sweep's table."""
     metrics = {
         f"best/{split}/{name}": value
@@ -266,13 +248,13 @@ def _try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
     return {split: found} if split and found else {}
 
 
-def _try_to_draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:
+def _try_to_draw(program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult) -> None:
     """Draw the figures; if one cannot be drawn, say so: the results of the run do not depend on it."""
     from dltrain.plots.style import default_style
 
     try:
         with default_style():
-            _draw(program, folder, found, trained)
+            draw(program, folder, found, trained)
     except DltrainError:
         raise
     except Exception as error:
@@ -281,46 +263,3 @@ def _try_to_draw(program: Program, folder: RunFolder, found: _Evaluated, trained
         where = f" ({place})" if place else f" (the traceback is in {folder.log})"
         first = (str(error).splitlines() or [""])[0]
         print_warning(f"warning: figures are missing: {type(error).__name__}: {first}{where}")
-
-
-def _draw(program: Program, folder: RunFolder, found: _Evaluated, trained: TrainResult) -> None:
-    """Draw the figures of the best state into `report/` and TensorBoard; a language model's sample is text."""
-    from dltrain.plots.caption import add_caption
-    from dltrain.plots.curves import curves  # matplotlib takes a second to import
-    from dltrain.plots.png import png_bytes, png_size
-
-    recorder, step = trained.recorder, trained.outcome.step
-    best_step = found.best_step if trained.best_step else None
-    figures = {
-        "curves": add_caption(curves(_by_column(recorder.history), best_step=best_step), _about_curves(program))
-    }
-    if split := next((split for split in ("test", "validation") if split in found.best), None):
-        kind = "best state" if trained.best_step and found.best_step != step else "final state"
-        caption = f"{split} set, {describe_state(program, found.best_step, kind)}"
-        for name, figure in draw_figures(program, found.best_state, found.best[split]).items():
-            where = caption.replace(f"{split} set", "generated, seed 0") if name == "generated" else caption
-            figures[name] = add_caption(figure, where)
-    report = folder.files / "report"
-    for name, figure in figures.items():
-        png = png_bytes(figure)
-        report.replace(f"{name}.png", png)
-        recorder.figure(step, name, png, *png_size(png))
-    if split and "per_step" in found.best[split].arrays:
-        from dltrain.plots.forecasts import per_step_table
-
-        report.replace_text("per_step.csv", per_step_table(found.best[split].arrays["per_step"], STEP_METRICS))
-    if generates_text(program.parts.spec, program.module):
-        (text,) = bundle_of(program, found.best_state).generate(tokens=LENGTH, seed=program.plan.seed)
-        report.replace_text("sample.txt", text)
-
-
-def _about_curves(program: Program) -> str:
-    splits = [f"{split}: all its examples, {weights_shown(program)}" for split in program.plan.splits]
-    return "; ".join(["train: means over the steps since the point before", *splits])
-
-
-def _by_column(history: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
-    """Turn rows into columns, split -> metric -> values: the loss, and what is computed on both splits."""
-    names = {n for split, rows in history.items() if split != "train" for row in rows for n in row}
-    names = (names or {"loss", "step"}) - {"split"}
-    return {s: {n: [r.get(n) for r in rows] for n in names} for s, rows in history.items() if s != "test"}

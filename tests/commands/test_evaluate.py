@@ -18,7 +18,7 @@ def run(dltrain, tmp_path_factory):
     cwd = tmp_path_factory.mktemp("evaluated")
     words = ("data=iris", "model=linear", "epochs=6", "eval_every=3ep", "optim.learning_rate=0.05", "quiet=true")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "_draw", lambda *args: None)
+        patch.setattr(finish, "draw", lambda *args: None)
         result = dltrain(*words, "output_dir=run", cwd=cwd)
     assert result.code == 0, result.err
     found = [json.loads(line) for line in (cwd / "run" / "metrics.jsonl").read_text().splitlines()]

@@ -65,7 +65,7 @@ def test_screen_shows_the_first_lines_and_the_file_says_how_to_open_the_trace(pr
 
 
 def test_run_of_one_step_says_that_nothing_was_recorded(dltrain, tmp_path, monkeypatch):
-    monkeypatch.setattr(finish, "_draw", lambda *args: None)
+    monkeypatch.setattr(finish, "draw", lambda *args: None)
     result = dltrain("data=iris", "model=linear", "steps=1", "profile=true", "output_dir=run", cwd=tmp_path)
     assert result.code == 0, result.err
     assert "profile     nothing was recorded: the run has a single step, and the first one compiles\n" in result.out
