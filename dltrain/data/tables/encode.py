@@ -38,6 +38,8 @@ class TableEncoder:
         numbers: column -> `median`, `indicator` (whether any was missing), and `sign` (what a comma means).
         dates: column -> `format` of its texts, `parts` with their medians, and `indicator`.
         categories: column -> its levels, in the order of their numbers from 1.
+        kinds: column of categories whose texts stood for something else, such as true and false -> kind and detail
+            of that, so that `True` is the level `true` in texts that are given later, too.
         missing: markers of a missing value.
         texts: column -> its texts as hashed words and pairs of words; each is an input of its own.
         images: column -> how the files that it names are decoded; each is an input of its own.
@@ -51,6 +53,7 @@ class TableEncoder:
     images: Mapping[str, ImageColumn] = field(default_factory=dict)
     missing: Sequence[str] = MISSING
     dtype: str = "float32"
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -71,7 +74,7 @@ class TableEncoder:
             missing: markers of a missing value.
             images: how images are decoded; None where no column names any.
         """
-        numbers, dates, categories, texts, decoded = {}, {}, {}, {}, {}
+        numbers, dates, categories, texts, decoded, kinds = {}, {}, {}, {}, {}, {}
         for column in columns:
             values, how = frame[column.name], (written or {}).get(column.name, Written("text"))
             flag = {"indicator": values.null_count() > 0}
@@ -84,12 +87,13 @@ class TableEncoder:
             if column.meaning is Meaning.CATEGORY:
                 levels = levels_of(values).drop_nulls().unique().sort().to_list()
                 categories[column.name] = [*levels, *([LEVEL_OF_MISSING] if values.null_count() else [])]
+                kinds |= {column.name: (how.kind, how.detail)} if how.kind != "text" else {}
             if column.meaning is Meaning.TEXT:
                 plain = [text or "" for text in _texts(values)]
                 texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
             if column.meaning is Meaning.IMAGE and images is not None:
                 decoded[column.name] = ImageColumn(images.size, Resize(images.resize), images.channels, **flag)
-        encoder = cls(numbers, categories, dates, texts, decoded, tuple(missing))
+        encoder = cls(numbers, categories, dates, texts, decoded, tuple(missing), kinds=kinds)
         if not encoder._names:
             return encoder
         coarse = moments_of(encoder._table(frame).astype(np.float64)).is_coarse.any()
@@ -204,16 +208,27 @@ class TableEncoder:
         columns = []
         for name, levels in self.categories.items():
             numbers = {level: i + 1 for i, level in enumerate(levels)}
-            values = levels_of(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
+            values = self._levels(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
             columns.append(values.replace_strict(numbers, default=0, return_dtype=pl.Int32).to_numpy())
         return np.stack(columns, 1)
+
+    def _levels(self, values: Any) -> Any:
+        """Return a column as the texts of its levels."""
+        import polars as pl
+
+        if values.name not in self.kinds or values.dtype != pl.String:
+            return levels_of(values)
+        found, _ = apply_kind(values.str.strip_chars(), Written(*self.kinds[values.name]))
+        return levels_of(found).fill_null(values)  # what does not fit is no level
 
     def to_json(self) -> dict[str, Any]:
         """Return what was fitted."""
         plain = {"numbers": self.numbers, "categories": self.categories, "dates": self.dates}
         texts = {name: fitted.to_json() for name, fitted in self.texts.items()}
         images = {name: fitted.to_json() for name, fitted in self.images.items()}
-        return {**plain, "texts": texts, "images": images, "missing": list(self.missing), "dtype": self.dtype}
+        return {**plain, "texts": texts, "images": images, "missing": list(self.missing), "dtype": self.dtype} | {
+            "kinds": {name: list(kind) for name, kind in self.kinds.items()}
+        }
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "TableEncoder":
@@ -224,7 +239,14 @@ class TableEncoder:
         parts = {name: saved[name] for name in ("numbers", "categories", "dates")}
         texts = {name: FittedTexts.from_json(fitted) for name, fitted in saved["texts"].items()}
         images = {name: ImageColumn.from_json(fitted) for name, fitted in saved["images"].items()}
-        return cls(**parts, texts=texts, images=images, missing=tuple(saved["missing"]), dtype=saved["dtype"])
+        return cls(
+            **parts,
+            texts=texts,
+            images=images,
+            missing=tuple(saved["missing"]),
+            dtype=saved["dtype"],
+            kinds=saved["kinds"],
+        )
 
 
 def levels_of(values: Any) -> Any:

@@ -38,7 +38,7 @@ GROWTH, PACKED = (
 SHARE = 0.25  # of the free memory that reading a table may take
 BLOCK = 1 << 18  # rows
 ENDINGS = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".tab", ".data", ".dat")
-FITTED = ("numbers", "dates", "categories")  # what an encoder has for each column
+FITTED = ("numbers", "dates", "categories", "kinds")  # what an encoder has for each column
 
 
 def is_large(paths: Sequence[Path], *, most: int) -> bool:

@@ -11,9 +11,11 @@ import pytest
 
 from dltrain.api import words_of
 from dltrain.data.check import check_examples
+from dltrain.data.sources.table import load_table
 from dltrain.data.tables.columns import Meaning, find_columns
 from dltrain.data.tables.encode import LEVEL_OF_MISSING, TableEncoder
 from dltrain.errors import DataError
+from dltrain.tasks import Regression
 from dltrain.types import Feature, Kind, Spec
 
 MANY = 60
@@ -176,3 +178,18 @@ def test_numbers_that_float32_cannot_tell_apart_stay_float64():
 
 def _number():
     return Feature(Kind.NUMBERS, (), "float32")
+
+
+def test_texts_given_later_are_the_levels_that_they_were_in_the_file(tmp_path):
+    lines = [f"{i % 3},{'True' if i % 2 else 'False'},2024-01-0{1 + i % 3},{i}.5" for i in range(30)]
+    (tmp_path / "t.csv").write_text("rooms,garden,day,price\n" + "\n".join(lines) + "\n")
+    meanings = {"rooms": "category", "day": "category"}
+    source = load_table(str(tmp_path / "t.csv"), target="price", task=Regression(), meanings=meanings)
+    rows, encoder = source.encode(np.arange(30))
+    again = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    first = rows.read(np.arange(2))["inputs"]
+    asked = {"rooms": ["0", "1"], "garden": ["FALSE", " True"], "day": ["2024-01-01", "2024-01-02"]}
+    assert again.encode(asked).tolist() == first.tolist()
+    asked = {"rooms": [0, 1.0], "garden": [False, True], "day": ["2024-01-01", "2024-01-02"]}
+    assert again.encode(asked).tolist() == first.tolist()
+    assert again.encode({"rooms": ["many"], "garden": ["perhaps"], "day": ["soon"]}).tolist() == [[0, 0, 0]]

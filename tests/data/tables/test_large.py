@@ -158,7 +158,7 @@ def test_bad_rows_are_left_out_as_in_memory(tmp_path, monkeypatch, block):
     assert one.rows == two.rows
     assert sorted(one.bad_rows.splitlines()) == sorted(two.bad_rows.splitlines())
     assert [len(found.bad_rows.splitlines()) for found in (one, two)] == [5, 5]
-    with pytest.raises(DataError, match=r"2 of 500 rows are bad, 0\.40%, more than data\.most_bad=0\.001 admits"):
+    with pytest.raises(DataError, match=r"2 of 500 rows are bad, 0\.40%, more than data\.most_bad=0\.001 allows"):
         load_table(str(path), memory_left=TINY, on_bad="skip", **(options | {"most_bad": 0.001}))
 
 
