@@ -179,7 +179,7 @@ def its_layers_are_printed(program, table):
     assert counts[-1][0] == sum(leaf.size for leaf in jax.tree.leaves(program.shapes.params))
     assert counts[-1][1] > 0
     for name, *kind, shape, _, _ in rows:
-        assert kind or name == "(itself)"
+        assert kind or name == "(other)"
         assert re.fullmatch(r"\d+(×\d+)*", shape), name
 
 

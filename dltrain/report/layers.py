@@ -44,7 +44,7 @@ def layers(make_model: Callable[[nnx.Rngs], nnx.Module], spec: Spec) -> list[Lay
         flops(whole.jaxpr) - sum(layer.flops for layer in found),
     )
     if any(left):  # what the model computes outside its modules
-        found.append(Layer("(itself)", "", tuple(whole.out_avals[0].shape[1:]), *left))
+        found.append(Layer("(other)", "", tuple(whole.out_avals[0].shape[1:]), *left))
     return found
 
 

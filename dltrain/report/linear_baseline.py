@@ -27,8 +27,8 @@ def vectors(inputs: Any, spec: Spec) -> np.ndarray | None:
             few = [(i, len(levels)) for i, levels in enumerate(feature.levels) if len(levels) <= MOST_LEVELS]
             columns += [partial(_one_hot, named[name][:, i], count) for i, count in few]
             width += sum(count for _, count in few)
-        elif feature.kind is Kind.IMAGE and len(spec.contents) > 1:
-            continue  # its pixels next to columns are no table
+        elif feature.kind in (Kind.IMAGE, Kind.NGRAMS, Kind.TOKENS) and len(spec.contents) > 1:
+            continue  # only the columns next to it
         elif feature.kind in (Kind.NUMBERS, Kind.IMAGE):
             columns.append(partial(_flat, named[name]))
             width += feature.size

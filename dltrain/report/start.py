@@ -18,6 +18,8 @@ from dltrain.report.data_warnings import data_warnings, plan_warnings
 from dltrain.report.layers import layers
 from dltrain.report.width import Column
 
+MOST_COLUMNS = 40  # of a table that are listed
+
 
 def introduce(
     screen: Screen, program: Program, *, choices: Mapping[str, str], automatic: Mapping[str, str]
@@ -28,7 +30,7 @@ def introduce(
     _introduce_model(screen, program, choices.get("model", "model"))
     for key, why in automatic.items():
         screen.say(f"{key:<7} {why}; choose with {key}=...")
-    _introduce_training(screen, program)
+    _introduce_training(screen, program, recipe=choices.get("recipe", "none") not in ("auto", "none"))
     _introduce_devices(screen, program)
     for line in (*data_warnings(program.parts), *plan_warnings(program.plan), *program.plan.warnings):
         print_warning(line)
@@ -50,7 +52,7 @@ def _introduce_data(screen: Screen, parts: Parts, name: str) -> None:
     for note in getattr(parts.source, "notes", ()):
         screen.say(f"        {note}")
     if spec.counts and max(spec.counts["train"]) >= 2 * max(1, min(spec.counts["train"])):
-        counts = ", ".join(f"{name} {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
+        counts = ", ".join(f"{name}: {n}" for name, n in zip(spec.classes, spec.counts["train"], strict=True))
         screen.say(f"        classes are imbalanced in train: {counts}")
     if parts.preprocess.target_scaling is not None:
         shift, size = parts.preprocess.target_scaling.shift, parts.preprocess.target_scaling.scale
@@ -67,10 +69,12 @@ def _introduce_files(screen: Screen, found: Description | None) -> None:
     if found.rows:
         titles = enumerate(found.headings)
         columns = [Column(title, wraps=i == 2, right=i > 2, drop=i if i > 1 else 0) for i, title in titles]
-        screen.table("columns", columns, found.rows)
+        screen.table("columns", columns, found.rows[:MOST_COLUMNS])
+    if (more := len(found.rows) - MOST_COLUMNS) > 0:
+        screen.say(f"        and {more} more columns, which dltrain inspect lists")
 
 
-def _introduce_training(screen: Screen, program: Program) -> None:
+def _introduce_training(screen: Screen, program: Program, *, recipe: bool) -> None:
     parts, plan, per_epoch = program.parts, program.plan, program.parts.pipeline.steps_per_epoch
     if plan.monitor:
         better = "higher" if plan.monitor.higher_is_better else "lower"
@@ -83,7 +87,8 @@ def _introduce_training(screen: Screen, program: Program) -> None:
     if program.averages:
         screen.say(f"average evaluation and figures use {program.averages}; training does not")
     for rule in parts.rules:
-        screen.say(f"rule    {rule.match}: {', '.join(rule.matched(program.shapes.params))}")
+        if (matched := rule.matched(program.shapes.params)) or not recipe:
+            screen.say(f"rule    {rule.match}: {', '.join(matched) or 'matches no parameter'}")
     each = f"{per_epoch} step{'s' * (per_epoch > 1)} per epoch"
     screen.say(f"train   {plan.total} steps of {parts.pipeline.batch_size} examples, {each}")
 

@@ -80,7 +80,7 @@ class Own(nnx.Module):
 
 
 def test_what_a_model_does_outside_its_modules_has_a_line_of_its_own():
-    assert table(Own) == {"head": ((3,), 15, 24), "(itself)": ((3,), 96 * 4, 2 * 96 * 4)}
+    assert table(Own) == {"head": ((3,), 15, 24), "(other)": ((3,), 96 * 4, 2 * 96 * 4)}
 
 
 def test_looking_at_the_layers_leaves_their_classes_alone():

@@ -95,7 +95,8 @@ def _meaning(present: Any, distinct: int, folders: Sequence[Path]) -> tuple[Mean
 
     count, name = len(present), present.name
     if present.dtype.is_temporal():
-        return Meaning.DATE, f"from {present.min()} to {present.max()}"
+        first, last = (str(found).removesuffix(" 00:00:00") for found in (present.min(), present.max()))
+        return Meaning.DATE, f"from {first} to {last}"
     if present.dtype == pl.Boolean:
         return Meaning.CATEGORY, "true or false"
     many = count >= FEWEST and distinct >= MANY * count

@@ -29,7 +29,7 @@ def describe_columns(files: Description, columns: Sequence[Column], targets: Any
     if texts := [column.name for column in columns if column.meaning is Meaning.TEXT]:
         notes.append(f"texts become hashed words and pairs of words: {', '.join(texts)}")
     if lost := [column.name for column in columns if not column.meaning.is_input]:
-        notes.append(f"left out: {', '.join(lost)}; data.meanings={{{lost[0]}: category}} takes it")
+        notes.append(f"left out: {', '.join(lost)}; 'data.meanings={{{lost[0]}: category}}' takes it")
     return Description(notes, HEADINGS, rows, files.bad_rows)
 
 
