@@ -13,11 +13,16 @@ from dltrain.data.quality.examples import example_findings, unreadable_findings
 from dltrain.data.quality.finding import Finding, ordered
 from dltrain.data.quality.leaks import imbalance_findings, leak_findings
 from dltrain.data.quality.rows import date_findings, row_findings
+from dltrain.data.quality.series import series_findings
+from dltrain.data.series.windows import Windows
 from dltrain.data.tables.columns import Meaning
 from dltrain.report.console import Screen
 from dltrain.report.width import Column
 from dltrain.runs.files import Files
 from dltrain.runs.tensorboard import EventWriter
+from dltrain.types import Kind
+
+EACH = 8  # images of a class that are drawn
 
 
 def findings(look: Look) -> list[Finding]:
@@ -28,6 +33,8 @@ def findings(look: Look) -> list[Finding]:
         found += imbalance_findings(dict(zip(look.spec.classes, counts, strict=True)))
     if hasattr(look.source, "frame") and hasattr(look.source, "columns"):
         found += _of_table(look)
+    elif isinstance(look.source, Windows):
+        found += series_findings(look.source.rows, look.source.season)
     elif hasattr(look.source, "read") and not look.spec.task.examples_may_repeat:
         found += example_findings(look.source, look.splits, look.where)
     return ordered(found)
@@ -55,6 +62,8 @@ def show_description(screen: Screen, look: Look) -> None:
     about = look.description
     sizes = ", ".join(f"{len(look.splits[n])} {n}" for n in ("train", "validation", "test") if len(look.splits[n]))
     screen.say(f"data    {len(look.source):,} examples: {sizes}; {look.spec.task}", result=True)
+    for note in getattr(look.source, "notes", ()):
+        screen.say(f"        {note}", result=True)
     if about is None:
         return
     for note in about.notes:
@@ -71,7 +80,7 @@ def show_findings(screen: Screen, found: list[Finding]) -> None:
         where = f" {one.where}:" if one.where else ""
         advice = f"; {one.advice}" if one.advice else ""
         screen.say(f"{one.what}:{where} {one.text}{advice}", result=True)
-    screen.say(f"{len(found)} findings" if found else "nothing found", result=True)
+    screen.say(f"{len(found)} finding{'s' * (len(found) > 1)}" if found else "nothing found", result=True)
 
 
 def write_report(look: Look, found: list[Finding], files: Files, title: str) -> list[str]:
@@ -98,9 +107,17 @@ def write_report(look: Look, found: list[Finding], files: Files, title: str) -> 
 
 def _figures(look: Look) -> dict[str, Any]:
     from dltrain.plots.columns import columns, correlations, gaps
+    from dltrain.plots.gallery import gallery
+    from dltrain.plots.series import series
 
+    if isinstance(look.source, Windows):
+        rows = look.source.rows
+        return {"series": series(rows.values, rows.columns, look.source.ends)}
     named = dict(_drawn(look))
     figures = {"columns": columns(named)} if named else {}
+    if pictures := _images_of_classes(look):
+        counts = np.bincount(look.targets, minlength=len(look.spec.classes)).tolist()
+        figures["images"] = gallery(pictures, dict(zip(look.spec.classes, counts, strict=True)))
     if frame := _frame(look):
         missing = np.stack([values.is_null().to_numpy() for values in frame], 1)
         if missing.any():
@@ -109,6 +126,15 @@ def _figures(look: Look) -> dict[str, Any]:
     if len(numbers) > 1:
         figures["correlations"] = correlations(_correlations(list(numbers.values())), list(numbers))
     return figures
+
+
+def _images_of_classes(look: Look) -> dict[str, np.ndarray]:
+    """Return a few images of each class that has any; nothing for other data."""
+    spec = look.spec
+    if not spec.has_labels or not spec.inputs or spec.shown.kind is not Kind.IMAGE or len(spec.inputs) > 1:
+        return {}
+    chosen = {name: np.flatnonzero(look.targets == i)[:EACH] for i, name in enumerate(spec.classes)}
+    return {name: look.source.read(found)["inputs"] for name, found in chosen.items() if len(found)}
 
 
 def _frame(look: Look) -> list[Any]:

@@ -10,9 +10,11 @@ from dltrain.plots.attention import over_steps, over_tokens
 from dltrain.plots.augmented import augmented
 from dltrain.plots.confusion import confusion
 from dltrain.plots.curves import curves
+from dltrain.plots.gallery import gallery
 from dltrain.plots.labels import label_of, labels
 from dltrain.plots.png import png_bytes, png_size, save_png
 from dltrain.plots.samples import WRONG, captioned, choose, samples, scatter
+from dltrain.plots.series import series
 from dltrain.types import Kind
 
 DIGITS = [str(k) for k in range(10)]
@@ -285,3 +287,21 @@ def test_augmented_sequences_are_lines_over_one_range():
     pixels(figure)
     assert {axes.get_ylim() for axes in figure.axes} == {(originals.min(), originals.max())}
     assert all(len(axes.lines) == 2 for axes in figure.axes)
+
+
+def test_a_gallery_has_a_row_for_each_class_with_its_count():
+    images = {"a": np.zeros((3, 4, 4, 3), np.uint8), "b": np.full((9, 4, 4, 3), 200, np.uint8)}
+    figure = gallery(images, {"a": 3, "b": 1200})
+    assert len(figure.axes) == 2 * 8 and [len(axes.images) for axes in figure.axes] == [1] * 3 + [0] * 5 + [1] * 8
+    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["a\n3", "b\n1,200"]
+
+
+def test_a_long_series_is_drawn_by_its_lowest_and_highest_values():
+    values = np.random.default_rng(0).normal(size=(50_000, 2))
+    values[777, 0], values[40_001, 1] = 99, -99
+    figure = series(values, ("x", "y"), {"train": 40_000, "test": 50_000})
+    first, second = figure.axes
+    drawn = first.lines[0].get_ydata()
+    assert len(drawn) <= 4002 and drawn.max() == 99 and second.lines[0].get_ydata().min() == -99
+    assert np.all(np.diff(first.lines[0].get_xdata()) >= 0)
+    assert [text.get_text().strip() for text in first.texts] == ["train ends", "test ends"] and not second.texts

@@ -60,7 +60,11 @@ def _outliers(values: Any, where: Callable[[int], str]) -> Iterator[Finding]:
     """Find numbers far outside the middle half."""
     import polars as pl
 
-    numbers = values.cast(pl.Float64, strict=False).to_numpy()
+    yield from far_from_middle(values.name, values.cast(pl.Float64, strict=False).to_numpy(), where)
+
+
+def far_from_middle(name: str, numbers: np.ndarray, where: Callable[[int], str]) -> Iterator[Finding]:
+    """Find outliers among the numbers of a column, float64 [N]; NaN is a missing one."""
     finite = numbers[np.isfinite(numbers)]
     if len(finite) < ENOUGH:
         return
@@ -73,7 +77,7 @@ def _outliers(values: Any, where: Callable[[int], str]) -> Iterator[Finding]:
         few = ", ".join(f"{numbers[i]:g} ({where(int(i))})" for i in worst)
         yield Finding(
             What.OUTLIERS,
-            values.name,
+            name,
             f"{len(far):,} values are far from the middle half ({low:g} to {high:g}): {few}",
             "correct them if they are mistakes",
         )

@@ -20,7 +20,9 @@ class What(StrEnum):
     IDENTIFIER = "identifier"
     EQUAL_COLUMNS = "equal columns"
     MISSING = "missing values"
+    STUCK = "stuck values"
     OUTLIERS = "outliers"
+    SEASON = "season"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.description import Description
 from dltrain.data.series.baselines import forecasts
 from dltrain.data.series.read import Series
 from dltrain.data.series.splits import Cut
@@ -79,6 +80,35 @@ class Windows:
             f"{rows:,} rows{many}; windows of {self._cut.look_back} + {self._cut.horizon} rows: {found}; "
             "none predicts rows of two splits"
         )
+
+    @property
+    def rows(self) -> Series:
+        """The rows that the windows are cut from."""
+        return self._series
+
+    @property
+    def season(self) -> int | None:
+        """Rows of a season, if that is known."""
+        return self._season
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """The row behind the last one of each split, of a single series; empty for several."""
+        if len(self._series.ids) > 1:
+            return {}
+        cuts = {"train": range(len(self) - sum(map(len, self.published.values()))), **self.published}
+        length = self._cut.look_back + self._cut.horizon
+        return {name: int(self._starts[found[-1]]) + length for name, found in cuts.items() if len(found)}
+
+    def describe(self, train: np.ndarray) -> Description:
+        """Return what the columns are used as, and their values in all rows."""
+        del train
+        rows, used = [], {"input": self._series.inputs, "target": self._series.target}
+        for name, values in zip(self._series.columns, self._series.values.T, strict=True):
+            found = f"from {values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}"
+            rows.append((name, " and ".join(what for what, names in used.items() if name in names), found))
+        rows += [(name, "known in advance", "") for name in self._series.known_names]
+        return Description((), ("column", "used as", "values"), rows)
 
     def __len__(self) -> int:
         """Return the number of windows, all splits together."""

@@ -179,6 +179,7 @@ def test_the_command_reports_images(dltrain, tmp_path):
     assert result.code == 0, result.err
     assert "unreadable: 1 could not be read" in result.out and "broken.png" in result.out
     assert "duplicates: 1 examples equal an earlier one" in result.out
+    assert (tmp_path / "inspect" / "photos" / "images.png").stat().st_size > 5000
 
 
 def test_wrongly_labelled_rows_are_the_first_candidates(dltrain, tmp_path):
