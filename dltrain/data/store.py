@@ -107,11 +107,11 @@ def open_store(
 
 
 def open_folder(key: Mapping[str, Any], write: Callable[[Path], None], *, needed: int) -> Store:
-    """Return a folder of the cache that `write` fills, in one piece, where it does not exist yet.
+    """Return a folder of the cache that `write` fills, if that is not done yet.
 
     Args:
         key: everything that the content depends on, as plain JSON.
-        write: writes files into the folder that it is given.
+        write: writes files into the folder that it is given, which has those of an interrupted call.
         needed: about the number of bytes that it writes.
 
     Raises:
@@ -123,9 +123,8 @@ def open_folder(key: Mapping[str, Any], write: Callable[[Path], None], *, needed
         while (found := _opened(folder, {})) is None:
             with Lock.exclusive(_lock_of(folder)):
                 if not (folder / DONE).exists():
-                    shutil.rmtree(folder, ignore_errors=True)
                     _make_room(needed, keep=folder)
-                    folder.mkdir()
+                    folder.mkdir(exist_ok=True)
                     write(folder)
                     _write_json(folder / DONE, [])
         return found

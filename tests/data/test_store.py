@@ -154,7 +154,7 @@ def test_the_longest_unused_store_is_removed_but_never_one_in_use(monkeypatch, _
 
 def test_what_does_not_fit_is_refused_with_both_sizes(monkeypatch):
     monkeypatch.setenv("DLTRAIN_CACHE_GIB", "1e-7")
-    with pytest.raises(DiskError, match=r"more than the limit of .* GiB; set DLTRAIN_CACHE_GIB"):
+    with pytest.raises(DiskError, match=r"more than the limit of .* GiB; raise DLTRAIN_CACHE_GIB"):
         convert(Converter())
     monkeypatch.setenv("DLTRAIN_CACHE_GIB", "1e8")
     huge = {"x": Column((1 << 40,), "float64")}

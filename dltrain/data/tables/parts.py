@@ -1,32 +1,21 @@
 """Files of a table as columns that stay on the disk: Parquet, and text that becomes Parquet in dltrain's cache."""
 
-import codecs
 import functools
 import hashlib
-import json
-import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dltrain.data.bad import Bad, OnBad, check_bad
-from dltrain.data.progress import progress
-from dltrain.data.store import Store, open_folder
+from dltrain.data.bad import Bad
+from dltrain.data.store import Store
+from dltrain.data.tables.columnar import open_columnar
 from dltrain.data.tables.convert import Kind, apply_kind, missing_as_null
-from dltrain.data.tables.dialect import HEAD, Dialect, find_dialect
 from dltrain.data.tables.options import Options
-from dltrain.data.tables.structure import blocks
-from dltrain.data.tables.text import Block, read_blocks, without_comments
 from dltrain.data.tables.typed import make_raw
 from dltrain.errors import DataError
-
-GROUP = 1 << 18  # rows that Parquet keeps together
-BLOCK = 1 << 24  # bytes of a text file that are read together
-LINES, BAD = "lines.npy", "bad.json"
-RULE = 2  # the version of what is written; another one is converted again
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,80 +106,10 @@ def _parquet(files: Sequence[Path], path: Path, **more: Any) -> Part:
 
 
 def _text(path: Path, digest: str, options: Options) -> Part:
-    """Convert a text file to columns, unless this was done before."""
-    dialect, mark = _dialect(path, options)
-    size = path.stat().st_size
-
-    def write(folder: Path) -> None:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with progress(f"converting {path.name} to columns", size >> 20, unit="MB") as advance:
-                parts = _parts(path, blocks(data, dialect.quote, first=mark, size=BLOCK), options.comment, advance)
-                _write(folder, read_blocks(path, parts, dialect, options), options)
-
-    how = [dialect.separator, dialect.quote, dialect.header, options.comment, list(options.columns)]
-    store = open_folder({"content": digest, "how": how, "rule": RULE}, write, needed=size)
-    bad, total = json.loads((store.folder / BAD).read_text(encoding="utf-8"))
-    rows = tuple(Bad(str(path), *row) for row in bad)
-    check_bad(rows, total, options)
-    files = sorted(store.folder.glob("rows-*.parquet"))
-    lines = np.load(store.folder / LINES, mmap_mode="r")
-    return _parquet(files, path, separator=dialect.separator, lines=lines, bad=rows, keep=store)
-
-
-def _parts(
-    path: Path, cuts: Iterator[tuple[int, bytes]], comment: str | None, advance: Callable[[int], None]
-) -> Iterator[tuple[int, bytes]]:
-    """Yield parts of a file without comments; DataError for one that is not UTF-8."""
-    done = 0
-    for line, part in cuts:
-        try:
-            part.decode()
-        except UnicodeDecodeError as error:
-            where = line + part.count(b"\n", 0, error.start)
-            raise DataError(
-                f"{path}, line {where}: found the byte 0x{part[error.start]:02x}, expected UTF-8, as the file does "
-                "not fit into memory; convert it to UTF-8 or Parquet"
-            ) from error
-        yield line, without_comments(part, comment)
-        advance((done + len(part) >> 20) - (done >> 20))
-        done += len(part)
-
-
-def _write(folder: Path, found: Iterator[Block], options: Options) -> None:
-    """Write the rows as Parquet, the lines in which they begin, and what is wrong with the others."""
-    lines, bad, total = [], [], 0
-    for i, block in enumerate(found):
-        block.frame.write_parquet(folder / f"rows-{i:06}.parquet", compression="lz4", row_group_size=GROUP)
-        lines.append(block.lines.astype(np.int32))
-        bad, total = [*bad, *block.bad], total + block.total
-        if options.on_bad is OnBad.ERROR:
-            check_bad(bad, total, options)
-    np.save(folder / LINES, np.concatenate(lines) if lines else np.zeros(0, np.int32))
-    plain = [[row.row, row.column, row.wrong] for row in bad]
-    (folder / BAD).write_text(json.dumps([plain, total]), encoding="utf-8")
-
-
-def _dialect(path: Path, options: Options) -> tuple[Dialect, int]:
-    """Return how fields are written, and the length of the byte order mark."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    text = head[: head.rfind(b"\n") + 1].removeprefix(codecs.BOM_UTF8)
-    if options.encoding not in ("auto", "utf-8") or b"\0" in text or not _is_utf8(text):
-        raise DataError(
-            f"{path}: is read in blocks, since it does not fit into memory, and must then be UTF-8 text; convert "
-            "it to UTF-8 or Parquet"
-        )
-    text = without_comments(text, options.comment)
-    mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
-    return find_dialect(text, options, suffix=path.suffix.lower()), mark
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    """Return the columns of a text file, which becomes Parquet first."""
+    found = open_columnar(path, digest, options)
+    more = {"separator": found.separator, "lines": found.lines, "bad": found.bad, "keep": found.store}
+    return _parquet(found.files, path, **more)
 
 
 def _said(error: Exception) -> str:

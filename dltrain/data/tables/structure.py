@@ -41,16 +41,19 @@ class Rows:
         return b"".join(view[start : end + 1] for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def blocks(data: Any, quote: str, *, first: int = 0, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+def blocks(
+    data: Any, quote: str, *, first: int = 0, line: int = 1, size: int = BLOCK
+) -> Iterator[tuple[int, bytes]]:
     """Cut a file into parts that end with a row; each with the line in which it begins, from 1.
 
     Args:
         data: bytes, or a memory-mapped file.
         quote: the character around fields, in which a line may end; "" for none.
         first: where the first row begins.
+        line: the line that it begins.
         size: bytes of a part; a row that is longer makes it larger.
     """
-    start, line, sign = first, 1, quote.encode()
+    start, sign = first, quote.encode()
     while start < len(data):
         part = data[start : start + size]
         while start + len(part) < len(data):

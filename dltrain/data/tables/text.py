@@ -75,7 +75,13 @@ def read_text(path: Path, options: Options, *, most: int, names: Sequence[str] =
 
 
 def read_blocks(
-    path: Path, parts: Iterable[tuple[int, bytes]], dialect: Dialect, options: Options, *, names: Sequence[str] = ()
+    path: Path,
+    parts: Iterable[tuple[int, bytes]],
+    dialect: Dialect,
+    options: Options,
+    *,
+    names: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Iterator[Block]:
     """Read the parts of a text file in their order.
 
@@ -85,11 +91,11 @@ def read_blocks(
         dialect: how fields are written.
         options: what the user set.
         names: names of the columns of the file before, which a file without header shares.
+        columns: those of this file, if the parts follow others; the first is then no header.
 
     Raises:
         DataError: a quote is not closed, or the names of the columns are wrong.
     """
-    columns: list[str] = []
     for line, part in parts:
         rows = find_rows(part, dialect.separator, dialect.quote, line=line)
         if rows.stray:

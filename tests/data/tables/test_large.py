@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from dltrain.data.sources.table import TableSource, load_table
-from dltrain.data.tables import dialect, large, parts
+from dltrain.data.tables import columnar, dialect, large
 from dltrain.data.tables.large import LargeTable
 from dltrain.errors import DataError
 from dltrain.tasks.regression import Regression
@@ -142,7 +142,7 @@ def spoil(path):
 
 @pytest.mark.parametrize("block", [1 << 24, 2000])
 def test_bad_rows_are_left_out_as_in_memory(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(columnar, "BLOCK", block)
     path = write(tmp_path / "x.csv", frame(missing_targets=True))
     spoil(path)
     options = {"target": "price", "task": Regression(), "comment": "#", "most_bad": 0.1}
@@ -173,9 +173,33 @@ def test_texts_are_left_out_and_listed(tmp_path):
 
 def test_bytes_that_are_no_utf8_are_found_in_any_part(tmp_path, monkeypatch):
     monkeypatch.setattr(dialect, "HEAD", 1000)
-    monkeypatch.setattr(parts, "HEAD", 1000)
+    monkeypatch.setattr(columnar, "HEAD", 1000)
     path = write(tmp_path / "x.csv", frame())
     content = path.read_bytes()
     path.write_bytes(content.replace(b"town", b"t\xf6wn") if b"town" not in content[:2000] else content + b"\xf6\n")
     with pytest.raises(DataError, match=r"x\.csv, line \d+: found the byte 0xf6, expected UTF-8"):
         load_table(str(path), target="price", memory_left=TINY)
+
+
+def test_an_interrupted_conversion_continues(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(columnar, "BLOCK", 2000)
+    path, load = write(tmp_path / "x.csv", frame()), {"target": "price", "memory_left": TINY}
+    write_part, done = columnar._write, []
+
+    def stop(*args):
+        if len(done) == 7:
+            raise KeyboardInterrupt
+        done.append(write_part(*args))
+
+    monkeypatch.setattr(columnar, "_write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        load_table(str(path), **load)
+    parts = list((tmp_path / "cache").rglob("rows-*.parquet"))
+    assert len(parts) == 7
+    times = {part: part.stat().st_mtime_ns for part in parts}
+    monkeypatch.setattr(columnar, "_write", write_part)
+    big = load_table(str(path), **load)
+    assert {part: part.stat().st_mtime_ns for part in parts} == times
+    rows, _ = load_table(str(path), target="price", memory_left=ROOM).encode(np.arange(400))
+    assert big.encode(np.arange(400))[0].fingerprint == rows.fingerprint
+    assert big.where(499).endswith("line 501")
