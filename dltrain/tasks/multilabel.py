@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dltrain.errors import ConfigError
+from dltrain.tasks.classification import NEVER
 from dltrain.tasks.task import Task, mean_logits
 from dltrain.types import Array, Kind, Spec
 
@@ -40,6 +42,12 @@ class Multilabel(Task):
     def classes(self, spec: Spec) -> int:
         """Raise ValueError: an example has labels, not a class."""
         raise ValueError(f"a metric of classes cannot evaluate task={self}; use metrics=multilabel")
+
+    def constants(self, targets: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
+        """Return the logits of the shares of the labels, [T]: those that most examples have are predicted."""
+        del spec
+        shares = np.clip(targets.mean(0), NEVER / len(targets), 1 - NEVER / len(targets))
+        return {"shares of train": np.log(shares / (1 - shares)).astype(np.float32)}
 
     def soft_targets(self, targets: Array, dtype: jnp.dtype, spec: Spec) -> Array:
         """Return the probability of each label, [B, T]."""

@@ -131,6 +131,10 @@ def test_categories_are_one_hot_and_texts_are_no_vectors():
     np.testing.assert_array_equal(found, [[1, 1, 1, 0], [1, 1, 0, 1], [1, 1, 0, 0]])
     tokens = Feature(Kind.TOKENS, (4,), "int32")
     assert vectors(np.zeros((3, 4), int), Spec({"text": tokens}, {})) is None
+    photo = Feature(Kind.IMAGE, (2, 2, 1), "uint8")
+    several = {**inputs, "text": np.zeros((3, 4), int), "photo": np.zeros((3, 2, 2, 1), np.uint8)}
+    spec = Spec({"numbers": numbers, "categories": levels, "text": tokens, "photo": photo}, {})
+    np.testing.assert_array_equal(vectors(several, spec), found)  # only the columns next to them
     wide = Feature(Kind.NUMBERS, (600,), "float32")
     assert vectors(np.zeros((3, 600)), Spec({"x": wide}, {})) is None
 

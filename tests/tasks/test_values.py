@@ -44,6 +44,8 @@ def test_each_label_is_predicted_where_its_logit_is_above_zero(spec_of):
     found = spec.task.decide(jnp.array([[0.0, -1.0, np.log(3.0)]]), spec)
     assert found["labels"].tolist() == [[0, 0, 1]] and spec.outputs == 3 and spec.labels == ("red", "round", "new")
     np.testing.assert_allclose(found["probabilities"], [[0.5, 1 / (1 + np.e), 0.75]], rtol=1e-6)
+    shares = spec.task.constants(np.array([[0, 1, 1], [0, 1, 0], [0, 1, 0], [0, 1, 1]]), spec)["shares of train"]
+    np.testing.assert_allclose(shares, np.log([1 / 7, 7.0, 1.0]), rtol=1e-6)  # half an example is never missing
     with pytest.raises(ValueError, match="use metrics=multilabel"):
         spec.task.classes(spec)
 
