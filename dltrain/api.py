@@ -145,7 +145,7 @@ def train_config(
     screen = Screen(quiet=config["quiet"])
     wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
     if wanted:
-        RunFolder(wanted).refuse_strangers()
+        RunFolder(wanted).refuse_other_folders()
     if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None

@@ -159,12 +159,12 @@ def _code(trust: Collection[str]) -> dict[str, str]:
     installed = [Path(sysconfig.get_path(name)).resolve() for name in INSTALLED]
     files = {name: Path(file) for name, module in list(sys.modules.items()) if (file := _source(module))}
     roots = {name for name in files if any(name == root or name.startswith(f"{root}.") for root in trust)}
-    beside = {_top(files[name], name) for name in roots}
-    beside = {place for place in beside if not any(place.is_relative_to(other) for other in installed)}
+    siblings = {_top(files[name], name) for name in roots}
+    siblings = {place for place in siblings if not any(place.is_relative_to(other) for other in installed)}
     chosen = {
         name: file
         for name, file in files.items()
-        if name in roots or (_top(file, name) in beside and not name.startswith(("dltrain", "__main__")))
+        if name in roots or (_top(file, name) in siblings and not name.startswith(("dltrain", "__main__")))
     }
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in sorted(chosen.items())}
 

@@ -9,7 +9,7 @@ from dltrain.config.call import Call
 from dltrain.errors import CheckpointError, ConfigError
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder, existing
-from dltrain.runs.restore import is_foreign, missing_newest
+from dltrain.runs.restore import is_of_another_run, missing_newest
 
 
 def run(call: Call) -> int:
@@ -21,7 +21,7 @@ def run(call: Call) -> int:
     found = checkpoint.inspect_all(folder.checkpoints)
     for step in found:
         path = folder.checkpoints / checkpoint.name_of(step)
-        found[step] = wrong = found[step] or _foreign(folder, path)
+        found[step] = wrong = found[step] or _of_another_run(folder, path)
         print(f"{path}  {'; '.join(wrong[:3]) if wrong else 'intact'}")
     for path in checkpoint.leftovers(folder.checkpoints):
         print(f"{path}  not a checkpoint: being written, unfinished, or damaged and moved aside; never read")
@@ -34,10 +34,10 @@ def run(call: Call) -> int:
     return 0
 
 
-def _foreign(folder: RunFolder, path: Path) -> list[str]:
+def _of_another_run(folder: RunFolder, path: Path) -> list[str]:
     """Return that an intact checkpoint is of another run, if it is."""
     try:
         about = checkpoint.read_about(path)
     except FileNotFoundError:  # pruned meanwhile
         return []
-    return ["was written by another run"] if is_foreign(folder, about) else []
+    return ["was written by another run"] if is_of_another_run(folder, about) else []

@@ -138,8 +138,8 @@ def logging_words(settings: Settings, typed: Sequence[Override]) -> list[str]:
     words = []
     if settings.chosen["hydra/job_logging"] == "default":
         words.append(f"hydra/job_logging={'stdout' if settings.verbose else 'none'}")
-    asked = any(o.key == "hydra/hydra_logging" for o in typed)
-    if settings.chosen["hydra/hydra_logging"] == "default" and not settings.verbose and not asked:
+    typed_logging = any(o.key == "hydra/hydra_logging" for o in typed)
+    if settings.chosen["hydra/hydra_logging"] == "default" and not settings.verbose and not typed_logging:
         words.append("hydra/hydra_logging=none")
     return words
 

@@ -63,7 +63,7 @@ def no_choice(group: str, word: str, choices: Iterable[str], others: Mapping[str
 
     Args:
         group: the group.
-        word: what was asked for.
+        word: what was typed.
         choices: of the group.
         others: group -> choices, of all groups.
     """

@@ -23,12 +23,12 @@ def shared_examples(arrays: Mapping[str, Any], splits: Splits) -> dict[tuple[str
     sums, found = sums_of(parts), {}
     reported = np.zeros(len(sums), bool)
     for one, other in PAIRS:
-        known, asked = splits[one], splits[other][~reported[splits[other]]]
-        if not len(known) or not len(asked):
+        known, other_split = splits[one], splits[other][~reported[splits[other]]]
+        if not len(known) or not len(other_split):
             continue
         order = np.argsort(sums[known], kind="stable")
-        at = np.minimum(np.searchsorted(sums[known], sums[asked], sorter=order), len(known) - 1)
-        pairs = np.stack([known[order[at]], asked], 1)
+        at = np.minimum(np.searchsorted(sums[known], sums[other_split], sorter=order), len(known) - 1)
+        pairs = np.stack([known[order[at]], other_split], 1)
         pairs = pairs[sums[pairs[:, 0]] == sums[pairs[:, 1]]]
         same = _are_same(parts, pairs)
         if same.any():

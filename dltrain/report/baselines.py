@@ -1,4 +1,4 @@
-"""What simple rules come to on the same examples, next to the result: a model must be better to be of use."""
+"""Baselines evaluated on the same examples: a model must be better than these to be of use."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -41,8 +41,8 @@ def baselines(parts: Parts, split: str) -> Scores:
 def _rules(parts: Parts, examples: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each rule by name, with its outputs in the units of the data, [N, ...] or [1, ...] for a constant."""
     task = parts.spec.task
-    if offered := getattr(parts.source, "baselines", None):
-        for name, outputs in offered(examples).items():
+    if forecast := getattr(parts.source, "baselines", None):
+        for name, outputs in forecast(examples).items():
             many = max(1, len(task.quantiles))
             yield name, np.repeat(outputs[..., None], many, -1) if task.quantiles else outputs
         return

@@ -22,7 +22,7 @@ def plan_warnings(plan: Plan) -> Iterator[str]:
         share = plan.total / plan.warmup
         yield (
             f"warning: schedule.warmup_steps={plan.warmup}: is longer than the run of {plan.total} steps, so that "
-            f"the learning rate comes to {share:.1%} of optim.learning_rate at most"
+            f"the learning rate reaches at most {share:.1%} of optim.learning_rate"
         )
 
 

@@ -47,7 +47,7 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
     except KeyboardInterrupt:
         step = trained.outcome.step
         raise Interrupted(
-            f"interrupted after training: step {step} is saved; its report is made by: {folder.command('resume')}"
+            f"interrupted after training: step {step} is saved; to write its report, run: {folder.command('resume')}"
         ) from None
 
 
@@ -197,7 +197,7 @@ def _print_metrics(screen: Screen, split: str, summary: Mapping[str, Any]) -> No
 
 
 def _print_baselines(screen: Screen, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Print the metrics of simple rules, below those of the model on the same examples."""
+    """Print the metrics of the baselines, below those of the model on the same examples."""
     for split, scores in found.items():
         for name, metrics in scores.items():
             values = "  ".join(f"{n} {shown(v)}" for n, v in metrics.items())
@@ -231,9 +231,9 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
 
 
 def _try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
-    """Return the metrics of simple rules on test, or else on validation: split -> rule -> metric -> value.
+    """Return the metrics of the baselines on test, or else on validation: split -> name -> metric -> value.
 
-    If a rule cannot be evaluated, a warning says so: the results of the run do not depend on it.
+    If one cannot be evaluated, a warning says so: the results of the run do not depend on it.
     """
     split = next((split for split in ("test", "validation") if len(program.parts.splits[split])), None)
     try:

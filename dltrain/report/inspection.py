@@ -115,9 +115,9 @@ def _figures(look: Look) -> dict[str, Any]:
         return {"series": series(rows.values, rows.columns, look.source.ends)}
     named = dict(_drawn(look))
     figures = {"columns": columns(named)} if named else {}
-    if pictures := _images_of_classes(look):
+    if images := _images_of_classes(look):
         counts = np.bincount(look.targets, minlength=len(look.spec.classes)).tolist()
-        figures["images"] = gallery(pictures, dict(zip(look.spec.classes, counts, strict=True)))
+        figures["images"] = gallery(images, dict(zip(look.spec.classes, counts, strict=True)))
     if frame := _frame(look):
         missing = np.stack([values.is_null().to_numpy() for values in frame], 1)
         if missing.any():

@@ -10,7 +10,7 @@ from dltrain.build.look import Look
 from dltrain.config.call import Composed
 from dltrain.config.schema import GROUPS, NODES
 
-OFFERED = ("validation", "test", "split", "group", "time", "split_column", "scale")
+COMMENTED = ("validation", "test", "split", "group", "time", "split_column", "scale")
 """Keys of the data that a starter lists where they are not set."""
 LENGTH = ("epochs", "steps", "batch_size", "early_stopping", "seed")
 
@@ -70,7 +70,7 @@ def _offered(node: Mapping[str, Any], there: Sequence[str]) -> list[str]:
     """Return commented lines for the keys that people change, with what they do, and the source's own arguments."""
     lines = [
         f"  # {key}: {_plain(node[key])}  # {NODES['data'][key].line}"
-        for key in OFFERED
+        for key in COMMENTED
         if key in node and key not in there
     ]
     own = [key for key in node if key not in NODES["data"] and key not in (*there, "_target_")]

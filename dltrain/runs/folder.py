@@ -211,7 +211,7 @@ class RunFolder:
             self.files.remove_empty("checkpoints")
             self._written.delete()
 
-    def refuse_strangers(self) -> None:
+    def refuse_other_folders(self) -> None:
         """Raise ConfigError if a run would replace files of the user: nothing marks them as those of a run."""
         if self.marked:
             return
@@ -351,7 +351,7 @@ def claim(
 
 
 def _claim_this(folder: RunFolder, *, overwrite: bool) -> RunFolder:
-    folder.refuse_strangers()
+    folder.refuse_other_folders()
     folder.files.make()
     folder.lock()
     try:

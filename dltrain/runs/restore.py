@@ -58,7 +58,7 @@ def missing_newest(folder: RunFolder) -> str:
     return f"the newest checkpoint of {folder.path}, of step {newest}, is missing; {left}"
 
 
-def is_foreign(folder: RunFolder, about: Mapping[str, Any]) -> bool:
+def is_of_another_run(folder: RunFolder, about: Mapping[str, Any]) -> bool:
     """Tell whether a checkpoint with this description was written by another run.
 
     Raises:
@@ -70,11 +70,11 @@ def is_foreign(folder: RunFolder, about: Mapping[str, Any]) -> bool:
 
 def _of_this_run(folder: RunFolder, found: Checkpoint, *, warn: Warn) -> Checkpoint:
     try:
-        foreign = is_foreign(folder, found.about)
+        of_another = is_of_another_run(folder, found.about)
     except CheckpointError as error:
         warn(f"{error}; whether the checkpoint of step {found.step} is of this run is not known")
-        foreign = False
-    if foreign:
+        of_another = False
+    if of_another:
         path = folder.checkpoints / checkpoint.name_of(found.step)
         raise CheckpointError(
             f"{path} was written by another run than {folder.model}; "

@@ -196,5 +196,5 @@ def test_a_warm_up_longer_than_the_run_is_said_and_is_held_when_the_run_is_resum
 def test_a_run_that_is_resumed_at_rate_zero_is_warned_about(dltrain, tmp_path: Path, without_figures) -> None:
     assert dltrain(*D, "steps=2", "schedule=linear", "output_dir=run", cwd=tmp_path).err == ""
     said = dltrain("resume", "run", "steps=4", cwd=tmp_path)
-    assert "the schedule has come to a learning rate of 0 at step 2" in said.err
+    assert "the schedule has reached a learning rate of 0 at step 2" in said.err
     assert said.code == 0

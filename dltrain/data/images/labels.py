@@ -75,7 +75,7 @@ def read_labels(
     rows = _find_images(raw, frame[file].cast(str).to_list(), names)
     if several or separator:
         if len(wanted) > 1:
-            raise ConfigError(f"data.target={wanted}: one column holds the labels where an image has several")
+            raise ConfigError(f"data.target={wanted}: with several labels per image, name one column")
         return _labels(rows, frame[wanted[0]].cast(str).to_list(), separator)
     _check_once(raw, rows, names)
     return _targets(path, frame, wanted, rows, numbers)

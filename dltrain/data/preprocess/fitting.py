@@ -67,8 +67,10 @@ def fit_blocks(
 
     inputs = {}
     for name, feature in spec.contents.items():
-        beside = feature.kind is Kind.IMAGE and len(spec.contents) > 1  # columns are scaled by rank, not pixels
-        chosen = Scale.STANDARD if beside and scale.is_for_columns else scale
+        one_of_several = (
+            feature.kind is Kind.IMAGE and len(spec.contents) > 1
+        )  # columns are scaled by rank, not pixels
+        chosen = Scale.STANDARD if one_of_several and scale.is_for_columns else scale
         own = [*_own_steps(feature, chosen, after=steps), *_bins(feature, bins)]
         inputs[name] = fitted([*steps, *own], 0, name)
     only_texts = all(_is_numbered(feature) for feature in spec.contents.values())

@@ -1,4 +1,4 @@
-"""What simple rules forecast: a model that is not better than these has learned nothing."""
+"""Baselines of a forecast: a model that is not better than these has learned nothing."""
 
 import numpy as np
 

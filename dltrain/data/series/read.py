@@ -99,7 +99,7 @@ def read_series(path: Path, layout: Layout) -> Series:
     return _read(path, layout, found.st_size, found.st_mtime_ns)
 
 
-@lru_cache(maxsize=2)  # the task is asked of the data first, then the data is built
+@lru_cache(maxsize=2)  # read once to find the task, and once to train
 def _read(path: Path, layout: Layout, size: int, changed: int) -> Series:
     del size, changed
     raw, notes = read_rows(path, missing=MISSING), []

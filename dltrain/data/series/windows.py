@@ -147,7 +147,7 @@ class Windows:
         return self._series.times[self._starts[examples][:, None] + np.arange(length)[None, :]]
 
     def baselines(self, examples: np.ndarray) -> dict[str, np.ndarray]:
-        """Return what simple rules predict for these windows, by name, float [B, H, T]; see `series.baselines`."""
+        """Return the baselines of these windows, by name, float [B, H, T]; see `series.baselines`."""
         starts = self._starts[examples] + self._cut.look_back
         begins = self._series.offsets[np.searchsorted(self._series.offsets, starts - 1, side="right") - 1]
         return forecasts(self._future, starts, begins, horizon=self._cut.horizon, season=self._season)

@@ -15,7 +15,7 @@ from dltrain.errors import ConfigError, DataError
 
 PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open}
 """First bytes of a compressed file -> what opens it."""
-FOREIGN = {
+NO_TABLES = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"GIF8": "a GIF image",
@@ -67,7 +67,7 @@ def read_content(path: Path, *, encoding: str, most: int) -> Content:
     raw = unpacked(path, most=most)
     if not raw.strip() or raw in MARKS:
         raise DataError(f"{path}: is empty; expected a table with a header and rows")
-    found = next((what for magic, what in FOREIGN.items() if raw.startswith(magic)), None)
+    found = next((what for magic, what in NO_TABLES.items() if raw.startswith(magic)), None)
     if found:
         raise DataError(f"{path}: is not a table but {found}")
     content = _decoded(path, raw, encoding)
