@@ -21,14 +21,14 @@ def with_weights(state: TrainState, leaves: Mapping[str, np.ndarray]) -> tuple[T
     """
     current = {"params": state.params, "model_state": state.model_state}
     named = named_leaves(current)
-    learnt = [
+    learned = [
         path_name(path)
         for path, _ in jax.tree_util.tree_flatten_with_path(current)[0]
         if not is_recurrent_state(path)
     ]
-    taken = {n: leaves[n] for n in learnt if n in leaves and leaves[n].shape == named[n].shape}
+    taken = {n: leaves[n] for n in learned if n in leaves and leaves[n].shape == named[n].shape}
     both = from_named(current, {**jax.device_get(named), **taken}, what="the weights to start from")
-    return replace(state, **both), list(taken), [n for n in learnt if n not in taken]
+    return replace(state, **both), list(taken), [n for n in learned if n not in taken]
 
 
 def evaluated_leaves(leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

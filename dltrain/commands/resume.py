@@ -122,6 +122,6 @@ def _report_schedule(screen: Screen, program: Program, start: checkpoint.Checkpo
     length = program.plan.total if program.plan.stretch else planned
     if start.step < program.plan.total and not float(program.parts.schedule(start.step, length)):
         print_warning(
-            f"warning: the schedule has reached a learning rate of 0 at step {start.step}: nothing will be learned; "
+            f"warning: the schedule has reached a learning rate of 0 at step {start.step}: nothing is learned; "
             "schedule.stretch=true plans it again"
         )

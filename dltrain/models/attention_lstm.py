@@ -18,7 +18,7 @@ class AttentionLSTM(nnx.Module):
     """Sequences, texts, or images read row by row -> [B, outputs].
 
     `a = softmax(v·tanh(W h + b))` over the valid steps, and the outputs are linear in `Σ a h` (Bahdanau et
-    al., arXiv:1409.0473; with a learnt query in place of a decoder's state: Yang et al. 2016, eq. 5 to 7).
+    al., arXiv:1409.0473; with a learned query in place of a decoder's state: Yang et al. 2016, eq. 5 to 7).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The token embeddings that a model has learnt, and which tokens are near each other."""
+"""The token embeddings that a model has learned, and which tokens are near each other."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce

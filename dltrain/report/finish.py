@@ -47,7 +47,7 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
     except KeyboardInterrupt:
         step = trained.outcome.step
         raise Interrupted(
-            f"interrupted after training: step {step} is saved; to write its report, run: {folder.command('resume')}"
+            f"interrupted after training: step {step} is saved; to write the report: {folder.command('resume')}"
         ) from None
 
 

@@ -46,7 +46,7 @@ def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(gen
         assert str(report.relative_to(runs) / name) in result.out
     first = generated(report / "generated_seed_0.npz")
     assert first.shape == (64, 8, 8, 1) and first.min() >= 0 and 8 < first.max() <= 16  # sixteen shades
-    assert first[:, :, 2:6].mean() > 2 * first[:, :, [0, 7]].mean()  # ink is in the middle: it has learnt
+    assert first[:, :, 2:6].mean() > 2 * first[:, :, [0, 7]].mean()  # ink is in the middle: it has learned
     height, width, _ = imread(report / "generated_seed_0.png").shape
     assert height == width + 30  # the caption
     before = (report / "generated_seed_0.npz").read_bytes()

@@ -31,9 +31,9 @@ def agree(found, expected, *layers):
 
 @pytest.mark.slow
 def test_an_autoencoders_encoder_begins_an_mlp(run, tmp_path):
-    learnt = run("under", "model=autoencoder", "model.widths=[6]", "model.code=3", "steps=2")
+    learned = run("under", "model=autoencoder", "model.widths=[6]", "model.code=3", "steps=2")
     mlp = run("over", "model=mlp", "model.widths=[6,3]", f"init_from={tmp_path / 'under'}", *STILL)
-    agree(mlp, learnt, 0, 1)
+    agree(mlp, learned, 0, 1)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Subwords are learnt from the training texts; the model travels in JSON."""
+"""Subwords are learned from the training texts; the model travels in JSON."""
 
 import builtins
 import json
