@@ -6,7 +6,6 @@ No command is imported for this: `dltrain --help` lists commands by the docstrin
 import ast
 import importlib
 import importlib.machinery
-import importlib.metadata
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,12 +52,19 @@ class Command:
         return module
 
 
-def find_commands(trust: Sequence[str] = ()) -> dict[str, Command]:
-    """Return the commands by name; built-in names cannot be replaced."""
+def find_commands(trust: Sequence[str] = (), argv: Sequence[str] | None = None) -> dict[str, Command]:
+    """Return the commands by name; built-in names cannot be replaced.
+
+    Args:
+        trust: packages that may have commands.
+        argv: a command line; installed commands are looked for only if it may need one, since that takes 40 ms.
+            None: they are.
+    """
     folder = Path(__file__).resolve().parent.parent / "commands"
     own = [(p.stem, f"dltrain.commands.{p.stem}", p) for p in _modules(folder)]
     found = {name: Command(name, module, path) for name, module, path in own}
-    for name, module in (*_trusted(trust), *_installed()):
+    installed = _installed() if argv is None or _may_need_installed(argv, found) else []
+    for name, module in (*_trusted(trust), *installed):
         path = _find(module)
         if name not in found and path is not None:
             found[name] = Command(name, module, path, read_options(path.with_suffix(".yaml")))
@@ -83,7 +89,17 @@ def _trusted(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield from ((path.stem, f"{package}.commands.{path.stem}") for path in _modules(start.parent))
 
 
+def _may_need_installed(argv: Sequence[str], built_in: Mapping[str, Command]) -> bool:
+    """Tell whether a command line names a command that is not built in, or asks for the list of all."""
+    words = [word for word in argv if not word.startswith("-") and "=" not in word]
+    if words:
+        return words[0] not in built_in
+    return any(word.startswith(("-h", "--h", "--shell", "-sc")) for word in argv)
+
+
 def _installed() -> list[tuple[str, str]]:
+    import importlib.metadata  # takes 30 ms
+
     return sorted((entry.name, entry.module) for entry in importlib.metadata.entry_points(group=GROUP))
 
 

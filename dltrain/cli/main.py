@@ -58,7 +58,7 @@ def _run(argv: list[str], asking: list[str]) -> int:
     check_folder()
     if wrong := next((word for word in argv if word.encode(errors="ignore") != os.fsencode(word)), None):
         raise ConfigError(f"{wrong!r}: is not UTF-8 text")
-    known = find_commands(trusted_packages(argv))
+    known = find_commands(trusted_packages(argv), argv)
     line = parse_argv(argv, known)
     if "--version" in line.flags:
         print(f"dltrain {__version__}")

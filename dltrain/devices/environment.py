@@ -4,7 +4,6 @@ import mmap
 import os
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from dltrain.errors import ConfigError, DiskError, MemoryExhausted
@@ -58,6 +57,8 @@ def _check_address_space() -> None:
 def _in_library(flag: str) -> bool:
     """Say whether jaxlib's library contains the name of a flag: that of one it knows."""
     name = flag.lstrip("-").partition("=")[0].encode()
+    from importlib import metadata  # takes 30 ms
+
     found = [Path(str(f.locate())) for f in metadata.files("jaxlib") or () if f.name.startswith("libjax_common")]
     if not found:
         return False

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from dltrain.cli import discovery
+
 COUNT = '''"""Count to a number: dltrain count WORD."""
 
 from dltrain.errors import ConfigError
@@ -81,3 +83,21 @@ def test_a_mistake_with_a_users_command_exits_with_2(words, message, package, dl
 
 def test_no_package_takes_the_name_of_a_command_of_dltrain(package, dltrain):
     assert "Take the place" not in dltrain("--help", "trust=[counting]").out
+
+
+@pytest.mark.parametrize(
+    ("argv", "looked_for"),
+    [
+        (["data=digits", "-m"], False),
+        (["evaluate", "run"], False),
+        (["doctor", "--help"], False),
+        ([], False),
+        (["count", "run"], True),
+        (["--help"], True),
+        (["--config-dir", "conf", "model=small"], True),  # conf might be a command
+    ],
+)
+def test_installed_commands_are_looked_for_only_where_one_may_be_meant(monkeypatch, argv, looked_for):
+    calls = []
+    monkeypatch.setattr(discovery, "_installed", lambda: calls.append(1) or [])
+    assert "train" in discovery.find_commands([], argv) and bool(calls) is looked_for
