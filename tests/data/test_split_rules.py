@@ -116,7 +116,7 @@ def test_times_rise_with_time(values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([1.0, np.nan, 2.0]), r"data\.time=when: 1 values are missing, the first in example 1 \("),
+        (np.array([1.0, np.nan, 2.0]), r"data\.time=when: 1 values are missing, the first in example 1;"),
         (
             np.array(["2024-01-01", "soon"], dtype=object),
             r"data\.time=when: is neither a number nor a date.*'soon'",

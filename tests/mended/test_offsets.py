@@ -51,7 +51,7 @@ def test_a_model_opened_without_its_data_predicts_from_raw_times(dltrain, tmp_pa
     found = run.outputs([[1700000001], [1700000004]])
     np.testing.assert_allclose(found, [[2], [8]], atol=0.1)
     np.testing.assert_array_equal(run.outputs(np.array([[1700000001.0], [1700000004.0]])), found)
-    with pytest.raises(DataError, match="column 0 needs float64"):
+    with pytest.raises(DataError, match=r"column 0 \(counted from 0\) needs float64"):
         run.outputs(np.array([[1700000001], [1700000004]], np.float32))
 
 

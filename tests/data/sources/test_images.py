@@ -200,7 +200,7 @@ TABLE_FAULTS = {
     "several labels in several columns": (
         "file,a,b\n1.png,x,y\n",
         {"several": True},
-        "one column holds the labels",
+        "with several labels per image, name one column",
     ),
 }
 
