@@ -68,6 +68,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffer", [8 * MIB, pytest.param(64 * MIB, marks=pytest.mark.slow)])
 def test_ten_times_the_buffer_goes_through_in_flat_memory(tmp_path, buffer):
     (tmp_path / "widelib.py").write_text(textwrap.dedent(SOURCE).lstrip())

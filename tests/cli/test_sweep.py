@@ -95,6 +95,7 @@ def test_a_job_of_a_sweep_is_a_run_like_any_other(sweep, dltrain):
     assert result.code == 4 and "no usable checkpoint" in result.err
 
 
+@pytest.mark.slow
 def test_a_sweep_that_takes_the_place_of_another_leaves_nothing_of_it(dltrain, tmp_path, without_figures):
     words = ("-m", "data=iris", "model=linear", "steps=2", "quiet=true", "output_dir=grid")
     (tmp_path / "grid" / "7").mkdir(parents=True)

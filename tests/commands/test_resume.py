@@ -135,6 +135,7 @@ def test_the_manifest_says_which_versions_config_and_data_a_checkpoint_is_of(str
     assert about["data"] == json.loads((straight / "data.json").read_text())["fingerprint"]
 
 
+@pytest.mark.slow
 def test_died_behind_its_last_checkpoint_and_resumed_is_the_straight_run(dltrain, straight, tmp_path, monkeypatch):
     save = checkpoint.save
 
@@ -204,6 +205,7 @@ def test_a_schedule_may_be_stretched(dltrain, straight, tmp_path):
     assert rates[29] > 1e4 * rates[28] and 0 < rates[42] < 1e-7
 
 
+@pytest.mark.slow
 def test_a_run_extended_is_the_longer_run(dltrain, tmp_path):
     words = ("data=iris", "model=linear", "batch_size=16", "eval_every=13", "checkpoint_every=1h", "log_every=1")
     assert dltrain(*words, "epochs=2", "output_dir=short", cwd=tmp_path).code == 0

@@ -51,6 +51,7 @@ def test_a_run_cut_within_an_epoch_and_fed_otherwise_ends_with_the_same_hash(dlt
     assert cut == straight
 
 
+@pytest.mark.slow
 def test_evaluation_reads_sixteen_windows_in_one_go_whatever_the_batch(dltrain, cwd):
     words = tuple(sorted(set(TEXT)))
     window = Feature(Kind.TOKENS, (8,), "int32", vocabulary=words)

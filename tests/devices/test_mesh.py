@@ -103,6 +103,7 @@ def four(tmp_path_factory, quick_flags):
     return folder, on_four(MOVES + LOSSES, on_meshes(words, ("1", "2x2")), folder, quick_flags)
 
 
+@pytest.mark.slow
 def test_losses_do_not_depend_on_the_number_of_devices(four):
     check_same(four[1], large=1)
 
@@ -120,6 +121,7 @@ def test_losses_of_a_recurrent_network_do_not_depend_on_the_number_of_devices(tm
     check_same(on_four(LOSSES, on_meshes(words), tmp_path, quick_flags), large=2)
 
 
+@pytest.mark.slow
 def test_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
     rows = [
         [json.loads(line) for line in (four[0] / name / "metrics.jsonl").read_text().splitlines()]

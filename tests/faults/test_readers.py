@@ -70,6 +70,7 @@ print(f"read {count[0]}", file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_readers_in_threads_next_to_a_training_run_hear_of_no_damage(dltrain, words, tmp_path, count):
     """The trainer saves at every step, and deletes the checkpoint before; the readers read whatever there is."""

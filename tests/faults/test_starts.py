@@ -43,7 +43,7 @@ def race(start, tmp_path, words, count):
 
 
 @pytest.mark.timeout(150)
-@few("n", [2, 4])
+@few("n", [2, 4], 0)
 def test_of_a_few_starts_at_once_one_trains(race, n):
     race(n)
 

@@ -103,6 +103,7 @@ def test_metrics_may_be_those_of_standardised_values(plain, train):
     assert np.square(error).mean() == pytest.approx(found["test"]["mse"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_quantiles_cover_and_are_decided_as_a_value_in_an_interval(train):
     words = ("loss=quantile", "loss.q=[0.1,0.5,0.9]", "data.metrics_in=standardised", "epochs=20")
     _, summary, result, program = train(*words, figures=True)

@@ -41,6 +41,7 @@ MARKS = {
 }
 """Byte order mark -> encoding; UTF-32 before UTF-16, whose mark begins that of UTF-32."""
 CHUNK = 1 << 24
+JUNK = 8192  # bytes in which control characters are counted
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def read_content(path: Path, *, encoding: str, most: int) -> Content:
     content = _decoded(path, raw, encoding)
     if re.match(rb"\s*(<!doctype html|<html|<\?xml)", content.data[:200], re.IGNORECASE):
         raise DataError(f"{path}: is not a table but a web page or XML; a download may have failed")
-    _refuse_junk(path, content.data)
+    if content.encoding not in MARKS.values() or b"\0" in content.data[:JUNK]:  # UTF-8 is text, whatever is in it
+        _refuse_junk(path, content.data)
     data = content.data
     if b"\r" in data and b"\n" not in data:
         data = data.replace(b"\r", b"\n")  # as old Macs wrote it
@@ -150,7 +152,7 @@ def _utf16_without_mark(raw: bytes) -> str:
 
 
 def _refuse_junk(path: Path, data: bytes) -> None:
-    head = data[:8192]
+    head = data[:JUNK]
     control = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\r\f")
     if control > max(8, 0.05 * len(head)):
         raise DataError(

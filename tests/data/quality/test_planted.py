@@ -182,6 +182,7 @@ def test_the_command_reports_images(dltrain, tmp_path):
     assert (tmp_path / "inspect" / "photos" / "images.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_wrongly_labelled_rows_are_the_first_candidates(dltrain, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))

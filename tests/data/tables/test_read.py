@@ -182,3 +182,12 @@ def _written(folder):
     path = folder / "t.csv"
     path.write_text(PLAIN * 200)
     return path
+
+
+def test_control_characters_in_utf8_are_text(tmp_path):
+    rows = [f"{i},\x01\x02\x03\x04{i % 3}" for i in range(20)]
+    assert table(tmp_path, "a,b\n" + "\n".join(rows) + "\n").frame["b"][1] == "\x01\x02\x03\x041"
+    for junk in (b"a,b\n" + bytes(range(256)) * 4, b"a,b\n1,\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0e\n"):
+        (tmp_path / "t.csv").write_bytes(junk)
+        with pytest.raises(DataError, match="is not a table but binary data"):
+            read.read_table([tmp_path / "t.csv"], Options(), most=1 << 30)

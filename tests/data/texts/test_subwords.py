@@ -41,7 +41,7 @@ def test_json_keeps_the_model_and_training_again_gives_the_same(fitted):
 def test_too_small_a_vocabulary_and_a_damaged_model_are_refused(fitted):
     with pytest.raises(ConfigError, match=r"data.vocabulary_size=100: too small for subwords: these texts have"):
         FittedTexts.fit(TRAIN, TextOptions(Tokens.SUBWORDS, vocabulary_size=100))
-    with pytest.raises(DataError, match="the sentencepiece model of this run is damaged"):
+    with pytest.raises(DataError, match=r"the sentencepiece model of this run, in model\.json, is damaged"):
         Subwords(b"nonsense")
 
 
