@@ -61,7 +61,8 @@ def load_training(
         if facts is None and any(now.get(g) != node.get(g) for g in wanted):
             node = now  # typed, or taken from another YAML by its defaults
             continue
-        recipe = find_recipe(request, raw, chosen, task) if admit else None
+        with references(raw):
+            recipe = find_recipe(request, raw, chosen, task) if admit else None
         if recipe and chosen["recipe"] != [recipe]:
             chosen = choices(request, recipe=recipe)
             reasons["recipe"] = describe_recipe(request, recipe, chosen)

@@ -81,6 +81,7 @@ MISTAKES = {
     "tags=[a,": "cannot be parsed",
     "seed=${nothing}": "seed=${nothing}: names no key",
     "name=${oc.env:DLTRAIN_NOT_SET}": "the environment variable DLTRAIN_NOT_SET is not set",
+    "data.recipe=${oc.env:DLTRAIN_NOT_SET}": "data.recipe=${oc.env:DLTRAIN_NOT_SET}: the environment variable",
     "data.task=poetry": "task=auto: data.task=poetry is not a task",
     # words and flags
     "trian": "trian: no such command; did you mean train?",
