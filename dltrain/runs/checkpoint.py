@@ -125,6 +125,9 @@ def clear(folder: Path | Files) -> None:
 
 def problems(path: Path) -> list[str]:
     """Return what is wrong with a checkpoint: [] if every file matches the manifest."""
+    for name in (MANIFEST, SEAL):  # to read a FIFO would wait for ever
+        if (path / name).exists() and not (path / name).is_file():
+            return [f"{name} is not a file"]
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         listed = {name: (f["size"], f["sha256"]) for name, f in manifest["files"].items()}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import sys
@@ -250,3 +251,10 @@ def test_nothing_is_unpickled(folder):
     load_last(folder, warn=print)
     listening.clear()
     assert found == []
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [checkpoint.MANIFEST, checkpoint.SEAL])
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert checkpoint.problems(tmp_path) == [f"{name} is not a file"]
