@@ -23,7 +23,7 @@ from dltrain.types import Spec
 
 INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 FEW = 5  # names in a message
-SHORT, LONG = 3, 8  # letters: up to SHORT are no secret, LONG are found inside other text, too
+SHORT, LONG = 3, 8  # letters: up to SHORT are not a secret, LONG are found inside other text, too
 Warn = Callable[[str], None]
 
 

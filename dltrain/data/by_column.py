@@ -1,20 +1,12 @@
 """Values of a column of the data -> what a split needs: groups, points in time, or the splits that it names."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from dltrain.data.description import Where, example
 from dltrain.data.split_names import SPLIT_OF
 from dltrain.errors import DataError
-
-Where = Callable[[int], str]
-"""Index of an example -> what messages call it, such as file and row."""
-
-
-def example(index: int) -> str:
-    """Name an example by its number."""
-    return f"example {index}"
 
 
 def groups_of(values: np.ndarray) -> np.ndarray:

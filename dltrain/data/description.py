@@ -1,6 +1,6 @@
 """What a source found in its files, for the user: printed at the start of a run, and kept in its folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,18 @@ class Description:
     bad_rows: str = ""
 
 
+Where = Callable[[int], str]
+"""Index of an example -> what messages call it, such as file and row."""
+
+
+def example(index: int) -> str:
+    """Name an example by its number."""
+    return f"example {index}"
+
+
 def where_of(source: Any, index: int) -> str:
     """Return where an example of a source is, such as file and row, or its number."""
-    return (source.where(index) if hasattr(source, "where") else "") or f"example {index}"
+    return (source.where(index) if hasattr(source, "where") else "") or example(index)
 
 
 def describe(source: Any, train: Any) -> Description | None:

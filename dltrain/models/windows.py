@@ -69,7 +69,7 @@ class WindowModel(nnx.Module):
     returns_shape = True
 
     def __init__(self, spec: Spec, *, revin: bool, rngs: nnx.Rngs) -> None:
-        """Find the columns; ValueError for data that is no series."""
+        """Find the columns; ValueError for data that is not a series."""
         names = [name for name, feature in spec.contents.items() if feature.kind is Kind.SEQUENCE]
         if len(spec.target.shape) != 2 or not names or len(names) < len(spec.contents):
             raise ValueError("forecasts the next rows of windows of numbers, which data=series has")

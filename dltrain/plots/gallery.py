@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from dltrain.plots.labels import labels
 from dltrain.plots.samples import to_rgb
 
-CLASSES, EACH = 10, 8  # rows and columns of the figure, at most
+CLASSES = 10  # rows of the figure, at most
 
 
 def gallery(images: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> Figure:
     """Draw a row of images for each class.
 
     Args:
-        images: class -> some of its images, uint8 [n, H, W, C].
+        images: class -> a few of its images, all of which are drawn, uint8 [n, H, W, C].
         counts: class -> number of all its images.
     """
     shown = dict(list(images.items())[:CLASSES])
-    across = min(EACH, max(len(found) for found in shown.values()))
+    across = max(len(found) for found in shown.values())
     figure = Figure(figsize=(1.1 * across + 1.4, 1.15 * len(shown) + 0.6), layout="constrained")
     panels = figure.subplots(len(shown), across, squeeze=False)
     for line, (name, found), short in zip(panels, shown.items(), labels(list(shown), length=16), strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 from dltrain.build.look import Look
 from dltrain.data.quality.columns import column_findings, missing_findings
 from dltrain.data.quality.examples import example_findings, unreadable_findings
-from dltrain.data.quality.finding import Finding, ordered
+from dltrain.data.quality.finding import Finding, What, ordered
 from dltrain.data.quality.leaks import imbalance_findings, leak_findings
 from dltrain.data.quality.rows import date_findings, row_findings
 from dltrain.data.quality.series import series_findings
@@ -37,6 +37,9 @@ def findings(look: Look) -> list[Finding]:
         found += series_findings(look.source.rows, look.source.season)
     elif hasattr(look.source, "read") and not look.spec.task.examples_may_repeat:
         found += example_findings(look.source, look.splits, look.where)
+    elif not hasattr(look.source, "read"):
+        text = "rows and columns were not compared: the data does not fit into memory"
+        found.append(Finding(What.UNCHECKED, "", text, "inspect a part of it"))
     return ordered(found)
 
 

@@ -64,10 +64,8 @@ def candidates(run: Run, count: int, trust: tuple[str, ...]) -> list[Candidate]:
 
 def _described(run: Run, rows: list[tuple[float, str, int]], trust: tuple[str, ...]) -> list[Candidate]:
     """Compare the target of each example with what is predicted."""
-    parts, spec = (
-        run.data(reason="inspect", instead="dltrain inspect RUN cannot work without it"),
-        run.bundle.raw_spec,
-    )
+    parts = run.data(reason="inspect", instead="dltrain inspect RUN cannot work without it")
+    spec = run.bundle.raw_spec
     examples = np.array([example for *_, example in rows])
     read = parts.source.read(examples)
     decided = spec.task.decide(np.asarray(run.outputs(read["inputs"])), spec)

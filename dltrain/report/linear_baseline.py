@@ -20,7 +20,7 @@ SMALLEST_STEP = 1e-10
 
 
 def vectors(inputs: Any, spec: Spec) -> np.ndarray | None:
-    """Return inputs as vectors, float64 [N, F], categories one-hot; None if they are no vectors or too wide."""
+    """Return inputs as vectors, float64 [N, F], categories one-hot; None if they are not vectors or too wide."""
     named, columns, width = by_name(inputs, spec.inputs), [], 0
     for name, feature in spec.contents.items():
         if feature.kind is Kind.CATEGORIES:

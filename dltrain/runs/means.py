@@ -11,7 +11,7 @@ import numpy as np
 
 from dltrain.engine.events import StepLogs
 
-OF_ONE_STEP = ("learning_rate", "gradient_norm", "parameter_norm", "change")  # logs that are no means
+OF_ONE_STEP = ("learning_rate", "gradient_norm", "parameter_norm", "change")  # logs that are not means
 HIDDEN = ("finite", "examples")  # logs that are not written
 
 

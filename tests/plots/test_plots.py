@@ -290,7 +290,7 @@ def test_augmented_sequences_are_lines_over_one_range():
 
 
 def test_a_gallery_has_a_row_for_each_class_with_its_count():
-    images = {"a": np.zeros((3, 4, 4, 3), np.uint8), "b": np.full((9, 4, 4, 3), 200, np.uint8)}
+    images = {"a": np.zeros((3, 4, 4, 3), np.uint8), "b": np.full((8, 4, 4, 3), 200, np.uint8)}
     figure = gallery(images, {"a": 3, "b": 1200})
     assert len(figure.axes) == 2 * 8 and [len(axes.images) for axes in figure.axes] == [1] * 3 + [0] * 5 + [1] * 8
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ["a\n3", "b\n1,200"]

@@ -4,21 +4,19 @@ import io
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dltrain.data.description import Where
 from dltrain.data.images.convert import Images, Unreadable, decode_all
 from dltrain.data.images.decode import ENDINGS, MODES, Resize, decode
 from dltrain.data.images.files import read_file
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
-
-Where = Callable[[int], str]
-"""Index -> what a message calls the place, such as file and row."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class ImageColumn:
             where: what a message calls the place of a name.
 
         Raises:
-            DataError: a file does not exist, or is no image.
+            DataError: a file does not exist, or is not an image.
         """
         found = np.zeros((len(names), *self.feature.shape), np.uint8)
         for i, name in enumerate(names):

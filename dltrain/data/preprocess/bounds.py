@@ -41,7 +41,7 @@ class Bounds:
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "Bounds":
-        """Rebuild the arrays, float32 [T]; ValueError if they are no range."""
+        """Rebuild the arrays, float32 [T]; ValueError if they are not a range."""
         low, high = (np.asarray(saved[name], np.float32) for name in ("low", "high"))
         if low.ndim != 1 or low.shape != high.shape or not (low <= high).all():
             raise ValueError("low and high must be two lists of numbers of equal length, low not above high")

@@ -23,6 +23,7 @@ class What(StrEnum):
     STUCK = "stuck values"
     OUTLIERS = "outliers"
     SEASON = "season"
+    UNCHECKED = "not checked"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dltrain.data.split import Splits
 from dltrain.data.tables.columns import Column, Meaning
 
 STEPS = 100  # into which a standard deviation is divided: numbers in one of them are about equal
-BY_CHANCE = 2  # times as many near-duplicates as in shuffled columns, from which they are no accident
+BY_CHANCE = 2  # times as many near-duplicates as in shuffled columns, from which they are not an accident
 FEW = 3  # pairs in a sentence
 LATER = 0.1  # part of the train rows that may be later than the first test row
 

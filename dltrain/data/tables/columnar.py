@@ -20,7 +20,7 @@ from dltrain.data.tables.dialect import HEAD, Dialect, find_dialect
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.structure import blocks
 from dltrain.data.tables.text import Block, read_blocks, without_comments
-from dltrain.errors import DataError
+from dltrain.errors import DataError, DiskError
 
 GROUP = 1 << 18  # rows that Parquet keeps together
 BLOCK = 1 << 24  # bytes that are read together
@@ -117,9 +117,13 @@ def _file(folder: Path, what: str, number: int) -> Path:
 def _read_state(folder: Path, mark: int) -> _State:
     try:
         saved: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return _State(**saved)
     except FileNotFoundError:
         return _State(0, mark)
-    return _State(**saved)
+    except (ValueError, TypeError) as error:
+        raise DiskError(
+            f"{folder / STATE}: is damaged; remove the folder, and the file is converted again"
+        ) from error
 
 
 def _write_state(folder: Path, state: _State) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dltrain.data.tables.options import SettableError
 from dltrain.errors import ConfigError, DataError
 
 PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open}
@@ -123,9 +124,10 @@ def _decoded(path: Path, raw: bytes, encoding: str) -> Content:
     except UnicodeDecodeError as error:
         if encoding != "auto" or mark or plain != "utf-8" or not _is_single_byte(body):
             line = body.count(b"\n", 0, error.start) + 1
-            raise DataError(
+            raise SettableError(
                 f"{path}, line {line}: found the byte 0x{body[error.start]:02x}, expected {plain}; save the file "
-                "as UTF-8, or name its encoding, such as data.encoding=cp1252"
+                "as UTF-8",
+                ", or name its encoding, such as data.encoding=cp1252",
             ) from error
     for single in ("cp1252", "latin-1"):
         try:

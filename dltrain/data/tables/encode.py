@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.bad import quoted
 from dltrain.data.images.column import ImageColumn
 from dltrain.data.images.decode import Resize
 from dltrain.data.images.options import ImageOptions
@@ -18,6 +17,7 @@ from dltrain.data.tables.convert import apply_kind, missing_as_null
 from dltrain.data.tables.dates import PARTS, date_parts, varying_parts
 from dltrain.data.tables.frames import as_frame
 from dltrain.data.tables.options import MISSING
+from dltrain.data.tables.values import dates_of, levels_of, numbers_of, texts_of
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
@@ -80,16 +80,16 @@ class TableEncoder:
             flag = {"indicator": values.null_count() > 0}
             if column.meaning is Meaning.NUMBER:
                 sign = how.detail if how.kind == "number" else ""
-                numbers[column.name] = {"median": _median(_numbers(values, sign)), "sign": sign, **flag}
+                numbers[column.name] = {"median": _median(numbers_of(values, sign)), "sign": sign, **flag}
             if column.meaning is Meaning.DATE:
-                found = varying_parts(_dates(values, how.detail))
+                found = varying_parts(dates_of(values, how.detail))
                 dates[column.name] = {"format": how.detail, "parts": found, **flag}
             if column.meaning is Meaning.CATEGORY:
                 levels = levels_of(values).drop_nulls().unique().sort().to_list()
                 categories[column.name] = [*levels, *([LEVEL_OF_MISSING] if values.null_count() else [])]
                 kinds |= {column.name: (how.kind, how.detail)} if how.kind != "text" else {}
             if column.meaning is Meaning.TEXT:
-                plain = [text or "" for text in _texts(values)]
+                plain = [text or "" for text in texts_of(values)]
                 texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
             if column.meaning is Meaning.IMAGE and images is not None:
                 decoded[column.name] = ImageColumn(images.size, Resize(images.resize), images.channels, **flag)
@@ -150,7 +150,7 @@ class TableEncoder:
         decoded = {}
         for name in self.images:
             if name in frame.columns:
-                files = _texts(missing_as_null(frame[name], self.missing))
+                files = texts_of(missing_as_null(frame[name], self.missing))
                 decoded[name] = self.images[name].decode(
                     files, lambda i, name=name: f"inputs: column {name}, index {i}"
                 )
@@ -175,7 +175,7 @@ class TableEncoder:
             found["categories"] = self._categories(frame)
         for name, fitted in self.texts.items():
             values = missing_as_null(frame[name], self.missing)
-            found[self.input_of(name)] = fitted.encode(_texts(values))[0]
+            found[self.input_of(name)] = fitted.encode(texts_of(values))[0]
         found |= {self.input_of(name): pixels for name, pixels in images.items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
@@ -190,11 +190,11 @@ class TableEncoder:
         """Return the numbers, float64 [N, F]."""
         columns, flags = [], []
         for name, fitted in self.numbers.items():
-            values = _numbers(missing_as_null(frame[name], self.missing), fitted["sign"])
+            values = numbers_of(missing_as_null(frame[name], self.missing), fitted["sign"])
             columns.append(_filled(values, fitted["median"]))
             flags += [values.is_null().to_numpy()] if fitted["indicator"] else []
         for name, fitted in self.dates.items():
-            dates = _dates(missing_as_null(frame[name], self.missing), fitted["format"])
+            dates = dates_of(missing_as_null(frame[name], self.missing), fitted["format"])
             columns += [_filled(date_parts(dates, part), median) for part, median in fitted["parts"].items()]
             flags += [dates.is_null().to_numpy()] if fitted["indicator"] else []
         flags += [
@@ -219,7 +219,7 @@ class TableEncoder:
         if values.name not in self.kinds or values.dtype != pl.String:
             return levels_of(values)
         found, _ = apply_kind(values.str.strip_chars(), Written(*self.kinds[values.name]))
-        return levels_of(found).fill_null(values)  # what does not fit is no level
+        return levels_of(found).fill_null(values)  # what does not fit is not a level
 
     def to_json(self) -> dict[str, Any]:
         """Return what was fitted."""
@@ -247,58 +247,6 @@ class TableEncoder:
             dtype=saved["dtype"],
             kinds=saved["kinds"],
         )
-
-
-def levels_of(values: Any) -> Any:
-    """Return a column as the texts of its levels: whole numbers without a decimal point."""
-    import polars as pl
-
-    if values.dtype.is_float():
-        whole = (values == values.round()).fill_null(False) & (values.abs() < 2**53).fill_null(False)
-        return values.set(~whole, None).cast(pl.Int64).cast(pl.String).zip_with(whole, values.cast(pl.String))
-    return values.cast(pl.String)
-
-
-def _numbers(values: Any, sign: str) -> Any:
-    """Return a column as float64, null for what is not finite; DataError for a text that is not a number."""
-    import polars as pl
-
-    if values.dtype == pl.String:
-        values = _read_as(values, Written("number", sign))
-    if values.dtype == pl.Null or values.dtype.is_numeric() or values.dtype == pl.Boolean:
-        values = values.cast(pl.Float64)
-        limit = float(np.finfo(np.float32).max)
-        return values.set(~(values.is_finite() & (values.abs() <= limit)).fill_null(False), None)
-    raise DataError(f"inputs: column {values.name}: found {values.dtype} values, expected numbers")
-
-
-def _dates(values: Any, format: str) -> Any:
-    """Return a column as dates; DataError for a text that is none."""
-    import polars as pl
-
-    if values.dtype == pl.String:
-        values = _read_as(values, Written("date", format or "%Y-%m-%d"))
-    if values.dtype == pl.Null or values.dtype == pl.Date:
-        return values.cast(pl.Datetime("us"))
-    if isinstance(values.dtype, pl.Datetime):
-        return values.dt.replace_time_zone(None)
-    raise DataError(f"inputs: column {values.name}: found {values.dtype} values, expected dates")
-
-
-def _read_as(values: Any, written: Written) -> Any:
-    found, wrong = apply_kind(values.str.strip_chars(), written)
-    if wrong:
-        index, text = wrong[0]
-        raise DataError(
-            f"inputs: column {values.name}, index {index}: found {quoted(text)}, expected {written.expected}"
-        )
-    return found
-
-
-def _texts(values: Any) -> list[str | None]:
-    import polars as pl
-
-    return values.cast(pl.String).to_list()
 
 
 def _median(values: Any) -> float:

@@ -168,7 +168,7 @@ class LargeTable:
 
     def _fit(self, train: np.ndarray) -> list[tuple[Meant, TableEncoder]]:
         """Look at each column, and fit what encodes it; once for the same rows."""
-        which = train.tobytes()
+        which = hashlib.sha256(np.ascontiguousarray(train).data).digest()  # the rows may be many
         if self._fitted is None or self._fitted[0] != which:
             aside = (*self._wanted.targets, *self._wanted.unused)
             names = [name for name in self._parts[0].names if name not in aside]

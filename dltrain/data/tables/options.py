@@ -3,12 +3,21 @@
 from dataclasses import dataclass
 
 from dltrain.data.bad import OnBad
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DataError
 
 MISSING = ("", "NA", "NaN", "null", "?")
 """Markers of a missing value in a file; data.missing replaces them."""
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|", "space": " "}
 """Words for separators that are hard to type."""
+
+
+class SettableError(DataError):
+    """A fault that a key of the options mends; `wrong` leaves that advice out, for data without the key."""
+
+    def __init__(self, wrong: str, advice: str) -> None:
+        """Join both to the message."""
+        super().__init__(wrong + advice)
+        self.wrong = wrong
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from dltrain.data.bad import OnBad
 from dltrain.data.sources.files import check_file
 from dltrain.data.tables.convert import convert, missing_as_null, plain_numbers
-from dltrain.data.tables.options import MISSING, Options
+from dltrain.data.tables.options import MISSING, Options, SettableError
 from dltrain.data.tables.raw import Raw, joined
 from dltrain.data.tables.text import read_text
 from dltrain.data.tables.typed import read_columns, read_jsonl
@@ -107,8 +107,8 @@ def read_rows(path: Path, *, missing: Sequence[str] = MISSING) -> Raw:
     options = Options(missing=tuple(missing), header=True, on_bad=OnBad.SKIP, most_bad=1.0)
     try:
         raw = read_file(path, options, most=LARGEST)
-    except DataError as error:  # without the advice to set keys that only data=table has
-        raise DataError(re.sub(r",? or [^;]*data\.\w+=\S+", "", str(error))) from error
+    except SettableError as error:
+        raise DataError(error.wrong) from error
     if raw.bad:
         count = f" ({len(raw.bad)} of {raw.total} rows are bad)" if len(raw.bad) > 1 else ""
         raise DataError(f"{raw.bad[0]}{count}; correct the file")

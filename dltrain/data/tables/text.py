@@ -11,7 +11,7 @@ import numpy as np
 from dltrain.data.bad import Bad, bad_row, check_bad
 from dltrain.data.tables.content import Content, read_content
 from dltrain.data.tables.dialect import ROWS, Dialect, find_dialect, split_fields
-from dltrain.data.tables.options import Options
+from dltrain.data.tables.options import Options, SettableError
 from dltrain.data.tables.raw import Raw
 from dltrain.data.tables.structure import Rows, blocks, find_rows
 from dltrain.errors import DataError
@@ -99,9 +99,10 @@ def read_blocks(
     for line, part in parts:
         rows = find_rows(part, dialect.separator, dialect.quote, line=line)
         if rows.stray:
-            raise DataError(
+            raise SettableError(
                 f"{path}, line {rows.stray}: a quote ({dialect.quote}) opens a field that is not closed, or stands "
-                "inside one; double it inside a field, or read quotes as ordinary characters with data.quote=none"
+                "inside one; double it inside a field",
+                ", or read quotes as ordinary characters with data.quote=none",
             )
         if not columns:
             if not len(rows.starts):
@@ -158,9 +159,10 @@ def _header(path: Path, rows: Rows, dialect: Dialect, *, unique: bool) -> list[s
     for name in found if unique else ():
         if (count := found.count(name)) > 1:
             places = " and ".join(str(i) for i, other in enumerate(found, 1) if other == name)
-            raise DataError(
+            raise SettableError(
                 f"{path}, line {rows.lines[0]}: {count} columns have the name {name} (columns {places}); rename "
-                "them in the file, or name all columns with data.columns=[...]"
+                "them in the file",
+                ", or name all columns with data.columns=[...]",
             )
     return found
 

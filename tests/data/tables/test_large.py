@@ -2,15 +2,20 @@
 
 import codecs
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from dltrain.build.look import Look
+from dltrain.data.quality.finding import What
 from dltrain.data.sources.table import TableSource, load_table
-from dltrain.data.tables import columnar, dialect, large
+from dltrain.data.split import make_splits
+from dltrain.data.tables import columnar, dialect, large, parts
 from dltrain.data.tables.large import LargeTable
-from dltrain.errors import DataError
+from dltrain.errors import DataError, DiskError
+from dltrain.report.inspection import findings
 from dltrain.tasks.regression import Regression
 from dltrain.tree import flattened
 
@@ -203,3 +208,20 @@ def test_an_interrupted_conversion_continues(tmp_path, monkeypatch, capsys):
     rows, _ = load_table(str(path), target="price", memory_left=ROOM).encode(np.arange(400))
     assert big.encode(np.arange(400))[0].fingerprint == rows.fingerprint
     assert big.where(499).endswith("line 501")
+
+
+def test_a_damaged_state_of_a_conversion_is_named(tmp_path):
+    path = write(tmp_path / "x.csv", frame())
+    load_table(str(path), target="price", memory_left=TINY)
+    (state,) = (tmp_path / "cache").rglob("state.json")
+    state.write_text("{")
+    parts._open_kept.cache_clear()
+    with pytest.raises(DiskError, match=r"state\.json: is damaged; remove the folder"):
+        load_table(str(path), target="price", memory_left=TINY)
+
+
+def test_inspect_says_that_a_large_table_is_not_compared(tmp_path):
+    big = load_table(str(write(tmp_path / "x.csv", frame())), target="price", memory_left=TINY, task=Regression())
+    splits = make_splits(None, len(big), published={}, validation=0.1, test=0.2, seed=0)
+    look = Look(big, replace(big.spec, task=Regression()), big.read_targets(), splits, None)
+    assert [one.what for one in findings(look)] == [What.UNCHECKED]

@@ -191,3 +191,13 @@ def test_control_characters_in_utf8_are_text(tmp_path):
         (tmp_path / "t.csv").write_bytes(junk)
         with pytest.raises(DataError, match="is not a table but binary data"):
             read.read_table([tmp_path / "t.csv"], Options(), most=1 << 30)
+
+
+def test_rows_of_other_data_are_refused_without_keys_that_it_does_not_have(tmp_path):
+    """As of data=series, which has no data.columns, data.quote, data.encoding and data.on_bad."""
+    cut = ("a,b\n" + "é,1\nü,2\n" * 30).encode() + b"\xff,3\n"
+    for content in (b"a,a\n1,2\n", b'a,b\n1,"x\n2,"z"\n"q","r"\n', cut, b"a,b\n1,2\n3\n"):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            read.read_rows(tmp_path / "t.csv")
+        assert "t.csv" in str(caught.value) and "data." not in str(caught.value), caught.value
