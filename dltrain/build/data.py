@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -53,8 +53,19 @@ def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any
     """Build the source that the node `data` names; it is given the `injected` arguments that it has."""
     plain, own = schema.split_node("data", node)
     held = {name: own[name] for name in ("validation", "test", "group", "time", "split_column")}
-    given = {"task": None, "stateful": False, "memory_left": memory.host_room().bytes, **held, **injected}
+    given = {"task": None, "stateful": False, "memory_left": _room_for(repr(plain)), **held, **injected}
     return build(plain, path="data", trust=trust, **given)
+
+
+@lru_cache(maxsize=8)
+def _room_for(source: str) -> int:
+    """Return the bytes that are free when a source is first opened.
+
+    It is opened once to find the task and once to train; the answer must not change in between, or a table would be
+    read into memory first and then in blocks.
+    """
+    del source
+    return memory.host_room().bytes
 
 
 def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:

@@ -53,7 +53,7 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock."""
-        if self._file >= 0:
+        if self._file >= 0 and os.close is not None:  # it is None when Python ends
             os.close(self._file)
             self._file = -1
 
