@@ -86,7 +86,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     labels = targets if spec.has_labels else None
     divided = split_source(own, source, targets, spec)
     splits = _limited(config, divided.splits, own["split_seed"])
-    encoder, description = None, describe(source, splits.train)
+    encoder, description = getattr(source, "encoder", None), describe(source, splits.train)
     if encodes:
         source, encoder = source.encode(splits.train)
         spec, arrays = replace(source.spec, task=task), _read_resident(source, own["feed"])

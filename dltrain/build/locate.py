@@ -25,6 +25,7 @@ PARTS = (
     "dltrain.data.augment",
     "dltrain.data.preprocess",
     "dltrain.data.images.options",
+    "dltrain.data.images.encode",
     "dltrain.data.tables.encode",
     "dltrain.data.texts.encode",
     "dltrain.callbacks",

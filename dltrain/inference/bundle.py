@@ -3,15 +3,16 @@
 `dltrain.inference.open` builds a bundle from a running program and its state, or from a run folder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
+from dltrain.data.encoders import encoder_for
 from dltrain.data.preprocess import Preprocess
 from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.vocabulary import as_text
@@ -23,6 +24,7 @@ from dltrain.inference import query
 from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
 from dltrain.inference.evaluation import GivenEvaluator
 from dltrain.inference.given import batches, given_inputs, given_targets
+from dltrain.inference.predictions import Predictions
 from dltrain.inference.query import Query
 from dltrain.tree import Tree
 from dltrain.types import Batch, Kind, Spec
@@ -74,6 +76,51 @@ class Bundle:
             inputs: raw examples [N, ...]; of several features a dict by name.
         """
         return self._query_inputs(query.outputs, inputs, settings=(("finish", self.preprocess.outputs),))
+
+    def predict(self, inputs: Any) -> Predictions:
+        """Return what the model predicts for examples as people have them.
+
+        Args:
+            inputs: of a table a data frame (polars, pandas), columns by name, or a list of dicts; a list of texts;
+                a list of images (PIL, paths of files, bytes of files) or uint8 [N, H, W, C]; or raw arrays
+                [N, ...], of several features a dict by name.
+
+        Raises:
+            DataError: a column is missing, or a value cannot be read; names it.
+            ConfigError: this model generates, and predicts nothing.
+        """
+        return Predictions(self.decisions(inputs), self.raw_spec)
+
+    def decisions(self, inputs: Any) -> dict[str, np.ndarray]:
+        """Return what the outputs mean, by name, [N, ...] each, see `Task.decide`; arguments as for `predict`."""
+        self.check_predicts()
+        settings = (("finish", self.preprocess.outputs), ("decide", self._decide))
+        return self._query_inputs(query.decisions, self.encode(inputs), settings=settings)
+
+    def encode(self, inputs: Any) -> Any:
+        """Turn examples as people have them into the arrays of the inputs, as the data of the run has them.
+
+        The arrays are those before the host halves of the preprocessing; arrays stay as they are.
+        """
+        return self.encoder.encode(inputs) if self.encoder else inputs
+
+    @cached_property
+    def encoder(self) -> Any:
+        """What turns records into arrays: that of the run, or one that follows from the features; None for none."""
+        return self.preprocess.encoder or encoder_for(self.raw_spec)
+
+    def check_predicts(self) -> None:
+        """Raise ConfigError for a model that generates texts or examples instead of predicting something."""
+        spec, module = self.spec, self.module
+        if draws_samples(module) or generates_text(spec, module) or generates_from_inputs(spec, module):
+            raise ConfigError(
+                f"predict: a model of task={spec.task} generates; use dltrain generate, or in Python "
+                f"{'sample' if draws_samples(module) else 'generate'}"
+            )
+
+    @cached_property
+    def _decide(self) -> Callable[[Any], dict[str, Any]]:
+        return partial(self.spec.task.decide, spec=self.spec)
 
     def evaluate(self, inputs: Any, targets: Any, **for_loss: Any) -> dict[str, Any]:
         """Return the loss and each metric on these examples: name -> number, or array (a confusion matrix).

@@ -53,6 +53,13 @@ def outputs(model: Any, inputs: Any, batch: Batch, *, finish: Callable[[Any], An
     return finish(widened(model(inputs, mask=batch["mask"], rngs=None)))
 
 
+def decisions(
+    model: Any, inputs: Any, batch: Batch, *, finish: Callable[[Any], Any], decide: Callable[[Any], Any]
+) -> Any:
+    """Return what the outputs mean, by name, [B, ...] each: class and probabilities, value, mask, ..."""
+    return decide(outputs(model, inputs, batch, finish=finish))
+
+
 def decode(model: Any, inputs: Any, batch: Batch, **options: Any) -> Any:
     """Generate tokens from inputs, int32 [B, L]; options as in `generate_from`."""
     return generate_from(model, inputs, batch["mask"], **options)

@@ -20,6 +20,7 @@ from dltrain.engine.state import from_named
 from dltrain.errors import ConfigError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.open import open_bundle
+from dltrain.inference.predictions import Predictions
 from dltrain.inference.run_data import read_run_data
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
@@ -120,6 +121,10 @@ class Run:
     def outputs(self, inputs: Any) -> Any:
         """Return the model's outputs for raw inputs; see `Bundle.outputs`."""
         return self.bundle.outputs(inputs)
+
+    def predict(self, inputs: Any) -> Predictions:
+        """Return what the model predicts for examples as people have them; see `Bundle.predict`."""
+        return self.bundle.predict(inputs)
 
     def evaluate(
         self, split: str | None = None, *, inputs: Any = None, targets: Any = None, **for_loss: Any

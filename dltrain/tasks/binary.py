@@ -1,5 +1,6 @@
 """Predict one of two classes for each example, from one logit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -37,6 +38,11 @@ class Binary(Classification):
         del spec
         logits = outputs[:, 0]
         return {"class": (logits > 0).astype("int32"), "probability": jax.nn.sigmoid(logits)}
+
+    def probabilities(self, decisions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the probabilities of both classes, [N, 2]."""
+        positive = np.asarray(decisions["probability"])
+        return np.stack([1 - positive, positive], 1)
 
     def logits(self, logs: np.ndarray) -> np.ndarray:
         """Return the logit of the second class, [..., 2] -> [..., 1]."""

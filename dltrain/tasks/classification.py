@@ -43,6 +43,16 @@ class Classification(Task):
         del spec
         return {"class": outputs.argmax(-1), "probabilities": jax.nn.softmax(outputs)}
 
+    def columns(self, decisions: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+        """Return the name of the `class`, and `probability_NAME` of each class, [N] each."""
+        probabilities = np.asarray(self.probabilities(decisions))
+        named = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(spec.classes)}
+        return {"class": np.array(spec.classes, object)[np.asarray(decisions["class"])], **named}
+
+    def probabilities(self, decisions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the probabilities of all classes, [N, K], from what `decide` returned."""
+        return decisions["probabilities"]
+
     def classes(self, spec: Spec) -> int:
         """Return K."""
         return len(spec.classes)

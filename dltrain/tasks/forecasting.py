@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.errors import ConfigError
-from dltrain.tasks.task import Drawing, Task, decide_quantiles
+from dltrain.tasks.task import Drawing, Task, columns_of_targets, decide_quantiles
 from dltrain.types import Array, Kind, Spec
 
 
@@ -40,6 +40,10 @@ class Forecasting(Task):
         """Return the `value`, float [B, H, C], in the units of the data; with quantiles also `low` and `high`."""
         del spec
         return decide_quantiles(outputs, self.quantiles) if self.quantiles else {"value": outputs}
+
+    def columns(self, decisions: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+        """Return a column for each target, and for each of its quantiles `NAME_qQ`: [N, H], a row for each step."""
+        return columns_of_targets(decisions, spec, self)
 
     def figures(self, spec: Spec) -> Mapping[str, Drawing]:
         """Draw forecasts of a few windows, with what came before and the truth."""

@@ -1,5 +1,6 @@
 """Predict which of several labels are true for each example; none, one or many may be."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -38,6 +39,13 @@ class Multilabel(Task):
         """Return the `labels` that are likely, int [B, T], and the `probabilities` of all, float [B, T]."""
         del spec
         return {"labels": (outputs > 0).astype("int32"), "probabilities": jax.nn.sigmoid(outputs)}
+
+    def columns(self, decisions: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+        """Return the `labels` that are likely, joined by `|`, and `probability_NAME` of each label, [N] each."""
+        likely, probabilities = np.asarray(decisions["labels"]) > 0, np.asarray(decisions["probabilities"])
+        joined = ["|".join(name for name, has in zip(spec.labels, row, strict=True) if has) for row in likely]
+        named = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(spec.labels)}
+        return {"labels": np.array(joined, object), **named}
 
     def classes(self, spec: Spec) -> int:
         """Raise ValueError: an example has labels, not a class."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.errors import ConfigError
-from dltrain.tasks.task import Drawing, Task, decide_quantiles
+from dltrain.tasks.task import Drawing, Task, columns_of_targets, decide_quantiles
 from dltrain.types import Array, Kind, Spec
 
 
@@ -43,6 +43,10 @@ class Regression(Task):
         if self.quantiles:
             return decide_quantiles(outputs, self.quantiles)
         return {"value": outputs}
+
+    def columns(self, decisions: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+        """Return a column for each target, named by it, and for each of its quantiles `NAME_qQ`, [N] each."""
+        return columns_of_targets(decisions, spec, self)
 
     def constants(self, targets: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
         """Return the mean and the median of the training targets, [T], or their quantiles, [T, Q]."""

@@ -4,7 +4,7 @@ Tasks inherit these defaults, so that a task keeps working when the interface ga
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -15,6 +15,8 @@ import numpy as np
 
 from dltrain.errors import ConfigError
 from dltrain.types import Array, Kind, Spec
+
+MOST_COLUMNS = 1000  # that one decision is divided into
 
 Drawing = str | Callable[..., Any]
 """A figure: the name of a built-in one (samples, captions, masks, reconstructions), or a function
@@ -90,6 +92,20 @@ class Task(ABC):
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Convert outputs [B, ...], in the units of the data, to named predictions."""
 
+    def columns(self, decisions: Mapping[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+        """Return decisions, [N, ...] each, as columns of a table: [N], or [N, H] for H rows of each example.
+
+        By default each decision is a column, or one for each of its elements. A subclass names classes and targets.
+
+        Raises:
+            ConfigError: they have too many elements for columns, as masks and images have.
+        """
+        del spec
+        found: dict[str, np.ndarray] = {}
+        for name, values in decisions.items():
+            found |= as_columns(name, np.asarray(values), task=str(self))
+        return found
+
     def output_shape(self, spec: Spec) -> tuple[int, ...] | None:
         """Return the shape that the outputs of an example, [outputs], are brought into; None: they stay."""
         del spec
@@ -142,13 +158,49 @@ class Task(ABC):
         return {}
 
 
-def decide_quantiles(outputs: Array, quantiles: tuple[float, ...]) -> dict[str, Array]:
-    """Return `value`, the middle quantile, and the lowest and highest as `low` and `high`: [B, ..., Q] -> [B, ...].
+def columns_of_targets(decisions: Mapping[str, np.ndarray], spec: Spec, task: Task) -> dict[str, np.ndarray]:
+    """Return a column for each target, [B, T] -> [B], or [B, H, T] -> [B, H], and those of its quantiles."""
+    (target,), found = spec.targets.values(), {}
+    wide = target.shape[-1] if target.shape else 1
+    plain = ["value"] if wide == 1 else [f"value_{i}" for i in range(wide)]
+    names = target.names if len(target.names) == wide else plain
+    parts = {"": decisions["value"]}
+    for number, quantile in enumerate(task.quantiles):
+        parts[f"_q{quantile:g}"] = np.asarray(decisions["quantiles"])[..., number]
+    for suffix, part in parts.items():
+        values = np.asarray(part).reshape(-1, *target.shape[:-1], wide)
+        found |= {f"{name}{suffix}": values[..., i] for i, name in enumerate(names)}
+    return found
 
-    A model may predict quantiles that cross; they are sorted first (Chernozhukov et al. 2010).
+
+def decide_quantiles(outputs: Array, quantiles: tuple[float, ...]) -> dict[str, Array]:
+    """Return `value`, the middle quantile, the lowest and highest as `low` and `high`, and all `quantiles`.
+
+    [B, ..., Q] -> [B, ...], and [B, ..., Q] for all. A model may predict quantiles that cross; they are sorted
+    first (Chernozhukov et al. 2010).
     """
     ordered = jnp.sort(jnp.asarray(outputs), -1)
-    return {"value": ordered[..., len(quantiles) // 2], "low": ordered[..., 0], "high": ordered[..., -1]}
+    parts = {"value": ordered[..., len(quantiles) // 2], "low": ordered[..., 0], "high": ordered[..., -1]}
+    return {**parts, "quantiles": ordered}
+
+
+def as_columns(name: str, values: np.ndarray, *, task: str, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Return an array [N] or [N, T] as columns; `names` are those of its elements, where they have any.
+
+    Raises:
+        ConfigError: there are more than MOST_COLUMNS.
+    """
+    if values.ndim == 1:
+        return {(names[0] if len(names) == 1 else name): values}
+    flat = values.reshape(len(values), -1)
+    if flat.shape[1] > MOST_COLUMNS:
+        raise ConfigError(
+            f"{name} of task={task} has {flat.shape[1]:,} values for each example, too many for the columns of a "
+            "table; write an .npz file"
+        )
+    if len(names) != flat.shape[1]:
+        names = [name] if flat.shape[1] == 1 else [f"{name}_{i}" for i in range(flat.shape[1])]
+    return {column: flat[:, i] for i, column in enumerate(names)}
 
 
 def mean_logits(logits: Array) -> Array:

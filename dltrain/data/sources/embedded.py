@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.errors import ConfigError, DataError
 from dltrain.types import Kind
@@ -30,13 +31,16 @@ def load_embedded(name: str) -> Rows:
     if name not in names:
         raise ConfigError(f"data.name={name}: unknown; there are {', '.join(names)}")
     stored = _load(FOLDER / f"{name}.npz")
-    return make_rows(
+    rows = make_rows(
         {part: stored[part] for part in ("inputs", "targets")},
         kind=KINDS[stored["inputs"].ndim - 1],
         classes=tuple(stored["classes"].tolist()),
         features=tuple(stored["features"].tolist()),
         target_names=tuple(stored["target_names"].tolist()),
     )
+    if rows.spec.input.kind is Kind.IMAGE:
+        rows.encoder = ImageEncoder(stored["inputs"].shape[1], channels=1, brightest=int(stored["inputs"].max()))
+    return rows
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -14,9 +14,10 @@ from dltrain.data.bad import Bad, Limits, OnBad, Skipping, as_csv, check_bad
 from dltrain.data.description import Description
 from dltrain.data.images.convert import Images, Read, Unreadable, decode_all, find_equal
 from dltrain.data.images.decode import Resize, check_channels
+from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.images.files import Listing, list_images, read_file
 from dltrain.data.images.labels import Targets, read_labels
-from dltrain.data.sources.rows import Picked, make_rows
+from dltrain.data.sources.rows import Picked, Rows, make_rows
 from dltrain.errors import ConfigError, DataError
 from dltrain.ranges import Probability, Range
 from dltrain.types import Kind, Source
@@ -121,10 +122,12 @@ def make_source(found: Found, read: Read, *, root: Path, settings: Mapping[str, 
         raise
     bad = [Bad(str(root / found.names[index]), "", "", why) for index, why in sorted(wrong.items())]
     note = check_bad(bad, total, limits, what="images")
-    return _source(found, images, notes=(*found.notes, *([note] if note else ())), bad=bad)
+    source = _source(found, images, notes=(*found.notes, *([note] if note else ())), bad=bad)
+    source.encoder = ImageEncoder(settings["size"], Resize(settings["resize"]), settings["channels"])
+    return source
 
 
-def _source(found: Found, images: Images, *, notes: Sequence[str], bad: Sequence[Bad]) -> Source:
+def _source(found: Found, images: Images, *, notes: Sequence[str], bad: Sequence[Bad]) -> Rows | Picked:
     targets = found.targets
     digest = hashlib.sha256(np.ascontiguousarray(images.contents).data)
     described = [targets.classes, targets.columns, str(targets.values.dtype), images.pixels.shape]

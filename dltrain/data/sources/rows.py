@@ -31,6 +31,7 @@ class Rows:
         description: what was found in the files.
         keep: what must not end before the arrays, such as the lock of a memory-mapped file.
         names: what messages call the examples, such as their files; empty if they have only numbers.
+        encoder: turns new examples, as people have them, into the arrays of the inputs; saved with the run.
     """
 
     arrays: Mapping[str, Any]
@@ -41,6 +42,7 @@ class Rows:
     description: Description | None = None
     keep: Any = None
     names: Sequence[str] = ()
+    encoder: Any = None
 
     def __post_init__(self) -> None:
         """Fingerprint the arrays, with the vocabulary: the same numbers for other words are other data.
@@ -81,6 +83,7 @@ class Picked:
         """Store the numbers of the examples, int [N]; `published` of the source counts these."""
         self._rows, self._picked = rows, picked
         self.spec, self.published, self.suggestion = rows.spec, rows.published, rows.suggestion
+        self.encoder = rows.encoder
         self.fingerprint = fingerprint({"picked": picked, "of": np.array(rows.fingerprint)})
 
     def __len__(self) -> int:
