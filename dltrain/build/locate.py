@@ -26,6 +26,7 @@ PARTS = (
     "dltrain.data.preprocess",
     "dltrain.data.images.options",
     "dltrain.data.images.encode",
+    "dltrain.data.series.encode",
     "dltrain.data.tables.encode",
     "dltrain.data.texts.encode",
     "dltrain.callbacks",

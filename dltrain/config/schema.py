@@ -303,6 +303,14 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
+    "predict": {
+        "input": Key(optional(TEXT), "File or folder of new examples; -: standard input", "path"),
+        "output": Key(TEXT, "File to write: .csv, .jsonl, .parquet or .npz; -: CSV on standard output", "path"),
+        "on_bad": Key(one_of("empty", "error"), "What happens to examples that cannot be read"),
+        "keep": Key(listing(TEXT), "Columns of the input that are repeated next to the predictions"),
+        "overwrite": Key(FLAG, "Replace an output that exists"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
+    },
     "generate": {
         "prompt": Key(optional(TEXT), "Text that a language model continues; null: the start of a line"),
         "tokens": Key(whole(1), "Length of the generated text", "tokens"),

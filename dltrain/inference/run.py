@@ -1,6 +1,6 @@
 """Python interface to a run folder: its config, recorded metrics and trained model."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from dltrain.build.program import Program
 from dltrain.build.provenance import check_run
 from dltrain.config.call import Composed
 from dltrain.config.changes import check_evaluated, read_saved
+from dltrain.data.records.open import open_records
 from dltrain.data.split import NAMES
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import from_named
 from dltrain.errors import ConfigError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.open import open_bundle
+from dltrain.inference.predict import OnBad, Predicted, predict_records
 from dltrain.inference.predictions import Predictions
 from dltrain.inference.run_data import read_run_data
 from dltrain.runs.checkpoint import Checkpoint
@@ -125,6 +127,33 @@ class Run:
     def predict(self, inputs: Any) -> Predictions:
         """Return what the model predicts for examples as people have them; see `Bundle.predict`."""
         return self.bundle.predict(inputs)
+
+    def predict_file(
+        self,
+        path: str | Path,
+        output: str,
+        *,
+        on_bad: OnBad = OnBad.EMPTY,
+        keep: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> Predicted:
+        """Predict for the examples of a file or folder, and write the predictions; see `dltrain predict`.
+
+        Args:
+            path: new examples in the format of the training data, or `.npz` or `.npy` with arrays.
+            output: a path that ends in .csv, .jsonl, .parquet or .npz; `-` for CSV on standard output.
+            on_bad: empty: an example that cannot be read has an empty prediction; error: it ends the call.
+            keep: columns of a table that are repeated next to the predictions.
+            overwrite: whether an output that exists is replaced.
+
+        Raises:
+            DataError: the file cannot be read, or has no good example.
+            DiskError: the output cannot be written.
+        """
+        self.bundle.check_predicts()
+        about = {"keys": self.config["data"], "keep": keep}
+        records = open_records(Path(path).expanduser().absolute(), self.bundle.encoder, self.spec, **about)
+        return predict_records(self.bundle, records, output, on_bad=OnBad(on_bad), overwrite=overwrite)
 
     def evaluate(
         self, split: str | None = None, *, inputs: Any = None, targets: Any = None, **for_loss: Any

@@ -127,7 +127,8 @@ class LargeTable:
         parts = [encoder for _, encoder in self._fit(train)]
         fitted = {what: {n: v for part in parts for n, v in getattr(part, what).items()} for what in FITTED}
         dtype = "float64" if any(part.dtype == "float64" for part in parts) else "float32"
-        encoder = TableEncoder(**fitted, missing=self._wanted.missing, dtype=dtype)
+        named = tuple(name for part in parts for name in part.identifiers)
+        encoder = TableEncoder(**fitted, missing=self._wanted.missing, dtype=dtype, identifiers=named)
         if not encoder.features:
             raise DataError(f"{self._files[0]}: has no column that a model could learn from besides the target")
         store = self._encode_blocks(encoder)
