@@ -4,7 +4,7 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -97,9 +97,16 @@ class Bundle:
     def decisions(self, inputs: Any) -> dict[str, np.ndarray]:
         """Return what the outputs mean, by name, [N, ...] each, see `Task.decide`; arguments as for `predict`."""
         self.check_predicts()
-        settings = (("finish", self.preprocess.outputs), ("decide", self._decide))
-        size = self._prediction_batch
-        return self._query_inputs(query.decisions, self.encode(inputs), settings=settings, batch_size=size)
+        how = {"settings": self._decided, "batch_size": self.prediction_batch}
+        return self._query_inputs(query.decisions, self.encode(inputs), **how)
+
+    def compiled_decisions(self, batch: Batch) -> dict[str, Any]:
+        """Return the decisions of one batch that `prepared` arrays were cut into, as device arrays."""
+        return self._query(query.decisions, batch, self._decided)
+
+    def prepared(self, inputs: Any) -> Any:
+        """Return the arrays that enter the compiled program, checked: those of `encode` after the host halves."""
+        return given_inputs(self.encode(inputs), self.array_spec, self.preprocess)
 
     def encode(self, inputs: Any) -> Any:
         """Turn examples as people have them into the arrays of the inputs, as the data of the run has them.
@@ -123,14 +130,15 @@ class Bundle:
             )
 
     @property
-    def _prediction_batch(self) -> int:
+    def prediction_batch(self) -> int:
         """Examples per batch of predictions: small ones are taken together, since each batch has a fixed cost."""
         size = sum(feature.size * np.dtype(feature.dtype).itemsize for feature in self.array_spec.inputs.values())
         return max(self.batch_size, min(LARGEST_BATCH, BATCH_BYTES // max(1, size)))
 
     @cached_property
-    def _decide(self) -> Callable[[Any], dict[str, Any]]:
-        return partial(self.spec.task.decide, spec=self.spec)
+    def _decided(self) -> tuple[tuple[str, Any], ...]:
+        """The settings of the query of decisions."""
+        return (("finish", self.preprocess.outputs), ("decide", partial(self.spec.task.decide, spec=self.spec)))
 
     def evaluate(self, inputs: Any, targets: Any, **for_loss: Any) -> dict[str, Any]:
         """Return the loss and each metric on these examples: name -> number, or array (a confusion matrix).
