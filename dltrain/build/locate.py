@@ -27,6 +27,7 @@ PARTS = (
     "dltrain.data.images.options",
     "dltrain.data.images.encode",
     "dltrain.data.series.encode",
+    "dltrain.data.series.long",
     "dltrain.data.tables.encode",
     "dltrain.data.texts.encode",
     "dltrain.callbacks",

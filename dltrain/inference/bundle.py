@@ -97,8 +97,8 @@ class Bundle:
     def decisions(self, inputs: Any) -> dict[str, np.ndarray]:
         """Return what the outputs mean, by name, [N, ...] each, see `Task.decide`; arguments as for `predict`."""
         self.check_predicts()
-        how = {"settings": self._decided, "batch_size": self.prediction_batch}
-        return self._query_inputs(query.decisions, self.encode(inputs), **how)
+        size = self.prediction_batch
+        return self._query_inputs(query.decisions, self.encode(inputs), self._decided, batch_size=size)
 
     def compiled_decisions(self, batch: Batch) -> dict[str, Any]:
         """Return the decisions of one batch that `prepared` arrays were cut into, as device arrays."""

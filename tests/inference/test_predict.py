@@ -181,6 +181,35 @@ def test_a_forecast_begins_after_the_last_rows_of_each_series(runs, tmp_path):
     np.testing.assert_allclose(found["sales"][:6].to_numpy(), expected.reshape(-1), rtol=1e-5)
 
 
+def test_sequences_are_told_apart_by_their_column(dltrain, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(i, step, rng.normal() + 3 * (i % 2)) for i in range(40) for step in range(2 + i % 4)]
+    frame = pl.DataFrame(rows, schema=["who", "step", "x"], orient="row")
+    target = frame.with_columns(pl.col("who").mod(2).replace_strict({0: "even", 1: "odd"}).alias("kind"))
+    target.write_csv(tmp_path / "train.csv")
+    words = ("data=sequences", "data.path=train.csv", "data.id=who", "data.target=kind", "data.time=step")
+    line = (
+        *words,
+        "task=classification",
+        "model=gru",
+        "model.hidden=4",
+        "epochs=1",
+        "quiet=true",
+        "output_dir=run",
+    )
+    assert dltrain(*line, cwd=tmp_path, figures=False).code == 0
+    run = package.open_run(tmp_path / "run")
+    some = frame.filter(pl.col("who").is_between(1, 3)).sample(fraction=1.0, shuffle=True, seed=1)
+    some.write_csv(tmp_path / "new.csv")
+    run.predict_file(tmp_path / "new.csv", str(tmp_path / "out.csv"))
+    found = pl.read_csv(tmp_path / "out.csv")
+    assert found["who"].to_list() == some["who"].unique(maintain_order=True).to_list()
+    same(found, run.predict(some).columns)
+    one = run.predict(frame.filter(who=3))["probabilities"]
+    place = found["who"].to_list().index(3)
+    assert abs(found["probability_odd"][place] - one[0, 1]) < 1e-6
+
+
 def test_nothing_is_left_of_what_cannot_be_completed(runs, new, tmp_path, monkeypatch):
     new.write_csv(tmp_path / "new.csv")
     (tmp_path / "bad.csv").write_text(new.write_csv().replace("Ulm", "Ulm,"))

@@ -9,10 +9,11 @@ from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.records.arrays import Arrays
 from dltrain.data.records.block import Records
 from dltrain.data.records.images import open_images
-from dltrain.data.records.series import SeriesRecords
+from dltrain.data.records.series import SequenceRecords, SeriesRecords
 from dltrain.data.records.table import TableRecords
 from dltrain.data.records.texts import Lines, TextFiles
 from dltrain.data.series.encode import SeriesEncoder
+from dltrain.data.series.long import SequenceEncoder
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.read import Format, format_of
 from dltrain.data.texts.encode import TextEncoder
@@ -48,7 +49,9 @@ def open_records(
     if not path.exists():
         raise DataError(f"input={path}: no such file or folder")
     as_table = not path.is_dir() and path.suffix.lower() not in ARRAYS and not isinstance(encoder, ImageEncoder)
-    if keep and not (as_table and hasattr(encoder, "columns") and not isinstance(encoder, SeriesEncoder)):
+    if keep and not (
+        as_table and hasattr(encoder, "columns") and not isinstance(encoder, SeriesEncoder | SequenceEncoder)
+    ):
         raise ConfigError(f"keep={keep[0]}: only columns of a table can be kept, and {path} is read as none")
     if path.suffix.lower() in ARRAYS:
         return Arrays(path, spec)
@@ -60,6 +63,8 @@ def open_records(
         raise DataError(f"input={path}: is a folder; this model takes {_taken(encoder)}")
     if isinstance(encoder, SeriesEncoder):
         return SeriesRecords(path, encoder)
+    if isinstance(encoder, SequenceEncoder):
+        return SequenceRecords(path, encoder)
     options = _options(keys)
     if isinstance(encoder, TextEncoder) and not _has_column(path, encoder.column):
         return Lines(path, encoder)
