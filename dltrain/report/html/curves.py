@@ -11,6 +11,7 @@ from dltrain.report.html.page import Markup, element, folded, join
 LATER = ("learning_rate", "gradient_norm", "parameter_norm", "examples_per_second")
 """Metrics of the training itself, which come last."""
 MOST = 24  # charts of a page
+HINT = element("span", "Point at a chart to read values; click a name to hide its line.", class_="hint")
 
 
 def curves(record: Record) -> Markup:
@@ -24,9 +25,7 @@ def curves(record: Record) -> Markup:
     if not shown:
         return element("p", "No metric has been recorded yet.")
     words = f"The dashed line is the step of the best state, {mark:,}. " if mark else ""
-    about = element(
-        "p", f"{words}Point at a chart to read values; click a name to hide its line.", class_="subtitle"
-    )
+    about = element("p", words, HINT, class_="subtitle")
     folds = [folded(f"{len(more)} more curves", element("div", *more, class_="charts"))] if more else []
     return join(about, element("div", *shown, class_="charts"), *folds)
 
