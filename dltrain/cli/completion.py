@@ -33,10 +33,9 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
     if command == "list":
         print(" ".join(catalogue(tree)))
     elif "=" not in last and _takes_run(command, [w for w in before if w != command and w]):
-        options = [
-            f"{key}=" for key in known["compare"].keys if command == "compare" and last and key.startswith(last)
-        ]
-        print(" ".join([*options, *run_folders(last, sweeps=command == "compare")]))
+        several = command == "compare"  # whose options may be the next word, too
+        options = [f"{key}=" for key in known["compare"].keys if several and last and key.startswith(last)]
+        print(" ".join([*options, *run_folders(last, sweeps=several)]))
     elif "=" in last and group in tree:
         print(" ".join(f"{group}={choice}" for choice in tree[group]))
     else:

@@ -94,7 +94,7 @@ def _run(record: Record) -> str:
 
 def _curves(record: Record) -> str:
     parts = []
-    for metric in dict.fromkeys(("loss", record.monitor[1])):
+    for metric in record.charted:
         if found := split_lines(record, metric):
             title = f"{metric} by step"
             drawn = chart(

@@ -107,6 +107,15 @@ class Record:
             for name, by in found.items()
         }
 
+    @property
+    def charted(self) -> list[str]:
+        """The two curves that say most: the loss, and the monitored metric or else the first other one."""
+        others = [
+            name for name, by in self.curves.items() if "validation" in by and "/" not in name and name != "loss"
+        ]
+        watched = self.monitor[1] if self.summary.get("monitor") else next(iter(others), "loss")
+        return [name for name in dict.fromkeys(("loss", watched)) if name in self.curves]
+
     def results(self) -> list[Result]:
         """Return the metrics of the best state, the final one if it is another, and the one without EMA."""
         found = []

@@ -114,6 +114,8 @@ class Comparison:
             few = "one seed each" if len(one) == len(two) == 1 else "one of them has one seed only"
             return f"{begin}: {few}, cannot tell; run more seeds.{self._byexamples_of(best, other)}"
         found = difference(one, two, pairs=pairs)
+        if found is None:
+            return f"{begin}: the seeds of each gave equal values, so their spread cannot be told; run more seeds."
         low, high = found.interval
         between = f"95 % interval of {best.name} - {other.name}: {number(low)} to {number(high)}"
         about = f"{between}; Welch's t-test, p = {found.p:.2g}"
@@ -168,13 +170,12 @@ def compare(paths: Sequence[str | Path], *, split: str = "auto") -> Comparison:
         finished = [record for record in records if record.finished]
         split = "test" if finished and all(record.best("test") for record in finished) else "validation"
     metric, higher = _ranking(records, split, notes)
-    return Comparison(
-        grouped(records, labels, alike=lambda record: examples_of(record, split)),
-        split,
-        metric,
-        higher,
-        tuple(notes),
-    )
+    groups = grouped(records, labels, alike=lambda record: examples_of(record, split))
+    for group in groups:
+        if group.repeated:
+            names = ", ".join(group.repeated)
+            notes.append(f"{names}: not counted, since another run of group {group.name} has the same seed.")
+    return Comparison(groups, split, metric, higher, tuple(notes))
 
 
 def _ranking(records: Collection[Record], split: str, notes: list[str]) -> tuple[str, bool]:

@@ -30,9 +30,22 @@ class Group:
         return ", ".join(self.labels)
 
     def values(self, split: str, metric: str) -> list[float]:
-        """Return a metric of the best state of each run that has it."""
-        found = [record.best(split).get(metric) for record in self.records]
-        return [float(value) for value in found if value is not None]
+        """Return a metric of the best state of each run that has it; of runs with equal seeds, the first counts."""
+        found: dict[Any, float] = {}
+        for record in self.records:
+            if (value := record.best(split).get(metric)) is not None:
+                found.setdefault(record.config.get("seed"), float(value))
+        return list(found.values())
+
+    @property
+    def repeated(self) -> list[str]:
+        """The names of finished runs whose seed another one before them has: they say nothing about other seeds."""
+        seeds, names = set(), []
+        for record, label in zip(self.records, self.labels, strict=True):
+            seed = record.config.get("seed")
+            names += [label] if record.finished and seed in seeds else []
+            seeds |= {seed} if record.finished else set()
+        return names
 
     def spread(self, split: str, metric: str) -> Spread | None:
         """Return the spread of a metric over the runs; None if no run has it."""

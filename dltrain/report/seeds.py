@@ -40,8 +40,10 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(count, mean, deviation, (mean - half, mean + half))
 
 
-def difference(one: Sequence[float], other: Sequence[float], *, pairs: int = 1) -> Difference:
+def difference(one: Sequence[float], other: Sequence[float], *, pairs: int = 1) -> Difference | None:
     """Compare the means of two groups by Welch's t-test (Welch, 1947), which lets their variances differ.
+
+    Returns None if neither group has any spread, so that none can be estimated.
 
     Args:
         one: values of the first group, at least two.
@@ -51,8 +53,8 @@ def difference(one: Sequence[float], other: Sequence[float], *, pairs: int = 1) 
     first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
     parts = [float(group.var(ddof=1)) / len(group) for group in (first, second)]
     value, error = float(first.mean() - second.mean()), math.sqrt(sum(parts))
-    if error == 0.0:  # no spread at all: any difference is larger than it
-        return Difference(value, (value, value), float(value == 0.0), value != 0.0)
+    if error == 0.0:
+        return None
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(group) - 1) for part, group in zip(parts, (first, second), strict=True)
     )

@@ -73,7 +73,7 @@ def _results(found: Comparison) -> Markup:
     rows = [
         [
             f"{group.name}: {group.runs}",
-            str(len(group.records)),
+            str(len(group.values(found.split, found.metric))),
             *(values[i] for values in found.chosen.values()),
             *(_cell(found, group, name) for name in found.metrics),
         ]

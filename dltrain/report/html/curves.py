@@ -16,7 +16,7 @@ HINT = element("span", "Point at a chart to read values; click a name to hide it
 
 def curves(record: Record) -> Markup:
     """Show the loss and the monitored metric, and all others below a fold."""
-    first = [name for name in dict.fromkeys(("loss", record.monitor[1])) if name in record.curves]
+    first = record.charted
     others = [name for name in record.curves if name not in first]
     others.sort(key=lambda name: (name in LATER, "/" in name))
     mark = record.summary.get("best_step")
