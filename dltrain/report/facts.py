@@ -85,32 +85,31 @@ def requirements(record: Record) -> list[str]:
     return [f"{name}=={version}" for name, version in versions.items() if name != "python"]
 
 
-def measured(found: Mapping[str, Any]) -> list[Measured]:
-    """Read metrics of an evaluation: name -> number, or name -> {value, interval}; what is neither is left out."""
+def measured(found: Any) -> list[Measured]:
+    """Read metrics of an evaluation: name -> {value, low, high}, or name -> number; others are left out."""
+    if not isinstance(found, Mapping):
+        return []
     return [one for name, value in found.items() if (one := _measured(str(name), value))]
 
 
 def overall(evaluation: Mapping[str, Any]) -> list[Measured]:
     """Return the metrics over all examples of a split, from what `dltrain evaluate` wrote."""
-    found = evaluation.get("overall", evaluation.get("metrics", {}))
-    return measured(found) if isinstance(found, Mapping) else []
+    return [*measured(evaluation.get("metrics")), *measured(evaluation.get("further_metrics"))]
 
 
-def per_class(evaluation: Mapping[str, Any]) -> dict[str, list[Measured]]:
-    """Return the metrics of each class: a mapping by class, or a list of rows with a `class`."""
-    found = evaluation.get("per_class", {})
-    if isinstance(found, list):
-        found = {str(row.get("class")): row for row in found if isinstance(row, Mapping)}
-    if not isinstance(found, Mapping):
-        return {}
-    return {str(name): measured(row) for name, row in found.items() if isinstance(row, Mapping)}
+def of_parts(evaluation: Mapping[str, Any]) -> dict[str, list[Measured]]:
+    """Return the metrics of each class or target: name -> metrics."""
+    parts = evaluation.get("parts")
+    rows = [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    return {
+        str(row.get("name")): measured({k: v for k, v in row.items() if isinstance(v, Mapping)}) for row in rows
+    }
 
 
 def interval_of(record: Record, split: str, metric: str) -> tuple[float, float] | None:
     """Return the interval of a metric of the best state over the examples of a split, if one was evaluated."""
-    for name, evaluation in record.evaluations.items():
-        at = evaluation.get("step", record.summary.get("best_step"))
-        if evaluation.get("split", name) == split and at == record.summary.get("best_step"):
+    for evaluation in record.evaluations.values():
+        if evaluation.get("split") == split and evaluation.get("step") == record.summary.get("best_step"):
             return next((one.interval for one in overall(evaluation) if one.name == metric and one.interval), None)
     return None
 
@@ -118,10 +117,9 @@ def interval_of(record: Record, split: str, metric: str) -> tuple[float, float] 
 def _measured(name: str, value: Any) -> Measured | None:
     interval = None
     if isinstance(value, Mapping):
-        ends = value.get("interval")
-        if isinstance(ends, list | tuple) and len(ends) == 2 and all(map(_is_number, ends)):
-            interval = (float(ends[0]), float(ends[1]))
-        value = value.get("value")
+        low, high, value = value.get("low"), value.get("high"), value.get("value")
+        if _is_number(low) and _is_number(high):
+            interval = (float(low), float(high))
     return Measured(name, float(value), interval) if _is_number(value) else None
 
 
@@ -140,7 +138,8 @@ def _of_results(record: Record) -> Iterator[str]:
     if split and 0 < count < SMALL:
         yield f"The {split} split has only {count:,} examples, so its metrics are uncertain."
     accuracy = record.best(split).get("accuracy") if split else None
-    if accuracy is not None and count and 0 <= accuracy <= 1 and _one_class_each(record):
+    known = split is not None and interval_of(record, split, "accuracy")
+    if accuracy is not None and count and 0 <= accuracy <= 1 and _one_class_each(record) and not known:
         low, high = wilson(accuracy, count)
         yield f"The accuracy of {accuracy:.4f} has a 95 % interval of {low:.4f} to {high:.4f} (Wilson)."
     yield from (f"The baseline {line}." for line in better_baselines(record))

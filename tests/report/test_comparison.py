@@ -1,5 +1,7 @@
 """Comparison of runs: which form a group, what is said about a difference, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -111,8 +113,8 @@ def test_intervals_over_examples_are_used_for_single_runs(two_groups):
     for path, ends in ((two_groups[0], [0.6, 0.8]), (two_groups[3], [0.85, 0.95])):
         place = path / "evaluation" / "test"
         place.mkdir(parents=True)
-        text = f'{{"split": "test", "overall": {{"accuracy": {{"value": 0.7, "interval": {ends}}}}}}}'
-        (place / "metrics.json").write_text(text)
+        metrics = {"accuracy": {"value": 0.7, "low": ends[0], "high": ends[1]}}
+        (place / "metrics.json").write_text(json.dumps({"split": "test", "step": 2, "metrics": metrics}))
     found = compare([two_groups[0], two_groups[3]])
     assert found.groups[1].interval("test", "accuracy") == (0.85, 0.95)
     assert "do not overlap" in found.verdicts()[0]
@@ -151,3 +153,14 @@ def test_a_split_without_results_falls_back_to_validation(tmp_path):
 def test_equal_names_are_told_apart_by_the_folders_above(tmp_path):
     paths = [write_run(tmp_path / name / "run", seed=i).path for i, name in enumerate("xy")]
     assert compare(paths).groups[0].labels == ("x/run", "y/run")
+
+
+def test_runs_that_monitored_different_metrics_are_ranked_by_one_that_all_have(tmp_path):
+    results = [{"test": {"loss": value}, "validation": {"loss": value}} for value in (0.4, 0.2)]
+    monitors = [("validation/accuracy", True), ("validation/r2", True)]
+    paths = [
+        write_run(tmp_path / str(i), config={"batch_size": i + 1}, best=best, monitor=m, higher_is_better=h).path
+        for i, (best, (m, h)) in enumerate(zip(results, monitors, strict=True))
+    ]
+    found = compare(paths)
+    assert "ranked by loss" in found.notes[0] and [g.name for g in found.ranked()] == ["B", "A"]

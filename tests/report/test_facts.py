@@ -7,7 +7,7 @@ import pytest
 from written_runs import write_run
 
 from dltrain.inference.record import read_record
-from dltrain.report.facts import commands, interval_of, limitations, overall, per_class, wilson
+from dltrain.report.facts import commands, interval_of, limitations, of_parts, overall, wilson
 
 
 def said(tmp_path, *args, **options) -> str:
@@ -58,31 +58,29 @@ def test_the_commands_name_the_seed_but_no_folder(tmp_path):
 
 def test_evaluations_are_read_with_their_intervals_and_odd_values_left_out(tmp_path):
     found = {
-        "split": "test",
-        "overall": {
-            "accuracy": {"value": 0.9, "interval": [0.8, 0.95]},
-            "loss": 0.5,
-            "odd": "x",
-            "none": {"value": None},
-            "bad": {"value": 1, "interval": ["a", 2]},
-        },
-        "per_class": {"a": {"f1": {"value": 0.7, "interval": [0.6, 0.8]}}},
+        **{"split": "test", "step": 2, "kind": "class"},
+        "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}, "loss": 0.5, "odd": "x"},
+        "further_metrics": {"none": {"value": None}, "bad": {"value": 1, "low": None, "high": 2}},
+        "parts": [{"name": "a", "examples": 3, "f1": {"value": 0.7, "low": 0.6, "high": 0.8}}, "odd"],
     }
     assert [(m.name, m.value, m.interval) for m in overall(found)] == [
         ("accuracy", 0.9, (0.8, 0.95)),
         ("loss", 0.5, None),
         ("bad", 1.0, None),
     ]
-    assert per_class(found)["a"][0].text == "0.7000 [0.6000, 0.8000]"
-    rows = [{"class": "a", "f1": 0.7}]
-    assert per_class({"per_class": rows})["a"][0].value == 0.7 and per_class({"per_class": 3}) == {}
+    assert {name: [m.text for m in row] for name, row in of_parts(found).items()} == {
+        "a": ["0.7000 [0.6000, 0.8000]"]
+    }
+    assert overall({}) == [] and of_parts({"parts": 3}) == {}
     folder = write_run(tmp_path / "run")
     (folder.files / "evaluation/test").replace_json("metrics.json", found)
     record = read_record(folder)
     assert interval_of(record, "test", "accuracy") == (0.8, 0.95) and interval_of(record, "test", "loss") is None
-    assert interval_of(record, "validation", "accuracy") is None
+    assert interval_of(record, "validation", "accuracy") is None and "Wilson" not in "\n".join(limitations(record))
     (folder.files / "evaluation/test").replace_json("metrics.json", {**found, "step": 99})
     assert interval_of(read_record(folder), "test", "accuracy") is None  # of another state
+    (folder.files / "evaluation/test").replace_json("metrics.json", {**found, "split": None})
+    assert interval_of(read_record(folder), "test", "accuracy") is None  # of other data
 
 
 def test_wilsons_interval_narrows_with_the_root_of_the_count():

@@ -22,18 +22,34 @@ CAPTIONS = {
     "augmented": "Training examples as the model sees them, after augmentation",
     "per_step": "Error by step of the forecast",
     "forecasts": "Forecasts over the true values",
+    "roc": "ROC curves: the share of a class that is found, by the share of the others taken for it",
+    "precision_recall": "Precision by recall of each class",
+    "calibration": "Calibration: how often predictions of each confidence are right",
+    "residuals": "Residuals (truth minus prediction) by prediction",
     "sample": "A text that the model generated",
     "neighbours": "Nearest neighbours of each token",
     "profile": "Where the time of the recorded steps went",
 }
 LAST = ("augmented", "curves")
+REDRAWN = (
+    "samples.png",
+    "confusion_matrix.png",
+    "forecasts.png",
+    "masks.png",
+    "reconstructions.png",
+    "per_step.png",
+)
+"""Figures that an evaluation draws again, mostly of the same split."""
 
 
 def figures(record: Record) -> Markup:
-    """Show every figure of `report/` and of evaluations, and its texts below a fold."""
+    """Show every figure of `report/`, its texts below a fold, and what evaluations add to these figures."""
     places = [record.folder.report, *(record.path / "evaluation" / name for name in record.evaluations)]
-    parts, left = [], ALL
+    found: dict[str, Path] = {}
     for path in (path for place in places for path in _files(place, ".png")):
+        found.setdefault(path.name if path.name in REDRAWN else str(path), path)
+    parts, left = [], ALL
+    for path in found.values():
         part, size = _picture(path, record.path, left)
         parts.append(part)
         left -= size

@@ -1,12 +1,14 @@
 """The results of one run: what comes first in its report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dltrain.inference.card import number
 from dltrain.inference.record import Record
-from dltrain.report.facts import evaluated_split, interval_of, overall, per_class
+from dltrain.report.facts import evaluated_split, interval_of, of_parts, overall
 from dltrain.report.html.page import Markup, element, folded, join, table
 
+FEW = 30  # parts of an evaluation that are shown at once
+MOST = 100  # rows of the table of evaluations
 TILES = 4  # metrics in large numbers
 STATES = {"best": "best state", "final": "final state", "raw": "final state without EMA"}
 
@@ -56,9 +58,6 @@ def evaluations(record: Record) -> Markup:
     )
 
 
-MOST = 100  # rows of the table of evaluations
-
-
 def _metrics(
     rows: Sequence[tuple[str, dict[str, float | None]]], names: Sequence[str], *, turned: bool = False
 ) -> Markup:
@@ -75,19 +74,24 @@ def _cell(metrics: dict[str, float | None], name: str) -> str:
 
 
 def _evaluation(name: str, record: Record) -> Markup:
-    """Show one evaluation: all metrics with their intervals, and those of each class."""
+    """Show one evaluation: all metrics with their intervals, and those of each class or target."""
     found = record.evaluations[name]
-    parts = [element("h3", f"dltrain evaluate: {name}")]
-    if metrics := overall(found):
+    parts = [element("h3", f"dltrain evaluate: {name}, step {found.get('step', 'unknown')}")]
+    how = found.get("intervals")
+    if isinstance(how, Mapping) and "method" in how:
+        parts.append(element("p", f"Intervals: {how['method']}. {how.get('note', '')}", class_="subtitle"))
+    metrics, by_part = overall(found), of_parts(found)
+    if metrics:
         rows = [[m.name, number(m.value), _interval(m.interval)] for m in metrics]
-        parts.append(table(["metric", "value", "95 % interval"], rows))
-    if by_class := per_class(found):
-        names = list(dict.fromkeys(m.name for row in by_class.values() for m in row))
+        parts.append(table(["metric", "value", "interval"], rows))
+    if by_part:
+        names = list(dict.fromkeys(m.name for row in by_part.values() for m in row))
         cells = [
-            [title, *({m.name: m.text for m in row}.get(n, "") for n in names)] for title, row in by_class.items()
+            [title, *({m.name: m.text for m in row}.get(n, "") for n in names)] for title, row in by_part.items()
         ]
-        parts.append(table(["class", *names], cells))
-    return join(*parts) if len(parts) > 1 else Markup()
+        made = table([str(found.get("kind", "part")), *names], cells)
+        parts.append(made if len(cells) <= FEW else folded(f"Each of the {len(cells)} parts", made))
+    return join(*parts) if metrics or by_part else Markup()
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

@@ -104,7 +104,7 @@ def test_hostile_names_are_text_everywhere(tmp_path):
     folder.files.replace_text("metrics.jsonl", f"{json.dumps(row)}\n")
     (folder.files / "report").replace("<b>.png", PNG)
     (folder.files / "report").replace_text("<b>.txt", HOSTILE)
-    (folder.files / "evaluation" / "<b>").replace_json("metrics.json", {"overall": {HOSTILE: 1.0}})
+    (folder.files / "evaluation" / "<b>").replace_json("metrics.json", {"metrics": {HOSTILE: 1.0}, "kind": HOSTILE})
     folder.summary.unlink()
     unfinished = report_page(read_record(folder))
     folder = write_run(tmp_path / "run", classes=(HOSTILE, "b"), baselines={"test": {HOSTILE: {HOSTILE: 0.2}}})
@@ -139,12 +139,20 @@ def test_a_run_without_anything_but_a_config_gets_a_report(tmp_path):
 def test_results_of_evaluate_are_shown_with_their_intervals(tmp_path):
     folder = write_run(tmp_path / "run", 0.9)
     found = {
-        "split": "test",
-        "overall": {"accuracy": {"value": 0.9, "interval": [0.81, 0.96]}},
-        "per_class": {"a": {"f1": {"value": 0.7, "interval": [0.6, 0.8]}}},
+        **{"split": "test", "step": 2, "kind": "class", "intervals": {"method": "bootstrap", "note": "too narrow"}},
+        "metrics": {"accuracy": {"value": 0.9, "low": 0.81, "high": 0.96}},
+        "parts": [{"name": "a", "examples": 3, "f1": {"value": 0.7, "low": 0.6, "high": 0.8}}],
     }
     (folder.files / "evaluation/test").replace_json("metrics.json", found)
+    for name in ("samples.png", "roc.png"):  # the first of which is in report/, too
+        (folder.files / "evaluation/test").replace(name, PNG)
+        (folder.files / "report").replace("samples.png", PNG)
     page = Page(report_page(read_record(folder)))
+    assert [figure.partition("(")[2] for figure in page.texts("figcaption") if "png" in figure] == [
+        "report/samples.png)",
+        "evaluation/test/roc.png)",
+    ]
+    assert "Intervals: bootstrap. too narrow" in page.texts("p")
     assert ["accuracy", "0.9000", "0.8100 to 0.9600"] in page.rows()
     assert ["a", "0.7000 [0.6000, 0.8000]"] in page.rows()
     assert "accuracy on test, 95 % interval 0.8100 to 0.9600" in page.texts("span")
