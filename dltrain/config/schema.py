@@ -299,6 +299,16 @@ COMMANDS: dict[str, dict[str, Key]] = {
             either("best", either("last", whole(0))), "Checkpoint of a run to load: best, last, or a step"
         ),
     },
+    "report": {
+        "output": Key(optional(TEXT), "File to write, PATH.html; null: report.html of the run", "path"),
+    },
+    "compare": {
+        "output": Key(TEXT, "File to write, PATH.html", "path"),
+        "split": Key(
+            one_of("auto", "test", "validation"),
+            "Split whose results are compared; auto: test, or validation where a run has no test split",
+        ),
+    },
     "evaluate": {
         "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),

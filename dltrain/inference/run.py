@@ -1,5 +1,6 @@
 """Python interface to a run folder: its config, recorded metrics and trained model."""
 
+import html
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +19,13 @@ from dltrain.data.records.open import open_records
 from dltrain.data.split import NAMES
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import from_named
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DltrainError
 from dltrain.inference.bundle import Bundle
+from dltrain.inference.card import run_card
 from dltrain.inference.open import open_bundle
 from dltrain.inference.predict import OnBad, Predicted, predict_records
 from dltrain.inference.predictions import Predictions
+from dltrain.inference.record import read_record
 from dltrain.inference.run_data import read_run_data
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
@@ -61,6 +64,13 @@ class Run:
     def __repr__(self) -> str:
         """Name the folder."""
         return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: results, data, model and curves; a message if a file is damaged."""
+        try:
+            return run_card(read_record(self.folder))
+        except DltrainError as error:
+            return f"<pre>{html.escape(f'{self!r}: {error}')}</pre>"
 
     @property
     def path(self) -> Path:
