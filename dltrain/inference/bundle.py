@@ -132,8 +132,8 @@ class Bundle:
             targets: their targets, [N, ...], in the form of the data.
             **for_loss: `weights [N]` or `loss_mask [N, L]`, if the training data has them.
         """
-        inputs = given_inputs(inputs, self._arrays, self.preprocess)
-        arrays = {"inputs": inputs, **given_targets(targets, for_loss, self._arrays)}
+        inputs = given_inputs(inputs, self.array_spec, self.preprocess)
+        arrays = {"inputs": inputs, **given_targets(targets, for_loss, self.array_spec)}
         evaluation = self._evaluation(self.params, self.model_state, arrays)
         return {**evaluation.scalars, **evaluation.arrays}
 
@@ -237,22 +237,22 @@ class Bundle:
         without: str | None = None,
     ) -> Any:
         """Apply a query to the model with these inputs, a batch at a time."""
-        given = given_inputs(inputs, self._arrays, self.preprocess, without=without)
+        given = given_inputs(inputs, self.array_spec, self.preprocess, without=without)
         found = []
-        for i, (batch, count) in enumerate(batches(given, self._arrays, self.batch_size)):
+        for i, (batch, count) in enumerate(batches(given, self.array_spec, self.batch_size)):
             answer = self._query(wanted, batch, settings, _for_batch(dict(options or {}), i))
             found.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], answer))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
     @cached_property
-    def _arrays(self) -> Spec:
+    def array_spec(self) -> Spec:
         """The features after the host part of the preprocessing."""
         return array_spec(self.raw_spec, self.preprocess)
 
     @cached_property
     def _evaluation(self) -> GivenEvaluator:
         return GivenEvaluator(
-            self._arrays,
+            self.array_spec,
             self.batch_size,
             graphs=self.graphs,
             loss=self.objective.loss,

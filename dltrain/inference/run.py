@@ -126,6 +126,19 @@ class Run:
         """Return what the model predicts for examples as people have them; see `Bundle.predict`."""
         return self.bundle.predict(inputs)
 
+    def explain(self, inputs: Any = None, targets: Any = None, **options: Any) -> Any:
+        """Find out which inputs the model goes by; returns an `Explanation`, whose attributes are arrays.
+
+        Args:
+            inputs: examples as `predict` takes them, or the path of a file of them; None: those of a split.
+            targets: their targets, for the importance of the columns of a table.
+            **options: `split`, `examples`, `target`, `repeats`, `columns`, `rows`, `tolerance`, `steps` and `seed`;
+                see `dltrain.inference.explain.explanation.explain`.
+        """
+        from dltrain.inference.explain.explanation import explain  # which imports this module
+
+        return explain(self, inputs, targets, **options)
+
     def evaluate(
         self, split: str | None = None, *, inputs: Any = None, targets: Any = None, **for_loss: Any
     ) -> dict[str, Any]:
