@@ -10,6 +10,8 @@ from dltrain.plots.samples import WRONG, to_rgb
 
 CLIPPED = 0.995  # quantile of absolute attributions that has the full colour: single pixels are larger
 FAINT = 0.35  # how light the image is below an overlay
+LARGE = 32  # pixels above which overlays are smoothed, or they look like noise
+SMOOTH = 50  # part of the height that is the standard deviation of the smoothing
 MOST = 64  # filters that are drawn
 
 
@@ -23,6 +25,8 @@ def overlays(
 ) -> Figure:
     """Draw images [N, H, W, C], and below them their saliency and their attributions, laid over the image.
 
+    Of images of more than 32 pixels the overlays are smoothed.
+
     Args:
         images: in any range.
         attributions: like the images; positive ones (red) speak for the explained class, negative ones (blue)
@@ -34,10 +38,14 @@ def overlays(
     shown = to_rgb(images)
     grey = shown.mean(-1, keepdims=True)
     below = np.broadcast_to(1 - FAINT + FAINT * grey, shown.shape)
+    smooth = ";\nsmoothed" if min(images.shape[1:3]) > LARGE else ""
+    total = smoothed(attributions.sum(-1))
     rows = {
         "image": shown,
-        "saliency\n(where a change\nmatters most)": _mixed(below, _unsigned(slopes.max(-1)), "YlOrRd"),
-        "integrated\ngradients\n(red: for it,\nblue: against)": _mixed(below, _signed(attributions.sum(-1)), "bwr"),
+        f"saliency\n(where a change\nmatters most{smooth})": _mixed(
+            below, _unsigned(smoothed(slopes.max(-1))), "YlOrRd"
+        ),
+        f"integrated\ngradients\n(red: for it,\nblue: against{smooth})": _mixed(below, _signed(total), "bwr"),
     }
     count = len(images)
     lines = 1 + max((title.count("\n") for title in titles), default=0)
@@ -77,6 +85,18 @@ def filters(weights: np.ndarray, layer: str) -> Figure:
     colours = "colours are the weights of the channels" if weights.shape[-1] == 3 else "red is above 0, blue below"
     figure.suptitle(f"weights of {layer}{more}\n{colours}, each scaled to its largest", fontsize=8)
     return figure
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Smooth maps of more than 32 pixels, [N, H, W], with a normal kernel; smaller ones stay as they are."""
+    if min(values.shape[1:]) <= LARGE:
+        return values
+    for axis in (1, 2):
+        size = values.shape[axis]
+        places = np.arange(size)
+        kernel = np.exp(-0.5 * np.square((places[:, None] - places[None]) * SMOOTH / size))
+        values = np.moveaxis(np.tensordot(values, kernel / kernel.sum(0), (axis, 0)), -1, axis)
+    return values
 
 
 def _unsigned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -212,7 +212,7 @@ def _importance(
 
 
 def monitored(config: Mapping[str, Any], bundle: Bundle) -> dict[str, bool]:
-    """Return the monitored metric besides the loss, if it is one number: name -> whether higher is better."""
+    """Return the monitored metric, by default that of the task, if it is not the loss: name -> higher is better."""
     wanted = config["monitor"]
     names = [wanted.partition("/")[2]] if wanted not in (None, "auto") else config["task"]["monitor"] or []
     for name in names:
