@@ -321,6 +321,29 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "overwrite": Key(FLAG, "Replace an output that exists"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
+    "explain": {
+        "input": Key(
+            optional(TEXT),
+            "Table, folder of images, text file or .npz to explain; null: examples of the split",
+            "path",
+        ),
+        "split": Key(
+            optional(one_of("train", "validation", "test")),
+            "Split that the examples are taken from; null: test, else validation, else train",
+        ),
+        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
+        "examples": Key(whole(1), "Examples to explain one by one", "examples"),
+        "target": Key(
+            optional(TEXT), "Class, label or target to explain; null: the predicted class, the first target"
+        ),
+        "repeats": Key(whole(1, 10_000), "Permutations of each column of a table"),
+        "columns": Key(whole(0), "Most important columns of a table to compute partial dependence of", "columns"),
+        "rows": Key(whole(1), "Most rows of a table to compute importance and dependence on", "rows"),
+        "tolerance": Key(number(above=0), "Relative error of the sum of integrated gradients to aim at"),
+        "steps": Key(whole(1, 4096), "Most points of the path of integrated gradients", "points"),
+        "seed": Key(whole(0, 2**32 - 1), "Seed of the permutations, and of the choice of rows"),
+        "output": Key(optional(TEXT), "Folder of the results; null: explain/ of the run", "path"),
+    },
     "generate": {
         "prompt": Key(optional(TEXT), "Text that a language model continues; null: the start of a line"),
         "tokens": Key(whole(1), "Length of the generated text", "tokens"),

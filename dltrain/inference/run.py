@@ -165,6 +165,19 @@ class Run:
         records = open_records(Path(path).expanduser().absolute(), self.bundle.encoder, self.spec, **about)
         return predict_records(self.bundle, records, output, on_bad=OnBad(on_bad), overwrite=overwrite)
 
+    def explain(self, inputs: Any = None, targets: Any = None, **options: Any) -> Any:
+        """Find out which inputs the model goes by; returns an `Explanation`, whose attributes are arrays.
+
+        Args:
+            inputs: examples as `predict` takes them, or the path of a file of them; None: those of a split.
+            targets: their targets, for the importance of the columns of a table.
+            **options: `split`, `examples`, `target`, `repeats`, `columns`, `rows`, `tolerance`, `steps` and `seed`;
+                see `dltrain.inference.explain.explanation.explain`.
+        """
+        from dltrain.inference.explain.explanation import explain  # which imports this module
+
+        return explain(self, inputs, targets, **options)
+
     def evaluate(
         self, split: str | None = None, *, inputs: Any = None, targets: Any = None, **for_loss: Any
     ) -> dict[str, Any]:
