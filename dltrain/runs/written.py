@@ -15,7 +15,7 @@ FILES = (
     *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json", "bad_rows.csv"),
     *("train.log", "written.txt"),
 )
-FOLDERS = ("report", "nonfinite", "checkpoints", "tensorboard")
+FOLDERS = ("report", "evaluation", "nonfinite", "checkpoints", "tensorboard")
 """What a run writes at the top of its folder, besides `lock`."""
 
 
