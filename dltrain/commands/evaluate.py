@@ -24,7 +24,7 @@ from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:
-    """Open the run, evaluate it, print one line per split with tables below, and write them."""
+    """Open the run, evaluate it, print one line per split, of a single one tables, and write everything."""
     if len(call.words) != 1:
         raise ConfigError("evaluate: name one run folder: dltrain evaluate outputs/DATE/TIME-NAME")
     options, folder = call.options, existing(call.words[0])
@@ -37,31 +37,32 @@ def run(call: Call) -> int:
         raise ConfigError(
             f"{typed[0]}: {opened.other_data} is not divided: all of it is evaluated; leave split out"
         )
+    folders = []
     for number, split in enumerate(splits):
+        files = folder_of(opened, split, options["output"], several=every)
         scores = opened.scores(split, tta=options["tta"])
         if not number:  # printed even if the run's config has quiet=true
             screen.say(f"{folder.path}, checkpoint of step {opened.step}")
         name = opened.other_data if split == OTHER else split
         metrics = "  ".join(f"{n} {shown(v)}" for n, v in scores.evaluation.scalars.items())
         screen.say(f"{name:<10}  {scores.examples} examples  {metrics}")
-        print_scores(screen, scores)
-        files = folder_of(opened, split, options["output"], several=len(splits) > 1)
-        _write(opened, screen, split, scores, files, options)
+        if not every:
+            print_scores(screen, scores)
+        folders += _write(opened, split, scores, files, options)
     for split in NAMES if every else ():
         if split not in splits and not opened.other_data:
             screen.say(f"{split:<10}  no examples")
+    if folders:
+        screen.say(f"\nintervals, tables and figures are in {', '.join(folders)}")
     return 0
 
 
-def _write(
-    opened: Run, screen: Screen, split: str, scores: Scores, files: Files, options: Mapping[str, Any]
-) -> None:
-    """Write the scores; that a folder of somebody else cannot be written is no reason to print none."""
+def _write(opened: Run, split: str, scores: Scores, files: Files, options: Mapping[str, Any]) -> list[str]:
+    """Write the scores and return the folder; that one of somebody else cannot be written is only a warning."""
     try:
-        found = write_scores(opened, split, scores, files, figures=options["figures"])
+        return [str(write_scores(opened, split, scores, files, figures=options["figures"]).folder)]
     except DiskError as error:
         if options["output"] is not None:
             raise
         print_warning(f"{error}; output=FOLDER writes the results elsewhere")
-        return
-    screen.say(f"written to {found.folder}: {', '.join(found.files)}\n")
+        return []

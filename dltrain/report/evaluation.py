@@ -68,6 +68,10 @@ def write_scores(run: Run, split: str, scores: Scores, files: Files, *, figures:
         written.append(name)
     if figures:
         written += _draw(run, split, scores, files)
+    if files.path.is_relative_to(run.path / FOLDER):  # what an earlier evaluation left there is of other weights
+        for name in set(files.names()) - set(written):
+            if name.endswith((".csv", ".png")):
+                files.remove_file(name)
     return Reported(split, scores, files.path, tuple(written))
 
 
@@ -83,8 +87,8 @@ def report_scores(
         figures: whether to draw.
         output: the folder; None: evaluation/SPLIT of the run.
     """
-    scores = run.scores(split, tta=tta)
-    return write_scores(run, split, scores, folder_of(run, split, output), figures=figures)
+    files = folder_of(run, split, output)
+    return write_scores(run, split, run.scores(split, tta=tta), files, figures=figures)
 
 
 def tables(scores: Scores) -> dict[str, str]:

@@ -30,7 +30,7 @@ def print_scores(screen: Screen, scores: Scores) -> None:
         _print_parts(screen, "step", scores.steps)
     if scores.confused:
         few = scores.confused[:3]
-        pairs = ", ".join(f"{c.truth} taken for {c.predicted} {c.count} times ({c.share:.0%})" for c in few)
+        pairs = ", ".join(f"{c.truth} taken for {c.predicted} {_times(c.count)} ({c.share:.0%})" for c in few)
         screen.say(f"most confused: {pairs}")
 
 
@@ -50,11 +50,12 @@ def _row(name: str, scores: Scores) -> list[str]:
 
 def _print_parts(screen: Screen, kind: str, parts: Sequence[Part]) -> None:
     words = [name for name in PRINTED if name in parts[0].metrics]
-    columns = [Column(kind), Column("examples", right=True)]
+    unit = next(iter(parts[0].counts))
+    columns = [Column(kind), Column(unit, right=True)]
     for name in words:
         columns.append(Column(name, right=True, drop=0 if name in WITH_INTERVAL else 1 + PRINTED.index(name)))
         columns += [Column("interval", right=True, drop=len(PRINTED) + 1)] if name in WITH_INTERVAL else []
-    rows = [[part.name, f"{part.counts['examples']:,}", *_cells(part.metrics, words)] for part in parts[:ROWS]]
+    rows = [[part.name, f"{part.counts[unit]:,}", *_cells(part.metrics, words)] for part in parts[:ROWS]]
     more = f" (the first {ROWS} of {len(parts):,}; the file has all)" if len(parts) > ROWS else ""
     screen.table(f"by {kind}{more}", columns, rows)
 
@@ -65,6 +66,10 @@ def _cells(metrics: Mapping[str, Estimate], words: Sequence[str]) -> list[str]:
         cells.append(_value(metrics[name]))
         cells += [_interval(metrics[name])] if name in WITH_INTERVAL else []
     return cells
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
 
 
 def _value(estimate: Estimate) -> str:

@@ -47,8 +47,10 @@ def class_parts(
     found: Mapping[str, Estimate],
     ranking: Ranking | None,
     drawn: Resampling,
+    *,
+    unit: str,
 ) -> list[Part]:
-    """Return the metrics of each class, given its estimates by `NAME/K` and the curves."""
+    """Return the metrics of each class, given its estimates by `NAME/K` and the curves; `unit`: what is counted."""
     count = len(names)
     sums = columns.sum(0)
     words = list(dict.fromkeys(key.rpartition("/")[0] for key in found))
@@ -58,7 +60,7 @@ def class_parts(
         if ranking is not None:
             scores["auroc"] = ranking.estimate(drawn, [k], "auroc")
             scores["average_precision"] = ranking.estimate(drawn, [k], "precision")
-        parts.append(Part(name, {"examples": int(sums[2 * count + k]), "predicted": int(sums[count + k])}, scores))
+        parts.append(Part(name, {unit: int(sums[2 * count + k]), "predicted": int(sums[count + k])}, scores))
     return parts
 
 

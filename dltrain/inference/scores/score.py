@@ -146,10 +146,11 @@ class _Scorer:
 
     def _with_classes(self, scores: Scores, found: Collected, ranking: Ranking | None) -> Scores:
         names, parts, calibration = self.classes, [], None
+        unit = "pixels" if self.spec.task.level is Level.PIXEL else "examples"
         if COUNTS in found.columns:
             columns, pixels = found.columns[COUNTS], self.spec.task.level is Level.PIXEL
             each = estimates({PARTS: class_statistic(columns, len(names), pixels=pixels)}, self.drawn, {})
-            parts = class_parts(names, columns, each[PARTS], ranking, self.drawn)
+            parts = class_parts(names, columns, each[PARTS], ranking, self.drawn, unit=unit)
         if found.decided is not None and found.targets is not None:
             calibration = calibrate_classes(found.decided, found.targets, self.spec)
         curves = {} if ranking is None else dict(zip(names, ranking.curves, strict=True))
