@@ -312,6 +312,9 @@ COMMANDS: dict[str, dict[str, Key]] = {
     "evaluate": {
         "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
+        "tta": Key(one_of("none", "flip"), "Also evaluate the mean over changed images; flip: mirrored ones"),
+        "figures": Key(FLAG, "Draw curves, residuals and examples"),
+        "output": Key(optional(TEXT), "Folder of the results; null: evaluation/SPLIT of the run", "path"),
     },
     "predict": {
         "input": Key(optional(TEXT), "File or folder of new examples; -: standard input", "path"),

@@ -14,7 +14,7 @@ from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_run
 from dltrain.config.call import Composed
-from dltrain.config.changes import check_evaluated, read_saved
+from dltrain.config.changes import check_evaluated, names_other_data, read_saved
 from dltrain.data.records.open import open_records
 from dltrain.data.split import NAMES
 from dltrain.engine.evaluate import Evaluation
@@ -26,12 +26,16 @@ from dltrain.inference.open import open_bundle
 from dltrain.inference.predict import OnBad, Predicted, predict_records
 from dltrain.inference.predictions import Predictions
 from dltrain.inference.record import read_record
-from dltrain.inference.run_data import read_run_data
+from dltrain.inference.run_data import read_other_data, read_run_data
+from dltrain.inference.scores import Scores, score_split
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.history import read_metrics
 from dltrain.runs.restore import Warn, load_checkpoint
 from dltrain.types import Spec
+
+OTHER = "other"
+"""The split of other data than the run's own: all of its examples."""
 
 INSTEAD = "in Python, dltrain.open_run(RUN).evaluate(inputs=..., targets=...) takes any examples"
 
@@ -200,16 +204,52 @@ class Run:
         return {**found.scalars, **found.arrays}
 
     def splits(self) -> list[str]:
-        """Return the names of the splits that have examples; reads the data of the run."""
-        parts = self._program[0].parts
-        return [name for name in NAMES if len(parts.splits[name])]
+        """Return the names of the splits that have examples, `["other"]` of other data; reads the data."""
+        parts = self.program.parts
+        return [OTHER] if self.other_data else [name for name in NAMES if len(parts.splits[name])]
 
     def evaluation(self, split: str) -> Evaluation:
         """Evaluate a split of the run's data, with the loss of each example."""
-        program, state = self._program
-        if split not in ("train", "validation", "test") or not len(program.parts.splits[split]):
+        return self.program.evaluate(self.placed_state, self.checked_split(split))
+
+    def checked_split(self, split: str) -> str:
+        """Return the split of the program that has these examples; ConfigError if there are none.
+
+        Of other data, `other` has all examples.
+        """
+        if self.other_data:
+            if split != OTHER:
+                raise ConfigError(f"split={split}: all of {self.other_data} is evaluated, which is not divided")
+            return "test"
+        if split not in NAMES or not len(self.program.parts.splits[split]):
             raise ConfigError(f"split={split}: this run has no {split} examples")
-        return program.evaluate(state, split)
+        return split
+
+    def scores(self, split: str = "test", *, tta: str = "none", **options: Any) -> Scores:
+        """Return every metric of a split, overall and per class or target, with bootstrap intervals.
+
+        Args:
+            split: train, validation or test; of other data, which `data.path` names, `other`.
+            tta: test-time augmentation; with `flip`, the metrics of the mean over each image and its mirror image
+                are returned, too.
+            **options: `resamples`, their number, and `seed`.
+        """
+        return score_split(self.program, self.placed_state, self.checked_split(split), tta=tta, **options)
+
+    @property
+    def other_data(self) -> str:
+        """What is evaluated instead of the run's own data, by name; "" if it is the run's own."""
+        return self._program[2]
+
+    @property
+    def program(self) -> Program:
+        """The compiled program with the data, which is read; for evaluation."""
+        return self._program[0]
+
+    @property
+    def placed_state(self) -> Any:
+        """The state of the checkpoint, on the devices of the program."""
+        return self._program[1]
 
     def data(self, *, reason: str, instead: str) -> Parts:
         """Read the data of the run again; see `read_run_data`."""
@@ -217,11 +257,15 @@ class Run:
         return read_run_data(self.folder, self._composed, self._saved, **about)
 
     @cached_property
-    def _program(self) -> tuple[Program, Any]:
-        parts = self.data(reason="evaluate", instead=INSTEAD)
+    def _program(self) -> tuple[Program, Any, str]:
+        other = None
+        if names_other_data(read_saved(self.folder.config), self._composed.text):
+            other = read_other_data(self.folder, self._composed, warn=self._warn)
+        parts = other or self.data(reason="evaluate", instead=INSTEAD)
+        name = Path(str(self.config["data"]["path"] or self.config["data"]["root"])).name if other else ""
         program = Program(parts, make_plan(self.config, parts))
         what = f"checkpoint of step {self.step}"
-        return program, program.place(from_named(program.shapes, self._saved.leaves, what=what))
+        return program, program.place(from_named(program.shapes, self._saved.leaves, what=what)), name
 
     def generate(self, inputs: Any = None, **options: Any) -> list[str]:
         """Generate texts from a prompt or from inputs; see `Bundle.generate`."""

@@ -61,7 +61,7 @@ def attribute(
     """
     size = min(BATCH, bundle.batch_size, len(examples))
     found, function = [], None
-    for batch, count in batches(examples.inputs, bundle.array_spec, size):
+    for batch, count in batches(examples.inputs, size):
         function = function or make_function(bundle, batch)
         found.append(_attribute(function, batch, examples, target, tolerance, steps, count))
         advance(count)
