@@ -366,6 +366,18 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "examples": Key(whole(1), "Examples to generate sequences from", "examples"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
+    "export": {
+        "output": Key(optional(TEXT), "Folder to write; null: export/NAME", "path"),
+        "format": Key(
+            one_of("stablehlo", "onnx", "safetensors"), "What to export; onnx adds it to stablehlo", "format"
+        ),
+        "python": Key(optional(TEXT), "Python of an environment with jax2onnx, for format=onnx", "path"),
+        "refresh": Key(FLAG, "Export an exported folder again, with the jax of today"),
+        "examples": Key(optional(TEXT), "File .npz with inputs to check with; null: the data of the run", "path"),
+        "keep_examples": Key(FLAG, "Write the examples that were checked into the folder, too"),
+        "overwrite": Key(FLAG, "Replace an export that is there"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
+    },
 }
 """The commands that apply typed keys to a run's config; options of a command are in configs/<command>.yaml."""
 

@@ -72,7 +72,7 @@ class Vector(nnx.Module):
             elif name in self.images:
                 parts.append(self.images[name](values))
             else:
-                flat = values.reshape(len(values), -1)
+                flat = values.reshape(values.shape[0], -1)
                 parts.append(self.numbers[name](flat) if name in self.numbers else flat)
         return jnp.concatenate(parts, 1)
 
@@ -110,7 +110,7 @@ def size_of(vector: Vector | None, spec: Spec) -> int:
 
 def joined(vector: Vector | None, inputs: Any) -> Array:
     """Return the inputs as vectors, [B, size]."""
-    return vector(inputs) if vector else inputs.reshape(len(inputs), -1)
+    return vector(inputs) if vector else inputs.reshape(inputs.shape[0], -1)
 
 
 def width_of(levels: int) -> int:
