@@ -322,6 +322,23 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "examples": Key(whole(1), "Examples to generate sequences from", "examples"),
         "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
     },
+    "serve": {
+        "host": Key(TEXT, "Address to listen on; one that other machines reach needs a token"),
+        "port": Key(whole(0, 65535), "Port to listen on; 0 takes a free one"),
+        "token": Key(
+            optional(TEXT), "Token that requests must have; null: DLTRAIN_TOKEN of the environment, or none"
+        ),
+        "batch": Key(whole(1, 65536), "Largest batch of requests that are answered together", "examples"),
+        "delay": Key(
+            number(low=0), "Time to wait for more requests before a batch that is not full", "milliseconds"
+        ),
+        "queue": Key(whole(1), "Requests that may wait; more get status 503", "requests"),
+        "connections": Key(whole(1), "Connections that may be open at once", "connections"),
+        "max_rows": Key(whole(1), "Most examples of one request", "examples"),
+        "max_body": Key(number(above=0, below=4096), "Largest body of one request", "MiB"),
+        "timeout": Key(number(above=0), "Time for a body to arrive, and for an answer", "seconds"),
+        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
+    },
 }
 """The commands that apply typed keys to a run's config; options of a command are in configs/<command>.yaml."""
 
