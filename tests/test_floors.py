@@ -14,6 +14,7 @@ FLOORS = (
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),
     ("dltrain.profiling",),
+    ("dltrain.serving",),
     ("dltrain.inference",),
     ("dltrain.build",),
     ("dltrain.config",),

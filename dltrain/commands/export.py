@@ -5,8 +5,8 @@ uses it with jax, flatbuffers and numpy alone; signature.json; the weights as sa
 format=onnx adds model.onnx, format=safetensors writes the weights alone. jax2onnx may be installed in another
 environment: python=PATH. Each export is compared with the model on 256 examples of the run's data, or of
 examples=FILE.npz; if it differs, nothing is written. The examples are kept in the folder, unless
-keep_examples=false. dltrain export model/ refresh=true exports again with the jax of today, without the run. Options
-are also output (null: export/NAME), overwrite, and checkpoint (best, last, or a step). Any other key changes the
+keep_examples=false. dltrain export model/ refresh=true exports again with today's jax, without the run. Options are
+also output (null: export/NAME), overwrite, and checkpoint (best, last, or a step). Any other key changes the
 run's own config for this export, such as runtime.precision=float32.
 """
 

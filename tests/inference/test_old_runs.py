@@ -1,6 +1,6 @@
 """A run folder that version 0.1 wrote can be used: this and every later version reads it.
 
-`tests/files/run_0_1` holds the run, its data, and the predictions that this version made. It is never written again;
+`tests/files/run_0_1` holds the run, its data, and the predictions that this version made. It is not written again;
 a version that reads it otherwise needs a version number of its own in `model.json`.
 """
 

@@ -1,0 +1,54 @@
+"""Serve a trained model over HTTP: dltrain serve RUN port=8000.
+
+Answers the Open Inference Protocol v2 (JSON and binary tensors, as tritonclient and others speak it), and POST
+/predict with examples as you would write them: JSON by column name, an image, a text. The page at / lets you try
+the model. /signature, /openapi.json and /metrics (Prometheus) describe it. Listens on 127.0.0.1 unless host is
+given; any other address needs a token, by the environment variable DLTRAIN_TOKEN or the option token. Requests that
+wait are answered together; nothing waits longer for that unless delay is set. SIGTERM and Ctrl-C end it after the
+requests that have arrived are answered. Any other key changes the run's own config for this call. Needs the extra
+`serve`.
+"""
+
+import os
+
+from dltrain.config.call import Call
+from dltrain.devices import runtime
+from dltrain.errors import ConfigError
+from dltrain.inference.run import Run, amend_saved
+from dltrain.report.console import Screen, print_warning
+from dltrain.runs.folder import existing
+from dltrain.serving.limits import MIB, Limits
+from dltrain.serving.open import served_run
+from dltrain.serving.server import Settings, check_installed, serve
+
+
+def run(call: Call) -> int:
+    """Open the run, and serve its model until SIGTERM or Ctrl-C."""
+    if len(call.words) != 1:
+        raise ConfigError("serve: name one run folder: dltrain serve outputs/DATE/TIME-NAME")
+    check_installed()
+    settings, folder = _settings(call), existing(call.words[0])
+    composed = amend_saved(folder, call.amend, call.overrides)
+    runtime.start(**composed.config["runtime"])
+    opened, screen = Run(folder, composed, checkpoint=call.options["checkpoint"], warn=print_warning), Screen()
+    model = served_run(opened)
+    screen.say(f"{folder.path}, checkpoint of step {opened.step}")
+    serve(model, settings, say=screen.say, warn=print_warning)
+    return 0
+
+
+def _settings(call: Call) -> Settings:
+    options = call.options
+    body, seconds = int(options["max_body"] * MIB), options["timeout"]
+    limits = Limits(
+        body=body,
+        rows=options["max_rows"],
+        queue=options["queue"],
+        seconds=seconds,
+        connections=options["connections"],
+        memory=max(16 * body, Limits.memory),
+        head_seconds=min(seconds, Limits.head_seconds),
+    )
+    token = options["token"] or os.environ.get("DLTRAIN_TOKEN") or None
+    plain = {name: options[name] for name in ("host", "port", "batch")}
+    return Settings(**plain, token=token, delay=options["delay"] / 1000, limits=limits)

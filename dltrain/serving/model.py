@@ -1,0 +1,216 @@
+"""What the server needs of a model, and a run's model in this form."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from dltrain import __version__
+from dltrain.data.images.decode import decode
+from dltrain.data.images.encode import ImageEncoder
+from dltrain.data.preprocess.pipeline import array_spec
+from dltrain.data.tables.encode import TableEncoder
+from dltrain.data.tables.frames import as_frame
+from dltrain.data.texts.encode import TextEncoder
+from dltrain.errors import DataError, DltrainError
+from dltrain.inference.bundle import Bundle
+from dltrain.inference.compiled import Arrays, compile_decisions, decision_shapes
+from dltrain.inference.given import given_inputs
+from dltrain.serving.checks import check_values
+from dltrain.serving.fields import Columns, Field, fields_of
+from dltrain.serving.limits import Refused
+from dltrain.types import Feature, Spec, by_name
+
+Decide = Callable[[Arrays, np.ndarray], Mapping[str, np.ndarray]]
+"""Arrays by name, [B, ...], and mask [B] -> decisions by name, [B, ...]."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An array of an example: its name, its numpy dtype, and its shape without the batch axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Served(Protocol):
+    """A model that can be served."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        ...
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Names, shapes, dtypes, classes: what `GET /signature` returns."""
+        ...
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What a person writes for an example; none if the model takes arrays only."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The arrays of the inputs, as clients of the Open Inference Protocol send them."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The decisions."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, if the decisions have a `class`."""
+        ...
+
+    def encode(self, columns: Columns) -> dict[str, np.ndarray]:
+        """Turn checked values by the names of fields into arrays for `compile`; Refused if they cannot be read."""
+        ...
+
+    def check(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Turn arrays by the names of `inputs` into arrays for `compile`; Refused if they do not fit."""
+        ...
+
+    def compile(self, size: int) -> Decide:
+        """Return the decisions as a program for batches of this size, ready to run."""
+        ...
+
+    def columns(self, decisions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return decisions as the columns of `dltrain predict`, [N] or [N, H]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ServedBundle:
+    """The model of a run folder.
+
+    Attributes:
+        name: the name of the folder.
+        bundle: the model.
+        step: the step of its checkpoint.
+    """
+
+    name: str
+    bundle: Bundle
+    step: int
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """What a person writes for an example."""
+        return fields_of(self.bundle.encoder)
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The arrays before the host half of the preprocessing."""
+        return tuple(Tensor(name, f.dtype, f.shape) for name, f in self.bundle.raw_spec.inputs.items())
+
+    @cached_property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The decisions of the task."""
+        found = decision_shapes(self.bundle).items()
+        return tuple(Tensor(name, str(shape.dtype), shape.shape[1:]) for name, shape in found)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.bundle.raw_spec.classes
+
+    @cached_property
+    def signature(self) -> dict[str, Any]:
+        """What a client needs to know of the model."""
+        spec = self.bundle.raw_spec
+        return {
+            "name": self.name,
+            "dltrain": __version__,
+            "step": self.step,
+            "task": str(spec.task),
+            "fields": [field.to_json() for field in self.fields],
+            "inputs": [_described(name, feature) for name, feature in spec.inputs.items()],
+            "outputs": [{"name": o.name, "dtype": o.dtype, "shape": list(o.shape)} for o in self.outputs],
+            "targets": [name for f in spec.targets.values() for name in f.names] or list(spec.targets),
+            "classes": list(self.classes or spec.labels),
+        }
+
+    def encode(self, columns: Columns) -> dict[str, np.ndarray]:
+        """Apply the fitted encoder to columns; images are bytes, never paths."""
+        try:
+            return self._given(_encoded(self.bundle.encoder, columns))
+        except DltrainError as error:
+            raise Refused(400, str(error)) from error
+
+    def check(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Check names, shapes, dtypes and values of arrays."""
+        expected = ", ".join(tensor.name for tensor in self.inputs)
+        if wrong := set(arrays) ^ {tensor.name for tensor in self.inputs}:
+            state = "is missing" if min(wrong) not in arrays else "is not an input"
+            raise Refused(400, f"inputs: {min(wrong)} {state}; expected {expected}")
+        try:
+            return self._given(arrays if len(arrays) > 1 else next(iter(arrays.values())))
+        except DltrainError as error:
+            raise Refused(400, str(error)) from error
+
+    def _given(self, inputs: Any) -> dict[str, np.ndarray]:
+        given = given_inputs(inputs, self._arrays, self.bundle.preprocess)
+        found = dict(by_name(given, self._arrays.inputs))
+        counts = {name: len(values) for name, values in found.items()}
+        if len(set(counts.values())) > 1:
+            raise DataError(f"inputs: the arrays have different numbers of rows: {counts}")
+        for name, values in found.items():
+            check_values(name, values, self._arrays.inputs[name])
+        return found
+
+    def compile(self, size: int) -> Decide:
+        """Compile the program for a batch size, and run it once."""
+        decide = compile_decisions(self.bundle, size)
+        zeros = {name: np.zeros((size, *f.shape), f.dtype) for name, f in self._arrays.inputs.items()}
+        decide(zeros, np.zeros(size, bool))
+        return decide
+
+    def columns(self, decisions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the columns of the task."""
+        return self.bundle.spec.task.columns(decisions, self.bundle.raw_spec)
+
+    @cached_property
+    def _arrays(self) -> Spec:
+        return array_spec(self.bundle.raw_spec, self.bundle.preprocess)
+
+
+def _encoded(encoder: Any, columns: Columns) -> Any:
+    """Return the arrays of the inputs, without reading any file."""
+    if isinstance(encoder, ImageEncoder):
+        return encoder.encode(next(iter(columns.values())))
+    if isinstance(encoder, TextEncoder) or not isinstance(encoder, TableEncoder):
+        return encoder.encode(columns)
+    images = {}
+    for name, fitted in encoder.images.items():
+        settings: dict[str, Any] = {"size": fitted.size, "resize": fitted.resize, "channels": fitted.channels}
+        images[name] = np.zeros((len(columns[name]), *fitted.feature.shape), np.uint8)
+        for row, content in enumerate(columns[name]):
+            if content is not None:
+                images[name][row] = _decoded(content, settings, f"row {row}: {name}")
+    named = {
+        name: [None if value is None else "given" for value in values] if name in images else values
+        for name, values in columns.items()
+    }
+    return encoder.encode_frame(as_frame(named), images)
+
+
+def _decoded(content: bytes, settings: dict[str, Any], where: str) -> np.ndarray:
+    try:
+        return decode(content, **settings)
+    except DataError as error:
+        raise DataError(f"{where} {error}") from error
+
+
+def _described(name: str, feature: Feature) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "kind": str(feature.kind), "dtype": feature.dtype}
+    found["shape"] = list(feature.shape)
+    if feature.names:
+        found["names"] = list(feature.names)
+    return found | ({"levels": [list(levels) for levels in feature.levels]} if feature.levels else {})
