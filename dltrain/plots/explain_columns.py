@@ -87,7 +87,7 @@ def dependence(panels: Sequence[Panel], *, what: str) -> Figure:
         axes.grid(axis="y", alpha=0.3)
         _levels(axes, panel) if panel.grid.dtype.kind not in "fiu" else _numbers(axes, panel)
     if several:
-        figure.legend(*axes_of[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(*axes_of[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     lines = "" if several else ", and of single rows (thin)"
     figure.suptitle(f"mean {what}, when a column is set to a value in all rows{lines}", fontsize=10)
     return figure

@@ -19,6 +19,7 @@ from dltrain.runs.files import Files
 LISTED = 12  # columns of a table that are printed
 TOKENS = 6  # tokens of a text that are printed
 BAR = 20  # characters of the longest bar
+UNLIKELY = 0.1  # error of completeness from which more points of the path are hardly the remedy
 WRITTEN = re.compile(r"(attributions|rows|tokens|importance|dependence|occlusion|filters|attention)(_\w+)?\.\w+")
 """The files that may be written, besides `explain.json`."""
 
@@ -132,10 +133,12 @@ def warnings_of(found: Explanation) -> list[str]:
     """Return what a user should know before trusting the attributions."""
     warned, complete = [], found.attributions.completeness
     if found.incomplete and complete is not None:
+        remedy = f"more points of the path help: steps={2 * found.steps}"
+        if complete.error.max() > UNLIKELY:
+            remedy += ", unless the model stops gradients, or its output jumps: then its gradients mean little"
         warned.append(
             f"warning: the attributions of {found.incomplete} of {len(complete.error)} examples miss the "
-            f"difference in output by up to {complete.error.max():.1%} (tolerance={found.tolerance:g}); more "
-            f"points of the path help: steps={2 * int(complete.steps.max())}"
+            f"difference in output by up to {complete.error.max():.1%} (tolerance={found.tolerance:g}); {remedy}"
         )
     replaced = [name for name, how in found.attributions.methods.items() if how.startswith("one at a time")]
     if replaced:
@@ -147,9 +150,9 @@ def warnings_of(found: Explanation) -> list[str]:
 
 
 def strongest(text: Any, count: int = TOKENS) -> str:
-    """Return the tokens with the largest attributions, such as `bad +1.52  not +0.38`."""
+    """Return the tokens with the largest attributions, such as `bad +1.5  not +0.38`."""
     order = np.argsort(-np.abs(text.values), kind="stable")[:count]
-    return "  ".join(f"{text.tokens[k]} {text.values[k]:+.2f}" for k in order)
+    return "  ".join(f"{text.tokens[k]} {text.values[k]:+.2g}" for k in order)
 
 
 def _show_importance(found: Importance, screen: Screen) -> None:

@@ -49,6 +49,7 @@ class Explanation:
         filters: of the first layer, for images.
         attention: weights of the steps, float32 [N, L], of a model that has them.
         tolerance: the relative error of completeness that was aimed at.
+        steps: the largest number of points of the path.
     """
 
     spec: Spec
@@ -64,6 +65,7 @@ class Explanation:
     filters: Filters | None
     attention: np.ndarray | None
     tolerance: float
+    steps: int
 
     @property
     def incomplete(self) -> int:
@@ -134,6 +136,7 @@ def explain(
         filters=first_filters(bundle),
         attention=attention,
         tolerance=tolerance,
+        steps=steps,
     )
 
 

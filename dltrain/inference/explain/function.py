@@ -17,6 +17,7 @@ from dltrain.inference.bundle import Bundle
 from dltrain.models.observe import observe, replace_method
 from dltrain.models.steps import Embedding
 from dltrain.models.vector import Vector
+from dltrain.models.windows import RevIN
 from dltrain.tree import Tree, widened
 from dltrain.types import Array, Batch, Kind, by_name
 
@@ -120,6 +121,8 @@ def _intercept(model: nnx.Module, take: Callable[[str, Callable[[], Any], Any], 
         return name if calls[name] == 1 else f"{name}#{calls[name]}"
 
     def embedded(name: str, module: nnx.Module, call: Callable[..., Any]) -> Callable[..., Any]:
+        if isinstance(module, RevIN):  # training takes mean and deviation for constants; the output depends on them
+            return lambda x, norm=module: norm.normalised(x, norm.statistics(x))
         if not isinstance(module, Embedding | nnx.Embed):
             return call
         return lambda tokens: take(key_of(name), lambda: call(tokens), tokens)

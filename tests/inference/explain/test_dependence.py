@@ -1,9 +1,12 @@
 """Partial dependence of a linear model is a line with its weight; of a category the mean for each level."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from small_bundle import small_bundle
 
+from dltrain import initializers
 from dltrain.data.preprocess import Scale, fit
 from dltrain.inference.explain.columns import Column
 from dltrain.inference.explain.dependence import grid_of, partial_dependence
@@ -37,7 +40,7 @@ def bundle_of(model):
 
 
 def test_of_a_linear_model_it_is_a_line_with_its_weight():
-    bundle = bundle_of(Linear)
+    bundle = bundle_of(partial(Linear, kernel_init=initializers.normal(1.0)))
     (found,) = partial_dependence(bundle, INPUTS, SIZE)
     weight = np.asarray(bundle.params["head"]["kernel"][...])[0, 0]
     spread = (INPUTS["numbers"][:, 0] * 3).std() / INPUTS["numbers"][:, 0].std()  # of the target per unit of size

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 from small_bundle import small_bundle
 
+from dltrain import initializers
 from dltrain.data.preprocess import Scale, fit
 from dltrain.inference.explain.examples import Examples
 from dltrain.inference.explain.gradients import attribute
@@ -17,9 +18,10 @@ from dltrain.models.cnn import CNN
 from dltrain.models.layers import Norm
 from dltrain.models.linear import Linear
 from dltrain.models.mlp import MLP
+from dltrain.models.series import RLinear
 from dltrain.models.textcnn import TextCNN
 from dltrain.models.transformer import Transformer
-from dltrain.tasks import Classification, Regression
+from dltrain.tasks import Classification, Forecasting, Regression
 from dltrain.types import Feature, Kind, Spec
 
 WORDS = ("<pad>", "<start>", "<end>", "<unknown>", "good", "bad", "film", "the")
@@ -108,6 +110,16 @@ def test_attributions_are_complete(name):
     assert found.explained[0] == ("price" if name == "mlp" else spec.classes[bundle.outputs(inputs)[0].argmax()])
 
 
+def test_statistics_of_a_window_count_although_training_takes_them_for_constants():
+    past = {"past": Feature(Kind.SEQUENCE, (6, 2), "float32", ("load", "heat"))}
+    future = {"future": Feature(Kind.NUMBERS, (3, 2), "float32", names=("load", "heat"))}
+    bundle = small_bundle(partial(RLinear, kernel_init=initializers.normal(0.3)), Spec(past, future, Forecasting()))
+    inputs = RNG.normal(3, 1, (N, 6, 2)).astype(np.float32)
+    found = explained(bundle, inputs)
+    assert found.completeness.error.max() <= 0.01
+    np.testing.assert_allclose(found.completeness.output, bundle.outputs(inputs)[..., 0].mean(1), rtol=1e-4)
+
+
 def test_padding_gets_nothing_and_tokens_do():
     bundle, inputs = bundle_of("lstm")
     values = explained(bundle, inputs).values["tokens"]
@@ -118,7 +130,7 @@ def test_padding_gets_nothing_and_tokens_do():
 def test_of_a_linear_model_they_are_weights_times_scaled_differences_from_the_medians():
     inputs = ROWS["numbers"]
     preprocess = fit(inputs, np.zeros((N, 2), np.float32), spec=NUMBERS, scale=Scale.STANDARD)
-    bundle = small_bundle(Linear, NUMBERS, preprocess)
+    bundle = small_bundle(partial(Linear, kernel_init=initializers.normal(1.0)), NUMBERS, preprocess)
     median = np.median(inputs, 0)
     found = explained(bundle, inputs, medians={"numbers": median})
     weights = np.asarray(bundle.params["head"]["kernel"][...])[:, 0]
