@@ -146,7 +146,8 @@ def check_evaluated(saved: Mapping[str, Any], text: str, words: Collection[str])
 
 def names_other_data(saved: Mapping[str, Any], text: str) -> bool:
     """Tell whether a config, as it would be saved, names data at another place than the config of the run."""
-    return any(may_change(key, PLACES) for key in differing(leaves(saved), leaves(parse_yaml(text))))
+    before, after = leaves(saved), leaves(parse_yaml(text))
+    return any(may_change(key, PLACES) and key in before for key in differing(before, after))
 
 
 def environment_of(config: Mapping[str, Any]) -> dict[str, list[str]]:

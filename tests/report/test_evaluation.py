@@ -34,7 +34,8 @@ def test_json_and_tables_have_the_values_of_the_run(reported, digits_run):
     best = digits_run.summary["best"]["test"]
     assert {name: of["value"] for name, of in found["metrics"].items()} == best
     assert (found["split"], found["examples"], found["step"]) == ("test", 359, digits_run.summary["best_step"])
-    assert found["intervals"] | {"method": ""} == {"method": "", "resamples": 1000, "level": 0.95, "seed": 0}
+    how = {"method": "", "resamples": 1000, "level": 0.95, "seed": 0, "resamples_of_areas": 1000}
+    assert found["intervals"] | {"method": ""} == how
     table = {row["metric"]: row for row in rows(reported.folder / "metrics.csv")}
     for name, value in best.items():
         assert float(table[name]["value"]) == value

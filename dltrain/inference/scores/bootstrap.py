@@ -65,9 +65,9 @@ class Resampling:
         count = min(self.count, int(MOST_DRAWS // max(size, 1)))
         return replace(self, count=count if count >= FEWEST else 0)
 
-    def weights(self, examples: int) -> Iterator[np.ndarray]:
-        """Yield how often each resample has each example, float64 [r, N], some resamples at a time."""
-        rng, some = np.random.default_rng(self.seed), max(1, BLOCK // examples)
+    def weights(self, examples: int, *, block: int | None = None) -> Iterator[np.ndarray]:
+        """Yield how often each resample has each example, float64 [r, N], about `block` weights at a time."""
+        rng, some = np.random.default_rng(self.seed), max(1, (block or BLOCK) // examples)
         for start in range(0, self.count, some):
             rows = min(some, self.count - start)
             drawn = rng.integers(examples, size=(rows, examples)) + examples * np.arange(rows)[:, None]

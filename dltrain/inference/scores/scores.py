@@ -10,7 +10,7 @@ from dltrain.engine.evaluate import Evaluation
 from dltrain.inference.scores.bootstrap import Estimate, Resampling
 from dltrain.inference.scores.calibration import Calibration
 from dltrain.inference.scores.examples import Confused, Worst
-from dltrain.inference.scores.ranking import Curve
+from dltrain.inference.scores.ranking import Curve, areas_of
 
 Metrics = dict[str, Estimate]
 """Name -> value with its interval."""
@@ -80,6 +80,9 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """Return what JSON holds: everything but curves, residuals and the lists of examples."""
         found: dict[str, Any] = {"examples": self.examples, "intervals": self.resampling.to_json()}
+        if self.curves:
+            drawn = areas_of(self.resampling, self.examples * len(self.parts))
+            found["intervals"]["resamples_of_areas"] = drawn.count
         for name, metrics in (("metrics", self.metrics), ("further_metrics", self.further)):
             found[name] = {key: estimate.to_json() for key, estimate in metrics.items()}
         if self.flipped:
