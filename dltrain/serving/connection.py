@@ -11,6 +11,8 @@ from dltrain.serving.limits import Limits
 SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
+REFUSED = 1.0  # seconds after which a connection too many is closed
+
 
 def connections(limits: Limits) -> type[H11Protocol]:
     """Return the class of connections with these limits, for uvicorn's `http`."""
@@ -19,14 +21,21 @@ def connections(limits: Limits) -> type[H11Protocol]:
         """A connection whose headers must arrive in time; bodies are timed by `read_body`."""
 
         _timer: asyncio.TimerHandle | None = None
+        _refused = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > limits.connections:
+            self._refused = len(self.connections) > limits.connections
+            if self._refused:
                 transport.write(BUSY)
-                transport.close()
+                transport.write_eof()  # a client that still sends would see a reset instead of the answer
+                self.loop.call_later(REFUSED, transport.close)
                 return
             self._time_headers()
+
+        def data_received(self, data: bytes) -> None:
+            if not self._refused:
+                super().data_received(data)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()

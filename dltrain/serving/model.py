@@ -17,11 +17,11 @@ from dltrain.data.texts.encode import TextEncoder
 from dltrain.errors import DataError, DltrainError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.compiled import Arrays, compile_decisions, decision_shapes
-from dltrain.inference.given import given_inputs
+from dltrain.inference.given import fitting, given_inputs
 from dltrain.serving.checks import check_values
 from dltrain.serving.fields import Columns, Field, fields_of
 from dltrain.serving.limits import Refused
-from dltrain.types import Feature, Spec, by_name
+from dltrain.types import Feature, Kind, Spec, alone_or_named, by_name
 
 Decide = Callable[[Arrays, np.ndarray], Mapping[str, np.ndarray]]
 """Arrays by name, [B, ...], and mask [B] -> decisions by name, [B, ...]."""
@@ -151,7 +151,10 @@ class ServedBundle:
             state = "is missing" if min(wrong) not in arrays else "is not an input"
             raise Refused(400, f"inputs: {min(wrong)} {state}; expected {expected}")
         try:
-            return self._given(arrays if len(arrays) > 1 else next(iter(arrays.values())))
+            features = self.bundle.raw_spec.inputs
+            return self._given(
+                alone_or_named({name: _array(arrays[name], name, features[name]) for name in features})
+            )
         except DltrainError as error:
             raise Refused(400, str(error)) from error
 
@@ -206,6 +209,18 @@ def _decoded(content: bytes, settings: dict[str, Any], where: str) -> np.ndarray
         return decode(content, **settings)
     except DataError as error:
         raise DataError(f"{where} {error}") from error
+
+
+def _array(values: Any, name: str, feature: Feature) -> Any:
+    """Check the shape and dtype of an array, which an encoder would take for something else; or decode texts."""
+    if not isinstance(values, list):
+        return fitting(values, feature, f"inputs: {name}")
+    if feature.kind is not Kind.TOKENS:
+        raise DataError(f"inputs: {name}: expected {feature.dtype} [N, ...], found texts")
+    try:
+        return [value if isinstance(value, str) else value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise DataError(f"inputs: {name}: expected texts in UTF-8") from error
 
 
 def _described(name: str, feature: Feature) -> dict[str, Any]:

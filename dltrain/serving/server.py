@@ -18,7 +18,8 @@ from dltrain.serving.service import Service
 from dltrain.serving.settings import Settings
 
 BACKLOG = 2048
-SPARE_FILES = 200  # besides the connections
+KEEP_ALIVE = 30  # seconds that an idle connection stays open
+SPARE_FILES = 1000  # besides the connections
 DRAIN = 25  # seconds for answers after SIGTERM; orchestrators kill after 30
 MISSING = "dltrain serve: needs starlette and uvicorn, which are not installed: pip install 'dltrain[serve]'"
 
@@ -126,6 +127,7 @@ class _Running:
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=math.ceil(min(DRAIN, settings.limits.seconds + 1)),
         )
         _allow_files(settings.limits.connections + SPARE_FILES)
@@ -163,7 +165,7 @@ def _drained(server: Any) -> Any:
 def _bound(settings: Settings) -> socket.socket:
     """Return a socket with the port, which does not listen yet: a port in use shows before anything is compiled."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only then
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((settings.host, settings.port))
