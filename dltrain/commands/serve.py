@@ -1,4 +1,4 @@
-"""Serve a trained model over HTTP: dltrain serve RUN port=8000.
+"""Serve a trained model over HTTP: dltrain serve RUN port=8000; RUN is a run folder, or an export.
 
 Answers the Open Inference Protocol v2 (JSON and binary tensors, as tritonclient and others speak it), and POST
 /predict with examples as you would write them: JSON by column name, an image, a text. The page at / lets you try
@@ -18,21 +18,24 @@ from dltrain.inference.run import Run, amend_saved
 from dltrain.report.console import Screen, print_warning
 from dltrain.runs.folder import existing
 from dltrain.serving.limits import MIB, Limits
-from dltrain.serving.open import served_run
+from dltrain.serving.open import is_export, served_export, served_run
 from dltrain.serving.server import Settings, check_installed, serve
 
 
 def run(call: Call) -> int:
     """Open the run, and serve its model until SIGTERM or Ctrl-C."""
     if len(call.words) != 1:
-        raise ConfigError("serve: name one run folder: dltrain serve outputs/DATE/TIME-NAME")
+        raise ConfigError("serve: name one run folder or export: dltrain serve outputs/DATE/TIME-NAME")
     check_installed()
     settings, folder = _settings(call), existing(call.words[0])
     composed = amend_saved(folder, call.amend, call.overrides)
     runtime.start(**composed.config["runtime"])
-    opened, screen = Run(folder, composed, checkpoint=call.options["checkpoint"], warn=print_warning), Screen()
-    model = served_run(opened)
-    screen.say(f"{folder.path}, checkpoint of step {opened.step}")
+    screen = Screen()
+    if is_export(folder.path):
+        model = served_export(folder, composed)
+    else:
+        model = served_run(Run(folder, composed, checkpoint=call.options["checkpoint"], warn=print_warning))
+    screen.say(f"{folder.path}, checkpoint of step {model.step}")
     serve(model, settings, say=screen.say, warn=print_warning)
     return 0
 

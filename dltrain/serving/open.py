@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+from dltrain.config.call import Composed
 from dltrain.errors import ConfigError
+from dltrain.inference.export import signature, weights
+from dltrain.inference.export.make import read_export
+from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.sealed import read_bytes
 from dltrain.serving.model import Served, ServedBundle
 
 
@@ -16,6 +22,23 @@ def served_run(run: Run) -> Served:
     """
     run.bundle.check_predicts()
     return ServedBundle(name_of(run.path), run.bundle, run.step)
+
+
+def is_export(path: Path) -> bool:
+    """Tell whether a folder is one that `dltrain export` wrote."""
+    return (path / signature.FILE).exists()
+
+
+def served_export(folder: RunFolder, composed: Composed) -> Served:
+    """Return the model of an exported folder, rebuilt of its weights and config; its run is not needed.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    about, file = read_export(folder.path), folder.path / weights.FILE
+    bundle = open_weights(folder, composed, weights.from_safetensors(read_bytes(file), str(file)))
+    bundle.check_predicts()
+    return ServedBundle(about["name"], bundle, int(about["run"]["step"]))
 
 
 def name_of(path: Path) -> str:
