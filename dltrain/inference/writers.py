@@ -187,7 +187,7 @@ class _Growing:
             self._texts += ["" if value is None else str(value) for value in values.tolist()]
             return
         self._rest, self._dtype, self._count = values.shape[1:], values.dtype, self._count + len(values)
-        self.file.write(np.ascontiguousarray(values).data)
+        self.file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)  # dates have no buffer
 
     def copy_to(self, file: Any) -> None:
         if self._texts:

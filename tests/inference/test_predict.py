@@ -175,6 +175,10 @@ def test_a_forecast_begins_after_the_last_rows_of_each_series(runs, tmp_path):
     assert found["when"][:3].dt.hour().to_list() == [16, 17, 18] and found["when"][0].day == 2
     assert found["sales"].is_null().to_list() == [False] * 6 + [True] * 3
     assert "the series c has 3 rows, and the model needs the last 8" in str(done.bad[0])
+    run.predict_file(tmp_path / "new.csv", str(tmp_path / "out.npz"))
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["when"].shape == (3, 3) and arrays["valid"].tolist() == [True, True, False]
+        assert arrays["when"][0].astype("datetime64[h]").tolist() == found["when"][:3].to_list()
     past = rows["sales"].to_numpy().reshape(2, 40)[:, -8:, None].astype(np.float32)
     known = run.bundle.encode(rows)["known"]
     expected = run.predict({"past": past, "known": known})["value"]
