@@ -5,9 +5,9 @@ uses it with jax, flatbuffers and numpy alone; signature.json; the weights as sa
 format=onnx adds model.onnx, format=safetensors writes the weights alone. jax2onnx may be installed in another
 environment: python=PATH. Each export is compared with the model on 256 examples of the run's data, or of
 examples=FILE.npz; if it differs, nothing is written. The examples are kept in the folder, unless
-keep_examples=false. dltrain export model/ refresh=true exports again with today's jax, without the run. Options are
-also output (null: export/NAME), overwrite, and checkpoint (best, last, or a step). Any other key changes the
-run's own config for this export, such as runtime.precision=float32.
+keep_examples=false. dltrain export model/ refresh=true exports again with the jax of today, without the run. Other
+options are output (null: export/NAME), overwrite, and checkpoint (best, last, or a step). Any other key changes
+the run's own config for this export, such as runtime.precision=float32.
 """
 
 import shlex
@@ -17,6 +17,7 @@ from dltrain.config.call import Call
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
 from dltrain.inference.export.make import Exported, Options, export_run, read_export, refresh_export
+from dltrain.inference.export.write import is_export
 from dltrain.inference.run import Run, amend_saved
 from dltrain.report.console import Screen, print_warning
 from dltrain.runs.folder import existing
@@ -28,6 +29,8 @@ def run(call: Call) -> int:
         raise ConfigError("export: name one run folder: dltrain export outputs/DATE/TIME-NAME")
     folder, options = existing(call.words[0]), call.options
     typed = {word.partition("=")[0] for word in call.overrides}
+    if is_export(folder.path) and not options["refresh"]:
+        raise ConfigError(f"export: {folder.path} is an export itself; refresh=true exports its model again")
     former = read_export(folder.path)["formats"] if options["refresh"] else []
     composed = amend_saved(folder, call.amend, call.overrides)
     runtime.start(**composed.config["runtime"])
@@ -51,7 +54,7 @@ def _show(screen: Screen, found: Exported) -> None:
         screen.say(f"          load.py encodes {found.rows} rows as dltrain does")
     sizes = (f"{name} {_size(size)}" for name, size in found.files.items())
     screen.say(f"written   {found.path}: {', '.join(sizes)}")
-    if found.checks:
+    if "stablehlo" in found.checks:
         command = f"dltrain export {shlex.quote(str(found.path))} refresh=true"
         screen.say(f"readable  by newer versions of jax until {found.readable_until}; then {command}")
     if found.kept:

@@ -88,9 +88,7 @@ COMMANDS: dict[str, dict[str, Key]] = {
     },
     "export": {
         "output": Key(optional(TEXT), "Folder to write; null: export/NAME", "path"),
-        "format": Key(
-            one_of("stablehlo", "onnx", "safetensors"), "What to export; onnx adds it to stablehlo", "format"
-        ),
+        "format": Key(one_of("stablehlo", "onnx", "safetensors"), "What to export; onnx adds it to stablehlo"),
         "python": Key(optional(TEXT), "Python of an environment with jax2onnx, for format=onnx", "path"),
         "refresh": Key(FLAG, "Export an exported folder again, with the jax of today"),
         "examples": Key(optional(TEXT), "File .npz with inputs to check with; null: the data of the run", "path"),

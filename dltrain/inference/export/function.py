@@ -53,9 +53,9 @@ class Calls:
 
     def layers_with(self, jaxpr: Any, operation: str) -> list[str]:
         """List the layers in which an operation occurs, in order."""
-        found = (str(e.source_info.name_stack) for e in equations(jaxpr) if e.primitive.name == operation)
-        names = (stack.rpartition(LAYER)[2] if LAYER in stack else stack for stack in found)
-        return [self.described(name.split("/")[0]) for name in dict.fromkeys(names) if name]
+        found = (scope for scope, equation in equations(jaxpr) if equation.primitive.name == operation)
+        names = (scope.rpartition(LAYER)[2].split("/")[0] for scope in found if LAYER in scope)
+        return [self.described(name) for name in dict.fromkeys(names)]
 
 
 def check_exportable(bundle: Bundle) -> None:
@@ -124,11 +124,12 @@ def not_exported(layer: str, error: Exception, what: str = "") -> ConfigError:
     return ConfigError(f"export: {layer or 'the model'} cannot be exported{what}: {reason}")
 
 
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """Yield the equations of a jaxpr, and those inside them."""
+def equations(jaxpr: Any, around: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the scope and each equation of a jaxpr, and those inside them."""
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        yield equation
+        scope = f"{around}/{equation.source_info.name_stack}"
+        yield scope, equation
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
-                    yield from equations(inner)
+                    yield from equations(inner, scope)

@@ -242,7 +242,7 @@ def encode(signature, records):
 def _columns(records, names):
     """Return the columns of these names, each a list of plain values, None for a missing one."""
     if isinstance(records, (list, tuple)) and records and all(isinstance(one, dict) for one in records):
-        there = {name for one in records for name in one}
+        there = dict.fromkeys(name for one in records for name in one)
         found = {name: [one.get(name) for one in records] for name in names if name in there}
     elif isinstance(records, dict):
         plain = any(hasattr(values, "__len__") and not isinstance(values, str) for values in records.values())

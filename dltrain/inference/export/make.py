@@ -10,16 +10,18 @@ import jax
 import numpy as np
 
 from dltrain.config.call import Composed
-from dltrain.errors import CheckpointError, ConfigError, DataError
+from dltrain.errors import CheckpointError, DataError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.export import examples as kept
 from dltrain.inference.export import load_template, onnx, signature, stablehlo, weights, write
-from dltrain.inference.export.check import Checked, check, tolerance_of
+from dltrain.inference.export.check import Checked
 from dltrain.inference.export.examples import Examples
 from dltrain.inference.export.function import Calls, check_exportable, input_shapes, make_function, not_exported
+from dltrain.inference.export.reference import Reference, check_rows, count
 from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
 from dltrain.ops import lowering
+from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.sealed import read_bytes, read_sealed, seal
 
@@ -170,23 +172,27 @@ def read_export(folder: Path) -> dict[str, Any]:
 
 
 def _export(model: _Model, path: Path, options: Options, *, python: str | None) -> Exported:
-    reference, checks = _Reference.of(model), {}
+    reference, checks = Reference.of(model.bundle, model.examples, model.decisions), {}
     files = _files(model)
     if "stablehlo" in WITH[options.format]:
         files[stablehlo.FILE] = content = stablehlo.to_stablehlo(model.bundle)
         files[write.LOAD] = Path(load_template.__file__).read_bytes()
         checks["stablehlo"] = reference.check(stablehlo.run_stablehlo(content), "the StableHLO export")
     described = _described(model, path.name, options, reference)
-    rows = _check_rows(described, model.examples)
+    rows = check_rows(described, model.examples)
     with write.new_folder(path, overwrite=options.overwrite) as folder:
         for name, content in files.items():
             folder.replace(name, content)
+        if options.format == "safetensors":
+            checks["safetensors"] = reference.check(
+                _from_weights(model, folder), "the model of the written weights"
+            )
         if python is not None:
             found = onnx.convert(folder, model.composed, reference.inputs, python=python)
             files[write.ONNX] = read_bytes(folder.path / write.ONNX)
             described["versions"] |= {f"onnx export: {name}": number for name, number in found["versions"].items()}
             answers = {False: found["found"], True: found["alone"]}
-            checks["onnx"] = reference.check(lambda given: answers[_count(given) == 1], "the ONNX export")
+            checks["onnx"] = reference.check(lambda given: answers[count(given) == 1], "the ONNX export")
         ties = np.logical_or.reduce([np.zeros(reference.count, bool), *(found.ties for found in checks.values())])
         if options.keep_examples:
             files[kept.FILE] = kept.write(folder, kept.to_npz(model.examples, reference.expected, ~ties))
@@ -199,38 +205,12 @@ def _export(model: _Model, path: Path, options: Options, *, python: str | None) 
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """What the model itself says about the examples, to which each export is compared."""
-
-    inputs: Mapping[str, np.ndarray]
-    expected: Mapping[str, np.ndarray]
-    outputs: Any
-    tolerance: float
-
-    @classmethod
-    def of(cls, model: _Model) -> "_Reference":
-        """Run the model; its decisions must be those of a former export."""
-        inputs, bundle = model.examples.inputs, model.bundle
-        given = dict(inputs) if len(bundle.raw_spec.inputs) > 1 else next(iter(inputs.values()))
-        outputs, tolerance = bundle.outputs(given), tolerance_of(bundle.precision)
-        found = cls(inputs, dict(bundle.decisions(given)), outputs, tolerance)
-        if model.decisions:
-            found.check(
-                lambda given: {name: array[: _count(given)] for name, array in model.decisions.items()},
-                "the former export",
-            )
-        return found
-
-    @property
-    def count(self) -> int:
-        """Number of examples."""
-        return _count(self.inputs)
-
-    def check(self, function: Any, what: str) -> Checked:
-        """Compare an export; see `check.check`."""
-        options: dict[str, Any] = {"outputs": self.outputs, "tolerance": self.tolerance, "what": what}
-        return check(function, self.inputs, self.expected, **options)
+def _from_weights(model: _Model, folder: Files) -> Any:
+    """Return the decisions of the model that is rebuilt from the files of an export."""
+    leaves = weights.from_safetensors(read_bytes(folder.path / weights.FILE), weights.FILE)
+    bundle = open_weights(RunFolder(folder.path), model.composed, leaves)
+    several = len(bundle.raw_spec.inputs) > 1
+    return lambda given: dict(bundle.decisions(dict(given) if several else next(iter(given.values()))))
 
 
 def _files(model: _Model) -> dict[str, bytes]:
@@ -243,7 +223,7 @@ def _files(model: _Model) -> dict[str, bytes]:
     }
 
 
-def _described(model: _Model, name: str, options: Options, reference: _Reference) -> dict[str, Any]:
+def _described(model: _Model, name: str, options: Options, reference: Reference) -> dict[str, Any]:
     return {
         "format": signature.MARK,
         "version": signature.VERSION,
@@ -274,24 +254,3 @@ def _shapes(bundle: Bundle) -> dict[str, Any]:
             return jax.eval_shape(make_function(bundle, calls), input_shapes(bundle))
     except Exception as error:
         raise not_exported(calls.failed, error) from error
-
-
-def _check_rows(described: Mapping[str, Any], examples: Examples) -> int:
-    """Encode the rows of examples as load.py does, and compare with the arrays; return their number.
-
-    Raises:
-        ConfigError: an array differs.
-    """
-    if examples.rows is None or not load_template.encodes(described):
-        return 0
-    try:
-        for name, array in load_template.encode(described, examples.rows).items():
-            if not np.array_equal(load_template.prepare_one(described, name, array), examples.inputs[name]):
-                raise ConfigError(f"export: load.py encodes {name} of the rows in another way than dltrain")
-    except ValueError as error:
-        raise ConfigError(f"export: load.py cannot encode the rows of the data: {error}") from error
-    return len(examples.rows)
-
-
-def _count(inputs: Mapping[str, np.ndarray]) -> int:
-    return len(next(iter(inputs.values())))

@@ -102,7 +102,7 @@ def to_onnx(bundle: Bundle) -> bytes:
 
 def _layer(error: Exception, closed: Any, calls: Calls) -> str:
     """Return the layers with the operation that jax2onnx failed at: the file of its converter is named after it."""
-    known = {equation.primitive.name for equation in equations(closed)}
+    known = {equation.primitive.name for _, equation in equations(closed)}
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     stems = [Path(file).stem for file in files if "jax2onnx" in file and "plugins" in file]
     named = [name for name in known if f"'{name}'" in str(error)]

@@ -28,10 +28,28 @@ def simplified(closed: Any) -> Callable[..., list[Array]]:
 
 def _evaluate(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *inputs), strict=True))
-    for equation in jaxpr.eqns:
-        given = [var.val if hasattr(var, "val") else values[var] for var in equation.invars]
+    for equation in _needed(jaxpr):
+        given = [var.val if hasattr(var, "val") else values[var] for var in _operands(equation)]
         values |= zip(equation.outvars, _apply(equation, given), strict=True)
     return [var.val if hasattr(var, "val") else values[var] for var in jaxpr.outvars]
+
+
+def _needed(jaxpr: Any) -> list[Any]:
+    """Return the equations that lead to the outputs, in order; jax2onnx would convert the others, too."""
+    live, found = {var for var in jaxpr.outvars if not hasattr(var, "val")}, []
+    for equation in reversed(jaxpr.eqns):
+        if live & set(equation.outvars):
+            found.append(equation)
+            live |= {var for var in _operands(equation) if not hasattr(var, "val")}
+    return found[::-1]
+
+
+def _operands(equation: Any) -> list[Any]:
+    """Return the operands; not the empty ones of a concatenation, which jax2onnx would take for one element."""
+    if equation.primitive.name != "concatenate":
+        return equation.invars
+    filled = [var for var in equation.invars if 0 not in var.aval.shape]
+    return filled or equation.invars
 
 
 def _apply(equation: Any, given: list[Any]) -> Sequence[Any]:
@@ -79,12 +97,6 @@ def _padded_along(x: Array, fill: Array, axis: int, low: int, high: int) -> Arra
         return [jnp.broadcast_to(fill, shape)] if size > 0 else []
 
     return jnp.concatenate([*room(low), x, *room(high)], axis)
-
-
-def _concatenate(*parts: Array, dimension: int) -> Array:
-    """Leave out empty parts, which jax2onnx would take for one element."""
-    filled = [part for part in parts if part.shape[dimension] != 0]
-    return lax.concatenate(filled, dimension) if filled else parts[0]
 
 
 def _gather(
@@ -142,7 +154,6 @@ CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 INLINED = ("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 LOOPS = ("scan", "while", "cond")
 RULES: dict[str, Callable[..., Array | None]] = {
-    "concatenate": _concatenate,
     "gather": _gather,
     "lt_to": lax.lt,  # differs for NaN and the sign of 0 only
     "le_to": lax.le,

@@ -25,7 +25,7 @@ def to_safetensors(bundle: Bundle) -> bytes:
     from safetensors.numpy import save
 
     leaves = named_leaves({"params": bundle.params, "model_state": bundle.model_state})
-    arrays = {name: np.ascontiguousarray(value) for name, value in jax.device_get(leaves).items()}
+    arrays = {name: np.asarray(value, order="C") for name, value in jax.device_get(leaves).items()}
     return save(arrays, metadata={"format": "np"})
 
 

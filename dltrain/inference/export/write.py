@@ -64,7 +64,7 @@ def new_folder(path: Path, *, overwrite: bool) -> Generator[Files]:
         DiskError: something cannot be written.
     """
     check_free(path, overwrite=overwrite)
-    parent = Files(path.parent)
+    parent, made = Files(path.parent), not path.parent.exists()
     draft, old = (f".{path.name}.{secrets.token_hex(4)}.{word}" for word in ("new", "old"))
     try:
         parent.make_new(draft)
@@ -80,4 +80,6 @@ def new_folder(path: Path, *, overwrite: bool) -> Generator[Files]:
         parent.remove_tree(draft)
         if not os.path.lexists(path) and (path.parent / old).is_dir():
             parent.rename(old, path.name)
+        if made:
+            Files(path.parent.parent).remove_empty(path.parent.name)
         raise
