@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dltrain import __version__
+from dltrain.data.encoders import NumbersEncoder
 from dltrain.data.images.decode import decode
 from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.preprocess.pipeline import array_spec
@@ -17,12 +18,16 @@ from dltrain.data.texts.encode import TextEncoder
 from dltrain.errors import DataError, DltrainError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.compiled import Arrays, compile_decisions, decision_shapes
+from dltrain.inference.export.load_template import encode
+from dltrain.inference.export.signature import describe_encoder
 from dltrain.inference.given import fitting, given_inputs
 from dltrain.serving.checks import check_values
 from dltrain.serving.fields import Columns, Field, fields_of
 from dltrain.serving.limits import Refused
 from dltrain.types import Feature, Kind, Spec, alone_or_named, by_name
 
+FEW = 64
+"""Rows of a table up to which the encoder of exports is faster: 1 row takes 0.06 ms for 4 ms, 64 rows 1.6."""
 Decide = Callable[[Arrays, np.ndarray], Mapping[str, np.ndarray]]
 """Arrays by name, [B, ...], and mask [B] -> decisions by name, [B, ...]."""
 
@@ -140,9 +145,18 @@ class ServedBundle:
     def encode(self, columns: Columns) -> dict[str, np.ndarray]:
         """Apply the fitted encoder to columns; images are bytes, never paths."""
         try:
-            return self._given(_encoded(self.bundle.encoder, columns))
-        except DltrainError as error:
+            few = self._few is not None and len(next(iter(columns.values()))) <= FEW
+            return self._given(encode(self._few, columns) if few else _encoded(self.bundle.encoder, columns))
+        except (DltrainError, ValueError) as error:
             raise Refused(400, str(error)) from error
+
+    @cached_property
+    def _few(self) -> dict[str, Any] | None:
+        """What encodes a few rows as an export does: each call of polars takes 0.1 ms, and it makes many."""
+        encoder = self.bundle.encoder
+        if not isinstance(encoder, TableEncoder | NumbersEncoder) or getattr(encoder, "images", None):
+            return None
+        return {"encoder": describe_encoder(self.bundle), "inputs": self._arrays.inputs}
 
     def check(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Check names, shapes, dtypes and values of arrays."""

@@ -70,7 +70,7 @@ def describe(bundle: Bundle, shapes: Mapping[str, Any], *, config: Mapping[str, 
         "classes": list(spec.classes),
         "labels": list(spec.labels),
         "spec": spec.to_json(),
-        "encoder": _encoder(bundle),
+        "encoder": describe_encoder(bundle),
         "host": {name: _host(chain.steps) for name, chain in bundle.preprocess.inputs.items() if chain.steps},
         "preprocessing": bundle.preprocess.to_json(),
         "hashes": _hashes(bundle),
@@ -135,7 +135,7 @@ def _output(name: str, shape: Any) -> dict[str, Any]:
     return {"shape": [None, *map(int, shape.shape[1:])], "dtype": str(shape.dtype), "unit": unit}
 
 
-def _encoder(bundle: Bundle) -> dict[str, Any] | None:
+def describe_encoder(bundle: Bundle) -> dict[str, Any] | None:
     """Return what load.py needs to encode records; None if it takes arrays."""
     found = bundle.preprocess.encoder or encoder_for(bundle.raw_spec)
     if isinstance(found, TableEncoder):
