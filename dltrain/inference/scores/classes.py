@@ -66,6 +66,8 @@ def class_parts(
 
 def rank_classes(outputs: np.ndarray, targets: np.ndarray, spec: Spec, drawn: Resampling) -> Ranking | None:
     """Rank examples by the log odds of each class or label, [N, K]; None if that takes too long."""
+    if outputs.ndim != 2:
+        return None
     if spec.labels:
         scores, positive = outputs.astype(np.float64), targets > 0.5
     elif outputs.shape[-1] == 1:

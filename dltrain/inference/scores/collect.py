@@ -1,9 +1,10 @@
 """One pass over a split after its evaluation: the states of the metrics of each example, and outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from dltrain.build.program import Program
@@ -42,13 +43,20 @@ def collect(
     params: tuple[Tree, Tree],
     examples: np.ndarray,
     metrics: Mapping[str, Any],
+    *,
+    own: Collection[str],
 ) -> Collected:
     """Evaluate these examples, int32 [N], and compute the states of further `metrics` for each of them.
 
-    Metrics that are no sums over examples, or would take too much memory, are left out.
+    Metrics that are no sums over examples, or would take too much memory, are left out; and, except `own`, those of
+    the run, metrics that do not fit the outputs of a task of the user's own.
     """
     evaluation = evaluator(*params, examples)
     spec, kept = program.parts.spec, resampled_metrics(metrics, len(examples))
+    if not type(spec.task).__module__.startswith("dltrain."):
+        out, raw = evaluator.outputs(*params, examples[:1]), program.parts.source.read(examples[:1])
+        batch = {**raw, "mask": np.ones(1, bool)}
+        kept = {n: m for n, m in kept.items() if n in own or _fits({n: m}, program, out, batch)}
     states = state_function(kept, program.parts.preprocess)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     outputs: list[np.ndarray] | None = [] if _keeps(program, len(examples)) else None
@@ -71,6 +79,15 @@ def collect(
     whole = np.concatenate(outputs)
     decided = {name: np.asarray(value) for name, value in spec.task.decide(whole, spec).items()}
     return Collected(evaluation, joined, whole, np.concatenate(targets), decided)
+
+
+def _fits(metrics: Mapping[str, Any], program: Program, outputs: Any, batch: Any) -> bool:
+    """Tell whether metrics can be computed of these outputs, [1, ...]."""
+    try:
+        jax.eval_shape(state_function(metrics, program.parts.preprocess), outputs, batch)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return False
+    return True
 
 
 def _keeps(program: Program, examples: int) -> bool:

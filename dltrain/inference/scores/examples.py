@@ -59,7 +59,7 @@ def worst_examples(
         confidence: the probability of the predicted class, [N].
     """
     order = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:WORST]
-    words = _words(spec)
+    words = str if truth is None and predicted is None else _words(spec)
     rows = []
     for i in order.tolist():
         index = int(found.examples[i])
@@ -115,9 +115,11 @@ def pairs_of_matrix(matrix: np.ndarray, classes: Sequence[str]) -> list[Confused
 
 def confidence_of(decided: Mapping[str, np.ndarray], decision: str) -> np.ndarray | None:
     """Return the probability of each predicted class, float [N], if the task tells probabilities."""
+    if decision not in decided:
+        return None
     if "probabilities" in decided and decided[decision].ndim == 1:
         return decided["probabilities"].max(-1)
-    if "probability" in decided and decision in decided:  # of the second of two classes
+    if "probability" in decided:  # of the second of two classes
         return np.where(decided[decision] == 1, decided["probability"], 1 - decided["probability"])
     return None
 

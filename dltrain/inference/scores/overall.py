@@ -54,8 +54,10 @@ def _statistics(found: Collected, metrics: Mapping[str, Any]) -> dict[str, Stati
     for name, metric in metrics.items():
         if name in found.columns:
             statistics[name] = metric_statistic(metric, found.columns[name])
-        elif isinstance(metric, R2) and found.targets is not None and "value" in (found.decided or {}):
-            statistics[name] = r2_statistic(metric, found.targets, (found.decided or {})["value"])
+        elif isinstance(metric, R2) and found.targets is not None:
+            value = (found.decided or {}).get("value")
+            if value is not None and value.size == found.targets.size:
+                statistics[name] = r2_statistic(metric, found.targets, value)
     return statistics
 
 

@@ -96,15 +96,22 @@ class _Scorer:
     @property
     def further(self) -> dict[str, Any]:
         """Metrics that suit the task, which the run has not."""
-        single = len(self.spec.targets) == 1
-        found = further_metrics(self.spec) if single and self.spec.task.supervised else {}
+        of_numbers = self.spec.task.target_kind is Kind.NUMBERS and len(self.spec.targets) == 1
+        found = further_metrics(self.spec) if self.classes or of_numbers else {}
         return {name: metric for name, metric in found.items() if name not in self.own}
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes or labels, of which each has its scores."""
-        of_classes = self.spec.task.target_kind in (Kind.CATEGORY, Kind.LABELS)
-        return (self.spec.classes or self.spec.labels) if of_classes else ()
+        task = self.spec.task
+        if task.target_kind is Kind.LABELS:
+            return self.spec.labels
+        if task.target_kind is not Kind.CATEGORY:
+            return ()
+        try:
+            return self.spec.classes if task.classes(self.spec) == len(self.spec.classes) else ()
+        except ValueError:  # a task of the user's own whose outputs are not those of classes
+            return ()
 
     def collected(self, evaluator: Evaluator) -> Collected:
         """Evaluate the examples, with what the tables need."""
@@ -112,7 +119,8 @@ class _Scorer:
         if self.spec.task.level is Level.PIXEL and 0 < len(self.classes) <= PAIRED:
             tables[CONFUSION] = Confusion(spec=self.spec)
         every = {**self.own, **self.further, **tables}
-        return collect(self.program, evaluator, self.program.eval_params(self.state), self.examples, every)
+        params, own = self.program.eval_params(self.state), frozenset(self.own)
+        return collect(self.program, evaluator, params, self.examples, every, own=own)
 
     def ranking(self, found: Collected) -> Ranking | None:
         """Return the curves of each class."""
@@ -132,7 +140,8 @@ class _Scorer:
         scores = Scores(found.evaluation, self.drawn, own, further, worst=self.worst(found))
         if self.classes:
             return self._with_classes(scores, found, ranking)
-        if found.decided is not None and "value" in found.decided:
+        value = (found.decided or {}).get("value")
+        if value is not None and found.targets is not None and value.size == found.targets.size:
             return self._with_numbers(scores, found)
         return scores
 
