@@ -50,6 +50,11 @@ class Served(Protocol):
         ...
 
     @property
+    def step(self) -> int:
+        """The step of its checkpoint."""
+        ...
+
+    @property
     def signature(self) -> dict[str, Any]:
         """Names, shapes, dtypes, classes: what `GET /signature` returns."""
         ...
