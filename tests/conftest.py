@@ -286,6 +286,12 @@ def quick_flags(quick: dict[str, Any]) -> str:
     return " ".join(f"--{name}={str(value).lower()}" for name, value in quick.items())
 
 
+@pytest.fixture(scope="session")
+def quickly() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Compile as `unoptimised` does inside `with quickly():`, for fixtures that files share."""
+    return compiling_quickly
+
+
 @pytest.fixture
 def unoptimised(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compile faster, for programs that run once to compare values; slow tests are compiled as for users."""

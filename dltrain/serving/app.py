@@ -159,13 +159,18 @@ def _named(asked: oip.Asked, service: Service) -> Any:
     """Return the arrays of a request: its own, or those of the columns that it names as a person would."""
     model = service.model
     fields = {field.name: field for field in model.fields}
-    if set(asked.arrays) & {tensor.name for tensor in model.inputs} or not set(asked.arrays) & set(fields):
+    arrays = {tensor.name for tensor in model.inputs}  # texts and images of a table have the names of their columns
+    if not set(asked.arrays) & (set(fields) - arrays) and not _all_texts(asked.arrays, fields):
         return model.check(asked.arrays)
     columns = {name: _column(values, name, fields) for name, values in asked.arrays.items()}
     if len({len(values) for values in columns.values()}) > 1:
         raise Refused(400, "inputs: the columns have different numbers of rows")
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return model.encode(columns_of(records, model.fields))
+
+
+def _all_texts(arrays: Any, fields: Any) -> bool:
+    return set(arrays) == set(fields) and all(isinstance(values, list) for values in arrays.values())
 
 
 def _column(values: Any, name: str, fields: Any) -> list[Any]:

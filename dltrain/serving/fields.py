@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +24,7 @@ Record = Mapping[str, Any]
 Columns = dict[str, list[Any]]
 DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
 WHOLE = 2**63
+A_DAY = datetime(2024, 1, 31, 12)  # how dates are written
 
 
 class FieldKind(StrEnum):
@@ -136,7 +138,10 @@ def _of_table(encoder: TableEncoder) -> tuple[Field, ...]:
     numbers = (
         Field(name, FieldKind.NUMBER, example=f"{about['median']:.6g}") for name, about in encoder.numbers.items()
     )
-    dates = (Field(name, FieldKind.DATE, example=about["format"]) for name, about in encoder.dates.items())
+    dates = (
+        Field(name, FieldKind.DATE, example=A_DAY.strftime(about["format"] or "%Y-%m-%d"))
+        for name, about in encoder.dates.items()
+    )
     categories = (
         Field(name, FieldKind.CATEGORY, tuple(level for level in levels if level != LEVEL_OF_MISSING))
         for name, levels in encoder.categories.items()

@@ -103,7 +103,7 @@ def _value(field: Field) -> Schema:
     kinds: dict[FieldKind, list[Schema]] = {
         FieldKind.NUMBER: [NUMBER],
         FieldKind.CATEGORY: [{"type": "string", "examples": list(field.levels[:50])}, NUMBER, {"type": "boolean"}],
-        FieldKind.DATE: [{"type": "string", "examples": ["2024-01-31"]}],
+        FieldKind.DATE: [{"type": "string", "examples": [field.example]}],
         FieldKind.TEXT: [{"type": "string"}],
         FieldKind.IMAGE: [{"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}],
         FieldKind.ANY: [NUMBER, {"type": "string"}],

@@ -4,8 +4,10 @@
 const MOST_BARS = 15;
 const PEN = 22; // pixels of a canvas of 280
 const INSIDE = 20 / 28; // of an image of MNIST is the digit; its centre of mass is in the middle
+const SMALL = 16; // below that, as in the digits of scikit-learn (8), the digit's box fills the image
 const at = (id) => document.getElementById(id);
 const readers = []; // one for each field: () => [name, value], where a File or Blob is an image
+let labels = 0;
 let signature = null;
 let token = sessionStorage.getItem("token") || "";
 
@@ -60,7 +62,7 @@ function makeFields() {
 }
 
 function labelled(field, control, note = "") {
-  control.id = `field-${readers.length}`;
+  control.id = `field-${labels++}`;
   return make("div", { className: "field" }, make("label", { htmlFor: control.id, textContent: field.name }), control,
     ...(note ? [make("p", { className: "note", textContent: note })] : []));
 }
@@ -169,10 +171,10 @@ function drawing(field) {
     return [name, drawn || !value ? await centred(canvas, field.size) : value];
   });
   return make("div", { className: "field wide" }, make("span", { className: "label", textContent: "Draw in white on black" }),
-    canvas, make("p", { className: "note", textContent: "The drawing is scaled and centred as in MNIST." }), file);
+    canvas, make("p", { className: "note", textContent: "The drawing is scaled and centred first." }), file);
 }
 
-// The drawing as an image of the model's size: its box fills 20 of 28 pixels, its centre of mass is in the middle.
+// The drawing as an image of the model's size, scaled and centred as the digits of MNIST or scikit-learn are.
 function centred(canvas, size) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, 280, 280);
   let left = 280, top = 280, right = -1, bottom = -1, mass = 0, x = 0, y = 0;
@@ -185,7 +187,9 @@ function centred(canvas, size) {
     mass += value; x += value * (column + 0.5); y += value * (row + 0.5);
   }
   let from = canvas;
-  const scale = mass ? INSIDE * size / (Math.max(right - left, bottom - top) + 1) : size / 280;
+  const inside = size < SMALL ? 1 : INSIDE;
+  const scale = mass ? inside * size / (Math.max(right - left, bottom - top) + 1) : size / 280;
+  const centre = !mass ? [140, 140] : size < SMALL ? [(left + right + 1) / 2, (top + bottom + 1) / 2] : [x / mass, y / mass];
   let side = 280;
   while (side / 2 > 280 * scale && side > 2 * size) { // halving averages, which one large step does not
     side /= 2;
@@ -198,7 +202,7 @@ function centred(canvas, size) {
   pen.fillStyle = "#000"; pen.fillRect(0, 0, size, size);
   pen.imageSmoothingQuality = "high";
   const wide = 280 * scale;
-  pen.drawImage(from, size / 2 - (mass ? x / mass : 140) * scale, size / 2 - (mass ? y / mass : 140) * scale, wide, wide);
+  pen.drawImage(from, size / 2 - centre[0] * scale, size / 2 - centre[1] * scale, wide, wide);
   return new Promise((done) => small.toBlob(done, "image/png"));
 }
 
