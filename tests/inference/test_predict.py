@@ -185,6 +185,23 @@ def test_a_forecast_begins_after_the_last_rows_of_each_series(runs, tmp_path):
     np.testing.assert_allclose(found["sales"][:6].to_numpy(), expected.reshape(-1), rtol=1e-5)
 
 
+def test_a_file_may_have_a_header_that_the_training_file_had_not(dltrain, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40), "y": rng.normal(size=40)})
+    frame.write_csv(tmp_path / "train.csv", include_header=False)
+    words = ("data=table", "data.path=train.csv", "data.target=y", "data.columns=[a,b,y]", "model=linear")
+    line = (*words, "epochs=1", "quiet=true", "output_dir=run", "task=regression")
+    assert dltrain(*line, cwd=tmp_path, figures=False).code == 0
+    run, new = package.open_run(tmp_path / "run"), frame.select("b", "a")
+    new.write_csv(tmp_path / "header.csv")
+    frame.select("a", "b").write_csv(tmp_path / "none.csv", include_header=False)
+    frame.write_csv(tmp_path / "all.csv", include_header=False)
+    for name in ("header", "none", "all"):
+        done = run.predict_file(tmp_path / f"{name}.csv", str(tmp_path / "out.csv"), overwrite=True)
+        assert done.count == 40 and not done.bad
+        same(pl.read_csv(tmp_path / "out.csv"), run.predict(new).columns)
+
+
 def test_sequences_are_told_apart_by_their_column(dltrain, tmp_path):
     rng = np.random.default_rng(0)
     rows = [(i, step, rng.normal() + 3 * (i % 2)) for i in range(40) for step in range(2 + i % 4)]

@@ -1,7 +1,7 @@
 """Open what a user names as new examples: the kind of model and the kind of file decide how it is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,12 @@ def open_records(
     if isinstance(encoder, SequenceEncoder):
         return SequenceRecords(path, encoder)
     options = _options(keys)
+    if (
+        options.columns
+        and format_of(path) is Format.TEXT
+        and _names_in(path) >= set(getattr(encoder, "columns", ()))
+    ):
+        options = replace(options, columns=(), header=True)  # the training file had none
     if isinstance(encoder, TextEncoder) and not _has_column(path, encoder.column):
         return Lines(path, encoder)
     if not hasattr(encoder, "columns"):
@@ -85,11 +91,14 @@ def _options(keys: Mapping[str, Any]) -> Options:
 
 def _has_column(path: Path, name: str) -> bool:
     """Tell whether a file is a table with this column; else each of its lines is a text."""
-    if format_of(path) is not Format.TEXT:
-        return True
+    return format_of(path) is not Format.TEXT or name in _names_in(path)
+
+
+def _names_in(path: Path) -> set[str]:
+    """Return what may be the names of columns in the first line of a file."""
     with path.open("rb") as file:
         first = file.readline(1 << 16).decode("utf-8-sig", "replace")
-    return any(name == field.strip().strip('"') for sign in ",;\t|" for field in first.split(sign))
+    return {field.strip().strip("\"'") for sign in ",;\t|" for field in first.split(sign)}
 
 
 def _taken(encoder: Any) -> str:
