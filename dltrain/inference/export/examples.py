@@ -14,7 +14,7 @@ from dltrain.config.call import Composed
 from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.texts.encode import TextEncoder
-from dltrain.errors import DataError, DltrainError
+from dltrain.errors import DataError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.given import given_inputs
 from dltrain.runs.files import Files
@@ -118,12 +118,9 @@ def _rows(bundle: Bundle, composed: Composed, indices: np.ndarray) -> list[dict[
     encoder = bundle.preprocess.encoder
     if not isinstance(encoder, TableEncoder | TextEncoder):
         return None
-    try:
-        source = open_source(composed.config["data"], composed.trust, task=bundle.spec.task)
-        frame = getattr(source, "frame", None)
-        return None if frame is None else plain_rows(frame[indices], encoder)
-    except DltrainError:  # what read the arrays a moment ago
-        return None
+    source = open_source(composed.config["data"], composed.trust, task=bundle.spec.task)
+    frame = getattr(source, "frame", None)
+    return None if frame is None else plain_rows(frame[indices], encoder)
 
 
 def plain_rows(frame: Any, encoder: TableEncoder | TextEncoder) -> list[dict[str, Any]]:

@@ -21,9 +21,9 @@ from dltrain.inference.export.reference import Reference, check_rows, count
 from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
 from dltrain.ops import lowering
-from dltrain.runs.files import Files
+from dltrain.runs.files import Files, digest
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.sealed import read_bytes, read_sealed, seal
+from dltrain.runs.sealed import read_sealed, seal
 
 Format = Literal["stablehlo", "onnx", "safetensors"]
 WITH = {"stablehlo": ("stablehlo",), "onnx": ("stablehlo", "onnx"), "safetensors": ()}
@@ -138,7 +138,7 @@ def refresh_export(
     path = write.output_path(place if output is None else output)
     same = path == write.output_path(place)
     write.check_free(path, overwrite=options.overwrite or same)
-    leaves = weights.from_safetensors(read_bytes(place / weights.FILE), str(place / weights.FILE))
+    leaves = weights.read_weights(place / weights.FILE)
     bundle = open_weights(folder, composed, leaves)
     check_exportable(bundle)
     python = onnx.find_python(options.python) if options.format == "onnx" else None
@@ -164,10 +164,10 @@ def read_export(folder: Path) -> dict[str, Any]:
     for name, expected in about["files"].items():
         if name not in write.NAMES or not isinstance(expected, dict):
             raise CheckpointError(f"{folder / signature.FILE} is damaged: it lists {name!r:.40}")
-        if signature.file_hashes({name: read_bytes(folder / name)})[name]["sha256"] != expected.get("sha256"):
-            raise CheckpointError(
-                f"{folder / name} is damaged, or was edited: its SHA-256 is not the one of the export"
-            )
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name} cannot be read: there is no such file")
+        if digest(folder / name) != expected.get("sha256"):
+            raise CheckpointError(f"{folder / name} is damaged, or was edited: it does not have its SHA-256")
     return about
 
 
@@ -189,7 +189,7 @@ def _export(model: _Model, path: Path, options: Options, *, python: str | None) 
             )
         if python is not None:
             found = onnx.convert(folder, model.composed, reference.inputs, python=python)
-            files[write.ONNX] = read_bytes(folder.path / write.ONNX)
+            files[write.ONNX] = (folder.path / write.ONNX).read_bytes()
             described["versions"] |= {f"onnx export: {name}": number for name, number in found["versions"].items()}
             answers = {False: found["found"], True: found["alone"]}
             checks["onnx"] = reference.check(lambda given: answers[count(given) == 1], "the ONNX export")
@@ -207,7 +207,7 @@ def _export(model: _Model, path: Path, options: Options, *, python: str | None) 
 
 def _from_weights(model: _Model, folder: Files) -> Any:
     """Return the decisions of the model that is rebuilt from the files of an export."""
-    leaves = weights.from_safetensors(read_bytes(folder.path / weights.FILE), weights.FILE)
+    leaves = weights.read_weights(folder.path / weights.FILE)
     bundle = open_weights(RunFolder(folder.path), model.composed, leaves)
     several = len(bundle.raw_spec.inputs) > 1
     return lambda given: dict(bundle.decisions(dict(given) if several else next(iter(given.values()))))

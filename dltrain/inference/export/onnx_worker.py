@@ -25,10 +25,9 @@ from dltrain.inference.bundle import Bundle
 from dltrain.inference.export.function import Calls, equations, input_shapes, not_exported, traced
 from dltrain.inference.export.onnx import ANSWER, FOUND, INPUTS
 from dltrain.inference.export.rewrite import simplified
-from dltrain.inference.export.weights import FILE, from_safetensors
+from dltrain.inference.export.weights import FILE, read_weights
 from dltrain.inference.open import open_weights
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.sealed import read_bytes
 from dltrain.tree import widened
 
 SEVERE = 3  # onnxruntime then logs errors only
@@ -50,7 +49,7 @@ def main() -> None:
 
 def _convert(folder: Path, config: dict[str, Any], trust: tuple[str, ...]) -> dict[str, str]:
     run = RunFolder(folder)
-    leaves = from_safetensors(read_bytes(folder / FILE), str(folder / FILE))
+    leaves = read_weights(folder / FILE)
     bundle = open_weights(run, Composed(config, "", trust=trust), leaves)
     bundle = replace(
         bundle, precision=FLOAT32, params=widened(bundle.params), model_state=widened(bundle.model_state)

@@ -1,6 +1,7 @@
 """The weights of a model as a safetensors file, by the names that checkpoints use: `params.head.kernel`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +28,14 @@ def to_safetensors(bundle: Bundle) -> bytes:
     leaves = named_leaves({"params": bundle.params, "model_state": bundle.model_state})
     arrays = {name: np.asarray(value, order="C") for name, value in jax.device_get(leaves).items()}
     return save(arrays, metadata={"format": "np"})
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a safetensors file of any size; CheckpointError if it is missing or damaged."""
+    try:
+        return from_safetensors(path.read_bytes(), str(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def from_safetensors(content: bytes, where: str) -> dict[str, np.ndarray]:

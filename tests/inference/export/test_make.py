@@ -81,7 +81,7 @@ def test_it_is_exported_again_without_run_and_data(case, tmp_path, monkeypatch):
         export(case.run, tmp_path / "new")
     shutil.copytree(case.export, tmp_path / "model")
     (tmp_path / "model" / "model.stablehlo").unlink()
-    with pytest.raises(CheckpointError, match=r"model\.stablehlo cannot be read: No such file"):
+    with pytest.raises(CheckpointError, match=r"model\.stablehlo cannot be read: there is no such file"):
         refreshed(tmp_path / "model")
     shutil.copy(case.export / "model.stablehlo", tmp_path / "model")
     before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
