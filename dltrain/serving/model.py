@@ -1,4 +1,4 @@
-"""What the server needs of a model, and a run's model in this form."""
+"""What the server needs of a model, and the models of dltrain in this form."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,20 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from dltrain import __version__
-from dltrain.data.images.decode import decode
-from dltrain.data.images.encode import ImageEncoder
+from dltrain.data.preprocess import Preprocess
 from dltrain.data.preprocess.pipeline import array_spec
-from dltrain.data.tables.encode import TableEncoder
-from dltrain.data.tables.frames import as_frame
-from dltrain.data.texts.encode import TextEncoder
 from dltrain.errors import DataError, DltrainError
-from dltrain.inference.bundle import Bundle
-from dltrain.inference.compiled import Arrays, compile_decisions, decision_shapes
-from dltrain.inference.given import fitting, given_inputs
+from dltrain.inference.compiled import Arrays
+from dltrain.inference.given import given_inputs
 from dltrain.serving.checks import check_values
+from dltrain.serving.encoding import checked_array, encoded
 from dltrain.serving.fields import Columns, Field, fields_of
 from dltrain.serving.limits import Refused
-from dltrain.types import Feature, Kind, Spec, alone_or_named, by_name
+from dltrain.types import Feature, Spec, alone_or_named, by_name
 
 Decide = Callable[[Arrays, np.ndarray], Mapping[str, np.ndarray]]
 """Arrays by name, [B, ...], and mask [B] -> decisions by name, [B, ...]."""
@@ -87,48 +83,50 @@ class Served(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ServedBundle:
-    """The model of a run folder.
+class ServedModel:
+    """A model of dltrain: the host half of what was fitted, and a compiled program.
 
     Attributes:
-        name: the name of the folder.
-        bundle: the model.
-        step: the step of its checkpoint.
+        name: the name of its folder.
+        spec: the features of the data, with the task.
+        preprocess: the fitted steps, whose host half is applied here.
+        encoder: what turns records into arrays; None if the model takes arrays only.
+        outputs: the decisions.
+        program: batch size -> program.
+        about: what `/signature` says besides that.
     """
 
     name: str
-    bundle: Bundle
-    step: int
+    spec: Spec
+    preprocess: Preprocess
+    encoder: Any
+    outputs: tuple[Tensor, ...]
+    program: Callable[[int], Decide]
+    about: Mapping[str, Any]
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """What a person writes for an example."""
-        return fields_of(self.bundle.encoder)
+        return fields_of(self.encoder)
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         """The arrays before the host half of the preprocessing."""
-        return tuple(Tensor(name, f.dtype, f.shape) for name, f in self.bundle.raw_spec.inputs.items())
-
-    @cached_property
-    def outputs(self) -> tuple[Tensor, ...]:
-        """The decisions of the task."""
-        found = decision_shapes(self.bundle).items()
-        return tuple(Tensor(name, str(shape.dtype), shape.shape[1:]) for name, shape in found)
+        return tuple(Tensor(name, f.dtype, f.shape) for name, f in self.spec.inputs.items())
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return self.bundle.raw_spec.classes
+        return self.spec.classes
 
     @cached_property
     def signature(self) -> dict[str, Any]:
         """What a client needs to know of the model."""
-        spec = self.bundle.raw_spec
+        spec = self.spec
         return {
             "name": self.name,
             "dltrain": __version__,
-            "step": self.step,
+            **self.about,
             "task": str(spec.task),
             "fields": [field.to_json() for field in self.fields],
             "inputs": [_described(name, feature) for name, feature in spec.inputs.items()],
@@ -140,26 +138,25 @@ class ServedBundle:
     def encode(self, columns: Columns) -> dict[str, np.ndarray]:
         """Apply the fitted encoder to columns; images are bytes, never paths."""
         try:
-            return self._given(_encoded(self.bundle.encoder, columns))
+            return self._given(encoded(self.encoder, columns))
         except DltrainError as error:
             raise Refused(400, str(error)) from error
 
     def check(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Check names, shapes, dtypes and values of arrays."""
-        expected = ", ".join(tensor.name for tensor in self.inputs)
-        if wrong := set(arrays) ^ {tensor.name for tensor in self.inputs}:
+        features, expected = self.spec.inputs, ", ".join(self.spec.inputs)
+        if wrong := set(arrays) ^ set(features):
             state = "is missing" if min(wrong) not in arrays else "is not an input"
-            raise Refused(400, f"inputs: {min(wrong)} {state}; expected {expected}")
+            raise Refused(400, f"inputs: {min(wrong)[:60]} {state}; expected {expected}")
         try:
-            features = self.bundle.raw_spec.inputs
             return self._given(
-                alone_or_named({name: _array(arrays[name], name, features[name]) for name in features})
+                alone_or_named({n: checked_array(arrays[n], n, feature) for n, feature in features.items()})
             )
         except DltrainError as error:
             raise Refused(400, str(error)) from error
 
     def _given(self, inputs: Any) -> dict[str, np.ndarray]:
-        given = given_inputs(inputs, self._arrays, self.bundle.preprocess)
+        given = given_inputs(inputs, self._arrays, self.preprocess)
         found = dict(by_name(given, self._arrays.inputs))
         counts = {name: len(values) for name, values in found.items()}
         if len(set(counts.values())) > 1:
@@ -170,57 +167,18 @@ class ServedBundle:
 
     def compile(self, size: int) -> Decide:
         """Compile the program for a batch size, and run it once."""
-        decide = compile_decisions(self.bundle, size)
+        decide = self.program(size)
         zeros = {name: np.zeros((size, *f.shape), f.dtype) for name, f in self._arrays.inputs.items()}
         decide(zeros, np.zeros(size, bool))
         return decide
 
     def columns(self, decisions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the columns of the task."""
-        return self.bundle.spec.task.columns(decisions, self.bundle.raw_spec)
+        return self.spec.task.columns(decisions, self.spec)
 
     @cached_property
     def _arrays(self) -> Spec:
-        return array_spec(self.bundle.raw_spec, self.bundle.preprocess)
-
-
-def _encoded(encoder: Any, columns: Columns) -> Any:
-    """Return the arrays of the inputs, without reading any file."""
-    if isinstance(encoder, ImageEncoder):
-        return encoder.encode(next(iter(columns.values())))
-    if isinstance(encoder, TextEncoder) or not isinstance(encoder, TableEncoder):
-        return encoder.encode(columns)
-    images = {}
-    for name, fitted in encoder.images.items():
-        settings: dict[str, Any] = {"size": fitted.size, "resize": fitted.resize, "channels": fitted.channels}
-        images[name] = np.zeros((len(columns[name]), *fitted.feature.shape), np.uint8)
-        for row, content in enumerate(columns[name]):
-            if content is not None:
-                images[name][row] = _decoded(content, settings, f"row {row}: {name}")
-    named = {
-        name: [None if value is None else "given" for value in values] if name in images else values
-        for name, values in columns.items()
-    }
-    return encoder.encode_frame(as_frame(named), images)
-
-
-def _decoded(content: bytes, settings: dict[str, Any], where: str) -> np.ndarray:
-    try:
-        return decode(content, **settings)
-    except DataError as error:
-        raise DataError(f"{where} {error}") from error
-
-
-def _array(values: Any, name: str, feature: Feature) -> Any:
-    """Check the shape and dtype of an array, which an encoder would take for something else; or decode texts."""
-    if not isinstance(values, list):
-        return fitting(values, feature, f"inputs: {name}")
-    if feature.kind is not Kind.TOKENS:
-        raise DataError(f"inputs: {name}: expected {feature.dtype} [N, ...], found texts")
-    try:
-        return [value if isinstance(value, str) else value.decode() for value in values]
-    except UnicodeDecodeError as error:
-        raise DataError(f"inputs: {name}: expected texts in UTF-8") from error
+        return array_spec(self.spec, self.preprocess)
 
 
 def _described(name: str, feature: Feature) -> dict[str, Any]:

@@ -186,7 +186,8 @@ def test_a_token_is_asked_for_except_for_the_page_and_health(digits_model, serve
     ("localhost:1", "", 200), ("127.0.0.1", "", 200), ("[::1]:80", "", 200), ("LOCALHOST", "", 200),
     ("evil.example", "", 403), ("localhost.evil.example", "", 403), ("127.0.0.1.nip.io", "", 403), ("[", "", 403),
     ("localhost:8", "http://localhost:8", 200), ("localhost:8", "http://localhost:9", 403),
-    ("localhost", "null", 403), ("localhost", "https://evil.example", 403), ("localhost", "http://localhost.evil.example", 403),
+    ("localhost", "null", 403), ("localhost", "https://evil.example", 403),
+    ("localhost", "http://localhost.evil.example", 403),
 ])  # fmt: skip
 def test_other_websites_get_no_answers(digits_url, host, origin, status):
     answer = ask(digits_url, "/signature", Host=host, **({"Origin": origin} if origin else {}))
