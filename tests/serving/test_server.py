@@ -19,7 +19,6 @@ from http_client import JSON, Connection, ask, head_of
 
 from dltrain.errors import ConfigError
 from dltrain.serving import server
-from dltrain.serving.open import name_of
 from dltrain.serving.server import Settings, serve, serving
 
 
@@ -116,12 +115,6 @@ def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ConfigError, match=r"pip install 'dltrain\[serve\]'"):
         server.check_installed()
-
-
-def test_a_folder_gives_the_model_its_name(tmp_path):
-    assert name_of(tmp_path / "a" / ".." / "mein lauf") == "mein lauf"
-    with pytest.raises(ConfigError, match="rename it"):
-        name_of(tmp_path / "a\nb")
 
 
 @pytest.mark.slow
