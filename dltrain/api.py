@@ -24,11 +24,16 @@ from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.state import TrainState
 from dltrain.errors import CheckpointError, ConfigError
+from dltrain.inference.export.exported import ExportedModel
+from dltrain.inference.export.exported import load_exported as _load_exported
 from dltrain.inference.run import Run, amend_saved
 from dltrain.report.augmented import draw_augmented
+from dltrain.report.comparison import Comparison
+from dltrain.report.comparison import compare as _compare
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.describe import describe
 from dltrain.report.finish import finish
+from dltrain.report.html.run import write_report as _write_report
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs.folder import RunFolder, claim, existing
@@ -106,6 +111,39 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
     composed = amend_saved(folder, lambda saved: amend_words(saved, *words), words)
     runtime.start(**composed.config["runtime"])
     return Run(folder, composed, checkpoint=checkpoint, warn=print_warning)
+
+
+def load_exported(path: str | Path, *, trust: Sequence[str] = ()) -> ExportedModel:
+    """Load a folder that `dltrain export` wrote; neither the run nor its data is needed.
+
+    Args:
+        path: the folder.
+        trust: packages of your own whose parts its config names; only exporting it again needs them.
+
+    Raises:
+        CheckpointError: it is not an export, is damaged, or this jax no longer reads it.
+    """
+    return _load_exported(path, trust=tuple(trust))
+
+
+def compare(*paths: str | Path, split: str = "auto") -> Comparison:
+    """Compare runs: how their configs differ, their results, and whether these differ by more than their seeds do.
+
+    Args:
+        *paths: run folders, or folders of sweeps.
+        split: split whose results are compared; auto: test, or validation where a run has no test split.
+    """
+    return _compare([str(path) for path in paths], split=split)
+
+
+def write_report(path: str | Path, output: str | Path | None = None) -> Path:
+    """Write a run as one HTML file that loads nothing, and its `MODEL_CARD.md`; return the path of the file.
+
+    Args:
+        path: the run folder.
+        output: where to write the page; None: `report.html` of the run.
+    """
+    return _write_report(existing(str(path)), output)[0]
 
 
 def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[str]:

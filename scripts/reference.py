@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.cli.help import default_of
+from dltrain.config.command_options import COMMANDS
 from dltrain.config.folders import packaged, read_yaml
 from dltrain.config.hints import show
-from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES, Key
+from dltrain.config.schema import ENGINE, GROUPS, NODES, Key
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"

@@ -33,7 +33,7 @@ from dltrain.engine.step import Objective
 from dltrain.metrics import Average, Confusion, accuracy
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
-from dltrain.report import finish
+from dltrain.report import evaluation, finish
 from dltrain.tasks import Classification
 from dltrain.types import Feature, Kind, Spec
 
@@ -242,6 +242,7 @@ def dltrain() -> Callable[..., CommandResult]:
         ):
             if not figures:
                 p.setattr(finish, "draw", lambda *args: None)
+                p.setattr(evaluation, "score_figures", lambda *args: {})
             code = cli.main(list(words))
         return CommandResult(code, out.getvalue(), err.getvalue())
 
@@ -310,6 +311,7 @@ def quickly_compiled() -> Iterator[None]:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no figures at the end: half of a short run's time. Those of `digits_run` are tested."""
     monkeypatch.setattr(finish, "draw", lambda *args: None)
+    monkeypatch.setattr(evaluation, "score_figures", lambda *args: {})
 
 
 @dataclass(frozen=True)

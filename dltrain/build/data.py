@@ -77,7 +77,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     scale = _scale(own["scale"], needed, getattr(source, "scale", Scale.STANDARD))
     steps = _make_steps(own["preprocess"], trust)
     encodes = hasattr(source, "encode")  # its arrays depend on what is fitted on the training split
-    arrays = None if encodes else _read_resident(source, own["feed"])
+    arrays = None if encodes else read_resident(source, own["feed"])
     if hasattr(source, "read_targets"):
         targets = source.read_targets()
     else:
@@ -89,7 +89,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     encoder, description = getattr(source, "encoder", None), describe(source, splits.train)
     if encodes:
         source, encoder = source.encode(splits.train)
-        spec, arrays = replace(source.spec, task=task), _read_resident(source, own["feed"])
+        spec, arrays = replace(source.spec, task=task), read_resident(source, own["feed"])
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)
@@ -103,7 +103,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     return Data(spec, source, arrays, splits, preprocess, divided.groups, description, labels)
 
 
-def _read_resident(source: Source, feed: str) -> dict[str, Any] | None:
+def read_resident(source: Source, feed: str) -> dict[str, Any] | None:
     """Read and check the whole data set if the device is to hold it, else return None."""
     fits = size_of(source) <= memory.room_for_data() and not getattr(source, "overlapping", False)
     stays = feed == "resident" or (feed == "auto" and fits)

@@ -26,6 +26,8 @@ PARTS = (
     "dltrain.data.preprocess",
     "dltrain.data.images.options",
     "dltrain.data.images.encode",
+    "dltrain.data.series.encode",
+    "dltrain.data.series.long",
     "dltrain.data.tables.encode",
     "dltrain.data.texts.encode",
     "dltrain.callbacks",

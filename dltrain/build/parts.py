@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from dltrain.build.data import make_order, read_data
+from dltrain.build.data import Data, make_order, read_data
 from dltrain.build.instantiate import bind, build, is_function
 from dltrain.build.model import make_model_parts, make_task
 from dltrain.build.objective import make_objective, needed_scale
@@ -74,6 +74,11 @@ def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; errors in any part are raised here, before training."""
     task, objective = make_task(config, trust), make_objective(config, trust)
     data = read_data(config, trust, task=task, needed=needed_scale(objective, config, task))
+    return assemble_on(data, config, trust, objective)
+
+
+def assemble_on(data: Data, config: Config, trust: tuple[str, ...], objective: Objective) -> Parts:
+    """Build every part but the data, which was read before."""
     model = make_model_parts(config, trust, objective, data.spec, data.preprocess)
     pipeline, in_batches = make_order(config, data.source, data.splits, data.labels)
     per_epoch = pipeline.steps_per_epoch

@@ -17,7 +17,7 @@ from dltrain.devices.mesh import Layout, make_layout
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
-from dltrain.engine.evaluate import Evaluation, Evaluator
+from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.state import TrainState, create, initial, trace_module
 from dltrain.engine.step import make_step
@@ -144,6 +144,10 @@ class Program:
     @cached_property
     def evaluator(self) -> Evaluator:
         """The evaluator of any examples."""
+        return self.make_evaluator()
+
+    def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
+        """Return an evaluator of any examples; `apply` takes the outputs from the model."""
         parts, devices = self.parts, self.layout.devices if self.layout else 1
         size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
         largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
@@ -160,6 +164,7 @@ class Program:
             pick=self._pick,
             precision=self.precision,
             where=self.layout.replicated if self.layout else None,
+            apply=apply,
         )
 
     def compile(self) -> int:

@@ -15,6 +15,7 @@ from dltrain.errors import ConfigError
 
 LEVELS = 3  # of folders: outputs/<date>/<time>-<name>
 MOST_RUNS = 100
+READERS = ("report", "compare")  # commands that take no keys of a run's config
 
 
 def complete(wanted: str, known: Mapping[str, Any]) -> int:
@@ -31,25 +32,33 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
     tree, group = read_tree(roots(place)), last.partition("=")[0]
     if command == "list":
         print(" ".join(catalogue(tree)))
-    elif (
-        command not in (None, "train", "doctor")
-        and "=" not in last
-        and not [w for w in before if w != command and w]
-    ):
-        print(" ".join(run_folders(last)))
+    elif "=" not in last and _takes_run(command, [w for w in before if w != command and w]):
+        several = command == "compare"  # whose options may be the next word, too
+        options = [f"{key}=" for key in known["compare"].keys if several and last and key.startswith(last)]
+        print(" ".join([*options, *run_folders(last, sweeps=several)]))
     elif "=" in last and group in tree:
         print(" ".join(f"{group}={choice}" for choice in tree[group]))
     else:
         first = command is None and not [w for w in before if "=" in w]
         found = [name for name in known if first and name.startswith(last)]
+        found += [f"{key}=" for key in known[command].keys if key.startswith(last)] if command else []
         os.environ["COMP_LINE"] = " ".join(["dltrain", *(w for w in before if "=" in w), last])
-        answer = _ask_hydra(wanted, place).split()
+        answer = [] if command in READERS else _ask_hydra(wanted, place).split()
         print(" ".join([*found, *(word for word in answer if not word.startswith("hydra"))]))
     return 0
 
 
-def run_folders(start: str) -> list[str]:
-    """List the run folders whose path begins with what was typed, at most LEVELS below it, the last ones first."""
+def _takes_run(command: str | None, before: list[str]) -> bool:
+    """Tell whether the next word of a command is a run folder, after these words."""
+    several = command == "compare" and not [word for word in before if "=" in word]
+    return command not in (None, "train", "doctor") and (several or not before)
+
+
+def run_folders(start: str, *, sweeps: bool = False) -> list[str]:
+    """List the run folders whose path begins with what was typed, at most LEVELS below it, the last ones first.
+
+    With `sweeps`, also the folders of sweeps, each before its jobs.
+    """
     parent, slash, beginning = start.rpartition("/")
     found: list[str] = []
     places = [(f"{parent}{slash}{name}", LEVELS) for name in _folders(parent + slash or ".", beginning)]
@@ -57,7 +66,10 @@ def run_folders(start: str) -> list[str]:
         place, left = places.pop()
         if (Path(place) / "config.yaml").is_file():
             found.append(place)
-        elif left:
+            continue
+        if sweeps and (Path(place) / "jobs.txt").is_file():
+            found.append(place)
+        if left:
             places += [(f"{place}/{name}", left - 1) for name in _folders(place, "")]
     return [place for place in found if not re.search(r"\s", place)]  # the shell parts the answer at spaces
 

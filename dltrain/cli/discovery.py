@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dltrain.config.command_options import COMMANDS
 from dltrain.config.options import Option, read_options
-from dltrain.config.schema import COMMANDS, Key
+from dltrain.config.schema import Key
 from dltrain.errors import ConfigError
 
 GROUP = "dltrain.commands"

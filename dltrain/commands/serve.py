@@ -1,12 +1,12 @@
-"""Serve a trained model over HTTP: dltrain serve RUN port=8000.
+"""Serve a trained model over HTTP: dltrain serve RUN port=8000; RUN is a run folder, or an export.
 
 Answers the Open Inference Protocol v2 (JSON and binary tensors, as tritonclient and others speak it), and POST
 /predict with examples as you would write them: JSON by column name, an image, a text. The page at / lets you try
 the model. /signature, /openapi.json and /metrics (Prometheus) describe it. Listens on 127.0.0.1 unless host is
 given; any other address needs a token, by the environment variable DLTRAIN_TOKEN or the option token. Requests that
 wait are answered together; nothing waits longer for that unless delay is set. SIGTERM and Ctrl-C end it after the
-requests that have arrived are answered. RUN may be a folder that dltrain export wrote. Any other key changes the
-run's own config for this call. Needs the extra `serve`.
+requests that have arrived are answered. Any other key changes the run's own config for this call. Needs the extra
+`serve`.
 """
 
 import os
@@ -14,37 +14,30 @@ import os
 from dltrain.config.call import Call
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
-from dltrain.inference.run import amend_saved
+from dltrain.inference.run import Run, amend_saved
 from dltrain.report.console import Screen, print_warning
 from dltrain.runs.folder import existing
 from dltrain.serving.limits import MIB, Limits
-from dltrain.serving.open import is_export, open_served
+from dltrain.serving.open import is_export, served_export, served_run
 from dltrain.serving.server import Settings, check_installed, serve
 
 
 def run(call: Call) -> int:
-    """Open the folder, and serve its model until SIGTERM or Ctrl-C."""
+    """Open the run, and serve its model until SIGTERM or Ctrl-C."""
     if len(call.words) != 1:
-        raise ConfigError("serve: name one folder, of a run or an export: dltrain serve outputs/DATE/TIME-NAME")
+        raise ConfigError("serve: name one run folder or export: dltrain serve outputs/DATE/TIME-NAME")
     check_installed()
     settings, folder = _settings(call), existing(call.words[0])
-    if is_export(folder.path) and (changed := [w for w in call.overrides if not _is_allowed(w, call)]):
-        raise ConfigError(f"{changed[0]}: an export cannot be changed; serve the run, or export it again")
     composed = amend_saved(folder, call.amend, call.overrides)
     runtime.start(**composed.config["runtime"])
-    model, screen = (
-        open_served(folder, composed, checkpoint=call.options["checkpoint"], warn=print_warning),
-        Screen(),
-    )
-    about = "".join(f", {name.replace('_', ' ')} {value}" for name, value in model.about.items())
-    screen.say(f"{folder.path}{about}")
+    screen = Screen()
+    if is_export(folder.path):
+        model = served_export(folder, composed)
+    else:
+        model = served_run(Run(folder, composed, checkpoint=call.options["checkpoint"], warn=print_warning))
+    screen.say(f"{folder.path}, checkpoint of step {model.step}")
     serve(model, settings, say=screen.say, warn=print_warning)
     return 0
-
-
-def _is_allowed(word: str, call: Call) -> bool:
-    key = word.partition("=")[0]
-    return key in call.options or key.startswith("runtime") or key == "trust"
 
 
 def _settings(call: Call) -> Settings:

@@ -12,10 +12,11 @@ from dltrain.composition.overrides import quote, read_single
 from dltrain.composition.settings import read_hydra, trusted
 from dltrain.config import compose as composing
 from dltrain.config.call import Call, Composed
+from dltrain.config.command_options import COMMANDS
 from dltrain.config.folders import Tree, read_tree, read_yaml, roots
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Request
-from dltrain.config.schema import COMMANDS, Key
+from dltrain.config.schema import Key
 from dltrain.errors import ConfigError
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dltrain.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -35,3 +37,11 @@ class Call:
     folder: Path | None = None  # in a sweep: where this job must write
     job: int | None = None  # in a sweep: its number
     label: str = ""  # in a sweep: the overrides in which its jobs differ
+
+    def check_only_options(self, command: str) -> None:
+        """Raise ConfigError if a typed key is not an option of the command, which changes no config."""
+        for word in self.overrides:
+            if (key := word.partition("=")[0].lstrip("+~")) not in self.options:
+                raise ConfigError(
+                    f"{key}: dltrain {command} has no such option (options: {', '.join(self.options)})"
+                )

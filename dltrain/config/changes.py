@@ -57,7 +57,10 @@ MAY_CHANGE = (
 )
 """Keys that a resumed run may change. Where data is found may change, since its content is compared."""
 
-EVALUATED = (*MAY_CHANGE, "runtime", "optim.ema", "loss")
+PLACES = ("data.path", "data.root", "data.labels", "data.image.folder")
+"""Keys that say where data is: to evaluate a model on other data."""
+
+EVALUATED = (*MAY_CHANGE, *PLACES, "runtime", "optim.ema", "loss")
 """Keys that may be set to evaluate a model: they leave what its weights were trained for as it is."""
 
 NEEDED = ("data", "model")  # parts that every run's config has
@@ -139,6 +142,12 @@ def check_evaluated(saved: Mapping[str, Any], text: str, words: Collection[str])
             )
     if "optim.ema" in changes and composed["optim"]["ema"] is not None:
         raise ConfigError(f"{changes['optim.ema']}: only null can be set here, to evaluate the weights themselves")
+
+
+def names_other_data(saved: Mapping[str, Any], text: str) -> bool:
+    """Tell whether a config, as it would be saved, names data at another place than the config of the run."""
+    before, after = leaves(saved), leaves(parse_yaml(text))
+    return any(may_change(key, PLACES) and key in before for key in differing(before, after))
 
 
 def environment_of(config: Mapping[str, Any]) -> dict[str, list[str]]:

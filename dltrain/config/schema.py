@@ -285,63 +285,6 @@ NODES = {
 Of a group of several nodes `GROUP.*` lists those of each node, and `GROUP` those next to the nodes.
 """
 
-COMMANDS: dict[str, dict[str, Key]] = {
-    "resume": {},
-    "init": {
-        "output": Key(
-            optional(TEXT), "File to write, FOLDER/experiment/NAME.yaml; null: conf/experiment/NAME.yaml", "path"
-        ),
-    },
-    "inspect": {
-        "output": Key(optional(TEXT), "Folder of the report about data; null: inspect/NAME", "path"),
-        "count": Key(whole(1), "Examples of a run to list", "examples"),
-        "checkpoint": Key(
-            either("best", either("last", whole(0))), "Checkpoint of a run to load: best, last, or a step"
-        ),
-    },
-    "evaluate": {
-        "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
-        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
-    },
-    "generate": {
-        "prompt": Key(optional(TEXT), "Text that a language model continues; null: the start of a line"),
-        "tokens": Key(whole(1), "Length of the generated text", "tokens"),
-        "temperature": Key(
-            optional(number(low=0)),
-            "Sampling temperature; 0: the most likely token; null: 0.8 for text, 0 for examples of the data",
-        ),
-        "top_k": Key(optional(whole(1)), "Sample from this number of most likely tokens; null: from all", "tokens"),
-        "seed": Key(whole(0, 2**32 - 1), "Seed of sampling"),
-        "count": Key(
-            optional(whole(1)), "Texts or examples to generate; null: 1 text, 64 images, 1000 rows of a table"
-        ),
-        "output": Key(
-            optional(TEXT), "PATH.npz for examples; null: report/generated_seed_N.npz of the run", "path"
-        ),
-        "split": Key(one_of("train", "validation", "test"), "Split that the examples are taken from"),
-        "examples": Key(whole(1), "Examples to generate sequences from", "examples"),
-        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
-    },
-    "serve": {
-        "host": Key(TEXT, "Address to listen on; one that other machines reach needs a token"),
-        "port": Key(whole(0, 65535), "Port to listen on; 0 takes a free one"),
-        "token": Key(
-            optional(TEXT), "Token that requests must have; null: DLTRAIN_TOKEN of the environment, or none"
-        ),
-        "batch": Key(whole(1, 65536), "Largest batch of requests that are answered together", "examples"),
-        "delay": Key(
-            number(low=0), "Time to wait for more requests before a batch that is not full", "milliseconds"
-        ),
-        "queue": Key(whole(1), "Requests that may wait; more get status 503", "requests"),
-        "connections": Key(whole(1), "Connections that may be open at once", "connections"),
-        "max_rows": Key(whole(1), "Most examples of one request", "examples"),
-        "max_body": Key(number(above=0, below=4096), "Largest body of one request", "MiB"),
-        "timeout": Key(number(above=0), "Time for a body to arrive, and for an answer", "seconds"),
-        "checkpoint": Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step"),
-    },
-}
-"""The commands that apply typed keys to a run's config; options of a command are in configs/<command>.yaml."""
-
 
 def node_keys(group: str) -> Mapping[str, Key]:
     """Name the keys that dltrain reads in each node of a group."""

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dltrain.errors import DataError
 
@@ -62,6 +62,17 @@ class Bad:
         """Format it for a message."""
         places = (self.file, self.row, self.column and f"column {self.column}")
         return f"{', '.join(filter(None, places))}: {self.wrong}"
+
+
+class Problem(NamedTuple):
+    """What is wrong with one of several records that a program was given."""
+
+    column: str  # "" if it has no columns
+    wrong: str  # what is wrong, and what would be right
+
+    def __str__(self) -> str:
+        """Format it for a message."""
+        return f"column {self.column}: {self.wrong}" if self.column else self.wrong
 
 
 def bad_row(file: str, row: str, column: str, found: str, expected: str) -> Bad:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.bad import Problem
 from dltrain.data.images.decode import MODES
 from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.tables.frames import as_frame, is_frame
@@ -55,7 +56,7 @@ class NumbersEncoder:
             raise DataError(f"inputs: column {self.names[column]}, index {row}: no value; expected a number")
         return array
 
-    def problems(self, records: Any) -> dict[int, str]:
+    def problems(self, records: Any) -> dict[int, Problem]:
         """Return what is wrong with rows that `encode` refuses, by their places."""
         frame, found = as_frame(records), {}
         for name in self.names if set(self.names) <= set(frame.columns) else ():
@@ -66,7 +67,7 @@ class NumbersEncoder:
                 else values.str.strip_chars().cast(float, strict=False)
             )
             for row in (~(numbers.is_finite().fill_null(False))).arg_true().to_list():
-                found.setdefault(row, f"column {name}: found {values[row]!r}, expected a number")
+                found.setdefault(row, Problem(name, f"found {values[row]!r}, expected a number"))
         return found
 
 

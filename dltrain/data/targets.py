@@ -10,19 +10,22 @@ NUMERIC_CLASSES = 20
 """Most different whole numbers of a target that are taken for classes."""
 
 
-def class_levels(values: Sequence[object], *, positive: str | None = None, name: str = "target") -> tuple[str, ...]:
+def class_levels(
+    values: Sequence[object], *, positive: str | None = None, name: str = "target", single: bool = False
+) -> tuple[str, ...]:
     """Return the classes of a target in their order: sorted, numbers by value, the positive class last.
 
     Args:
         values: the values of all examples, or the different ones among them.
         positive: `data.positive`, the class that metrics of two classes are about; None: the last in order.
         name: what messages call the target.
+        single: whether one class is enough, as to evaluate a model on.
 
     Raises:
         DataError: there is one class only, or `positive` is not one of two.
     """
     levels = [as_level(value) for value in sorted(set(values), key=_order)]
-    if len(levels) < 2:
+    if len(levels) < 2 - single:
         raise DataError(
             f"{name}: has a single value, {levels[0]}; there is nothing to tell apart"
             if levels

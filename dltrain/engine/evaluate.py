@@ -36,6 +36,16 @@ class Evaluation:
     arrays: dict[str, np.ndarray]  # metrics that are arrays (the confusion matrix)
     examples: np.ndarray  # indices of the examples in the source, int [N]
     losses: np.ndarray  # loss per example, float64 [N]
+    weights: np.ndarray | None = None  # how much each counts in the loss of the split, float64 [N]
+
+
+Apply = Callable[[Any, Any, Array], Any]
+"""`(model in eval mode, inputs [B, ...], mask [B]) -> outputs [B, ...]`, scaled as the loss takes them."""
+
+
+def apply_model(model: Any, inputs: Any, mask: Array) -> Any:
+    """Return the outputs of the model itself."""
+    return model(inputs, mask=mask, rngs=None)
 
 
 class Evaluator:
@@ -60,16 +70,19 @@ class Evaluator:
         where: Any = None,
         order: Callable[[np.ndarray, int], np.ndarray] = in_order,
         hidden: str | None = None,
+        apply: Apply = apply_model,
     ) -> None:
         """Prepare for up to `batches` batches per dispatch; more examples take several.
 
         `pick` replaces that of the feed, and `where` is the sharding of the results, on several devices.
         `order` arranges examples, int [N], in batches, int32 [n, B], for a model with recurrent state.
         `hidden` names the input that the model does not get when it generates: the tokens to generate.
+        `apply` takes the outputs from the model, such as their mean over changed inputs.
         """
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches, self._order = batch_size, max(1, batches), order
-        self._program = _compile(graphs, loss, metrics, preprocess, pick or feed.pick, precision, where, hidden)
+        pick = pick or feed.pick
+        self._program = _compile(graphs, loss, metrics, preprocess, pick, precision, where, hidden, apply)
         # One program for all of them, on the device of the later sums.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
@@ -106,7 +119,8 @@ class Evaluator:
                 scalars |= {f"{name}/{part}": float(v) for part, v in value.items()}
             elif name not in arrays:
                 scalars[name] = float(value)
-        return Evaluation(scalars, arrays, batches.reshape(-1)[valid], total / np.maximum(weight, 1e-12))
+        losses = total / np.maximum(weight, 1e-12)
+        return Evaluation(scalars, arrays, batches.reshape(-1)[valid], losses, weight)
 
     def outputs(self, params: Tree, model_state: Tree, examples: np.ndarray) -> Any:
         """Return the outputs for these examples, [N, ...] or a dict of such, in the units of the data.
@@ -146,6 +160,7 @@ def _compile(
     precision: Precision,
     where: Any,
     hidden: str | None,
+    apply: Apply,
 ) -> Any:
     generates = any(getattr(metric, "of_generated", False) for metric in metrics.values())
 
@@ -154,7 +169,7 @@ def _compile(
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
         inputs = precision.cast_to_compute(batch["inputs"])
-        outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=None))
+        outputs = precision.cast_to_output(apply(model, inputs, batch["mask"]))
         model_state = like(split_module(model)[2], model_state)
         values = functools.reduce(operator.add, named_values(loss(outputs, batch)).values())
         weights = value_weights(values, batch)

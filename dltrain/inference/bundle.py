@@ -3,7 +3,8 @@
 `dltrain.inference.open` builds a bundle from a running program and its state, or from a run folder.
 """
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -32,6 +33,8 @@ from dltrain.types import Batch, Kind, Spec
 CHUNK = 1000  # examples generated from noise at once
 TOKENS = 200  # default number of tokens that a language model adds
 TEMPERATURE = 0.8  # default of a language model
+AHEAD = 2  # batches that the device may be ahead of the host
+LARGEST_BATCH, BATCH_BYTES = 2048, 1 << 20  # examples and bytes of inputs in a batch of predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +97,16 @@ class Bundle:
     def decisions(self, inputs: Any) -> dict[str, np.ndarray]:
         """Return what the outputs mean, by name, [N, ...] each, see `Task.decide`; arguments as for `predict`."""
         self.check_predicts()
-        settings = (("finish", self.preprocess.outputs), ("decide", self._decide))
-        return self._query_inputs(query.decisions, self.encode(inputs), settings=settings)
+        size = self.prediction_batch
+        return self._query_inputs(query.decisions, self.encode(inputs), self._decided, batch_size=size)
+
+    def compiled_decisions(self, batch: Batch) -> dict[str, Any]:
+        """Return the decisions of one batch that `prepared` arrays were cut into, as device arrays."""
+        return self._query(query.decisions, batch, self._decided)
+
+    def prepared(self, inputs: Any) -> Any:
+        """Return the arrays that enter the compiled program, checked: those of `encode` after the host halves."""
+        return given_inputs(self.encode(inputs), self.array_spec, self.preprocess)
 
     def encode(self, inputs: Any) -> Any:
         """Turn examples as people have them into the arrays of the inputs, as the data of the run has them.
@@ -118,9 +129,16 @@ class Bundle:
                 f"{'sample' if draws_samples(module) else 'generate'}"
             )
 
+    @property
+    def prediction_batch(self) -> int:
+        """Examples per batch of predictions: small ones are taken together, since each batch has a fixed cost."""
+        size = sum(feature.size * np.dtype(feature.dtype).itemsize for feature in self.array_spec.inputs.values())
+        return max(self.batch_size, min(LARGEST_BATCH, BATCH_BYTES // max(1, size)))
+
     @cached_property
-    def _decide(self) -> Callable[[Any], dict[str, Any]]:
-        return partial(self.spec.task.decide, spec=self.spec)
+    def _decided(self) -> tuple[tuple[str, Any], ...]:
+        """The settings of the query of decisions."""
+        return (("finish", self.preprocess.outputs), ("decide", partial(self.spec.task.decide, spec=self.spec)))
 
     def evaluate(self, inputs: Any, targets: Any, **for_loss: Any) -> dict[str, Any]:
         """Return the loss and each metric on these examples: name -> number, or array (a confusion matrix).
@@ -132,8 +150,8 @@ class Bundle:
             targets: their targets, [N, ...], in the form of the data.
             **for_loss: `weights [N]` or `loss_mask [N, L]`, if the training data has them.
         """
-        inputs = given_inputs(inputs, self._arrays, self.preprocess)
-        arrays = {"inputs": inputs, **given_targets(targets, for_loss, self._arrays)}
+        inputs = given_inputs(inputs, self.array_spec, self.preprocess)
+        arrays = {"inputs": inputs, **given_targets(targets, for_loss, self.array_spec)}
         evaluation = self._evaluation(self.params, self.model_state, arrays)
         return {**evaluation.scalars, **evaluation.arrays}
 
@@ -235,24 +253,28 @@ class Bundle:
         settings: tuple[Any, ...] = (),
         options: Mapping[str, Any] | None = None,
         without: str | None = None,
+        batch_size: int | None = None,
     ) -> Any:
-        """Apply a query to the model with these inputs, a batch at a time."""
-        given = given_inputs(inputs, self._arrays, self.preprocess, without=without)
-        found = []
-        for i, (batch, count) in enumerate(batches(given, self._arrays, self.batch_size)):
+        """Apply a query to the model with these inputs, a batch at a time; the device is a few batches ahead."""
+        given = given_inputs(inputs, self.array_spec, self.preprocess, without=without)
+        found, waiting = [], deque()
+        for i, (batch, count) in enumerate(batches(given, batch_size or self.batch_size)):
             answer = self._query(wanted, batch, settings, _for_batch(dict(options or {}), i))
-            found.append(jax.tree.map(lambda array, n=count: np.asarray(array)[:n], answer))
-        return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+            waiting.append(jax.tree.map(lambda array, n=count: array[:n] if n < len(array) else array, answer))
+            if len(waiting) > AHEAD:
+                found.append(jax.tree.map(np.asarray, waiting.popleft()))
+        found += [jax.tree.map(np.asarray, answer) for answer in waiting]
+        return found[0] if len(found) == 1 else jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
     @cached_property
-    def _arrays(self) -> Spec:
+    def array_spec(self) -> Spec:
         """The features after the host part of the preprocessing."""
         return array_spec(self.raw_spec, self.preprocess)
 
     @cached_property
     def _evaluation(self) -> GivenEvaluator:
         return GivenEvaluator(
-            self._arrays,
+            self.array_spec,
             self.batch_size,
             graphs=self.graphs,
             loss=self.objective.loss,

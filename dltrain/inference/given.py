@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from dltrain.data.order import PADDING, in_order
 from dltrain.data.preprocess import Preprocess
 from dltrain.data.vocabulary import PAD
 from dltrain.errors import DataError
@@ -120,15 +119,23 @@ def fitting(values: Any, feature: Feature, where: str) -> np.ndarray:
     return array.astype(feature.dtype)
 
 
-def batches(inputs: Any, spec: Spec, size: int) -> Iterator[tuple[dict[str, Any], int]]:
+def batches(inputs: Any, size: int) -> Iterator[tuple[dict[str, Any], int]]:
     """Cut examples into batches of one size, each with its `mask [B]` and its number of real examples.
 
-    Fewer examples than `size` give one batch without padding.
+    Fewer examples than `size` give one batch without padding; the last of several is padded with its first example.
     """
-    source = Given({"inputs": inputs}, spec)
-    for indices in in_order(np.arange(len(source)), min(size, len(source))):
-        mask = indices != PADDING
-        yield {**source.read(np.maximum(indices, 0)), "mask": mask}, int(mask.sum())
+    count = len(jax.tree.leaves(inputs)[0])
+    size = min(size, count)
+    for start in range(0, count, size):
+        batch = jax.tree.map(lambda array, at=start: array[at : at + size], inputs)
+        real = min(size, count - start)
+        if real < size:
+            batch = jax.tree.map(lambda array: _padded_rows(array, size), batch)
+        yield {"inputs": batch, "mask": np.arange(size) < real}, real
+
+
+def _padded_rows(array: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([array, np.broadcast_to(array[:1], (size - len(array), *array.shape[1:]))])
 
 
 def _are_texts(values: Any) -> bool:

@@ -1,6 +1,7 @@
 """Python interface to a run folder: its config, recorded metrics and trained model."""
 
-from collections.abc import Callable, Collection, Mapping
+import html
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,28 @@ from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_run
 from dltrain.config.call import Composed
-from dltrain.config.changes import check_evaluated, read_saved
+from dltrain.config.changes import check_evaluated, names_other_data, read_saved
+from dltrain.data.records.open import open_records
 from dltrain.data.split import NAMES
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import from_named
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, DltrainError
 from dltrain.inference.bundle import Bundle
+from dltrain.inference.card import run_card
 from dltrain.inference.open import open_bundle
+from dltrain.inference.predict import OnBad, Predicted, predict_records
 from dltrain.inference.predictions import Predictions
-from dltrain.inference.run_data import read_run_data
+from dltrain.inference.record import read_record
+from dltrain.inference.run_data import read_other_data, read_run_data
+from dltrain.inference.scores import Scores, score_split
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.history import read_metrics
 from dltrain.runs.restore import Warn, load_checkpoint
 from dltrain.types import Spec
+
+OTHER = "other"
+"""The split of other data than the run's own: all of its examples."""
 
 INSTEAD = "in Python, dltrain.open_run(RUN).evaluate(inputs=..., targets=...) takes any examples"
 
@@ -59,6 +68,13 @@ class Run:
     def __repr__(self) -> str:
         """Name the folder."""
         return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: results, data, model and curves; a message if a file is damaged."""
+        try:
+            return run_card(read_record(self.folder))
+        except DltrainError as error:
+            return f"<pre>{html.escape(f'{self!r}: {error}')}</pre>"
 
     @property
     def path(self) -> Path:
@@ -126,6 +142,46 @@ class Run:
         """Return what the model predicts for examples as people have them; see `Bundle.predict`."""
         return self.bundle.predict(inputs)
 
+    def predict_file(
+        self,
+        path: str | Path,
+        output: str,
+        *,
+        on_bad: OnBad = OnBad.EMPTY,
+        keep: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> Predicted:
+        """Predict for the examples of a file or folder, and write the predictions; see `dltrain predict`.
+
+        Args:
+            path: new examples in the format of the training data, or `.npz` or `.npy` with arrays.
+            output: a path that ends in .csv, .jsonl, .parquet or .npz; `-` for CSV on standard output.
+            on_bad: empty: an example that cannot be read has an empty prediction; error: it ends the call.
+            keep: columns of a table that are repeated next to the predictions.
+            overwrite: whether an output that exists is replaced.
+
+        Raises:
+            DataError: the file cannot be read, or has no good example.
+            DiskError: the output cannot be written.
+        """
+        self.bundle.check_predicts()
+        about = {"keys": self.config["data"], "keep": keep}
+        records = open_records(Path(path).expanduser().absolute(), self.bundle.encoder, self.spec, **about)
+        return predict_records(self.bundle, records, output, on_bad=OnBad(on_bad), overwrite=overwrite)
+
+    def explain(self, inputs: Any = None, targets: Any = None, **options: Any) -> Any:
+        """Find out which inputs the model goes by; returns an `Explanation`, whose attributes are arrays.
+
+        Args:
+            inputs: examples as `predict` takes them, or the path of a file of them; None: those of a split.
+            targets: their targets, for the importance of the columns of a table.
+            **options: `split`, `examples`, `target`, `repeats`, `columns`, `rows`, `tolerance`, `steps` and `seed`;
+                see `dltrain.inference.explain.explanation.explain`.
+        """
+        from dltrain.inference.explain.explanation import explain  # which imports this module
+
+        return explain(self, inputs, targets, **options)
+
     def evaluate(
         self, split: str | None = None, *, inputs: Any = None, targets: Any = None, **for_loss: Any
     ) -> dict[str, Any]:
@@ -148,16 +204,52 @@ class Run:
         return {**found.scalars, **found.arrays}
 
     def splits(self) -> list[str]:
-        """Return the names of the splits that have examples; reads the data of the run."""
-        parts = self._program[0].parts
-        return [name for name in NAMES if len(parts.splits[name])]
+        """Return the names of the splits that have examples, `["other"]` of other data; reads the data."""
+        parts = self.program.parts
+        return [OTHER] if self.other_data else [name for name in NAMES if len(parts.splits[name])]
 
     def evaluation(self, split: str) -> Evaluation:
         """Evaluate a split of the run's data, with the loss of each example."""
-        program, state = self._program
-        if split not in ("train", "validation", "test") or not len(program.parts.splits[split]):
+        return self.program.evaluate(self.placed_state, self.checked_split(split))
+
+    def checked_split(self, split: str) -> str:
+        """Return the split of the program that has these examples; ConfigError if there are none.
+
+        Of other data, `other` has all examples.
+        """
+        if self.other_data:
+            if split != OTHER:
+                raise ConfigError(f"split={split}: all of {self.other_data} is evaluated, which is not divided")
+            return "test"
+        if split not in NAMES or not len(self.program.parts.splits[split]):
             raise ConfigError(f"split={split}: this run has no {split} examples")
-        return program.evaluate(state, split)
+        return split
+
+    def scores(self, split: str = "test", *, tta: str = "none", **options: Any) -> Scores:
+        """Return every metric of a split, overall and per class or target, with bootstrap intervals.
+
+        Args:
+            split: train, validation or test; of other data, which `data.path` names, `other`.
+            tta: test-time augmentation; with `flip`, the metrics of the mean over each image and its mirror image
+                are returned, too.
+            **options: `resamples`, their number, and `seed`.
+        """
+        return score_split(self.program, self.placed_state, self.checked_split(split), tta=tta, **options)
+
+    @property
+    def other_data(self) -> str:
+        """What is evaluated instead of the run's own data, by name; "" if it is the run's own."""
+        return self._program[2]
+
+    @property
+    def program(self) -> Program:
+        """The compiled program with the data, which is read; for evaluation."""
+        return self._program[0]
+
+    @property
+    def placed_state(self) -> Any:
+        """The state of the checkpoint, on the devices of the program."""
+        return self._program[1]
 
     def data(self, *, reason: str, instead: str) -> Parts:
         """Read the data of the run again; see `read_run_data`."""
@@ -165,11 +257,15 @@ class Run:
         return read_run_data(self.folder, self._composed, self._saved, **about)
 
     @cached_property
-    def _program(self) -> tuple[Program, Any]:
-        parts = self.data(reason="evaluate", instead=INSTEAD)
+    def _program(self) -> tuple[Program, Any, str]:
+        other = None
+        if names_other_data(read_saved(self.folder.config), self._composed.text):
+            other = read_other_data(self.folder, self._composed, warn=self._warn)
+        parts = other or self.data(reason="evaluate", instead=INSTEAD)
+        name = Path(str(self.config["data"]["path"] or self.config["data"]["root"])).name if other else ""
         program = Program(parts, make_plan(self.config, parts))
         what = f"checkpoint of step {self.step}"
-        return program, program.place(from_named(program.shapes, self._saved.leaves, what=what))
+        return program, program.place(from_named(program.shapes, self._saved.leaves, what=what)), name
 
     def generate(self, inputs: Any = None, **options: Any) -> list[str]:
         """Generate texts from a prompt or from inputs; see `Bundle.generate`."""

@@ -4,7 +4,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dltrain.build.model import make_task
+from dltrain.build.other_data import assemble_other, open_other
 from dltrain.build.parts import Parts, assemble
+from dltrain.build.saved import read_saved
 from dltrain.config.call import Composed
 from dltrain.errors import CheckpointError, DataError
 from dltrain.runs.checkpoint import Checkpoint
@@ -39,6 +42,25 @@ def read_run_data(
         ) from error
     check_data(folder, parts, found, warn=warn)
     return parts
+
+
+def read_other_data(folder: RunFolder, composed: Composed, *, warn: Warn) -> Parts | None:
+    """Read other data than that of a run, to evaluate its model; None if it is the run's own, at another place.
+
+    All its examples are in each split, as the saved preprocessing encodes them.
+
+    Raises:
+        DataError: it cannot be read, or is not in the form of the training data.
+    """
+    config, trust = composed.config, composed.trust
+    saved = read_saved(folder.model, trust, task=make_task(config, trust))
+    other = open_other(config, trust, saved)
+    if other.source.fingerprint == read_sealed(folder.data).get("fingerprint"):
+        return None
+    if other.description is not None:
+        for note in other.description.notes:
+            warn(note)
+    return assemble_other(other, config, trust, saved)
 
 
 def check_data(folder: RunFolder, parts: Parts, found: Checkpoint, *, warn: Warn) -> None:

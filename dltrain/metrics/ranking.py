@@ -91,7 +91,7 @@ class Scores:
             )
         scores, labels = np.asarray(state.scores)[:count], np.asarray(state.labels)[:count]
         ones = [1] if self.columns == 1 else range(self.columns)
-        return [_counts_above(column, labels == one) for column, one in zip(scores.T, ones, strict=True)]
+        return [counts_above(column, labels == one) for column, one in zip(scores.T, ones, strict=True)]
 
 
 def log_odds(logits: Array) -> Array:
@@ -106,7 +106,8 @@ def log_odds(logits: Array) -> Array:
     return jnp.where(is_largest, -others, log_p - jnp.log1p(-jnp.exp(log_p)))
 
 
-def _counts_above(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def counts_above(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return true and false positives at all distinct thresholds, from the highest score down, int64 [n] each."""
     order = np.argsort(-scores, kind="stable")
     scores, positive = scores[order], positive[order]
     last_of_equals = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
@@ -128,10 +129,11 @@ class AUROC:
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
         """Return the area, 0 to 1, or one per class."""
-        return self.scores.averaged(state, _area)
+        return self.scores.averaged(state, area_under_roc)
 
 
-def _area(hits: np.ndarray, misses: np.ndarray) -> float:
+def area_under_roc(hits: np.ndarray, misses: np.ndarray) -> float:
+    """Return the area under the ROC curve, by trapezoids; NaN without positive or negative examples."""
     if not len(hits) or not hits[-1] or not misses[-1]:
         return float("nan")
     return float(np.trapezoid(np.append(0, hits / hits[-1]), np.append(0, misses / misses[-1])))
@@ -151,10 +153,11 @@ class AveragePrecision:
 
     def value(self, state: ScoreState) -> float | dict[str, float]:
         """Return the area under the steps of the precision-recall curve, 0 to 1, or one per class."""
-        return self.scores.averaged(state, _steps)
+        return self.scores.averaged(state, area_of_steps)
 
 
-def _steps(hits: np.ndarray, misses: np.ndarray) -> float:
+def area_of_steps(hits: np.ndarray, misses: np.ndarray) -> float:
+    """Return the average precision: the area under the steps of the precision-recall curve."""
     if not len(hits) or not hits[-1]:
         return float("nan")
     return float(np.sum(np.diff(hits, prepend=0) / hits[-1] * (hits / (hits + misses))))

@@ -61,12 +61,12 @@ class Autoencoder(nnx.Module):
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:
         """Return the reconstruction, float, shaped as the inputs."""
         del mask
-        code = self.code_activation(self._through(self.hidden, inputs.reshape(len(inputs), -1), rngs))
+        code = self.code_activation(self._through(self.hidden, inputs.reshape(inputs.shape[0], -1), rngs))
         return self.output(self._through(self.decoder, code, rngs)).reshape(inputs.shape)
 
     def encode(self, inputs: Array) -> Array:
         """Return the code, float [B, code]."""
-        return self.code_activation(self._through(self.hidden, inputs.reshape(len(inputs), -1), None))
+        return self.code_activation(self._through(self.hidden, inputs.reshape(inputs.shape[0], -1), None))
 
     def _through(self, layers: Sequence[nnx.Linear], x: Array, rngs: nnx.Rngs | None) -> Array:
         *hidden, last = layers

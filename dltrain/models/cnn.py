@@ -134,7 +134,7 @@ class CNN(nnx.Module):
             x = block(convolution, norm, x, mask)
         match self.head_pooling:
             case HeadPooling.FLATTEN:
-                x = x.reshape(len(x), -1)
+                x = x.reshape(x.shape[0], -1)
             case HeadPooling.MEAN:
                 x = x.mean((1, 2))
             case HeadPooling.MAX:

@@ -43,7 +43,7 @@ class Periodic(nnx.Module):
         """Embed scaled numbers, [B, C]."""
         angles = 2 * jnp.pi * x[:, :, None] * self.frequencies[...][None]
         waves = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
-        return jax.nn.relu(waves @ self.kernel[...] + self.bias[...][None, None]).reshape(len(x), -1)
+        return jax.nn.relu(waves @ self.kernel[...] + self.bias[...][None, None]).reshape(x.shape[0], -1)
 
 
 class PeriodicBias(nnx.Module):
@@ -68,7 +68,7 @@ class PeriodicBias(nnx.Module):
         """Embed scaled numbers, [B, C]."""
         waves = jnp.cos(2 * jnp.pi * x[:, :, None] * self.frequencies[...][None] + self.phases[...][None])
         linear = jnp.einsum("bcf,cfs->bcs", waves, self.kernel[...]) + self.bias[...][None]
-        return jnp.concatenate([linear, x[:, :, None]], -1).reshape(len(x), -1)
+        return jnp.concatenate([linear, x[:, :, None]], -1).reshape(x.shape[0], -1)
 
 
 class PiecewiseLinear(nnx.Module):
@@ -97,7 +97,7 @@ class PiecewiseLinear(nnx.Module):
         kernel = self.kernel[...]
         positions = piecewise(x, self.edges).astype(kernel.dtype)
         linear = x[:, :, None] * self.linear[...][None] + self.bias[...][None]
-        return (linear + jnp.einsum("bcn,cns->bcs", positions, kernel)).reshape(len(x), -1)
+        return (linear + jnp.einsum("bcn,cns->bcs", positions, kernel)).reshape(x.shape[0], -1)
 
 
 def piecewise(x: Array, edges: tuple[tuple[float, ...], ...]) -> Array:

@@ -44,7 +44,7 @@ def rematerialised(block: Callable[..., Any], wanted: bool) -> Callable[..., Any
 def normalise(norm: nnx.BatchNorm | nnx.LayerNorm | None, x: Array, *, mask: Array | None) -> Array:
     """Normalise x [B, ..., F]; examples whose mask [B] is False do not affect the others."""
     if isinstance(norm, nnx.BatchNorm):  # it returns the dtype of its statistics, float32
-        valid = None if mask is None else mask.reshape(len(x), *(1,) * (x.ndim - 1))
+        valid = None if mask is None else mask.reshape(x.shape[0], *(1,) * (x.ndim - 1))
         return norm(x, mask=valid).astype(x.dtype)
     return x if norm is None else norm(x)
 

@@ -133,7 +133,7 @@ class LocallyConnected(nnx.Module):
         block = rematerialised(self._block, self.remat)
         for layer, norm in zip(self.local, self.norms, strict=True):
             x = block(layer, norm, x, mask)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         if not self.dense:
             return self.head(self.dropout(x, rngs=rngs))
         for layer in self.dense:

@@ -66,7 +66,7 @@ class Maxout(nnx.Module):
 
     def _hidden(self, layer: Any, norm: Any, dropout: Any, x: Array, mask: Any, rngs: Any) -> Array:
         x = normalise(norm, layer(x), mask=mask)
-        x = x.reshape(len(x), self.pieces, -1)
+        x = x.reshape(x.shape[0], self.pieces, -1)
         # By index, not by value: the gradient of `max` compares with the maximum, which may round differently when
         # recomputed (remat, jax 0.12); then it equals none of the pieces, and the gradient is lost.
         first = x.argmax(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Hooks on the calls of a model's modules, to observe their inputs and outputs."""
+"""Hooks on the calls of a model's modules, to observe or replace their outputs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,3 +29,18 @@ def _calling(kind: type, name: str, wrap: Wrap) -> Callable[..., Any]:
         return wrap(name, self, partial(kind.__call__, self))(*args, **kwargs)
 
     return __call__
+
+
+def replace_method(model: nnx.Module, kind: type, name: str, wrap: Wrap) -> None:
+    """Wrap a method of all modules of a class, in this model only; `wrap` gets the method in place of the call."""
+    for path, module in nnx.iter_modules(model):
+        if isinstance(module, kind):
+            own, where = type(module), ".".join(map(str, path))
+            module.__class__ = type(own.__name__, (own,), {name: _method(own, name, where, wrap)})
+
+
+def _method(kind: type, name: str, where: str, wrap: Wrap) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return wrap(where, self, partial(getattr(kind, name), self))(*args, **kwargs)
+
+    return method

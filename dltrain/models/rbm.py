@@ -66,7 +66,7 @@ class RBM(nnx.Module):
         Without `rngs` the chain is the mean field: probabilities instead of sampled units.
         """
         del mask
-        v = inputs.reshape(len(inputs), -1)
+        v = inputs.reshape(inputs.shape[0], -1)
         for below in range(len(self.hidden) - 1):
             v = jax.nn.sigmoid(self.hidden[below](v))
         visible_rngs = rngs if self.draw_visible else None

@@ -21,4 +21,4 @@ class Reshaped(nnx.Module):
         """Return the outputs, float [B, *shape], or [B, k, *shape] of k members."""
         outputs = self.model(inputs, mask=mask, rngs=rngs)
         members = outputs.shape[1:2] if getattr(self.model, "members", False) else ()
-        return outputs.reshape(len(outputs), *members, *self.shape)
+        return outputs.reshape(outputs.shape[0], *members, *self.shape)

@@ -65,20 +65,21 @@ class Vector(nnx.Module):
         parts = []
         for name, feature in self.features:
             values = inputs[name] if isinstance(inputs, Mapping) else inputs
-            if feature.kind is Kind.CATEGORIES:
-                parts += self._categories(name, feature, values)
-            elif feature.kind is Kind.CATEGORY:
-                parts.append(jax.nn.one_hot(values, len(feature.vocabulary)))
+            if feature.kind in (Kind.CATEGORIES, Kind.CATEGORY):
+                parts += self.level_vectors(name, feature, values)
             elif feature.kind in (Kind.TOKENS, Kind.NGRAMS):
                 parts.append(self.embeddings[name](values, inputs[self.length] if self.length else None))
             elif name in self.images:
                 parts.append(self.images[name](values))
             else:
-                flat = values.reshape(len(values), -1)
+                flat = values.reshape(values.shape[0], -1)
                 parts.append(self.numbers[name](flat) if name in self.numbers else flat)
         return jnp.concatenate(parts, 1)
 
-    def _categories(self, name: str, feature: Feature, values: Array) -> list[Array]:
+    def level_vectors(self, name: str, feature: Feature, values: Array) -> list[Array]:
+        """Return what stands for the levels of each column, float [B, width] each; of one class, one-hot."""
+        if feature.kind is Kind.CATEGORY:
+            return [jax.nn.one_hot(values, len(feature.vocabulary))]
         found = []
         for i, levels in enumerate(feature.levels):
             if len(levels) > ONE_HOT:
@@ -109,7 +110,7 @@ def size_of(vector: Vector | None, spec: Spec) -> int:
 
 def joined(vector: Vector | None, inputs: Any) -> Array:
     """Return the inputs as vectors, [B, size]."""
-    return vector(inputs) if vector else inputs.reshape(len(inputs), -1)
+    return vector(inputs) if vector else inputs.reshape(inputs.shape[0], -1)
 
 
 def width_of(levels: int) -> int:

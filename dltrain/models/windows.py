@@ -28,9 +28,16 @@ class RevIN(nnx.Module):
         self.scale, self.bias = nnx.Param(jnp.ones(columns)), nnx.Param(jnp.zeros(columns))
 
     def __call__(self, x: Array) -> tuple[Array, tuple[Array, Array]]:
-        """Return the normalised window, [B, L, C], and its mean and deviation, [B, 1, C]."""
-        mean = jax.lax.stop_gradient(x.mean(1, keepdims=True))
-        deviation = jax.lax.stop_gradient(jnp.sqrt(x.var(1, keepdims=True) + self.epsilon))
+        """Return the normalised window, [B, L, C], and its mean and deviation, [B, 1, C], which get no gradient."""
+        return self.normalised(x, jax.lax.stop_gradient(self.statistics(x)))
+
+    def statistics(self, x: Array) -> tuple[Array, Array]:
+        """Return mean and deviation of each column of a window, [B, 1, C] each."""
+        return x.mean(1, keepdims=True), jnp.sqrt(x.var(1, keepdims=True) + self.epsilon)
+
+    def normalised(self, x: Array, statistics: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+        """Return the window with this mean and deviation taken out, [B, L, C], and both."""
+        mean, deviation = statistics
         return (x - mean) / deviation * self.scale[None, None] + self.bias[None, None], (mean, deviation)
 
     def undo(self, y: Array, statistics: tuple[Array, Array]) -> Array:

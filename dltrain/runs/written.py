@@ -13,9 +13,9 @@ HEAD = f"{MARK}, besides checkpoints: overwrite=true deletes these and no others
 FILES = (
     *("config.yaml", "overrides.yaml", "environment.json", "data.json", "splits.npz", "model.json"),
     *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json", "bad_rows.csv"),
-    *("train.log", "written.txt"),
+    *("train.log", "written.txt", "report.html", "MODEL_CARD.md"),
 )
-FOLDERS = ("report", "nonfinite", "checkpoints", "tensorboard")
+FOLDERS = ("report", "evaluation", "explain", "nonfinite", "checkpoints", "tensorboard")
 """What a run writes at the top of its folder, besides `lock`."""
 
 

@@ -1,100 +1,44 @@
-"""The model of a folder for the server: the project's own runs and exports only, whose files are checked."""
+"""Finds out what a folder holds, and opens its model for the server: the project's own runs only."""
 
-import importlib
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from dltrain.build.saved import read_saved
 from dltrain.config.call import Composed
-from dltrain.data.encoders import encoder_for
 from dltrain.errors import ConfigError
-from dltrain.inference.compiled import Arrays, compile_decisions, decision_shapes
+from dltrain.inference.export import signature, weights
+from dltrain.inference.export.make import read_export
+from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.restore import Warn
-from dltrain.serving.model import Decide, ServedModel, Tensor
-
-EXPORT = "signature.json"
-"""The file that an exported folder has and a run has not."""
-MODEL = "model.json"
+from dltrain.runs.sealed import read_bytes
+from dltrain.serving.model import Served, ServedBundle
 
 
-def open_served(folder: RunFolder, composed: Composed, *, checkpoint: str | int, warn: Warn) -> ServedModel:
-    """Return the model of a run folder or of an exported folder.
-
-    Args:
-        folder: the folder.
-        composed: its checked config.
-        checkpoint: of a run: best, last, or a step.
-        warn: told of what was found while reading.
-    """
-    if not is_export(folder.path):
-        return served_run(Run(folder, composed, checkpoint=checkpoint, warn=warn))
-    load = importlib.import_module("dltrain.inference.export.exported").load_exported
-    return served_export(load(folder.path, trust=composed.trust), trust=composed.trust)
-
-
-def served_run(run: Run) -> ServedModel:
+def served_run(run: Run) -> Served:
     """Return the model of a run, named by its folder.
 
     Raises:
         ConfigError: its model generates, and predicts nothing.
         CheckpointError: it cannot be read.
     """
-    bundle = run.bundle
-    bundle.check_predicts()
-    shapes = decision_shapes(bundle).items()
-    return ServedModel(
-        name_of(run.path),
-        bundle.raw_spec,
-        bundle.preprocess,
-        bundle.encoder,
-        outputs=tuple(Tensor(name, str(shape.dtype), shape.shape[1:]) for name, shape in shapes),
-        program=partial(compile_decisions, bundle),
-        about={"step": run.step},
-    )
-
-
-def served_export(exported: Any, *, trust: tuple[str, ...] = ()) -> ServedModel:
-    """Return the model of an exported folder, named by it.
-
-    Args:
-        exported: what `dltrain.load_exported` returned: `path`, `signature`, `spec`, and a call for arrays by name.
-        trust: packages with parts of the user's own.
-
-    Raises:
-        CheckpointError: a file is damaged.
-    """
-    spec, outputs = exported.spec, exported.signature["outputs"]
-    preprocess = read_saved(exported.path / MODEL, trust, task=spec.task).preprocess
-    until = exported.signature.get("readable_until")
-    return ServedModel(
-        name_of(exported.path),
-        spec,
-        preprocess,
-        preprocess.encoder or encoder_for(spec),
-        outputs=tuple(Tensor(n, about["dtype"], tuple(about["shape"][1:])) for n, about in outputs.items()),
-        program=partial(_of_export, exported),
-        about={"readable_until": until} if until else {},
-    )
-
-
-def _of_export(exported: Any, size: int) -> Decide:
-    """Return the program of an export, which takes batches of any size and is compiled for each."""
-
-    def decide(inputs: Arrays, mask: np.ndarray) -> dict[str, np.ndarray]:
-        assert len(mask) == size
-        return exported(dict(inputs))
-
-    return decide
+    run.bundle.check_predicts()
+    return ServedBundle(name_of(run.path), run.bundle, run.step)
 
 
 def is_export(path: Path) -> bool:
-    """Tell whether a folder is an export rather than a run."""
-    return (path / EXPORT).is_file()
+    """Tell whether a folder is one that `dltrain export` wrote."""
+    return (path / signature.FILE).exists()
+
+
+def served_export(folder: RunFolder, composed: Composed) -> Served:
+    """Return the model of an exported folder, rebuilt of its weights and config; its run is not needed.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    about, file = read_export(folder.path), folder.path / weights.FILE
+    bundle = open_weights(folder, composed, weights.from_safetensors(read_bytes(file), str(file)))
+    bundle.check_predicts()
+    return ServedBundle(about["name"], bundle, int(about["run"]["step"]))
 
 
 def name_of(path: Path) -> str:

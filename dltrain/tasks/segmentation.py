@@ -1,8 +1,10 @@
 """Predict a class for each pixel."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from dltrain.errors import ConfigError
@@ -27,6 +29,10 @@ class Segmentation(Task):
         if len(spec.target.shape) != 2:
             raise ConfigError(f"task={self}: needs a class for each pixel, and this data has one per example")
         check_classes(self, spec)
+
+    def combine(self, outputs: Array) -> Array:
+        """Return the logarithms of the mean probabilities of k members, logits [B, k, H, W, K] -> [B, H, W, K]."""
+        return jax.nn.logsumexp(jax.nn.log_softmax(outputs), axis=1) - math.log(outputs.shape[1])
 
     def decide(self, outputs: Any, spec: Spec) -> dict[str, Array]:
         """Return the most likely class of each pixel, the `mask`, int [B, H, W]."""

@@ -16,6 +16,7 @@ SECTIONS = {
     "start": "time to the first step, and --help",
     "whole": "a whole command, by dltrain and by Lightning + Hydra",
     "data": "examples per second that each source delivers, by dltrain and by torch's DataLoader",
+    "predict": "`dltrain predict` for a file of many rows, next to a bare loop over arrays",
     "gpu": "share of the matrix and copy rates of a GPU",
 }
 
@@ -24,7 +25,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file if one is given."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    from benchmarks import data, gpu, nets, parts, safety, share, start, steps, whole
+    from benchmarks import data, gpu, nets, parts, predict, safety, share, start, steps, whole
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
@@ -45,6 +46,7 @@ def main(words: list[str] | None = None) -> int:
         "start": start,
         "whole": whole,
         "data": data,
+        "predict": predict,
         "gpu": gpu,
     }
     for section, module in runs.items():
@@ -64,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
-    sections = "\n".join(f"  {name:<6} {what}" for name, what in SECTIONS.items())
+    sections = "\n".join(f"  {name:<7} {what}" for name, what in SECTIONS.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure dltrain and other programs. Sections:\n" + sections,

@@ -213,6 +213,9 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("dltrain list mo", "model"),
         ("dltrain list act", "activation"),
         ("dltrain model=cnn model.dro", "model.dropout="),
+        ("dltrain evaluate RUN spl", "split="),
+        ("dltrain report RUN out", "output="),
+        ("dltrain compare RUN out", "output="),
     ],
 )
 def test_completion_knows_commands_groups_choices_and_keys(
@@ -221,6 +224,26 @@ def test_completion_knows_commands_groups_choices_and_keys(
     monkeypatch.setenv("COMP_LINE", line)
     assert cli.main(["-sc", "query=bash"]) == 0
     assert wanted in capsys.readouterr().out.split()
+
+
+def test_completion_lists_run_folders_and_for_compare_several_and_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two", "sweep/0"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.yaml").touch()
+    (tmp_path / "sweep" / "jobs.txt").touch()
+    monkeypatch.chdir(tmp_path)
+
+    def completed(line: str) -> list[str]:
+        monkeypatch.setenv("COMP_LINE", line)
+        assert cli.main(["-sc", "query=bash"]) == 0
+        return capsys.readouterr().out.split()
+
+    assert completed("dltrain report ") == ["two", "sweep/0", "one"]
+    assert completed("dltrain compare one ") == ["two", "sweep", "sweep/0", "one"]
+    assert completed("dltrain compare one two sw") == ["sweep", "sweep/0"]
+    assert completed("dltrain report one ") == ["output="]  # no second run, and no key of training
 
 
 def test_completion_installs_for_the_name_dltrain(capsys: pytest.CaptureFixture[str]) -> None:

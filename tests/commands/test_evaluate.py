@@ -33,7 +33,7 @@ def numbers(text: str, split: str) -> dict[str, float]:
 
 
 def test_it_prints_the_metrics_of_the_summary(dltrain, digits_run):
-    result = dltrain("evaluate", str(digits_run.folder), "split=all")
+    result = dltrain("evaluate", str(digits_run.folder), "split=all", figures=False)
     assert result.code == 0 and result.err == ""
     assert result.out.startswith(f"{digits_run.folder}, checkpoint of step {digits_run.summary['best_step']}\n")
     for split in ("validation", "test"):
@@ -43,8 +43,9 @@ def test_it_prints_the_metrics_of_the_summary(dltrain, digits_run):
 
 
 def test_the_test_split_is_evaluated_by_default(dltrain, run):
-    result = dltrain("evaluate", str(run))
-    assert [line.split()[0] for line in result.out.splitlines()[1:]] == ["test"]  # although the run was quiet
+    result = dltrain("evaluate", str(run), figures=False)
+    lines = re.findall(r"^(\S+) +\d+ examples  loss", result.out, re.MULTILINE)
+    assert lines == ["test"]  # although the run was quiet
 
 
 def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
@@ -53,7 +54,7 @@ def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
     assert (summary["best_step"], summary["steps"]) == (steps[0], 12) and len(steps) == 2
     losses = {}
     for wanted in ("best", "last", steps[0], 12):
-        result = dltrain("evaluate", str(run), f"checkpoint={wanted}", "split=validation")
+        result = dltrain("evaluate", str(run), f"checkpoint={wanted}", "split=validation", figures=False)
         assert result.code == 0, result.err
         losses[wanted] = (result.out.splitlines()[0].split()[-1], numbers(result.out, "validation")["loss"])
     assert losses["best"] == losses[steps[0]] and losses["last"] == losses[12] != losses["best"]
@@ -65,7 +66,7 @@ def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
 
 
 def test_other_metrics_may_be_asked_for(dltrain, run):
-    result = dltrain("evaluate", str(run), "metrics=[accuracy,log_loss]", "split=validation")
+    result = dltrain("evaluate", str(run), "metrics=[accuracy,log_loss]", "split=validation", figures=False)
     assert result.code == 0, result.err
     assert set(numbers(result.out, "validation")) == {"loss", "accuracy", "log_loss"}
 
@@ -75,7 +76,7 @@ def test_a_damaged_checkpoint_is_left_with_a_warning_and_the_previous_one_is_use
     first, last = checkpoint.steps(folder / "checkpoints")
     file = max((folder / f"checkpoints/step_{last:08d}").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
     file.write_bytes(file.read_bytes()[:-1])
-    result = dltrain("evaluate", str(folder), "checkpoint=last")
+    result = dltrain("evaluate", str(folder), "checkpoint=last", figures=False)
     assert result.code == 0
     assert f"checkpoint step_{last:08d} is damaged" in result.err and "it is not used" in result.err
     assert checkpoint.steps(folder / "checkpoints") == [first, last]
@@ -99,3 +100,57 @@ def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
         result = dltrain("evaluate", *words)
         assert result.code in (2, 4) and message in result.err and "Traceback" not in result.err, words
         assert "internal error" not in result.err
+
+
+def test_the_results_are_in_the_run_or_in_a_folder_of_choice(dltrain, run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "evaluation/test").mkdir(parents=True, exist_ok=True)
+    (folder / "evaluation/test/roc.png").write_text("of another checkpoint")
+    result = dltrain("evaluate", str(folder), "figures=false")
+    assert result.code == 0, result.err
+    there = {path.name for path in (folder / "evaluation/test").iterdir()}
+    assert there == {"metrics.json", "metrics.csv", "classes.csv", "worst.csv", "confused.csv"}
+    assert f"intervals, tables and figures are in {folder / 'evaluation/test'}\n" in result.out
+    assert "by class\n" in result.out and "overall\n" in result.out
+    assert "evaluation/test/metrics.json" in (folder / "written.txt").read_text().splitlines()
+    result = dltrain("evaluate", str(folder), "figures=false", "split=all", f"output={tmp_path / 'out'}")
+    assert result.code == 0, result.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test", "train", "validation"]
+    assert "by class" not in result.out  # of several splits, tables are only written
+    saved = json.loads((tmp_path / "out/test/metrics.json").read_text())["metrics"]
+    assert saved == json.loads((folder / "evaluation/test/metrics.json").read_text())["metrics"]
+
+
+def test_a_link_in_the_place_of_the_results_is_not_followed(dltrain, run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "outside").mkdir()
+    shutil.rmtree(folder / "evaluation", ignore_errors=True)
+    (folder / "evaluation").symlink_to(tmp_path / "outside")
+    result = dltrain("evaluate", str(folder), "figures=false")
+    assert result.code == 0 and numbers(result.out, "test")
+    assert "writes through no link" in result.err and "output=FOLDER writes the results elsewhere" in result.err
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_folder_of_choice_that_cannot_be_written_is_an_error(dltrain, run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = dltrain("evaluate", str(run), "figures=false", f"output={tmp_path / 'file' / 'inside'}")
+    assert result.code == 6 and "cannot write" in result.err and "Traceback" not in result.err
+
+
+def test_other_data_is_evaluated_as_a_whole(dltrain, run, tmp_path):
+    """Of a data set that is built in there is no other; a table has one."""
+    lines = [f"{i % 7},{i % 5},{'ab'[i % 2]}" for i in range(60)]
+    for name, some in (("train", lines[:40]), ("more", lines[40:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["x,y,kind", *some]) + "\n")
+    words = ("data=table", "data.path=train.csv", "data.target=kind", "model=linear", "epochs=1", "quiet=true")
+    assert dltrain(*words, "output_dir=run", cwd=tmp_path, figures=False).code == 0
+    result = dltrain("evaluate", "run", "data.path=more.csv", "figures=false", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert re.search(r"^more\.csv    20 examples  loss ", result.out, re.MULTILINE)
+    saved = json.loads((tmp_path / "run/evaluation/other-more.csv/metrics.json").read_text())
+    assert saved["split"] is None and saved["data"].endswith("more.csv") and saved["examples"] == 20
+    result = dltrain("evaluate", "run", "data.path=more.csv", "split=train", cwd=tmp_path)
+    assert result.code == 2 and "split=train: more.csv is not divided" in result.err
+    result = dltrain("evaluate", str(run), "tta=flip")
+    assert result.code == 2 and "tta=flip: mirrors images, and the inputs of this run are a table" in result.err

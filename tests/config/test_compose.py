@@ -200,7 +200,8 @@ def test_an_older_run_gets_the_defaults_of_newer_keys(tmp_path: Path) -> None:
 
 def test_options_of_a_command_are_kept_apart_from_the_runs_keys(tmp_path: Path) -> None:
     call = _call("split=all", "batch_size=8", command="evaluate")
-    assert call.options == {"split": "all", "checkpoint": "best"}
+    others = {"checkpoint": "best", "tta": "none", "figures": True, "output": None}
+    assert call.options == {"split": "all", **others}
     assert call.amend(_saved(_compose(), tmp_path)).config["batch_size"] == 8
     with pytest.raises(ConfigError, match="split=some: must be one of"):
         _call("split=some", command="evaluate")

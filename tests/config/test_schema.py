@@ -5,6 +5,7 @@ import pytest
 from dltrain.cli.help import defaults
 from dltrain.config import folders as tree
 from dltrain.config import schema
+from dltrain.config.command_options import COMMANDS
 
 BASE = defaults("train", tree.roots(None))
 
@@ -30,7 +31,7 @@ def test_every_default_of_a_node_is_known_and_in_range() -> None:
 
 
 def test_options_of_commands_are_those_of_their_yaml() -> None:
-    for command, keys in schema.COMMANDS.items():
+    for command, keys in COMMANDS.items():
         if keys:
             assert set(defaults(command, tree.roots(None))) == set(keys)
 

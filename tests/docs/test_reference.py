@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from dltrain.config.catalogue import catalogue
+from dltrain.config.command_options import COMMANDS
 from dltrain.config.folders import packaged, read_tree
-from dltrain.config.schema import COMMANDS, ENGINE, NODES
+from dltrain.config.schema import ENGINE, NODES
 from dltrain.errors import DltrainError
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from few import few
 
+from dltrain.config.command_options import COMMANDS
 from dltrain.config.folders import packaged, read_tree, read_yaml
-from dltrain.config.schema import COMMANDS, ENGINE, GROUPS, NODES
+from dltrain.config.schema import ENGINE, GROUPS, NODES
 
 LONGEST = 60.0  # seconds of CPU time; what waits for ever meets the time limit of the test
 PARTS = 4

@@ -7,6 +7,7 @@ import pytest
 from few import few
 
 import dltrain as package
+from dltrain.data.texts.cut import words as cut_words
 from dltrain.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -50,6 +51,12 @@ def test_evaluating_again_gives_the_metrics_of_the_run(name, folder, dltrain, mo
     for found in (run.evaluate("test"), given, run.bundle.evaluate(texts, names)):
         plain = {name: float(value) for name, value in found.items() if np.ndim(value) == 0}
         assert {name: None if np.isnan(value) else value for name, value in plain.items()} == summary["test"]
+    explained = run.explain(examples=3)
+    assert not explained.incomplete
+    for name_of, found in zip(explained.examples.names, *explained.texts.values(), strict=True):
+        text = texts[int(name_of.removeprefix("test ")) - 90]  # the test texts follow 90 of train
+        if name in ("textcnn", "bag", "lstm"):
+            assert list(found.tokens) == cut_words(text.lower())[: len(found.tokens)] and len(found.tokens) > 1
     unseen = run.outputs(["never seen before", "", "nul\0 " + "long " * 999, "😀"])
     assert unseen.shape == (4, 1) and np.isfinite(unseen).all()
     with pytest.raises(DataError, match=r"targets: label of example 1 is 'eggs', expected one of ham, spam"):

@@ -7,7 +7,10 @@ import pytest
 from chromium import PROGRAM, browser
 from http_client import ask
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed: apt-get install chromium"),
+]
 
 WIDTHS = (390, 1280)
 

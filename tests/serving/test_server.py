@@ -151,8 +151,8 @@ def test_sigterm_answers_what_has_arrived_and_ends_with_code_0(digits, image, tm
 
 def test_the_command_refuses_what_it_cannot_serve(dltrain, digits, tmp_path):
     for words, code, message in (
-        ((), 2, "name one folder"),
-        (("a", "b"), 2, "name one folder"),
+        ((), 2, "name one run folder or export"),
+        (("a", "b"), 2, "name one run folder or export"),
         ((str(tmp_path),), 2, "run folder"),
         ((str(digits.path), "host=0.0.0.0"), 2, "set a token"),
         ((str(digits.path), "port=70000"), 2, "port=70000"),

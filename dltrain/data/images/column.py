@@ -56,6 +56,17 @@ class ImageColumn:
                 found[i] = self._one(name, where(i))
         return found
 
+    def problems(self, names: Sequence[str | None]) -> dict[int, str]:
+        """Return what is wrong with names that `decode` refuses, by their places."""
+        found = {}
+        for i, name in enumerate(names):
+            try:
+                if name is not None:
+                    self._one(name, "")
+            except DataError as error:
+                found[i] = str(error).removeprefix(": ")
+        return found
+
     def open(self, names: Sequence[str | None], where: Where, *, what: str) -> Images:
         """Decode files once, into dltrain's cache, and open them there; `what` is for the progress bar."""
         stamps = [_stamp(name, where(i)) if name is not None else None for i, name in enumerate(names)]

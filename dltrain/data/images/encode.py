@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.bad import Problem
 from dltrain.data.images.decode import Resize, decode
 from dltrain.data.images.files import read_file
 from dltrain.errors import DataError
@@ -59,14 +60,14 @@ class ImageEncoder:
                 raise DataError(f"inputs: image {i} {error}") from error
         return found
 
-    def problems(self, records: Any) -> dict[int, str]:
+    def problems(self, records: Any) -> dict[int, Problem]:
         """Return what is wrong with images that `encode` refuses, by their places."""
         found = {}
         for i, image in enumerate(records):
             try:
                 self.one(image)
             except DataError as error:
-                found[i] = str(error)
+                found[i] = Problem("", str(error))
         return found
 
     def one(self, image: Any) -> np.ndarray:

@@ -28,6 +28,10 @@ class Prepared:
         """Return the number of examples, all splits together."""
         return len(self._source)
 
+    def where(self, index: int) -> str:
+        """Return where an example is, such as file and row; "" if that is not known."""
+        return self._source.where(index) if hasattr(self._source, "where") else ""
+
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these examples, int [B], and apply the host halves to their inputs."""
         found = self._source.read(indices)

@@ -1,6 +1,7 @@
 """Sequences in a long table, one row per time step: the rows with one identifier are one example."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from dltrain.data.series.columns import Fill, fill_in, is_numeric, read_values, 
 from dltrain.data.series.read import MISSING
 from dltrain.data.series.times import check_order, parse_times
 from dltrain.data.sources.rows import Rows, make_rows
+from dltrain.data.tables.frames import as_frame
 from dltrain.data.tables.raw import Raw
 from dltrain.data.tables.read import read_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
@@ -69,13 +71,86 @@ def read_long(
         )
     arrays = _padded(to_32_bits(values, inputs, line, path), offsets)
     found, classes = _targets(raw, targets, names, order, offsets, line, task, path)
-    return make_rows(
+    rows = make_rows(
         {"inputs": {"sequence": arrays, "length": lengths.astype(np.int32)}, "targets": found},
         kind={"sequence": Kind.SEQUENCE, "length": Kind.LENGTH},
         classes=classes,
         features=inputs,
         target_names=() if classes else targets,
     )
+    rows.encoder = SequenceEncoder(id, time, tuple(inputs), int(lengths.max()), fill)
+    return rows
+
+
+@dataclass(frozen=True)
+class SequenceEncoder:
+    """Turns rows into padded sequences; see `dltrain.data.preprocess.step.Encoder`.
+
+    Attributes:
+        id: column that tells the sequences apart.
+        time: column by which the rows of a sequence are sorted; None: they are in order.
+        inputs: the columns of a step.
+        longest: steps of the longest training sequence; later ones have no more.
+        fill: what takes the place of missing values; None: they are refused.
+    """
+
+    id: str
+    time: str | None
+    inputs: tuple[str, ...]
+    longest: int
+    fill: Fill | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a file that are used."""
+        return (self.id, *([self.time] if self.time else []), *self.inputs)
+
+    def encode(self, records: Any) -> Any:
+        """Return the sequences in the order of their first rows, with their lengths; arrays stay as they are.
+
+        Args:
+            records: the rows: a data frame, columns by name, or a list of dicts.
+
+        Raises:
+            DataError: a column is missing, or a sequence is longer than those of training.
+        """
+        if isinstance(records, Mapping) and set(records) == {"sequence", "length"}:
+            return records
+        frame = as_frame(records)
+        rows = np.arange(len(frame))
+        raw = Raw(frame, ("inputs",), np.zeros(len(frame), np.int16), rows, ("row",))
+        return self.sequences(raw, Path("inputs"))[0]
+
+    def sequences(self, raw: Raw, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Return the arrays of the sequences of a file, and their identifiers.
+
+        Raises:
+            DataError: a column is missing, or a sequence is longer than those of training.
+        """
+        if lost := [name for name in self.columns if name not in raw.frame.columns]:
+            raise DataError(f"{path}: has no column {lost[0]} (columns: {', '.join(raw.frame.columns)})")
+        order, line, offsets, names = _sequences(raw, self.id, self.time, path)
+        values = read_values(raw, self.inputs, order)
+        fill_in(values, self.inputs, offsets, line, self.fill, path)
+        lengths = np.diff(offsets)
+        if (long := int(lengths.max())) > self.longest:
+            name = names[int(np.argmax(lengths))]
+            raise DataError(
+                f"{path}: the sequence {name} has {long} rows, those of training at most {self.longest}"
+            )
+        found = _padded(to_32_bits(values, self.inputs, line, path), offsets)
+        wide = np.pad(found, ((0, 0), (0, self.longest - found.shape[1]), (0, 0)))
+        return {"sequence": wide, "length": lengths.astype(np.int32)}, names
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the columns and the length."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "SequenceEncoder":
+        """Rebuild the encoder."""
+        fill = None if saved["fill"] is None else Fill(saved["fill"])
+        return cls(saved["id"], saved["time"], tuple(saved["inputs"]), int(saved["longest"]), fill)
 
 
 def _sequences(raw: Raw, id: str, time: str | None, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list]:

@@ -102,18 +102,11 @@ def read_series(path: Path, layout: Layout) -> Series:
 @lru_cache(maxsize=2)  # read once to find the task, and once to train
 def _read(path: Path, layout: Layout, size: int, changed: int) -> Series:
     del size, changed
-    raw, notes = read_rows(path, missing=MISSING), []
-    frame, line = raw.frame, raw.rows  # as the file counts them
-    _check_names(frame, layout, path)
-    times, dated = np.arange(len(frame)), False
-    if layout.time is not None:
-        where = f"{path}: {layout.time}"
-        times = parse_times(frame[layout.time], time_format=layout.time_format, where=where, line=line)
-        dated = not frame[layout.time].dtype.is_integer() or layout.time_format is not None
-    order, offsets, ids = _grouped(raw, layout, times, path)
-    times, line = times[order], line[order]
-    if layout.time is not None:
-        notes += _check_times(times, line, offsets, ids, layout, path, dated=dated)
+    raw = read_rows(path, missing=MISSING)
+    line = raw.rows  # as the file counts them
+    _check_names(raw.frame, layout, path)
+    order, offsets, ids, times, dated, notes = rows_in_order(raw, layout, path)
+    line = line[order]
     inputs, target, left_out = _columns(raw, layout, path)
     notes += left_out
     columns = (*inputs, *(name for name in target if name not in inputs))
@@ -131,6 +124,31 @@ def _read(path: Path, layout: Layout, size: int, changed: int) -> Series:
     return Series(
         arrays[0], columns, arrays[1], known_names, times, dated, offsets, ids, inputs, target, tuple(notes)
     )
+
+
+def rows_in_order(
+    raw: Raw, layout: Layout, path: Path
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray, bool, list[str]]:
+    """Return the order of the rows by series, where each begins, their names and times, and what was found.
+
+    Returns:
+        The index of each row, int [N]; the first row of each series, and N; the names of the series; the time of
+        each row in this order; whether these are dates; and notes for people.
+
+    Raises:
+        DataError: a time cannot be read, or rows are out of order.
+    """
+    frame, line = raw.frame, raw.rows
+    times, dated, notes = np.arange(len(frame)), False, []
+    if layout.time is not None:
+        where = f"{path}: {layout.time}"
+        times = parse_times(frame[layout.time], time_format=layout.time_format, where=where, line=line)
+        dated = not frame[layout.time].dtype.is_integer() or layout.time_format is not None
+    order, offsets, ids = _grouped(raw, layout, times, path)
+    times, line = times[order], line[order]
+    if layout.time is not None:
+        notes = _check_times(times, line, offsets, ids, layout, path, dated=dated)
+    return order, offsets, ids, times, dated, notes
 
 
 def _check_names(frame: Any, layout: Layout, path: Path) -> None:

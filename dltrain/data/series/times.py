@@ -132,9 +132,28 @@ def irregular(times: np.ndarray, *, dated: bool) -> np.ndarray:
     return found + 1
 
 
+def following(times: np.ndarray, count: int, *, dated: bool) -> np.ndarray:
+    """Continue the times of a series by its most frequent step, int64 [count]; a step may be months or years."""
+    steps = np.arange(1, count + 1)
+    if len(times) < 2:
+        return times[-1] + steps
+    if dated:
+        dates = times.astype("datetime64[us]")
+        months = dates.astype("datetime64[M]")
+        inside, between = (dates - months).astype(np.int64), np.diff(months.astype(np.int64))
+        if (inside == inside[0]).all() and between.min() > 0:
+            later = months[-1] + steps * _most_frequent(between)
+            return (later.astype("datetime64[us]") + inside[-1]).astype(np.int64)
+    return times[-1] + steps * _most_frequent(np.diff(times))
+
+
+def _most_frequent(values: np.ndarray) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[np.argmax(counts)])
+
+
 def _odd(steps: np.ndarray) -> np.ndarray:
-    values, counts = np.unique(steps, return_counts=True)
-    return np.flatnonzero(steps != values[np.argmax(counts)])
+    return np.flatnonzero(steps != _most_frequent(steps))
 
 
 def calendar_features(times: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -30,7 +30,10 @@ class Windows:
         notes: what was found in the file, for people.
         overlapping: windows share rows, so reading all of them takes many times the memory of the rows.
         ordered: windows of a split drawn at random would overlap with those of others.
+        encoder: cuts the last window of new rows; saved with the run.
     """
+
+    encoder: Any = None
 
     overlapping = True
     ordered = True

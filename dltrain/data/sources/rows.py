@@ -1,6 +1,6 @@
 """Examples held as arrays in memory: what most sources return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ class Rows:
         keep: what must not end before the arrays, such as the lock of a memory-mapped file.
         names: what messages call the examples, such as their files; empty if they have only numbers.
         encoder: turns new examples, as people have them, into the arrays of the inputs; saved with the run.
+        locate: the same, where a function returns it: file and row.
     """
 
     arrays: Mapping[str, Any]
@@ -43,6 +44,7 @@ class Rows:
     keep: Any = None
     names: Sequence[str] = ()
     encoder: Any = None
+    locate: Callable[[int], str] | None = None
 
     def __post_init__(self) -> None:
         """Fingerprint the arrays, with the vocabulary: the same numbers for other words are other data.
@@ -69,6 +71,8 @@ class Rows:
 
     def where(self, index: int) -> str:
         """Return the name of an example, "" if it has none."""
+        if self.locate is not None:
+            return self.locate(index)
         return self.names[index] if self.names else ""
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:

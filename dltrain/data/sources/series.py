@@ -1,11 +1,13 @@
 """Your own time series in a file, one row per time step: from windows of the past the next rows are predicted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dltrain.data.series.columns import Fill
+from dltrain.data.series.encode import SeriesEncoder
 from dltrain.data.series.read import Irregular, Layout, read_series
 from dltrain.data.series.splits import Border, Cut, border_steps, check_counts, given_borders, starts_of
 from dltrain.data.series.windows import Windows
@@ -87,7 +89,9 @@ def load_series(
     starts = starts_of(cut, series.offsets, series.times, steps, ends)
     wanted = {"train": True, "validation": ends[1] > ends[0], "test": ends[2] > ends[1]}
     check_counts(starts, wanted, cut, len(steps), str(file))
-    return Windows(series, starts, cut, path=file, season=season)
+    windows = Windows(series, starts, cut, path=file, season=season)
+    windows.encoder = SeriesEncoder(replace(layout, columns=series.inputs, target=series.target), cut)
+    return windows
 
 
 def _names(names: Names) -> tuple[str, ...] | None:

@@ -40,7 +40,15 @@ class TableSource:
 
     scale = "robust"
 
-    def __init__(self, table: Table, wanted: Wanted, *, task: Any, splits: Sequence[str] = ("train",)) -> None:
+    def __init__(
+        self,
+        table: Table,
+        wanted: Wanted,
+        *,
+        task: Any,
+        splits: Sequence[str] = ("train",),
+        for_evaluation: bool = False,
+    ) -> None:
         """Look at the target.
 
         Args:
@@ -48,6 +56,7 @@ class TableSource:
             wanted: what the user says about them.
             task: what is done with the target; None while it is not decided.
             splits: the split of each file; rows of `train` are split further.
+            for_evaluation: whether a trained model is evaluated on the rows.
         """
         self._found: tuple[bytes, list[Column]] | None = None
         self._raw, self._wanted, self._aside = table.raw, wanted, (*wanted.targets, *wanted.unused)
@@ -55,7 +64,8 @@ class TableSource:
             self._check_column(name, "target" if name in wanted.targets else "meanings")
         self._notes = list(self._raw.notes)
         self._leave_out_missing()
-        self._target: Target = make_target(self._raw, wanted.targets, task=task, positive=wanted.positive)
+        about = {"task": task, "positive": wanted.positive, "for_evaluation": for_evaluation}
+        self._target: Target = make_target(self._raw, wanted.targets, **about)
         self.frame, self.fingerprint = self._raw.frame, table.fingerprint
         self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
         files = {name: np.flatnonzero(self._raw.file == i) for i, name in enumerate(splits) if name != "train"}
@@ -136,6 +146,10 @@ class TableSource:
         encoder = TableEncoder.fit(self.frame[train], self.columns(train), **known)
         if not encoder.features:
             raise DataError(f"{self._raw.files[0]}: has no column that a model could learn from besides the target")
+        return self.encode_by(encoder), encoder
+
+    def encode_by(self, encoder: TableEncoder) -> Rows:
+        """Return all rows as arrays, by an encoder that was fitted before."""
         images = {name: self._open_images(name, fitted) for name, fitted in encoder.images.items()}
         inputs = encoder.encode_frame(self.frame, {name: found.pixels for name, found in images.items()})
         arrays = {"inputs": inputs, "targets": self.read_targets()}
@@ -143,7 +157,8 @@ class TableSource:
         if self._wanted.weight is not None:
             arrays["weights"] = self._weights(self._wanted.weight)
             spec = replace(spec, for_loss={"weights": Feature(Kind.WEIGHT, (), "float32")})
-        return Rows(arrays, spec, self.published, keep=[found.store for found in images.values()]), encoder
+        keep, places = [found.store for found in images.values()], replace(self._raw, frame=None)
+        return Rows(arrays, spec, self.published, keep=keep, locate=places.where)
 
     def _folders(self) -> list[Path]:
         """Return where the images of each file are: in `data.image.folder`, or next to the table."""
@@ -190,6 +205,7 @@ def load_table(
     split_column: str | None = None,
     weight: str | None = None,
     image: ImageOptions | None = None,
+    for_evaluation: bool = False,
 ) -> TableSource | LargeTable:
     """Read a table; one that does not fit into memory is encoded in blocks, into memory-mapped arrays.
 
@@ -220,6 +236,7 @@ def load_table(
         split_column: the same, of the names of splits.
         weight: a column of how much each row counts in the loss, 0 or more; it is not an input.
         image: how images are read that columns name.
+        for_evaluation: whether a trained model is evaluated on the rows.
 
     Raises:
         ConfigError: a key is missing.
@@ -257,5 +274,5 @@ def load_table(
     said = (MissingTarget(missing_target), chosen, unused, weight, image or ImageOptions())
     wanted = Wanted(targets, meant, marks, *said)
     if table is None:
-        return LargeTable(files, options, wanted, task=task)
-    return TableSource(table, wanted, task=task, splits=list(files))
+        return LargeTable(files, options, wanted, task=task, for_evaluation=for_evaluation)
+    return TableSource(table, wanted, task=task, splits=list(files), for_evaluation=for_evaluation)

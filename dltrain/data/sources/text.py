@@ -68,8 +68,13 @@ class TextSource:
     def encode(self, train: np.ndarray) -> tuple[Rows, TextEncoder]:
         """Fit on the training texts, and return all texts as arrays with what was fitted."""
         encoder = TextEncoder(self._column, self._fit(train))
+        return self.encode_by(encoder), encoder
+
+    def encode_by(self, encoder: TextEncoder) -> Rows:
+        """Return all texts as arrays, by an encoder that was fitted before."""
         arrays = {"inputs": encoder.encode(self._texts), "targets": self.read_targets()}
-        return Rows(arrays, Spec(encoder.features, self.spec.targets), self.published), encoder
+        spec = Spec(encoder.features, self.spec.targets)
+        return Rows(arrays, spec, self.published, locate=self.where)
 
     def _fit(self, train: np.ndarray) -> FittedTexts:
         """Fit on the training texts, once for the same ones."""
@@ -105,6 +110,7 @@ def load_text(
     header: bool | Literal["auto"] = "auto",
     on_bad: OnBad = OnBad.ERROR,
     most_bad: Annotated[float, Range(0, 1)] = 0.01,
+    for_evaluation: bool = False,
 ) -> TextSource:
     """Read texts, each with its target.
 
@@ -137,6 +143,7 @@ def load_text(
         header: whether the first row has the names of the columns; auto: found in the file.
         on_bad: error: end the run at a row that cannot be read; skip: leave it out.
         most_bad: largest part of the rows that is left out.
+        for_evaluation: whether a trained model is evaluated on the texts.
 
     Raises:
         ConfigError: a key is missing, or does not go with another.
@@ -147,7 +154,9 @@ def load_text(
     if whole is not None and whole.is_dir():
         keys = {"text": text, "target": target, "test_path": test_path, "validation_path": validation_path}
         _refuse(keys)
-        return TextSource(read_folder(whole, task=task, positive=positive), TEXT, options)
+        return TextSource(
+            read_folder(whole, task=task, positive=positive, for_evaluation=for_evaluation), TEXT, options
+        )
     if path is not None and target and text is None:
         raise ConfigError("data.text: missing; data.text=COLUMN names the column of the texts")
     if text is not None and text in ([target] if isinstance(target, str) else target or []):
@@ -172,6 +181,7 @@ def load_text(
             header=header,
             on_bad=on_bad,
             most_bad=most_bad,
+            for_evaluation=for_evaluation,
         )
     except DataError as error:  # that the column of the texts is missing is said in terms of its own key
         if (said := str(error)).startswith(own := f"data.meanings={text}:"):

@@ -70,7 +70,7 @@ def open_columnar(path: Path, digest: str, options: Options) -> Columnar:
     Raises:
         DataError: it is not a table in UTF-8, or has bad rows that are not to be left out.
     """
-    dialect, mark = _dialect(path, options)
+    dialect, mark = dialect_of(path, options)
     how = [dialect.separator, dialect.quote, dialect.header, options.comment, list(options.columns)]
     key = {"content": digest, "how": how, "rule": RULE}
     size = path.stat().st_size
@@ -92,7 +92,7 @@ def _convert(path: Path, folder: Path, dialect: Dialect, options: Options, mark:
         progress(f"converting {path.name} to columns", size >> 20, done=state.offset >> 20, unit="MB") as advance,
     ):
         for line, part in blocks(data, dialect.quote, first=state.offset, line=state.line, size=BLOCK):
-            _check_utf8(path, part, line)
+            check_utf8(path, part, line)
             whole = [(line, without_comments(part, options.comment))]
             for block in read_blocks(path, whole, dialect, options, columns=state.columns):
                 _write(folder, state, block)
@@ -132,7 +132,7 @@ def _write_state(folder: Path, state: _State) -> None:
     os.replace(draft, folder / STATE)
 
 
-def _check_utf8(path: Path, part: bytes, line: int) -> None:
+def check_utf8(path: Path, part: bytes, line: int) -> None:
     try:
         part.decode()
     except UnicodeDecodeError as error:
@@ -143,7 +143,7 @@ def _check_utf8(path: Path, part: bytes, line: int) -> None:
         ) from error
 
 
-def _dialect(path: Path, options: Options) -> tuple[Dialect, int]:
+def dialect_of(path: Path, options: Options) -> tuple[Dialect, int]:
     """Return how fields are written, and the length of the byte order mark."""
     with path.open("rb") as file:
         head = file.read(HEAD)

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dltrain.data.bad import Problem
 from dltrain.data.images.column import ImageColumn
 from dltrain.data.images.decode import Resize
 from dltrain.data.images.options import ImageOptions
@@ -17,13 +18,22 @@ from dltrain.data.tables.convert import apply_kind, missing_as_null
 from dltrain.data.tables.dates import PARTS, date_parts, varying_parts
 from dltrain.data.tables.frames import as_frame
 from dltrain.data.tables.options import MISSING
-from dltrain.data.tables.values import dates_of, levels_of, numbers_of, texts_of
+from dltrain.data.tables.values import dates_of, levels_of, numbers_of, problems_of, texts_of
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
 LEVEL_OF_MISSING = "(missing)"
 """The level of a category for missing values, if there were any in training."""
+
+
+class Surprise(NamedTuple):
+    """Values of a column that the training rows did not have."""
+
+    column: str
+    what: str
+    count: int
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class TableEncoder:
         texts: column -> its texts as hashed words and pairs of words; each is an input of its own.
         images: column -> how the files that it names are decoded; each is an input of its own.
         dtype: of the numbers; float64 if float32 would lose differences between values.
+        identifiers: columns that are no inputs but identify the rows; predictions repeat them.
     """
 
     numbers: Mapping[str, Mapping[str, Any]]
@@ -54,6 +65,7 @@ class TableEncoder:
     missing: Sequence[str] = MISSING
     dtype: str = "float32"
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    identifiers: Sequence[str] = ()
 
     @classmethod
     def fit(
@@ -93,7 +105,8 @@ class TableEncoder:
                 texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
             if column.meaning is Meaning.IMAGE and images is not None:
                 decoded[column.name] = ImageColumn(images.size, Resize(images.resize), images.channels, **flag)
-        encoder = cls(numbers, categories, dates, texts, decoded, tuple(missing), kinds=kinds)
+        named = tuple(column.name for column in columns if column.meaning is Meaning.IDENTIFIER)
+        encoder = cls(numbers, categories, dates, texts, decoded, tuple(missing), kinds=kinds, identifiers=named)
         if not encoder._names:
             return encoder
         coarse = moments_of(encoder._table(frame).astype(np.float64)).is_coarse.any()
@@ -179,6 +192,39 @@ class TableEncoder:
         found |= {self.input_of(name): pixels for name, pixels in images.items()}
         return found if len(found) > 1 else next(iter(found.values()))
 
+    def problems(self, records: Any) -> dict[int, Problem]:
+        """Return what is wrong with rows that `encode` refuses, by their places; {} if it is not single rows."""
+        frame, found = as_frame(records), {}
+        kinds = {name: Written("number", fitted["sign"]) for name, fitted in self.numbers.items()}
+        kinds |= {name: Written("date", fitted["format"] or "%Y-%m-%d") for name, fitted in self.dates.items()}
+        for name, kind in kinds.items():
+            if name in frame.columns:
+                found = {**problems_of(missing_as_null(frame[name], self.missing), kind), **found}
+        for name, fitted in self.images.items():
+            if name in frame.columns:
+                files = texts_of(missing_as_null(frame[name], self.missing))
+                found = {**{i: Problem(name, why) for i, why in fitted.problems(files).items()}, **found}
+        return found
+
+    def surprises(self, frame: Any) -> list[Surprise]:
+        """Return what the training rows did not have, and what takes its place.
+
+        Args:
+            frame: rows that can be encoded, a polars frame.
+        """
+        found = []
+        for name, fitted in {**self.numbers, **self.dates}.items():
+            if not fitted["indicator"] and (count := missing_as_null(frame[name], self.missing).null_count()):
+                median = f", {fitted['median']:g}," if "median" in fitted else ""
+                what = f"missing, which none was in training; the training median{median} is used"
+                found.append(Surprise(name, what, count))
+        for name, levels in self.categories.items():
+            values = self._levels(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
+            unseen = values.filter(~values.is_in(list(levels)))
+            if len(unseen):
+                found.append(Surprise(name, "not seen in training, which count as unknown", len(unseen), unseen[0]))
+        return found
+
     def _are_arrays(self, records: Any) -> bool:
         """Tell whether these are arrays that `encode` returned."""
         names = set(self.features)
@@ -227,7 +273,8 @@ class TableEncoder:
         texts = {name: fitted.to_json() for name, fitted in self.texts.items()}
         images = {name: fitted.to_json() for name, fitted in self.images.items()}
         return {**plain, "texts": texts, "images": images, "missing": list(self.missing), "dtype": self.dtype} | {
-            "kinds": {name: list(kind) for name, kind in self.kinds.items()}
+            "kinds": {name: list(kind) for name, kind in self.kinds.items()},
+            "identifiers": list(self.identifiers),
         }
 
     @classmethod
@@ -246,6 +293,7 @@ class TableEncoder:
             missing=tuple(saved["missing"]),
             dtype=saved["dtype"],
             kinds=saved["kinds"],
+            identifiers=tuple(saved["identifiers"]),
         )
 
 

@@ -61,7 +61,15 @@ class LargeTable:
 
     scale = "robust"
 
-    def __init__(self, files: Mapping[str, Path], options: Options, wanted: Wanted, *, task: Any) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, Path],
+        options: Options,
+        wanted: Wanted,
+        *,
+        task: Any,
+        for_evaluation: bool = False,
+    ) -> None:
         """Read the targets.
 
         Args:
@@ -69,6 +77,7 @@ class LargeTable:
             options: how to read the files.
             wanted: what the user says about the columns.
             task: what is done with the target; None while it is not decided.
+            for_evaluation: whether a trained model is evaluated on the rows.
         """
         self._files, self._options, self._wanted = tuple(files.values()), options, wanted
         self._fitted: tuple[bytes, list[tuple[Meant, TableEncoder]]] | None = None
@@ -85,7 +94,8 @@ class LargeTable:
         if options.on_bad is OnBad.SKIP:
             self._leave_out_bad_values()
         raw = self._read_targets()
-        self._target: Target = make_target(raw, wanted.targets, task=task, positive=wanted.positive)
+        about = {"task": task, "positive": wanted.positive, "for_evaluation": for_evaluation}
+        self._target: Target = make_target(raw, wanted.targets, **about)
         self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
         splits = {name: i for i, name in enumerate(files) if name != "train"}
         self.published: Mapping[str, np.ndarray] = {n: np.flatnonzero(raw.file == i) for n, i in splits.items()}
@@ -127,9 +137,18 @@ class LargeTable:
         parts = [encoder for _, encoder in self._fit(train)]
         fitted = {what: {n: v for part in parts for n, v in getattr(part, what).items()} for what in FITTED}
         dtype = "float64" if any(part.dtype == "float64" for part in parts) else "float32"
-        encoder = TableEncoder(**fitted, missing=self._wanted.missing, dtype=dtype)
+        named = tuple(name for part in parts for name in part.identifiers)
+        encoder = TableEncoder(**fitted, missing=self._wanted.missing, dtype=dtype, identifiers=named)
         if not encoder.features:
             raise DataError(f"{self._files[0]}: has no column that a model could learn from besides the target")
+        return self.encode_by(encoder), encoder
+
+    def encode_by(self, encoder: TableEncoder) -> Rows:
+        """Return all rows as arrays, encoded in blocks by an encoder that was fitted before."""
+        for name in encoder.columns:
+            self._check(name, "path")
+            if name not in self._kinds:
+                self._typed(name)
         store = self._encode_blocks(encoder)
         inputs = {name: store.arrays[name] for name in encoder.features}
         arrays = {"inputs": alone_or_named(inputs), "targets": self.read_targets()}
@@ -138,7 +157,7 @@ class LargeTable:
             self._check(name, "weight")
             arrays["weights"] = read_weights(self._values(name), self.where)
             spec = replace(spec, for_loss={"weights": Feature(Kind.WEIGHT, (), "float32")})
-        return Rows(arrays, spec, self.published, keep=store), encoder
+        return Rows(arrays, spec, self.published, keep=store, locate=self.where)
 
     def _encode_blocks(self, encoder: TableEncoder) -> Store:
         features, kinds = encoder.features, {name: self._kinds[name] for name in encoder.columns}

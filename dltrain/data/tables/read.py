@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,28 @@ def _read_kept(stamps: tuple[Any, ...], options: Options, room: _Room) -> Table:
 
 def read_file(path: Path, options: Options, *, most: int, names: Sequence[str] = ()) -> Raw:
     """Read one file, whose first bytes tell its format; `names` are those of a file without header."""
+    kind = format_of(path)
+    if kind is Format.COLUMNS:
+        return read_columns(path, most=most)
+    if kind is Format.OBJECTS:
+        return read_jsonl(path, options, most=most)
+    return read_text(path, options, most=most, names=names)
+
+
+class Format(StrEnum):
+    """How a file holds the rows of a table."""
+
+    COLUMNS = "columns"  # Parquet, Feather or Arrow
+    OBJECTS = "objects"  # JSON lines
+    TEXT = "text"  # separated fields
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file, which its first bytes and its name tell.
+
+    Raises:
+        DataError: the name promises a format that the file does not have.
+    """
     with path.open("rb") as file:
         start = file.read(64)
     suffix = path.suffix.lower()
@@ -87,10 +110,10 @@ def read_file(path: Path, options: Options, *, most: int, names: Sequence[str] =
             raise DataError(f"{path}: is Feather version 1; write it again as version 2, or as Parquet")
         if start and not start.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
             raise DataError(f"{path}: is called {suffix} but is not such a file; it begins with {start[:8]!r}")
-        return read_columns(path, most=most)
+        return Format.COLUMNS
     if suffix in (".jsonl", ".ndjson", ".json") or re.match(rb"\s*(\xef\xbb\xbf)?\{\s*\"", start):
-        return read_jsonl(path, options, most=most)
-    return read_text(path, options, most=most, names=names)
+        return Format.OBJECTS
+    return Format.TEXT
 
 
 def read_rows(path: Path, *, missing: Sequence[str] = MISSING) -> Raw:

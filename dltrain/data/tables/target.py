@@ -31,7 +31,9 @@ class Target:
         return f"from {values.min():.10g} to {values.max():.10g}"
 
 
-def make_target(raw: Raw, names: Sequence[str], *, task: Any, positive: str | None) -> Target:
+def make_target(
+    raw: Raw, names: Sequence[str], *, task: Any, positive: str | None, for_evaluation: bool = False
+) -> Target:
     """Return the targets in the form that the task needs.
 
     Args:
@@ -39,12 +41,13 @@ def make_target(raw: Raw, names: Sequence[str], *, task: Any, positive: str | No
         names: the columns.
         task: what is done with them; None while it is not decided.
         positive: `data.positive`.
+        for_evaluation: whether a target may have a single value, since a trained model is evaluated on it.
 
     Raises:
         DataError: a target has a single value, or is not what the task needs.
     """
     for name in names:
-        if raw.frame[name].n_unique() == 1:
+        if raw.frame[name].n_unique() == 1 and not for_evaluation:
             raise DataError(
                 f"{raw.files[0]}: the target {name} has a single value, {as_level(raw.frame[name][0])}; there is "
                 "nothing to predict"
@@ -56,7 +59,7 @@ def make_target(raw: Raw, names: Sequence[str], *, task: Any, positive: str | No
     if kind is Kind.LABELS:
         features, array = _labels(raw, names)
     elif kind is Kind.CATEGORY and len(names) == 1:
-        features, array = _classes(raw.frame[names[0]], positive)
+        features, array = _classes(raw.frame[names[0]], None if for_evaluation else positive, for_evaluation)
     else:
         features, array = _numbers(raw, names)
     return Target(features, array, suggestion)
@@ -95,9 +98,9 @@ def _labels(raw: Raw, names: Sequence[str]) -> tuple[dict[str, Feature], np.ndar
     return {name: Feature(Kind.LABELS, (len(names),), "int32", vocabulary=tuple(names))}, array
 
 
-def _classes(values: Any, positive: str | None) -> tuple[dict[str, Feature], np.ndarray]:
+def _classes(values: Any, positive: str | None, single: bool) -> tuple[dict[str, Feature], np.ndarray]:
     distinct = values.unique().to_list()
-    levels = class_levels(distinct, positive=positive, name=f"target {values.name}")
+    levels = class_levels(distinct, positive=positive, name=f"target {values.name}", single=single)
     numbers = {value: levels.index(as_level(value)) for value in distinct}
     array = values.replace_strict(list(numbers), list(numbers.values())).to_numpy().astype(np.int32)
     return {values.name: Feature(Kind.CATEGORY, (), "int32", vocabulary=levels)}, array

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dltrain.data.bad import bad_row, check_bad, quoted
+from dltrain.data.bad import Bad, bad_row, check_bad, quoted
 from dltrain.data.tables.content import read_content
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.raw import Raw
@@ -114,42 +115,65 @@ def read_jsonl(path: Path, options: Options, *, most: int) -> Raw:
     Raises:
         DataError: a line is not an object.
     """
+    content = read_content(path, encoding=options.encoding, most=most).data
+    found = parse_jsonl(content, path)
+    check_bad(found.bad, len(found.lines) + len(found.bad), options)
+    if not len(found.lines):
+        raise DataError(f"{path}: has no rows")
+    about = {"texts": found.mixed, "bad": tuple(found.bad), "total": len(found.lines) + len(found.bad)}
+    note = f"{path.name}: {len(found.lines):,} rows, JSON lines"
+    return make_raw(found.frame, path, note, unit="line", lines=found.lines, **about)
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The objects of JSON lines.
+
+    Attributes:
+        frame: a polars frame, a row for each.
+        lines: the line of each, int [R].
+        bad: lines that are no objects.
+        mixed: columns whose values were of several types, and are texts now.
+    """
+
+    frame: Any
+    lines: np.ndarray
+    bad: Sequence[Bad]
+    mixed: tuple[str, ...] = ()
+
+
+def parse_jsonl(content: bytes, path: Path, *, first: int = 1) -> Objects:
+    """Read the objects of JSON lines; `first` is the number of the first line.
+
+    Raises:
+        DataError: it is one JSON list.
+    """
     import polars as pl
 
-    content = read_content(path, encoding=options.encoding, most=most).data
-    note = f"{path.name}: {{:,}} rows, JSON lines"
     if b"\n" not in content.strip() and content.strip().startswith(b"["):
         raise DataError(f"{path}: is one JSON list; expected JSON lines, an object on each line")
     try:
         frame = pl.read_ndjson(content, infer_schema_length=None)
         blank = re.search(rb"(?m)^\s*$", content.rstrip())
-        if (
-            not blank
-            and not _is_mixed(content, frame)
-            and content.count(b"\n", 0, len(content.rstrip())) + 1 == len(frame)
-        ):
-            lines = np.arange(1, len(frame) + 1)
-            return make_raw(frame, path, note.format(len(frame)), unit="line", lines=lines)
+        whole = content.count(b"\n", 0, len(content.rstrip())) + 1 == len(frame)
+        if not blank and whole and not _is_mixed(content, frame):
+            return Objects(frame, np.arange(first, first + len(frame)), ())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         pass  # the slow way below finds the line
     records, lines, bad = [], [], []
-    for number, found in _objects(content):
+    for number, found in _objects(content, first):
         if isinstance(found, dict):
             records.append(found)
             lines.append(number)
         else:
             bad.append(bad_row(str(path), f"line {number}", "", found, 'an object such as {"a": 1}'))
-    check_bad(bad, len(records) + len(bad), options)
-    if not records:
-        raise DataError(f"{path}: has no rows")
     frame, mixed = _typed_frame(records)
-    about = {"texts": mixed, "bad": tuple(bad), "total": len(lines) + len(bad)}
-    return make_raw(frame, path, note.format(len(frame)), unit="line", lines=np.array(lines), **about)
+    return Objects(frame, np.array(lines, int), bad, mixed)
 
 
-def _objects(content: bytes) -> Iterator[tuple[int, Any]]:
+def _objects(content: bytes, first: int = 1) -> Iterator[tuple[int, Any]]:
     """Yield the number of each line that is not blank, and its object, or what was found instead, as text."""
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), first):
         if not line.strip():
             continue
         try:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.bad import quoted
+from dltrain.data.bad import Problem, quoted
 from dltrain.data.tables.convert import Kind, apply_kind
 from dltrain.errors import DataError
 
@@ -43,6 +43,16 @@ def dates_of(values: Any, format: str) -> Any:
     if isinstance(values.dtype, pl.Datetime):
         return values.dt.replace_time_zone(None)
     raise DataError(f"inputs: column {values.name}: found {values.dtype} values, expected dates")
+
+
+def problems_of(values: Any, kind: Kind) -> dict[int, Problem]:
+    """Return what is wrong with texts of a column that do not stand for such values, by their places."""
+    import polars as pl
+
+    if values.dtype != pl.String:
+        return {}
+    _, wrong = apply_kind(values.str.strip_chars(), kind)
+    return {i: Problem(values.name, f"found {quoted(text)}, expected {kind.expected}") for i, text in wrong}
 
 
 def _read_as(values: Any, kind: Kind) -> Any:

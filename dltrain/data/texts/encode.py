@@ -18,6 +18,11 @@ class TextEncoder:
         self.column, self.fitted = column, fitted
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a file that are used."""
+        return (self.column,)
+
+    @property
     def features(self) -> dict[str, Feature]:
         """The inputs that `encode` returns, by name."""
         feature = self.fitted.feature

@@ -20,7 +20,7 @@ TEXT, LABEL = "text", "label"  # names of the columns
 LARGEST = 1 << 26  # bytes of a file that is one text
 
 
-def read_folder(path: Path, *, task: Any, positive: str | int | None) -> TableSource:
+def read_folder(path: Path, *, task: Any, positive: str | int | None, for_evaluation: bool = False) -> TableSource:
     """Read a folder of text files, `CLASS/NAME.txt`, or the same below train, validation and test.
 
     Raises:
@@ -37,7 +37,7 @@ def read_folder(path: Path, *, task: Any, positive: str | int | None) -> TableSo
         frame, tuple(files), each, np.ones_like(each), ("text",) * len(texts), notes=(note,), total=len(texts)
     )
     wanted = Wanted((LABEL,), {}, positive=None if positive is None else str(positive))
-    source = TableSource(Table(raw, content), wanted, task=task)
+    source = TableSource(Table(raw, content), wanted, task=task, for_evaluation=for_evaluation)
     source.published = {
         name: np.flatnonzero(np.array(parts) == name) for name in dict.fromkeys(parts) if name != "train"
     }

@@ -1,0 +1,28 @@
+"""Compare runs: their configs and results side by side: dltrain compare RUN RUN ...
+
+Runs whose configs differ only in the seed are one group, with mean, standard deviation and a 95 % interval. For two
+groups or more it says whether their difference is larger than the spread across seeds. The folder of a sweep stands
+for all of its jobs. The page (output) also has the config differences and the curves of all runs; it loads nothing.
+"""
+
+from dltrain.config.call import Call
+from dltrain.report.comparison import compare
+from dltrain.report.console import Screen, print_warning
+from dltrain.report.html.comparison import terminal_table, write_comparison
+from dltrain.report.html.run import html_path
+
+
+def run(call: Call) -> int:
+    """Compare the runs, print a table and what it means, and write the page."""
+    call.check_only_options("compare")
+    html_path(call.options["output"])
+    found, screen = compare(call.words, split=call.options["split"]), Screen()
+    for line in (*found.warnings, *found.notes):
+        print_warning(f"warning: {line}")
+    title = f"{len(found.records)} runs, each at its best state; ranked by {found.split}/{found.metric}"
+    screen.table(title, *terminal_table(found))
+    screen.say()
+    for line in found.verdicts():
+        screen.say(line, result=True)
+    screen.say(f"page    {write_comparison(found, call.options['output'])}", result=True, whole=True)
+    return 0

@@ -1,0 +1,1 @@
+"""Reports as single files of HTML, and model cards."""
