@@ -1,16 +1,21 @@
 """What is too large, too slow, too many or not allowed is refused with its own status, and nothing else suffers."""
 
+import base64
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from http_client import ask, head_of
+from tiny_images import encoded, pixels
 
 from dltrain.errors import ConfigError
 from dltrain.serving.limits import Limits, Refused, check_depth
 from dltrain.serving.metrics import Metrics
+from dltrain.serving.server import serving
 from dltrain.serving.settings import Settings
 
 IMAGE = {"image": "aaaa"}
@@ -73,8 +78,6 @@ class Waiting:
     """A model whose batches wait until they are let go."""
 
     def __init__(self, model) -> None:
-        import threading
-
         self._model, self.go, self.running = model, threading.Event(), threading.Event()
 
     def __getattr__(self, name):
@@ -92,8 +95,6 @@ class Waiting:
 
 
 def test_a_full_server_answers_503_and_serves_those_inside(digits_model, serve_it, image):
-    from concurrent.futures import ThreadPoolExecutor
-
     model = Waiting(digits_model)
     with serve_it(model, queue=3) as url, ThreadPoolExecutor(3) as pool:
         inside = [pool.submit(ask, url, "/predict", image, Content_Type="image/png") for _ in range(3)]
@@ -105,6 +106,32 @@ def test_a_full_server_answers_503_and_serves_those_inside(digits_model, serve_i
         model.go.set()
         assert [answer.result().status for answer in inside] == [200] * 3
         assert ask(url, "/predict", image, Content_Type="image/png").status == 200
+
+
+def test_the_end_answers_what_has_arrived_and_takes_nothing_new(digits_model, serve_it, image):
+    model = Waiting(digits_model)
+    with ThreadPoolExecutor(4) as pool:
+        with serve_it(model) as url:
+            inside = [pool.submit(ask, url, "/predict", image, Content_Type="image/png") for _ in range(3)]
+            while "dltrain_requests_inside 3" not in ask(url, "/metrics").body.decode():
+                time.sleep(0.01)
+            idle = connected(url)
+            late = pool.submit(_when_closed, url, model.go.set)
+        assert [answer.result().status for answer in inside] == [200] * 3
+        assert late.result() and idle.recv(1) == b""
+        idle.close()
+
+
+def _when_closed(url: str, then) -> bool:
+    """Wait until the server takes no connections any more."""
+    for _ in range(1000):
+        try:
+            connected(url).close()
+            time.sleep(0.01)
+        except ConnectionRefusedError:
+            then()
+            return True
+    return False
 
 
 def test_an_answer_that_takes_too_long_is_given_up(digits_model, serve_it, image):
@@ -202,8 +229,6 @@ def test_answers_have_headers_that_keep_the_page_to_itself(digits_url):
 
 
 def test_an_error_of_the_server_is_described_in_its_own_output_only(digits_model):
-    from dltrain.serving.server import serving
-
     class Broken(Waiting):
         def compile(self, size):
             def fail(*given):
@@ -228,10 +253,6 @@ def test_a_prediction_that_is_not_finite_is_no_answer(digits_model, serve_it):
 
 
 def _png() -> str:
-    import base64
-
-    from tiny_images import encoded, pixels
-
     return base64.b64encode(encoded(pixels())).decode()
 
 

@@ -19,7 +19,6 @@ from http_client import JSON, Connection, ask, head_of
 
 from dltrain.errors import ConfigError
 from dltrain.serving import server
-from dltrain.serving.open import name_of
 from dltrain.serving.server import Settings, serve, serving
 
 
@@ -118,12 +117,6 @@ def test_a_missing_extra_says_what_to_install(monkeypatch):
         server.check_installed()
 
 
-def test_a_folder_gives_the_model_its_name(tmp_path):
-    assert name_of(tmp_path / "a" / ".." / "mein lauf") == "mein lauf"
-    with pytest.raises(ConfigError, match="rename it"):
-        name_of(tmp_path / "a\nb")
-
-
 @pytest.mark.slow
 def test_sigterm_answers_what_has_arrived_and_ends_with_code_0(digits, image, tmp_path):
     """The command in a process of its own; a token of the environment is not shown."""
@@ -158,8 +151,8 @@ def test_sigterm_answers_what_has_arrived_and_ends_with_code_0(digits, image, tm
 
 def test_the_command_refuses_what_it_cannot_serve(dltrain, digits, tmp_path):
     for words, code, message in (
-        ((), 2, "name one run folder"),
-        (("a", "b"), 2, "name one run folder"),
+        ((), 2, "name one run folder or export"),
+        (("a", "b"), 2, "name one run folder or export"),
         ((str(tmp_path),), 2, "run folder"),
         ((str(digits.path), "host=0.0.0.0"), 2, "set a token"),
         ((str(digits.path), "port=70000"), 2, "port=70000"),
