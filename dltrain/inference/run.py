@@ -169,6 +169,18 @@ class Run:
         records = open_records(Path(path).expanduser().absolute(), self.bundle.encoder, self.spec, **about)
         return predict_records(self.bundle, records, output, on_bad=OnBad(on_bad), overwrite=overwrite)
 
+    def export(self, output: str | Path, *, examples: str | None = None, **options: Any) -> Any:
+        """Export the model into a folder, checked on examples of its data; see `dltrain export`.
+
+        Args:
+            output: the folder to write.
+            examples: an `.npz` file with inputs to check with, instead of the data of the run.
+            **options: `format`, `python`, `keep_examples` and `overwrite`.
+        """
+        from dltrain.inference.export.make import Options, export_run  # which imports this module
+
+        return export_run(self, self._composed, output, examples=examples, options=Options(**options))
+
     def explain(self, inputs: Any = None, targets: Any = None, **options: Any) -> Any:
         """Find out which inputs the model goes by; returns an `Explanation`, whose attributes are arrays.
 
