@@ -79,6 +79,7 @@ def test_what_does_not_fit_is_refused(run, change, message):
         package.open_run(run, f"data.path={path}").evaluate("other")
 
 
+@pytest.mark.slow
 def test_arrays_have_other_data_too(dltrain, tmp_path):
     rng = np.random.default_rng(0)
 
@@ -102,6 +103,7 @@ def test_arrays_have_other_data_too(dltrain, tmp_path):
         package.open_run(tmp_path / "run", f"data.path={tmp_path / 'wide.npz'}").evaluate("other")
 
 
+@pytest.mark.slow
 def test_windows_of_another_series_are_all_evaluated(dltrain, tmp_path):
     def save(name, rows):
         values = 10 * np.sin(np.arange(rows))

@@ -185,6 +185,7 @@ def test_a_forecast_begins_after_the_last_rows_of_each_series(runs, tmp_path):
     np.testing.assert_allclose(found["sales"][:6].to_numpy(), expected.reshape(-1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_may_have_a_header_that_the_training_file_had_not(dltrain, tmp_path):
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40), "y": rng.normal(size=40)})
@@ -202,6 +203,7 @@ def test_a_file_may_have_a_header_that_the_training_file_had_not(dltrain, tmp_pa
         same(pl.read_csv(tmp_path / "out.csv"), run.predict(new).columns)
 
 
+@pytest.mark.slow
 def test_sequences_are_told_apart_by_their_column(dltrain, tmp_path):
     rng = np.random.default_rng(0)
     rows = [(i, step, rng.normal() + 3 * (i % 2)) for i in range(40) for step in range(2 + i % 4)]

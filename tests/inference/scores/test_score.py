@@ -25,6 +25,11 @@ LINES = {
 }
 
 
+def slow(name: str) -> object:
+    """Leave a case to the slow tests: it compiles a model of its own."""
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """Return the program of a model that is not trained, with its state."""
@@ -83,7 +88,7 @@ def test_classes_are_scored_as_scikit_learn_does(opened, name):
     assert first.count == which.sum() and set(first.examples) <= set(program.examples("test")[which].tolist())
 
 
-@pytest.mark.parametrize("name", list(LINES))
+@pytest.mark.parametrize("name", [slow(name) if name in ("pixels", "language") else name for name in LINES])
 def test_values_of_the_run_are_not_changed_and_lie_in_their_intervals(opened, name):
     program, state = opened(name)
     split = "validation" if name == "language" else "test"
@@ -120,7 +125,7 @@ def test_the_targets_of_a_regression_have_errors(opened):
     assert not found.curves and found.calibration is None
 
 
-@pytest.mark.parametrize("name", ["images", "pixels"])
+@pytest.mark.parametrize("name", ["images", slow("pixels")])
 def test_mirrored_images_are_averaged(opened, name):
     program, state = opened(name)
     found = score_split(program, state, "test", tta="flip")
