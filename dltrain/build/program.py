@@ -1,4 +1,7 @@
-"""Parts -> Program: the compiled functions of a run and the data on its device."""
+"""Parts -> Program: the compiled functions of a run and the data on its device.
+
+A few lines over 300, since these functions share the data, the layout and the shapes of the state.
+"""
 
 import contextlib
 from collections.abc import Callable, Mapping

@@ -25,14 +25,7 @@ AWAITING = {
 ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values()]  # of a class without __init__
 INJECTED = {
     "data": (
-        "task",
-        "validation",
-        "test",
-        "stateful",
-        "memory_left",
-        "group",
-        "time",
-        "split_column",
+        *("task", "validation", "test", "stateful", "memory_left", "group", "time", "split_column"),
         "for_evaluation",
     ),
     "model": ("spec", "rngs"),

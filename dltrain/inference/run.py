@@ -30,7 +30,7 @@ from dltrain.inference.run_data import read_other_data, read_run_data
 from dltrain.inference.scores import Scores, score_split
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.history import read_metrics
+from dltrain.runs.history import as_columns, read_metrics
 from dltrain.runs.restore import Warn, load_checkpoint
 from dltrain.types import Spec
 
@@ -101,7 +101,7 @@ class Run:
         rows: dict[str, list[dict[str, Any]]] = {}
         for row in read_metrics(self.folder.metrics, extent=self.summary.get("metrics_file")):
             rows.setdefault(row.pop("split"), []).append(row)
-        return {split: _columns(found) for split, found in rows.items()}
+        return {split: as_columns(found) for split, found in rows.items()}
 
     @cached_property
     def _saved(self) -> Checkpoint:
@@ -290,13 +290,3 @@ class Run:
     def attention(self, inputs: Any) -> np.ndarray:
         """Return attention weights; see `Bundle.attention`."""
         return self.bundle.attention(inputs)
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {
-        name: np.array([row["step"] for row in rows], int)
-        if name == "step"
-        else np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
-        for name in names
-    }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dltrain.errors import CheckpointError
 from dltrain.runs.sealed import read_bytes
 
@@ -97,3 +99,14 @@ def _row(line: bytes) -> Row | None:
     values = [value for name, value in row.items() if name != "split"]
     whole = isinstance(row.get("step"), int) and all(isinstance(v, int | float | None) for v in values)
     return row if whole else None
+
+
+def as_columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return rows of metrics as arrays by name, NaN where a value was not recorded."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: np.array([row["step"] for row in rows], int)
+        if name == "step"
+        else np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
+        for name in names
+    }

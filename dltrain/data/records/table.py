@@ -9,9 +9,11 @@ import numpy as np
 
 from dltrain.data.bad import Bad, OnBad
 from dltrain.data.records.block import Block, encode_valid
+from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.read import nearest_column
 from dltrain.data.tables.stream import RowBlock, open_rows
+from dltrain.data.tables.surprises import surprises
 from dltrain.errors import DataError
 
 SHOWN = 5  # columns in a message
@@ -83,8 +85,8 @@ class TableRecords:
 
     def _block(self, found: RowBlock) -> Block:
         encoded = encode_valid(self._encoder, self._located(found.frame))
-        if encoded.valid.any() and hasattr(self._encoder, "surprises"):
-            for column, what, count, example in self._encoder.surprises(found.frame.filter(encoded.valid)):
+        if encoded.valid.any() and isinstance(self._encoder, TableEncoder):
+            for column, what, count, example in surprises(self._encoder, found.frame.filter(encoded.valid)):
                 before, first = self._surprises.get((column, what), (0, example))
                 self._surprises[column, what] = before + count, first
         bad = [

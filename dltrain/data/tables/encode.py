@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +25,6 @@ from dltrain.types import Feature, Kind
 
 LEVEL_OF_MISSING = "(missing)"
 """The level of a category for missing values, if there were any in training."""
-
-
-class Surprise(NamedTuple):
-    """Values of a column that the training rows did not have."""
-
-    column: str
-    what: str
-    count: int
-    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,25 +197,6 @@ class TableEncoder:
                 found = {**{i: Problem(name, why) for i, why in fitted.problems(files).items()}, **found}
         return found
 
-    def surprises(self, frame: Any) -> list[Surprise]:
-        """Return what the training rows did not have, and what takes its place.
-
-        Args:
-            frame: rows that can be encoded, a polars frame.
-        """
-        found = []
-        for name, fitted in {**self.numbers, **self.dates}.items():
-            if not fitted["indicator"] and (count := missing_as_null(frame[name], self.missing).null_count()):
-                median = f", {fitted['median']:g}," if "median" in fitted else ""
-                what = f"missing, which none was in training; the training median{median} is used"
-                found.append(Surprise(name, what, count))
-        for name, levels in self.categories.items():
-            values = self._levels(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
-            unseen = values.filter(~values.is_in(list(levels)))
-            if len(unseen):
-                found.append(Surprise(name, "not seen in training, which count as unknown", len(unseen), unseen[0]))
-        return found
-
     def _are_arrays(self, records: Any) -> bool:
         """Tell whether these are arrays that `encode` returned."""
         names = set(self.features)
@@ -254,11 +226,11 @@ class TableEncoder:
         columns = []
         for name, levels in self.categories.items():
             numbers = {level: i + 1 for i, level in enumerate(levels)}
-            values = self._levels(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
+            values = self.level_texts(missing_as_null(frame[name], self.missing)).fill_null(LEVEL_OF_MISSING)
             columns.append(values.replace_strict(numbers, default=0, return_dtype=pl.Int32).to_numpy())
         return np.stack(columns, 1)
 
-    def _levels(self, values: Any) -> Any:
+    def level_texts(self, values: Any) -> Any:
         """Return a column as the texts of its levels."""
         import polars as pl
 
