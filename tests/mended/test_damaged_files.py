@@ -180,7 +180,7 @@ def test_split_all_leaves_out_an_empty_split(dltrain, tmp_path):
     assert dltrain(*words, cwd=tmp_path).code == 0
     said = dltrain("evaluate", "run", "split=all", cwd=tmp_path)
     assert said.code == 0, said
-    assert [line.split()[:2] for line in said.out.splitlines()[1:]] == [
+    assert [line.split()[:2] for line in said.out.splitlines()[1:4]] == [
         ["train", "135"], ["validation", "15"], ["test", "no"]
     ]  # fmt: skip
 
