@@ -143,6 +143,7 @@ def test_several_inputs_are_scaled_each_and_given_by_name(feed, project, dltrain
         run.outputs({name: inputs[name] for name in ("photo", "measures")})
 
 
+@pytest.mark.slow
 def test_several_targets_are_given_by_name_to_the_loss_and_the_metrics_of_a_task(project, dltrain):
     result = dltrain(*OWN, "data=two", "model=two", "epochs=10", "optim.learning_rate=0.02")
     assert result.code == 0, result.err

@@ -223,6 +223,7 @@ LOGGING = {  # in a process of their own: they set up the logging of the whole p
 }
 
 
+@pytest.mark.slow
 def test_hydras_logging_is_set_up_as_it_says(tmp_path):
     code = (
         "import logging, sys, types\n"

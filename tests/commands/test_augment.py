@@ -13,6 +13,7 @@ IRIS = ("data=iris", "model=linear", "batch_size=20", "augment=noise", "augment.
 pytestmark = pytest.mark.usefixtures("without_figures", "unoptimised")
 
 
+@pytest.mark.slow
 def test_a_run_that_augments_begins_with_a_figure(dltrain, tmp_path):
     words = ("augment=[rotation,mixup]", "augment.off_for=9ep", "model=linear", "steps=2", "output_dir=run")
     result = dltrain(*words, cwd=tmp_path)

@@ -113,6 +113,7 @@ def test_mistakes_are_named(planted, dltrain, words, message):
     assert result.code in (2, 3) and message in result.err and "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_images_get_overlays_and_filters(digits_run, dltrain, tmp_path):
     result = dltrain("explain", str(digits_run.folder), "examples=3", f"output={tmp_path}/out")
     assert result.code == 0, result.err

@@ -16,6 +16,7 @@ def houses(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_file_trains_unchanged_and_gives_what_the_words_give(dltrain, houses):
     words = ("data=table", "data.path=houses.csv")
     found = dltrain("init", *words, "model=linear", "epochs=2", "data.validation=0.2", cwd=houses)

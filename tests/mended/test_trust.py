@@ -299,6 +299,7 @@ def test_a_damaged_newest_checkpoint_is_left_where_it_is_by_those_who_only_read(
         assert entries(run) == before
 
 
+@pytest.mark.slow
 def test_a_sweep_in_the_place_of_another_keeps_what_is_not_of_it(dltrain, tmp_path):
     mine = ("7/lock", "7/thesis.tex", "8/config.yaml", "notes/failure.txt", "notes/mine", "empty/x/lock")
     for name in mine:

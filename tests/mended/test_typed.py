@@ -64,6 +64,7 @@ def test_text_for_an_argument_of_a_part_is_kept_as_typed(dltrain, tmp_path: Path
     assert said.code == 3 and "1.10" in said.err, said.err
 
 
+@pytest.mark.slow
 def test_text_is_kept_in_a_sweep_and_when_a_run_is_resumed(dltrain, tmp_path: Path, without_figures) -> None:
     (tmp_path / "1.1").mkdir()
     (tmp_path / "1.1" / "thesis.tex").write_text("mine")

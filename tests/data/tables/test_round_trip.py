@@ -57,6 +57,7 @@ def test_json_lines_read_back_row_for_row(tmp_path_factory, table):
 
 @settings(max_examples=80, deadline=None)
 @given(tables(), st.sampled_from([",", ";", "\t", "|"]), st.booleans(), st.booleans())
+@pytest.mark.slow
 def test_text_files_read_back_row_for_row(tmp_path_factory, table, separator, crlf, mark):
     """Texts, whatever is in them; what stands for numbers is compared as numbers."""
     path = tmp_path_factory.mktemp("t") / "t.csv"

@@ -21,6 +21,7 @@ NEEDS = "needs jax2onnx and onnxruntime here, or the python of an environment wi
 with_onnx = pytest.mark.skipif(not HERE and not PYTHON, reason=NEEDS)
 
 
+@pytest.mark.slow
 def test_without_jax2onnx_the_commands_are_printed_and_nothing_is_written(case, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="jax2onnx and onnxruntime is not installed here") as raised:
