@@ -17,7 +17,7 @@ from dltrain.data.description import Description, describe
 from dltrain.data.order import Pipeline, in_order, in_runs, streams
 from dltrain.data.preprocess import Offset, Preprocess, Scale, fit_blocks
 from dltrain.data.preprocess.pipeline import array_spec
-from dltrain.data.preprocess.prepared import Prepared
+from dltrain.data.preprocess.prepared import prepared
 from dltrain.data.preprocess.step import check_step, has_host
 from dltrain.data.scan import blocks, read_targets, read_whole, size_of
 from dltrain.data.split import NAMES, Splits
@@ -98,7 +98,7 @@ def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str
     preprocess = replace(preprocess, encoder=encoder, standardised_metrics=own["metrics_in"] == "standardised")
     fitted = [step for chain in preprocess.inputs.values() for step in chain.steps]
     if any(has_host(step) for step in steps) or any(isinstance(step, Offset) for step in fitted):
-        source = Prepared(source, preprocess, array_spec(spec, preprocess))
+        source = prepared(source, preprocess, array_spec(spec, preprocess))
         arrays = arrays and {**arrays, "inputs": jax.tree.map(aligned, preprocess.host(arrays["inputs"]))}
     return Data(spec, source, arrays, splits, preprocess, divided.groups, description, labels)
 

@@ -13,7 +13,7 @@ from dltrain.build.saved import SavedModel
 from dltrain.data.description import Description, where_of
 from dltrain.data.preprocess import Offset
 from dltrain.data.preprocess.pipeline import array_spec
-from dltrain.data.preprocess.prepared import Prepared
+from dltrain.data.preprocess.prepared import Changed, prepared
 from dltrain.data.preprocess.step import has_host
 from dltrain.data.scan import read_targets
 from dltrain.data.split import Splits
@@ -62,7 +62,7 @@ def open_other(config: Mapping[str, Any], trust: tuple[str, ...], saved: SavedMo
     source = _as_trained(source, saved.spec)
     steps = [step for chain in saved.preprocess.inputs.values() for step in chain.steps]
     if any(has_host(step) or isinstance(step, Offset) for step in steps):
-        source = Prepared(source, saved.preprocess, array_spec(saved.spec, saved.preprocess))
+        source = prepared(source, saved.preprocess, array_spec(saved.spec, saved.preprocess))
     return OtherData(source, found)
 
 
@@ -106,10 +106,14 @@ def _check_features(found: Spec, trained: Spec) -> None:
 
 def _as_trained(source: Any, spec: Spec) -> Any:
     """Return the source with the classes numbered as in training."""
-    feature = next(iter(spec.targets.values()), None)
-    if len(spec.targets) != 1 or feature is None or feature.kind is not Kind.CATEGORY:
-        return Trained(source, spec, None)
-    return Trained(source, spec, _numbers(source, feature, next(iter(source.spec.targets.values()))))
+    feature, numbers = next(iter(spec.targets.values()), None), None
+    if len(spec.targets) == 1 and feature is not None and feature.kind is Kind.CATEGORY:
+        numbers = _numbers(source, feature, next(iter(source.spec.targets.values())))
+
+    def change(found: dict[str, Any]) -> dict[str, Any]:
+        return found if numbers is None else {**found, "targets": numbers[found["targets"]]}
+
+    return Changed(source, spec, change, published={})
 
 
 def _numbers(source: Any, trained: Feature, found: Feature) -> np.ndarray | None:
@@ -130,33 +134,3 @@ def _numbers(source: Any, trained: Feature, found: Feature) -> np.ndarray | None
                 f"{int(unknown.sum()):,} of {len(source):,} examples have such a class"
             )
     return numbers
-
-
-class Trained:
-    """Another source with the features, the classes and the dtypes of the training data."""
-
-    def __init__(self, source: Any, spec: Spec, numbers: np.ndarray | None) -> None:
-        """Keep the source; `numbers` int32 [K] are those of its classes in training, None for equal ones."""
-        self._source, self._numbers = source, numbers
-        self.spec, self.fingerprint, self.published = spec, source.fingerprint, {}
-        self.overlapping = getattr(source, "overlapping", False)
-
-    @property
-    def position(self) -> np.ndarray:
-        """The step at which each example begins in its text, int [N], where the source has it."""
-        return self._source.position
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(self._source)
-
-    def where(self, index: int) -> str:
-        """Return where an example is, such as file and row; "" if that is not known."""
-        return self._source.where(index) if hasattr(self._source, "where") else ""
-
-    def read(self, indices: np.ndarray) -> dict[str, Any]:
-        """Read these examples, int [B], with the numbers that their classes had in training."""
-        found = self._source.read(indices)
-        if self._numbers is None:
-            return found
-        return {**found, "targets": self._numbers[found["targets"]]}

@@ -12,25 +12,20 @@ from typing import Any
 
 from dltrain.config.call import Call
 from dltrain.data.split import NAMES
-from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DiskError
-from dltrain.inference.run import OTHER, Run, amend_saved
+from dltrain.inference.called import called_run
+from dltrain.inference.run import OTHER, Run
 from dltrain.inference.scores import Scores
 from dltrain.report.console import Screen, print_warning, shown
 from dltrain.report.evaluation import folder_of, write_scores
 from dltrain.report.evaluation_table import print_scores
 from dltrain.runs.files import Files
-from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:
     """Open the run, evaluate it, print one line per split, of a single one tables, and write everything."""
-    if len(call.words) != 1:
-        raise ConfigError("evaluate: name one run folder: dltrain evaluate outputs/DATE/TIME-NAME")
-    options, folder = call.options, existing(call.words[0])
-    composed = amend_saved(folder, call.amend, call.overrides)
-    runtime.start(**composed.config["runtime"])
-    opened, screen = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning), Screen()
+    options, opened = call.options, called_run(call, "evaluate", warn=print_warning)
+    folder, screen = opened.folder, Screen()
     every = options["split"] == "all"
     splits = opened.splits() if every or opened.other_data else [options["split"]]
     if opened.other_data and (typed := [word for word in call.overrides if word.startswith("split=")]):

@@ -13,25 +13,18 @@ the run's own config for this call.
 from pathlib import Path
 
 from dltrain.config.call import Call
-from dltrain.devices import runtime
-from dltrain.errors import ConfigError
-from dltrain.inference.run import Run, amend_saved
+from dltrain.inference.called import called_run
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.explained import show_explanation, warnings_of, write_explanation
 from dltrain.runs.files import Files
-from dltrain.runs.folder import existing
 
 ASKED = ("split", "examples", "target", "repeats", "columns", "rows", "tolerance", "steps", "seed")
 
 
 def run(call: Call) -> int:
     """Explain, print what matters most, and write everything into a folder."""
-    if len(call.words) != 1:
-        raise ConfigError("explain: name one run folder: dltrain explain outputs/DATE/TIME-NAME")
-    options, folder = call.options, existing(call.words[0])
-    composed = amend_saved(folder, call.amend, call.overrides)
-    runtime.start(**composed.config["runtime"])
-    opened, screen = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning), Screen()
+    options, opened = call.options, called_run(call, "explain", warn=print_warning)
+    folder, screen = opened.folder, Screen()
     asked = {name: options[name] for name in ASKED}
     found = opened.explain(options["input"], **asked)
     about = {"run": str(folder.path), "step": opened.step, "input": options["input"], "options": asked}

@@ -14,26 +14,21 @@ import shlex
 from pathlib import Path
 
 from dltrain.config.call import Call
-from dltrain.devices import runtime
 from dltrain.errors import ConfigError
+from dltrain.inference.called import called_folder
 from dltrain.inference.export.make import Exported, Options, export_run, read_export, refresh_export
 from dltrain.inference.export.write import is_export
-from dltrain.inference.run import Run, amend_saved
+from dltrain.inference.run import Run
 from dltrain.report.console import Screen, print_warning
-from dltrain.runs.folder import existing
 
 
 def run(call: Call) -> int:
     """Export a run, or an exported folder again, and print what was checked and written."""
-    if len(call.words) != 1:
-        raise ConfigError("export: name one run folder: dltrain export outputs/DATE/TIME-NAME")
-    folder, options = existing(call.words[0]), call.options
+    (folder, composed), options = called_folder(call, "export"), call.options
     typed = {word.partition("=")[0] for word in call.overrides}
     if is_export(folder.path) and not options["refresh"]:
         raise ConfigError(f"export: {folder.path} is an export itself; refresh=true exports its model again")
     former = read_export(folder.path)["formats"] if options["refresh"] else []
-    composed = amend_saved(folder, call.amend, call.overrides)
-    runtime.start(**composed.config["runtime"])
     format = options["format"] if "format" in typed or not former else former[-1]
     chosen = Options(format, options["python"], options["keep_examples"], options["overwrite"])
     if options["refresh"]:

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.config.call import Call
-from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DataError
 from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
 from dltrain.inference.bundle import Bundle, drawing
-from dltrain.inference.run import Run, amend_saved
+from dltrain.inference.called import called_run
+from dltrain.inference.run import Run
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.generated import generate_for
 from dltrain.report.sampling import TABLE_ROWS, default_count, save_samples
 from dltrain.runs.files import Files
-from dltrain.runs.folder import RunFolder, existing
+from dltrain.runs.folder import RunFolder
 from dltrain.types import Kind, content
 
 BETWEEN = "-" * 20  # between two texts
@@ -42,12 +42,8 @@ class Mode:
 
 def run(call: Call) -> int:
     """Open the run and show what the model generates; run and step go to stderr."""
-    if len(call.words) != 1:
-        raise ConfigError("generate: name one run folder: dltrain generate outputs/DATE/TIME-NAME")
-    options, folder = call.options, existing(call.words[0])
-    composed = amend_saved(folder, call.amend, call.overrides)
-    runtime.start(**composed.config["runtime"])
-    opened = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning)
+    options, opened = call.options, called_run(call, "generate", warn=print_warning)
+    folder = opened.folder
     way = _mode(opened.bundle, folder)
     typed = [word.partition("=")[0] for word in call.overrides]
     if strange := [key for key in typed if key in options and key not in (*way.takes, "seed", "checkpoint")]:

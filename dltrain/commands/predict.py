@@ -15,28 +15,22 @@ from pathlib import Path
 
 from dltrain.config.call import Call
 from dltrain.data.bad import as_csv
-from dltrain.devices import runtime
 from dltrain.errors import ConfigError
+from dltrain.inference.called import called_run
 from dltrain.inference.predict import OnBad, Predicted, bad_rows_path
-from dltrain.inference.run import Run, amend_saved
 from dltrain.inference.writers import STDOUT
 from dltrain.report.console import Screen, print_warning
 from dltrain.runs.files import Files
-from dltrain.runs.folder import existing
 
 SHOWN = 5  # bad examples that are printed
 
 
 def run(call: Call) -> int:
     """Open the run, predict, and say what was written; with `output=-` only predictions go to stdout."""
-    if len(call.words) != 1:
-        raise ConfigError("predict: name one run folder: dltrain predict outputs/DATE/TIME-NAME input=new.csv")
-    options, folder = call.options, existing(call.words[0])
+    options = call.options
     if options["input"] is None:
         raise ConfigError("input: missing; input=FILE names the new examples, input=- reads standard input")
-    composed = amend_saved(folder, call.amend, call.overrides)
-    runtime.start(**composed.config["runtime"])
-    opened = Run(folder, composed, checkpoint=options["checkpoint"], warn=print_warning)
+    opened = called_run(call, "predict", warn=print_warning)
     with _as_file(str(options["input"])) as path:
         done = opened.predict_file(
             path,

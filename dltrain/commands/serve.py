@@ -12,11 +12,9 @@ requests that have arrived are answered. Any other key changes the run's own con
 import os
 
 from dltrain.config.call import Call
-from dltrain.devices import runtime
-from dltrain.errors import ConfigError
-from dltrain.inference.run import Run, amend_saved
+from dltrain.inference.called import called_folder
+from dltrain.inference.run import Run
 from dltrain.report.console import Screen, print_warning
-from dltrain.runs.folder import existing
 from dltrain.serving.limits import MIB, Limits
 from dltrain.serving.open import is_export, served_export, served_run
 from dltrain.serving.server import Settings, check_installed, serve
@@ -24,13 +22,9 @@ from dltrain.serving.server import Settings, check_installed, serve
 
 def run(call: Call) -> int:
     """Open the run, and serve its model until SIGTERM or Ctrl-C."""
-    if len(call.words) != 1:
-        raise ConfigError("serve: name one run folder or export: dltrain serve outputs/DATE/TIME-NAME")
     check_installed()
-    settings, folder = _settings(call), existing(call.words[0])
-    composed = amend_saved(folder, call.amend, call.overrides)
-    runtime.start(**composed.config["runtime"])
-    screen = Screen()
+    settings, screen = _settings(call), Screen()
+    folder, composed = called_folder(call, "serve", what="run folder or export")
     if is_export(folder.path):
         model = served_export(folder, composed)
     else:

@@ -98,11 +98,11 @@ class Bundle:
         """Return what the outputs mean, by name, [N, ...] each, see `Task.decide`; arguments as for `predict`."""
         self.check_predicts()
         size = self.prediction_batch
-        return self._query_inputs(query.decisions, self.encode(inputs), self._decided, batch_size=size)
+        return self._query_inputs(query.decisions, self.encode(inputs), self.decided, batch_size=size)
 
     def compiled_decisions(self, batch: Batch) -> dict[str, Any]:
         """Return the decisions of one batch that `prepared` arrays were cut into, as device arrays."""
-        return self._query(query.decisions, batch, self._decided)
+        return self._query(query.decisions, batch, self.decided)
 
     def prepared(self, inputs: Any) -> Any:
         """Return the arrays that enter the compiled program, checked: those of `encode` after the host halves."""
@@ -120,13 +120,13 @@ class Bundle:
         """What turns records into arrays: that of the run, or one that follows from the features; None for none."""
         return self.preprocess.encoder or encoder_for(self.raw_spec)
 
-    def check_predicts(self) -> None:
-        """Raise ConfigError for a model that generates texts or examples instead of predicting something."""
+    def check_predicts(self, command: str = "predict") -> None:
+        """Raise ConfigError for a model that generates texts or examples; `command` is who needs predictions."""
         spec, module = self.spec, self.module
         if draws_samples(module) or generates_text(spec, module) or generates_from_inputs(spec, module):
             raise ConfigError(
-                f"predict: a model of task={spec.task} generates; use dltrain generate, or in Python "
-                f"{'sample' if draws_samples(module) else 'generate'}"
+                f"{command}: a model of task={spec.task} generates texts or examples, and predicts nothing; use "
+                f"dltrain generate, or in Python {'sample' if draws_samples(module) else 'generate'}"
             )
 
     @property
@@ -136,7 +136,7 @@ class Bundle:
         return max(self.batch_size, min(LARGEST_BATCH, BATCH_BYTES // max(1, size)))
 
     @cached_property
-    def _decided(self) -> tuple[tuple[str, Any], ...]:
+    def decided(self) -> tuple[tuple[str, Any], ...]:
         """The settings of the query of decisions."""
         return (("finish", self.preprocess.outputs), ("decide", partial(self.spec.task.decide, spec=self.spec)))
 

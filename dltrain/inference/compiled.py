@@ -1,13 +1,11 @@
 """The decisions of a trained model as a compiled program of one batch size, for whoever calls it very often."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.inference import query
 from dltrain.inference.bundle import Bundle
 from dltrain.types import Spec, alone_or_named
@@ -23,7 +21,7 @@ def compile_decisions(bundle: Bundle, size: int) -> Callable[[Arrays, np.ndarray
     bool [size], which is False for padding; it returns the decisions, [size, ...] each. Calling it only runs the
     program, in any thread.
     """
-    features = array_spec(bundle.raw_spec, bundle.preprocess).inputs
+    features = bundle.array_spec.inputs
     compiled = _lowered(bundle, size).compile()
 
     def decide(inputs: Arrays, mask: np.ndarray) -> dict[str, np.ndarray]:
@@ -40,10 +38,8 @@ def decision_shapes(bundle: Bundle) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def _lowered(bundle: Bundle, size: int) -> Any:
-    decide = partial(bundle.spec.task.decide, spec=bundle.spec)
-    settings = (("finish", bundle.preprocess.outputs), ("decide", decide))
-    program = (query.decisions, settings, bundle.graphs.eval, bundle.preprocess, bundle.precision)
-    batch = _example(array_spec(bundle.raw_spec, bundle.preprocess), size)
+    program = (query.decisions, bundle.decided, bundle.graphs.eval, bundle.preprocess, bundle.precision)
+    batch = _example(bundle.array_spec, size)
     return query.run_query.lower(*program, bundle.params, bundle.model_state, batch, {})
 
 

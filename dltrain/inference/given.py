@@ -130,11 +130,14 @@ def batches(inputs: Any, size: int) -> Iterator[tuple[dict[str, Any], int]]:
         batch = jax.tree.map(lambda array, at=start: array[at : at + size], inputs)
         real = min(size, count - start)
         if real < size:
-            batch = jax.tree.map(lambda array: _padded_rows(array, size), batch)
+            batch = jax.tree.map(lambda array: padded(array, size), batch)
         yield {"inputs": batch, "mask": np.arange(size) < real}, real
 
 
-def _padded_rows(array: np.ndarray, size: int) -> np.ndarray:
+def padded(array: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the first example until there are `size`, [n, ...] -> [size, ...]."""
+    if len(array) == size:
+        return array
     return np.concatenate([array, np.broadcast_to(array[:1], (size - len(array), *array.shape[1:]))])
 
 

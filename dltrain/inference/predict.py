@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from dltrain.data.bad import Bad
@@ -18,6 +17,7 @@ from dltrain.data.progress import progress
 from dltrain.data.records.block import Block, Records
 from dltrain.errors import DataError
 from dltrain.inference.bundle import Bundle
+from dltrain.inference.compiled import decision_shapes
 from dltrain.inference.predictions import Predictions
 from dltrain.inference.writers import Writer, open_writer
 
@@ -99,10 +99,9 @@ def _add(bundle: Bundle, block: Block, writer: Writer, done: Predicted, on_bad: 
 
 def _none(bundle: Bundle) -> Predictions:
     """Return the predictions of no examples, for the names and types of the columns."""
-    features = bundle.array_spec.inputs
-    one = {name: np.zeros((1, *feature.shape), feature.dtype) for name, feature in features.items()}
-    found = bundle.decisions(one if len(one) > 1 else next(iter(one.values())))
-    return Predictions(jax.tree.map(lambda array: array[:0], found), bundle.raw_spec)
+    shapes = decision_shapes(bundle)
+    found = {name: np.zeros((0, *shape.shape[1:]), shape.dtype) for name, shape in shapes.items()}
+    return Predictions(found, bundle.raw_spec)
 
 
 def _timed(blocks: Iterable[Block], done: Predicted) -> Iterator[Block]:

@@ -144,7 +144,7 @@ def read_record(folder: RunFolder) -> Record:
     config = read_saved(folder.config)
     summary = folder.read_summary()
     if not summary:
-        notes.append("The run has not finished: there is no summary.json. This is what was recorded so far.")
+        notes.append("The run has not finished: summary.json is missing. This is what was recorded so far.")
     sealed = {}
     for name, path in (("environment", folder.environment), ("data", folder.data), ("model", folder.model)):
         sealed[name] = read_sealed(path) if os.path.lexists(path) else {}

@@ -77,7 +77,7 @@ class Vector(nnx.Module):
         return jnp.concatenate(parts, 1)
 
     def level_vectors(self, name: str, feature: Feature, values: Array) -> list[Array]:
-        """Return what stands for the levels of each column, float [B, width] each; of one class, one-hot."""
+        """Return the embedding of each column's level, float [B, width] each; one-hot without an embedding."""
         if feature.kind is Kind.CATEGORY:
             return [jax.nn.one_hot(values, len(feature.vocabulary))]
         found = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.inference.given import padded
 from dltrain.serving.metrics import Metrics
 from dltrain.serving.model import Decide
 
@@ -145,15 +146,9 @@ class Batches:
         for start in range(0, total, self.largest):
             rows = min(self.largest, total - start)
             size = next(size for size in self._sizes if size >= rows)
-            batch = {name: _padded(values[start : start + rows], size) for name, values in arrays.items()}
+            batch = {name: padded(values[start : start + rows], size) for name, values in arrays.items()}
             began = time.monotonic()
             found = self._compiled[size](batch, np.arange(size) < rows)
             self._metrics.batch(rows, size, time.monotonic() - began)
             parts.append({name: np.asarray(values)[:rows] for name, values in found.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the last example until there are `size`."""
-    missing = size - len(values)
-    return np.concatenate([values, np.repeat(values[-1:], missing, 0)]) if missing else values

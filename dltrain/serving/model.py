@@ -9,7 +9,6 @@ import numpy as np
 
 from dltrain import __version__
 from dltrain.data.encoders import NumbersEncoder
-from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.errors import DataError, DltrainError
 from dltrain.inference.bundle import Bundle
@@ -197,7 +196,7 @@ class ServedBundle:
 
     @cached_property
     def _arrays(self) -> Spec:
-        return array_spec(self.bundle.raw_spec, self.bundle.preprocess)
+        return self.bundle.array_spec
 
 
 def _described(name: str, feature: Feature) -> dict[str, Any]:

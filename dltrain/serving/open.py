@@ -20,7 +20,7 @@ def served_run(run: Run) -> Served:
         ConfigError: its model generates, and predicts nothing.
         CheckpointError: it cannot be read.
     """
-    run.bundle.check_predicts()
+    run.bundle.check_predicts("serve")
     return ServedBundle(name_of(run.path), run.bundle, run.step)
 
 
@@ -37,7 +37,7 @@ def served_export(folder: RunFolder, composed: Composed) -> Served:
     """
     about, file = read_export(folder.path), folder.path / weights.FILE
     bundle = open_weights(folder, composed, weights.from_safetensors(read_bytes(file), str(file)))
-    bundle.check_predicts()
+    bundle.check_predicts("serve")
     return ServedBundle(about["name"], bundle, int(about["run"]["step"]))
 
 

@@ -1,5 +1,6 @@
-"""A source whose inputs have passed the host halves of the fitted steps."""
+"""A source whose batches are changed as they are read."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,24 @@ from dltrain.data.preprocess.pipeline import Preprocess
 from dltrain.types import Spec
 
 
-class Prepared:
-    """Reads examples of another source and turns their inputs into arrays."""
+class Changed:
+    """Reads examples of another source, and applies a function to each batch.
 
-    def __init__(self, source: Any, preprocess: Preprocess, spec: Spec) -> None:
-        """Copy the description of the source; `spec` describes the arrays that the steps return.
+    The fingerprint stays that of the source: what is changed follows from it and from the config.
+    """
 
-        The fingerprint stays that of the raw data: fitted steps follow from it and from the config.
-        """
-        self.spec, self.fingerprint, self.published = spec, source.fingerprint, source.published
-        self._source, self._preprocess = source, preprocess
+    def __init__(
+        self,
+        source: Any,
+        spec: Spec,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        *,
+        published: Mapping[str, np.ndarray],
+    ) -> None:
+        """Copy the description of the source; `spec` describes the examples that `change` returns."""
+        self.spec, self.fingerprint, self.published = spec, source.fingerprint, published
+        self.overlapping = getattr(source, "overlapping", False)
+        self._source, self._change = source, change
 
     @property
     def position(self) -> np.ndarray:
@@ -33,6 +42,14 @@ class Prepared:
         return self._source.where(index) if hasattr(self._source, "where") else ""
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
-        """Read these examples, int [B], and apply the host halves to their inputs."""
-        found = self._source.read(indices)
-        return {**found, "inputs": self._preprocess.host(found["inputs"])}
+        """Read these examples, int [B], changed."""
+        return self._change(self._source.read(indices))
+
+
+def prepared(source: Any, preprocess: Preprocess, spec: Spec) -> Changed:
+    """Return a source whose inputs have passed the host halves of the fitted steps; `spec` describes the arrays."""
+
+    def change(found: dict[str, Any]) -> dict[str, Any]:
+        return {**found, "inputs": preprocess.host(found["inputs"])}
+
+    return Changed(source, spec, change, published=source.published)

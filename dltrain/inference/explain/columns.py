@@ -34,7 +34,7 @@ class Column:
 
 
 def columns_of(bundle: Bundle) -> tuple[Column, ...]:
-    """Return the columns of the model's inputs; an input that is no table counts as a column."""
+    """Return the columns of the model's inputs; an input that is not a table counts as one column."""
     spec = bundle.raw_spec
     if isinstance(bundle.encoder, TableEncoder) and set(bundle.encoder.features) == set(spec.inputs):
         return _of_encoder(bundle.encoder)

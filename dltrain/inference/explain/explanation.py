@@ -9,7 +9,7 @@ import numpy as np
 
 from dltrain.data.progress import progress
 from dltrain.errors import ConfigError
-from dltrain.inference.abilities import attends, draws_samples, generates_from_inputs, generates_text
+from dltrain.inference.abilities import attends
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.explain.columns import Column, columns_of, is_table, shown_values, summed
 from dltrain.inference.explain.dependence import Dependence, grid_size, partial_dependence
@@ -142,12 +142,8 @@ def explain(
 
 def check_explains(bundle: Bundle) -> None:
     """Raise ConfigError for a model that predicts nothing of an example that could be explained."""
-    spec, module = bundle.spec, bundle.module
-    if draws_samples(module) or generates_text(spec, module) or generates_from_inputs(spec, module):
-        raise ConfigError(
-            f"explain: a model of task={spec.task} generates texts or examples, and predicts nothing that could be "
-            "explained; explain takes models that predict classes, labels, numbers, forecasts or masks"
-        )
+    bundle.check_predicts("explain")
+    spec = bundle.spec
     if not spec.task.supervised or len(spec.targets) != 1:
         raise ConfigError(
             f"explain: a model of task={spec.task} has no target whose prediction could be explained; explain "

@@ -1,4 +1,4 @@
-"""A model as a function that can be differentiated: of scaled numbers, and of what stands for tokens and levels.
+"""A model as a differentiable function of scaled numbers, and of the embeddings of tokens and levels.
 
 Tokens and levels of categories have no gradient. Their layers' outputs have: those of `Embedding` and flax's
 `Embed`, and the vectors of categories in `Vector`. These outputs are replaced by given arrays, the points.

@@ -88,7 +88,7 @@ def occlusion(
 
 
 def _origin(spec: Spec, feature: str) -> int:
-    """Return the step of an input that is the first to be predicted; 0 if that is no step of it."""
+    """Return the first step of an input that is predicted; 0 if none of its steps is."""
     (target,) = spec.targets.values()
     if target.kind is not Kind.NUMBERS or len(target.shape) != 2:
         return 0

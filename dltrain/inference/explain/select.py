@@ -32,7 +32,7 @@ def select(outputs: np.ndarray, spec: Spec, target: str | None = None) -> Select
         target: a class, a label or a target, by its name.
 
     Raises:
-        ConfigError: there is no such name.
+        ConfigError: no class, label or target has this name.
     """
     (feature,) = spec.targets.values()
     if feature.kind is Kind.CATEGORY and not feature.shape:

@@ -11,7 +11,6 @@ import numpy as np
 from dltrain.build.data import open_source
 from dltrain.build.parts import Parts
 from dltrain.config.call import Composed
-from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.texts.encode import TextEncoder
 from dltrain.errors import DataError
@@ -108,7 +107,7 @@ def from_npz(path: Path, bundle: Bundle) -> tuple[Examples, dict[str, np.ndarray
 
 
 def _checked(inputs: Any, bundle: Bundle) -> dict[str, np.ndarray]:
-    spec = array_spec(bundle.raw_spec, bundle.preprocess)
+    spec = bundle.array_spec
     found = by_name(given_inputs(inputs, spec, bundle.preprocess), spec.inputs) if inputs is not None else {}
     return {name: np.asarray(array) for name, array in found.items()}
 

@@ -13,9 +13,7 @@ import jax
 from flax import nnx
 from jax import export
 
-from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.errors import ConfigError
-from dltrain.inference.abilities import draws_samples, generates_from_inputs, generates_text
 from dltrain.inference.bundle import Bundle
 from dltrain.models.observe import observe
 from dltrain.ops import lowering
@@ -58,16 +56,6 @@ class Calls:
         return [self.described(name) for name in dict.fromkeys(names)]
 
 
-def check_exportable(bundle: Bundle) -> None:
-    """Raise ConfigError for a model that generates texts or examples instead of predicting something."""
-    spec, module = bundle.spec, bundle.module
-    if draws_samples(module) or generates_text(spec, module) or generates_from_inputs(spec, module):
-        raise ConfigError(
-            f"export: a model of task={spec.task} generates; only models that predict something are exported "
-            "(classes, numbers, labels, forecasts, masks, reconstructions)"
-        )
-
-
 def make_function(bundle: Bundle, calls: Calls) -> Callable[[dict[str, Array]], dict[str, Array]]:
     """Return the function of a model, of the arrays behind the host halves."""
     preprocess, precision, graph = bundle.preprocess, bundle.precision, bundle.graphs.eval
@@ -94,7 +82,7 @@ def input_shapes(bundle: Bundle) -> dict[str, jax.ShapeDtypeStruct]:
     (batch,) = export.symbolic_shape(BATCH)
     return {
         name: jax.ShapeDtypeStruct((batch, *feature.shape), jax.dtypes.canonicalize_dtype(feature.dtype))
-        for name, feature in array_spec(bundle.raw_spec, bundle.preprocess).inputs.items()
+        for name, feature in bundle.array_spec.inputs.items()
     }
 
 

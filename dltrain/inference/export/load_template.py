@@ -415,7 +415,7 @@ def _codes(values, levels, kind):
         text = MISSING_LEVEL if value is None else _level(value)
         if kind and isinstance(value, str):
             text = _as_kind(value.strip(), *kind)
-            text = value if text is None else text  # what does not fit is no level
+            text = value if text is None else text  # what does not fit is not a level
         found.append(numbers.get(text, 0))
     return found
 

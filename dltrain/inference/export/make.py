@@ -16,7 +16,7 @@ from dltrain.inference.export import examples as kept
 from dltrain.inference.export import load_template, onnx, signature, stablehlo, weights, write
 from dltrain.inference.export.check import Checked
 from dltrain.inference.export.examples import Examples
-from dltrain.inference.export.function import Calls, check_exportable, input_shapes, make_function, not_exported
+from dltrain.inference.export.function import Calls, input_shapes, make_function, not_exported
 from dltrain.inference.export.reference import Reference, check_rows, count
 from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
@@ -101,7 +101,7 @@ def export_run(
     path = write.output_path(output)
     write.check_free(path, overwrite=options.overwrite)
     bundle = run.bundle
-    check_exportable(bundle)
+    bundle.check_predicts("export")
     python = onnx.find_python(options.python) if options.format == "onnx" else None
     if examples is not None:
         found = kept.of_file(bundle, examples)
@@ -140,7 +140,7 @@ def refresh_export(
     write.check_free(path, overwrite=options.overwrite or same)
     leaves = weights.read_weights(place / weights.FILE)
     bundle = open_weights(folder, composed, leaves)
-    check_exportable(bundle)
+    bundle.check_predicts("export")
     python = onnx.find_python(options.python) if options.format == "onnx" else None
     decisions: Mapping[str, np.ndarray] = {}
     if examples is not None:
@@ -165,7 +165,7 @@ def read_export(folder: Path) -> dict[str, Any]:
         if name not in write.NAMES or not isinstance(expected, dict):
             raise CheckpointError(f"{folder / signature.FILE} is damaged: it lists {name!r:.40}")
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name} cannot be read: there is no such file")
+            raise CheckpointError(f"{folder / name} cannot be read: file not found")
         if digest(folder / name) != expected.get("sha256"):
             raise CheckpointError(f"{folder / name} is damaged, or was edited: it does not have its SHA-256")
     return about

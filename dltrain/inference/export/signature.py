@@ -14,7 +14,6 @@ import numpy as np
 from dltrain.config.schema import split_node
 from dltrain.data.encoders import NumbersEncoder, encoder_for
 from dltrain.data.preprocess import Offset
-from dltrain.data.preprocess.pipeline import array_spec
 from dltrain.data.preprocess.step import has_host
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.texts.encode import TextEncoder
@@ -60,7 +59,7 @@ def describe(bundle: Bundle, shapes: Mapping[str, Any], *, config: Mapping[str, 
         shapes: what the exported function returns.
         config: the config of the run, which names the task.
     """
-    spec, arrays = bundle.raw_spec, array_spec(bundle.raw_spec, bundle.preprocess)
+    spec, arrays = bundle.raw_spec, bundle.array_spec
     return {
         "task": {"name": str(spec.task), "node": split_node("task", config["task"])[0]},
         "quantiles": list(spec.task.quantiles),

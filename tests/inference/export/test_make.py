@@ -81,7 +81,7 @@ def test_it_is_exported_again_without_run_and_data(case, tmp_path, monkeypatch):
         export(case.run, tmp_path / "new")
     shutil.copytree(case.export, tmp_path / "model")
     (tmp_path / "model" / "model.stablehlo").unlink()
-    with pytest.raises(CheckpointError, match=r"model\.stablehlo cannot be read: there is no such file"):
+    with pytest.raises(CheckpointError, match=r"model\.stablehlo cannot be read: file not found"):
         refreshed(tmp_path / "model")
     shutil.copy(case.export / "model.stablehlo", tmp_path / "model")
     before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
@@ -130,8 +130,8 @@ def test_the_layer_that_cannot_be_exported_is_named(case, tmp_path, monkeypatch)
 
 
 def test_models_that_generate_are_refused(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("dltrain.inference.export.function.draws_samples", lambda module: True)
-    with pytest.raises(ConfigError, match="a model of task=classification generates; only models that predict"):
+    monkeypatch.setattr("dltrain.inference.bundle.draws_samples", lambda module: True)
+    with pytest.raises(ConfigError, match="export: a model of task=classification generates texts or examples"):
         export(case.run, tmp_path / "model")
 
 
