@@ -24,11 +24,16 @@ from dltrain.report.console import Screen, print_warning
 
 def run(call: Call) -> int:
     """Export a run, or an exported folder again, and print what was checked and written."""
-    (folder, composed), options = called_folder(call, "export"), call.options
+    options, former = call.options, []
+
+    def check(path: Path) -> None:
+        if is_export(path) and not options["refresh"]:
+            raise ConfigError(f"export: {path} is an export itself; refresh=true exports its model again")
+        if options["refresh"]:
+            former.extend(read_export(path)["formats"])
+
+    folder, composed = called_folder(call, "export", check=check)
     typed = {word.partition("=")[0] for word in call.overrides}
-    if is_export(folder.path) and not options["refresh"]:
-        raise ConfigError(f"export: {folder.path} is an export itself; refresh=true exports its model again")
-    former = read_export(folder.path)["formats"] if options["refresh"] else []
     format = options["format"] if "format" in typed or not former else former[-1]
     chosen = Options(format, options["python"], options["keep_examples"], options["overwrite"])
     if options["refresh"]:

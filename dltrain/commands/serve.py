@@ -16,7 +16,7 @@ from dltrain.inference.called import called_folder
 from dltrain.inference.run import Run
 from dltrain.report.console import Screen, print_warning
 from dltrain.serving.limits import MIB, Limits
-from dltrain.serving.open import is_export, served_export, served_run
+from dltrain.serving.open import check_export, is_export, served_export, served_run
 from dltrain.serving.server import Settings, check_installed, serve
 
 
@@ -24,7 +24,7 @@ def run(call: Call) -> int:
     """Open the run, and serve its model until SIGTERM or Ctrl-C."""
     check_installed()
     settings, screen = _settings(call), Screen()
-    folder, composed = called_folder(call, "serve", what="run folder or export")
+    folder, composed = called_folder(call, "serve", what="run folder or export", check=check_export)
     if is_export(folder.path):
         model = served_export(folder, composed)
     else:

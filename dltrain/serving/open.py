@@ -29,6 +29,12 @@ def is_export(path: Path) -> bool:
     return (path / signature.FILE).exists()
 
 
+def check_export(path: Path) -> None:
+    """Raise CheckpointError if a folder is an export with a damaged file."""
+    if is_export(path):
+        read_export(path)
+
+
 def served_export(folder: RunFolder, composed: Composed) -> Served:
     """Return the model of an exported folder, rebuilt of its weights and config; its run is not needed.
 
