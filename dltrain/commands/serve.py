@@ -13,10 +13,11 @@ import os
 
 from dltrain.config.call import Call
 from dltrain.inference.called import called_folder
+from dltrain.inference.export.write import is_export
 from dltrain.inference.run import Run
 from dltrain.report.console import Screen, print_warning
 from dltrain.serving.limits import MIB, Limits
-from dltrain.serving.open import check_export, is_export, served_export, served_run
+from dltrain.serving.open import check_export, served_export, served_run
 from dltrain.serving.server import Settings, check_installed, serve
 
 

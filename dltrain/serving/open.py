@@ -4,8 +4,9 @@ from pathlib import Path
 
 from dltrain.config.call import Composed
 from dltrain.errors import ConfigError
-from dltrain.inference.export import signature, weights
+from dltrain.inference.export import weights
 from dltrain.inference.export.make import read_export
+from dltrain.inference.export.write import is_export
 from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
 from dltrain.runs.folder import RunFolder
@@ -22,11 +23,6 @@ def served_run(run: Run) -> Served:
     """
     run.bundle.check_predicts("serve")
     return ServedBundle(name_of(run.path), run.bundle, run.step)
-
-
-def is_export(path: Path) -> bool:
-    """Tell whether a folder is one that `dltrain export` wrote."""
-    return (path / signature.FILE).exists()
 
 
 def check_export(path: Path) -> None:
