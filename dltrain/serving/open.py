@@ -4,9 +4,8 @@ from pathlib import Path
 
 from dltrain.config.call import Composed
 from dltrain.errors import ConfigError
-from dltrain.inference.export import weights
+from dltrain.inference.export import signature, weights
 from dltrain.inference.export.make import read_export
-from dltrain.inference.export.write import is_export
 from dltrain.inference.open import open_weights
 from dltrain.inference.run import Run
 from dltrain.runs.folder import RunFolder
@@ -26,8 +25,8 @@ def served_run(run: Run) -> Served:
 
 
 def check_export(path: Path) -> None:
-    """Raise CheckpointError if a folder is an export with a damaged file."""
-    if is_export(path):
+    """Raise CheckpointError if a folder has a signature, but is not a whole export."""
+    if (path / signature.FILE).exists():
         read_export(path)
 
 

@@ -2,14 +2,16 @@
 
 import pytest
 
-from dltrain.errors import ConfigError
-from dltrain.serving.open import is_export, name_of
+from dltrain.errors import CheckpointError, ConfigError
+from dltrain.serving.open import check_export, name_of
 
 
 def test_an_export_is_told_from_a_run(digits, tmp_path):
-    assert not is_export(digits.path) and not is_export(tmp_path)
+    for folder in (digits.path, tmp_path):
+        check_export(folder)
     (tmp_path / "signature.json").write_text("{}")
-    assert is_export(tmp_path)
+    with pytest.raises(CheckpointError, match=r"signature\.json"):
+        check_export(tmp_path)
 
 
 def test_a_folder_gives_the_model_its_name(tmp_path):
