@@ -31,7 +31,6 @@ DISK = frozenset({
     errno.EACCES,
     errno.EPERM,
     errno.EIO,
-    errno.ENAMETOOLONG,
     errno.ELOOP,
     errno.EMFILE,
     errno.ENFILE,
@@ -101,6 +100,8 @@ def as_error(error: BaseException, packages: Collection[str] = ()) -> DltrainErr
             f"out of memory: {first or 'an allocation failed'}; earlier checkpoints are complete. "
             "Try a smaller batch_size, optim.accumulate=4, data.feed=streamed, or on a GPU model.remat=true"
         )
+    elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # of what was typed, to read or to write
+        found = ConfigError(f"{str(error.filename)[:60]}...: is too long for the name of a file")
     elif isinstance(error, OSError) and error.errno in DISK:
         found = DiskError(f"{error.filename or 'input or output'}: {error.strerror}")
     elif isinstance(error, RuntimeError) and "home directory" in first:  # of Path.expanduser

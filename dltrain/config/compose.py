@@ -26,7 +26,7 @@ from dltrain.config.checks import (
 from dltrain.config.choices import listed, wrong_choices
 from dltrain.config.folders import Tree
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.interpolation import check_references, conceal, followed, resolve, save, written
+from dltrain.config.interpolation import check_references, conceal, followed, references, resolve, save, written
 from dltrain.config.request import Override, Request
 from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, group_keys, node_keys, split_node
 from dltrain.config.texts import kept_texts
@@ -45,8 +45,9 @@ def compose(request: Request) -> Composed:
 def _admit(request: Request, raw: Any, chosen: Mapping[str, Sequence[str]]) -> Mapping[str, Any]:
     """Return the node `data` of a config that is not yet checked as a whole, checked as far as the node goes."""
     raw = copy.deepcopy(raw)
-    origin = _make_ready(request, raw, chosen, saved=False)
-    _keep(raw, kept_texts(written(raw), origin))
+    with references(raw):
+        origin = _make_ready(request, raw, chosen, saved=False)
+        _keep(raw, kept_texts(written(raw), origin))
     node = resolve(raw)["data"]
     plain, _ = split_node("data", node)
     request.targets().check(plain, path="data", trust=request.trust, injected=INJECTED["data"])
@@ -174,8 +175,9 @@ def _finish(
     request: Request, raw: Any, chosen: dict[str, list[str]], automatic: dict[str, str], *, saved: bool = False
 ) -> Composed:
     """Check a composed config as a whole and produce the text that is saved."""
-    origin = _make_ready(request, raw, chosen, saved=saved)
-    _keep(raw, kept_texts(written(raw), origin))
+    with references(raw):
+        origin = _make_ready(request, raw, chosen, saved=saved)
+        _keep(raw, kept_texts(written(raw), origin))
     config, plain = resolve(raw), written(raw)
     try:
         _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
