@@ -79,6 +79,7 @@ READ = {
 
 @pytest.mark.parametrize("ending", READ)
 def test_every_output_has_the_same_content_and_empty_places_for_bad_rows(ending, runs, new, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "SMALL", 100)  # mapped, as large files are
     monkeypatch.setattr(stream, "PART", 300)
     lines = new.write_csv().splitlines()
     lines[3] = lines[3].replace(lines[3].split(",")[2], "big")

@@ -151,10 +151,13 @@ def _parts(path: Path, options: Options, *, quote: str) -> Iterator[tuple[int, b
         yield from _counted(blocks(data, quote, size=PART), scale)
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        first = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+        read = first = 3 if data[:3] == b"\xef\xbb\xbf" else 0
         for line, part, done in _counted(blocks(data, quote, first=first, size=PART), 1.0):
             check_utf8(path, part, line)
             yield line, part, done
+            read += len(part)
+            if hasattr(mmap, "MADV_DONTNEED") and read > mmap.PAGESIZE:  # else the whole file stays in memory
+                data.madvise(mmap.MADV_DONTNEED, 0, read - read % mmap.PAGESIZE)
 
 
 def _counted(parts: Iterator[tuple[int, bytes]], scale: float) -> Iterator[tuple[int, bytes, int]]:
