@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any
 
 from dltrain.engine.events import StopTraining, TrainEvent
+from dltrain.startup import check_interrupted
 
 SAME_PRESS = 0.3  # seconds in which a second signal is the same key press, which a wrapper has passed on again
 
@@ -32,7 +33,11 @@ class Signals:
         """Catch the signals while training; does nothing outside the main thread, which alone can.
 
         A process that was told to ignore SIGHUP (nohup) goes on ignoring it.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before, and lost.
         """
+        check_interrupted()
         if threading.current_thread() is not threading.main_thread():
             yield
             return

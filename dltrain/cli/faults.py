@@ -22,6 +22,7 @@ from dltrain.errors import (
     hide,
 )
 from dltrain.places import raised_in
+from dltrain.startup import INTERRUPTED
 
 DISK = frozenset({
     errno.ENOSPC,
@@ -47,7 +48,6 @@ NO_MEMORY = (  # as jax says it, which is not imported, Python, and the loader o
     "cannot allocate memory",
     "Cannot allocate memory",
 )
-INTERRUPTED = threading.Event()  # set by Ctrl-C; a library may swallow the exception and fail later with its own
 
 
 def catch_signals() -> None:

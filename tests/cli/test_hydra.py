@@ -157,6 +157,11 @@ AGAIN = (  # further ways to write a list of values, or where its jobs go: with 
     "-m model=glob(l*r)",
     "-m seed=1,2",
     "-m seed=1,2 hydra.sweep.dir=there",
+    "-m seed=range(1,4)",
+    "-m model.widths=[8],[16,16]",
+    "-m seed=1",
+    "-cd conf -m experiment=swept seed=9 optim.learning_rate=0.5 output_dir=tuned",
+    "--info config",
     "-m seed=1,2 hydra.sweep.subdir='${hydra.job.override_dirname}' batch_size=8",
     "-cd conf -m experiment=recipe,shown",
 )

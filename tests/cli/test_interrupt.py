@@ -164,12 +164,31 @@ def test_a_key_that_a_wrapper_passes_on_twice_is_one_signal(tmp_path):
 
 
 def test_an_interrupt_before_training_leaves_with_130_and_without_a_traceback(tmp_path):
-    process = start("data=iris", "output_dir=run", cwd=tmp_path)
+    process = start("data=iris", "output_dir=run", "quiet=true", cwd=tmp_path)
     wait_for_jax(process.pid)
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Traceback" not in out + err and err.startswith("dltrain: interrupted")
+
+
+def test_an_interrupt_that_a_library_swallows_ends_the_command_before_it_trains(tmp_path):
+    code = (
+        "import signal, sys\n"
+        "from dltrain.cli import execute, main as cli\n"
+        "check = execute.check_environment\n"
+        "def swallow():\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        check()\n"
+        "execute.check_environment = swallow\n"
+        "sys.argv = ['dltrain', 'data=iris', 'epochs=1', 'output_dir=run']\n"
+        "sys.exit(cli.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "dltrain: interrupted\n")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_an_interrupt_that_a_library_turns_into_another_error_is_still_an_interrupt(tmp_path):

@@ -25,6 +25,7 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_evaluate_gives_the_metrics_of_the_run_and_both_feeds_the_same_bits(dltrain, folder):
     found = []
     for feed in ("resident", "streamed"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few import few
 
 pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 
@@ -245,8 +246,9 @@ def mutate(made, dltrain, rng, tmp_path, count):
 
 
 @pytest.mark.timeout(240)
-def test_a_hundred_damages_of_run_folders(mutate):
-    mutate(100, lambda i: COMMANDS[2:] if i % 4 == 0 else QUICK)
+@few("count", [40, 100])
+def test_some_damages_of_run_folders(mutate, count):
+    mutate(count, lambda i: COMMANDS[2:] if i % 4 == 0 else QUICK)
 
 
 @pytest.mark.faults

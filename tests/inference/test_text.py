@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from few import few
 
 import dltrain as package
 from dltrain.data.texts.cut import words as cut_words
@@ -35,7 +34,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-@few("name", CASES, 1)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_evaluating_again_gives_the_metrics_of_the_run(name, folder, dltrain, monkeypatch):
     if name == "subwords":
         pytest.importorskip("sentencepiece", reason="subwords need it: pip install '.[text]'")

@@ -264,7 +264,8 @@ def test_what_decides_the_last_bits_is_recorded_and_reported(dltrain, run, monke
 AVERAGED = {"ema": ("optim.ema=0.5",), "schedule_free": ("optim=schedule_free",), "neither": ()}
 
 
-@few("case", AVERAGED, 1)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", AVERAGED)
 def test_a_run_starts_from_the_weights_that_another_evaluates(dltrain, tmp_path, case):
     fast = ("optim.learning_rate=0.1", "model.norm=batch", "monitor=null", "steps=5")
     run = train(dltrain, tmp_path, "run", *AVERAGED[case], *fast)

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few import few
 from flax import nnx
 
 from dltrain import initializers
@@ -20,6 +21,14 @@ DATA = {
     "unet": "digit_masks",
 }
 OF_TEXTS = ("rnn", "lstm", "gru", "attention_lstm", "transformer")  # as well as of numbers
+SIMILAR = (
+    "rlinear",
+    "nlinear",
+    "sparse_tsf",
+    "rnn",
+    "unet",
+    "locally_connected",
+)  # built of layers of others: slow
 SAME = ("resnet20", "resnet32", "resnet56", "convnet", "lenet")  # classes with another YAML, resnet18 and cnn
 PUBLISHED = ("realmlp", "tabm")  # models whose initial values are part of their recipe, without a key
 FILES = Path(__file__).parents[1] / "files"
@@ -58,7 +67,7 @@ def asked_for(name, shape):
     return [shape]
 
 
-@pytest.mark.parametrize(("name", "reads"), CASES)
+@few(("name", "reads"), CASES, [case for case in CASES if case[0] not in SIMILAR])
 def test_every_weight_bias_and_table_is_drawn_by_a_key(name, reads, monkeypatch, texts):
     data = texts if reads else OTHERS.get(name) or (f"data={DATA.get(name, 'digits')}",)
     config = compose_words(f"model={name}", *data, "data.validation=0", "data.test=0").config

@@ -4,7 +4,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from few import few
 from flax import nnx
 from small_bundle import small_bundle
 
@@ -94,7 +94,7 @@ def explained(bundle, inputs, **options):
     return attribute(bundle, examples, target=None, tolerance=0.01, steps=128)
 
 
-@pytest.mark.parametrize("name", CASES)
+@few("name", CASES, 4)
 def test_attributions_are_complete(name):
     bundle, inputs = bundle_of(name, batch_size=3)
     found = explained(bundle, inputs)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from few import few
 
 from dltrain import metrics
 from dltrain.data.preprocess import Preprocess
@@ -60,7 +61,7 @@ def given(kind: str) -> tuple[np.ndarray, dict]:
     return outputs.astype(np.float32), batch
 
 
-@pytest.mark.parametrize("kind", ["classes", "binary", "labels", "numbers"])
+@few("kind", ["classes", "numbers", "binary", "labels"], 2)
 def test_metrics_of_resamples_are_those_of_repeated_examples(kind):
     every, (outputs, batch) = made(kind), given(kind)
     assert resampled_metrics(every, 24).keys() == every.keys()
