@@ -90,6 +90,8 @@ REFUSED = {  # what digits, grey images, cannot be
 LONG = (  # to trace; their own tests do so, too
     *("resnet18", "resnet20", "resnet32", "resnet56", "unet", "dcgan", "seq2seq", "seq2seq_transformer"),
     *("captioner", "textcnn", "patchtst", "iou", "segmentation", "coverage", "multitarget"),
+    *("attention_lstm", "transformer", "gru", "bag_of_ngrams", "sparse_tsf", "rlinear", "nlinear", "gan"),
+    *("exact_match", "generation", "count", "multilabel", "locally_connected"),
 )
 BUILT = [c for c in CHOICES if c[0] in ("model", "loss", "augment", "metrics") and c != ("model", "auto")]
 OTHERS = {  # which no other decides about: the first of each is composed with the first of each other, and so on

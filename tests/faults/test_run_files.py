@@ -246,9 +246,9 @@ def mutate(made, dltrain, rng, tmp_path, count):
 
 
 @pytest.mark.timeout(240)
-@few("count", [40, 100])
-def test_some_damages_of_run_folders(mutate, count):
-    mutate(count, lambda i: COMMANDS[2:] if i % 4 == 0 else QUICK)
+@few("times", [40, 100])
+def test_some_damages_of_run_folders(mutate, times):
+    mutate(times, lambda i: COMMANDS[2:] if i % 4 == 0 else QUICK)
 
 
 @pytest.mark.faults

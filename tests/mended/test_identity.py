@@ -172,6 +172,7 @@ def test_a_missing_newest_checkpoint_is_reported(dltrain, run):
     assert dltrain("hash", str(run)).err == ""  # it was written again
 
 
+@pytest.mark.slow
 def test_an_environment_variable_with_another_value_is_refused_or_reported(dltrain, tmp_path, monkeypatch):
     monkeypatch.setenv("ACTIVATION_OF_MINE", "tanh")
     monkeypatch.setenv("WORD_OF_MINE", "first")

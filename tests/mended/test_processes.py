@@ -20,6 +20,7 @@ def shell(line: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(bash, cwd=cwd, capture_output=True, text=True, timeout=100, env={**os.environ, **env})
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_end_training(tmp_path: Path) -> None:
     done = shell(f"{DLTRAIN} {' '.join(WORDS)} | head -3", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
