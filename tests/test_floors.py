@@ -11,6 +11,8 @@ FLOORS = (
     ("dltrain.cli",),
     ("dltrain.commands",),
     ("dltrain.api",),
+    ("dltrain.sweep",),
+    ("dltrain.training",),
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),
     ("dltrain.profiling",),

@@ -4,6 +4,7 @@ A few lines over 300, since these functions share the data, the layout and the s
 """
 
 import contextlib
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -22,6 +23,7 @@ from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
+from dltrain.engine.loop import Pace
 from dltrain.engine.state import TrainState, create, initial, trace_module
 from dltrain.engine.step import make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
@@ -99,6 +101,17 @@ class Program:
         """
         most = capacity(self.feed.batch_bytes(self.parts.pipeline.batch_size))
         return max(2, min(most, self.plan.total, *self.plan.intervals))
+
+    def make_pace(self) -> Pace:
+        """Return the pace of a run: how many steps are dispatched at once."""
+        return Pace(most=self.capacity)
+
+    def variant(self, parts: Parts, plan: Plan) -> "Program":
+        """Return a program for other numbers and another order of the data, which shares all that is compiled."""
+        other = copy.copy(self)
+        other.parts, other.plan = parts, plan
+        other.__dict__.pop("ahead", None)  # its threads read in the order of this program
+        return other
 
     @cached_property
     def ahead(self) -> ReadAhead | None:

@@ -36,14 +36,16 @@ ADVICE = (
 FEW = 8  # skipped steps that are listed
 
 
-def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
+def finish(
+    program: Program, folder: RunFolder, screen: Screen, trained: TrainResult, *, figures: bool = True
+) -> dict[str, Any]:
     """Report what training came to, see `_report`; if Ctrl-C ends that, say how to make up for it.
 
     Raises:
         Interrupted, Terminated: the run was stopped by a signal. It is saved, and finished when it is resumed.
     """
     try:
-        return _report(program, folder, screen, trained)
+        return _report(program, folder, screen, trained, figures=figures)
     except KeyboardInterrupt:
         step = trained.outcome.step
         raise Interrupted(
@@ -51,7 +53,9 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
         ) from None
 
 
-def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
+def _report(
+    program: Program, folder: RunFolder, screen: Screen, trained: TrainResult, *, figures: bool
+) -> dict[str, Any]:
     """Evaluate the final and the best state, draw the figures, write the summary, and print the results.
 
     Raises:
@@ -65,11 +69,8 @@ def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainR
         for split in found.final:
             if split not in program.plan.splits:
                 trained.recorder.evaluation(trained.outcome.step, split, found.final[split])
-        screen.doing("drawing")
-        try:
-            _try_to_draw(program, folder, found, trained)
-        finally:
-            screen.end_live()
+        if figures:
+            _draw_figures(program, folder, screen, found, trained)
         compared = _try_to_compare(program, folder)
         summary = {"run": folder.about.get("run"), **_summary(program, trained, found), "baselines": compared}
         folder.files.replace_json("summary.json", seal(summary))
@@ -246,6 +247,16 @@ def _try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
         print_warning(f"warning: baselines are missing: {type(error).__name__}: {first} (more in {folder.log})")
         return {}
     return {split: found} if split and found else {}
+
+
+def _draw_figures(
+    program: Program, folder: RunFolder, screen: Screen, found: Evaluated, trained: TrainResult
+) -> None:
+    screen.doing("drawing")
+    try:
+        _try_to_draw(program, folder, found, trained)
+    finally:
+        screen.end_live()
 
 
 def _try_to_draw(program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult) -> None:
