@@ -4,9 +4,10 @@
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dltrain.build.init_from import evaluated_leaves, with_weights
 from dltrain.build.parts import assemble, with_numbers
@@ -21,10 +22,11 @@ from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.state import TrainState
 from dltrain.errors import CheckpointError
+from dltrain.lanes.meeting import Lane
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.describe import describe
-from dltrain.report.finish import finish
+from dltrain.report.finish import Finished, finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs.folder import RunFolder, claim, existing
@@ -44,6 +46,14 @@ class Prepared:
     weights: RunFolder | None = None  # the run whose weights it starts from
 
 
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that was trained to its end."""
+
+    folder: RunFolder
+    finished: Finished
+
+
 def train_config(
     composed: Composed, *, overrides: Sequence[str], folder: Path | None = None, label: str = ""
 ) -> RunFolder | None:
@@ -60,7 +70,7 @@ def train_config(
     if composed.config["dry_run"]:
         screen.say("dry run: nothing was trained or written")
         return None
-    return start_run(prepared, screen, overrides=overrides, label=label)
+    return start_run(prepared, screen, overrides=overrides, label=label).folder
 
 
 def prepare_run(composed: Composed, screen: Screen, *, folder: Path | None = None) -> Prepared:
@@ -82,12 +92,15 @@ def prepare_run(composed: Composed, screen: Screen, *, folder: Path | None = Non
     return Prepared(composed, program, wanted, weights)
 
 
-def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path) -> Prepared:
-    """Prepare a run whose config differs from a prepared one in its numbers only; nothing is compiled again."""
+def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: Lane | None = None) -> Prepared:
+    """Prepare a run whose config differs from a prepared one in its numbers only; nothing is compiled again.
+
+    It trains alone, or as a lane among others.
+    """
     composed = with_absolute_paths(composed)
     first = prepared.program
     parts = with_numbers(first.parts, composed.config, composed.trust)
-    program = first.variant(parts, make_plan(composed.config, parts))
+    program = first.variant(parts, make_plan(composed.config, parts), lane)
     return Prepared(composed, program, folder, prepared.weights)
 
 
@@ -99,8 +112,9 @@ def start_run(
     label: str = "",
     signals: Signals | None = None,
     figures: bool = True,
-) -> RunFolder:
-    """Train a prepared run and report; return its folder.
+    compared: Mapping[str, Any] | None = None,
+) -> EndedRun:
+    """Train a prepared run and report.
 
     Args:
         prepared: what is trained.
@@ -108,7 +122,8 @@ def start_run(
         overrides: the words that the config was composed from, to be kept with the run.
         label: name of the run in TensorBoard; "" for that of its folder.
         signals: what ends it early; None: signals of its own, caught in the main thread.
-        figures: whether to draw the figures of `report/` at the end.
+        figures: whether to draw figures.
+        compared: metrics of the baselines, if they are known.
     """
     composed, program = prepared.composed, prepared.program
     config = composed.config
@@ -124,12 +139,13 @@ def start_run(
         def at_start(recorder: Recorder) -> None:
             swept = [word for word in overrides if f" {word} " in f" {label} "]
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
-            draw_augmented(recorder, program, claimed)
+            if figures:
+                draw_augmented(recorder, program, claimed)
 
         live = LiveReport(program, claimed, screen, describe=at_start)
         trained = train(program, claimed, live, state=state, signals=signals)
-        finish(program, claimed, screen, trained, figures=figures)
-    return claimed
+        finished = finish(program, claimed, screen, trained, figures=figures, compared=compared)
+    return EndedRun(claimed, finished)
 
 
 def _write_description(

@@ -22,6 +22,7 @@ FLOORS = (
     ("dltrain.config",),
     ("dltrain.runs",),
     ("dltrain.callbacks",),
+    ("dltrain.lanes",),
     ("dltrain.engine",),
     ("dltrain.devices",),
     (

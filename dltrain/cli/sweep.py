@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib
+import math
 import re
 import shutil
 import sys
@@ -11,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import JOBS, LIST, run_job
+from dltrain.cli.job import JOBS, LIST, run_job, train_all
 from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
@@ -67,8 +68,18 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
     if settings.chosen["hydra/sweeper"] == "basic":
         write_plan(folder, list({**params, **found}.values()))
-    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), tuple(o.key for o in fixed))
+    keys = tuple(o.key for o in fixed)
+    if settings.chosen["hydra/sweeper"] == settings.chosen["hydra/launcher"] == "basic":
+        jobs: list[Job] = []
+        return _run(passed, folder, folders, lambda job: _collect(jobs, job), lambda: train_all(jobs, keys))
+    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys)
     return _run(passed, folder, folders, train)
+
+
+def _collect(jobs: list[Job], job: Job) -> Objectives:
+    """Take a job that is trained later, together with others."""
+    jobs.append(job)
+    return math.nan
 
 
 def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | None, dict[str, Any]]:
@@ -88,10 +99,18 @@ def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | N
     return config["output_dir"], config | {"output_dir": None}
 
 
-def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: Callable[[Job], Objectives]) -> int:
+def _run(
+    words: Sequence[str],
+    folder: Path,
+    folders: tuple[Path, ...],
+    train: Callable[[Job], Objectives],
+    afterwards: Callable[[], None] = lambda: None,
+) -> int:
+    """Let Hydra call `train` for each job, then call `afterwards`; print what came of it."""
     code = 0
     try:
         launch(words, folder, folders, train=train)
+        afterwards()
     except SweepStopped as stopped:
         code = stopped.code
     except KeyboardInterrupt:  # between two jobs
