@@ -13,15 +13,17 @@ from dltrain.build.init_from import evaluated_leaves, with_weights
 from dltrain.build.parts import assemble, with_numbers
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.build.provenance import check_no_secret, describe_run
-from dltrain.build.saved import saved_model
+from dltrain.build.provenance import check_no_secret, check_run, describe_run
+from dltrain.build.saved import restore_saved, saved_model
 from dltrain.callbacks.signals import Signals
 from dltrain.config.call import Composed
+from dltrain.config.changes import read_saved
 from dltrain.config.paths import with_absolute_paths
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.state import TrainState
 from dltrain.errors import CheckpointError
+from dltrain.inference.run_data import check_data
 from dltrain.lanes.meeting import Lane
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, print_warning
@@ -29,9 +31,11 @@ from dltrain.report.describe import describe
 from dltrain.report.finish import Finished, finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
+from dltrain.runs import checkpoint
+from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.recorder import Recorder
-from dltrain.runs.restore import load_best
+from dltrain.runs.restore import load_best, load_newest
 from dltrain.runs.sealed import seal
 from dltrain.trainer import train
 
@@ -73,15 +77,20 @@ def train_config(
     return start_run(prepared, screen, overrides=overrides, label=label).folder
 
 
-def prepare_run(composed: Composed, screen: Screen, *, folder: Path | None = None) -> Prepared:
-    """Read the data, build the parts, compile the step, and show all of that; nothing is written."""
+def prepare_run(
+    composed: Composed, screen: Screen, *, folder: Path | None = None, resumes: bool = False
+) -> Prepared:
+    """Read the data, build the parts, compile the step, and show all of that; nothing is written.
+
+    With `resumes` the folder holds the run that is to go on.
+    """
     composed = with_absolute_paths(composed)
     config = composed.config
     runtime.start(**config["runtime"])
     wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
     if wanted:
         RunFolder(wanted).refuse_other_folders()
-    if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
+    if wanted and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
@@ -146,6 +155,55 @@ def start_run(
         trained = train(program, claimed, live, state=state, signals=signals)
         finished = finish(program, claimed, screen, trained, figures=figures, compared=compared)
     return EndedRun(claimed, finished)
+
+
+def continue_run(
+    prepared: Prepared,
+    folder: RunFolder,
+    start: Checkpoint,
+    screen: Screen,
+    *,
+    overrides: Sequence[str] = (),
+    signals: Signals | None = None,
+    figures: bool = True,
+    compared: Mapping[str, Any] | None = None,
+) -> EndedRun:
+    """Train on from a checkpoint of a locked folder, and report; `overrides` are what changes from now on."""
+    composed, program, started = prepared.composed, prepared.program, folder.read_started()
+    resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(overrides)}]
+    folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust)
+    folder.write_config(composed.text, {**started, "resumed": resumed})
+    folder.files.remove("summary.json")
+    live = LiveReport(program, folder, screen)
+    trained = train(program, folder, live, start=start, signals=signals)
+    return EndedRun(folder, finish(program, folder, screen, trained, figures=figures, compared=compared))
+
+
+def continue_job(
+    prepared: Prepared,
+    screen: Screen,
+    *,
+    signals: Signals | None = None,
+    figures: bool = True,
+    compared: Mapping[str, Any] | None = None,
+) -> EndedRun:
+    """Train a run of a sweep on from its last checkpoint, with the config that it started with.
+
+    Raises:
+        CheckpointError: there is no intact checkpoint.
+        DataError: the data is not what it was trained on.
+    """
+    folder, program = existing(str(prepared.wanted)), prepared.program
+    folder.trust = prepared.composed.trust
+    folder.lock()
+    with folder.kept_log():
+        folder.label = folder.read_started().get("label", "")
+        start = load_newest(folder, warn=print_warning)
+        check_run(folder, read_saved(folder.config), start, folder.trust, warn=print_warning)
+        check_data(folder, program.parts, start, warn=print_warning)
+        restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
+        checkpoint.clear_drafts(folder.files / "checkpoints")
+        return continue_run(prepared, folder, start, screen, signals=signals, figures=figures, compared=compared)
 
 
 def _write_description(

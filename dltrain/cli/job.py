@@ -14,24 +14,27 @@ from dltrain.cli.discovery import user_packages
 from dltrain.cli.faults import as_error, report, was_interrupted
 from dltrain.cli.output import outlive_readers
 from dltrain.composition import objective
-from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.compose import amend_words, make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped
 from dltrain.config.folders import read_tree
 from dltrain.errors import DiskError, Interrupted, Terminated, hide
 from dltrain.runs.files import Files
 from dltrain.sweep.groups import SweepJob
+from dltrain.sweep.plan import CONFIGS, JOBS, read_jobs
 
-JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
 LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job, which overwrite=true may replace
 
 
 def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
     """Train one combination of a sweep in a process of its own, and return its objectives; NaN if it failed.
 
-    `fixed` are the keys that have the same value in all jobs.
+    `fixed` are the keys that have the same value in all jobs. The config is that of the plan, if there is one: a
+    sampler decides on a job when it starts.
     """
     outlive_readers()  # of a process that a launcher has started
-    train_all([job], fixed)
+    planned = [p for p in _planned(job) if p.number == job.number] or compose_jobs([job], fixed)
+    if planned:
+        train_composed(planned)
     note = read_note(job)
     if note["code"] or note["dry"]:
         return objective.failed(objectives)
@@ -39,44 +42,49 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
     return objective.values(run.read_summary(), objectives)
 
 
-def train_all(jobs: Sequence[Job], fixed: Collection[str]) -> None:
+def _planned(job: Job) -> list[SweepJob]:
+    if not (job.sweep / JOBS / CONFIGS).exists():
+        return []
+    trust = [word for word in job.words if word.startswith("trust=")]
+    return read_jobs(job.sweep, lambda saved: amend_words(saved, *trust))
+
+
+def compose_jobs(jobs: Sequence[Job], fixed: Collection[str]) -> list[SweepJob]:
+    """Compose and check the config of each job; a failure is reported and recorded."""
+    composed = []
+    for job in jobs:
+        with Files(job.sweep).append(LIST) as listed:
+            listed.write(f"{os.path.relpath(job.folder, job.sweep)}\n")
+        if found := _guarded(job, [*job.words], lambda job=job: _compose(job, fixed)):
+            composed.append(found)
+    return composed
+
+
+def train_composed(jobs: Sequence[SweepJob]) -> None:
     """Train jobs of a sweep, together where they can share a program; failures are reported and recorded.
 
     Raises:
         SweepStopped: Ctrl-C or SIGTERM ended all of them.
     """
-    texts: list[str] = []
-    composed = []
-    for job in jobs:
-        begin_job(job)
-        if found := _guarded(job, [*job.words], lambda job=job: _compose(job, fixed, texts)):
-            composed.append(found)
-    by_number = {job.number: job for job in jobs}
 
     def guard(job: SweepJob, train: Callable[[], Any]) -> Any:
+        _record(job, code=1, ended=False)  # holds if the process dies
         dry = job.composed.config["dry_run"]
-        return _guarded(by_number[job.number], [*job.words, job.composed.text], train, ends=True, dry=dry)
+        return _guarded(job, [*job.words, job.composed.text], train, ends=True, dry=dry)
 
     resume = shlex.join(["dltrain", "-m", "--resume", str(jobs[0].sweep)])
     signals = Signals(f"; what was saved is continued by: {resume}")
-    importlib.import_module("dltrain.sweep.train").train_jobs(composed, guard, signals)
+    importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals)
 
 
-def begin_job(job: Job) -> None:
-    """Note that a job has begun, and its folder, which `overwrite=true` may replace later."""
-    with Files(job.sweep).append(LIST) as listed:
-        listed.write(f"{os.path.relpath(job.folder, job.sweep)}\n")
-    _record(job, code=1)  # holds if the process dies
-
-
-def _compose(job: Job, fixed: Collection[str], texts: list[str]) -> SweepJob:
-    call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)), texts=texts)
+def _compose(job: Job, fixed: Collection[str]) -> SweepJob:
+    call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)))
     label = " ".join(word for word in job.words if word.partition("=")[0] not in fixed)
-    return SweepJob(job.number, tuple(job.words), job.folder, label, call.compose())
+    return SweepJob(job.number, tuple(job.words), job.folder, label, call.compose(), job.sweep)
 
 
 def _guarded(
-    job: Job, texts: Sequence[str], do: Callable[[], Any], *, ends: bool = False, dry: bool = False
+    job: Job | SweepJob, texts: Sequence[str], do: Callable[[], Any], *, ends: bool = False, dry: bool = False
 ) -> Any:
     """Call `do`; a failure is reported and recorded, and returns None.
 
@@ -105,9 +113,9 @@ def _guarded(
     return found
 
 
-def _record(job: Job, *, code: int, dry: bool = False) -> None:
+def _record(job: Job | SweepJob, *, code: int, dry: bool = False, ended: bool = True) -> None:
     """Record the folder of this job, how it ended, and whether it only was to be checked."""
-    note = json.dumps({"folder": str(job.folder), "code": code, "dry": dry})
+    note = json.dumps({"number": job.number, "folder": str(job.folder), "code": code, "dry": dry, "ended": ended})
     (Files(job.sweep) / JOBS).replace_text(f"{job.number}.json", note)
 
 

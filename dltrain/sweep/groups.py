@@ -21,6 +21,9 @@ class SweepJob:
     folder: Path  # where it writes
     label: str  # the overrides in which jobs differ
     composed: Composed
+    sweep: Path  # the folder of the sweep
+    resumes: bool = False  # from its last checkpoint
+    lanes: int | None = None  # with which it began, if it did
 
 
 def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:

@@ -27,11 +27,18 @@ class Choice:
     why: str  # for the user
 
 
-def choose_lanes(program: Program, *, jobs: int, own_batches: bool) -> Choice:
+def choose_lanes(program: Program, *, jobs: int, own_batches: bool, begun: int | None = None) -> Choice:
     """Measure one lane and several in a short trial.
 
-    `own_batches` tells whether the runs read their data in different orders.
+    Args:
+        program: that the jobs share.
+        jobs: how many there are.
+        own_batches: whether the runs read their data in different orders.
+        begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
     """
+    if begun:
+        seconds = _seconds_of_lanes(program, begun, own_batches) if begun > 1 else SECONDS
+        return Choice(begun, _steps(program, seconds), "as the jobs began")
     if reason := _impossible(program):
         return Choice(1, 0, reason)
     count, room = min(jobs, MOST), memory.device_room()
@@ -44,7 +51,12 @@ def choose_lanes(program: Program, *, jobs: int, own_batches: bool) -> Choice:
     shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
     if gain < LEAST_GAIN:
         return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {LEAST_GAIN}")
-    return Choice(count, int(np.clip(SECONDS / several, 1, program.capacity)), f"{shown}, {gain:.1f} times as fast")
+    return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast")
+
+
+def _steps(program: Program, seconds: float) -> int:
+    """Return the length of a chunk whose steps take so many seconds."""
+    return int(np.clip(SECONDS / seconds, 1, program.capacity))
 
 
 def _impossible(program: Program) -> str:

@@ -16,7 +16,8 @@ from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
 from dltrain.sweep.groups import SweepJob, group_jobs
 from dltrain.sweep.measure import Choice, choose_lanes
-from dltrain.training import EndedRun, Prepared, prepare_like, prepare_run, start_run
+from dltrain.sweep.plan import write_lanes
+from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
 
 Guard = Callable[[SweepJob, Callable[[], EndedRun | None]], EndedRun | None]
 """Trains a job, and records how it ended; a failure is reported, and returns None."""
@@ -70,9 +71,11 @@ def _train_alone(job: SweepJob) -> EndedRun | None:
     """Train a job as a run like any other."""
     print(for_terminal(f"\njob {job.number}: {' '.join(job.words)}"), flush=True)
     screen = Screen(quiet=job.composed.config["quiet"])
-    prepared = prepare_run(job.composed, screen, folder=job.folder)
+    prepared = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes)
     if job.composed.config["dry_run"]:
         return None
+    if job.resumes:
+        return continue_job(prepared, screen)
     return start_run(prepared, screen, overrides=job.words, label=job.label)
 
 
@@ -86,13 +89,15 @@ def _train_group(jobs: Sequence[SweepJob], guard: Guard, signals: Signals, best:
     numbers = ", ".join(str(job.number) for job in jobs)
     print(for_terminal(f"\njobs {numbers}: {len(jobs)} runs of one program"), flush=True)
     try:
-        prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder)
+        prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder, resumes=jobs[0].resumes)
     except Exception:
         for job in jobs:
             guard(job, lambda job=job: _train_alone(job))
         return
     own_batches = len({job.composed.config["seed"] for job in jobs}) > 1
-    choice = choose_lanes(prepared.program, jobs=len(jobs), own_batches=own_batches)
+    begun = next((job.lanes for job in jobs if job.lanes), None)
+    choice = choose_lanes(prepared.program, jobs=len(jobs), own_batches=own_batches, begun=begun)
+    write_lanes(jobs[0], choice.lanes, [job.number for job in jobs])
     screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
     _Group(prepared, choice, guard, signals, best).train(jobs)
 
@@ -157,15 +162,11 @@ class _Group:
 
     def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
         prepared = prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
-        return start_run(
-            prepared,
-            Screen(silent=True),
-            overrides=job.words,
-            label=job.label,
-            signals=self.signals,
-            figures=False,
-            compared=self.compared,
-        )
+        screen = Screen(silent=True)
+        how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
+        if job.resumes:
+            return continue_job(prepared, screen, **how)
+        return start_run(prepared, screen, overrides=job.words, label=job.label, **how)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
         summary = ended.finished.summary
