@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import shlex
+import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dltrain.runs.files import Files
 from dltrain.sweep.groups import SweepJob
 from dltrain.sweep.plan import CONFIGS, JOBS, read_jobs
 
+REPORTING = threading.Lock()  # jobs may fail in several threads at once, with several lines each
 LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job, which overwrite=true may replace
 
 
@@ -106,7 +108,8 @@ def _guarded(
         _record(job, code=error.code, dry=dry)
         if not dry:
             _save_failure(job.folder, hide(str(error), texts))
-        report(error, f"job {job.number}: ", texts)
+        with REPORTING:
+            report(error, f"job {job.number}: ", texts)
         return None
     if ends:
         _record(job, code=0, dry=dry)
