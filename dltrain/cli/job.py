@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain.callbacks.signals import Signals
 from dltrain.cli.discovery import user_packages
 from dltrain.cli.faults import as_error, report, was_interrupted
 from dltrain.cli.output import outlive_readers
@@ -75,7 +74,9 @@ def train_composed(jobs: Sequence[SweepJob]) -> None:
         return _guarded(job, [*job.words, job.composed.text], train, ends=True, dry=dry)
 
     resume = shlex.join(["dltrain", "-m", "--resume", str(jobs[0].sweep)])
-    signals = Signals(f"; what was saved is continued by: {resume}")
+    signals = importlib.import_module("dltrain.callbacks.signals").Signals(
+        f"; what was saved is continued by: {resume}"
+    )
     importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals)
 
 

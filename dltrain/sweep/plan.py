@@ -3,6 +3,7 @@
 Editing YAML changes nothing in a sweep under way, and `dltrain -m --resume SWEEP` runs what is missing.
 """
 
+import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,7 @@ from typing import Any
 from dltrain.config.call import Composed
 from dltrain.config.folders import parse_yaml
 from dltrain.errors import ConfigError
-from dltrain.runs import checkpoint
 from dltrain.runs.files import Files
-from dltrain.runs.folder import RunFolder
 from dltrain.runs.sealed import read_sealed, seal
 from dltrain.sweep.groups import SweepJob
 
@@ -82,12 +81,13 @@ def read_jobs(sweep: Path, amend: Amend) -> list[SweepJob]:
 
 def missing(jobs: Sequence[SweepJob], ended: Collection[int]) -> list[SweepJob]:
     """Return the jobs that have not ended, as they are to be resumed; `ended` are numbers of those that failed."""
+    folders, checkpoints = (importlib.import_module(f"dltrain.runs.{name}") for name in ("folder", "checkpoint"))
     found = []
     for job in jobs:
-        run = RunFolder(job.folder)
+        run = folders.RunFolder(job.folder)
         if job.number in ended or run.summary.exists():
             continue
-        resumes = run.config.exists() and bool(checkpoint.steps(run.checkpoints))
+        resumes = run.config.exists() and bool(checkpoints.steps(run.checkpoints))
         if not resumes:  # what it has written has no checkpoint, and is replaced
             job.composed.config["overwrite"] = True
         found.append(replace(job, resumes=resumes))
