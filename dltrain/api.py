@@ -3,44 +3,25 @@
 The commands `train`, `evaluate` and `generate` call the same functions.
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain.build.init_from import evaluated_leaves, with_weights
-from dltrain.build.parts import assemble
-from dltrain.build.plan import make_plan
-from dltrain.build.program import Program
-from dltrain.build.provenance import check_no_secret, describe_run
-from dltrain.build.saved import saved_model
 from dltrain.composition.compose import amend_words, compose_words
 from dltrain.composition.overrides import write
-from dltrain.config.call import Composed
-from dltrain.config.paths import with_absolute_paths
 from dltrain.config.schema import GROUPS
 from dltrain.data.tables.frames import is_frame, store_frame
 from dltrain.devices import runtime
-from dltrain.devices.doctor import diagnose
-from dltrain.engine.state import TrainState
-from dltrain.errors import CheckpointError, ConfigError
+from dltrain.errors import ConfigError
 from dltrain.inference.export.exported import ExportedModel
 from dltrain.inference.export.exported import load_exported as _load_exported
 from dltrain.inference.run import Run, amend_saved
-from dltrain.report.augmented import draw_augmented
 from dltrain.report.comparison import Comparison
 from dltrain.report.comparison import compare as _compare
-from dltrain.report.console import Screen, print_warning
-from dltrain.report.describe import describe
-from dltrain.report.finish import finish
+from dltrain.report.console import print_warning
 from dltrain.report.html.run import write_report as _write_report
-from dltrain.report.live import LiveReport
-from dltrain.report.start import introduce, prepare
-from dltrain.runs.folder import RunFolder, claim, existing
-from dltrain.runs.recorder import Recorder
-from dltrain.runs.restore import load_best
-from dltrain.runs.sealed import seal
-from dltrain.trainer import train
+from dltrain.runs.folder import existing
+from dltrain.training import train_config
 
 Overrides = str | Mapping[str, Any]
 """`"model=cnn"` as in the shell, or a mapping from keys to values: `{"optim.learning_rate": 0.01}`.
@@ -164,80 +145,3 @@ def words_of(overrides: Sequence[Overrides], values: Mapping[str, Any]) -> list[
             else:
                 words.append(f"{key}={write(str(store_frame(value)) if is_frame(value) else value)}")
     return words
-
-
-def train_config(
-    composed: Composed, *, overrides: Sequence[str], folder: Path | None = None, label: str = ""
-) -> RunFolder | None:
-    """Train what a config describes, and report; return the run's folder, or None for a dry run.
-
-    Args:
-        composed: the config, checked.
-        overrides: the words that it was composed from, to be kept with the run.
-        folder: where to write, instead of the config's `output_dir`.
-        label: name of the run in TensorBoard; "" for that of its folder.
-    """
-    composed = with_absolute_paths(composed)
-    config = composed.config
-    runtime.start(**config["runtime"])
-    screen = Screen(quiet=config["quiet"])
-    wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
-    if wanted:
-        RunFolder(wanted).refuse_other_folders()
-    if wanted and not config["overwrite"] and RunFolder(wanted).config.exists():
-        claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
-    weights = existing(config["init_from"]) if config["init_from"] else None
-    parts = assemble(config, composed.trust)
-    check_no_secret(parts.raw_spec, composed.text)
-    name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
-    program = Program(parts, make_plan(config, parts))
-    introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
-    prepare(screen, program)
-    if config["dry_run"]:
-        screen.say("dry run: nothing was trained or written")
-        return None
-    state = _from_weights(weights, program, screen) if weights else None  # before it may be overwritten
-    claimed = claim(wanted, name=name, overwrite=config["overwrite"], trust=composed.trust)
-    claimed.label = label
-    with claimed.kept_log():
-        screen.say(f"folder  {claimed.path}\n")
-        _write_description(composed, overrides, program, claimed, label)
-
-        def at_start(recorder: Recorder) -> None:
-            swept = [word for word in overrides if f" {word} " in f" {label} "]
-            describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
-            draw_augmented(recorder, program, claimed)
-
-        live = LiveReport(program, claimed, screen, describe=at_start)
-        finish(program, claimed, screen, train(program, claimed, live, state=state))
-    return claimed
-
-
-def _write_description(
-    composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder, label: str
-) -> None:
-    """Write config, environment, data and model of the run, before it trains."""
-    run = uuid.uuid4().hex
-    folder.about = describe_run(run, composed.text, composed.trust)
-    started = {"overrides": list(overrides), "choices": dict(composed.choices)}
-    folder.write_config(composed.text, started | ({"label": label} if label else {}))
-    folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
-    folder.files.replace_json("data.json", seal(program.parts.described()))
-    folder.files.replace("splits.npz", program.parts.splits.to_npz())
-    if program.parts.description and program.parts.description.bad_rows:
-        folder.files.replace_text("bad_rows.csv", program.parts.description.bad_rows)
-    folder.files.replace_json("model.json", seal(saved_model(program.parts, program.plan, run=run)))
-
-
-def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
-    """Return an initial state with the weights that another run evaluates best, where name and shape match."""
-    found = load_best(source, warn=print_warning)
-    state, taken, left = with_weights(program.start(), evaluated_leaves(found.leaves))
-    if not taken:
-        raise CheckpointError(
-            f"init_from={source.path}: none of its parameters has the name and shape of one of this model"
-        )
-    screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
-    if left:
-        screen.say(f"        {len(left)} are initialised from scratch: {', '.join(left)}")
-    return program.place(state)

@@ -16,7 +16,7 @@ from dltrain.callbacks.profile import Profile
 from dltrain.callbacks.signals import Signals
 from dltrain.devices import memory
 from dltrain.engine.events import Callback
-from dltrain.engine.loop import Loop, Outcome, Pace
+from dltrain.engine.loop import Loop, Outcome
 from dltrain.engine.state import ROLLBACKS, TrainState
 from dltrain.errors import NonFiniteError
 from dltrain.runs import checkpoint
@@ -95,8 +95,11 @@ def train(
     *,
     start: Checkpoint | None = None,
     state: TrainState | None = None,
+    signals: Signals | None = None,
 ) -> TrainResult:
     """Train from the beginning, from the initial state `state`, or on from the checkpoint `start`.
+
+    `signals` ends several runs at once; without it, this run catches its own.
 
     With `on_nonfinite=rollback` a step that is not finite returns training to the last checkpoint, and is left out
     from there on. The caller closes the recorder in the result.
@@ -108,7 +111,7 @@ def train(
     folder.check_disk(memory.size(program.shapes))
     resume_collection()
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
-    signals = Signals(f"; from the last checkpoint: {folder.command('resume')}")
+    signals = signals or Signals(f"; from the last checkpoint: {folder.command('resume')}")
     left_out, begin = steps_left_out(start) if start else [], observer.begin
     run = _Run(program, folder, observer, clock, left_out, signals)
     try:
@@ -158,7 +161,7 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
         clock=run.clock,
         warn=run.observer.warn,
     )
-    pace = Pace(most=program.capacity)
+    pace = program.make_pace()
     draft = make_draft(run.folder) if plan.profile else None
     profile = Profile(draft, pace, steps=plan.total - first) if draft else None
     order = [*([profile] if profile else []), *callbacks, run.signals]

@@ -241,7 +241,7 @@ def dltrain() -> Callable[..., CommandResult]:
             pytest.MonkeyPatch.context() as p,
         ):
             if not figures:
-                p.setattr(finish, "draw", lambda *args: None)
+                p.setattr(finish, "draw", lambda *args, **options: None)
                 p.setattr(evaluation, "score_figures", lambda *args: {})
             code = cli.main(list(words))
         return CommandResult(code, out.getvalue(), err.getvalue())
@@ -310,7 +310,7 @@ def quickly_compiled() -> Iterator[None]:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no figures at the end: half of a short run's time. Those of `digits_run` are tested."""
-    monkeypatch.setattr(finish, "draw", lambda *args: None)
+    monkeypatch.setattr(finish, "draw", lambda *args, **options: None)
     monkeypatch.setattr(evaluation, "score_figures", lambda *args: {})
 
 

@@ -75,7 +75,7 @@ def test_a_wrong_key_is_an_exception_with_a_hint():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "draw", lambda *args: None)
+        patch.setattr(finish, "draw", lambda *args, **options: None)
         folder = tmp_path_factory.mktemp("fit") / "a run"
         return package.fit("data=iris", "model=linear", epochs=3, log_every=1, quiet=True, output_dir=str(folder))
 
@@ -133,6 +133,6 @@ def test_a_damaged_metrics_file_is_named(run):
 
 def test_the_examples_of_the_docstrings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(finish, "draw", lambda *args: None)
+    monkeypatch.setattr(finish, "draw", lambda *args, **options: None)
     failed, tried = doctest.testmod(api)
     assert tried > 4 and not failed

@@ -11,6 +11,8 @@ FLOORS = (
     ("dltrain.cli",),
     ("dltrain.commands",),
     ("dltrain.api",),
+    ("dltrain.sweep",),
+    ("dltrain.training",),
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),
     ("dltrain.profiling",),
@@ -20,6 +22,7 @@ FLOORS = (
     ("dltrain.config",),
     ("dltrain.runs",),
     ("dltrain.callbacks",),
+    ("dltrain.lanes",),
     ("dltrain.engine",),
     ("dltrain.devices",),
     (

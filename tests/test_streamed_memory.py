@@ -63,7 +63,7 @@ from dltrain.engine import chunk
 from dltrain.report import finish
 chunk.FEED_BYTES = {buffer}
 scan.MOST_EXAMPLES = 64  # rows: what is checked before training shall not hide what training takes
-finish.draw = lambda *args: None
+finish.draw = lambda *args, **options: None
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -223,7 +223,7 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SENTINEL", str(tmp_path / "imported"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(finish, "draw", lambda *args: None)
+    monkeypatch.setattr(finish, "draw", lambda *args, **options: None)
     yield tmp_path
     for name in [n for n in sys.modules if n.split(".")[0] == "ringlib"]:
         del sys.modules[name]

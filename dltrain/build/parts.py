@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,18 @@ def assemble_on(data: Data, config: Config, trust: tuple[str, ...], objective: O
         callbacks=_callbacks(config, trust),
         fitting_models=tuple(config["task"]["models"]),
     )
+
+
+def with_numbers(parts: Parts, config: Config, trust: tuple[str, ...] = ()) -> Parts:
+    """Return parts for a config that differs in its seed and its optimizer's hyperparameters only.
+
+    What is compiled stays the same: the numbers are leaves of the state, the seed decides on the order of the data.
+    """
+    _, hparams, _ = make_optimizer(config["optim"], trust, whole=parts.pipeline.steps_per_epoch == 1)
+    same = config["seed"] == parts.pipeline.seed
+    pipeline = parts.pipeline if same else replace(parts.pipeline, seed=config["seed"])
+    numbers = {**parts.hparams, **hparams}
+    return replace(parts, hparams=numbers, pipeline=pipeline, callbacks=_callbacks(config, trust))
 
 
 def _microbatches(accumulate: int, batch_size: int) -> int:

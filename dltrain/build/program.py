@@ -4,6 +4,7 @@ A few lines over 300, since these functions share the data, the layout and the s
 """
 
 import contextlib
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -22,9 +23,12 @@ from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
+from dltrain.engine.loop import Pace
 from dltrain.engine.state import TrainState, create, initial, trace_module
-from dltrain.engine.step import make_step
+from dltrain.engine.step import Logs, make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
+from dltrain.lanes.chunk import make_lane_chunk
+from dltrain.lanes.meeting import Lane
 from dltrain.metrics import Average
 from dltrain.tree import Tree
 from dltrain.types import Batch, Kind
@@ -36,6 +40,7 @@ class Program:
     def __init__(self, parts: Parts, plan: Plan) -> None:
         """Trace the model, which raises an error for shapes that do not fit."""
         self.parts, self.plan = parts, plan
+        self.lane: Lane | None = None  # of several runs that train together
         self.precision = PRECISIONS[plan.precision]
         self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
@@ -100,6 +105,27 @@ class Program:
         most = capacity(self.feed.batch_bytes(self.parts.pipeline.batch_size))
         return max(2, min(most, self.plan.total, *self.plan.intervals))
 
+    def make_pace(self) -> Pace:
+        """Return the pace of a run: how many steps are dispatched at once."""
+        return self.lane.make_pace() if self.lane else Pace(most=self.capacity)
+
+    def variant(self, parts: Parts, plan: Plan, lane: Lane | None = None) -> "Program":
+        """Return a program for other numbers and another order of the data, which shares all that is compiled.
+
+        It trains alone, or as a lane among others.
+        """
+        other = copy.copy(self)
+        other.parts, other.plan, other.lane = parts, plan, lane
+        other.__dict__.pop("ahead", None)  # its threads read in the order of this program
+        if lane:
+            other.__dict__["chunk"] = lane
+        return other
+
+    @cached_property
+    def lane_chunk(self):
+        """The chunk of several runs."""
+        return make_lane_chunk(self._step, self._pick)
+
     @cached_property
     def ahead(self) -> ReadAhead | None:
         """The threads that prefetch a streamed data set."""
@@ -111,9 +137,15 @@ class Program:
     @cached_property
     def chunk(self):
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
+        layout = self.layout
+        where = (layout.of(self.shapes), layout.replicated) if layout else None
+        return make_chunk(self._step, self._pick, where)
+
+    @property
+    def _step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
         parts = self.parts
         means = {n: m.function for n, m in parts.metrics.items() if isinstance(m, Average)}
-        step = make_step(
+        return make_step(
             graphs=self.graphs,
             objective=parts.objective,
             optimizer=parts.optimizer,
@@ -128,9 +160,6 @@ class Program:
             ema=self.plan.ema,
             log_change=self.plan.stop.change is not None,
         )
-        layout = self.layout
-        where = (layout.of(self.shapes), layout.replicated) if layout else None
-        return make_chunk(step, self._pick, where)
 
     def feed_chunk(self, step: int, count: int) -> Any:
         """Return the feed of a chunk of the next `count` steps, [K, B] or [K, B, ...]."""
@@ -266,7 +295,9 @@ class Program:
         return None if ahead is None else lambda: ahead.waited
 
     def close(self) -> None:
-        """Stop the prefetching threads."""
+        """Stop the prefetching threads, and leave the other lanes."""
+        if self.lane:
+            self.lane.close()
         if self.ahead:
             self.ahead.close()
 

@@ -13,7 +13,7 @@ from dltrain.errors import ConfigError
 
 FLAGS = (
     *("--help", "--version", "--config-dir", "--cfg", "--package", "--resolve", "--info", "--run", "--multirun"),
-    "--shell-completion",
+    *("--resume", "--shell-completion"),
 )
 SHORT = {
     **{"-h": "--help", "-m": "--multirun", "-sc": "--shell-completion", "-c": "--cfg", "-cd": "--config-dir"},
@@ -23,6 +23,7 @@ VALUED = {
     "--config-dir": "a folder",
     "--cfg": "job",
     "--package": "a key of the config, such as model",
+    "--resume": "the folder of a sweep",
     "--shell-completion": "install=bash",
 }
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")

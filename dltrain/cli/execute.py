@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dltrain.cli.argv import CommandLine
 from dltrain.cli.discovery import Command
-from dltrain.cli.sweep import sweep
+from dltrain.cli.sweep import resume, sweep
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sweep
 from dltrain.composition.show import show
@@ -16,7 +16,7 @@ from dltrain.devices.environment import check_environment
 from dltrain.errors import ConfigError
 from dltrain.startup import resume_collection
 
-OF_TRAINING = ("--multirun", "--cfg", "--info", "--package", "--resolve", "--run")
+OF_TRAINING = ("--multirun", "--resume", "--cfg", "--info", "--package", "--resolve", "--run")
 
 
 def execute(
@@ -39,6 +39,17 @@ def execute(
     return loaded.run(call)
 
 
+def _resume(line: CommandLine) -> int:
+    if "--multirun" not in line.flags:
+        run = line.flags["--resume"]
+        raise ConfigError(
+            f"--resume {run}: is for a sweep: dltrain -m --resume {run}; for a run: dltrain resume {run}"
+        )
+    if other := next((word for word in line.overrides if not word.startswith("trust=")), None):
+        raise ConfigError(f"{other}: a sweep that is resumed keeps its configs; only trust=[...] can be set")
+    return resume(Path(line.flags["--resume"]), line.overrides)
+
+
 def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: list[str]) -> int:
     showing = [flag for flag in ("--cfg", "--info") if flag in line.flags]
     if len(showing) + ("--multirun" in line.flags) > 1:
@@ -47,6 +58,8 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
         raise ConfigError(f"{orphan}: is an option of --cfg")
     if not showing:
         check_environment()
+    if "--resume" in line.flags:
+        return _resume(line)
     if "--multirun" in line.flags or (not showing and wants_sweep(line.overrides, tree)):
         return sweep(line.overrides, folders, tree)
     request = make_request("train", line.overrides, folders, tree)

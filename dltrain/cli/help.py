@@ -21,6 +21,7 @@ EXAMPLES = (
 )
 OPTIONS = (
     ("-m, --multirun", "a run for each combination of values: model=mlp,cnn seed=0,1,2"),
+    ("-m --resume SWEEP", "run what is missing of a sweep"),
     ("--config-dir DIR", "your own folder of YAML, laid out like dltrain's: model/mine.yaml"),
     ("--cfg job", "print the composed config and exit"),
     ("-sc install=bash", 'tab completion: eval "$(dltrain -sc install=bash)"; also zsh and fish'),

@@ -1,49 +1,103 @@
-"""One job of a sweep: trains, records how the job ended, and returns its objective."""
+"""The jobs of a sweep: they are trained, how each ended is recorded, and its objective returned."""
 
 import contextlib
 import importlib
 import json
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+import shlex
+import threading
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from dltrain.cli.discovery import user_packages
 from dltrain.cli.faults import as_error, report, was_interrupted
 from dltrain.cli.output import outlive_readers
 from dltrain.composition import objective
-from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.compose import amend_words, make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped
 from dltrain.config.folders import read_tree
-from dltrain.errors import DiskError, DltrainError, Interrupted, Terminated, hide
-from dltrain.report.width import for_terminal
+from dltrain.errors import DiskError, Interrupted, Terminated, hide
 from dltrain.runs.files import Files
+from dltrain.sweep.groups import SweepJob
+from dltrain.sweep.plan import CONFIGS, JOBS, read_jobs
 
-JOBS = ".jobs"  # in the folder of a sweep while it runs: a file per job, since jobs may run in other processes
+REPORTING = threading.Lock()  # jobs may fail in several threads at once, with several lines each
 LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job, which overwrite=true may replace
 
 
 def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
-    """Train one combination of a sweep and return its objectives; a failure is reported, and returns NaN.
+    """Train one combination of a sweep in a process of its own, and return its objectives; NaN if it failed.
 
-    `fixed` are the keys that have the same value in all jobs.
+    `fixed` are the keys that have the same value in all jobs. The config is that of the plan, if there is one: a
+    sampler decides on a job when it starts.
     """
     outlive_readers()  # of a process that a launcher has started
-    texts = list(job.words)
-    with Files(job.sweep).append(LIST) as listed:
-        listed.write(f"{os.path.relpath(job.folder, job.sweep)}\n")
-    _record(job, code=1)  # holds if the process dies
-    print(for_terminal(f"\njob {job.number}: {' '.join(job.words)}"), flush=True)
-    dry = False
+    planned = [p for p in _planned(job) if p.number == job.number] or compose_jobs([job], fixed)
+    if planned:
+        train_composed(planned)
+    note = read_note(job)
+    if note["code"] or note["dry"]:
+        return objective.failed(objectives)
+    run = importlib.import_module("dltrain.runs.folder").RunFolder(job.folder)
+    return objective.values(run.read_summary(), objectives)
+
+
+def _planned(job: Job) -> list[SweepJob]:
+    if not (job.sweep / JOBS / CONFIGS).exists():
+        return []
+    trust = [word for word in job.words if word.startswith("trust=")]
+    return read_jobs(job.sweep, lambda saved: amend_words(saved, *trust))
+
+
+def compose_jobs(jobs: Sequence[Job], fixed: Collection[str]) -> list[SweepJob]:
+    """Compose and check the config of each job; a failure is reported and recorded."""
+    composed = []
+    for job in jobs:
+        with Files(job.sweep).append(LIST) as listed:
+            listed.write(f"{os.path.relpath(job.folder, job.sweep)}\n")
+        if found := _guarded(job, [*job.words], lambda job=job: _compose(job, fixed)):
+            composed.append(found)
+    return composed
+
+
+def train_composed(jobs: Sequence[SweepJob]) -> None:
+    """Train jobs of a sweep, together where they can share a program; failures are reported and recorded.
+
+    Raises:
+        SweepStopped: Ctrl-C or SIGTERM ended all of them.
+    """
+
+    def guard(job: SweepJob, train: Callable[[], Any]) -> Any:
+        _record(job, code=1, ended=False)  # holds if the process dies
+        dry = job.composed.config["dry_run"]
+        return _guarded(job, [*job.words, job.composed.text], train, ends=True, dry=dry)
+
+    resume = shlex.join(["dltrain", "-m", "--resume", str(jobs[0].sweep)])
+    signals = importlib.import_module("dltrain.callbacks.signals").Signals(
+        f"; what was saved is continued by: {resume}"
+    )
+    importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals)
+
+
+def _compose(job: Job, fixed: Collection[str]) -> SweepJob:
+    call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)))
+    label = " ".join(word for word in job.words if word.partition("=")[0] not in fixed)
+    return SweepJob(job.number, tuple(job.words), job.folder, label, call.compose(), job.sweep)
+
+
+def _guarded(
+    job: Job | SweepJob, texts: Sequence[str], do: Callable[[], Any], *, ends: bool = False, dry: bool = False
+) -> Any:
+    """Call `do`; a failure is reported and recorded, and returns None.
+
+    `ends` tells that the job has ended after it, `dry` that it was only to be checked.
+
+    Raises:
+        SweepStopped: a signal has stopped it.
+    """
     try:
-        call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)), texts=texts)
-        dry = call.compose().config["dry_run"]
-        train = importlib.import_module("dltrain.commands.train")
-        label = " ".join(word for word in job.words if word.partition("=")[0] not in fixed)
-        code = train.run(replace(call, folder=job.folder, job=job.number, label=label))
-        error = DltrainError(f"training ended with code {code}") if code else None
-        if error is not None:
-            error.code = code
+        found = do()
     except (Interrupted, Terminated) as stopped:
         _record(job, code=stopped.code)
         raise SweepStopped(report(stopped, texts=texts)) from stopped
@@ -52,21 +106,26 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
             _record(job, code=130)
             raise SweepStopped(130) from None
         error = as_error(raised, user_packages(job.words))
-    if error is None:
+        _record(job, code=error.code, dry=dry)
+        if not dry:
+            _save_failure(job.folder, hide(str(error), texts))
+        with REPORTING:
+            report(error, f"job {job.number}: ", texts)
+        return None
+    if ends:
         _record(job, code=0, dry=dry)
-        run = importlib.import_module("dltrain.runs.folder").RunFolder(job.folder)
-        return objective.values(run.read_summary(), objectives)
-    _record(job, code=error.code, dry=dry)
-    if not dry:
-        _save_failure(job.folder, hide(str(error), texts))
-    report(error, f"job {job.number}: ", texts)
-    return objective.failed(objectives)
+    return found
 
 
-def _record(job: Job, *, code: int, dry: bool = False) -> None:
+def _record(job: Job | SweepJob, *, code: int, dry: bool = False, ended: bool = True) -> None:
     """Record the folder of this job, how it ended, and whether it only was to be checked."""
-    note = json.dumps({"folder": str(job.folder), "code": code, "dry": dry})
+    note = json.dumps({"number": job.number, "folder": str(job.folder), "code": code, "dry": dry, "ended": ended})
     (Files(job.sweep) / JOBS).replace_text(f"{job.number}.json", note)
+
+
+def read_note(job: Job) -> dict[str, Any]:
+    """Read how a job ended."""
+    return json.loads((job.sweep / JOBS / f"{job.number}.json").read_text(encoding="utf-8"))
 
 
 def _save_failure(folder: Path, message: str) -> None:

@@ -3,18 +3,20 @@
 import contextlib
 import functools
 import importlib
+import math
 import re
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import JOBS, LIST, run_job
+from dltrain.cli.job import LIST, compose_jobs, run_job, train_composed
 from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
-from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.compose import amend_words, make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
 from dltrain.composition.overrides import NEEDS_SAMPLER, read
 from dltrain.composition.settings import (
@@ -32,6 +34,7 @@ from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError, Interrupted, Terminated
+from dltrain.sweep.plan import JOBS, missing, read_jobs, write_configs
 
 STOPPED = (Interrupted.code, Terminated.code)
 
@@ -67,8 +70,41 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
     if settings.chosen["hydra/sweeper"] == "basic":
         write_plan(folder, list({**params, **found}.values()))
-    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), tuple(o.key for o in fixed))
-    return _run(passed, folder, folders, train)
+    keys = tuple(o.key for o in fixed)
+    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys)
+    if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
+        return _run(folder, lambda: launch(passed, folder, folders, train=train))
+    alone = settings.chosen["hydra/launcher"] != "basic"
+
+    def begin() -> None:
+        jobs: list[Job] = []
+        here = [word for word in passed if not word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
+        here += ["hydra/launcher=basic"] if alone else []
+        launch(here, folder, folders, train=lambda job: _collect(jobs, job))
+        if composed := compose_jobs(jobs, keys):
+            write_configs(folder, composed)
+            if alone:
+                launch(passed, folder, folders, train=train)
+            else:
+                train_composed(composed)
+
+    return _run(folder, begin)
+
+
+def resume(folder: Path, words: Sequence[str]) -> int:
+    """Run the jobs of a sweep that are missing, with the configs that were composed when it began."""
+    folder = folder.expanduser().resolve()
+    jobs = read_jobs(folder, lambda saved: amend_words(saved, *words))
+    notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
+    left = missing(jobs, [note["number"] for note in notes if note["code"]])
+    print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
+    return _run(folder, lambda: train_composed(left) if left else None)
+
+
+def _collect(jobs: list[Job], job: Job) -> Objectives:
+    """Take a job that is trained later, together with others."""
+    jobs.append(job)
+    return math.nan
 
 
 def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | None, dict[str, Any]]:
@@ -88,10 +124,12 @@ def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | N
     return config["output_dir"], config | {"output_dir": None}
 
 
-def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: Callable[[Job], Objectives]) -> int:
+def _run(folder: Path, work: Callable[[], None]) -> int:
+    """Do the work of a sweep, and print what came of it."""
     code = 0
     try:
-        launch(words, folder, folders, train=train)
+        with _locked(folder):
+            work()
     except SweepStopped as stopped:
         code = stopped.code
     except KeyboardInterrupt:  # between two jobs
@@ -113,9 +151,22 @@ def _run(words: Sequence[str], folder: Path, folders: tuple[Path, ...], train: C
     stopped = {Path(job["folder"]) for job in jobs if job["code"] in STOPPED}
     paths = [Path(job["folder"]) for job in jobs]
     importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
-    for line in left:
+    again = [f"run what is missing with: {shlex.join(['dltrain', '-m', '--resume', str(folder)])}"] if left else []
+    for line in (*left, *again):
         print(f"dltrain: {line}", file=sys.stderr)
     return code or next((job["code"] for job in jobs if job["code"]), 0)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """Let no other process run the same sweep meanwhile."""
+    held = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
+    held.lock()
+    try:
+        yield
+    finally:
+        (folder / "lock").unlink(missing_ok=True)
+        held.release()
 
 
 def _remove_empty(folder: Path, jobs: Sequence[Path]) -> None:

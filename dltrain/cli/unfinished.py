@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import JOBS
 from dltrain.config.request import Override
 from dltrain.runs.files import Files
+from dltrain.sweep.plan import JOBS
 
 PLAN = "plan.json"  # in the folder JOBS of a sweep: the words of every job, by number
 FEW = 5  # jobs that are listed

@@ -12,7 +12,7 @@ from typing import Any
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.build.provenance import check_run, describe_run, warn_of_other_bits
+from dltrain.build.provenance import check_run, warn_of_other_bits
 from dltrain.build.saved import restore_saved
 from dltrain.config.call import Call, Composed
 from dltrain.config.changes import kept_part, may_change, of_part, read_saved, typed_changes
@@ -22,14 +22,12 @@ from dltrain.devices import runtime
 from dltrain.errors import ConfigError
 from dltrain.inference.run_data import check_data
 from dltrain.report.console import Screen, print_warning
-from dltrain.report.finish import finish
-from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder, existing
 from dltrain.runs.restore import load_newest
-from dltrain.trainer import train
+from dltrain.training import Prepared, continue_run
 
 
 def run(call: Call) -> int:
@@ -62,17 +60,13 @@ def run(call: Call) -> int:
             screen.say(f"changed {line}")
         introduce(screen, program, choices=started.get("choices", {}), automatic={})
         prepare(screen, program)
-        resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(call.overrides)}]
-        folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust)
-        folder.write_config(composed.text, {**started, "resumed": resumed})
-        folder.files.remove("summary.json")
         _report_schedule(screen, program, start)
         warn_of_other_bits(start, warn=print_warning)
         if folder.died:
             screen.say(f"process {folder.died} was killed during this run, by a user or for lack of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
-        live = LiveReport(program, folder, screen)
-        finish(program, folder, screen, train(program, folder, live, start=start))
+        prepared = Prepared(composed, program, folder.path)
+        continue_run(prepared, folder, start, screen, overrides=call.overrides)
     return 0
 
 

@@ -4,8 +4,8 @@ Choose parts by name (model=cnn) and options by key (optim.learning_rate=3e-4). 
 curves, checkpoints and TensorBoard files; a run can be resumed from it with bit-identical results.
 """
 
-from dltrain.api import train_config
 from dltrain.config.call import Call
+from dltrain.training import train_config
 
 
 def run(call: Call) -> int:

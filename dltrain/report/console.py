@@ -21,10 +21,10 @@ PROGRESS_EVERY = 10.0  # seconds between lines of progress without a terminal
 class Screen:
     """Prints on stdout; rich honours NO_COLOR and detects whether that is a terminal."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        """Print everything, or with `quiet` only results."""
-        self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-        self._result = Console(highlight=False, soft_wrap=True)
+    def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
+        """Print everything, with `quiet` only results, with `silent` nothing."""
+        self.console = Console(quiet=quiet or silent, highlight=False, soft_wrap=True)
+        self._result = Console(quiet=silent, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         for console in (self.console, self._result):
             if console.width < 1:  # COLUMNS=0: rich would print nothing
@@ -64,7 +64,7 @@ class Screen:
 
     def live(self, text: str) -> None:
         """Replace the live line; does nothing without a terminal."""
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.quiet:
             return
         if self._live is None:
             self._live = Live(console=self.console, refresh_per_second=8, transient=True)

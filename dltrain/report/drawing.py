@@ -31,8 +31,13 @@ class Evaluated:
     best_step: int
 
 
-def draw(program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult) -> None:
-    """Draw the figures of the best state into `report/` and TensorBoard; a language model's sample is text."""
+def draw(
+    program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult, *, later: bool = False
+) -> None:
+    """Draw the figures of the best state into `report/` and TensorBoard; a language model's sample is text.
+
+    `later`, after the files of TensorBoard were closed, it draws into `report/` only.
+    """
     from dltrain.plots.caption import add_caption
     from dltrain.plots.curves import curves  # matplotlib takes a second to import
     from dltrain.plots.png import png_bytes, png_size
@@ -52,7 +57,8 @@ def draw(program: Program, folder: RunFolder, found: Evaluated, trained: TrainRe
     for name, figure in figures.items():
         png = png_bytes(figure)
         report.replace(f"{name}.png", png)
-        recorder.figure(step, name, png, *png_size(png))
+        if not later:
+            recorder.figure(step, name, png, *png_size(png))
     if split and "per_step" in found.best[split].arrays:
         from dltrain.plots.forecasts import per_step_table
 

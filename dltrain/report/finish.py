@@ -3,8 +3,8 @@
 import contextlib
 import shlex
 import traceback
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,40 @@ ADVICE = (
 FEW = 8  # skipped steps that are listed
 
 
-def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
-    """Report what training came to, see `_report`; if Ctrl-C ends that, say how to make up for it.
+@dataclass(frozen=True)
+class Finished:
+    """A run that was evaluated and described."""
+
+    summary: dict[str, Any]
+    draw: Callable[[], None]  # draws the figures, if they were left out
+
+
+def finish(
+    program: Program,
+    folder: RunFolder,
+    screen: Screen,
+    trained: TrainResult,
+    *,
+    figures: bool = True,
+    compared: Mapping[str, Any] | None = None,
+) -> Finished:
+    """Evaluate the final and the best state, draw the figures, write the summary, and print the results.
+
+    If Ctrl-C ends that, say how to make up for it.
+
+    Args:
+        program: what was trained.
+        folder: of the run.
+        screen: where the results are shown.
+        trained: how training ended.
+        figures: whether to draw figures.
+        compared: metrics of the baselines, if they are known; a sweep computes them once.
 
     Raises:
         Interrupted, Terminated: the run was stopped by a signal. It is saved, and finished when it is resumed.
     """
     try:
-        return _report(program, folder, screen, trained)
+        return _report(program, folder, screen, trained, figures=figures, compared=compared)
     except KeyboardInterrupt:
         step = trained.outcome.step
         raise Interrupted(
@@ -51,12 +77,15 @@ def finish(program: Program, folder: RunFolder, screen: Screen, trained: TrainRe
         ) from None
 
 
-def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainResult) -> dict[str, Any]:
-    """Evaluate the final and the best state, draw the figures, write the summary, and print the results.
-
-    Raises:
-        Interrupted, Terminated: the run was stopped by a signal. It is saved, and finished when it is resumed.
-    """
+def _report(
+    program: Program,
+    folder: RunFolder,
+    screen: Screen,
+    trained: TrainResult,
+    *,
+    figures: bool,
+    compared: Mapping[str, Any] | None,
+) -> Finished:
     with contextlib.closing(trained.recorder):
         _report_profile(screen, folder, trained)
         trained.raise_if_interrupted(folder)
@@ -65,18 +94,19 @@ def _report(program: Program, folder: RunFolder, screen: Screen, trained: TrainR
         for split in found.final:
             if split not in program.plan.splits:
                 trained.recorder.evaluation(trained.outcome.step, split, found.final[split])
-        screen.doing("drawing")
-        try:
-            _try_to_draw(program, folder, found, trained)
-        finally:
-            screen.end_live()
-        compared = _try_to_compare(program, folder)
+        if figures:
+            screen.doing("drawing")
+            try:
+                _try_to_draw(program, folder, found, trained)
+            finally:
+                screen.end_live()
+        compared = try_to_compare(program, folder) if compared is None else compared
         summary = {"run": folder.about.get("run"), **_summary(program, trained, found), "baselines": compared}
         folder.files.replace_json("summary.json", seal(summary))
         trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)
     _print_results(screen, folder, summary)
-    return summary
+    return Finished(summary, lambda: _try_to_draw(program, folder, found, trained, later=True))
 
 
 def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> Evaluated:
@@ -230,7 +260,7 @@ def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) ->
         (folder.files / "report").replace_text("neighbours.txt", nearest_tokens(tables, tokens))
 
 
-def _try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
+def try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
     """Return the metrics of the baselines on test, or else on validation: split -> name -> metric -> value.
 
     If one cannot be evaluated, a warning says so: the results of the run do not depend on it.
@@ -248,13 +278,15 @@ def _try_to_compare(program: Program, folder: RunFolder) -> dict[str, Any]:
     return {split: found} if split and found else {}
 
 
-def _try_to_draw(program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult) -> None:
+def _try_to_draw(
+    program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult, *, later: bool = False
+) -> None:
     """Draw the figures; if one cannot be drawn, say so: the results of the run do not depend on it."""
     from dltrain.plots.style import default_style
 
     try:
         with default_style():
-            draw(program, folder, found, trained)
+            draw(program, folder, found, trained, later=later)
     except DltrainError:
         raise
     except Exception as error:

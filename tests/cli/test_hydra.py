@@ -175,23 +175,34 @@ class Train:
         self.folders: list[str] = []
 
     def run(self, call: Call) -> int:
-        config = call.compose().config
-        self.configs.append(config)
+        self.configs.append(call.compose().config)
         self.folders.append(str(call.folder))
-        if call.job is not None and call.folder:
-            loss = abs(config["optim"]["learning_rate"] - 0.1)
-            summary = {"monitor": "validation/loss", "best": {"validation": {"loss": loss}}, "parameters": 10}
-            (call.folder / "summary.json").write_text(json.dumps(summary))
         return 0
+
+    def train_jobs(self, jobs, guard, signals) -> None:
+        """Record the jobs of a sweep; their loss is the distance of the learning rate from 0.1."""
+        for job in jobs:
+            guard(job, lambda job=job: self.write(job))
+
+    def write(self, job) -> str:
+        config = job.composed.config
+        self.configs.append(config)
+        self.folders.append(str(job.folder))
+        loss = abs(config["optim"]["learning_rate"] - 0.1)
+        summary = {"monitor": "validation/loss", "best": {"validation": {"loss": loss}}, "parameters": 10}
+        (job.folder / "summary.json").write_text(json.dumps(summary))
+        return "written"
 
 
 @pytest.fixture
 def train(monkeypatch, tmp_path):
     """Work in a folder with user YAML, without training, and restore logging afterwards."""
-    fake, command, table = Train(), types.ModuleType("train"), types.ModuleType("sweep")
-    command.run, table.summarise = fake.run, lambda folder, jobs, **ended: None
+    fake = Train()
+    command, table, jobs = types.ModuleType("train"), types.ModuleType("sweep"), types.ModuleType("train")
+    command.run, table.summarise, jobs.train_jobs = fake.run, lambda folder, jobs, **ended: None, fake.train_jobs
     monkeypatch.setitem(sys.modules, "dltrain.commands.train", command)
     monkeypatch.setitem(sys.modules, "dltrain.report.sweep", table)
+    monkeypatch.setitem(sys.modules, "dltrain.sweep.train", jobs)
     for name, text in OWN.items():
         path = tmp_path / "conf" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ def test_a_folder_in_use_is_refused_with_7_naming_the_holder(stopped, who):
 
 def test_what_was_stopped_is_resumed_to_the_bits_of_a_run_left_alone(stopped, dltrain, tmp_path, monkeypatch):
     cwd, found = stopped
-    monkeypatch.setattr("dltrain.report.finish.draw", lambda *args: None)
+    monkeypatch.setattr("dltrain.report.finish.draw", lambda *args, **options: None)
     steps = {name: int(re.search(r"step (\d+)", found[name][1])[1]) for name in ("a run", "b")}
     for name, step in steps.items():
         result = dltrain("resume", name, f"steps={step + 150}", cwd=cwd)

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dltrain.cli.discovery import find_commands
 from dltrain.cli.sweep import claim
 from dltrain.config.call import Call
 from dltrain.errors import DataError, Interrupted
+from dltrain.sweep.groups import SweepJob
 
 MISTAKES = {
     # groups and choices
@@ -283,11 +285,21 @@ class _Fake:
         train, table = types.ModuleType("dltrain.commands.train"), types.ModuleType("dltrain.report.sweep")
         train.run, table.summarise = self.run, lambda folder, jobs, **more: self.summarised.append(folder)  # ty: ignore[unresolved-attribute]
         monkeypatch.setitem(sys.modules, train.__name__, train)
-        monkeypatch.setitem(sys.modules, table.__name__, table)
+        jobs = types.ModuleType("dltrain.sweep.train")
+        jobs.train_jobs = self.train_jobs  # ty: ignore[unresolved-attribute]
+        for module in (table, jobs):
+            monkeypatch.setitem(sys.modules, module.__name__, module)
 
     def run(self, call: Call) -> int:
-        config = call.compose().config
-        self.calls.append((call.job, call.folder.name if call.folder else "", config))
+        self._train(None, call.folder.name if call.folder else "", call.compose().config)
+        return 0
+
+    def train_jobs(self, jobs: Sequence[SweepJob], guard: Callable, signals: object) -> None:
+        for job in jobs:
+            guard(job, lambda job=job: self._train(job.number, job.folder.name, job.composed.config))
+
+    def _train(self, job: int | None, name: str, config: dict) -> str:
+        self.calls.append((job, name, config))
         match config["seed"]:
             case 1:
                 raise DataError("bad row")
@@ -295,7 +307,7 @@ class _Fake:
                 raise ValueError("a fault")
             case 3:
                 raise Interrupted("saved")
-        return 0
+        return "trained"
 
 
 def test_a_sweep_runs_on_after_a_failing_job_and_ends_with_the_first_code(

@@ -25,7 +25,7 @@ RUN = (*WORDS, *MODEL, "eval_every=17", "quiet=true")  # 23 steps an epoch, the 
 @pytest.fixture(scope="module", autouse=True)
 def _without_pictures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "draw", lambda *args: None)
+        patch.setattr(finish, "draw", lambda *args, **options: None)
         yield
 
 

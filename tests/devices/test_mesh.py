@@ -86,7 +86,7 @@ STREAMED = ["model.widths=[64]", "model.dropout=0.3", "batch_size=104", "optim.a
 MOVES = """
 from dltrain.cli.main import main
 from dltrain.report import finish
-finish.draw = lambda *args: None  # pictures are the same on one device
+finish.draw = lambda *args, **options: None  # pictures are the same on one device
 words = ["model.widths=[64]", "batch_size=104", "quiet=true", "log_every=1", "epochs=2"]
 assert main([*words, "output_dir=straight", "runtime.mesh={data: 1}"]) == 0
 assert main([*words, "output_dir=moved", "steps=6", "epochs=null", "runtime.mesh={data: 1}"]) == 0

@@ -74,7 +74,7 @@ def gone(request, dltrain, tmp_path_factory):
     (cwd / "text").write_text("to be or not to be, that is the question\n" * 20)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
-        patch.setattr(finish, "draw", lambda *args: None)
+        patch.setattr(finish, "draw", lambda *args, **options: None)
         result = dltrain(*KINDS[request.param], *QUIET)
         assert result.code == 0, result.err
         composed = amend_words(read_yaml(cwd / "run" / "config.yaml"))

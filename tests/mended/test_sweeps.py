@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dltrain.cli.job import JOBS
+from dltrain.sweep.plan import JOBS
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

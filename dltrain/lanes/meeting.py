@@ -1,0 +1,128 @@
+"""Where the loops of several runs meet: the chunks that they ask for are computed as one."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dltrain.engine.loop import Pace
+from dltrain.engine.state import TrainState
+from dltrain.engine.step import Logs
+from dltrain.lanes.chunk import LaneChunk
+from dltrain.types import Array
+
+
+@dataclass
+class _Request:
+    """What a loop asks for, and what it gets."""
+
+    state: TrainState
+    given: Any
+    steps: int
+    result: tuple[TrainState, Logs] | None = None
+    error: BaseException | None = None
+
+
+class Meeting:
+    """Computes a chunk when every lane that is training has asked for one.
+
+    Each loop runs in a thread of its own. The number of lanes of the program is fixed: the place of a lane that is
+    not training is taken by a state that does no steps, so that nothing is compiled again.
+    """
+
+    def __init__(self, chunk: LaneChunk, data: Mapping[str, Array], count: int, *, steps: int) -> None:
+        """Expect `count` lanes for the first chunk; a chunk has at most `steps` steps."""
+        self.steps = steps
+        self._chunk, self._data, self._count = chunk, data, count
+        self._changed = threading.Condition()
+        self._training = set(range(count))  # numbers of lanes
+        self._asked: dict[int, _Request] = {}
+        self._spare: list[TrainState] = []
+        self._own = False  # whether lanes read batches of their own; once true, the program stays the same
+
+    def lane(self, number: int) -> "Lane":
+        """Return a lane; its number is its own as long as it trains."""
+        return Lane(self, number)
+
+    def ask(self, number: int, request: _Request) -> tuple[TrainState, Logs]:
+        """Wait until the chunk of this lane is computed."""
+        with self._changed:
+            self._training.add(number)
+            self._asked[number] = request
+            self._compute_if_complete()
+            self._changed.wait_for(lambda: request.result is not None or request.error is not None)
+        if request.error is not None:
+            raise request.error
+        assert request.result is not None
+        return request.result
+
+    def leave(self, number: int) -> None:
+        """Let the others go on without this lane."""
+        with self._changed:
+            self._training.discard(number)
+            self._compute_if_complete()
+
+    def _compute_if_complete(self) -> None:
+        if not self._asked or set(self._asked) != self._training:
+            return
+        requests = [self._asked[number] for number in sorted(self._asked)]
+        self._asked = {}
+        try:
+            self._compute(requests)
+        except BaseException as error:
+            for request in requests:
+                request.error = error
+        self._changed.notify_all()
+
+    def _compute(self, requests: list[_Request]) -> None:
+        free = self._count - len(requests)
+        while len(self._spare) < free:
+            self._spare.append(jax.tree.map(jnp.copy, requests[0].state))  # a copy: states are donated
+        spare, self._spare = self._spare[:free], self._spare[free:]
+        states = (*(request.state for request in requests), *spare)
+        given = [request.given for request in requests] + [requests[0].given] * free
+        counts = np.array([request.steps for request in requests] + [0] * free, np.int32)
+        self._own = self._own or not _are_equal(given)
+        new, logs = self._chunk(states, self._data, tuple(given) if self._own else given[0], counts)
+        logs = jax.device_get(logs)
+        self._spare += new[len(requests) :]
+        for lane, request in enumerate(requests):
+            request.result = new[lane], {name: values[lane] for name, values in logs.items()}
+
+
+class Lane:
+    """The chunk of one run among several; a callable like that of a run alone."""
+
+    def __init__(self, meeting: Meeting, number: int) -> None:
+        """Take a place in the meeting."""
+        self._meeting, self._number = meeting, number
+
+    def __call__(self, state: TrainState, data: Any, given: Any, n: Any) -> tuple[TrainState, Logs]:
+        """Train n steps together with the other lanes."""
+        del data  # the same for all lanes
+        return self._meeting.ask(self._number, _Request(state, given, int(n)))
+
+    def make_pace(self) -> Pace:
+        """Return a pace that stays: lanes whose chunks differ in length would wait for one another."""
+        return FixedPace(self._meeting.steps, steps=self._meeting.steps)
+
+    def close(self) -> None:
+        """Leave the other lanes to themselves."""
+        self._meeting.leave(self._number)
+
+
+class FixedPace(Pace):
+    """A number of steps that does not follow the time they take."""
+
+    def update(self, steps: int, seconds: float) -> None:
+        """Change nothing."""
+
+
+def _are_equal(given: list[Any]) -> bool:
+    leaves = jax.tree.leaves(given[0])
+    others = (jax.tree.leaves(other) for other in given[1:] if other is not given[0])
+    return all(all(map(np.array_equal, leaves, other)) for other in others)

@@ -1,0 +1,1 @@
+"""Sweeps: many runs as one program where possible, as jobs otherwise."""

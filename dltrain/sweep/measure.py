@@ -1,0 +1,110 @@
+"""How many lanes a group of jobs gets: what fits into memory, and what is faster than one run after the other."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from dltrain.build.program import Program
+from dltrain.devices import memory
+from dltrain.engine.feed import Resident
+
+MOST = 64  # lanes
+LEAST_GAIN = 1.2  # of lanes over one run after the other, below which they are not worth their rounding
+SECONDS = 0.5  # of one chunk of lanes
+TRIAL = 8  # steps
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a group of jobs is trained."""
+
+    lanes: int  # 1: one after the other, in one program
+    steps: int  # of a chunk of lanes
+    why: str  # for the user
+
+
+def choose_lanes(program: Program, *, jobs: int, own_batches: bool, begun: int | None = None) -> Choice:
+    """Measure one lane and several in a short trial.
+
+    Args:
+        program: that the jobs share.
+        jobs: how many there are.
+        own_batches: whether the runs read their data in different orders.
+        begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
+    """
+    if begun:
+        seconds = _seconds_of_lanes(program, begun, own_batches) if begun > 1 else SECONDS
+        return Choice(begun, _steps(program, seconds), "as the jobs began")
+    if reason := _impossible(program):
+        return Choice(1, 0, reason)
+    count, room = min(jobs, MOST), memory.device_room()
+    while count > 1 and _bytes(program, count, own_batches) > room.bytes:
+        count //= 2
+    if count < 2:
+        return Choice(1, 0, f"two lanes do not fit into memory ({room})")
+    one, several = _seconds_alone(program), _seconds_of_lanes(program, count, own_batches)
+    gain = count * one / several
+    shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
+    if gain < LEAST_GAIN:
+        return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {LEAST_GAIN}")
+    return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast")
+
+
+def _steps(program: Program, seconds: float) -> int:
+    """Return the length of a chunk whose steps take so many seconds."""
+    return int(np.clip(SECONDS / seconds, 1, program.capacity))
+
+
+def _impossible(program: Program) -> str:
+    if program.layout:
+        return "each batch is already divided over several devices"
+    if not isinstance(program.feed, Resident):
+        return "the data is read ahead by threads of one run"
+    if program.plan.profile:
+        return "a profile shows one run"
+    return ""
+
+
+def _given(program: Program, count: int, own_batches: bool, make: Callable[[], Any]) -> Any:
+    return tuple(make() for _ in range(count)) if own_batches else make()
+
+
+def _bytes(program: Program, count: int, own_batches: bool) -> int:
+    """Compile lanes, and return the memory that they need."""
+    shape = program.feed.input_shapes(program.capacity, program.parts.pipeline.batch_size)
+    given = _given(program, count, own_batches, lambda: shape)
+    counts = jax.ShapeDtypeStruct((count,), np.int32)
+    lowered = program.lane_chunk.lower((program.shapes,) * count, program.feed.shapes, given, counts)
+    return memory.needed(lowered.compile(), there=program.feed.in_place)
+
+
+def _seconds_alone(program: Program) -> float:
+    """Return the seconds of a step of one run."""
+
+    def run(state: Any, steps: int) -> Any:
+        return program.chunk(state, program.data, program.feed_chunk(0, steps), np.int32(steps))[0]
+
+    return _seconds_per_step(run, program.start(), min(TRIAL, program.capacity))
+
+
+def _seconds_of_lanes(program: Program, count: int, own_batches: bool) -> float:
+    """Return the seconds of a step of all lanes."""
+
+    def run(states: Any, steps: int) -> Any:
+        given = _given(program, count, own_batches, lambda: program.feed_chunk(0, steps))
+        return program.lane_chunk(states, program.data, given, np.full(count, steps, np.int32))[0]
+
+    states = tuple(program.start() for _ in range(count))
+    return _seconds_per_step(run, states, min(TRIAL, program.capacity))
+
+
+def _seconds_per_step(run: Callable[[Any, int], Any], state: Any, steps: int) -> float:
+    """Time the second chunk: the first one loads the program."""
+    state = jax.block_until_ready(run(state, steps))
+    began = time.perf_counter()
+    jax.block_until_ready(run(state, steps))
+    return (time.perf_counter() - began) / steps

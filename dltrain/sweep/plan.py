@@ -1,0 +1,94 @@
+"""What a sweep is going to do, kept in its folder until all of it is done: the config of every job, composed once.
+
+Editing YAML changes nothing in a sweep under way, and `dltrain -m --resume SWEEP` runs what is missing.
+"""
+
+import importlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dltrain.config.call import Composed
+from dltrain.config.folders import parse_yaml
+from dltrain.errors import ConfigError
+from dltrain.runs.files import Files
+from dltrain.runs.sealed import read_sealed, seal
+from dltrain.sweep.groups import SweepJob
+
+JOBS = ".jobs"  # in the folder of a sweep until it is done: its plan, and a file per job
+CONFIGS, LANES = "configs.json", "lanes.json"
+
+Amend = Callable[[Mapping[str, Any]], Composed]
+"""Checks a saved config."""
+
+
+def write_configs(sweep: Path, jobs: Sequence[SweepJob]) -> None:
+    """Save the config of every job, before the first one trains."""
+    saved = [
+        {
+            "number": job.number,
+            "words": list(job.words),
+            "folder": str(job.folder.relative_to(sweep)),
+            "label": job.label,
+            "choices": job.composed.choices,
+            "config": job.composed.text,
+        }
+        for job in jobs
+    ]
+    (Files(sweep) / JOBS).replace_json(CONFIGS, seal({"jobs": saved}))
+
+
+def write_lanes(job: SweepJob, lanes: int, numbers: Sequence[int]) -> None:
+    """Note with how many lanes a group of jobs trains, so that it is resumed with as many: to the same bits."""
+    known = _read_lanes(job.sweep)
+    (Files(job.sweep) / JOBS).replace_json(LANES, seal({**known, **{str(number): lanes for number in numbers}}))
+
+
+def _read_lanes(sweep: Path) -> dict[str, int]:
+    path = sweep / JOBS / LANES
+    return {name: n for name, n in read_sealed(path).items() if isinstance(n, int)} if path.exists() else {}
+
+
+def read_jobs(sweep: Path, amend: Amend) -> list[SweepJob]:
+    """Read the jobs of a sweep that is not done; `amend` checks a saved config.
+
+    Raises:
+        ConfigError: this is not the folder of a sweep, or all of its jobs have ended.
+        CheckpointError: its plan is damaged.
+    """
+    if not sweep.is_dir():
+        raise ConfigError(f"--resume {sweep}: folder not found")
+    path = sweep / JOBS / CONFIGS
+    if not path.exists():
+        if (sweep / "sweep.csv").exists():
+            raise ConfigError(f"--resume {sweep}: all jobs of this sweep have ended; nothing is left to run")
+        raise ConfigError(f"--resume {sweep}: is not the folder of a sweep that can be resumed")
+    lanes = _read_lanes(sweep)
+    return [
+        SweepJob(
+            saved["number"],
+            tuple(saved["words"]),
+            sweep / saved["folder"],
+            saved["label"],
+            replace(amend(parse_yaml(saved["config"])), choices=saved["choices"]),
+            sweep,
+            lanes=lanes.get(str(saved["number"])),
+        )
+        for saved in read_sealed(path)["jobs"]
+    ]
+
+
+def missing(jobs: Sequence[SweepJob], ended: Collection[int]) -> list[SweepJob]:
+    """Return the jobs that have not ended, as they are to be resumed; `ended` are numbers of those that failed."""
+    folders, checkpoints = (importlib.import_module(f"dltrain.runs.{name}") for name in ("folder", "checkpoint"))
+    found = []
+    for job in jobs:
+        run = folders.RunFolder(job.folder)
+        if job.number in ended or run.summary.exists():
+            continue
+        resumes = run.config.exists() and bool(checkpoints.steps(run.checkpoints))
+        if not resumes:  # what it has written has no checkpoint, and is replaced
+            job.composed.config["overwrite"] = True
+        found.append(replace(job, resumes=resumes))
+    return found

@@ -1,0 +1,176 @@
+"""Trains the jobs of a sweep: as lanes of one program where that is faster, else one after the other."""
+
+import contextlib
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dltrain.callbacks.signals import Signals
+from dltrain.lanes.meeting import Lane, Meeting
+from dltrain.report.console import Screen, shown
+from dltrain.report.finish import try_to_compare
+from dltrain.report.width import for_terminal
+from dltrain.runs.folder import RunFolder
+from dltrain.sweep.groups import SweepJob, group_jobs
+from dltrain.sweep.measure import Choice, choose_lanes
+from dltrain.sweep.plan import write_lanes
+from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
+
+Guard = Callable[[SweepJob, Callable[[], EndedRun | None]], EndedRun | None]
+"""Trains a job, and records how it ended; a failure is reported, and returns None."""
+
+
+@dataclass
+class Best:
+    """The best job so far, whose figures are drawn at the end."""
+
+    value: float | None = None
+    draw: Callable[[], None] = lambda: None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def consider(self, ended: EndedRun, *, drawn: bool = False) -> None:
+        """Keep the run if it is better than those before; `drawn` if it has its figures."""
+        summary = ended.finished.summary
+        value = monitored(summary)
+        if value is None or not math.isfinite(value):
+            return
+        sign = 1 if summary["higher_is_better"] else -1
+        with self.lock:
+            if self.value is None or sign * value > sign * self.value:
+                self.value, self.draw = value, (lambda: None) if drawn else ended.finished.draw
+
+
+def monitored(summary: Any) -> float | None:
+    """Return the monitored metric of a run at its best step."""
+    split, _, name = (summary.get("monitor") or "").partition("/")
+    return summary.get("best", {}).get(split, {}).get(name)
+
+
+def train_jobs(jobs: Sequence[SweepJob], guard: Guard, signals: Signals) -> None:
+    """Train all jobs, those that share a program together, and draw the figures of the best one.
+
+    `guard` is called for each job, in any thread; it reports a failure, which ends no other job.
+    """
+    best = Best()
+    for group in group_jobs(jobs):
+        if signals.received:
+            return
+        if len(group) == 1:
+            ended = guard(group[0], lambda job=group[0]: _train_alone(job))
+            if ended:
+                best.consider(ended, drawn=True)
+        else:
+            _train_group(group, guard, signals, best)
+    best.draw()
+
+
+def _train_alone(job: SweepJob) -> EndedRun | None:
+    """Train a job as a run like any other."""
+    print(for_terminal(f"\njob {job.number}: {' '.join(job.words)}"), flush=True)
+    screen = Screen(quiet=job.composed.config["quiet"])
+    prepared = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes)
+    if job.composed.config["dry_run"]:
+        return None
+    if job.resumes:
+        return continue_job(prepared, screen)
+    return start_run(prepared, screen, overrides=job.words, label=job.label)
+
+
+def _train_group(jobs: Sequence[SweepJob], guard: Guard, signals: Signals, best: Best) -> None:
+    """Train jobs that share a program; if it cannot be prepared, each of them says why."""
+    screen = Screen(quiet=jobs[0].composed.config["quiet"])
+    if jobs[0].composed.config["dry_run"]:
+        for job in jobs:
+            guard(job, lambda job=job: _train_alone(job))
+        return
+    numbers = ", ".join(str(job.number) for job in jobs)
+    print(for_terminal(f"\njobs {numbers}: {len(jobs)} runs of one program"), flush=True)
+    try:
+        prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder, resumes=jobs[0].resumes)
+    except Exception:
+        for job in jobs:
+            guard(job, lambda job=job: _train_alone(job))
+        return
+    own_batches = len({job.composed.config["seed"] for job in jobs}) > 1
+    begun = next((job.lanes for job in jobs if job.lanes), None)
+    choice = choose_lanes(prepared.program, jobs=len(jobs), own_batches=own_batches, begun=begun)
+    write_lanes(jobs[0], choice.lanes, [job.number for job in jobs])
+    screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
+    _Group(prepared, choice, guard, signals, best).train(jobs)
+
+
+@dataclass
+class _Group:
+    """Jobs that share a program, while they train."""
+
+    prepared: Prepared
+    choice: Choice
+    guard: Guard
+    signals: Signals
+    best: Best
+    compared: dict[str, Any] = field(default_factory=dict)
+    printing: threading.Lock = field(default_factory=threading.Lock)
+    stopped: list[BaseException] = field(default_factory=list)
+
+    def train(self, jobs: Sequence[SweepJob]) -> None:
+        """Train all jobs, in as many threads as there are lanes."""
+        lanes = self.choice.lanes
+        self.compared = try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
+        waiting = deque(jobs)
+        with self.signals.caught():
+            if lanes == 1:
+                self._work(waiting, None, 0)
+            else:
+                self._train_lanes(waiting, lanes)
+        if self.stopped:
+            raise self.stopped[0]
+
+    def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
+        program = self.prepared.program
+        meeting = Meeting(program.lane_chunk, program.data, lanes, steps=self.choice.steps)
+        threads = [
+            threading.Thread(target=self._work, args=(waiting, meeting, number), name=f"lane {number}")
+            for number in range(lanes)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self, waiting: deque[SweepJob], meeting: Meeting | None, number: int) -> None:
+        """Train one job after the other, as the same lane."""
+        while not self.signals.received:
+            try:
+                job = waiting.popleft()
+            except IndexError:
+                break
+            lane = meeting.lane(number) if meeting else None
+            try:
+                with contextlib.closing(lane) if lane else contextlib.nullcontext():
+                    ended = self.guard(job, lambda job=job, lane=lane: self._train_one(job, lane))
+            except BaseException as stopped:  # raised again in the main thread
+                self.stopped.append(stopped)
+                break
+            if ended:
+                self._print(job, ended)
+                self.best.consider(ended)
+        if meeting:
+            meeting.leave(number)
+
+    def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
+        prepared = prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
+        screen = Screen(silent=True)
+        how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
+        if job.resumes:
+            return continue_job(prepared, screen, **how)
+        return start_run(prepared, screen, overrides=job.words, label=job.label, **how)
+
+    def _print(self, job: SweepJob, ended: EndedRun) -> None:
+        summary = ended.finished.summary
+        value = monitored(summary)
+        result = "" if value is None else f"  {summary['monitor']} {shown(value)}"
+        with self.printing:
+            print(for_terminal(f"job {job.number}: {job.label or ' '.join(job.words)}{result}"), flush=True)

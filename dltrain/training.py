@@ -1,0 +1,236 @@
+"""A composed config becomes a run: its parts are built and compiled, then it trains in a folder of its own.
+
+`prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dltrain.build.init_from import evaluated_leaves, with_weights
+from dltrain.build.parts import assemble, with_numbers
+from dltrain.build.plan import make_plan
+from dltrain.build.program import Program
+from dltrain.build.provenance import check_no_secret, check_run, describe_run
+from dltrain.build.saved import restore_saved, saved_model
+from dltrain.callbacks.signals import Signals
+from dltrain.config.call import Composed
+from dltrain.config.changes import read_saved
+from dltrain.config.paths import with_absolute_paths
+from dltrain.devices import runtime
+from dltrain.devices.doctor import diagnose
+from dltrain.engine.state import TrainState
+from dltrain.errors import CheckpointError
+from dltrain.inference.run_data import check_data
+from dltrain.lanes.meeting import Lane
+from dltrain.report.augmented import draw_augmented
+from dltrain.report.console import Screen, print_warning
+from dltrain.report.describe import describe
+from dltrain.report.finish import Finished, finish
+from dltrain.report.live import LiveReport
+from dltrain.report.start import introduce, prepare
+from dltrain.runs import checkpoint
+from dltrain.runs.checkpoint import Checkpoint
+from dltrain.runs.folder import RunFolder, claim, existing
+from dltrain.runs.recorder import Recorder
+from dltrain.runs.restore import load_best, load_newest
+from dltrain.runs.sealed import seal
+from dltrain.trainer import train
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config with the program that trains it, before anything is written."""
+
+    composed: Composed  # with absolute paths
+    program: Program
+    wanted: Path | None  # where to write; None: a new folder in `outputs`
+    weights: RunFolder | None = None  # the run whose weights it starts from
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that was trained to its end."""
+
+    folder: RunFolder
+    finished: Finished
+
+
+def train_config(
+    composed: Composed, *, overrides: Sequence[str], folder: Path | None = None, label: str = ""
+) -> RunFolder | None:
+    """Train what a config describes, and report; return the run's folder, or None for a dry run.
+
+    Args:
+        composed: the config, checked.
+        overrides: the words that it was composed from, to be kept with the run.
+        folder: where to write, instead of the config's `output_dir`.
+        label: name of the run in TensorBoard; "" for that of its folder.
+    """
+    screen = Screen(quiet=composed.config["quiet"])
+    prepared = prepare_run(composed, screen, folder=folder)
+    if composed.config["dry_run"]:
+        screen.say("dry run: nothing was trained or written")
+        return None
+    return start_run(prepared, screen, overrides=overrides, label=label).folder
+
+
+def prepare_run(
+    composed: Composed, screen: Screen, *, folder: Path | None = None, resumes: bool = False
+) -> Prepared:
+    """Read the data, build the parts, compile the step, and show all of that; nothing is written.
+
+    With `resumes` the folder holds the run that is to go on.
+    """
+    composed = with_absolute_paths(composed)
+    config = composed.config
+    runtime.start(**config["runtime"])
+    wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
+    if wanted:
+        RunFolder(wanted).refuse_other_folders()
+    if wanted and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
+        claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
+    weights = existing(config["init_from"]) if config["init_from"] else None
+    parts = assemble(config, composed.trust)
+    check_no_secret(parts.raw_spec, composed.text)
+    program = Program(parts, make_plan(config, parts))
+    introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
+    prepare(screen, program)
+    return Prepared(composed, program, wanted, weights)
+
+
+def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: Lane | None = None) -> Prepared:
+    """Prepare a run whose config differs from a prepared one in its numbers only; nothing is compiled again.
+
+    It trains alone, or as a lane among others.
+    """
+    composed = with_absolute_paths(composed)
+    first = prepared.program
+    parts = with_numbers(first.parts, composed.config, composed.trust)
+    program = first.variant(parts, make_plan(composed.config, parts), lane)
+    return Prepared(composed, program, folder, prepared.weights)
+
+
+def start_run(
+    prepared: Prepared,
+    screen: Screen,
+    *,
+    overrides: Sequence[str],
+    label: str = "",
+    signals: Signals | None = None,
+    figures: bool = True,
+    compared: Mapping[str, Any] | None = None,
+) -> EndedRun:
+    """Train a prepared run and report.
+
+    Args:
+        prepared: what is trained.
+        screen: where it is shown.
+        overrides: the words that the config was composed from, to be kept with the run.
+        label: name of the run in TensorBoard; "" for that of its folder.
+        signals: what ends it early; None: signals of its own, caught in the main thread.
+        figures: whether to draw figures.
+        compared: metrics of the baselines, if they are known.
+    """
+    composed, program = prepared.composed, prepared.program
+    config = composed.config
+    name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
+    # Before its folder may be overwritten.
+    state = _from_weights(prepared.weights, program, screen) if prepared.weights else None
+    claimed = claim(prepared.wanted, name=name, overwrite=config["overwrite"], trust=composed.trust)
+    claimed.label = label
+    with claimed.kept_log():
+        screen.say(f"folder  {claimed.path}\n")
+        _write_description(composed, overrides, program, claimed, label)
+
+        def at_start(recorder: Recorder) -> None:
+            swept = [word for word in overrides if f" {word} " in f" {label} "]
+            describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
+            if figures:
+                draw_augmented(recorder, program, claimed)
+
+        live = LiveReport(program, claimed, screen, describe=at_start)
+        trained = train(program, claimed, live, state=state, signals=signals)
+        finished = finish(program, claimed, screen, trained, figures=figures, compared=compared)
+    return EndedRun(claimed, finished)
+
+
+def continue_run(
+    prepared: Prepared,
+    folder: RunFolder,
+    start: Checkpoint,
+    screen: Screen,
+    *,
+    overrides: Sequence[str] = (),
+    signals: Signals | None = None,
+    figures: bool = True,
+    compared: Mapping[str, Any] | None = None,
+) -> EndedRun:
+    """Train on from a checkpoint of a locked folder, and report; `overrides` are what changes from now on."""
+    composed, program, started = prepared.composed, prepared.program, folder.read_started()
+    resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(overrides)}]
+    folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust)
+    folder.write_config(composed.text, {**started, "resumed": resumed})
+    folder.files.remove("summary.json")
+    live = LiveReport(program, folder, screen)
+    trained = train(program, folder, live, start=start, signals=signals)
+    return EndedRun(folder, finish(program, folder, screen, trained, figures=figures, compared=compared))
+
+
+def continue_job(
+    prepared: Prepared,
+    screen: Screen,
+    *,
+    signals: Signals | None = None,
+    figures: bool = True,
+    compared: Mapping[str, Any] | None = None,
+) -> EndedRun:
+    """Train a run of a sweep on from its last checkpoint, with the config that it started with.
+
+    Raises:
+        CheckpointError: there is no intact checkpoint.
+        DataError: the data is not what it was trained on.
+    """
+    folder, program = existing(str(prepared.wanted)), prepared.program
+    folder.trust = prepared.composed.trust
+    folder.lock()
+    with folder.kept_log():
+        folder.label = folder.read_started().get("label", "")
+        start = load_newest(folder, warn=print_warning)
+        check_run(folder, read_saved(folder.config), start, folder.trust, warn=print_warning)
+        check_data(folder, program.parts, start, warn=print_warning)
+        restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
+        checkpoint.clear_drafts(folder.files / "checkpoints")
+        return continue_run(prepared, folder, start, screen, signals=signals, figures=figures, compared=compared)
+
+
+def _write_description(
+    composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder, label: str
+) -> None:
+    """Write config, environment, data and model of the run, before it trains."""
+    run = uuid.uuid4().hex
+    folder.about = describe_run(run, composed.text, composed.trust)
+    started = {"overrides": list(overrides), "choices": dict(composed.choices)}
+    folder.write_config(composed.text, started | ({"label": label} if label else {}))
+    folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
+    folder.files.replace_json("data.json", seal(program.parts.described()))
+    folder.files.replace("splits.npz", program.parts.splits.to_npz())
+    if program.parts.description and program.parts.description.bad_rows:
+        folder.files.replace_text("bad_rows.csv", program.parts.description.bad_rows)
+    folder.files.replace_json("model.json", seal(saved_model(program.parts, program.plan, run=run)))
+
+
+def _from_weights(source: RunFolder, program: Program, screen: Screen) -> TrainState:
+    """Return an initial state with the weights that another run evaluates best, where name and shape match."""
+    found = load_best(source, warn=print_warning)
+    state, taken, left = with_weights(program.start(), evaluated_leaves(found.leaves))
+    if not taken:
+        raise CheckpointError(
+            f"init_from={source.path}: none of its parameters has the name and shape of one of this model"
+        )
+    screen.say(f"weights {len(taken)} arrays of {source.path}, step {found.step}: {', '.join(taken)}")
+    if left:
+        screen.say(f"        {len(left)} are initialised from scratch: {', '.join(left)}")
+    return program.place(state)

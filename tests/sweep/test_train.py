@@ -1,0 +1,140 @@
+"""A sweep trains what can share a program together, resumes what is missing, and draws the best job only."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dltrain.sweep import measure
+from dltrain.sweep.measure import Choice
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
+SHORT = ("-m", "data=iris", "data.split_seed=7", "model=linear", "quiet=true", "eval_every=3", "optim=sgd")
+LINE = (*SHORT, "steps=6")
+VARIED = ("optim.learning_rate=0.01,0.1", "seed=0,1")
+
+
+def summaries(folder: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
+
+
+def metrics_of(summary: dict) -> dict[str, float]:
+    return {f"{split}/{name}": v for split in ("validation", "test") for name, v in summary[split].items()}
+
+
+def with_lanes(monkeypatch, count: int) -> None:
+    """Train with so many lanes, however fast they are."""
+    monkeypatch.setattr(
+        "dltrain.sweep.train.choose_lanes", lambda program, **about: Choice(about["begun"] or count, 2, "as tested")
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(dltrain, tmp_path_factory):
+    """The same four jobs in 4 lanes, in 2 lanes, one after the other, and one of them as a run alone."""
+    cwd = tmp_path_factory.mktemp("lanes")
+    for lanes in (4, 2, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            with_lanes(patch, lanes)
+            result = dltrain(*LINE, *VARIED, f"output_dir={lanes}", cwd=cwd, figures=False)
+        assert result.code == 0, result.err
+    alone = dltrain(*LINE[1:], "optim.learning_rate=0.1", "seed=1", "output_dir=alone", cwd=cwd, figures=False)
+    assert alone.code == 0, alone.err
+    return cwd
+
+
+def test_lanes_have_the_results_of_runs_alone(swept):
+    alone = summaries(swept / "1")
+    assert sorted(alone) == ["0", "1", "2", "3"]
+    assert len({summary["hash"] for summary in alone.values()}) == 4
+    for lanes in ("2", "4"):
+        for number, summary in summaries(swept / lanes).items():
+            assert metrics_of(summary) == pytest.approx(metrics_of(alone[number]), rel=1e-5)
+            assert summary["steps"] == 6
+
+
+def test_one_after_the_other_in_one_program_the_bits_are_those_of_a_run_alone(swept):
+    assert summaries(swept / "1")["3"]["hash"] == json.loads((swept / "alone" / "summary.json").read_text())["hash"]
+
+
+def test_each_lane_has_a_folder_like_a_run_alone(swept):
+    files = {path.name for path in (swept / "alone").iterdir()}
+    for number in "0123":
+        assert {path.name for path in (swept / "4" / number).iterdir()} == files
+    rows = [json.loads(line) for line in (swept / "4" / "2" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "validation"] == [3, 6]
+
+
+def test_a_finished_sweep_has_nothing_to_resume(swept, dltrain):
+    result = dltrain("-m", "--resume", "4", cwd=swept)
+    assert result.code == 2 and "all jobs of this sweep have ended" in result.err
+    assert dltrain("-m", "--resume", "alone", cwd=swept).code == 2
+    assert "is for a sweep: dltrain -m --resume 4" in dltrain("--resume", "4", cwd=swept).err
+    assert "only trust=[...]" in dltrain("-m", "--resume", "4", "seed=3", cwd=swept).err
+
+
+def test_figures_are_drawn_for_the_best_job_only(dltrain, tmp_path, monkeypatch):
+    with_lanes(monkeypatch, 2)
+    result = dltrain(*LINE, "optim.learning_rate=0.001,0.5", "output_dir=grid", cwd=tmp_path)
+    assert result.code == 0, result.err
+    best = max(summaries(tmp_path / "grid").items(), key=lambda item: item[1]["best"]["validation"]["accuracy"])[0]
+    drawn = {path.parent.parent.name for path in (tmp_path / "grid").glob("*/report/curves.png")}
+    assert drawn == {best}
+
+
+def test_a_program_with_parameter_groups_is_not_shared_over_rates(dltrain, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("dltrain.sweep.train._train_alone", lambda job: seen.append(job.number))
+    group = "optim.groups={head: {learning_rate: 0.1}}"
+    dltrain(*LINE, "optim.learning_rate=0.1,0.2", group, "output_dir=grid", cwd=tmp_path, figures=False)
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("fast", [1.0, 1.3])
+def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
+    monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
+    monkeypatch.setattr(measure, "_seconds_alone", lambda *about: 0.001)
+    monkeypatch.setattr(measure, "_seconds_of_lanes", lambda program, count, own: count * 0.001 / fast)
+    choice = measure.choose_lanes(program, jobs=8, own_batches=False)
+    assert choice.lanes == (8 if fast > 1.2 else 1)
+    shown = f"{fast:.1f} times" if fast > 1.2 else f"{fast:.2f} times"
+    assert "1,000 steps/s alone" in choice.why and shown in choice.why
+
+
+def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
+    room = measure.memory.device_room().bytes
+    monkeypatch.setattr(measure, "_bytes", lambda program, count, own: count * room / 3)
+    monkeypatch.setattr(measure, "_seconds_alone", lambda *about: 0.001)
+    monkeypatch.setattr(measure, "_seconds_of_lanes", lambda program, count, own: 0.001)
+    assert measure.choose_lanes(program, jobs=8, own_batches=False).lanes == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_sweep_that_was_killed_runs_what_is_missing_once(dltrain, tmp_path, monkeypatch):
+    line = (*SHORT, "steps=300", "checkpoint_every=3", *VARIED)
+    command = [sys.executable, "-m", "dltrain", *line, "output_dir=killed"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not list((tmp_path / "killed").glob("3/checkpoints/step_*")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    begun = json.loads((tmp_path / "killed" / ".jobs" / "lanes.json").read_text())
+    result = dltrain("-m", "--resume", "killed", cwd=tmp_path, figures=False)
+    assert result.code == 0 and " of 4 jobs are missing" in result.out, result.err
+    with_lanes(monkeypatch, begun["0"])
+    assert dltrain(*line, "output_dir=whole", cwd=tmp_path, figures=False).code == 0
+    killed, whole = (summaries(tmp_path / name) for name in ("killed", "whole"))
+    assert {n: s["hash"] for n, s in killed.items()} == {n: s["hash"] for n, s in whole.items()}
+    assert (tmp_path / "killed" / "sweep.csv").read_text() == (tmp_path / "whole" / "sweep.csv").read_text()
+    assert not (tmp_path / "killed" / ".jobs").exists() and not (tmp_path / "killed" / "lock").exists()
