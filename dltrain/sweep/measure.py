@@ -37,7 +37,7 @@ def choose_lanes(program: Program, *, jobs: int, own_batches: bool, begun: int |
         begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
     """
     if begun:
-        seconds = _seconds_of_lanes(program, begun, own_batches) if begun > 1 else SECONDS
+        seconds = seconds_of_lanes(program, begun, own_batches) if begun > 1 else SECONDS
         return Choice(begun, _steps(program, seconds), "as the jobs began")
     if reason := _impossible(program):
         return Choice(1, 0, reason)
@@ -46,7 +46,7 @@ def choose_lanes(program: Program, *, jobs: int, own_batches: bool, begun: int |
         count //= 2
     if count < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
-    one, several = _seconds_alone(program), _seconds_of_lanes(program, count, own_batches)
+    one, several = seconds_alone(program), seconds_of_lanes(program, count, own_batches)
     gain = count * one / several
     shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
     if gain < LEAST_GAIN:
@@ -82,7 +82,7 @@ def _bytes(program: Program, count: int, own_batches: bool) -> int:
     return memory.needed(lowered.compile(), there=program.feed.in_place)
 
 
-def _seconds_alone(program: Program) -> float:
+def seconds_alone(program: Program) -> float:
     """Return the seconds of a step of one run."""
 
     def run(state: Any, steps: int) -> Any:
@@ -91,7 +91,7 @@ def _seconds_alone(program: Program) -> float:
     return _seconds_per_step(run, program.start(), min(TRIAL, program.capacity))
 
 
-def _seconds_of_lanes(program: Program, count: int, own_batches: bool) -> float:
+def seconds_of_lanes(program: Program, count: int, own_batches: bool) -> float:
     """Return the seconds of a step of all lanes."""
 
     def run(states: Any, steps: int) -> Any:

@@ -17,6 +17,7 @@ SECTIONS = {
     "whole": "a whole command, by dltrain and by Lightning + Hydra",
     "data": "examples per second that each source delivers, by dltrain and by torch's DataLoader",
     "predict": "`dltrain predict` for a file of many rows, next to a bare loop over arrays",
+    "sweep": "16 learning rates as one command, next to 16 commands; steps per second of 1 to 64 lanes",
     "gpu": "share of the matrix and copy rates of a GPU",
 }
 
@@ -25,7 +26,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file if one is given."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    from benchmarks import data, gpu, nets, parts, predict, safety, share, start, steps, whole
+    from benchmarks import data, gpu, nets, parts, predict, safety, share, start, steps, sweep, whole
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
@@ -47,6 +48,7 @@ def main(words: list[str] | None = None) -> int:
         "whole": whole,
         "data": data,
         "predict": predict,
+        "sweep": sweep,
         "gpu": gpu,
     }
     for section, module in runs.items():

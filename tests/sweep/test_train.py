@@ -98,8 +98,8 @@ def test_a_program_with_parameter_groups_is_not_shared_over_rates(dltrain, tmp_p
 @pytest.mark.parametrize("fast", [1.0, 1.3])
 def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
     monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
-    monkeypatch.setattr(measure, "_seconds_alone", lambda *about: 0.001)
-    monkeypatch.setattr(measure, "_seconds_of_lanes", lambda program, count, own: count * 0.001 / fast)
+    monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, own: count * 0.001 / fast)
     choice = measure.choose_lanes(program, jobs=8, own_batches=False)
     assert choice.lanes == (8 if fast > 1.2 else 1)
     shown = f"{fast:.1f} times" if fast > 1.2 else f"{fast:.2f} times"
@@ -109,8 +109,8 @@ def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
 def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
     room = measure.memory.device_room().bytes
     monkeypatch.setattr(measure, "_bytes", lambda program, count, own: count * room / 3)
-    monkeypatch.setattr(measure, "_seconds_alone", lambda *about: 0.001)
-    monkeypatch.setattr(measure, "_seconds_of_lanes", lambda program, count, own: 0.001)
+    monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, own: 0.001)
     assert measure.choose_lanes(program, jobs=8, own_batches=False).lanes == 2
 
 
