@@ -13,7 +13,7 @@ FLOORS = (
     ("dltrain.api",),
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),
-    ("dltrain.profiling",),
+    ("dltrain.profiling", "dltrain.tuning"),
     ("dltrain.serving",),
     ("dltrain.inference",),
     ("dltrain.build",),
