@@ -93,7 +93,7 @@ def show_sizes(found: BatchSizes, screen: Screen) -> None:
     columns = [Column("batch size", right=True), Column("steps/s", right=True), Column("examples/s", right=True)]
     columns += [Column("memory", right=True), *([Column("peak so far", right=True, drop=1)] if told else [])]
     rows = [
-        (f"{one.batch_size:,}", f"{one.steps:,.4g}", f"{one.examples:,.0f}", bytes_shown(one.memory))
+        (f"{one.batch_size:,}", _speed(one.steps), _speed(one.examples), bytes_shown(one.memory))
         + ((bytes_shown(one.peak or 0),) if told else ())
         for one in found.found
     ]
@@ -136,6 +136,10 @@ def write_sizes(found: BatchSizes, composed: Composed, words: Sequence[str], fil
         title=name_of(composed),
     )
     return [f"{SIZES}.json", *_drawn(files, SIZES, figure)]
+
+
+def _speed(each_second: float) -> str:
+    return f"{each_second:,.0f}" if each_second >= 100 else f"{each_second:.3g}"
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

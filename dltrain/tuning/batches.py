@@ -129,9 +129,11 @@ def measure(
     if stop():
         return None
     gc.collect()  # the data of the size before, which the garbage still holds on the device
+    pipeline = replace(parts.pipeline, batch_size=size)
+    between = plan.eval_every.steps(pipeline.steps_per_epoch)  # evaluations, which end the chunks of the run
     # Long, so that neither the schedule nor augmentation ends; a step that is not finite is timed, too.
-    plan = replace(plan, total=MOST, intervals=(), splits=(), monitor=None, skip_nonfinite=True)
-    program = Program(replace(parts, pipeline=replace(parts.pipeline, batch_size=size)), plan)
+    plan = replace(plan, total=MOST, intervals=(between,) if between else (), skip_nonfinite=True)
+    program = Program(replace(parts, pipeline=pipeline), replace(plan, splits=(), monitor=None))
     try:
         need = program.compile()
         found = list(itertools.takewhile(lambda _: not stop(), _windows(program, seconds)))
@@ -173,6 +175,8 @@ def _windows(program: Program, seconds: float) -> Iterator[tuple[float, float]]:
     training = _Training(program, program.start())
     training.run(1)  # which compiles, and puts the data on the device
     length, took = _chunk_of(training, seconds / (WINDOWS * AT_LEAST))
+    while program.ahead and training.step < program.capacity:  # batches that were read while it compiled
+        training.run(length)
     chunks = max(AT_LEAST, round(seconds / WINDOWS / took))
     for _ in range(WINDOWS):
         elapsed, examples = training.run(length, chunks)

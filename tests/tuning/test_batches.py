@@ -1,5 +1,7 @@
 """Batch sizes: which are tried, when the search ends, and which is recommended."""
 
+from types import SimpleNamespace
+
 import jax
 import pytest
 
@@ -128,6 +130,28 @@ def test_the_fastest_window_counts(make_parts, program, monkeypatch):
     monkeypatch.setattr(batches, "_windows", lambda program, seconds: iter(speeds))
     one = measure(make_parts(), program.plan, 4, seconds=0.01)
     assert (one.steps, one.examples, one.memory) == (5, 19, 1)
+
+
+@pytest.mark.parametrize(("ahead", "step"), [(object(), 41), (None, 1)])
+def test_batches_that_were_read_before_a_measurement_are_used_up_first(monkeypatch, ahead, step):
+    begun = []
+
+    class Counted:
+        """A training that only counts its steps."""
+
+        def __init__(self, program, state):
+            self.step = 0
+
+        def run(self, length, chunks=1):
+            begun.append((self.step, chunks))
+            self.step += length * chunks
+            return 1.0, 1.0
+
+    monkeypatch.setattr(batches, "_Training", Counted)
+    monkeypatch.setattr(batches, "_chunk_of", lambda training, wanted: (4, 0.01))
+    program = SimpleNamespace(ahead=ahead, capacity=40, start=lambda: None)
+    next(batches._windows(program, 1.0))
+    assert begun[-1] == (step, 20)  # of 0.01 seconds in a fifth of a second
 
 
 def test_an_allocation_that_fails_on_the_device_is_a_size_that_does_not_fit(make_parts, program, monkeypatch):
