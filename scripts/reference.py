@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dltrain.cli.discovery import command_name
 from dltrain.cli.help import default_of
 from dltrain.config.command_options import COMMANDS
 from dltrain.config.folders import packaged, read_yaml
@@ -131,9 +132,10 @@ def python() -> str:
 
 
 def docstrings(folder: Path) -> dict[str, str]:
-    """Return the docstring of each module of a folder, without importing it."""
+    """Return the docstring of each command of a folder by its name, without importing it."""
     paths = sorted(path for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in paths}
+    texts = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in paths)
+    return {command_name(path.stem): text for path, text in zip(paths, texts, strict=True)}
 
 
 def escaped(text: str) -> str:

@@ -15,7 +15,7 @@ FLOORS = (
     ("dltrain.training",),
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),
-    ("dltrain.profiling",),
+    ("dltrain.profiling", "dltrain.tuning"),
     ("dltrain.serving",),
     ("dltrain.inference",),
     ("dltrain.build",),

@@ -70,12 +70,13 @@ def parse_argv(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
             raise ConfigError(f"{typed}: needs {VALUED[name]}: {typed} {VALUED[name]}")
         flags[name] = value
     command = next((w for w in rest if "=" not in w and not w.startswith("~")), None)
-    named = command in known
+    taken = next((name for name in (command, str(command).replace("_", "-")) if name in known), None)
+    named = taken is not None
     if named:
         rest.remove(str(command))
-    taken = str(command) if named else "train"
-    overrides = tuple(w for w in rest if _is_override(w, taken))
-    return CommandLine(taken, named, tuple(w for w in rest if w not in overrides), overrides, flags)
+    chosen = taken or "train"
+    overrides = tuple(w for w in rest if _is_override(w, chosen))
+    return CommandLine(chosen, named, tuple(w for w in rest if w not in overrides), overrides, flags)
 
 
 def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:

@@ -15,6 +15,7 @@ from dltrain.errors import ConfigError
 
 LEVELS = 3  # of folders: outputs/<date>/<time>-<name>
 MOST_RUNS = 100
+WITHOUT_RUN = ("train", "doctor", "find-lr", "find-batch")  # commands that take no run folder
 READERS = ("report", "compare")  # commands that take no keys of a run's config
 
 
@@ -51,7 +52,7 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
 def _takes_run(command: str | None, before: list[str]) -> bool:
     """Tell whether the next word of a command is a run folder, after these words."""
     several = command == "compare" and not [word for word in before if "=" in word]
-    return command not in (None, "train", "doctor") and (several or not before)
+    return command is not None and command not in WITHOUT_RUN and (several or not before)
 
 
 def run_folders(start: str, *, sweeps: bool = False) -> list[str]:

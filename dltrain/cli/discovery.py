@@ -62,7 +62,7 @@ def find_commands(trust: Sequence[str] = (), argv: Sequence[str] | None = None) 
             None: they are.
     """
     folder = Path(__file__).resolve().parent.parent / "commands"
-    own = [(p.stem, f"dltrain.commands.{p.stem}", p) for p in _modules(folder)]
+    own = [(command_name(p.stem), f"dltrain.commands.{p.stem}", p) for p in _modules(folder)]
     found = {name: Command(name, module, path) for name, module, path in own}
     installed = _installed() if argv is None or _may_need_installed(argv, found) else []
     for name, module in (*_trusted(trust), *installed):
@@ -70,6 +70,11 @@ def find_commands(trust: Sequence[str] = (), argv: Sequence[str] | None = None) 
         if name not in found and path is not None:
             found[name] = Command(name, module, path, read_options(path.with_suffix(".yaml")))
     return found
+
+
+def command_name(module: str) -> str:
+    """Return the name of the command of a module: `find_lr` is `find-lr`."""
+    return module.replace("_", "-")
 
 
 def trusted_packages(argv: Sequence[str]) -> list[str]:
@@ -87,14 +92,16 @@ def _trusted(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
     for package in packages:
         start = _find(f"{package}.commands")
         if start is not None and start.name == "__init__.py":
-            yield from ((path.stem, f"{package}.commands.{path.stem}") for path in _modules(start.parent))
+            yield from (
+                (command_name(path.stem), f"{package}.commands.{path.stem}") for path in _modules(start.parent)
+            )
 
 
 def _may_need_installed(argv: Sequence[str], built_in: Mapping[str, Command]) -> bool:
     """Tell whether a command line names a command that is not built in, or asks for the list of all."""
     words = [word for word in argv if not word.startswith("-") and "=" not in word]
     if words:
-        return words[0] not in built_in
+        return command_name(words[0]) not in built_in
     return any(word.startswith(("-h", "--h", "--shell", "-sc")) for word in argv)
 
 

@@ -1,5 +1,6 @@
 """What a command receives: its words and options, and ways to get a checked config."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,3 +46,19 @@ class Call:
                 raise ConfigError(
                     f"{key}: dltrain {command} has no such option (options: {', '.join(self.options)})"
                 )
+
+    def training_words(self) -> tuple[str, ...]:
+        """Return the typed words that are keys of training, without the command's own options."""
+        return tuple(w for w in self.overrides if w.partition("=")[0].lstrip("+~") not in self.options)
+
+    def training_command(self, *words: str, command: str = "") -> str:
+        """Write a training with the typed keys and `words`, which replace these, as it is typed in a shell.
+
+        Args:
+            words: key=value words to add.
+            command: another command that takes keys of training, such as find-lr.
+        """
+        new = {word.partition("=")[0] for word in words}
+        kept = [w for w in self.training_words() if w.partition("=")[0].lstrip("+") not in new]
+        folder = ["--config-dir", str(self.folders[1])] if len(self.folders) > 1 else []
+        return shlex.join(["dltrain", *([command] if command else []), *folder, *kept, *words])

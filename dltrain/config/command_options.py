@@ -1,4 +1,4 @@
-"""The options of each command that takes a run folder or an export: what they may hold, and their help."""
+"""The options of each command: what they may hold, and their help."""
 
 from dltrain.config.kinds import FLAG, TEXT, either, listing, number, one_of, optional, whole
 from dltrain.config.schema import Key
@@ -11,6 +11,18 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "output": Key(
             optional(TEXT), "File to write, FOLDER/experiment/NAME.yaml; null: conf/experiment/NAME.yaml", "path"
         ),
+    },
+    "find-lr": {
+        "lowest": Key(number(above=0), "Learning rate of the first step"),
+        "highest": Key(number(above=0), "Learning rate of the last step"),
+        "rates": Key(whole(10, 10_000), "Learning rates to try, one for each training step", "steps"),
+        "output": Key(optional(TEXT), "Folder of the results; null: find-lr/NAME", "path"),
+    },
+    "find-batch": {
+        "smallest": Key(whole(1), "First batch size; each further one is twice as large", "examples"),
+        "largest": Key(optional(whole(1)), "Most examples of a batch; null: all of the training set", "examples"),
+        "seconds": Key(number(above=0), "Time to measure each batch size for, after warm-up", "seconds"),
+        "output": Key(optional(TEXT), "Folder of the results; null: find-batch/NAME", "path"),
     },
     "inspect": {
         "output": Key(optional(TEXT), "Folder of the report about data; null: inspect/NAME", "path"),
@@ -114,4 +126,4 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "checkpoint": CHECKPOINT,
     },
 }
-"""The commands that apply typed keys to a run's config; options of a command are in configs/<command>.yaml."""
+"""The commands whose typed keys are checked before they are imported; defaults are in configs/<command>.yaml."""

@@ -33,6 +33,9 @@ from dltrain.config.texts import kept_texts
 from dltrain.config.untrusted import untrusted_faults
 from dltrain.errors import ConfigError
 
+TRAINING = ("train", "resume", "find-lr", "find-batch")
+"""Commands that train, so that an activation without a gradient is refused."""
+
 
 def compose(request: Request) -> Composed:
     """Compose train.yaml with the overrides, and check the result."""
@@ -183,7 +186,7 @@ def _finish(
         _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
         if request.imports:
             _keep(raw, check_nodes(config, origin, request.trust))
-        if request.imports and request.command in ("train", "resume"):
+        if request.imports and request.command in TRAINING:
             _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
     except ConfigError as error:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None

@@ -222,6 +222,9 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("dltrain evaluate RUN spl", "split="),
         ("dltrain report RUN out", "output="),
         ("dltrain compare RUN out", "output="),
+        ("dltrain find", "find-lr"),
+        ("dltrain find-lr ra", "rates="),
+        ("dltrain find-batch model=cnn model.dro", "model.dropout="),
     ],
 )
 def test_completion_knows_commands_groups_choices_and_keys(

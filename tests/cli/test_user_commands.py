@@ -31,6 +31,9 @@ def package(tmp_path, monkeypatch):
     (home / "commands" / "__init__.py").write_text("")
     (home / "commands" / "count.py").write_text(COUNT)
     (home / "commands" / "count.yaml").write_text(OPTIONS)
+    (home / "commands" / "say_hello.py").write_text(
+        '"""Greet."""\n\n\ndef run(call):\n    print("hello")\n    return 0\n'
+    )
     (home / "commands" / "broken.py").write_text('"""Do nothing."""\n')
     (home / "commands" / "train.py").write_text('"""Take the place of train."""\n')
     monkeypatch.chdir(tmp_path)
@@ -81,6 +84,13 @@ def test_a_mistake_with_a_users_command_exits_with_2(words, message, package, dl
     assert result.code == 2 and message in result.err
 
 
+@pytest.mark.parametrize("typed", ["say-hello", "say_hello"])
+def test_the_underscores_of_a_module_are_dashes_of_its_command(typed, package, dltrain):
+    assert "\n  say-hello " in dltrain("--help", "trust=[counting]").out
+    result = dltrain(typed, "trust=[counting]")
+    assert (result.code, result.out) == (0, "hello\n"), result.err
+
+
 def test_no_package_takes_the_name_of_a_command_of_dltrain(package, dltrain):
     assert "Take the place" not in dltrain("--help", "trust=[counting]").out
 
@@ -91,6 +101,7 @@ def test_no_package_takes_the_name_of_a_command_of_dltrain(package, dltrain):
         (["data=digits", "-m"], False),
         (["evaluate", "run"], False),
         (["doctor", "--help"], False),
+        (["find_lr"], False),
         ([], False),
         (["count", "run"], True),
         (["--help"], True),

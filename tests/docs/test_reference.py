@@ -33,9 +33,9 @@ def test_every_key_is_in_the_reference():
 
 
 def test_every_command_and_its_options_are_in_the_reference():
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page("reference/commands.md"), flags=re.M | re.S))
+    sections = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", page("reference/commands.md"), flags=re.M | re.S))
     modules = {path.stem for path in (ROOT / "dltrain" / "commands").glob("*.py")} - {"__init__"}
-    assert set(sections) == modules
+    assert set(sections) == {name.replace("_", "-") for name in modules}
     for command, keys in COMMANDS.items():
         assert re.findall(r"^\| `(\w+)` \|", sections[command], flags=re.M) == list(keys), command
 
