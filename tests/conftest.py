@@ -19,7 +19,7 @@ import optax
 import pytest
 from jax._src import compiler  # which jax gives no other way to choose options for all programs
 
-from dltrain import api, losses
+from dltrain import losses, training
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.program import Program
@@ -334,7 +334,7 @@ def digits_run(dltrain: Callable[..., CommandResult], tmp_path_factory: pytest.T
     cwd = tmp_path_factory.mktemp("digits")
     with pytest.MonkeyPatch.context() as patch:
         made = []
-        patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+        patch.setattr(training, "Program", lambda *args: made.append(Program(*args)) or made[-1])
         words = ("model.widths=[16]", "epochs=2", "batch_size=100", "optim.learning_rate=0.02", "log_every=5")
         result = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
     assert result.code == 0, result.err

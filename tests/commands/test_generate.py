@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from dltrain import api
+from dltrain import training
 from dltrain.build.program import Program
 from dltrain.runs.folder import existing
 from dltrain.runs.restore import load_state
@@ -23,7 +23,7 @@ def run(dltrain, tmp_path_factory):
     folder = tmp_path_factory.mktemp("written") / "run"
     with pytest.MonkeyPatch.context() as patch:
         made = []
-        patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+        patch.setattr(training, "Program", lambda *args: made.append(Program(*args)) or made[-1])
         result = dltrain(*WORDS, *LEARNING, f"output_dir={folder}")
     assert result.code == 0, result.err
     return folder, made[0]

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from dltrain import api
+from dltrain import api, training
 from dltrain.inference.open import bundle_of
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -41,8 +41,8 @@ def train(dltrain, file, tmp_path_factory):
     def run(*words, figures=False):
         folder, made = tmp_path_factory.mktemp("runs") / "run", []
         with pytest.MonkeyPatch.context() as patch:
-            plain = api.Program
-            patch.setattr(api, "Program", lambda *args: made.append(plain(*args)) or made[-1])
+            plain = training.Program
+            patch.setattr(training, "Program", lambda *args: made.append(plain(*args)) or made[-1])
             result = dltrain(*WORDS, f"data.path={file}", f"output_dir={folder}", *words, figures=figures)
         assert result.code == 0, result.err
         return folder, json.loads((folder / "summary.json").read_text()), result, made[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dltrain import api
+from dltrain import training
 from dltrain.build.program import Program
 from dltrain.engine.state import split_module
 from dltrain.tree import path_name
@@ -27,7 +27,7 @@ def trained(dltrain):
     def run(folder, *words):
         made = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api, "Program", lambda *args: made.append(Program(*args)) or made[-1])
+            patch.setattr(training, "Program", lambda *args: made.append(Program(*args)) or made[-1])
             result = dltrain(*words, "quiet=true", f"output_dir={folder}")
         assert result.code == 0, result.err
         assert [made[0].chunk._cache_size(), made[0].evaluator.compilations] == [1, 1]
