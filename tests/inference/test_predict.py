@@ -163,6 +163,11 @@ def test_texts_of_a_table_lines_a_folder_and_python(runs, tmp_path):
         found = pl.read_csv(tmp_path / "out.csv")
         same(found, expected)
         assert id in found.columns
+    runs["text"].predict_file(tmp_path / "table.csv", str(tmp_path / "out.csv"), keep=["more"], overwrite=True)
+    assert pl.read_csv(tmp_path / "out.csv")["more"].to_list() == [1, 2, 3, 4]
+    for name in ("lines.txt", "folder"):
+        with pytest.raises(ConfigError, match="keep=more: only columns of a table can be kept"):
+            runs["text"].predict_file(tmp_path / name, str(tmp_path / "out.csv"), keep=["more"])
 
 
 def test_a_forecast_begins_after_the_last_rows_of_each_series(runs, tmp_path):
