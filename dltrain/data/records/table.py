@@ -12,7 +12,7 @@ from dltrain.data.records.block import Block, encode_valid
 from dltrain.data.tables.convert import missing_as_null, plain_numbers
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.options import MISSING, Options
-from dltrain.data.tables.read import nearest_column
+from dltrain.data.tables.read import instead_of
 from dltrain.data.tables.stream import RowBlock, open_rows
 from dltrain.data.tables.surprises import surprises
 from dltrain.errors import DataError
@@ -88,8 +88,7 @@ class TableRecords:
         for name in (*self._encoder.columns, *self._keep):
             if name not in names:
                 kept = " (keep)" if name in self._keep and name not in self._encoder.columns else ""
-                near = nearest_column(name, names)
-                raise DataError(f"{self._path}: has no column {name}{kept}{near} (columns: {', '.join(names)})")
+                raise DataError(f"{self._path}: has no column {name}{kept}{instead_of(name, names)}")
         self._unused = tuple(name for name in names if name not in (*self._used, *self._targets))
 
     def _block(self, found: RowBlock) -> Block:
