@@ -1,6 +1,6 @@
 """Examples to explain: of a split of the run's data, from a file, or given in Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from dltrain.build.data import open_source
 from dltrain.build.parts import Parts
+from dltrain.data.records.block import Block
 from dltrain.data.records.open import as_names, open_records
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.targets import as_level
@@ -114,6 +115,7 @@ def of_file(run: Run, path: Path) -> Examples:
             bundle,
             inputs,
             None if any(found is None for found in targets) else np.concatenate(targets),
+            names=tuple(name for block in blocks for name in _names(block)),
             what=path.name,
             texts={name: [text for part in texts for text in part[name]] for name in texts[0]},
             notes=tuple(records.notes()),
@@ -122,11 +124,20 @@ def of_file(run: Run, path: Path) -> Examples:
         raise DataError(f"input={path}: {error}") from error
 
 
-def _examples(bundle: Bundle, records: Any, targets: Any, **about: Any) -> Examples:
+def _examples(
+    bundle: Bundle, records: Any, targets: Any, *, names: tuple[str, ...] | None = None, **about: Any
+) -> Examples:
     inputs, spec = bundle.prepared(records), bundle.array_spec
-    names = tuple(f"example {i}" for i in range(len(next(iter(by_name(inputs, spec.inputs).values())))))
+    count = len(next(iter(by_name(inputs, spec.inputs).values())))
     known = None if targets is None else given_targets(targets, {}, spec)["targets"]
-    return Examples(inputs, names, targets=known, **about)
+    return Examples(inputs, names or tuple(f"example {i}" for i in range(count)), targets=known, **about)
+
+
+def _names(block: Block) -> Iterator[str]:
+    """Name the examples of a block by what identifies them, such as `line 7`; files by their names."""
+    what, values = next(iter(block.ids.items()))
+    for i, value in enumerate(values):
+        yield f"series {i}" if np.ndim(value) else str(value) if what == "file" else f"{what} {value}"
 
 
 def _targets(records: Any, names: Sequence[str], bundle: Bundle) -> Any:

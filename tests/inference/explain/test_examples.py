@@ -71,8 +71,11 @@ def test_texts_are_a_table_lines_or_files(texts, tmp_path):
     (tmp_path / "folder").mkdir()
     for name, text in (("1.txt", "a c"), ("2.txt", "b")):
         (tmp_path / "folder" / name).write_text(text)
-    for name, targets in (("a.csv", [1, 0]), ("b.txt", None), ("folder", None)):
+    cases = {"a.csv": ([1, 0], ("line 2", "line 3")), "b.txt": (None, ("line 1", "line 2"))}
+    cases["folder"] = None, ("1.txt", "2.txt")
+    for name, (targets, names) in cases.items():
         found = of_file(texts, tmp_path / name)
+        assert found.names == names
         assert found.texts["tokens"] == ["a c", "b"]
         np.testing.assert_array_equal(found.inputs["tokens"], texts.bundle.encode(["a c", "b"])["tokens"])
         assert (found.targets if targets is None else found.targets.tolist()) == targets
@@ -82,7 +85,7 @@ def test_arrays_may_have_targets(texts, tmp_path):
     inputs = texts.bundle.encode(["a c", "b"])
     np.savez(tmp_path / "a.npz", targets=np.array([1, 0]), other=np.zeros(7), **inputs)
     found = of_file(texts, tmp_path / "a.npz")
-    assert found.targets.tolist() == [1, 0] and found.texts == {}
+    assert found.targets.tolist() == [1, 0] and found.texts == {} and found.names == ("example 0", "example 1")
     np.savez(tmp_path / "b.npz", targets=np.array([1, 0, 1]), **inputs)
     with pytest.raises(DataError, match="expected arrays of equal length"):
         of_file(texts, tmp_path / "b.npz")
