@@ -15,6 +15,7 @@ from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
 BRIGHTEST = 255
+LISTS = (list, tuple, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,22 @@ class ImageEncoder:
         """The arguments of `decode`."""
         return {"size": self.size, "resize": self.resize, "channels": self.channels}
 
-    def encode(self, records: Any) -> np.ndarray:
+    def encode(self, records: Any) -> Any:
         """Return images, uint8 [N, size, size, channels]; such an array stays as it is.
 
         Args:
             records: a list of images: of PIL, paths of files, contents of files (bytes), or uint8 [H, W] or
-                [H, W, C].
+                [H, W, C]. Of a dict with such a list, the list is replaced; whoever uses it checks the name.
 
         Raises:
             DataError: one is not an image; names its place.
         """
         if isinstance(records, np.ndarray) and records.shape[1:] == self.feature.shape:
             return records
-        if isinstance(records, Mapping) and len(records) == 1:
-            return self.encode(next(iter(records.values())))
-        if not isinstance(records, list | tuple | np.ndarray):
+        if isinstance(records, Mapping):
+            alone = len(records) == 1 and all(isinstance(images, LISTS) for images in records.values())
+            return {name: self.encode(images) for name, images in records.items()} if alone else records
+        if not isinstance(records, LISTS):
             raise DataError(f"inputs: expected a list of images, found {type(records).__name__}")
         found = np.zeros((len(records), *self.feature.shape), np.uint8)
         for i, image in enumerate(records):
