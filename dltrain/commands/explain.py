@@ -3,7 +3,7 @@
 Images get overlays of integrated gradients and saliency, and the filters of the first layer; tables the importance
 of each column with its interval, partial dependence and the attributions of rows; texts the attribution of each
 token; series the effect of hiding stretches of the past; models with attention their weights. The examples are
-those of a split (split; null: test), or of a file (input: a table, a folder of images, lines of text, or .npz).
+those of a split (split; null: test), or of a file or folder (input: what dltrain predict takes).
 Options are examples (how many are explained one by one), target (the class or target to explain), repeats
 (permutations of each column), columns (with partial dependence), rows (at most used for both), tolerance and steps
 (of integrated gradients), seed, checkpoint and output (a folder; null: explain/ of the run). Any other key changes

@@ -3,7 +3,8 @@
 from dltrain.config.kinds import FLAG, TEXT, either, listing, number, one_of, optional, whole
 from dltrain.config.schema import Key
 
-CHECKPOINT = Key(either("best", either("last", whole(0))), "Checkpoint to load: best, last, or a step")
+SAVED = either("best", either("last", whole(0)))
+CHECKPOINT = Key(SAVED, "Checkpoint to load: best, last, or a step")
 
 COMMANDS: dict[str, dict[str, Key]] = {
     "resume": {},
@@ -27,9 +28,7 @@ COMMANDS: dict[str, dict[str, Key]] = {
     "inspect": {
         "output": Key(optional(TEXT), "Folder of the report about data; null: inspect/NAME", "path"),
         "count": Key(whole(1), "Examples of a run to list", "examples"),
-        "checkpoint": Key(
-            either("best", either("last", whole(0))), "Checkpoint of a run to load: best, last, or a step"
-        ),
+        "checkpoint": Key(SAVED, "Checkpoint of a run to load: best, last, or a step"),
     },
     "report": {
         "output": Key(optional(TEXT), "File to write, PATH.html; null: report.html of the run", "path"),
@@ -59,7 +58,7 @@ COMMANDS: dict[str, dict[str, Key]] = {
     "explain": {
         "input": Key(
             optional(TEXT),
-            "Table, folder of images, text file or .npz to explain; null: examples of the split",
+            "File or folder of examples to explain, as for predict; null: examples of the split",
             "path",
         ),
         "split": Key(

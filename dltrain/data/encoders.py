@@ -9,7 +9,7 @@ import numpy as np
 from dltrain.data.bad import Problem
 from dltrain.data.images.decode import MODES
 from dltrain.data.images.encode import ImageEncoder
-from dltrain.data.tables.frames import as_frame, is_frame
+from dltrain.data.tables.frames import as_frame, check_named, is_frame
 from dltrain.data.tables.values import numbers_of
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind, Spec
@@ -47,8 +47,7 @@ class NumbersEncoder:
         if not named and not (isinstance(records, list) and records and isinstance(records[0], Mapping)):
             return records
         frame = as_frame(records)
-        if lost := [name for name in self.names if name not in frame.columns]:
-            raise DataError(f"inputs: the column {lost[0]} is missing; there are {', '.join(frame.columns)}")
+        check_named(self.names, frame.columns)
         found = [numbers_of(frame[name], "").to_numpy() for name in self.names]
         array = np.stack(found, 1).astype(self.dtype)
         if (bad := ~np.isfinite(array)).any():

@@ -165,8 +165,8 @@ class Run:
             DiskError: the output cannot be written.
         """
         self.bundle.check_predicts()
-        about = {"keys": self.config["data"], "keep": keep}
-        records = open_records(Path(path).expanduser().absolute(), self.bundle.encoder, self.spec, **about)
+        path, keys = Path(path).expanduser().absolute(), self.config["data"]
+        records = open_records(path, self.bundle.encoder, self.spec, keys=keys, keep=keep)
         return predict_records(self.bundle, records, output, on_bad=OnBad(on_bad), overwrite=overwrite)
 
     def export(self, output: str | Path, *, examples: str | None = None, **options: Any) -> Any:

@@ -39,6 +39,8 @@ SAME = {
     "ordinal": "classification",
     "count": "regression",
 }
+GENERATING = ("adversarial", "energy", "generation", "language")  # tasks of models that predict nothing
+OF_PIXELS = ("segmentation", "reconstruction")  # tasks whose predictions are no columns
 FEW = 20  # names of classes or columns
 
 
@@ -151,11 +153,17 @@ def _about(record: Record) -> str:
 
 
 def _use(record: Record) -> str:
-    lines = ["dltrain evaluate RUN split=test", "dltrain report RUN"]
-    python = 'import dltrain\n\nrun = dltrain.open_run("RUN")\noutputs = run.outputs(inputs)'
+    task, new = record.choices.get("task"), ""
+    lines, python = ["dltrain evaluate RUN split=test"], 'import dltrain\n\nrun = dltrain.open_run("RUN")\n'
+    if task in GENERATING:
+        lines, python = [*lines, "dltrain generate RUN"], f"{python}outputs = run.outputs(inputs)"
+    else:
+        ending, new = "npz" if task in OF_PIXELS else "csv", ", and NEW a file or folder of new examples"
+        lines = [*lines, f"dltrain predict RUN input=NEW output=predictions.{ending}"]
+        python = f"{python}predictions = run.predict(inputs)"
     return (
-        "## How to use\n\nRUN is the folder of the run.\n\n"
-        f"{fenced(chr(10).join(lines), 'bash')}\n{fenced(python, 'python')}\n"
+        f"## How to use\n\nRUN is the folder of the run{new}.\n\n"
+        f"{fenced(chr(10).join([*lines, 'dltrain report RUN']), 'bash')}\n{fenced(python, 'python')}\n"
         "Use it for inputs like those of its training. Add what it is meant for, and what it is not for.\n"
     )
 

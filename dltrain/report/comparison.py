@@ -112,7 +112,7 @@ class Comparison:
         begin = f"{names} differ by {number(gap)} in {self.metric} on {self.split}"
         if len(one) < 2 or len(two) < 2:
             few = "one seed each" if len(one) == len(two) == 1 else "one of them has one seed only"
-            return f"{begin}: {few}, cannot tell; run more seeds.{self._byexamples_of(best, other)}"
+            return f"{begin}: {few}, cannot tell; run more seeds.{self._over_examples(best, other)}"
         found = difference(one, two, pairs=pairs)
         if found is None:
             return f"{begin}: the seeds of each gave equal values, so their spread cannot be told; run more seeds."
@@ -123,7 +123,7 @@ class Comparison:
             return f"{begin}, which is larger than the spread across seeds ({about}): {best.name} is better."
         return f"{begin}, which is not larger than the spread across seeds ({about}): they cannot be told apart."
 
-    def _byexamples_of(self, one: Group, other: Group) -> str:
+    def _over_examples(self, one: Group, other: Group) -> str:
         """Say whether the intervals of two single runs over their examples overlap, if both were evaluated."""
         ends = [group.interval(self.split, self.metric) for group in (one, other)]
         if len(one.records) + len(other.records) > 2 or ends[0] is None or ends[1] is None:

@@ -131,7 +131,7 @@ def show_explanation(found: Explanation, screen: Screen) -> None:
 
 def warnings_of(found: Explanation) -> list[str]:
     """Return what a user should know before trusting the attributions."""
-    warned, complete = [], found.attributions.completeness
+    warned, complete = [f"warning: {note}" for note in found.examples.notes], found.attributions.completeness
     if found.incomplete and complete is not None:
         remedy = f"more points of the path help: steps={2 * found.steps}"
         if complete.error.max() > UNLIKELY:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.95
+from dltrain.inference.student import LEVEL, cumulative, quantile
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,3 @@ def difference(one: Sequence[float], other: Sequence[float], *, pairs: int = 1) 
     p = min(1.0, pairs * 2 * cumulative(-abs(value) / error, freedom))
     half = quantile(freedom) * error
     return Difference(value, (value - half, value + half), p, p < 1 - LEVEL)
-
-
-def quantile(freedom: float) -> float:
-    """Return the value that Student's t stays below, in size, with probability LEVEL."""
-    from scipy import special  # which jax needs, too
-
-    return float(special.stdtrit(freedom, (1 + LEVEL) / 2))
-
-
-def cumulative(t: float, freedom: float) -> float:
-    """Return the probability that Student's t is at most `t`."""
-    from scipy import special
-
-    return float(special.stdtr(freedom, t))

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from dltrain.data.images.decode import decode
 from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.frames import as_frame
@@ -23,11 +22,10 @@ def encoded(encoder: Any, columns: Columns) -> Any:
         return encoder.encode(columns)
     images = {}
     for name, fitted in encoder.images.items():
-        settings: dict[str, Any] = {"size": fitted.size, "resize": fitted.resize, "channels": fitted.channels}
         images[name] = np.zeros((len(columns[name]), *fitted.feature.shape), np.uint8)
         for row, content in enumerate(columns[name]):
             if content is not None:
-                images[name][row] = _decoded(content, settings, f"row {row}: {name}")
+                images[name][row] = _decoded(content, fitted.encoder, f"row {row}: {name}")
     named = {
         name: [None if value is None else "given" for value in values] if name in images else values
         for name, values in columns.items()
@@ -35,9 +33,9 @@ def encoded(encoder: Any, columns: Columns) -> Any:
     return encoder.encode_frame(as_frame(named), images)
 
 
-def _decoded(content: bytes, settings: dict[str, Any], where: str) -> np.ndarray:
+def _decoded(content: bytes, encoder: ImageEncoder, where: str) -> np.ndarray:
     try:
-        return decode(content, **settings)
+        return encoder.one(content)
     except DataError as error:
         raise DataError(f"{where} {error}") from error
 

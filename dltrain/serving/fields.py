@@ -148,7 +148,7 @@ def _of_table(encoder: TableEncoder) -> tuple[Field, ...]:
     )
     texts = (Field(name, FieldKind.TEXT) for name in encoder.texts)
     images = (
-        Field(name, FieldKind.IMAGE, size=about.size, channels=about.channels)
+        Field(name, FieldKind.IMAGE, size=about.encoder.size, channels=about.encoder.channels)
         for name, about in encoder.images.items()
     )
     return (*numbers, *dates, *categories, *texts, *images)

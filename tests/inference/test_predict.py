@@ -141,7 +141,11 @@ def test_images_of_a_folder_a_table_and_python(runs, folder, tmp_path):
     expected = run.predict([Image.fromarray(image) for image in pixels]).columns
     same(found, expected, places=[0, 1, 2, 4, 5])
     same(pl.DataFrame(run.predict([encoded(image) for image in pixels]).columns), expected)
-    same(pl.DataFrame(run.predict(pixels).columns), expected)
+    for given in (pixels, {"image": pixels}):
+        same(pl.DataFrame(run.predict(given).columns), expected)
+    for given in ({"odd": pixels}, {"odd": 1}):
+        with pytest.raises(DataError, match="inputs: odd is not known; the inputs of the model are image"):
+            run.predict(given)
     (tmp_path / "new" / "files.csv").write_text("photo\n0.png\nmore/3.png\nlost.png\n")
     done = run.predict_file(tmp_path / "new" / "files.csv", str(tmp_path / "files.csv"))
     same(pl.read_csv(tmp_path / "files.csv"), {n: v[[0, 3]] for n, v in expected.items()}, places=[0, 1])
@@ -163,6 +167,11 @@ def test_texts_of_a_table_lines_a_folder_and_python(runs, tmp_path):
         found = pl.read_csv(tmp_path / "out.csv")
         same(found, expected)
         assert id in found.columns
+    runs["text"].predict_file(tmp_path / "table.csv", str(tmp_path / "out.csv"), keep=["more"], overwrite=True)
+    assert pl.read_csv(tmp_path / "out.csv")["more"].to_list() == [1, 2, 3, 4]
+    for name in ("lines.txt", "folder"):
+        with pytest.raises(ConfigError, match="keep=more: only columns of a table can be kept"):
+            runs["text"].predict_file(tmp_path / name, str(tmp_path / "out.csv"), keep=["more"])
 
 
 def test_a_forecast_begins_after_the_last_rows_of_each_series(runs, tmp_path):

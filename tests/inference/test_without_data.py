@@ -135,9 +135,9 @@ def refusals(run, kind: str, batch: dict[str, Any]) -> list[tuple[Any, type[Exce
     found: dict[str, list[tuple[Any, type[Exception], str]]] = {
         "classes": [
             (
-                lambda: run.outputs(batch["inputs"][..., 0]),
+                lambda: run.outputs(batch["inputs"][:, :, 0, 0]),
                 DataError,
-                r"inputs: image: expected uint8 \[N, 8, 8, 1\], found uint8",
+                r"inputs: image 0 is uint8 \[8\], expected uint8 \[H, W\] or \[H, W, C\]",
             ),
             (lambda: run.outputs(batch["inputs"][:0]), DataError, "there are no examples"),
             (lambda: run.outputs(batch["inputs"] + 0.5), DataError, "expected uint8 .* found float64"),

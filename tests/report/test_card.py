@@ -1,6 +1,7 @@
 """Model cards: the sections and numbers of a run, escaped, and never over what somebody wrote."""
 
 import re
+from dataclasses import replace
 
 import yaml
 from written_runs import HOSTILE, write_run
@@ -27,6 +28,14 @@ def test_the_sections_say_what_is_known(tmp_path):
     assert "| test accuracy | 0.9000 |  | always a 0.5000 |" in text
     assert "| a | 30 | 10 |" in text and "jax==0.10.0" in text
     assert "dltrain train data=tiny model=mlp seed=0" in text
+    assert "dltrain predict RUN input=NEW output=predictions.csv" in text and "run.predict(inputs)" in text
+
+
+def test_a_model_that_predicts_nothing_is_said_to_generate(tmp_path):
+    record = read_record(write_run(tmp_path / "run", 0.9))
+    choices = {**record.choices, "task": "language"}
+    text = card(replace(record, started={**record.started, "choices": choices}))
+    assert "dltrain generate RUN" in text and "predict RUN" not in text
 
 
 def test_names_are_escaped_and_end_no_block(tmp_path):

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 
 from dltrain.data.description import Where
 from dltrain.data.images.convert import Images, Unreadable, decode_all
-from dltrain.data.images.decode import ENDINGS, MODES, Resize, decode
+from dltrain.data.images.decode import ENDINGS, MODES
+from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.images.files import read_file
 from dltrain.errors import DataError
-from dltrain.types import Feature, Kind
+from dltrain.types import Feature
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,17 @@ class ImageColumn:
     """How the images of a column are decoded.
 
     Attributes:
-        size: height and width.
-        resize: how other proportions become a square.
-        channels: 1, 3 or 4.
+        encoder: decodes one.
         indicator: whether any name was missing in training; a missing image is black.
     """
 
-    size: int
-    resize: Resize = Resize.CROP
-    channels: int = 3
+    encoder: ImageEncoder
     indicator: bool = False
 
     @property
     def feature(self) -> Feature:
         """The input."""
-        return Feature(Kind.IMAGE, (self.size, self.size, self.channels), "uint8")
+        return self.encoder.feature
 
     def decode(self, names: Sequence[str | None], where: Where) -> np.ndarray:
         """Decode files, uint8 [N, size, size, channels].
@@ -70,24 +67,22 @@ class ImageColumn:
     def open(self, names: Sequence[str | None], where: Where, *, what: str) -> Images:
         """Decode files once, into dltrain's cache, and open them there; `what` is for the progress bar."""
         stamps = [_stamp(name, where(i)) if name is not None else None for i, name in enumerate(names)]
-        black = _black(self.channels)
+        black = _black(self.encoder.channels)
 
         def read(index: int) -> bytes:
             name = names[index]
             return black if name is None else read_file(Path(name))
 
-        settings = {"size": self.size, "resize": self.resize, "channels": self.channels}
         key = {"files": [[name, stamp] for name, stamp in zip(names, stamps, strict=True)]}
         try:
-            return decode_all(read, len(names), key=key, what=what, strict=True, **settings)
+            return decode_all(read, len(names), key=key, what=what, strict=True, **self.encoder.settings)
         except Unreadable as error:
             raise DataError(f"{where(error.index)}: {names[error.index]} {error.why}") from error
 
     def _one(self, name: str, where: str) -> np.ndarray:
         _stamp(name, where)
         try:
-            content = read_file(Path(name))
-            return decode(content, size=self.size, resize=self.resize, channels=self.channels)
+            return self.encoder.one(read_file(Path(name)))
         except OSError as error:
             raise DataError(f"{where}: {name} cannot be read ({error.strerror or error})") from error
         except DataError as error:
@@ -95,12 +90,12 @@ class ImageColumn:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings."""
-        return asdict(self) | {"resize": str(self.resize)}
+        return self.encoder.to_json() | {"indicator": self.indicator}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "ImageColumn":
         """Read what `to_json` returned."""
-        return cls(saved["size"], Resize(saved["resize"]), saved["channels"], saved["indicator"])
+        return cls(ImageEncoder.from_json(saved), saved["indicator"])
 
 
 def names_images(values: Any, folders: Sequence[Path]) -> bool:

@@ -14,6 +14,9 @@ from dltrain.data.images.files import read_file
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
+BRIGHTEST = 255
+LISTS = (list, tuple, np.ndarray)
+
 
 @dataclass(frozen=True)
 class ImageEncoder:
@@ -29,30 +32,41 @@ class ImageEncoder:
     size: int
     resize: Resize = Resize.CROP
     channels: int = 3
-    brightest: int = 255
+    brightest: int = BRIGHTEST
+
+    @property
+    def feature(self) -> Feature:
+        """The input."""
+        return Feature(Kind.IMAGE, (self.size, self.size, self.channels), "uint8")
 
     @property
     def features(self) -> dict[str, Feature]:
-        """The input that `encode` returns."""
-        return {"image": Feature(Kind.IMAGE, (self.size, self.size, self.channels), "uint8")}
+        """The input that `encode` returns, by name."""
+        return {"image": self.feature}
 
-    def encode(self, records: Any) -> np.ndarray:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `decode`."""
+        return {"size": self.size, "resize": self.resize, "channels": self.channels}
+
+    def encode(self, records: Any) -> Any:
         """Return images, uint8 [N, size, size, channels]; such an array stays as it is.
 
         Args:
             records: a list of images: of PIL, paths of files, contents of files (bytes), or uint8 [H, W] or
-                [H, W, C].
+                [H, W, C]. Of a dict with such a list, the list is replaced; whoever uses it checks the name.
 
         Raises:
             DataError: one is not an image; names its place.
         """
-        if isinstance(records, np.ndarray) and records.shape[1:] == (self.size, self.size, self.channels):
+        if isinstance(records, np.ndarray) and records.shape[1:] == self.feature.shape:
             return records
-        if isinstance(records, Mapping) and len(records) == 1:
-            return self.encode(next(iter(records.values())))
-        if not isinstance(records, list | tuple | np.ndarray):
+        if isinstance(records, Mapping):
+            alone = len(records) == 1 and all(isinstance(images, LISTS) for images in records.values())
+            return {name: self.encode(images) for name, images in records.items()} if alone else records
+        if not isinstance(records, LISTS):
             raise DataError(f"inputs: expected a list of images, found {type(records).__name__}")
-        found = np.zeros((len(records), self.size, self.size, self.channels), np.uint8)
+        found = np.zeros((len(records), *self.feature.shape), np.uint8)
         for i, image in enumerate(records):
             try:
                 found[i] = self.one(image)
@@ -76,9 +90,9 @@ class ImageEncoder:
         Raises:
             DataError: it is not an image; says what is wrong.
         """
-        settings: dict[str, Any] = {"size": self.size, "resize": self.resize, "channels": self.channels}
-        found = decode(_content(image), **settings)
-        return found if self.brightest == 255 else np.rint(found * (self.brightest / 255)).astype(np.uint8)
+        found = decode(_content(image), **self.settings)
+        scale = self.brightest / BRIGHTEST
+        return found if scale == 1 else np.rint(found * scale).astype(np.uint8)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings."""
@@ -87,8 +101,8 @@ class ImageEncoder:
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "ImageEncoder":
         """Read what `to_json` returned."""
-        size, channels, brightest = (int(saved[name]) for name in ("size", "channels", "brightest"))
-        return cls(size, Resize(saved["resize"]), channels, brightest)
+        size, channels = (int(saved[name]) for name in ("size", "channels"))
+        return cls(size, Resize(saved["resize"]), channels, int(saved.get("brightest", BRIGHTEST)))
 
 
 def _content(image: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.data.tables.raw import Raw
-from dltrain.data.tables.read import nearest_column, read_rows
+from dltrain.data.tables.read import instead_of, read_rows
 from dltrain.errors import ConfigError, DataError
 
 FEW = 20  # different whole numbers up to which they are taken for classes
@@ -65,8 +65,7 @@ def read_labels(
     wanted = [target] if isinstance(target, str) else list(target or [c for c in frame.columns if c != file])
     for key, column in (("file", file), *(("target", name) for name in wanted)):
         if column not in frame.columns:
-            hint = nearest_column(column, frame.columns)
-            raise ConfigError(f"data.{key}={column}: {path} has no such column{hint} ({', '.join(frame.columns)})")
+            raise ConfigError(f"data.{key}={column}: {path} has no such column{instead_of(column, frame.columns)}")
     if not wanted:
         raise DataError(f"{path}: has only one column, {file}; expected file names and targets")
     for column in (file, *wanted):

@@ -20,6 +20,8 @@ class Block:
         ids: what identifies the examples: name -> values [N], or [N, H] for the H rows that each becomes.
         bad: the others, and what is wrong.
         done: how much was read for them, in the unit of `Records.measure`.
+        as_read: if asked for, the valid ones before they were encoded: rows of a polars frame, a list of texts, or
+            arrays by name with `targets`; None of images and series.
     """
 
     inputs: Any
@@ -27,6 +29,7 @@ class Block:
     ids: Mapping[str, Any]
     bad: Sequence[Bad] = ()
     done: int = 0
+    as_read: Any = None
 
 
 class Records(Protocol):
@@ -55,6 +58,7 @@ class Encoded:
 
     inputs: Any
     valid: np.ndarray
+    records: Any  # the valid ones
     problems: Mapping[int, Problem] = field(default_factory=dict)
 
 
@@ -69,14 +73,13 @@ def encode_valid(encoder: Any, records: Any) -> Encoded:
         DataError: the fault is not one of single records.
     """
     try:
-        return Encoded(encoder.encode(records), np.ones(len(records), bool))
+        return Encoded(encoder.encode(records), np.ones(len(records), bool), records)
     except DataError:
         problems = encoder.problems(records) if hasattr(encoder, "problems") else {}
         if not problems:
             raise
     valid = np.ones(len(records), bool)
     valid[list(problems)] = False
-    if not valid.any():
-        return Encoded(None, valid, problems)
-    kept = [one for one, good in zip(records, valid, strict=True) if good] if isinstance(records, list) else None
-    return Encoded(encoder.encode(records.filter(valid) if kept is None else kept), valid, problems)
+    listed = isinstance(records, list)
+    kept = [one for one, good in zip(records, valid, strict=True) if good] if listed else records.filter(valid)
+    return Encoded(encoder.encode(kept) if valid.any() else None, valid, kept, problems)

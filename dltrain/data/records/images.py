@@ -11,7 +11,7 @@ from dltrain.data.bad import Bad
 from dltrain.data.images.decode import ENDINGS
 from dltrain.data.records.block import Block
 from dltrain.data.tables.options import MISSING
-from dltrain.data.tables.read import nearest_column, read_rows
+from dltrain.data.tables.read import instead_of, read_rows
 from dltrain.errors import DataError
 from dltrain.machine import cores
 
@@ -82,8 +82,7 @@ def open_images(path: Path, encoder: Any, *, column: str | None = None) -> Image
     frame = read_rows(path, missing=MISSING).frame
     name = column or frame.columns[0]
     if name not in frame.columns:
-        near = nearest_column(name, frame.columns)
-        raise DataError(f"{path}: has no column {name} of file names{near} (columns: {', '.join(frame.columns)})")
+        raise DataError(f"{path}: has no column {name} of file names{instead_of(name, frame.columns)}")
     names = [str(value) for value in frame[name].fill_null("").to_list()]
     return ImageFiles([path.parent / file for file in names], names, encoder)
 

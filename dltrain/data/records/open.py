@@ -31,6 +31,7 @@ def open_records(
     *,
     keys: Mapping[str, Any],
     keep: Sequence[str] = (),
+    as_read: bool = False,
 ) -> Records:
     """Open a file or a folder of new examples.
 
@@ -41,6 +42,7 @@ def open_records(
         spec: the features of the data.
         keys: how the training files were read: separator, encoding, ..., and `target` and `file`.
         keep: columns of a table that are repeated next to the predictions.
+        as_read: whether blocks also hold the examples as they were read; see `Block`.
 
     Raises:
         ConfigError: columns are to be kept of something that is not a table.
@@ -48,45 +50,41 @@ def open_records(
     """
     if not path.exists():
         raise DataError(f"input={path}: no such file or folder")
-    as_table = not path.is_dir() and path.suffix.lower() not in ARRAYS and not isinstance(encoder, ImageEncoder)
-    if keep and not (
-        as_table and hasattr(encoder, "columns") and not isinstance(encoder, SeriesEncoder | SequenceEncoder)
-    ):
+    is_arrays, is_series = path.suffix.lower() in ARRAYS, isinstance(encoder, SeriesEncoder | SequenceEncoder)
+    is_table = hasattr(encoder, "columns") and not (is_arrays or is_series or path.is_dir())
+    if is_table and isinstance(encoder, TextEncoder):
+        is_table = _has_column(path, encoder.column)
+    if keep and not is_table:
         raise ConfigError(f"keep={keep[0]}: only columns of a table can be kept, and {path} is read as none")
-    if path.suffix.lower() in ARRAYS:
-        return Arrays(path, spec)
+    if is_arrays:
+        return Arrays(path, spec, targets=as_read)
     if isinstance(encoder, ImageEncoder):
         return open_images(path, encoder, column=keys.get("file"))
-    if isinstance(encoder, TextEncoder) and path.is_dir():
-        return TextFiles(path, encoder)
-    if path.is_dir():
-        raise DataError(f"input={path}: is a folder; this model takes {_taken(encoder)}")
-    if isinstance(encoder, SeriesEncoder):
-        return SeriesRecords(path, encoder)
-    if isinstance(encoder, SequenceEncoder):
-        return SequenceRecords(path, encoder)
-    options = _options(keys)
-    if (
-        options.columns
-        and format_of(path) is Format.TEXT
-        and _names_in(path) >= set(getattr(encoder, "columns", ()))
-    ):
-        options = replace(options, columns=(), header=True)  # the training file had none
-    if isinstance(encoder, TextEncoder) and not _has_column(path, encoder.column):
-        return Lines(path, encoder)
-    if not hasattr(encoder, "columns"):
-        raise DataError(f"input={path}: this model takes {_taken(encoder)}")
-    target = keys.get("target") or ()
-    targets = (target,) if isinstance(target, str) else tuple(target)
-    return TableRecords(path, encoder, options, keep=keep, targets=targets)
+    if isinstance(encoder, TextEncoder) and not is_table:
+        return (TextFiles if path.is_dir() else Lines)(path, encoder, as_read=as_read)
+    if path.is_dir() or not hasattr(encoder, "columns"):
+        raise DataError(f"input={path}: {'is a folder; ' * path.is_dir()}this model takes {_taken(encoder)}")
+    if is_series:
+        series = SeriesRecords if isinstance(encoder, SeriesEncoder) else SequenceRecords
+        return series(path, encoder)
+    options = _options(path, encoder, keys)
+    return TableRecords(path, encoder, options, keep=keep, targets=as_names(keys.get("target")), as_read=as_read)
 
 
-def _options(keys: Mapping[str, Any]) -> Options:
-    """Return how the training files were read, as far as the keys say so."""
+def as_names(value: Any) -> tuple[str, ...]:
+    """Return the columns that a key such as `data.target` names: none, one or a list."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _options(path: Path, encoder: Any, keys: Mapping[str, Any]) -> Options:
+    """Return how the training files were read, as far as the keys say so; no names if this file has them."""
     plain = ("separator", "quote", "encoding", "decimal", "comment")
     said = {name: keys[name] for name in plain if name in keys}
     header = {"header": None if keys["header"] == "auto" else keys["header"]} if "header" in keys else {}
-    return Options(**said, **header, columns=tuple(keys.get("columns") or ()))
+    found = Options(**said, **header, columns=as_names(keys.get("columns")))
+    if found.columns and format_of(path) is Format.TEXT and _names_in(path) >= set(encoder.columns):
+        return replace(found, columns=(), header=True)
+    return found
 
 
 def _has_column(path: Path, name: str) -> bool:

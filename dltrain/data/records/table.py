@@ -9,9 +9,10 @@ import numpy as np
 
 from dltrain.data.bad import Bad, OnBad
 from dltrain.data.records.block import Block, encode_valid
+from dltrain.data.tables.convert import missing_as_null, plain_numbers
 from dltrain.data.tables.encode import TableEncoder
-from dltrain.data.tables.options import Options
-from dltrain.data.tables.read import nearest_column
+from dltrain.data.tables.options import MISSING, Options
+from dltrain.data.tables.read import instead_of
 from dltrain.data.tables.stream import RowBlock, open_rows
 from dltrain.data.tables.surprises import surprises
 from dltrain.errors import DataError
@@ -28,7 +29,14 @@ class TableRecords:
     """
 
     def __init__(
-        self, path: Path, encoder: Any, options: Options, *, keep: Sequence[str] = (), targets: Sequence[str] = ()
+        self,
+        path: Path,
+        encoder: Any,
+        options: Options,
+        *,
+        keep: Sequence[str] = (),
+        targets: Sequence[str] = (),
+        as_read: bool = False,
     ) -> None:
         """Open a file.
 
@@ -38,11 +46,12 @@ class TableRecords:
             options: how the file is read.
             keep: columns that are repeated next to the predictions.
             targets: columns that the model predicts, which are not missed.
+            as_read: whether blocks also hold the rows, with the targets as numbers where they are.
 
         Raises:
             DataError: the file is not a table.
         """
-        self._path, self._encoder, self._targets = path, encoder, targets
+        self._path, self._encoder, self._targets, self._as_read = path, encoder, targets, as_read
         self._ids = tuple(dict.fromkeys((*getattr(encoder, "identifiers", ()), *keep)))
         self._keep, self._used = tuple(keep), (*encoder.columns, *self._ids)
         options = replace(options, on_bad=OnBad.SKIP, most_bad=1.0, targets=tuple(targets))
@@ -79,8 +88,7 @@ class TableRecords:
         for name in (*self._encoder.columns, *self._keep):
             if name not in names:
                 kept = " (keep)" if name in self._keep and name not in self._encoder.columns else ""
-                near = nearest_column(name, names)
-                raise DataError(f"{self._path}: has no column {name}{kept}{near} (columns: {', '.join(names)})")
+                raise DataError(f"{self._path}: has no column {name}{kept}{instead_of(name, names)}")
         self._unused = tuple(name for name in names if name not in (*self._used, *self._targets))
 
     def _block(self, found: RowBlock) -> Block:
@@ -95,16 +103,25 @@ class TableRecords:
         ]
         ids: dict[str, Any] = {self._rows.unit: found.rows}
         ids |= {name: found.frame[name] for name in self._ids if name in found.frame.columns}
+        rows = self._with_targets(encoded.records) if self._as_read else None
         if not found.bad:
-            return Block(encoded.inputs, encoded.valid, ids, bad, found.done)
-        rows = np.concatenate([found.rows, np.asarray(found.bad_rows)])
-        order, lost = np.argsort(rows, kind="stable"), len(found.bad)
+            return Block(encoded.inputs, encoded.valid, ids, bad, found.done, rows)
+        numbers = np.concatenate([found.rows, np.asarray(found.bad_rows)])
+        order, lost = np.argsort(numbers, kind="stable"), len(found.bad)
         valid = np.concatenate([encoded.valid, np.zeros(lost, bool)])[order]
         ids = {name: _extended(values, lost)[order] for name, values in ids.items()} | {
-            self._rows.unit: rows[order]
+            self._rows.unit: numbers[order]
         }
         every = sorted([*bad, *found.bad], key=lambda one: int(one.row.partition(" ")[2]))
-        return Block(encoded.inputs, valid, ids, every, found.done)
+        return Block(encoded.inputs, valid, ids, every, found.done, rows)
+
+    def _with_targets(self, frame: Any) -> Any:
+        """Return rows in which texts of targets that are all numbers are numbers."""
+        decimals, missing = self._rows.separator not in ("", ","), getattr(self._encoder, "missing", MISSING)
+        there = [name for name in self._targets if name in frame.columns]
+        return frame.with_columns(
+            [plain_numbers(missing_as_null(frame[name], missing), decimals) for name in there]
+        )
 
     def _located(self, frame: Any) -> Any:
         """Return the rows with the names of images as paths, which count from the folder of the file."""

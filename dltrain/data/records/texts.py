@@ -25,10 +25,10 @@ class Lines:
 
     measure = "MB"
 
-    def __init__(self, path: Path, encoder: Any) -> None:
-        """Open a file; `encoder` takes a list of texts."""
+    def __init__(self, path: Path, encoder: Any, *, as_read: bool = False) -> None:
+        """Open a file; `encoder` takes a list of texts, and blocks have these, too, if `as_read`."""
         check_file(path, most=LARGEST)
-        self._path, self._encoder = path, encoder
+        self._path, self._encoder, self._as_read = path, encoder, as_read
         self.total = max(1, path.stat().st_size >> 20)
 
     def blocks(self) -> Iterator[Block]:
@@ -42,7 +42,8 @@ class Lines:
                 good = [text for text in texts if text is not None]
                 ids = {"line": np.arange(first + 1, first + 1 + len(lines))}
                 done, shown = (read >> 20) - shown, read >> 20
-                yield Block(self._encoder.encode(good) if good else None, valid, ids, bad, done)
+                encoded, texts = self._encoder.encode(good) if good else None, good if self._as_read else None
+                yield Block(encoded, valid, ids, bad, done, texts)
                 first += len(lines)
         if not first:
             raise DataError(f"{self._path}: is empty; expected a text on each line")
@@ -74,9 +75,9 @@ class TextFiles:
 
     measure = "texts"
 
-    def __init__(self, path: Path, encoder: Any) -> None:
-        """List the files; `encoder` takes a list of texts."""
-        self._path, self._encoder = path, encoder
+    def __init__(self, path: Path, encoder: Any, *, as_read: bool = False) -> None:
+        """List the files; `encoder` takes a list of texts, and blocks have these, too, if `as_read`."""
+        self._path, self._encoder, self._as_read = path, encoder, as_read
         self._files = sorted(file for file in path.rglob("*.txt") if not file.name.startswith("."))
         if not self._files:
             raise DataError(f"{path}: has no .txt files; expected one for each text")
@@ -97,7 +98,8 @@ class TextFiles:
                     why = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
                     bad.append(Bad(str(file), "", "", why))
             ids = {"file": [str(file.relative_to(self._path)) for file in files]}
-            yield Block(self._encoder.encode(texts) if texts else None, valid, ids, bad, len(files))
+            encoded, kept = self._encoder.encode(texts) if texts else None, texts if self._as_read else None
+            yield Block(encoded, valid, ids, bad, len(files), kept)
 
     def notes(self) -> Sequence[str]:
         """Return nothing."""

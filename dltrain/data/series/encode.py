@@ -14,6 +14,7 @@ from dltrain.data.series.times import calendar_features, following
 from dltrain.data.series.windows import KNOWN, PAST
 from dltrain.data.tables.frames import as_frame, is_frame
 from dltrain.data.tables.raw import Raw
+from dltrain.data.tables.read import check_columns
 from dltrain.errors import DataError
 from dltrain.types import alone_or_named
 
@@ -86,8 +87,7 @@ class SeriesEncoder:
             DataError: a column is missing, or rows do not fit; the message names the row.
         """
         layout = replace(self.layout, target=self.layout.columns)
-        if lost := [name for name in self.columns if name not in raw.frame.columns]:
-            raise DataError(f"{path}: has no column {lost[0]} (columns: {', '.join(raw.frame.columns)})")
+        check_columns(self.columns, raw.frame.columns, path)
         order, offsets, ids, times, dated, _ = rows_in_order(raw, layout, path)
         past = read_values(raw, layout.columns or (), order)
         known = read_values(raw, layout.known, order)

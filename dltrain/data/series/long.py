@@ -13,7 +13,7 @@ from dltrain.data.series.times import check_order, parse_times
 from dltrain.data.sources.rows import Rows, make_rows
 from dltrain.data.tables.frames import as_frame
 from dltrain.data.tables.raw import Raw
-from dltrain.data.tables.read import read_rows
+from dltrain.data.tables.read import check_columns, read_rows
 from dltrain.errors import ConfigError, DataError, MemoryExhausted
 from dltrain.types import Kind
 
@@ -55,9 +55,7 @@ def read_long(
         )
     raw, targets = read_rows(path, missing=MISSING), [target] if isinstance(target, str) else list(target)
     frame = raw.frame
-    named = [id, *targets, *([time] if time else []), *(columns or [])]
-    if lost := [name for name in named if name not in frame.columns]:
-        raise DataError(f"{path}: has no column {lost[0]} (columns: {', '.join(frame.columns)})")
+    check_columns([id, *targets, *([time] if time else []), *(columns or [])], frame.columns, path)
     order, line, offsets, names = _sequences(raw, id, time, path)
     inputs = list(columns or _inputs(raw, {id, time, *targets}, path))
     values = read_values(raw, inputs, order)
@@ -127,8 +125,7 @@ class SequenceEncoder:
         Raises:
             DataError: a column is missing, or a sequence is longer than those of training.
         """
-        if lost := [name for name in self.columns if name not in raw.frame.columns]:
-            raise DataError(f"{path}: has no column {lost[0]} (columns: {', '.join(raw.frame.columns)})")
+        check_columns(self.columns, raw.frame.columns, path)
         order, line, offsets, names = _sequences(raw, self.id, self.time, path)
         values = read_values(raw, self.inputs, order)
         fill_in(values, self.inputs, offsets, line, self.fill, path)

@@ -13,7 +13,7 @@ from dltrain.data.series.times import calendar_features, check_order, irregular,
 from dltrain.data.sources.files import check_file
 from dltrain.data.tables import options as tables
 from dltrain.data.tables.raw import Raw
-from dltrain.data.tables.read import nearest_column, read_rows
+from dltrain.data.tables.read import instead_of, read_rows
 from dltrain.errors import ConfigError, DataError
 
 LARGEST = 1 << 36  # bytes of a file
@@ -162,10 +162,7 @@ def _check_names(frame: Any, layout: Layout, path: Path) -> None:
     for key, names in named.items():
         for name in names:
             if name not in frame.columns:
-                hint = nearest_column(name, frame.columns)
-                raise DataError(
-                    f"{path}: has no column {name} (data.{key}){hint} (columns: {', '.join(frame.columns)})"
-                )
+                raise DataError(f"{path}: has no column {name} (data.{key}){instead_of(name, frame.columns)}")
 
 
 def _grouped(raw: Raw, layout: Layout, times: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray, tuple]:

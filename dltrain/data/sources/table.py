@@ -18,7 +18,7 @@ from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.large import LargeTable, is_large
 from dltrain.data.tables.options import MISSING, Options
-from dltrain.data.tables.read import ROOM, Table, columns_of, nearest_column, read_table
+from dltrain.data.tables.read import ROOM, Table, columns_of, instead_of, read_table
 from dltrain.data.tables.target import Target, make_target
 from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights
 from dltrain.errors import ConfigError, DataError
@@ -78,8 +78,7 @@ class TableSource:
     def _check_column(self, name: str, key: str) -> None:
         names, file = self._raw.frame.columns, Path(self._raw.files[0]).name
         if name not in names:
-            near = nearest_column(name, names)
-            raise DataError(f"data.{key}={name}: {file} has no such column{near} (columns: {', '.join(names)})")
+            raise DataError(f"data.{key}={name}: {file} has no such column{instead_of(name, names)}")
 
     def _leave_out_missing(self) -> None:
         """Leave out the rows without a target, or refuse them."""

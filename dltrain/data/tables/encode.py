@@ -10,17 +10,17 @@ import numpy as np
 from dltrain.data.bad import Problem
 from dltrain.data.images.column import ImageColumn
 from dltrain.data.images.decode import Resize
+from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.images.options import ImageOptions
 from dltrain.data.preprocess.offset import moments_of
 from dltrain.data.tables.columns import Column, Meaning
 from dltrain.data.tables.convert import Kind as Written
 from dltrain.data.tables.convert import apply_kind, missing_as_null
 from dltrain.data.tables.dates import PARTS, date_parts, varying_parts
-from dltrain.data.tables.frames import as_frame
+from dltrain.data.tables.frames import as_frame, check_named
 from dltrain.data.tables.options import MISSING
 from dltrain.data.tables.values import dates_of, levels_of, numbers_of, problems_of, texts_of
 from dltrain.data.texts.fitted import FittedTexts, TextOptions, Tokens
-from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
 
 LEVEL_OF_MISSING = "(missing)"
@@ -95,7 +95,8 @@ class TableEncoder:
                 plain = [text or "" for text in texts_of(values)]
                 texts[column.name] = FittedTexts.fit(plain, TextOptions(Tokens.NGRAMS))
             if column.meaning is Meaning.IMAGE and images is not None:
-                decoded[column.name] = ImageColumn(images.size, Resize(images.resize), images.channels, **flag)
+                encoder = ImageEncoder(images.size, Resize(images.resize), images.channels)
+                decoded[column.name] = ImageColumn(encoder, **flag)
         named = tuple(column.name for column in columns if column.meaning is Meaning.IDENTIFIER)
         encoder = cls(numbers, categories, dates, texts, decoded, tuple(missing), kinds=kinds, identifiers=named)
         if not encoder._names:
@@ -170,8 +171,7 @@ class TableEncoder:
         Raises:
             DataError: a column is missing, or a value is not of the kind of its column.
         """
-        if lost := [name for name in self.columns if name not in frame.columns]:
-            raise DataError(f"inputs: the column {lost[0]} is missing; there are {', '.join(frame.columns)}")
+        check_named(self.columns, frame.columns)
         found = {}
         if self._names:
             found["numbers"] = self._table(frame).astype(self.dtype)

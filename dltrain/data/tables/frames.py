@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ def as_frame(records: Any) -> Any:
     raise DataError(
         f"inputs: expected a data frame, columns by name, or a list of dicts, found {type(records).__name__}"
     )
+
+
+def check_named(names: Sequence[str], columns: Sequence[Any]) -> None:
+    """Raise DataError unless records have columns of these names."""
+    if lost := [name for name in names if name not in columns]:
+        raise DataError(f"inputs: the column {lost[0]} is missing; there are {', '.join(map(str, columns))}")
 
 
 def _values(values: Any) -> Any:

@@ -25,7 +25,7 @@ from dltrain.data.tables.encode import TableEncoder
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.parts import open_parts
 from dltrain.data.tables.raw import Raw
-from dltrain.data.tables.read import nearest_column
+from dltrain.data.tables.read import instead_of
 from dltrain.data.tables.target import Target, make_target
 from dltrain.data.tables.wanted import MissingTarget, Wanted, read_weights
 from dltrain.errors import DataError
@@ -278,7 +278,5 @@ class LargeTable:
     def _check(self, name: str, key: str) -> None:
         names = list(self._parts[0].names)
         if name not in names:
-            near = nearest_column(name, names)
-            raise DataError(
-                f"data.{key}={name}: {self._files[0].name} has no such column{near} ({', '.join(names)})"
-            )
+            file = self._files[0].name
+            raise DataError(f"data.{key}={name}: {file} has no such column{instead_of(name, names)}")

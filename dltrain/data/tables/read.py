@@ -176,6 +176,17 @@ def nearest_column(name: str, columns: Sequence[str]) -> str:
     return f"; did you mean {plain[near[0]]}?" if near else ""
 
 
+def instead_of(name: str, columns: Sequence[str]) -> str:
+    """Return the end of a message about a missing column: the one whose name is like it, and all that there are."""
+    return f"{nearest_column(name, columns)} (columns: {', '.join(columns)})"
+
+
+def check_columns(names: Sequence[str], columns: Sequence[str], path: Path | str) -> None:
+    """Raise DataError unless a file has columns of these names."""
+    if lost := [name for name in names if name not in columns]:
+        raise DataError(f"{path}: has no column {lost[0]}{instead_of(lost[0], columns)}")
+
+
 def columns_of(path: str | None) -> str:
     """List the columns of a file for a message, as far as it can be read."""
     if path is None:

@@ -53,12 +53,14 @@ class Rows:
         total: its length in `measure`, for the progress bar.
         measure: MB or rows.
         read: begins to read the blocks; with the names of columns, other columns may be left out.
+        separator: of the fields of a text file; "" for other files.
     """
 
     unit: str
     total: int
     measure: str
     read: Callable[[], Iterator[RowBlock]]
+    separator: str = ""
 
 
 def open_rows(path: Path, options: Options, *, columns: Sequence[str] = ()) -> Rows:
@@ -79,7 +81,8 @@ def open_rows(path: Path, options: Options, *, columns: Sequence[str] = ()) -> R
     mib = max(1, path.stat().st_size >> 20)
     if kind is Format.OBJECTS:
         return Rows("line", mib, "MB", lambda: _objects(path, options))
-    return Rows("line", mib, "MB", lambda: _texts(path, options))
+    dialect = _dialect(path, options)
+    return Rows("line", mib, "MB", lambda: _texts(path, options, dialect), dialect.separator)
 
 
 def _open_columns(path: Path, columns: Sequence[str]) -> Rows:
@@ -116,8 +119,8 @@ def _objects(path: Path, options: Options) -> Iterator[RowBlock]:
             yield RowBlock(frame, found.lines, found.bad, _lines(found.bad), done)
 
 
-def _texts(path: Path, options: Options) -> Iterator[RowBlock]:
-    dialect, columns = _dialect(path, options), []
+def _texts(path: Path, options: Options, dialect: Dialect) -> Iterator[RowBlock]:
+    columns: Sequence[str] = []
     for line, part, done in _parts(path, options, quote=dialect.quote):
         whole = [(line, without_comments(part, options.comment))]
         for block in read_blocks(path, whole, dialect, _fitting(path, options, dialect), columns=columns):

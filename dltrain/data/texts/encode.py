@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dltrain.data.tables.frames import check_named
 from dltrain.data.texts.fitted import FittedTexts
 from dltrain.errors import DataError
 from dltrain.types import Feature, Kind
@@ -46,11 +47,7 @@ class TextEncoder:
         if isinstance(records, Mapping) or hasattr(records, "columns"):
             if isinstance(records, Mapping) and set(records) == set(self.features):
                 return records
-            names = list(records) if isinstance(records, Mapping) else list(records.columns)
-            if self.column not in names:
-                raise DataError(
-                    f"inputs: the column {self.column} is missing; there are {', '.join(map(str, names))}"
-                )
+            check_named([self.column], list(records if isinstance(records, Mapping) else records.columns))
             records = records[self.column]
         tokens, lengths = self.fitted.encode(self._checked(list(records)))
         return tokens if self.fitted.feature.kind is Kind.NGRAMS else {"tokens": tokens, "length": lengths}

@@ -1,6 +1,6 @@
 """Partial dependence: the mean prediction as a function of one column, and that of single examples (ICE)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,44 +75,54 @@ def partial_dependence(
         column: the column.
         advance: is told of each value of a grid.
     """
-    spec, found = bundle.array_spec, []
-    named = by_name(inputs, spec.inputs)
-    flags = {(name, at): 0.0 for (name, at), flag in _flagged(column) if flag and at is not None}
-    present = np.ones(len(next(iter(named.values()))), bool)
-    for name, place in flags:
-        present &= named[name][..., place] == 0
-    for (name, place), part, flag in zip(column.parts, column.names, column.indicators, strict=True):
-        feature = spec.inputs[name]
-        if flag or place is None or named[name].ndim != 2:
-            continue
-        values = named[name][:, place]
-        if feature.kind is Kind.CATEGORIES:
-            numbers, counts = _levels(values)
-            shown, about = np.array([level_name(feature.levels[place], int(n)) for n in numbers]), counts
-            grid = numbers
-        else:
-            grid = grid_of(values[present] if present.any() else values)
-            offset = offset_of(bundle, name, place)
-            shown, about = grid.astype(np.float64) + offset, values[present].astype(np.float64) + offset
+    found, present = [], {part: 0.0 for part in _indicators(column)}
+    for one in _grids(bundle, inputs, column):
         curves: dict[str, list[np.ndarray]] = {}
-        for value in grid:
-            predicted = outputs_of(bundle, with_value(inputs, {**flags, (name, place): value}, spec))
-            for output, numbers in predicted.items():
-                curves.setdefault(output, []).append(numbers)
+        for number in one.numbers:
+            changed = with_value(inputs, {**present, one.place: number}, bundle.array_spec)
+            for output, predicted in outputs_of(bundle, changed).items():
+                curves.setdefault(output, []).append(predicted)
             advance(1)
-        found.append(Dependence(column.name, part, shown, {n: np.stack(c) for n, c in curves.items()}, about))
+        stacked = {output: np.stack(curve) for output, curve in curves.items()}
+        found.append(Dependence(column.name, one.part, one.shown, stacked, one.values))
     return found
 
 
 def grid_size(bundle: Bundle, inputs: Any, column: Column) -> int:
-    """Return about how many predictions of all rows the dependence on a column takes, for progress."""
-    sizes = []
-    for (name, place), flag in _flagged(column):
-        if not flag and place is not None:
-            values = by_name(inputs, bundle.array_spec.inputs)[name][..., place]
-            most = LEVELS if bundle.array_spec.inputs[name].kind is Kind.CATEGORIES else POINTS
-            sizes.append(min(most, len(np.unique(values))))
-    return sum(sizes)
+    """Return how many predictions of all rows the dependence on a column takes, for progress."""
+    return sum(len(one.numbers) for one in _grids(bundle, inputs, column))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The values of a part of a column: its place, what the model is given, [G], and what people are shown."""
+
+    place: tuple[str, int]
+    part: str
+    numbers: np.ndarray
+    shown: np.ndarray
+    values: np.ndarray  # as in `Dependence`
+
+
+def _grids(bundle: Bundle, inputs: Any, column: Column) -> Iterator[_Grid]:
+    """Choose the values of each part of a column that is one number or one level; not of indicators."""
+    spec = bundle.array_spec
+    named = by_name(inputs, spec.inputs)
+    present = np.ones(len(next(iter(named.values()))), bool)
+    for name, place in _indicators(column):
+        present &= named[name][..., place] == 0
+    for (name, place), part, flag in zip(column.parts, column.names, column.indicators, strict=True):
+        if flag or place is None or named[name].ndim != 2:
+            continue
+        feature, values = spec.inputs[name], named[name][:, place]
+        if feature.kind is Kind.CATEGORIES:
+            numbers, counts = _levels(values)
+            shown = np.array([level_name(feature.levels[place], int(n)) for n in numbers])
+            yield _Grid((name, place), part, numbers, shown, counts)
+        else:
+            grid, offset = grid_of(values[present] if present.any() else values), offset_of(bundle, name, place)
+            shown, there = (found.astype(np.float64) + offset for found in (grid, values[present]))
+            yield _Grid((name, place), part, grid, shown, there)
 
 
 def outputs_of(bundle: Bundle, inputs: Any) -> dict[str, np.ndarray]:
@@ -141,5 +151,7 @@ def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return numbers[order], counts[order]
 
 
-def _flagged(column: Column) -> list[tuple[tuple[str, int | None], bool]]:
-    return list(zip(column.parts, column.indicators, strict=True))
+def _indicators(column: Column) -> list[tuple[str, int]]:
+    """Return the places that say that a value of the column is missing."""
+    parts = zip(column.parts, column.indicators, strict=True)
+    return [(name, place) for (name, place), flag in parts if flag and place is not None]

@@ -1,18 +1,18 @@
 """Examples to explain: of a split of the run's data, from a file, or given in Python."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from dltrain.build.data import open_source
 from dltrain.build.parts import Parts
-from dltrain.data.images.decode import ENDINGS
-from dltrain.data.images.encode import ImageEncoder
+from dltrain.data.records.block import Block
+from dltrain.data.records.open import as_names, open_records
 from dltrain.data.tables.encode import TableEncoder
-from dltrain.data.tables.read import read_rows
 from dltrain.data.targets import as_level
 from dltrain.data.texts.encode import TextEncoder
 from dltrain.errors import ConfigError, DataError
@@ -37,6 +37,7 @@ class Examples:
         for_loss: further arrays of the loss.
         texts: input -> its texts, where the model was given their tokens.
         medians: input of numbers -> the medians of the training rows, [F].
+        notes: what the user should know of the file that they are from.
     """
 
     inputs: Any
@@ -46,6 +47,7 @@ class Examples:
     for_loss: Mapping[str, Any] = field(default_factory=dict)
     texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     medians: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -53,12 +55,10 @@ class Examples:
 
     def take(self, places: np.ndarray) -> "Examples":
         """Return some of them, int [n]."""
-        import jax
-
         inputs, targets, own = jax.tree.map(lambda a: a[places], (self.inputs, self.targets, dict(self.for_loss)))
         names = tuple(self.names[i] for i in places)
         texts = {name: [found[i] for i in places] for name, found in self.texts.items()}
-        return Examples(inputs, names, self.what, targets, own, texts, self.medians)
+        return replace(self, inputs=inputs, names=names, targets=targets, for_loss=own, texts=texts)
 
 
 def of_split(run: Run, split: str | None, *, most: int, seed: int) -> Examples:
@@ -88,71 +88,70 @@ def of_split(run: Run, split: str | None, *, most: int, seed: int) -> Examples:
     )
 
 
-def given(bundle: Bundle, records: Any, targets: Any = None, *, what: str = "given examples") -> Examples:
+def given(bundle: Bundle, records: Any, targets: Any = None) -> Examples:
     """Turn records, as `Bundle.predict` takes them, into examples; `targets` may be the names of classes."""
-    inputs = given_inputs(bundle.encode(records), bundle.array_spec, bundle.preprocess)
-    count = len(next(iter(by_name(inputs, bundle.array_spec.inputs).values())))
-    known = {} if targets is None else given_targets(targets, {}, bundle.array_spec)
     texts = {} if isinstance(records, np.ndarray) else _texts_of(records, bundle)
-    names = tuple(f"example {i}" for i in range(count))
-    return Examples(inputs, names, what, known.get("targets"), texts=texts)
+    return _examples(bundle, records, targets, what="given examples", texts=texts)
 
 
-def of_file(bundle: Bundle, path: Path, targets: Sequence[str]) -> Examples:
-    """Read examples from a file; the columns `targets` hold what is to be predicted, where the file has them.
+def of_file(run: Run, path: Path) -> Examples:
+    """Read examples from a file or folder, as `dltrain predict` does, and their targets where it has them.
 
     Raises:
-        DataError: the file is missing, or is not what the model takes.
+        DataError: it is missing or not what the model takes, or an example cannot be read.
     """
-    if not path.exists():
-        raise DataError(f"input={path}: no such file or folder")
-    records, found = read_records(bundle, path, targets)
+    bundle, data = run.bundle, run.config["data"]
+    records = open_records(path, bundle.encoder, bundle.raw_spec, keys=data, as_read=True)
+    blocks = []
+    for block in records.blocks():
+        if block.bad:
+            raise DataError(f"input={block.bad[0]}; correct it, or leave it out")
+        blocks.append(block)
+    inputs = jax.tree.map(lambda *parts: np.concatenate(parts), *(block.inputs for block in blocks))
+    targets = [_targets(block.as_read, as_names(data.get("target")), bundle) for block in blocks]
+    texts = [_texts_of(block.as_read, bundle) for block in blocks]
     try:
-        return given(bundle, records, found, what=path.name)
+        return _examples(
+            bundle,
+            inputs,
+            None if any(found is None for found in targets) else np.concatenate(targets),
+            names=tuple(name for block in blocks for name in _names(block)),
+            what=path.name,
+            texts={name: [text for part in texts for text in part[name]] for name in texts[0]},
+            notes=tuple(records.notes()),
+        )
     except DataError as error:
         raise DataError(f"input={path}: {error}") from error
 
 
-def read_records(bundle: Bundle, path: Path, targets: Sequence[str]) -> tuple[Any, Any]:
-    """Read a file as records for `Bundle.encode`, and the targets that are in it: arrays, rows, texts or images."""
-    if path.suffix == ".npz":
-        return _arrays(path, bundle)
-    if isinstance(bundle.encoder, ImageEncoder):
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS) if path.is_dir() else [path]
-        if not found:
-            raise DataError(f"input={path}: has no images ({', '.join(ENDINGS)})")
-        return [str(image) for image in found], None
-    if isinstance(bundle.encoder, TextEncoder) and path.suffix.lower() in (".txt", ".text"):
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()], None
-    frame = read_rows(path).frame
-    return frame, _targets(frame, targets, bundle)
+def _examples(
+    bundle: Bundle, records: Any, targets: Any, *, names: tuple[str, ...] | None = None, **about: Any
+) -> Examples:
+    inputs, spec = bundle.prepared(records), bundle.array_spec
+    count = len(next(iter(by_name(inputs, spec.inputs).values())))
+    known = None if targets is None else given_targets(targets, {}, spec)["targets"]
+    return Examples(inputs, names or tuple(f"example {i}" for i in range(count)), targets=known, **about)
 
 
-def _arrays(path: Path, bundle: Bundle) -> tuple[Any, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"input={path}: is not an .npz file of arrays ({str(error).splitlines()[0]})") from error
-    targets = arrays.pop("targets", None)
-    if set(arrays) == {"inputs"}:
-        return arrays["inputs"], targets
-    known = {name: arrays[name] for name in bundle.raw_spec.inputs if name in arrays}
-    if not known:
-        has = ", ".join(arrays) or "nothing"
-        raise DataError(f"input={path}: has {has}; expected inputs, or {', '.join(bundle.raw_spec.inputs)}")
-    return (known if len(bundle.raw_spec.inputs) > 1 else next(iter(known.values()))), targets
+def _names(block: Block) -> Iterator[str]:
+    """Name the examples of a block by what identifies them, such as `line 7`; files by their names."""
+    what, values = next(iter(block.ids.items()))
+    for i, value in enumerate(values):
+        yield f"series {i}" if np.ndim(value) else str(value) if what == "file" else f"{what} {value}"
 
 
-def _targets(frame: Any, names: Sequence[str], bundle: Bundle) -> Any:
-    """Return the columns of the targets, if the file has them without gaps."""
-    (feature,) = bundle.raw_spec.targets.values()
-    if not names or any(name not in frame.columns or frame[name].null_count() for name in names):
+def _targets(records: Any, names: Sequence[str], bundle: Bundle) -> Any:
+    """Return the targets in rows or arrays as they were read, [N, ...]; None unless all are there."""
+    if isinstance(records, Mapping):
+        return records.get("targets")
+    there = names and hasattr(records, "columns") and set(names) <= set(records.columns)
+    if not there or any(records[name].null_count() for name in names):
         return None
+    (feature,) = bundle.raw_spec.targets.values()
     if feature.kind is Kind.CATEGORY:
-        levels = [as_level(value) for value in frame[names[0]].to_list()]
-        return levels if set(levels) <= set(feature.vocabulary) else None
-    columns = [frame[name] for name in names]
+        levels = [as_level(value) for value in records[names[0]].to_list()]
+        return np.array(levels, object) if set(levels) <= set(feature.vocabulary) else None
+    columns = [records[name] for name in names]
     if not all(column.dtype.is_numeric() for column in columns):
         return None
     return np.stack([column.to_numpy().astype(feature.dtype) for column in columns], 1)

@@ -159,9 +159,7 @@ def _pool(run: Run, inputs: Any, targets: Any, split: str | None, *, rows: int, 
     if split is not None:
         raise ConfigError(f"explain: give either split={split}, or inputs")
     if isinstance(inputs, str | Path):
-        names = run.config["data"].get("target")
-        names = [names] if isinstance(names, str) else list(names or [])
-        found = of_file(run.bundle, Path(inputs).expanduser(), names)
+        found = of_file(run, Path(inputs).expanduser())
     else:
         found = given(run.bundle, inputs, targets)
     if len(found) > rows:

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from dltrain.inference.explain.columns import Column, with_rows
+from dltrain.inference.student import quantile
 from dltrain.types import Spec
-
-T_95 = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Student's 97.5 % quantile for 0 to 9 degrees of freedom; beyond, `_t` is within 0.01 % of it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Importance:
     def half_width(self, name: str = "loss") -> np.ndarray:
         """Return half the width of the 95 % interval of the mean, by Student's t; NaN for a single repeat."""
         repeats = self.drops[name].shape[1]
-        return _t(repeats - 1) * self.deviation(name) / np.sqrt(repeats)
+        return quantile(repeats - 1) * self.deviation(name) / np.sqrt(repeats)
 
     def order(self, name: str = "loss") -> np.ndarray:
         """Return the columns from the most important on, int [columns]."""
@@ -93,10 +91,3 @@ def permutation_importance(
             advance(1)
     names = tuple(column.name for column in columns)
     return Importance(names, {name: float(plain[name]) for name in higher}, drops, dict(higher), split, rows)
-
-
-def _t(freedom: int) -> float:
-    if freedom < len(T_95):
-        return T_95[freedom] if freedom > 0 else float("nan")
-    # the expansion of Student's quantile around the normal one, Abramowitz and Stegun 26.7.5
-    return 1.95996 + 2.37227 / freedom + 2.82250 / freedom**2 + 2.55585 / freedom**3

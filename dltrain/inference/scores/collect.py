@@ -54,9 +54,7 @@ def collect(
     evaluation = evaluator(*params, examples)
     spec, kept = program.parts.spec, resampled_metrics(metrics, len(examples))
     if not type(spec.task).__module__.startswith("dltrain."):
-        out, raw = evaluator.outputs(*params, examples[:1]), program.parts.source.read(examples[:1])
-        batch = {**raw, "mask": np.ones(1, bool)}
-        kept = {n: m for n, m in kept.items() if n in own or _fits({n: m}, program, out, batch)}
+        kept = _fitting(kept, program, evaluator, params, examples[:1], own=own)
     states = state_function(kept, program.parts.preprocess)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     outputs: list[np.ndarray] | None = [] if _keeps(program, len(examples)) else None
@@ -79,6 +77,21 @@ def collect(
     whole = np.concatenate(outputs)
     decided = {name: np.asarray(value) for name, value in spec.task.decide(whole, spec).items()}
     return Collected(evaluation, joined, whole, np.concatenate(targets), decided)
+
+
+def _fitting(
+    metrics: Mapping[str, Any],
+    program: Program,
+    evaluator: Evaluator,
+    params: tuple[Tree, Tree],
+    example: np.ndarray,
+    *,
+    own: Collection[str],
+) -> dict[str, Any]:
+    """Return the metrics of the run, and those others that can be computed of an example, int32 [1]."""
+    out, raw = evaluator.outputs(*params, example), program.parts.source.read(example)
+    batch = {**raw, "mask": np.ones(1, bool)}
+    return {n: m for n, m in metrics.items() if n in own or _fits({n: m}, program, out, batch)}
 
 
 def _fits(metrics: Mapping[str, Any], program: Program, outputs: Any, batch: Any) -> bool:

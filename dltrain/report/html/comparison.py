@@ -33,8 +33,7 @@ def comparison_page(found: Comparison) -> str:
     """Return the page of a comparison as HTML."""
     names = " and ".join(dict.fromkeys(record.data_name for record in found.records))
     title = f"Comparison of {len(found.records)} runs on {names}"
-    one, several = f"{len(found.groups)} configs", "best states"
-    subtitle = f"{one}; results of the {several} on {found.split}, ranked by {found.metric}"
+    subtitle = f"{len(found.groups)} configs; results of the best states on {found.split}, ranked by {found.metric}"
     sections = [
         Section("Results", join(_results(found), bullets(found.verdicts()), _seeds(found))),
         Section("Config differences", _differences(found)),

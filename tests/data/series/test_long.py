@@ -54,7 +54,12 @@ def test_numbers_are_predicted_too_and_other_numbers_are_inputs(written):
     [
         (ROWS, {"id": None}, ConfigError, "data.id: missing"),
         (ROWS, {"target": None}, ConfigError, "data.target: missing"),
-        (ROWS, {"target": "Kind"}, DataError, "has no column Kind (columns: who, t, x, y, kind, age)"),
+        (
+            ROWS,
+            {"target": "Kind"},
+            DataError,
+            "has no column Kind; did you mean kind? (columns: who, t, x, y, kind, age)",
+        ),
         (
             [*ROWS, "c,2,9,9,run,44"],
             {},

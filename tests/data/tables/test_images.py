@@ -57,7 +57,7 @@ def test_the_keys_say_where_images_are_and_what_they_become(folder):
     settings = {"folder": str(folder / "photos2"), "size": 2, "channels": 1, "resize": "stretch"}
     rows, encoder = load(folder, image=settings).encode(np.arange(5))
     assert rows.spec.inputs["photo"].shape == (2, 2, 1)
-    assert encoder.images["photo"].resize is Resize.STRETCH
+    assert encoder.images["photo"].encoder.resize is Resize.STRETCH
     assert rows.read(np.arange(2))["inputs"]["photo"].ravel().tolist() == [10] * 4 + [60] * 4
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from dltrain.data.encoders import NumbersEncoder
 from dltrain.data.images.column import ImageColumn
+from dltrain.data.images.encode import ImageEncoder
 from dltrain.data.tables.columns import Column, Meaning
 from dltrain.data.tables.convert import DATES, TIMES, Kind, as_dates
 from dltrain.data.tables.encode import TableEncoder
@@ -134,7 +135,7 @@ def test_dates_are_read_as_polars_reads_them(date):
 
 def test_images_are_passed_as_arrays_next_to_the_columns():
     encoder = TableEncoder(
-        {"a": {"median": 1.0, "sign": "", "indicator": False}}, {}, images={"photo": ImageColumn(2)}
+        {"a": {"median": 1.0, "sign": "", "indicator": False}}, {}, images={"photo": ImageColumn(ImageEncoder(2))}
     )
     pixels = np.ones((1, 2, 2, 3), np.uint8)
     found = load_template.encode(signature(encoder), {"a": [None], "photo": pixels})
