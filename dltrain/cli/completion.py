@@ -35,7 +35,8 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
         print(" ".join(catalogue(tree)))
     elif "=" not in last and _takes_run(command, [w for w in before if w != command and w]):
         several = command in SEVERAL  # whose options may be the next word, too
-        options = [f"{key}=" for key in known[command].keys if several and last and key.startswith(last)]
+        keys = known[command].keys if command and several else ()
+        options = [f"{key}=" for key in keys if last and key.startswith(last)]
         print(" ".join([*options, *run_folders(last, sweeps=several)]))
     elif "=" in last and group in tree:
         print(" ".join(f"{group}={choice}" for choice in tree[group]))

@@ -23,8 +23,10 @@ def print_made(screen: Screen, made: Made) -> None:
             f"{shown(fitted.ece[0])} -> {shown(fitted.ece[1])}; the predicted classes stay",
             result=True,
         )
-    if made.chosen.monitor and not made.chosen.folds:
-        screen.say(f"note    the runs were chosen by {made.chosen.monitor}: judge the ensemble by other examples")
+    count, among = len(labels), made.chosen.among
+    if among > count:
+        by = f"the best {count} of {among} runs by {made.chosen.monitor}"
+        screen.say(f"note    these are {by}: judge the ensemble by other examples")
     for path in made.files:
         screen.say(f"written {path}", result=True, whole=True)
     word = made.ensemble.folder.word
@@ -52,7 +54,8 @@ def _spread(values: Sequence[float]) -> str:
     if any(value != value for value in values):
         return "-"
     found = spread(values)
-    return f"{shown(found.mean)} ± {shown(found.deviation)}"
+    deviation = 0.0 if min(values) == max(values) else found.deviation  # not what rounding of the mean leaves
+    return f"{shown(found.mean)} ± {shown(deviation)}"
 
 
 def _value(value: float) -> str:

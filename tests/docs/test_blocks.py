@@ -27,7 +27,7 @@ SHORT = ["epochs=1", "limit_batches=1", "log_every=1"]
 TRAINS = re.compile(r"dltrain(?: train)?(?!.* (?:--cfg|--help)\b)(?:$| (?:-m |--config-dir |'|\w+(?:\.\w+)*=))")
 ON_NO_RUN = re.compile(r"dltrain (list|doctor|--version|.*--help|.*--cfg)")  # what needs no trained run
 SHELL = ("cat", "cd", "export", "head", "ls", "mkdir", "mv", "rm", "tail")  # what a page may call besides dltrain
-TRAINED = ("docs/export.md", "docs/extending.md", "docs/runs.md")
+TRAINED = ("docs/ensemble.md", "docs/export.md", "docs/extending.md", "docs/runs.md")
 NEEDS_DATA = re.compile(r"mnist|tinyshakespeare|digit_captions")
 
 
@@ -143,7 +143,12 @@ def check_syntax(block) -> None:
         assert yaml.safe_load(block.code) is not None, f"line {block.line}"
 
 
-LONG = ("docs/export.md", "docs/extending.md", "docs/python.md")  # of which other tests try the same
+LONG = (
+    "docs/ensemble.md",
+    "docs/export.md",
+    "docs/extending.md",
+    "docs/python.md",
+)  # of which other tests try the same
 
 
 @few("page", PAGES_WITH_BLOCKS, [page for page in PAGES_WITH_BLOCKS if page not in LONG])

@@ -20,6 +20,7 @@ class Chosen:
         records: what their folders say.
         monitor: the split and metric by which they were chosen, as `validation/accuracy`; "" if none was monitored.
         higher_is_better: whether more of it is better.
+        among: the number of runs with a result that they were chosen from.
         folds: K if they are the K folds of one cross-validation, in their order; else 0.
         notes: what was left out, and why.
     """
@@ -27,6 +28,7 @@ class Chosen:
     records: tuple[Record, ...]
     monitor: str
     higher_is_better: bool
+    among: int
     folds: int
     notes: tuple[str, ...]
 
@@ -57,20 +59,20 @@ def choose(paths: Sequence[Path], *, top: int) -> Chosen:
                 f"the runs are the {folds} folds of one cross-validation: all are taken, not the best {top}."
             )
         ordered = sorted(records, key=lambda record: int(record.config["data"]["fold"]))
-        return Chosen(tuple(ordered), monitor, higher, folds, tuple(notes))
+        return Chosen(tuple(ordered), monitor, higher, folds, folds, tuple(notes))
     if not monitor:
         if len(records) > top:
             raise ConfigError(
                 f"ensemble: {records[0].path} monitored nothing, so the best cannot be chosen; name at most "
                 f"{top} runs, or set top={len(records)}"
             )
-        return Chosen(tuple(records), "", False, 0, tuple(notes))
+        return Chosen(tuple(records), "", False, len(records), 0, tuple(notes))
     records = _with_value(records, monitor, notes)
     if len(records) > top and len({_split_hash(record, "validation") for record in records}) > 1:
         notes.append(f"the runs have different validation examples, so their order by {monitor} is partly chance.")
     sign = -1 if higher else 1
     ordered = sorted(records, key=lambda record: sign * (value_of(record) or 0.0))
-    return Chosen(tuple(ordered[:top]), monitor, higher, 0, tuple(notes))
+    return Chosen(tuple(ordered[:top]), monitor, higher, len(records), 0, tuple(notes))
 
 
 def value_of(record: Record) -> float | None:

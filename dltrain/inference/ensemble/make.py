@@ -176,8 +176,9 @@ class _Maker:
         if found.at_bound:
             self._notes.append(
                 f"calibration: the log loss has no minimum from {LOWEST:g} to {HIGHEST:g}: too few of the "
-                f"{found.examples:,} examples are wrong to fit a temperature."
+                f"{found.examples:,} examples are wrong to fit a temperature, so none is used."
             )
+            return None
         return found
 
     def measured(

@@ -33,7 +33,7 @@ def test_the_best_come_first_and_the_rest_is_left_out(several):
     found = choose([several["worst"], several["best"], several["middle"]], top=2)
     assert [record.path.name for record in found.records] == ["best", "middle"]
     assert found.higher_is_better == (found.monitor.partition("/")[2] != "loss") and not found.notes
-    assert [value_of(record) for record in found.records] == [0.9, 0.7]
+    assert [value_of(record) for record in found.records] == [0.9, 0.7] and found.among == 3
 
 
 def test_runs_without_a_result_are_left_out_and_named(several, tmp_path):

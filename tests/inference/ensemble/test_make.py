@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from dltrain.inference.ensemble import make
 from dltrain.inference.ensemble.ensemble import Ensemble
 from dltrain.inference.ensemble.saved import read_ensemble
 
@@ -29,7 +30,7 @@ def test_the_table_has_each_run_their_mean_and_the_ensemble(made):
         assert results[split]["ensemble"]["loss"] == pytest.approx(plain["loss"], rel=1e-5)
         assert results[split]["calibrated"]["loss"] == pytest.approx(made.seeds.evaluate(split)["loss"], rel=1e-5)
         assert results[split]["ensemble"]["accuracy"] == results[split]["calibrated"]["accuracy"]
-    assert "the runs were chosen by validation/" in text
+    assert "judge the ensemble" not in text  # none was left out
 
 
 def test_the_temperature_is_fitted_on_validation(made):
@@ -63,6 +64,9 @@ def test_runs_with_other_validation_examples_are_measured_on_test_alone(made, dl
     assert not (tmp_path / "out_of_fold.csv").exists() and len(saved.members) == 3
     result = dltrain("ensemble", *runs, f"output={tmp_path}")
     assert result.code == 2 and "has an ensemble; overwrite=true replaces it" in result.err
+    result = dltrain("ensemble", *runs, f"output={tmp_path}", "overwrite=true", "top=1")
+    assert result.code == 0 and "these are the best 1 of 3 runs by validation/" in result.out
+    assert len(read_ensemble(tmp_path).members) == 1
 
 
 def test_what_cannot_be_an_ensemble_ends_with_a_message(made, dltrain, digits_run, tmp_path):
@@ -78,3 +82,13 @@ def test_what_cannot_be_an_ensemble_ends_with_a_message(made, dltrain, digits_ru
         assert result.code == 2 and f"use its first one: dltrain {command} {first}" in result.err, command
     result = dltrain("evaluate", str(made.folder / "seeds"), "checkpoint=last")
     assert result.code == 2 and "checkpoint=last" in result.err
+
+
+def test_no_temperature_is_used_where_none_is_best(made):
+    """All validation examples are right: the log loss falls for ever."""
+    notes = []
+    maker = make._Maker(made.seeds, notes, folds=0)
+    targets = maker._targets("validation")
+    right = np.where(targets == 1, 3.0, -3.0).astype(np.float32)[:, None]
+    assert maker.calibration({"validation": [right]}, None) is None
+    assert "has no minimum" in notes[0] and "none is used" in notes[0]
