@@ -53,8 +53,9 @@ def test_an_ensemble_of_one_run_is_that_run(made, new, tmp_path):
 
 def test_a_file_has_the_mean_of_the_files_of_the_members(made, new, dltrain, tmp_path):
     """The members of `folds` have other encoders, so the file is read by both; a bad row stays in its place."""
-    lines = new.write_csv().splitlines()
-    lines[3] = lines[3].replace(lines[3].split(",")[2], "big")
+    gaps = pl.when(pl.int_range(25) % 2 == 0).then(None).otherwise(pl.col("size")).alias("size")
+    lines = new.with_columns(gaps).write_csv().splitlines()  # each encoder has a median of its own for the gaps
+    lines[3] = ",".join("big" if i == 2 else field for i, field in enumerate(lines[3].split(",")))
     (tmp_path / "new.csv").write_text("\n".join(lines))
     found = []
     for name in ("folds", "sweep/0", "sweep/1"):
