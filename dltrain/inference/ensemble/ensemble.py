@@ -168,11 +168,11 @@ class Ensemble:
         name = self.runs[0].checked_split(split)
         if self._shares(name):
             return name
-        shared = self.splits()
+        shared = [name for name in self.splits() if name != "train"]
         instead = f"use split={shared[-1]}" if shared else "use other data: data.path=FILE"
         raise ConfigError(
-            f"split={split}: the members of {self.path} have different {split} examples, on which others were "
-            f"trained; {instead}"
+            f"split={split}: the members of {self.path} have different {split} examples, so that others may have "
+            f"been trained on them; {instead}"
         )
 
     @property

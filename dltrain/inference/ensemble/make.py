@@ -142,7 +142,7 @@ class _Maker:
         for split in SPLITS[self._folds > 0 :]:  # folds are divided like that
             if split not in shared and any(len(self._ensemble.split_of(i, split)) for i in self._numbers):
                 self._notes.append(
-                    f"the runs have different {split} examples: not used, since others trained on them."
+                    f"the runs have different {split} examples: not used, others may have seen them."
                 )
         if not shared:
             self._notes.append(
