@@ -13,6 +13,7 @@ from dltrain.config.schema import GROUPS
 from dltrain.data.tables.frames import is_frame, store_frame
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError
+from dltrain.inference.ensemble.ensemble import Ensemble, open_saved
 from dltrain.inference.export.exported import ExportedModel
 from dltrain.inference.export.exported import load_exported as _load_exported
 from dltrain.inference.run import Run, amend_saved
@@ -92,6 +93,25 @@ def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "b
     composed = amend_saved(folder, lambda saved: amend_words(saved, *words), words)
     runtime.start(**composed.config["runtime"])
     return Run(folder, composed, checkpoint=checkpoint, warn=print_warning)
+
+
+def open_ensemble(path: str | Path, *overrides: Overrides, **values: Any) -> Ensemble:
+    """Open a folder that `dltrain ensemble` wrote; the training data of its runs is not read.
+
+    Args:
+        path: the folder.
+        *overrides: changes to the config of each run, and `trust=[package]` for your own parts, as for `open_run`.
+        **values: further keys.
+
+    Raises:
+        CheckpointError: a run is gone, damaged, or not the one that the ensemble was made of.
+    """
+    words = words_of(overrides, values)
+
+    def amend(folder: RunFolder) -> Composed:
+        return amend_saved(folder, lambda saved: amend_words(saved, *words), words)
+
+    return open_saved(path, amend, warn=print_warning)
 
 
 def load_exported(path: str | Path, *, trust: Sequence[str] = ()) -> ExportedModel:

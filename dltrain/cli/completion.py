@@ -17,6 +17,7 @@ LEVELS = 3  # of folders: outputs/<date>/<time>-<name>
 MOST_RUNS = 100
 WITHOUT_RUN = ("train", "doctor", "find-lr", "find-batch")  # commands that take no run folder
 READERS = ("report", "compare")  # commands that take no keys of a run's config
+SEVERAL = ("compare", "ensemble")  # commands that take several runs, and sweeps
 
 
 def complete(wanted: str, known: Mapping[str, Any]) -> int:
@@ -34,8 +35,9 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
     if command == "list":
         print(" ".join(catalogue(tree)))
     elif "=" not in last and _takes_run(command, [w for w in before if w != command and w]):
-        several = command == "compare"  # whose options may be the next word, too
-        options = [f"{key}=" for key in known["compare"].keys if several and last and key.startswith(last)]
+        several = command in SEVERAL  # whose options may be the next word, too
+        keys = known[command].keys if command and several else ()
+        options = [f"{key}=" for key in keys if last and key.startswith(last)]
         print(" ".join([*options, *run_folders(last, sweeps=several)]))
     elif "=" in last and group in tree:
         print(" ".join(f"{group}={choice}" for choice in tree[group]))
@@ -51,7 +53,7 @@ def complete(wanted: str, known: Mapping[str, Any]) -> int:
 
 def _takes_run(command: str | None, before: list[str]) -> bool:
     """Tell whether the next word of a command is a run folder, after these words."""
-    several = command == "compare" and not [word for word in before if "=" in word]
+    several = command in SEVERAL and not [word for word in before if "=" in word]
     return command is not None and command not in WITHOUT_RUN and (several or not before)
 
 

@@ -3,8 +3,8 @@
 The input has the format of the training data: a table (columns in any order, no target needed), a folder of images
 or one image, a table of texts, a file with a text on each line or a folder of text files, rows of a time series, or
 arrays (.npz, .npy). `-` is standard input. The output is CSV, JSON lines, Parquet or .npz, by its ending. Examples
-that cannot be read have empty predictions and are listed; on_bad=error ends at the first one. Any other key changes
-the run's own config for this call.
+that cannot be read have empty predictions and are listed; on_bad=error ends at the first one. RUN may be the folder
+of an ensemble. Any other key changes the run's own config for this call.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from dltrain.config.call import Call
 from dltrain.data.bad import as_csv
 from dltrain.errors import ConfigError
-from dltrain.inference.called import called_run
+from dltrain.inference.called import called_model
 from dltrain.inference.predict import OnBad, Predicted, bad_rows_path
 from dltrain.inference.writers import STDOUT
 from dltrain.report.console import Screen, print_warning
@@ -30,7 +30,7 @@ def run(call: Call) -> int:
     options = call.options
     if options["input"] is None:
         raise ConfigError("input: missing; input=FILE names the new examples, input=- reads standard input")
-    opened = called_run(call, "predict", warn=print_warning)
+    opened = called_model(call, "predict", warn=print_warning)
     with _as_file(str(options["input"])) as path:
         done = opened.predict_file(
             path,
@@ -39,7 +39,7 @@ def run(call: Call) -> int:
             keep=options["keep"],
             overwrite=options["overwrite"],
         )
-    _report(done, str(options["output"]), step=opened.step)
+    _report(done, str(options["output"]), by=opened.about)
     return 0
 
 
@@ -57,7 +57,7 @@ def _as_file(name: str) -> Generator[Path]:
         yield path
 
 
-def _report(done: Predicted, output: str, *, step: int) -> None:
+def _report(done: Predicted, output: str, *, by: str) -> None:
     for note in done.notes:
         print_warning(f"warning: {note}")
     if done.bad:
@@ -72,4 +72,4 @@ def _report(done: Predicted, output: str, *, step: int) -> None:
     if output == STDOUT:
         return
     times = f"reading {done.reading:.1f} s, predicting {done.predicting:.1f} s, writing {done.writing:.1f} s"
-    Screen().say(f"predictions {output}: {done.count:,} examples, checkpoint of step {step} ({times}){listed}")
+    Screen().say(f"predictions {output}: {done.count:,} examples, {by} ({times}){listed}")

@@ -40,6 +40,12 @@ COMMANDS: dict[str, dict[str, Key]] = {
             "Split whose results are compared; auto: test, or validation where a run has no test split",
         ),
     },
+    "ensemble": {
+        "output": Key(TEXT, "Folder to write", "path"),
+        "top": Key(whole(1), "Most runs to take, the best by the metric that they monitored", "runs"),
+        "calibrate": Key(FLAG, "Fit one temperature for the probabilities of classes on the validation examples"),
+        "overwrite": Key(FLAG, "Replace an ensemble that exists"),
+    },
     "evaluate": {
         "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
         "checkpoint": CHECKPOINT,

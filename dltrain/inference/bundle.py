@@ -72,13 +72,15 @@ class Bundle:
         """A flax module with the weights to evaluate, in eval mode; it takes preprocessed inputs."""
         return nnx.merge(self.graphs.eval, self.params, self.model_state, copy=True)
 
-    def outputs(self, inputs: Any) -> Any:
+    def outputs(self, inputs: Any, *, batch_size: int | None = None) -> Any:
         """Return the model's outputs, [N, ...] or a dict of them, in the units of the data.
 
         Args:
             inputs: raw examples [N, ...]; of several features a dict by name.
+            batch_size: examples per batch, instead of that of evaluation.
         """
-        return self._query_inputs(query.outputs, inputs, settings=(("finish", self.preprocess.outputs),))
+        settings = (("finish", self.preprocess.outputs),)
+        return self._query_inputs(query.outputs, inputs, settings, batch_size=batch_size)
 
     def predict(self, inputs: Any) -> Predictions:
         """Return what the model predicts for examples as people have them.

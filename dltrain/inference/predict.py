@@ -4,7 +4,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -52,31 +52,41 @@ class Predicted:
     writing: float = 0.0
 
 
+Predict = Callable[[Any], Predictions]
+"""The inputs of a block -> what is predicted for them."""
+
+
 def predict_records(
-    bundle: Bundle, records: Records, output: str, *, on_bad: OnBad = OnBad.EMPTY, overwrite: bool = False
+    predict: Predict,
+    records: Records,
+    output: str,
+    *,
+    empty: Callable[[], Predictions],
+    on_bad: OnBad = OnBad.EMPTY,
+    overwrite: bool = False,
 ) -> Predicted:
     """Predict for all records and write the predictions, in the order of the records.
 
     Args:
-        bundle: the model.
+        predict: the model.
         records: new examples.
         output: path of the file; `-` for CSV on stdout.
+        empty: returns the predictions of no examples, for the names and types of the columns.
         on_bad: what happens to an example that cannot be read.
         overwrite: whether an output that exists is replaced.
 
     Raises:
-        ConfigError: the output cannot be such a file, or the model predicts nothing.
+        ConfigError: the output cannot be such a file.
         DataError: the records cannot be read, all are bad, or one is and `on_bad` is error.
         DiskError: the output cannot be written; nothing is left of it then.
     """
-    bundle.check_predicts()
     done = Predicted()
     with (
-        open_writer(output, overwrite=overwrite, empty=lambda: _none(bundle)) as writer,
+        open_writer(output, overwrite=overwrite, empty=empty) as writer,
         progress("predicting", records.total, unit=records.measure) as advance,
     ):
         for block in _read_ahead(_timed(records.blocks(), done)):
-            _add(bundle, block, writer, done, on_bad)
+            _add(predict, block, writer, done, on_bad)
             advance(block.done)
         if len(done.bad) == done.count:
             raise DataError(f"{done.bad[0]} ({'all examples are' if done.count > 1 else 'it is'} bad)")
@@ -84,11 +94,11 @@ def predict_records(
     return done
 
 
-def _add(bundle: Bundle, block: Block, writer: Writer, done: Predicted, on_bad: OnBad) -> None:
+def _add(predict: Predict, block: Block, writer: Writer, done: Predicted, on_bad: OnBad) -> None:
     if block.bad and on_bad is OnBad.ERROR:
         raise DataError(f"{block.bad[0]}; correct it, or on_bad=empty leaves its prediction empty")
     start = time.perf_counter()
-    found = bundle.predict(block.inputs) if block.valid.any() else None
+    found = predict(block.inputs) if block.valid.any() else None
     middle = time.perf_counter()
     writer.add(block.ids, found, block.valid)
     done.count += len(block.valid)
@@ -97,7 +107,7 @@ def _add(bundle: Bundle, block: Block, writer: Writer, done: Predicted, on_bad: 
     done.writing += time.perf_counter() - middle
 
 
-def _none(bundle: Bundle) -> Predictions:
+def no_predictions(bundle: Bundle) -> Predictions:
     """Return the predictions of no examples, for the names and types of the columns."""
     shapes = decision_shapes(bundle)
     found = {name: np.zeros((0, *shape.shape[1:]), shape.dtype) for name, shape in shapes.items()}

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from dltrain.errors import ConfigError, DltrainError
 from dltrain.inference.bundle import Bundle
 from dltrain.inference.card import run_card
 from dltrain.inference.open import open_bundle
-from dltrain.inference.predict import OnBad, Predicted, predict_records
+from dltrain.inference.predict import OnBad, Predicted, no_predictions, predict_records
 from dltrain.inference.predictions import Predictions
 from dltrain.inference.record import read_record
 from dltrain.inference.run_data import read_other_data, read_run_data
@@ -115,6 +115,11 @@ class Run:
         return self._saved.step
 
     @property
+    def about(self) -> str:
+        """What predicts, in words."""
+        return f"checkpoint of step {self.step}"
+
+    @property
     def state(self) -> dict[str, np.ndarray]:
         """Every array of the checkpoint by its name, such as `params.head.kernel`."""
         return dict(self._saved.leaves)
@@ -167,7 +172,8 @@ class Run:
         self.bundle.check_predicts()
         path, keys = Path(path).expanduser().absolute(), self.config["data"]
         records = open_records(path, self.bundle.encoder, self.spec, keys=keys, keep=keep)
-        return predict_records(self.bundle, records, output, on_bad=OnBad(on_bad), overwrite=overwrite)
+        predict, empty = self.bundle.predict, partial(no_predictions, self.bundle)
+        return predict_records(predict, records, output, empty=empty, on_bad=OnBad(on_bad), overwrite=overwrite)
 
     def export(self, output: str | Path, *, examples: str | None = None, **options: Any) -> Any:
         """Export the model into a folder, checked on examples of its data; see `dltrain export`.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.errors import ConfigError
+from dltrain.inference.ensemble.ensemble import Ensemble
 from dltrain.inference.run import OTHER, Run
 from dltrain.inference.scores import Estimate, Scores
 from dltrain.inference.scores.scores import Part
@@ -29,7 +30,7 @@ class Reported:
     files: tuple[str, ...]
 
 
-def folder_of(run: Run, split: str, output: str | None, *, several: bool = False) -> Files:
+def folder_of(run: Run | Ensemble, split: str, output: str | None, *, several: bool = False) -> Files:
     """Return where the scores of a split go: the run's folder `evaluation`, or `output`.
 
     With `several` splits, each has its own folder in `output`.
@@ -46,11 +47,13 @@ def folder_of(run: Run, split: str, output: str | None, *, several: bool = False
     return Files(path / name if several else path)
 
 
-def write_scores(run: Run, split: str, scores: Scores, files: Files, *, figures: bool = True) -> Reported:
+def write_scores(
+    run: Run | Ensemble, split: str, scores: Scores, files: Files, *, figures: bool = True
+) -> Reported:
     """Write the scores of a split into a folder, and figures of them.
 
     Args:
-        run: the run.
+        run: the run, or an ensemble of runs.
         split: the split, or `other`.
         scores: of this split.
         files: the folder.
@@ -76,12 +79,12 @@ def write_scores(run: Run, split: str, scores: Scores, files: Files, *, figures:
 
 
 def report_scores(
-    run: Run, split: str = "test", *, tta: str = "none", figures: bool = True, output: str | None = None
+    run: Run | Ensemble, split: str = "test", *, tta: str = "none", figures: bool = True, output: str | None = None
 ) -> Reported:
     """Evaluate a split of a run, and write everything about it into a folder.
 
     Args:
-        run: the run, as `dltrain.open_run` returns it.
+        run: the run, as `dltrain.open_run` returns it, or an ensemble.
         split: train, validation or test; of other data `other`.
         tta: flip: also the mean over images and their mirror images.
         figures: whether to draw.
@@ -144,16 +147,19 @@ def _csv(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
-def _draw(run: Run, split: str, scores: Scores, files: Files) -> list[str]:
+def _draw(run: Run | Ensemble, split: str, scores: Scores, files: Files) -> list[str]:
     from dltrain.plots.caption import add_caption
     from dltrain.plots.png import png_bytes  # matplotlib takes a second to import
     from dltrain.plots.style import default_style
 
     named = run.other_data if split == OTHER else f"{split} set"
-    caption = f"{named}, {describe_state(run.program, run.step)}"
+    caption = f"{named}, {describe_state(run.program, run.step) if isinstance(run, Run) else run.about}"
     written = []
     with default_style():
-        for name, figure in score_figures(run.program, run.placed_state, scores).items():
+        figures = score_figures(run.program, run.placed_state, scores)
+        if isinstance(run, Ensemble):
+            figures.pop("attention", None)  # of its first run alone
+        for name, figure in figures.items():
             where = "generated, seed 0" if name == "generated" else caption
             files.replace(f"{name}.png", png_bytes(add_caption(figure, where)))
             written.append(f"{name}.png")

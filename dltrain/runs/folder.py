@@ -35,6 +35,9 @@ from dltrain.runs.files import Files, writing
 from dltrain.runs.sealed import check_started, check_summary, read_sealed, seal
 from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
 
+ENSEMBLE = "ensemble.json"
+"""The file that marks the folder of an ensemble of runs."""
+
 LABEL = 120  # bytes of the name of an event folder
 _TO_SIGN = 1.0  # seconds to wait until a process that has just locked a folder writes its id
 
@@ -374,6 +377,11 @@ def existing(path: str) -> RunFolder:
     folder = RunFolder(Path(path).expanduser())
     if not folder.path.is_dir():
         raise ConfigError(f"{path}: folder not found; RUN is the run folder that training printed (outputs/...)")
+    if not folder.config.is_file() and os.path.lexists(folder.path / ENSEMBLE):
+        raise ConfigError(
+            f"{path}: is an ensemble of runs, and not a run; dltrain predict and dltrain evaluate take it, other "
+            f"commands one of the runs that its {ENSEMBLE} names"
+        )
     if not folder.config.is_file():
         problem = "is not a file" if os.path.lexists(folder.config) else "is missing"
         raise ConfigError(f"{path}: not a run folder (config.yaml {problem})")

@@ -27,7 +27,10 @@ SHORT = ["epochs=1", "limit_batches=1", "log_every=1"]
 TRAINS = re.compile(r"dltrain(?: train)?(?!.* (?:--cfg|--help)\b)(?:$| (?:-m |--config-dir |'|\w+(?:\.\w+)*=))")
 ON_NO_RUN = re.compile(r"dltrain (list|doctor|--version|.*--help|.*--cfg)")  # what needs no trained run
 SHELL = ("cat", "cd", "export", "head", "ls", "mkdir", "mv", "rm", "tail")  # what a page may call besides dltrain
-TRAINED = ("docs/export.md", "docs/extending.md", "docs/own-data/table.md", "docs/predict.md", "docs/runs.md")
+TRAINED = (
+    *("docs/ensemble.md", "docs/export.md", "docs/extending.md", "docs/own-data/table.md", "docs/predict.md"),
+    "docs/runs.md",
+)
 NEEDS_DATA = re.compile(r"mnist|tinyshakespeare|digit_captions")
 
 
@@ -144,7 +147,8 @@ def check_syntax(block) -> None:
 
 
 LONG = (  # of which other tests try the same
-    *("docs/export.md", "docs/extending.md", "docs/python.md", "docs/own-data/table.md", "docs/predict.md"),
+    *("docs/ensemble.md", "docs/export.md", "docs/extending.md", "docs/python.md", "docs/own-data/table.md"),
+    "docs/predict.md",
 )
 
 
