@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from dltrain.plots.labels import labels
 from dltrain.plots.parallel import BEST
 from dltrain.plots.scales import Scale, make_scale
+from dltrain.plots.svg import shown
 
 MOST = 12  # different values of a key that are cells
 FILLED = 0.6  # share of the cells of a grid that have a result
@@ -45,7 +46,7 @@ def contour(
     figure = Figure(figsize=(6.4, 4.8))
     axes = figure.add_axes((0.16, 0.14, 0.66, 0.76))
     colours = "viridis_r" if higher else "viridis"
-    drawn = _cells(axes, across, up, values, best, colours) or _contours(axes, across, up, values, best, colours)
+    drawn = _cells(axes, x[1], y[1], values, best, colours) or _contours(axes, across, up, values, best, colours)
     bar = figure.colorbar(drawn, cax=figure.add_axes((0.85, 0.14, 0.03, 0.76)))
     bar.ax.tick_params(labelsize=8)
     axes.set_title(f"{labels([metric], length=40)[0]}: darker is better, the star is the best job", fontsize=9)
@@ -55,10 +56,12 @@ def contour(
     return figure
 
 
-def _cells(axes: Axes, across: Scale, up: Scale, values: np.ndarray, best: int, colours: str) -> QuadMesh | None:
+def _cells(
+    axes: Axes, x: Sequence[Any], y: Sequence[Any], values: np.ndarray, best: int, colours: str
+) -> QuadMesh | None:
     """Draw a cell for each pair of values; None if too few pairs have a job."""
-    columns, column = np.unique(across.at, return_inverse=True)
-    rows, row = np.unique(up.at, return_inverse=True)
+    columns, column = np.unique(np.asarray(x, np.float64), return_inverse=True)
+    rows, row = np.unique(np.asarray(y, np.float64), return_inverse=True)
     if max(len(columns), len(rows)) > MOST:
         return None
     sums, counts = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
@@ -76,9 +79,8 @@ def _cells(axes: Axes, across: Scale, up: Scale, values: np.ndarray, best: int, 
         text = f"{means[i, j]:.3g}"
         axes.text(j + 0.5, i + 0.4, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     axes.plot([column[best] + 0.5], [row[best] + 0.72], marker="*", ms=13, color=BEST, mec="white", zorder=4)
-    for scale, count, set_ticks in ((across, columns, axes.set_xticks), (up, rows, axes.set_yticks)):
-        known = {round(at, 9): label for at, label in scale.ticks}
-        set_ticks(np.arange(len(count)) + 0.5, [known.get(round(float(at), 9), "") for at in count])
+    for tried, count, set_ticks in ((x, len(columns), axes.set_xticks), (y, len(rows), axes.set_yticks)):
+        set_ticks(np.arange(count) + 0.5, [shown(float(value)) for value in sorted(set(tried))])
     return drawn
 
 

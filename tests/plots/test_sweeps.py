@@ -64,6 +64,13 @@ def test_a_grid_has_cells_with_the_means_of_their_jobs():
     assert (axes.lines[0].get_xdata()[0], axes.lines[0].get_ydata()[0]) == (1.5, 1.72)
 
 
+def test_each_cell_of_a_long_grid_is_labelled():
+    rates = np.geomspace(1e-5, 1e-1, 9).tolist() * 2
+    figure = contour(("rate", rates), ("size", [1.0] * 9 + [2.0] * 9), "m", list(range(18)), best=0, higher=True)
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(labels) == 9 and all(labels) and labels[0] == "1e-5"
+
+
 def test_scattered_jobs_have_contours_and_points_on_a_line_have_none():
     r = np.random.default_rng(0)
     x, y = 10 ** r.uniform(-5, -1, 20), r.uniform(0, 1, 20)
