@@ -62,6 +62,18 @@ def test_the_experiment_composes_to_the_config_of_the_job(tmp_path, composed, wo
     assert [again.choices[group] for group in groups] == [job.choices[group] for group in groups]
 
 
+def test_what_a_recipe_decided_is_written_out_and_it_decides_nothing_again(tmp_path, composed):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,y\n" + "".join(f"{i / 40},{i % 7},{'yes' if i > 20 else 'no'}\n" for i in range(40)))
+    job, wanted = composed(
+        "data=table", f"data.path={table}", "data.target=y", "epochs=20", "optim.weight_decay_schedule=constant"
+    )
+    assert wanted.choices["recipe"] not in ("auto", "none")
+    write_best(tmp_path, job, "About")
+    again = api.compose_words("experiment=best", config_dir=str(tmp_path))
+    assert again.config == wanted.config and again.choices["model"] == wanted.choices["model"]
+
+
 def test_it_holds_the_choices_and_only_what_differs_from_them(composed):
     job, _ = composed(
         "data=iris", "model=mlp", "optim.learning_rate=0.01", "epochs=20", "output_dir=x", "quiet=true"

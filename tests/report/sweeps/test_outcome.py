@@ -42,4 +42,5 @@ def test_seeds_tell_whether_the_best_two_differ(tmp_path, gap, words):
 def test_the_front_holds_what_no_other_point_beats():
     values = np.array([[0.9, 100], [0.8, 10], [0.7, 50], [0.9, 200], [0.95, 500]])
     assert front_of(values, [True, False]) == [4, 0, 1]
+    assert front_of(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 4.0]]), [False, False]) == [0, 2]
     assert front_of(values * [-1, 1], [False, False]) == [4, 0, 1]
