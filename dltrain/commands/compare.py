@@ -1,8 +1,9 @@
 """Compare runs: their configs and results side by side: dltrain compare RUN RUN ...
 
 Runs whose configs differ only in the seed are one group, with mean, standard deviation and a 95 % interval. For two
-groups or more it says whether their difference is larger than the spread across seeds. The folder of a sweep stands
-for all of its jobs. The page (output) also has the config differences and the curves of all runs; it loads nothing.
+groups or more it says whether their difference is larger than the spread across seeds. The page (output) also has
+the config differences and the curves of all runs; it loads nothing. The folder of a sweep stands for all of its
+jobs; dltrain compare SWEEP prints and writes what stands at its end: table, importance, figures, the best config.
 """
 
 from dltrain.config.call import Call
@@ -10,12 +11,19 @@ from dltrain.report.comparison import compare
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.html.comparison import terminal_table, write_comparison
 from dltrain.report.html.run import html_path
+from dltrain.report.sweep import compare_sweep, the_sweep
+
+PAGE = "comparison.html"
 
 
 def run(call: Call) -> int:
     """Compare the runs, print a table and what it means, and write the page."""
     call.check_only_options("compare")
-    html_path(call.options["output"])
+    output = call.options["output"]
+    html_path(output or PAGE)
+    if call.options["split"] == "auto" and (folder := the_sweep(call.words)):
+        compare_sweep(folder, output)
+        return 0
     found, screen = compare(call.words, split=call.options["split"]), Screen()
     for line in (*found.warnings, *found.notes):
         print_warning(f"warning: {line}")
@@ -24,5 +32,5 @@ def run(call: Call) -> int:
     screen.say()
     for line in found.verdicts():
         screen.say(line, result=True)
-    screen.say(f"page    {write_comparison(found, call.options['output'])}", result=True, whole=True)
+    screen.say(f"page    {write_comparison(found, output or PAGE)}", result=True, whole=True)
     return 0

@@ -34,10 +34,13 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "output": Key(optional(TEXT), "File to write, PATH.html; null: report.html of the run", "path"),
     },
     "compare": {
-        "output": Key(TEXT, "File to write, PATH.html", "path"),
+        "output": Key(
+            optional(TEXT), "File to write, PATH.html; null: comparison.html, or sweep.html of the sweep", "path"
+        ),
         "split": Key(
             one_of("auto", "test", "validation"),
-            "Split whose results are compared; auto: test, or validation where a run has no test split",
+            "Split whose results are compared; auto: test, or validation where a run has no test split; another "
+            "value compares the jobs of a sweep like single runs",
         ),
     },
     "ensemble": {

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from written_runs import CONFIG, write_run
+from written_sweeps import write_sweep
 
 
 def test_report_writes_a_page_and_a_card_and_needs_no_data(dltrain, digits_run, tmp_path):
@@ -56,6 +57,21 @@ def test_compare_prints_a_table_and_a_verdict_and_writes_a_page(dltrain, tmp_pat
     assert lines[2].startswith("A  a0, a1  [4]") and lines[3].startswith("B  b0, b1  [8]")
     assert "larger than the spread across seeds" in result.out and lines[-1] == "page    comparison.html"
     assert (tmp_path / "comparison.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_compare_of_a_sweep_is_what_stands_at_its_end(dltrain, tmp_path):
+    jobs = [([f"optim.learning_rate={rate}", f"seed={seed}"], rate) for rate in (0.1, 0.2) for seed in (0, 1)]
+    write_sweep(tmp_path / "sweep", jobs)
+    result = dltrain("compare", "sweep", cwd=tmp_path)
+    assert (result.code, result.err) == (0, "")
+    assert "4 runs, each at its best state" in result.out and "Best of 2 configs" in result.out
+    assert (tmp_path / "sweep" / "sweep.html").is_file() and not (tmp_path / "comparison.html").exists()
+    assert (tmp_path / "sweep" / "experiment" / "best.yaml").is_file()
+    assert dltrain("compare", "sweep", "output=page.html", cwd=tmp_path).code == 0
+    assert "Sweep of 4 jobs" in (tmp_path / "page.html").read_text()
+    result = dltrain("compare", "sweep", "split=test", cwd=tmp_path)
+    assert result.out.splitlines()[0] == "4 runs, each at its best state; ranked by test/accuracy"
+    assert (tmp_path / "comparison.html").is_file()
 
 
 def test_compare_warns_of_other_data(dltrain, tmp_path):

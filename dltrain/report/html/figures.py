@@ -29,6 +29,10 @@ CAPTIONS = {
     "sample": "A text that the model generated",
     "neighbours": "Nearest neighbours of each token",
     "profile": "Where the time of the recorded steps went",
+    "parallel_coordinates": "Parallel coordinates: a line for each job, through its values and its result",
+    "slices": "The result of each job by each key on its own; the star is the best job",
+    "contour": "The result over the two most important numeric keys",
+    "pareto_front": "Both objectives of each job; no other job is better in both than one on the line",
 }
 LAST = ("augmented", "curves")
 REDRAWN = (
@@ -50,7 +54,7 @@ def figures(record: Record) -> Markup:
         found.setdefault(path.name if path.name in REDRAWN else str(path), path)
     parts, left = [], ALL
     for path in found.values():
-        part, size = _picture(path, record.path, left)
+        part, size = picture(path, record.path, left)
         parts.append(part)
         left -= size
     texts = [
@@ -74,7 +78,7 @@ def _files(place: Path, suffix: str) -> list[Path]:
     return sorted(found, key=lambda path: (path.stem in LAST, path.name))
 
 
-def _picture(path: Path, run: Path, left: int) -> tuple[Markup, int]:
+def picture(path: Path, run: Path, left: int) -> tuple[Markup, int]:
     """Return a figure, and its size in bytes; a message if it is too large, or is no PNG."""
     size, name = path.stat().st_size, str(path.relative_to(run))
     if size > min(LARGEST, left):

@@ -1,0 +1,1 @@
+"""What stands at the end of a sweep: its table, the best config, what mattered, figures, and a page."""
