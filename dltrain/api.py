@@ -9,6 +9,7 @@ from typing import Any
 
 from dltrain.composition.compose import amend_words, compose_words
 from dltrain.composition.overrides import write
+from dltrain.config.call import Composed
 from dltrain.config.schema import GROUPS
 from dltrain.data.tables.frames import is_frame, store_frame
 from dltrain.devices import runtime
@@ -21,7 +22,7 @@ from dltrain.report.comparison import Comparison
 from dltrain.report.comparison import compare as _compare
 from dltrain.report.console import print_warning
 from dltrain.report.html.run import write_report as _write_report
-from dltrain.runs.folder import existing
+from dltrain.runs.folder import RunFolder, existing
 from dltrain.training import train_config
 
 Overrides = str | Mapping[str, Any]
