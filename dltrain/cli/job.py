@@ -19,11 +19,11 @@ from dltrain.composition.launch import Job, Objectives, SweepStopped
 from dltrain.config.folders import read_tree
 from dltrain.errors import DiskError, Interrupted, Terminated, hide
 from dltrain.runs.files import Files
+from dltrain.runs.sweep_files import JOBS, LIST
 from dltrain.sweep.groups import SweepJob
-from dltrain.sweep.plan import CONFIGS, JOBS, read_jobs
+from dltrain.sweep.plan import has_configs, read_jobs
 
 REPORTING = threading.Lock()  # jobs may fail in several threads at once, with several lines each
-LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job, which overwrite=true may replace
 
 
 def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
@@ -33,8 +33,7 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
     sampler decides on a job when it starts.
     """
     outlive_readers()  # of a process that a launcher has started
-    planned = [p for p in _planned(job) if p.number == job.number] or compose_jobs([job], fixed)
-    if planned:
+    if planned := _planned(job) if has_configs(job.sweep) else compose_jobs([job], fixed):
         train_composed(planned)
     note = read_note(job)
     if note["code"] or note["dry"]:
@@ -44,10 +43,8 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
 
 
 def _planned(job: Job) -> list[SweepJob]:
-    if not (job.sweep / JOBS / CONFIGS).exists():
-        return []
     trust = [word for word in job.words if word.startswith("trust=")]
-    return read_jobs(job.sweep, lambda saved: amend_words(saved, *trust))
+    return read_jobs(job.sweep, lambda saved: amend_words(saved, *trust), only=job.number)
 
 
 def compose_jobs(jobs: Sequence[Job], fixed: Collection[str]) -> list[SweepJob]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import LIST, compose_jobs, run_job, train_composed
+from dltrain.cli.job import compose_jobs, run_job, train_composed
 from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
 from dltrain.composition.compose import amend_words, make_call, make_request
@@ -33,10 +33,9 @@ from dltrain.config.compose import check_sweep
 from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
-from dltrain.errors import ConfigError, Interrupted, Terminated
-from dltrain.sweep.plan import JOBS, missing, read_jobs, write_configs
-
-STOPPED = (Interrupted.code, Terminated.code)
+from dltrain.errors import ConfigError
+from dltrain.runs.sweep_files import JOBS, LIST, STOPPED
+from dltrain.sweep.plan import missing, read_jobs, write_configs
 
 Found = dict[str, tuple[Override, list[Override] | None]]
 """Key -> the override, and its values if there are several."""
@@ -135,8 +134,9 @@ def _run(folder: Path, work: Callable[[], None]) -> int:
     except KeyboardInterrupt:  # between two jobs
         code = 130
     except Exception:
-        if not any(job["code"] for job in read_notes(folder)):  # else the sweeper ends with an error of its own
-            if not read_notes(folder):
+        notes = read_notes(folder)
+        if not any(note["code"] and note["ended"] for note in notes):  # else a sweeper has raised its own error
+            if not notes:
                 _remove_empty(folder, [])
             raise
     jobs = read_notes(folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dltrain.config.request import Override
 from dltrain.runs.files import Files
-from dltrain.sweep.plan import JOBS
+from dltrain.runs.sweep_files import JOBS
 
 PLAN = "plan.json"  # in the folder JOBS of a sweep: the words of every job, by number
 FEW = 5  # jobs that are listed

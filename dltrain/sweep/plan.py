@@ -14,9 +14,9 @@ from dltrain.config.folders import parse_yaml
 from dltrain.errors import ConfigError
 from dltrain.runs.files import Files
 from dltrain.runs.sealed import read_sealed, seal
+from dltrain.runs.sweep_files import JOBS
 from dltrain.sweep.groups import SweepJob
 
-JOBS = ".jobs"  # in the folder of a sweep until it is done: its plan, and a file per job
 CONFIGS, LANES = "configs.json", "lanes.json"
 
 Amend = Callable[[Mapping[str, Any]], Composed]
@@ -39,6 +39,11 @@ def write_configs(sweep: Path, jobs: Sequence[SweepJob]) -> None:
     (Files(sweep) / JOBS).replace_json(CONFIGS, seal({"jobs": saved}))
 
 
+def has_configs(sweep: Path) -> bool:
+    """Tell whether the jobs of a sweep were composed before they train; a sampler decides on them one by one."""
+    return (sweep / JOBS / CONFIGS).exists()
+
+
 def write_lanes(job: SweepJob, lanes: int, numbers: Sequence[int]) -> None:
     """Note with how many lanes a group of jobs trains, so that it is resumed with as many: to the same bits."""
     known = _read_lanes(job.sweep)
@@ -50,8 +55,8 @@ def _read_lanes(sweep: Path) -> dict[str, int]:
     return {name: n for name, n in read_sealed(path).items() if isinstance(n, int)} if path.exists() else {}
 
 
-def read_jobs(sweep: Path, amend: Amend) -> list[SweepJob]:
-    """Read the jobs of a sweep that is not done; `amend` checks a saved config.
+def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[SweepJob]:
+    """Read the jobs of a sweep that is not done, or one of them; `amend` checks a saved config.
 
     Raises:
         ConfigError: this is not the folder of a sweep, or all of its jobs have ended.
@@ -59,8 +64,7 @@ def read_jobs(sweep: Path, amend: Amend) -> list[SweepJob]:
     """
     if not sweep.is_dir():
         raise ConfigError(f"--resume {sweep}: folder not found")
-    path = sweep / JOBS / CONFIGS
-    if not path.exists():
+    if not has_configs(sweep):
         if (sweep / "sweep.csv").exists():
             raise ConfigError(f"--resume {sweep}: all jobs of this sweep have ended; nothing is left to run")
         raise ConfigError(f"--resume {sweep}: is not the folder of a sweep that can be resumed")
@@ -75,7 +79,8 @@ def read_jobs(sweep: Path, amend: Amend) -> list[SweepJob]:
             sweep,
             lanes=lanes.get(str(saved["number"])),
         )
-        for saved in read_sealed(path)["jobs"]
+        for saved in read_sealed(sweep / JOBS / CONFIGS)["jobs"]
+        if only in (None, saved["number"])
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dltrain.sweep.plan import JOBS
+from dltrain.runs.sweep_files import JOBS
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

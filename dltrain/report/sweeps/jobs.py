@@ -10,10 +10,8 @@ from typing import Any
 
 from dltrain.errors import DltrainError
 from dltrain.runs.folder import RunFolder
+from dltrain.runs.sweep_files import JOBS, LIST, STOPPED
 
-LIST = "jobs.txt"  # in the folder of a sweep: the folder of each job
-NOTES = ".jobs"  # in the folder of a sweep that has not ended: a file for each job, with its exit code
-STOPPED = (130, 143)  # exit codes of a job that a signal has ended
 RAISED = re.compile(r"^[\w.]*?(\w*(?:Error|Exception|Interrupt|Interrupted|Terminated)): (.+)", re.MULTILINE)
 
 
@@ -101,7 +99,7 @@ def job_folders(folder: Path) -> list[Path]:
 def stopped_jobs(folder: Path) -> set[Path]:
     """Return the folders of jobs that a signal has ended, of a sweep that can be resumed."""
     found = set()
-    for path in sorted((folder / NOTES).glob("*.json")):
+    for path in sorted((folder / JOBS).glob("*.json")):
         try:
             note = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
