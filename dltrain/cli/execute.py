@@ -54,6 +54,8 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
         composed = make_call(replace(request, imports=False), texts=asking).compose()
         print(show(request, composed, line.flags), end="")
         return 0
+    if searching := next((o for o in request.overrides if o.key == "sweep" and o.value != "grid"), None):
+        raise ConfigError(f"{searching.word}: a search trains several runs; type dltrain -m {searching.word} ...")
     call = make_call(request, line.words, asking)
     composed = call.compose()  # what needs no jax is checked before the command imports it, which takes a second
     if request.hydra or recipe_settings(composed.choices.get("experiment"), tree):

@@ -5,7 +5,9 @@ import importlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Collection, Sequence
+import signal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,20 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
     return objective.values(run.read_summary(), objectives)
 
 
-def train_all(jobs: Sequence[Job], fixed: Collection[str]) -> None:
+def train_all(
+    jobs: Sequence[Job],
+    fixed: Collection[str],
+    *,
+    watches: Mapping[int, Callable[[Any], Sequence[Any]]] | None = None,
+    programs: Any = None,
+) -> None:
     """Train jobs of a sweep, together where they can share a program; failures are reported and recorded.
+
+    Args:
+        jobs: the jobs.
+        fixed: keys that have the same value in all jobs.
+        watches: number of a job -> what makes callbacks for it besides those of its config.
+        programs: `sweep.train.Programs` of a search; the caller then draws the figures of the best job.
 
     Raises:
         SweepStopped: Ctrl-C or SIGTERM ended all of them.
@@ -50,7 +64,7 @@ def train_all(jobs: Sequence[Job], fixed: Collection[str]) -> None:
     for job in jobs:
         begin_job(job)
         if found := _guarded(job, [*job.words], lambda job=job: _compose(job, fixed, texts)):
-            composed.append(found)
+            composed.append(replace(found, watch=(watches or {}).get(job.number)))
     by_number = {job.number: job for job in jobs}
 
     def guard(job: SweepJob, train: Callable[[], Any]) -> Any:
@@ -59,7 +73,9 @@ def train_all(jobs: Sequence[Job], fixed: Collection[str]) -> None:
 
     resume = shlex.join(["dltrain", "-m", "--resume", str(jobs[0].sweep)])
     signals = Signals(f"; what was saved is continued by: {resume}")
-    importlib.import_module("dltrain.sweep.train").train_jobs(composed, guard, signals)
+    importlib.import_module("dltrain.sweep.train").train_jobs(composed, guard, signals, programs=programs)
+    if signals.received:  # between two jobs
+        raise SweepStopped(Interrupted.code if signals.received == signal.SIGINT else Terminated.code)
 
 
 def begin_job(job: Job) -> None:
@@ -95,7 +111,7 @@ def _guarded(
             _record(job, code=130)
             raise SweepStopped(130) from None
         error = as_error(raised, user_packages(job.words))
-        _record(job, code=error.code, dry=dry)
+        _record(job, code=error.code, dry=dry, reason=hide(str(error), texts).partition("\n")[0])
         if not dry:
             _save_failure(job.folder, hide(str(error), texts))
         report(error, f"job {job.number}: ", texts)
@@ -105,15 +121,23 @@ def _guarded(
     return found
 
 
-def _record(job: Job, *, code: int, dry: bool = False) -> None:
-    """Record the folder of this job, how it ended, and whether it only was to be checked."""
-    note = json.dumps({"folder": str(job.folder), "code": code, "dry": dry})
+def _record(job: Job, *, code: int, dry: bool = False, reason: str = "") -> None:
+    """Record the folder of this job, how it ended and why, and whether it only was to be checked."""
+    note = json.dumps({"folder": str(job.folder), "code": code, "dry": dry, "reason": reason})
     (Files(job.sweep) / JOBS).replace_text(f"{job.number}.json", note)
 
 
 def read_note(job: Job) -> dict[str, Any]:
     """Read how a job ended."""
     return json.loads((job.sweep / JOBS / f"{job.number}.json").read_text(encoding="utf-8"))
+
+
+def find_note(job: Job) -> dict[str, Any]:
+    """Read how a job ended; empty if it never began."""
+    try:
+        return read_note(job)
+    except (OSError, ValueError):  # killed before the note was written
+        return {}
 
 
 def _save_failure(folder: Path, message: str) -> None:

@@ -55,6 +55,8 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     settings = read_settings(whole)
     if params := _params(settings, found, tree):
         config = _check({**params, **found}, folders, tree)
+    if config["sweep"]["sampler"] != "grid":
+        return _search({**params, **found}, config, settings, place, folders, tree)
     _check_intervals({**params, **found}, settings)
     recipe = next((recipe_settings(o.value, tree) for o in fixed if o.key == "experiment"), {})
     passed = _passed({**params, **found}, config, tree)
@@ -74,6 +76,35 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
         return _run(passed, folder, folders, lambda job: _collect(jobs, job), lambda: train_all(jobs, keys))
     train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys)
     return _run(passed, folder, folders, train)
+
+
+def _search(
+    found: Found,
+    config: Mapping[str, Any],
+    settings: Settings,
+    place: str | None,
+    folders: tuple[Path, ...],
+    tree: Tree,
+) -> int:
+    """Let Optuna choose the trials, instead of Hydra's sweeper."""
+    sampler = config["sweep"]["sampler"]
+    for name in ("sweeper", "launcher"):
+        if (chosen := settings.chosen[f"hydra/{name}"]) != "basic":
+            raise ConfigError(
+                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's; set only one"
+            )
+    place = place or settings.sweep_dir or None
+    overwrite = "overwrite" in found and found["overwrite"][0].value is True
+    search = importlib.import_module("dltrain.cli.search").search
+    return search(
+        found,
+        config,
+        folders,
+        tree,
+        place=place,
+        claim=lambda: claim(place, overwrite=overwrite),
+        overwrite=overwrite,
+    )
 
 
 def _collect(jobs: list[Job], job: Job) -> Objectives:

@@ -114,7 +114,9 @@ def unknown_keys(
         inside = [f"{path.split('.')[0]}.{name}" for name in parent] if isinstance(parent, Mapping) else []
         wrong += [key for key in inside if key not in ENGINE and key not in wrong]
     known = flat(written, origin.chosen)
-    wrong += [f"{group}.{key}" for group in SETTINGS for key in config.get(group) or {} if key not in node_keys(group)]
+    wrong += [
+        f"{group}.{key}" for group in SETTINGS for key in config.get(group) or {} if key not in node_keys(group)
+    ]
     for group, path, node in _nodes(config):
         own = [key for key in node if key != "_target_" and key not in node_keys(group)]
         if not set(own) - origin.listed(group, path) or "_target_" not in node:

@@ -285,15 +285,13 @@ NODES = {
         "sampler": Key(
             one_of("grid", "random", "tpe", "gp", "cmaes", "qmc"), "How a trial is chosen; grid: every combination"
         ),
-        "trials": Key(
-            whole(1), "Trials of a search, with those of earlier starts in the same folder", "trials"
-        ),
+        "trials": Key(whole(1), "Trials of a search, with those of earlier starts in the same folder", "trials"),
         "workers": Key(
             whole(1, 1024), "Trials that are chosen together, before any of them has a result", "trials"
         ),
         "pruner": Key(
             one_of("none", "median", "hyperband", "wilcoxon", "asha"),
-            "Stop trials that are behind others, by the monitored metric of each evaluation; none: train all to the end",
+            "Stop trials that are behind others in the monitored metric of their evaluations; none: stop no trial",
         ),
         "seed": Key(whole(0, 2**32 - 1), "Seed of the choice of trials; seed is that of the training"),
         "repeat": Key(FLAG, "Train again what this search has trained; false: its result is taken over"),
