@@ -11,8 +11,8 @@ from dltrain.config.schema import Key, find_key
 from dltrain.errors import ConfigError
 
 NEEDS_SAMPLER = (
-    "needs -m and a search, such as sweep=tpe (or hydra/sweeper=optuna: pip install hydra-optuna-sweeper); otherwise "
-    "list the values: 1e-3,1e-2"
+    "needs -m and a search, such as sweep=tpe (or hydra/sweeper=optuna: pip install hydra-optuna-sweeper); "
+    "otherwise list the values: 1e-3,1e-2"
 )
 
 EXAMPLES = {

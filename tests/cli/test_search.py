@@ -91,6 +91,7 @@ def test_a_run_that_ended_before_it_was_told_is_not_trained_again(searched, dltr
     assert sorted(summaries(copy)) == [*range(8)]
 
 
+@pytest.mark.slow
 def test_a_combination_that_cannot_be_composed_is_a_failed_trial(dltrain, tmp_path):
     words = (*SMALL, "epochs=1", "optim=adam,sgd", "optim.eps=choice(1e-6)")
     result = dltrain(*words, "sweep=random", "sweep.trials=4", "output_dir=s", cwd=tmp_path, figures=False)
