@@ -4,14 +4,14 @@
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dltrain.build.init_from import evaluated_leaves, with_weights
 from dltrain.build.parts import assemble, with_numbers
-from dltrain.build.plan import make_plan
+from dltrain.build.plan import Plan, make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_no_secret, check_run, describe_run
 from dltrain.build.saved import restore_saved, saved_model
@@ -21,6 +21,7 @@ from dltrain.config.changes import read_saved
 from dltrain.config.paths import with_absolute_paths
 from dltrain.devices import runtime
 from dltrain.devices.doctor import diagnose
+from dltrain.engine.events import Callback
 from dltrain.engine.state import TrainState
 from dltrain.errors import CheckpointError
 from dltrain.inference.run_data import check_data
@@ -38,6 +39,9 @@ from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best, load_newest
 from dltrain.runs.sealed import seal
 from dltrain.trainer import train
+
+Watch = Callable[[Plan], Sequence[Callback]]
+"""Makes callbacks for a run of this plan."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def start_run(
     signals: Signals | None = None,
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
 ) -> EndedRun:
     """Train a prepared run and report.
 
@@ -133,6 +138,7 @@ def start_run(
         signals: what ends it early; None: signals of its own, caught in the main thread.
         figures: whether to draw figures.
         compared: metrics of the baselines, if they are known.
+        watch: makes callbacks besides those of the config, such as one that prunes.
     """
     composed, program = prepared.composed, prepared.program
     config = composed.config
@@ -151,7 +157,9 @@ def start_run(
             if figures:
                 draw_augmented(recorder, program, claimed)
 
-        live = LiveReport(program, claimed, screen, describe=at_start)
+        live = LiveReport(
+            program, claimed, screen, describe=at_start, watchers=watch(program.plan) if watch else ()
+        )
         trained = train(program, claimed, live, state=state, signals=signals)
         finished = finish(program, claimed, screen, trained, figures=figures, compared=compared)
     return EndedRun(claimed, finished)

@@ -39,7 +39,7 @@ def execute(
     return loaded.run(call)
 
 
-def _resume(line: CommandLine) -> int:
+def _resume(line: CommandLine, folders: tuple[Path, ...], tree: Tree) -> int:
     if "--multirun" not in line.flags:
         run = line.flags["--resume"]
         raise ConfigError(
@@ -47,7 +47,7 @@ def _resume(line: CommandLine) -> int:
         )
     if other := next((word for word in line.overrides if not word.startswith("trust=")), None):
         raise ConfigError(f"{other}: a sweep that is resumed keeps its configs; only trust=[...] can be set")
-    return resume(Path(line.flags["--resume"]), line.overrides)
+    return resume(Path(line.flags["--resume"]), line.overrides, folders, tree)
 
 
 def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: list[str]) -> int:
@@ -59,7 +59,7 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
     if not showing:
         check_environment()
     if "--resume" in line.flags:
-        return _resume(line)
+        return _resume(line, folders, tree)
     if "--multirun" in line.flags or (not showing and wants_sweep(line.overrides, tree)):
         return sweep(line.overrides, folders, tree)
     request = make_request("train", line.overrides, folders, tree)
@@ -67,6 +67,8 @@ def _train(line: CommandLine, folders: tuple[Path, ...], tree: Tree, asking: lis
         composed = make_call(replace(request, imports=False), texts=asking).compose()
         print(show(request, composed, line.flags), end="")
         return 0
+    if searching := next((o for o in request.overrides if o.key == "sweep" and o.value != "grid"), None):
+        raise ConfigError(f"{searching.word}: a search trains several runs; type dltrain -m {searching.word} ...")
     call = make_call(request, line.words, asking)
     composed = call.compose()  # what needs no jax is checked before the command imports it, which takes a second
     if request.hydra or recipe_settings(composed.choices.get("experiment"), tree):

@@ -5,8 +5,10 @@ import importlib
 import json
 import os
 import shlex
+import signal
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,38 @@ def compose_jobs(jobs: Sequence[Job], fixed: Collection[str]) -> list[SweepJob]:
     return composed
 
 
-def train_composed(jobs: Sequence[SweepJob]) -> None:
+def train_all(
+    jobs: Sequence[Job],
+    fixed: Collection[str],
+    *,
+    watches: Mapping[int, Callable[[Any], Sequence[Any]]] | None = None,
+    programs: Any = None,
+) -> None:
+    """Compose and train a batch of jobs that a search has chosen; failures are reported and recorded.
+
+    Args:
+        jobs: the jobs.
+        fixed: keys that have the same value in all jobs.
+        watches: number of a job -> what makes callbacks for it besides those of its config.
+        programs: `sweep.train.Programs` of a search; the caller then draws the figures of the best job.
+
+    Raises:
+        SweepStopped: Ctrl-C or SIGTERM ended all of them.
+    """
+    composed = compose_jobs(jobs, fixed)
+    watched = [replace(job, watch=(watches or {}).get(job.number)) for job in composed]
+    if watched:
+        train_composed(watched, programs=programs)
+
+
+def train_composed(jobs: Sequence[SweepJob], *, programs: Any = None) -> None:
     """Train jobs of a sweep, together where they can share a program; failures are reported and recorded.
+
+    Args:
+        jobs: the jobs.
+        fixed: keys that have the same value in all jobs.
+        watches: number of a job -> what makes callbacks for it besides those of its config.
+        programs: `sweep.train.Programs` of a search; the caller then draws the figures of the best job.
 
     Raises:
         SweepStopped: Ctrl-C or SIGTERM ended all of them.
@@ -71,10 +103,11 @@ def train_composed(jobs: Sequence[SweepJob]) -> None:
         return _guarded(job, [*job.words, job.composed.text], train, ends=True, dry=dry)
 
     resume = shlex.join(["dltrain", "-m", "--resume", str(jobs[0].sweep)])
-    signals = importlib.import_module("dltrain.callbacks.signals").Signals(
-        f"; what was saved is continued by: {resume}"
-    )
-    importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals)
+    make_signals = importlib.import_module("dltrain.callbacks.signals").Signals
+    signals = make_signals(f"; what was saved is continued by: {resume}")
+    importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals, programs=programs)
+    if signals.received:  # between two jobs
+        raise SweepStopped(Interrupted.code if signals.received == signal.SIGINT else Terminated.code)
 
 
 def _compose(job: Job, fixed: Collection[str]) -> SweepJob:
@@ -103,7 +136,7 @@ def _guarded(
             _record(job, code=130)
             raise SweepStopped(130) from None
         error = as_error(raised, user_packages(job.words))
-        _record(job, code=error.code, dry=dry)
+        _record(job, code=error.code, dry=dry, reason=hide(str(error), texts).partition("\n")[0])
         if not dry:
             _save_failure(job.folder, hide(str(error), texts))
         with REPORTING:
@@ -114,15 +147,24 @@ def _guarded(
     return found
 
 
-def _record(job: Job | SweepJob, *, code: int, dry: bool = False, ended: bool = True) -> None:
-    """Record the folder of this job, how it ended, and whether it only was to be checked."""
-    note = json.dumps({"number": job.number, "folder": str(job.folder), "code": code, "dry": dry, "ended": ended})
+def _record(job: Job | SweepJob, *, code: int, dry: bool = False, ended: bool = True, reason: str = "") -> None:
+    """Record the folder of this job, how it ended and why, and whether it only was to be checked."""
+    about = {"number": job.number, "folder": str(job.folder)}
+    note = json.dumps({**about, "code": code, "dry": dry, "ended": ended, "reason": reason})
     (Files(job.sweep) / JOBS).replace_text(f"{job.number}.json", note)
 
 
 def read_note(job: Job) -> dict[str, Any]:
     """Read how a job ended."""
     return json.loads((job.sweep / JOBS / f"{job.number}.json").read_text(encoding="utf-8"))
+
+
+def find_note(job: Job) -> dict[str, Any]:
+    """Read how a job ended; empty if it never began."""
+    try:
+        return read_note(job)
+    except (OSError, ValueError):  # killed before the note was written
+        return {}
 
 
 def _save_failure(folder: Path, message: str) -> None:

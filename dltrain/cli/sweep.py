@@ -34,7 +34,8 @@ from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError
-from dltrain.runs.sweep_files import JOBS, LIST, STOPPED
+from dltrain.runs.sealed import read_sealed
+from dltrain.runs.sweep_files import JOBS, LIST, MANIFEST, STOPPED
 from dltrain.sweep.plan import missing, read_jobs, write_configs
 
 Found = dict[str, tuple[Override, list[Override] | None]]
@@ -56,6 +57,8 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     settings = read_settings(whole)
     if params := _params(settings, found, tree):
         config = _check({**params, **found}, folders, tree)
+    if config["sweep"]["sampler"] != "grid":
+        return _search({**params, **found}, config, settings, place, folders, tree)
     _check_intervals({**params, **found}, settings)
     recipe = next((recipe_settings(o.value, tree) for o in fixed if o.key == "experiment"), {})
     passed = _passed({**params, **found}, config, tree)
@@ -90,14 +93,48 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     return _run(folder, begin)
 
 
-def resume(folder: Path, words: Sequence[str]) -> int:
-    """Run the jobs of a sweep that are missing, with the configs that were composed when it began."""
+def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
+    """Run the jobs of a sweep that are missing, with the configs that were composed when it began.
+
+    A search goes on by the words that it was started with, since what it trains next follows from the results.
+    """
     folder = folder.expanduser().resolve()
+    if (folder / MANIFEST).is_file():
+        return sweep([*read_sealed(folder / MANIFEST)["words"], *words, f"output_dir={folder}"], folders, tree)
     jobs = read_jobs(folder, lambda saved: amend_words(saved, *words))
     notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
     left = missing(jobs, [note["number"] for note in notes if note["code"]])
     print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
     return _run(folder, lambda: train_composed(left) if left else None)
+
+
+def _search(
+    found: Found,
+    config: Mapping[str, Any],
+    settings: Settings,
+    place: str | None,
+    folders: tuple[Path, ...],
+    tree: Tree,
+) -> int:
+    """Let Optuna choose the trials, instead of Hydra's sweeper."""
+    sampler = config["sweep"]["sampler"]
+    for name in ("sweeper", "launcher"):
+        if (chosen := settings.chosen[f"hydra/{name}"]) != "basic":
+            raise ConfigError(
+                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's; set only one"
+            )
+    place = place or settings.sweep_dir or None
+    overwrite = "overwrite" in found and found["overwrite"][0].value is True
+    search = importlib.import_module("dltrain.cli.search").search
+    return search(
+        found,
+        config,
+        folders,
+        tree,
+        place=place,
+        claim=lambda: claim(place, overwrite=overwrite),
+        overwrite=overwrite,
+    )
 
 
 def _collect(jobs: list[Job], job: Job) -> Objectives:

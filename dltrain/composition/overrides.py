@@ -11,9 +11,20 @@ from dltrain.config.schema import Key, find_key
 from dltrain.errors import ConfigError
 
 NEEDS_SAMPLER = (
-    "needs -m and a sweeper that samples, such as hydra/sweeper=optuna (pip install hydra-optuna-sweeper); "
+    "needs -m and a search, such as sweep=tpe (or hydra/sweeper=optuna: pip install hydra-optuna-sweeper); "
     "otherwise list the values: 1e-3,1e-2"
 )
+
+EXAMPLES = {
+    "interval": "interval(1e-5,1e-1)",
+    "tag": "tag(log,interval(1e-5,1e-1))",
+    "int": "int(interval(1,8))",
+    "range": "range(0,5)",
+    "choice": "choice(a,b)",
+}
+"""Functions of the grammar that give a key several values."""
+
+FUNCTION = re.compile(rf"({'|'.join(EXAMPLES)})\(")
 
 HYDRA_TEXTS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.study_name")
 """Hydra's own keys that hold text."""
@@ -96,6 +107,10 @@ def _parse(word: str, key: str, text: str, *, is_text: bool) -> tuple[Any, str]:
                 raise
             return parser.parse_override(f"{key}={quote(text)}"), quote(text)
     except (HydraException, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+        if function := FUNCTION.match(text):
+            raise ConfigError(
+                f"{show(word)}: cannot be parsed; right would be {EXAMPLES[function[1]]}, in quotes for the shell"
+            ) from error
         raise ConfigError(
             f"{show(word)}: cannot be parsed; quote text that has brackets or other special characters: "
             f"\"{key}='...'\""

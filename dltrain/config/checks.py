@@ -9,7 +9,18 @@ from typing import Any
 
 from dltrain.config.folders import Tree, read_scalars, read_yaml
 from dltrain.config.hints import nearest, show, unknown
-from dltrain.config.schema import ENGINE, GROUPS, MULTIPLE, Key, find_key, group_keys, node_keys, parse, split_node
+from dltrain.config.schema import (
+    ENGINE,
+    GROUPS,
+    MULTIPLE,
+    SETTINGS,
+    Key,
+    find_key,
+    group_keys,
+    node_keys,
+    parse,
+    split_node,
+)
 from dltrain.errors import ConfigError
 
 SINGLE = ("data", "model", "task", "loss", "optim", "schedule")
@@ -103,7 +114,9 @@ def unknown_keys(
         inside = [f"{path.split('.')[0]}.{name}" for name in parent] if isinstance(parent, Mapping) else []
         wrong += [key for key in inside if key not in ENGINE and key not in wrong]
     known = flat(written, origin.chosen)
-    wrong += [f"runtime.{key}" for key in config.get("runtime") or {} if key not in node_keys("runtime")]
+    wrong += [
+        f"{group}.{key}" for group in SETTINGS for key in config.get(group) or {} if key not in node_keys(group)
+    ]
     for group, path, node in _nodes(config):
         own = [key for key in node if key != "_target_" and key not in node_keys(group)]
         if not set(own) - origin.listed(group, path) or "_target_" not in node:
@@ -158,7 +171,7 @@ def check_values(config: Mapping[str, Any], written: Mapping[str, Any], origin: 
     """Convert and check every key that dltrain itself reads; messages name the file."""
     nodes = {f"{group}.{name}": key for group in MULTIPLE for name, key in group_keys(group).items()}
     found = list(_check(config, {**ENGINE, **nodes}, written, ""))
-    for group, path, node in (*_nodes(config), ("runtime", "runtime", config["runtime"])):
+    for group, path, node in (*_nodes(config), *((group, group, config[group]) for group in SETTINGS)):
         plain: Any = written
         for part in path.split("."):
             plain = plain[part]

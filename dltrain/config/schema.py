@@ -41,10 +41,12 @@ GROUPS = {
     "augment": "Augmentation of training examples (one, or several)",
     "runtime": "The device and the numerics",
     "callbacks": "Callbacks during training (one, or several)",
+    "sweep": "The search for good values: which trials -m trains",
     "recipe": "The settings that suit a kind of data, where you set none",
     "experiment": "A file that sets several of the above",
 }
 MULTIPLE = ("metrics", "augment", "callbacks")  # groups of which several may be chosen, each a node with a name
+SETTINGS = ("runtime", "sweep")  # groups whose nodes name nothing to build: they hold keys of dltrain only
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,6 @@ ENGINE = {
         optional(TEXT),
         "Run whose weights are the initial values, where names and shapes match; null: random",
         "run folder",
-    ),
-    "sweep.objectives": Key(
-        listing(TEXT),
-        "What a job returns to its sweeper, such as [validation/loss, parameters]; []: the monitored metric",
     ),
     "on_nonfinite": Key(
         one_of("stop", "skip", "rollback"),
@@ -277,6 +275,28 @@ NODES = {
         "mesh": Key(
             either("auto", MESH),
             "Device mesh: data parallel and fsdp (sharded parameters); auto: data parallel over all devices",
+        ),
+    },
+    "sweep": {
+        "objectives": Key(
+            listing(TEXT),
+            "What a job returns to its sweeper, such as [validation/loss, parameters]; []: the monitored metric",
+        ),
+        "sampler": Key(
+            one_of("grid", "random", "tpe", "gp", "cmaes", "qmc"), "How a trial is chosen; grid: every combination"
+        ),
+        "trials": Key(whole(1), "Trials of a search, with those of earlier starts in the same folder", "trials"),
+        "workers": Key(
+            whole(1, 1024), "Trials that are chosen together, before any of them has a result", "trials"
+        ),
+        "pruner": Key(
+            one_of("none", "median", "hyperband", "wilcoxon", "asha"),
+            "Stop trials that are behind others in the monitored metric of their evaluations; none: stop no trial",
+        ),
+        "seed": Key(whole(0, 2**32 - 1), "Seed of the choice of trials; seed is that of the training"),
+        "repeat": Key(FLAG, "Train again what this search has trained; false: its result is taken over"),
+        "storage": Key(
+            optional(TEXT), "Optuna storage, by URL; null: the file study.journal in the folder of the sweep", "URL"
         ),
     },
 }

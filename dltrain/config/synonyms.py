@@ -148,6 +148,11 @@ KEYS = _each(
         "callbacks": "callback",
         "runtime": "device accelerator platform gpu gpus cpu tpu",
         "runtime.threads": "num_workers workers",
+        "sweep": "search sweeper tuner hpo",
+        "sweep.sampler": "sampler search_alg",
+        "sweep.trials": "n_trials num_trials max_trials num_samples n_iter",
+        "sweep.pruner": "pruner",
+        "sweep.storage": "storage",
         "experiment": "config",
         "dry_run": "fast_dev_run debug",
         "name": "exp_name run_name",
@@ -287,6 +292,17 @@ CHOICES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "language": "language_model language_modeling lm text",
             "generation": "translation seq2seq captioning",
             "reconstruction": "autoencoding denoising",
+        }
+    ),
+    "sweep": _each(
+        {
+            "tpe": "bayesian bayes bayesian_optimization hyperopt optuna parzen",
+            "gp": "gaussian_process gaussian bo botorch",
+            "asha": "hyperband successive_halving sha halving",
+            "qmc": "sobol halton quasi_random quasirandom",
+            "cmaes": "cma cma_es evolution evolutionary",
+            "random": "random_search randomized randomized_search",
+            "grid": "grid_search gridsearch exhaustive",
         }
     ),
     "runtime": _each(

@@ -1,6 +1,6 @@
 """What a user sees while a run trains: progress, samples in TensorBoard, and why a step was not finite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dltrain.build.program import Program
 from dltrain.engine.events import Callback, Every
@@ -25,9 +25,19 @@ class LiveReport:
         screen: Screen,
         *,
         describe: Callable[[Recorder], None] | None = None,
+        watchers: Sequence[Callback] = (),
     ) -> None:
-        """Show on `screen`; `describe` writes what is known before the first step, in a new run."""
+        """Show on `screen`.
+
+        Args:
+            program: what is trained.
+            folder: of the run.
+            screen: where it is shown.
+            describe: writes what is known before the first step, in a new run.
+            watchers: are called after what shows the run.
+        """
         self.program, self.folder, self.screen, self._describe = program, folder, screen, describe
+        self._watchers = watchers
 
     def begin(self, recorder: Recorder) -> None:
         """Describe a new run."""
@@ -49,6 +59,7 @@ class LiveReport:
         return [
             Progress(self.screen, recorder, metric=metric, start=first),
             *(Every(plan.eval_every, sample, per_epoch=per_epoch) for sample in samples),
+            *self._watchers,
         ]
 
     def note(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """Jobs of a sweep that can share one compiled program."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,18 @@ class SweepJob:
     sweep: Path  # the folder of the sweep
     resumes: bool = False  # from its last checkpoint
     lanes: int | None = None  # with which it began, if it did
+    watch: Callable[[Any], Sequence[Any]] | None = None  # plan -> callbacks besides those of the config
 
 
 def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
     """Group jobs whose configs differ in their seeds and hyperparameters only, in the order of their first job."""
     groups: dict[str, list[SweepJob]] = {}
     for job in jobs:
-        groups.setdefault(_program_of(job), []).append(job)
+        groups.setdefault(program_of(job), []).append(job)
     return list(groups.values())
 
 
-def _program_of(job: SweepJob) -> str:
+def program_of(job: SweepJob) -> str:
     """Return what decides on the compiled program of a job, as a text."""
     config = job.composed.config
     kept = {key: value for key, value in config.items() if key not in APART}

@@ -14,13 +14,16 @@ from dltrain.report.console import Screen, shown
 from dltrain.report.finish import try_to_compare
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
-from dltrain.sweep.groups import SweepJob, group_jobs
+from dltrain.sweep.groups import SweepJob, group_jobs, program_of
 from dltrain.sweep.measure import Choice, choose_lanes
 from dltrain.sweep.plan import write_lanes
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
 
 Guard = Callable[[SweepJob, Callable[[], EndedRun | None]], EndedRun | None]
 """Trains a job, and records how it ended; a failure is reported, and returns None."""
+
+
+KEPT = 4  # programs of a search, for jobs that come later
 
 
 @dataclass
@@ -49,22 +52,54 @@ def monitored(summary: Any) -> float | None:
     return summary.get("best", {}).get(split, {}).get(name)
 
 
-def train_jobs(jobs: Sequence[SweepJob], guard: Guard, signals: Signals) -> None:
+class Programs:
+    """What was built and compiled for earlier jobs of a search, whose jobs come a few at a time."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self.best = Best()
+        self._groups: dict[str, _Group] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether a job has been trained."""
+        return bool(self._groups)
+
+    def find(self, job: SweepJob) -> "_Group | None":
+        """Return the group whose program this job shares."""
+        return self._groups.get(program_of(job))
+
+    def keep(self, job: SweepJob, group: "_Group") -> None:
+        """Keep the newest groups: each holds its data and its programs."""
+        self._groups.pop(program_of(job), None)
+        while len(self._groups) >= KEPT:
+            del self._groups[next(iter(self._groups))]
+        self._groups[program_of(job)] = group
+
+
+def train_jobs(
+    jobs: Sequence[SweepJob], guard: Guard, signals: Signals, *, programs: Programs | None = None
+) -> None:
     """Train all jobs, those that share a program together, and draw the figures of the best one.
 
-    `guard` is called for each job, in any thread; it reports a failure, which ends no other job.
+    Args:
+        jobs: the jobs.
+        guard: is called for each job, in any thread; it reports a failure, which ends no other job.
+        signals: end all of them.
+        programs: of earlier jobs, for these and for later ones; then the caller draws the figures.
     """
-    best = Best()
+    best = programs.best if programs else Best()
     for group in group_jobs(jobs):
         if signals.received:
             return
-        if len(group) == 1:
+        if len(group) == 1 and not programs:
             ended = guard(group[0], lambda job=group[0]: _train_alone(job))
             if ended:
                 best.consider(ended, drawn=True)
         else:
-            _train_group(group, guard, signals, best)
-    best.draw()
+            _train_group(group, guard, signals, best, programs)
+    if not programs:
+        best.draw()
 
 
 def _train_alone(job: SweepJob) -> EndedRun | None:
@@ -76,18 +111,27 @@ def _train_alone(job: SweepJob) -> EndedRun | None:
         return None
     if job.resumes:
         return continue_job(prepared, screen)
-    return start_run(prepared, screen, overrides=job.words, label=job.label)
+    return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch)
 
 
-def _train_group(jobs: Sequence[SweepJob], guard: Guard, signals: Signals, best: Best) -> None:
+def _train_group(
+    jobs: Sequence[SweepJob], guard: Guard, signals: Signals, best: Best, programs: Programs | None = None
+) -> None:
     """Train jobs that share a program; if it cannot be prepared, each of them says why."""
-    screen = Screen(quiet=jobs[0].composed.config["quiet"])
+    seen = programs is not None and programs.begun
+    screen = Screen(quiet=jobs[0].composed.config["quiet"] or seen)
     if jobs[0].composed.config["dry_run"]:
         for job in jobs:
             guard(job, lambda job=job: _train_alone(job))
         return
-    numbers = ", ".join(str(job.number) for job in jobs)
-    print(for_terminal(f"\njobs {numbers}: {len(jobs)} runs of one program"), flush=True)
+    known = programs.find(jobs[0]) if programs else None
+    if known and (known.choice.lanes > 1 or known.measured or len(jobs) == 1):
+        known.guard, known.signals = guard, signals
+        known.train(jobs)
+        return
+    if len(jobs) > 1:
+        numbers = ", ".join(str(job.number) for job in jobs)
+        print(for_terminal(f"\njobs {numbers}: {len(jobs)} runs of one program"), flush=True)
     try:
         prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder, resumes=jobs[0].resumes)
     except Exception:
@@ -95,11 +139,16 @@ def _train_group(jobs: Sequence[SweepJob], guard: Guard, signals: Signals, best:
             guard(job, lambda job=job: _train_alone(job))
         return
     own_batches = len({job.composed.config["seed"] for job in jobs}) > 1
-    begun = next((job.lanes for job in jobs if job.lanes), None)
-    choice = choose_lanes(prepared.program, jobs=len(jobs), own_batches=own_batches, begun=begun)
-    write_lanes(jobs[0], choice.lanes, [job.number for job in jobs])
-    screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
-    _Group(prepared, choice, guard, signals, best).train(jobs)
+    choice = Choice(1, 0, "one job")
+    if len(jobs) > 1:
+        begun = next((job.lanes for job in jobs if job.lanes), None)
+        choice = choose_lanes(prepared.program, jobs=len(jobs), own_batches=own_batches, begun=begun)
+        write_lanes(jobs[0], choice.lanes, [job.number for job in jobs])
+        screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
+    group = _Group(prepared, choice, guard, signals, best, measured=len(jobs) > 1)
+    if programs:
+        programs.keep(jobs[0], group)
+    group.train(jobs)
 
 
 @dataclass
@@ -111,14 +160,15 @@ class _Group:
     guard: Guard
     signals: Signals
     best: Best
+    measured: bool = True  # whether lanes were tried
     compared: dict[str, Any] = field(default_factory=dict)
     printing: threading.Lock = field(default_factory=threading.Lock)
     stopped: list[BaseException] = field(default_factory=list)
 
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
-        lanes = self.choice.lanes
-        self.compared = try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
+        lanes = self.choice.lanes if len(jobs) > 1 else 1
+        self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
         waiting = deque(jobs)
         with self.signals.caught():
             if lanes == 1:
@@ -166,7 +216,7 @@ class _Group:
         how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
         if job.resumes:
             return continue_job(prepared, screen, **how)
-        return start_run(prepared, screen, overrides=job.words, label=job.label, **how)
+        return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch, **how)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
         summary = ended.finished.summary

@@ -111,7 +111,7 @@ CASES = {
     "-m seed=1,2 hydra/launcher=basic hydra/sweeper=basic hydra.sweeper.max_batch_size=1": Case(seeds(1, 2)),
     "-m seed=1 hydra/launcher=slurm": Case(code=2, err="hydra/launcher=slurm: no such launcher is installed"),
     "-m seed=1 hydra/sweeper=nowhere": Case(code=2, err="hydra/sweeper=nowhere: no such sweeper is installed"),
-    "-m optim.learning_rate=interval(0.1,1)": Case(code=2, err="needs -m and a sweeper that samples"),
+    "-m optim.learning_rate=interval(0.1,1)": Case(code=2, err="needs -m and a search"),
     "-m 'optim.learning_rate=tag(log,interval(1e-3,1))'": Case(code=2, err="pip install hydra-optuna-sweeper"),
     # experiments with a `hydra:` part: https://hydra.cc/docs/patterns/configuring_experiments
     "-cd conf experiment=swept hydra.sweep.dir=tuned": Case(

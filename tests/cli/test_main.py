@@ -114,8 +114,8 @@ MISTAKES = {
     "-m model=mlp,cnnn": "model=cnnn: no such choice",
     "-m seed=0,x": "seed=x: must be a whole number",
     "-m hydra.sweep.dir=x output_dir=y": "both name the folder; set only one",
-    "-m optim.learning_rate=interval(1e-3,1)": "needs -m and a sweeper that samples",
-    "optim.learning_rate=interval(1e-3,1)": "needs -m and a sweeper that samples",
+    "-m optim.learning_rate=interval(1e-3,1)": "needs -m and a search",
+    "optim.learning_rate=interval(1e-3,1)": "needs -m and a search",
     "-m hydra.launcher._target_=os.system": "is chosen by name",
     "-m hydra/launcher=nowhere": "no such launcher is installed",
 }

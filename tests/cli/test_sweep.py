@@ -42,7 +42,8 @@ def table(folder) -> list[dict]:
 def test_every_job_has_a_folder_and_a_failing_one_ends_no_other(sweep):
     folder, result = sweep
     assert result.code == 5  # the first failing job's
-    assert sorted(p.name for p in folder.iterdir()) == [*"012345", "jobs.txt", "sweep.csv"]
+    files = ("experiment", "jobs.txt", "report", "sweep.csv", "sweep.html")
+    assert sorted(p.name for p in folder.iterdir()) == [*"012345", *files]
     finished = [p.parent.name for p in folder.glob("*/summary.json")]
     assert sorted(finished) == ["0", "1", "4", "5"]
     started = {n: json.loads((folder / n / "overrides.yaml").read_text())["overrides"] for n in "012345"}
@@ -58,7 +59,9 @@ def test_each_failure_is_reported_with_its_job_and_nothing_else(sweep):
     for number in (2, 3):
         said_of_it = " ".join(line for line in lines if f"job {number}:" in line)
         assert "step 2" in said_of_it and "try a smaller optim.learning_rate" in said_of_it
-    assert "\njobs 0, 1, 2, 3, 4, 5: 6 runs of one program\n" in result.out and result.out.count("\njob ") == 4
+    assert (
+        "\njobs 0, 1, 2, 3, 4, 5: 6 runs of one program\n" in result.out and result.out.count("\njob ") == 6
+    )  # two of them failed, and are named below the table
 
 
 def test_the_table_is_sorted_and_seeds_are_mean_and_deviation(sweep):

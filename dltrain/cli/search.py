@@ -1,0 +1,294 @@
+"""A search from the command line (`-m sweep=tpe`): its checks, its folder, its trials, and the table at its end."""
+
+import contextlib
+import math
+import shlex
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dltrain.callbacks.pruning import Pruning
+from dltrain.cli.job import find_note, train_all
+from dltrain.cli.search_plan import Found, Plan, make_plan
+from dltrain.composition import objective
+from dltrain.composition.launch import Job, SweepStopped
+from dltrain.config.folders import Tree
+from dltrain.errors import ConfigError, Interrupted
+from dltrain.report.console import Screen, shown
+from dltrain.report.sweep import summarise
+from dltrain.runs.files import Files
+from dltrain.runs.folder import RunFolder
+from dltrain.runs.sealed import read_sealed, seal
+from dltrain.runs.sweep_files import JOBS, MANIFEST
+from dltrain.sweep.search import Ended, Proposal, Search
+from dltrain.sweep.study import JOURNAL, make_samplers, open_study
+from dltrain.sweep.train import Programs
+
+
+def search(
+    found: Found,
+    config: Mapping[str, Any],
+    folders: tuple[Path, ...],
+    tree: Tree,
+    *,
+    place: str | None,
+    overwrite: bool,
+    claim: Callable[[], Path],
+) -> int:
+    """Search, and print what came of it.
+
+    Args:
+        found: key -> the override and its values, as `cli.sweep` reads them.
+        config: of the first combination.
+        folders: of YAML.
+        tree: the choices in them.
+        place: the folder that was typed.
+        overwrite: whether to replace the search in it.
+        claim: makes the folder of a new search.
+
+    Returns:
+        The exit code, that of the first job that failed now.
+    """
+    plan = make_plan(found, config, folders, tree)
+    if plan.dry:
+        return _try_a_batch(plan)
+    earlier = Path(place).expanduser().resolve() if place else None
+    if earlier and (earlier / MANIFEST).is_file():
+        if not overwrite:
+            return _Session(plan, earlier).run()
+        for name in (MANIFEST, JOURNAL):
+            (earlier / name).unlink(missing_ok=True)
+    return _Session(plan, claim()).run()
+
+
+@dataclass
+class _Session:
+    """A search while this process works on it."""
+
+    plan: Plan
+    folder: Path
+    programs: Programs = field(default_factory=Programs)
+    codes: list[int] = field(default_factory=list)  # of jobs that failed now
+    monitor: str = "value"  # what the runs monitor
+
+    def run(self) -> int:
+        """Train until all trials have ended, or a signal arrives."""
+        lock = RunFolder(self.folder)
+        lock.lock()
+        code = 0
+        try:
+            found = self._open()
+            try:
+                self._train(found)
+            except SweepStopped as stopped:
+                code = stopped.code
+            except KeyboardInterrupt:  # between two batches
+                code = Interrupted.code
+            return self._end(found, code)
+        finally:
+            lock.release()
+
+    def _open(self) -> Search:
+        """Open the study of the folder, or begin one."""
+        path, settings = self.folder / MANIFEST, self.plan.settings
+        new = not path.exists()
+        if not new:
+            name = _name_of_study(path, self.plan)
+        else:
+            name = f"{self.folder.name}-{uuid.uuid4().hex[:8]}"
+            manifest = seal({"study": name, "words": list(self.plan.typed), **self.plan.to_json()})
+            Files(self.folder).replace_json(MANIFEST, manifest)
+        try:
+            study, storage = open_study(
+                settings["storage"],
+                self.folder,
+                name=name,
+                directions=self.plan.directions,
+                pruner=settings["pruner"],
+            )
+        except ConfigError:
+            if new:
+                _remove(self.folder)
+            raise
+        return make_search(self.plan, study, storage)
+
+    def _train(self, found: Search) -> None:
+        settings, screen = self.plan.settings, Screen(quiet=self.plan.quiet)
+        screen.say(
+            f"search  {settings['sampler']}: {settings['trials']} trials, {settings['workers']} at a time"
+            + (f", pruned by {settings['pruner']}" if settings["pruner"] != "none" else "")
+        )
+        for dimension in self.plan.space:
+            screen.say(f"        {dimension}")
+        screen.say(f"study   {settings['storage'] or self.folder / JOURNAL}", whole=True)
+        if found.jobs:
+            again = f"; {found.begun} that did not end start again" if found.begun else ""
+            screen.say(f"        goes on after {found.jobs - found.begun} trials{again}")
+        while batch := found.propose():
+            left = [proposal for proposal in batch if not self._settle(found, proposal)]
+            self._train_batch(found, left)
+            best = found.best() if len(self.plan.directions) == 1 else None
+            screen.say(
+                f"\n{found.jobs} of {settings['trials']} trials"
+                + (f"; best: job {best[0]}, {self._objective()} {shown(best[1])}" if best else "")
+            )
+        if found.jobs < settings["trials"]:
+            screen.say(f"all combinations that {settings['sampler']} finds have been trained")
+
+    def _objective(self) -> str:
+        return (self.plan.settings["objectives"] or [self.monitor])[0]
+
+    def _train_batch(self, found: Search, batch: Sequence[Proposal]) -> None:
+        """Train trials together, and tell the study what came of those that ended."""
+        if not batch:
+            return
+        jobs = {proposal: self._job(proposal) for proposal in batch}
+        for job in jobs.values():
+            _clear(job.folder)
+            job.folder.mkdir(parents=True, exist_ok=True)
+        watches = {p.number: self._watch(found, p) for p in batch} if self._prunes else {}
+        try:
+            train_all(list(jobs.values()), self.plan.keys, watches=watches, programs=self.programs)
+        finally:
+            for proposal in batch:
+                self._settle(found, proposal)
+
+    @property
+    def _prunes(self) -> bool:
+        return self.plan.settings["pruner"] != "none"
+
+    def _job(self, proposal: Proposal) -> Job:
+        words = (*self.plan.fixed, *proposal.words)
+        return Job(proposal.number, words, self.plan.folders, self.folder / str(proposal.number), self.folder)
+
+    def _settle(self, found: Search, proposal: Proposal) -> bool:
+        """Tell the study what came of a trial, if it has ended."""
+        job = self._job(proposal)
+        run, note = RunFolder(job.folder), find_note(job)
+        ended = None
+        if run.summary.exists():
+            summary = run.read_summary()
+            self.monitor = summary.get("monitor") or self.monitor
+            ended = _ended(summary, self.plan.settings["objectives"])
+        elif note.get("reason"):
+            ended = Ended(failed=note["reason"])
+            self.codes.append(note["code"])
+        if ended:
+            found.tell(proposal, ended)
+        return ended is not None
+
+    def _watch(self, found: Search, proposal: Proposal) -> Callable[[Any], Sequence[Any]]:
+        """Make what watches a run, and ends it where the pruner says so."""
+        pruner, objectives = self.plan.settings["pruner"], self.plan.settings["objectives"]
+
+        def watch(plan: Any) -> list[Pruning]:
+            monitor = plan.monitor
+            if not objectives and not monitor:
+                return []
+            split, _, name = objectives[0].partition("/") if objectives else (monitor.split, "/", monitor.name)
+
+            def decide(evaluation: int, value: float) -> str:
+                stops = found.should_stop(proposal, evaluation, value)
+                return (
+                    f"pruned: {split}/{name} {shown(value)} at evaluation {evaluation} ({pruner})" if stops else ""
+                )
+
+            return [Pruning(split, name, decide)]
+
+        return watch
+
+    def _end(self, found: Search, code: int) -> int:
+        """Draw the best job, print the table, and say how to go on."""
+        results = found.results()
+        if not code:
+            self.programs.best.draw()
+            shutil.rmtree(self.folder / JOBS, ignore_errors=True)
+        places = [self.folder / str(job) for job, _ in results]
+        paths = [path for path in places if RunFolder(path).config.exists() or RunFolder(path).failure.exists()]
+        running = {self.folder / str(job) for job, trial in results if not trial.state.is_finished()}
+        summarise(self.folder, paths, interrupted=running)
+        if code:
+            words = shlex.join([*self.plan.typed, f"output_dir={self.folder}"])
+            ended = f"{len(results) - len(running)} of {self.plan.settings['trials']} trials have ended"
+            print(f"dltrain: {ended}; to go on: dltrain -m {words}", file=sys.stderr)
+        return code or next(iter(self.codes), 0)
+
+
+def make_search(plan: Plan, study: Any, storage: Any) -> Search:
+    """Make the search of a plan, which goes on with what its study holds."""
+    settings = plan.settings
+    return Search(
+        study,
+        storage,
+        plan.space,
+        trials=settings["trials"],
+        workers=settings["workers"],
+        make_sampler=make_samplers(settings["sampler"], settings["seed"]),
+        seed=settings["seed"],
+        repeat=settings["repeat"],
+    )
+
+
+def _name_of_study(path: Path, plan: Plan) -> str:
+    """Return the name of the study that the folder has, or raise ConfigError if it is of another search."""
+    before, now = read_sealed(path), plan.to_json()
+    if different := [key for key in now if before.get(key) != now[key]]:
+        was = " ".join(map(str, before.get("words", [])))
+        raise ConfigError(
+            f"output_dir={path.parent}: holds another search ({', '.join(different)} differ; there: {was}); give "
+            "the same overrides to go on with it, choose another folder, or set overwrite=true"
+        )
+    return str(before["study"])
+
+
+def _ended(summary: Mapping[str, Any], objectives: Sequence[str]) -> Ended:
+    """Read what came of a run from its summary."""
+    reason = str(summary.get("stop_reason", ""))
+    if reason.startswith("pruned"):
+        return Ended(pruned=reason)
+    found = objective.values(summary, objectives)
+    values = tuple(found) if isinstance(found, list) else (found,)
+    if all(map(math.isfinite, values)):
+        return Ended(values)
+    names = ", ".join(objectives) or summary.get("monitor") or "no monitored metric"
+    return Ended(failed=f"{names}: is not a finite number: {', '.join(map(str, values))}")
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a search that has not begun, unless it holds something else."""
+    for name in (MANIFEST, JOURNAL, "lock"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _clear(job: Path) -> None:
+    """Delete what a run that did not end has left of itself."""
+    run = RunFolder(job)
+    if not job.is_dir():
+        return
+    run.lock()
+    try:
+        run.clear()
+    finally:
+        run.release()
+    run.failure.unlink(missing_ok=True)
+
+
+def _try_a_batch(plan: Plan) -> int:
+    """Check the first trials; nothing is written."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        study, storage = open_study(None, folder, name="dry run", directions=plan.directions, pruner="none")
+        batch = make_search(plan, study, storage).propose()
+        jobs = [Job(p.number, (*plan.fixed, *p.words), plan.folders, folder / str(p.number), folder) for p in batch]
+        train_all(jobs, plan.keys)
+        codes = [find_note(job).get("code", 1) for job in jobs]
+    good = sum(not code for code in codes)
+    print(f"dry run: {good} of the first {len(codes)} trials can be trained; nothing was trained or written")
+    return next((code for code in codes if code), 0)

@@ -1,0 +1,109 @@
+"""What a search does, read from the command line and checked before anything is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dltrain.build.instantiate import describe
+from dltrain.composition import objective
+from dltrain.composition.compose import make_call, make_request
+from dltrain.config.checks import check_alone
+from dltrain.config.folders import Tree
+from dltrain.config.request import Override
+from dltrain.config.schema import GROUPS, MULTIPLE, find_key
+from dltrain.errors import ConfigError
+from dltrain.sweep.space import Dimension, read_space
+from dltrain.sweep.study import check_settings
+
+KEPT = ("sweep.objectives",)  # keys of the node `sweep` that its jobs have, too
+OWN = ("output_dir", "overwrite", "quiet")  # typed for the search as a whole
+
+Found = Mapping[str, tuple[Override, list[Override] | None]]
+"""Key -> the override, and its values if there are several."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search does, read from the command line."""
+
+    settings: Mapping[str, Any]  # the node `sweep`
+    space: tuple[Dimension, ...]
+    fixed: tuple[str, ...]  # the words that all jobs have
+    typed: tuple[str, ...]  # all words, to type them again
+    directions: tuple[str, ...]
+    folders: tuple[Path, ...]
+    quiet: bool
+    dry: bool
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that have one value in all jobs."""
+        return tuple(word.partition("=")[0] for word in self.fixed)
+
+    def to_json(self) -> dict[str, Any]:
+        """What must stay the same if a search goes on."""
+        kept = [word for word in self.fixed if word.partition("=")[0] not in OWN]
+        space = sorted((d.to_json() for d in self.space), key=lambda d: d["key"])
+        return {"space": space, "fixed": sorted(kept), "directions": list(self.directions)}
+
+
+def make_plan(found: Found, config: Mapping[str, Any], folders: tuple[Path, ...], tree: Tree) -> Plan:
+    """Check what is searched: each range by its ends, and the first combination as a whole."""
+    settings = config["sweep"]
+    several = next((o for key, (o, v) in found.items() if v is not None and key.partition(".")[0] == "sweep"), None)
+    if several:
+        raise ConfigError(f"{several.word}: a search has one value of each of its own settings")
+    space = read_space(found, {key: _admitted(key, config) for key, (_, v) in found.items() if v == []})
+    check_settings(settings, space)
+    if settings["pruner"] != "none" and any("/" not in name for name in settings["objectives"]):
+        raise ConfigError(
+            f"sweep.pruner={settings['pruner']} sweep.objectives={settings['objectives']}: pruning compares a "
+            "metric of evaluations, such as validation/loss"
+        )
+    words = [o.typed for o, values in found.values() if values is None]
+    fixed = [word for word in words if _is_of_jobs(word)]
+    for dimension in space:
+        _check_ends(found[dimension.key][0], dimension)
+    for end in (0, 1):
+        ends = [d.ends()[end if d.is_numeric else 0] for d in space]
+        make_call(make_request("train", [*fixed, *ends], folders, tree)).compose()
+    return Plan(
+        settings=settings,
+        space=space,
+        fixed=tuple(fixed),
+        typed=tuple(o.word for o, _ in found.values() if o.key not in ("output_dir", "overwrite")),
+        directions=tuple(objective.directions(config)),
+        folders=folders,
+        quiet=config["quiet"],
+        dry=config["dry_run"],
+    )
+
+
+def _is_of_jobs(word: str) -> bool:
+    key = word.lstrip("~").partition("=")[0]
+    if key in ("output_dir", "overwrite") or word == "experiment=null":
+        return False
+    return key in KEPT or key.partition(".")[0] != "sweep"
+
+
+def _admitted(key: str, config: Mapping[str, Any]) -> str:
+    """Describe the values that a key may have; "" if nothing is known about it."""
+    if known := find_key(key):
+        return known.kind.words
+    group, _, name = key.partition(".")
+    node, path = config.get(group), group
+    if group in MULTIPLE:
+        part, _, name = name.partition(".")
+        node, path = (node or {}).get(part), f"{group}.{part}"
+    if group not in GROUPS or not isinstance(node, Mapping) or "_target_" not in node:
+        return ""
+    return describe(node, path=path, trust=config["trust"]).get(name, "")
+
+
+def _check_ends(o: Override, dimension: Dimension) -> None:
+    if not dimension.is_numeric:
+        return
+    for value in (dimension.low, dimension.high):
+        if faults := check_alone(o.key, int(value) if dimension.whole else value):
+            raise ConfigError(f"{o.word}: {faults[0]}")
