@@ -179,7 +179,7 @@ class Train:
         self.folders.append(str(call.folder))
         return 0
 
-    def train_jobs(self, jobs, guard, signals) -> None:
+    def train_jobs(self, jobs, guard, signals, **more) -> None:
         """Record the jobs of a sweep; their loss is the distance of the learning rate from 0.1."""
         for job in jobs:
             guard(job, lambda job=job: self.write(job))

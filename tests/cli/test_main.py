@@ -297,7 +297,7 @@ class _Fake:
         self._train(None, call.folder.name if call.folder else "", call.compose().config)
         return 0
 
-    def train_jobs(self, jobs: Sequence[SweepJob], guard: Callable, signals: object) -> None:
+    def train_jobs(self, jobs: Sequence[SweepJob], guard: Callable, signals: object, **more: object) -> None:
         for job in jobs:
             guard(job, lambda job=job: self._train(job.number, job.folder.name, job.composed.config))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dltrain.config import hints, schema, synonyms
+from dltrain.config.command_options import COMMANDS
 from dltrain.config.folders import packaged, read_tree, read_yaml
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -165,7 +166,7 @@ def test_what_is_not_close_is_not_meant(dltrain, word: str, not_meant: str, tmp_
 def test_every_name_in_the_tables_leads_to_something_and_is_none_itself() -> None:
     tree = read_tree((packaged(),))
     files = [read_yaml(path) for choices in tree.values() for path in choices.values()]
-    arguments = {key for node in files for key in node}
+    arguments = {key for node in (*files, *COMMANDS.values()) for key in node}
     for theirs, ours in synonyms.KEYS.items():
         assert theirs not in schema.ENGINE and theirs not in schema.GROUPS, theirs
         for key in ours:

@@ -103,6 +103,7 @@ def test_what_a_file_may_not_set_is_typed(composed):
     assert "oc.env" not in found.files["experiment/best.yaml"]
 
 
+@pytest.mark.slow
 def test_the_best_job_of_a_sweep_trains_again_to_the_same_number(tmp_path, dltrain):
     sweep = tmp_path / "sweep"
     result = dltrain("-m", *WORDS, "optim.learning_rate=0.001,0.05", f"output_dir={sweep}", figures=False)
