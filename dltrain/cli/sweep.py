@@ -1,6 +1,5 @@
 """A sweep from the command line: its checks, its folder, and the table at its end."""
 
-import contextlib
 import functools
 import importlib
 import math
@@ -8,12 +7,12 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dltrain.cli.job import compose_jobs, run_job, train_composed
+from dltrain.cli.sweep_folder import claim, locked, remove_empty
 from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
 from dltrain.composition.compose import amend_words, make_call, make_request
@@ -35,7 +34,7 @@ from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError
 from dltrain.runs.sealed import read_sealed
-from dltrain.runs.sweep_files import JOBS, LIST, MANIFEST, STOPPED
+from dltrain.runs.sweep_files import JOBS, MANIFEST, STOPPED
 from dltrain.sweep.plan import missing, read_jobs, write_configs
 
 Found = dict[str, tuple[Override, list[Override] | None]]
@@ -164,7 +163,7 @@ def _run(folder: Path, work: Callable[[], None]) -> int:
     """Do the work of a sweep, and print what came of it."""
     code = 0
     try:
-        with _locked(folder):
+        with locked(folder):
             work()
     except SweepStopped as stopped:
         code = stopped.code
@@ -174,14 +173,14 @@ def _run(folder: Path, work: Callable[[], None]) -> int:
         notes = read_notes(folder)
         if not any(note["code"] and note["ended"] for note in notes):  # else a sweeper has raised its own error
             if not notes:
-                _remove_empty(folder, [])
+                remove_empty(folder, [])
             raise
     jobs = read_notes(folder)
     left = what_is_left(folder) if code in STOPPED else []
     if not left:
         shutil.rmtree(folder / JOBS, ignore_errors=True)
     if jobs and all(job.get("dry") for job in jobs):
-        _remove_empty(folder, [Path(job["folder"]) for job in jobs])
+        remove_empty(folder, [Path(job["folder"]) for job in jobs])
         good = sum(not job["code"] for job in jobs)
         print(f"dry run: {good} of {len(jobs)} jobs can be trained; nothing was trained or written")
         return code or next((job["code"] for job in jobs if job["code"]), 0)
@@ -192,28 +191,6 @@ def _run(folder: Path, work: Callable[[], None]) -> int:
     for line in (*left, *again):
         print(f"dltrain: {line}", file=sys.stderr)
     return code or next((job["code"] for job in jobs if job["code"]), 0)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Let no other process run the same sweep meanwhile."""
-    held = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
-    held.lock()
-    try:
-        yield
-    finally:
-        (folder / "lock").unlink(missing_ok=True)
-        held.release()
-
-
-def _remove_empty(folder: Path, jobs: Sequence[Path]) -> None:
-    """Remove what a sweep that wrote nothing has made: the folders of its jobs, and its own."""
-    shutil.rmtree(folder / JOBS, ignore_errors=True)
-    (folder / LIST).unlink(missing_ok=True)
-    inside = {path for job in jobs for path in (job, *job.parents) if folder in path.parents}
-    for path in (*sorted(inside, reverse=True), folder):
-        with contextlib.suppress(OSError):  # it holds something, or is gone
-            path.rmdir()
 
 
 def _check(found: Found, folders: tuple[Path, ...], tree: Tree) -> dict[str, Any]:
@@ -276,55 +253,3 @@ def _directions(
         )
         return []
     return [f"++hydra.sweeper.direction={found[0] if len(found) == 1 else '[' + ','.join(found) + ']'}"]
-
-
-def claim(place: str | None, *, overwrite: bool) -> Path:
-    """Create the folder of a sweep; no other process can claim it."""
-    if place is not None:
-        folder = Path(place).expanduser().resolve()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
-            left = what_is_left(folder) if folder.is_dir() else []
-            full = f"output_dir={place}: is not empty; choose another folder, or set overwrite=true"
-            raise ConfigError("\n".join([full, *left]))
-        folder.mkdir(parents=True, exist_ok=True)
-        if link := next((path for path in sorted(folder.iterdir()) if path.is_symlink()), None):
-            raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
-        for job in _earlier_jobs(folder):
-            _clear(job)
-        (folder / LIST).unlink(missing_ok=True)
-        shutil.rmtree(folder / JOBS, ignore_errors=True)
-        return folder
-    now = datetime.now()
-    day = Path("multirun", now.strftime("%Y-%m-%d")).resolve()
-    day.mkdir(parents=True, exist_ok=True)
-    for n in range(1, 1000):
-        folder = day / (now.strftime("%H-%M-%S") + (f"-{n}" if n > 1 else ""))
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise ConfigError(f"{day}: too many sweeps started in one second")
-
-
-def _earlier_jobs(folder: Path) -> list[Path]:
-    """Find the job folders of an earlier sweep that are runs, or of jobs that failed before they were."""
-    run = importlib.import_module("dltrain.runs.folder").RunFolder
-    try:
-        names = set((folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines())
-    except OSError:
-        return []
-    places = {folder / name for name in names if (folder / name).is_dir()}
-    found = {path for path in places if folder in path.resolve().parents and path.resolve() == path}
-    failed = {path for path in found if {p.name for p in path.iterdir()} <= {"lock", run(path).failure.name}}
-    return sorted({path for path in found if run(path).marked} | failed)
-
-
-def _clear(job: Path) -> None:
-    """Delete the run of an earlier sweep; a folder that holds anything else is kept."""
-    run = importlib.import_module("dltrain.runs.folder").RunFolder(job)
-    run.lock()
-    run.clear()
-    run.release()
-    for path in (run.failure, job / "lock"):
-        path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        job.rmdir()

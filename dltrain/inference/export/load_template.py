@@ -6,7 +6,6 @@
 
 Both return a dict of NumPy arrays by the names of the outputs. `load(runtime="onnx")` runs model.onnx in
 onnxruntime instead, without jax. Images must be decoded and texts of subwords cut into tokens before.
-The file is long because it is alone: it has what an export needs of dltrain.
 
 The file is long because it is complete by itself: nothing of dltrain is imported.
 """
