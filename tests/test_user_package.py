@@ -262,6 +262,7 @@ def test_a_run_with_user_defined_parts_trains_resumes_and_is_evaluated(project, 
         open_run(project / "run")
 
 
+@pytest.mark.slow
 def test_a_user_defined_task_is_one_class_and_one_yaml(project, dltrain, monkeypatch):
     monkeypatch.setattr(finish, "draw", DRAW)
     words = ("--config-dir", "conf", "trust=[ringlib]", "data=tagged", "model=linear")

@@ -164,6 +164,9 @@ AGAIN = (  # further ways to write a list of values, or where its jobs go: with 
     "--info config",
     "-m seed=1,2 hydra.sweep.subdir='${hydra.job.override_dirname}' batch_size=8",
     "-cd conf -m experiment=recipe,shown",
+    "hydra.mode=MULTIRUN seed=1,2",
+    "-m seed=1,2 hydra/launcher=basic hydra/sweeper=basic hydra.sweeper.max_batch_size=1",
+    "-m model=glob([mlp,lin*])",
 )
 
 

@@ -102,6 +102,7 @@ def test_what_cannot_be_evaluated_is_refused(dltrain, run, tmp_path):
         assert "internal error" not in result.err
 
 
+@pytest.mark.slow
 def test_the_results_are_in_the_run_or_in_a_folder_of_choice(dltrain, run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "evaluation/test").mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,7 @@ def test_samples_are_in_the_units_of_the_data_and_the_same_for_the_same_seed(gen
     assert {p.name for p in report.iterdir()} == of_the_run | of_generate
 
 
+@pytest.mark.slow
 def test_examples_are_shown_at_each_evaluation_and_kept_at_the_end(runs):
     events = EventAccumulator(str(runs / "rbm" / "tensorboard"), size_guidance={"tensors": 0}).Reload()
     shown = [

@@ -10,6 +10,8 @@ from jax.profiler import ProfileData
 
 from dltrain.report import finish
 
+pytestmark = pytest.mark.slow  # tests/callbacks/test_profile.py records by default
+
 
 @pytest.fixture(scope="module")
 def profiled(dltrain, tmp_path_factory):

@@ -76,6 +76,7 @@ def own(tmp_path, monkeypatch) -> tuple[str, ...]:
 @pytest.mark.timeout(100)
 @few("how", list(MOVED), 2)
 @few("absolute", [False, True], 1, ids=["relative", "absolute"])
+@pytest.mark.slow
 def test_a_renamed_run_goes_on_where_its_folder_is(dltrain, own, words, tmp_path, how, absolute, count):
     before, after = MOVED[how]
     place = tmp_path / before if absolute else before

@@ -81,7 +81,7 @@ READ = {  # file, command -> exit code of damaged content, of a folder, of a FIF
 }
 
 
-@pytest.mark.parametrize(("file", "line"), READ, ids=[f"{file}-{line[0]}" for file, line in READ])
+@few(("file", "line"), READ, 3, ids=[f"{file}-{line[0]}" for file, line in READ])
 def test_a_damaged_file_is_named(dltrain, made, tmp_path, file, line):
     damaged, folder, fifo, contents = READ[file, line]
     for kind in (*contents, "a folder", "a FIFO"):
@@ -167,6 +167,7 @@ def test_a_regular_expression_that_cannot_be_used_is_refused(dltrain, run, expre
         assert said.code == 2 and "optim.rules" in said.err and "internal error" not in said.err, said
 
 
+@pytest.mark.slow
 def test_split_all_leaves_out_an_empty_split(dltrain, tmp_path):
     words = (
         "data=iris",

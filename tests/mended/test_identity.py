@@ -117,7 +117,7 @@ CHANGES_THE_MODEL = (
 )
 
 
-@few("word", CHANGES_THE_MODEL, 6)
+@few("word", CHANGES_THE_MODEL, 3)
 def test_evaluating_with_another_model_or_data_is_refused(dltrain, runs, word):
     said = dltrain("evaluate", str(runs / "run"), word)
     same = word in ("data.preprocess=[]", "task=classification")  # are what the run has
@@ -309,7 +309,7 @@ DAMAGED_ROWS = {
 }
 
 
-@few("case", DAMAGED_ROWS, 3)
+@few("case", DAMAGED_ROWS, 1)
 def test_damaged_metrics_are_reported_and_kept(dltrain, run, case):
     damage, problem = DAMAGED_ROWS[case]
     content = b"".join(damage(rows_of(run)))

@@ -122,6 +122,7 @@ def test_padding_is_a_copy_of_the_first_real_example():
     np.testing.assert_array_equal(alone["inputs"], [7, 7])
 
 
+@pytest.mark.slow
 def test_a_huge_value_in_the_test_split_does_not_stop_training(dltrain, tmp_path):
     def tested(seed):
         return make_splits(None, 10, published={}, validation=0.0, test=0.1, seed=seed).test.tolist()

@@ -184,6 +184,7 @@ def test_a_data_set_too_small_to_split_says_which_key_to_type(dltrain, tmp_path:
     assert said.code == 3 and "or data.validation=0 for no validation split" in said.err, said.err
 
 
+@pytest.mark.slow
 def test_a_warm_up_longer_than_the_run_is_said_and_is_held_when_the_run_is_resumed(
     dltrain, tmp_path: Path, without_figures
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_warm_up_longer_than_the_run_is_said_and_is_held_when_the_run_is_resum
     assert rates[9] == pytest.approx(rates[5]) and rates[5] == pytest.approx(1e-3 * 5 / 50)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_at_rate_zero_is_warned_about(dltrain, tmp_path: Path, without_figures) -> None:
     assert dltrain(*D, "steps=2", "schedule=linear", "output_dir=run", cwd=tmp_path).err == ""
     said = dltrain("resume", "run", "steps=4", cwd=tmp_path)

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from few import few
 from PIL import Image
 
 from dltrain.plots.attention import over_steps, over_tokens
@@ -51,7 +52,7 @@ def history(points: int, validations: int) -> dict:
     }
 
 
-@pytest.mark.parametrize(("points", "validations"), [(1, 1), (200, 20), (10_000, 500)])
+@few(("points", "validations"), [(1, 1), (10_000, 500), (200, 20)], 2)
 def test_curves_draw_both_splits_from_one_point_to_ten_thousand(points, validations):
     figure = curves(history(points, validations), best_step=points * 10, title="cnn on $mnist")
     picture = pixels(figure)
@@ -89,7 +90,7 @@ def test_curves_with_series_of_different_lengths_are_an_error():
         curves({"train": {"step": [1, 2], "loss": [1.0]}})
 
 
-@pytest.mark.parametrize("k", [1, 2, 10, 100])
+@few("k", [2, 100, 1, 10], 2)
 def test_confusion_draws_counts_only_for_few_classes(k):
     matrix = np.eye(k, dtype=int) * 50 + np.random.default_rng(0).integers(0, 3, (k, k))
     figure = confusion(matrix, [f"class_{i}" for i in range(k)])
