@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from few import few
 
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
@@ -109,7 +110,12 @@ TAKEN = {(group, choice) for group, sets in TOGETHER.items() for choices in sets
 ALONE = [(group, (choice,)) for group, choice in BUILT if (group, choice) not in TAKEN]
 
 
-@pytest.mark.parametrize("choices", SIDE_BY_SIDE, ids=lambda choices: "-".join(choices.values()))
+@few(
+    "choices",
+    SIDE_BY_SIDE,
+    [choices for choices in SIDE_BY_SIDE if "experiment" not in choices],  # tests/test_experiments.py has those
+    ids=lambda choices: "-".join(choices.values()),
+)
 def test_every_choice_composes_with_checked_arguments(choices):
     words = [f"{group}={choice}" for group, choice in choices.items()]
     composed = compose_words(*words, *(more for word in words for more in NEEDS.get(word, ())))

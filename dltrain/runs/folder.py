@@ -12,9 +12,10 @@ import os
 import re
 import shlex
 import shutil
+import threading
 import time
 import traceback
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -267,20 +268,19 @@ class RunFolder:
         import absl.logging  # the logger of Orbax; must be imported before it is looked up by name
 
         handler = _Kept(self)
-        loggers = absl.logging.get_absl_logger(), *map(logging.getLogger, (*THIRD_PARTY, *LIBRARIES))
-        before = [logger.propagate for logger in loggers]
+        loggers = [absl.logging.get_absl_logger(), *map(logging.getLogger, (*THIRD_PARTY, *LIBRARIES))]
+        _SILENCE.begin(loggers)
         for logger in loggers:
             logger.addHandler(handler)
-            logger.propagate = logger.propagate and logger.name in LIBRARIES
         try:
             yield
         except Exception:
             self.note(traceback.format_exc())
             raise
         finally:
-            for logger, propagate in zip(loggers, before, strict=True):
+            for logger in loggers:
                 logger.removeHandler(handler)
-                logger.propagate = propagate
+            _SILENCE.end()
             self.release()
 
     def note(self, text: str) -> None:
@@ -288,6 +288,32 @@ class RunFolder:
         with contextlib.suppress(OSError, DiskError), self.files.append("train.log") as file:
             config = self.config.read_text(encoding="utf-8", errors="replace") if self.config.exists() else ""
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
+
+
+class _Silence:
+    """Keeps loggers from the terminal as long as any run of this process keeps its log; runs may train in threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._runs = threading.Lock(), 0
+        self._before: list[tuple[logging.Logger, bool]] = []
+
+    def begin(self, loggers: Sequence[logging.Logger]) -> None:
+        with self._lock:
+            self._runs += 1
+            if self._runs > 1:
+                return
+            self._before = [(logger, logger.propagate) for logger in loggers]
+            for logger in loggers:
+                logger.propagate = logger.propagate and logger.name in LIBRARIES
+
+    def end(self) -> None:
+        with self._lock:
+            self._runs -= 1
+            for logger, propagate in () if self._runs else self._before:
+                logger.propagate = propagate
+
+
+_SILENCE = _Silence()
 
 
 def _rewrite(file: IO[str], text: str) -> None:

@@ -78,6 +78,7 @@ def test_a_batch_in_microbatches_is_searched_as_a_whole_with_penalties():
     np.testing.assert_allclose(line(state.params), closed_form(3.0), rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_is_searched_with_dropout_and_batch_statistics():
     words = ("data=iris", "data.validation=0", "batch_size=all", "optim=lbfgs")
     logs = trained(5, *words, "model=mlp", "model.widths=[4]", "model.dropout=0.5", "model.norm=batch")[2]

@@ -9,7 +9,8 @@ import pytest
 import dltrain as package
 from dltrain.report import explained as report
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
+# tests/inference/explain tries the methods by default
+pytestmark = [pytest.mark.usefixtures("quickly_compiled"), pytest.mark.slow]
 
 TRAIN = "epochs=20 batch_size=64 optim=adam optim.learning_rate=0.02 quiet=true recipe=none"
 

@@ -10,7 +10,8 @@ from tensorboard.util import tensor_util
 
 from dltrain.report.sampling import SHOWN, save_samples
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
+# tests/commands/test_generate.py tries the command by default
+pytestmark = [pytest.mark.usefixtures("quickly_compiled"), pytest.mark.slow]
 
 RBM = ("data=digits", "model=rbm", "model.widths=[40]", "model.sweeps=20", "optim.learning_rate=0.05", "epochs=4")
 GAN = ("data=iris", "model=gan", "model.widths=[8]", "epochs=1")

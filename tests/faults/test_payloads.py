@@ -242,6 +242,7 @@ SECRET = "hunter2-correct-horse"
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_a_secret_of_the_environment_is_never_saved(dltrain, words, tmp_path, monkeypatch):
     """In no file of a run that succeeds or fails, and in no message, however the mistake is found."""
     monkeypatch.setenv("TOKEN_OF_MINE", SECRET)

@@ -105,6 +105,7 @@ def test_each_lane_does_its_own_number_of_steps(program, states, together):
     assert_same_bits(whole[1], together[0][1])
 
 
+@pytest.mark.slow
 def test_lanes_may_read_batches_of_their_own(program, states):
     parts = with_seed(program.parts, 5)
     other = program.variant(parts, program.plan)

@@ -170,6 +170,22 @@ async def leave_a_task_that_fails():
     await asyncio.sleep(0)
 
 
+def test_logs_stay_silent_until_the_last_of_several_runs_has_ended(tmp_path):
+    import absl.logging
+
+    logger, folders = absl.logging.get_absl_logger(), [RunFolder(tmp_path / name) for name in "ab"]
+    before = logger.propagate
+    first, second = (folder.kept_log() for folder in folders)
+    for folder in folders:
+        folder.path.mkdir()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not logger.propagate
+    second.__exit__(None, None, None)
+    assert logger.propagate == before
+
+
 def test_logs_of_other_libraries_are_in_train_log_only(tmp_path, capsys, caplog, monkeypatch):
     """On a full disk Orbax logs tracebacks by absl, TensorStore raises in its own threads, and asyncio late."""
     import absl.logging

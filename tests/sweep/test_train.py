@@ -77,6 +77,7 @@ def test_a_finished_sweep_has_nothing_to_resume(swept, dltrain):
     assert "only trust=[...]" in dltrain("-m", "--resume", "3", "seed=3", cwd=swept).err
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_for_the_best_job_only(dltrain, tmp_path, monkeypatch):
     with_lanes(monkeypatch, 2)
     result = dltrain(*LINE, "optim.learning_rate=0.001,0.5", "output_dir=grid", cwd=tmp_path)

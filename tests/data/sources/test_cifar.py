@@ -144,6 +144,7 @@ def test_the_models_that_are_made_for_it_compose_with_it(model):
 
 
 @pytest.mark.skipif(not (DATA / "cifar-10").is_dir(), reason="CIFAR-10 is not there; set DLTRAIN_DATA")
+@pytest.mark.slow
 def test_the_published_files_have_ten_thousand_images_of_ten_balanced_classes(monkeypatch, capsys):
     node = yaml.safe_load((ROOT / "configs" / "data" / "cifar10.yaml").read_text())
     monkeypatch.setenv("DLTRAIN_DATA", str(DATA))

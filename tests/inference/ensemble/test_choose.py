@@ -9,6 +9,8 @@ from dltrain.errors import ConfigError
 from dltrain.inference.ensemble.choose import choose, folds_of, shares, value_of
 from dltrain.runs.sealed import read_sealed, seal
 
+pytestmark = pytest.mark.slow  # trains on another worker what test_ensemble.py has trained
+
 
 def with_value(run, place, value, monitor=None):
     """Copy the folder of a run, without its checkpoints, with another value of the monitored metric."""

@@ -10,6 +10,8 @@ from dltrain.inference.ensemble.folds import OutOfFold, out_of_fold, out_of_fold
 from dltrain.tasks import Forecasting, Multilabel, Regression
 from dltrain.types import Feature, Kind, Spec
 
+pytestmark = pytest.mark.slow  # trains on another worker what test_ensemble.py has trained
+
 
 def test_each_example_is_predicted_by_the_model_of_its_fold(made):
     found = pl.read_csv(made.folder / "sweep/out_of_fold.csv")

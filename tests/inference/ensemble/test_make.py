@@ -9,6 +9,8 @@ from dltrain.inference.ensemble import make
 from dltrain.inference.ensemble.ensemble import Ensemble
 from dltrain.inference.ensemble.saved import read_ensemble
 
+pytestmark = pytest.mark.slow  # trains on another worker what test_ensemble.py has trained
+
 
 def test_the_table_has_each_run_their_mean_and_the_ensemble(made):
     text, results = made.printed["seeds"], read_ensemble(made.folder / "seeds").results

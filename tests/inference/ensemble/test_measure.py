@@ -14,6 +14,8 @@ from dltrain.models.mlp import MLP
 from dltrain.tasks import Regression
 from dltrain.types import Feature, Kind, Spec
 
+pytestmark = pytest.mark.slow  # trains on another worker what test_ensemble.py has trained
+
 
 @pytest.fixture(scope="module")
 def state(program):

@@ -9,6 +9,8 @@ from dltrain.inference.ensemble.members import check_alike
 from dltrain.tasks import Binary, Classification, Generation, Regression
 from dltrain.types import Feature, Kind, Spec
 
+pytestmark = pytest.mark.slow  # trains on another worker what test_ensemble.py has trained
+
 
 def member(name, *, task=None, classes=("a", "b"), columns=("x", "y"), shape=(2,), encoder=True):
     """Return what is asked of a run."""

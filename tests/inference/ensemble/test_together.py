@@ -11,6 +11,8 @@ from dltrain.data.records.block import Block
 from dltrain.errors import DataError
 from dltrain.inference.ensemble.together import Together, distinct
 
+pytestmark = pytest.mark.slow  # trains on another worker what test_ensemble.py has trained
+
 
 @dataclass(frozen=True)
 class Encoder:

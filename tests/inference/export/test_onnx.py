@@ -15,6 +15,8 @@ from dltrain.inference.export import onnx
 from dltrain.inference.export.function import traced
 from dltrain.inference.export.onnx_worker import _layer
 
+pytestmark = pytest.mark.slow  # needs a whole training and export
+
 PYTHON = os.environ.get("DLTRAIN_ONNX_PYTHON")
 HERE = all(importlib.util.find_spec(name) for name in onnx.NEEDED)
 NEEDS = "needs jax2onnx and onnxruntime here, or the python of an environment with them in DLTRAIN_ONNX_PYTHON"

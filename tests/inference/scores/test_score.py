@@ -103,6 +103,7 @@ def test_values_of_the_run_are_not_changed_and_lie_in_their_intervals(opened, na
     assert losses == sorted(losses, reverse=True) and losses[0] == plain.losses.max()
 
 
+@pytest.mark.slow
 def test_pixels_are_counted(opened):
     program, state = opened("pixels")
     found = score_split(program, state, "test")

@@ -61,7 +61,7 @@ def given(kind: str) -> tuple[np.ndarray, dict]:
     return outputs.astype(np.float32), batch
 
 
-@few("kind", ["classes", "numbers", "binary", "labels"], 2)
+@few("kind", ["classes", "numbers", "binary", "labels"], 1)
 def test_metrics_of_resamples_are_those_of_repeated_examples(kind):
     every, (outputs, batch) = made(kind), given(kind)
     assert resampled_metrics(every, 24).keys() == every.keys()
