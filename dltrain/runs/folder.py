@@ -291,7 +291,7 @@ class RunFolder:
 
 
 class _Silence:
-    """Keeps loggers from the terminal as long as any run of this process keeps its log; runs may train in threads."""
+    """Keeps loggers from the terminal while any run of this process keeps its log; runs may train in threads."""
 
     def __init__(self) -> None:
         self._lock, self._runs = threading.Lock(), 0
