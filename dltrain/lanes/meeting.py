@@ -69,29 +69,31 @@ class Meeting:
     def _compute_if_complete(self) -> None:
         if not self._asked or set(self._asked) != self._training:
             return
-        requests = [self._asked[number] for number in sorted(self._asked)]
-        self._asked = {}
+        asked, self._asked = self._asked, {}
         try:
-            self._compute(requests)
+            self._compute(asked)
         except BaseException as error:
-            for request in requests:
+            for request in asked.values():
                 request.error = error
         self._changed.notify_all()
 
-    def _compute(self, requests: list[_Request]) -> None:
-        free = self._count - len(requests)
-        while len(self._spare) < free:
-            self._spare.append(jax.tree.map(jnp.copy, requests[0].state))  # a copy: states are donated
-        spare, self._spare = self._spare[:free], self._spare[free:]
-        states = (*(request.state for request in requests), *spare)
-        given = [request.given for request in requests] + [requests[0].given] * free
-        counts = np.array([request.steps for request in requests] + [0] * free, np.int32)
+    def _compute(self, asked: Mapping[int, _Request]) -> None:
+        """Compute a chunk with each lane in its own place: XLA may round differently in another one."""
+        some, places = next(iter(asked.values())), range(self._count)
+        free = [place for place in places if place not in asked]
+        while len(self._spare) < len(free):
+            self._spare.append(jax.tree.map(jnp.copy, some.state))  # a copy: states are donated
+        spare = iter(self._spare)
+        states = tuple(asked[place].state if place in asked else next(spare) for place in places)
+        self._spare = list(spare)
+        given = [asked.get(place, some).given for place in places]
+        counts = np.array([asked[place].steps if place in asked else 0 for place in places], np.int32)
         self._own = self._own or not _are_equal(given)
         new, logs = self._chunk(states, self._data, tuple(given) if self._own else given[0], counts)
         logs = jax.device_get(logs)
-        self._spare += new[len(requests) :]
-        for lane, request in enumerate(requests):
-            request.result = new[lane], {name: values[lane] for name, values in logs.items()}
+        self._spare += [new[place] for place in free]
+        for place, request in asked.items():
+            request.result = new[place], {name: values[place] for name, values in logs.items()}
 
 
 class Lane:

@@ -181,8 +181,9 @@ class _Group:
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
         program = self.prepared.program
         meeting = Meeting(program.lane_chunk, program.data, lanes, steps=self.choice.steps)
+        own = [deque([waiting.popleft()] if waiting else []) for _ in range(lanes)]  # places follow from the order
         threads = [
-            threading.Thread(target=self._work, args=(waiting, meeting, number), name=f"lane {number}")
+            threading.Thread(target=self._work, args=(waiting, meeting, number, own[number]), name=f"lane {number}")
             for number in range(lanes)
         ]
         for thread in threads:
@@ -190,11 +191,13 @@ class _Group:
         for thread in threads:
             thread.join()
 
-    def _work(self, waiting: deque[SweepJob], meeting: Meeting | None, number: int) -> None:
-        """Train one job after the other, as the same lane."""
+    def _work(
+        self, waiting: deque[SweepJob], meeting: Meeting | None, number: int, own: deque[SweepJob] | None = None
+    ) -> None:
+        """Train one job after the other, as the same lane: its own first, then those that no lane has taken."""
         while not self.signals.received:
             try:
-                job = waiting.popleft()
+                job = (own or waiting).popleft()
             except IndexError:
                 break
             lane = meeting.lane(number) if meeting else None

@@ -46,7 +46,7 @@ def test_lanes_are_computed_together_and_those_that_have_left_do_no_steps():
     chunk, found = Counting(), {}
     run(Meeting(chunk, {}, 3, steps=8), [[5, 5, 5], [5], [5, 2]], found)
     assert found == {0: 15, 1: 105, 2: 207}
-    assert chunk.calls == [[5, 5, 5], [5, 2, 0], [5, 0, 0]] and not chunk.own
+    assert chunk.calls == [[5, 5, 5], [5, 0, 2], [5, 0, 0]] and not chunk.own
 
 
 def test_batches_that_differ_are_given_to_each_lane():
