@@ -85,13 +85,7 @@ def train_all(
 
 
 def train_composed(jobs: Sequence[SweepJob], *, programs: Any = None) -> None:
-    """Train jobs of a sweep, together where they can share a program; failures are reported and recorded.
-
-    Args:
-        jobs: the jobs.
-        fixed: keys that have the same value in all jobs.
-        watches: number of a job -> what makes callbacks for it besides those of its config.
-        programs: `sweep.train.Programs` of a search; the caller then draws the figures of the best job.
+    """Train jobs whose configs are checked, together where they can share a program; `programs` as for `train_all`.
 
     Raises:
         SweepStopped: Ctrl-C or SIGTERM ended all of them.

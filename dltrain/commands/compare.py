@@ -2,8 +2,8 @@
 
 Runs whose configs differ only in the seed are one group, with mean, standard deviation and a 95 % interval. For two
 groups or more it says whether their difference is larger than the spread across seeds. The page (output) also has
-the config differences and the curves of all runs; it loads nothing. The folder of a sweep stands for all of its
-jobs; dltrain compare SWEEP prints and writes what stands at its end: table, importance, figures, the best config.
+the config differences and the curves of all runs; it loads nothing. The folder of a sweep means all of its
+jobs; dltrain compare SWEEP prints and writes what the sweep ended with: table, importance, figures, best config.
 """
 
 from dltrain.config.call import Call

@@ -14,28 +14,28 @@ from dltrain.engine.step import Logs
 from dltrain.types import Array, Batch
 
 LaneChunk = Callable[
-    [tuple[TrainState, ...], Mapping[str, Array], Any, np.ndarray], tuple[tuple[TrainState, ...], Logs]
+    [tuple[TrainState, ...], Mapping[str, Array], tuple[Any, ...], np.ndarray], tuple[tuple[TrainState, ...], Logs]
 ]
-"""(a state for each lane, data, inputs, steps of each lane, int32 [L]) -> (new states, logs, each [L, K])."""
+"""(states of the lanes, data, their inputs, their steps, int32 [L]) -> (new states, logs, each [L, K])."""
 
 
 def make_lane_chunk(step: Callable[[TrainState, Batch], tuple[TrainState, Logs]], pick: Pick) -> LaneChunk:
     """Compile a chunk of several lanes, each of which does its own number of steps.
 
-    Inputs are those of one chunk, [K, ...], if all lanes read the same batches, else a sequence of such. A lane
-    whose steps are done, or whose state is not active, is left as it is: it changes nothing in the others. The
-    states are donated: they must not be read again.
+    Each lane has inputs of its own, [K, ...], also where they are equal: lanes get out of step when a run is
+    resumed, and one program for both cases keeps their bits. A lane whose steps are done, or whose state is not
+    active, is left unchanged, and changes nothing in the others. The states are donated: they must not be read
+    again.
 
     A lane does the arithmetic of `make_chunk`, but XLA sums products of several lanes in another order on most
     platforms. Its numbers are equal to rounding, not to the bit.
     """
 
     def chunk(
-        states: tuple[TrainState, ...], data: Mapping[str, Array], given: Any, counts: Array
+        states: tuple[TrainState, ...], data: Mapping[str, Array], given: tuple[Any, ...], counts: Array
     ) -> tuple[tuple[TrainState, ...], Logs]:
-        own = isinstance(given, tuple)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-        inputs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *given) if own else given
+        inputs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *given)
         lanes, room = len(states), len(jax.tree.leaves(given)[0])
 
         def one(state: TrainState, given: Any, count: Array, i: Array) -> tuple[TrainState, Logs]:
@@ -43,7 +43,7 @@ def make_lane_chunk(step: Callable[[TrainState, Batch], tuple[TrainState, Logs]]
             new, logs = step(replace(state, active=state.active & ~waiting), pick(data, given, i))
             return replace(new, active=jnp.where(waiting, state.active, new.active)), logs
 
-        all_lanes = jax.vmap(one, in_axes=(0, 0 if own else None, 0, None))
+        all_lanes = jax.vmap(one, in_axes=(0, 0, 0, None))
         shapes = jax.eval_shape(all_lanes, stacked, inputs, counts, jnp.int32(0))[1]
         logs = {name: jnp.zeros((lanes, room), s.dtype) for name, s in shapes.items()}
 

@@ -42,7 +42,6 @@ class Meeting:
         self._training = set(range(count))  # numbers of lanes
         self._asked: dict[int, _Request] = {}
         self._spare: list[TrainState] = []
-        self._own = False  # whether lanes read batches of their own; once true, the program stays the same
 
     def lane(self, number: int) -> "Lane":
         """Return a lane; its number is its own as long as it trains."""
@@ -86,10 +85,9 @@ class Meeting:
         spare = iter(self._spare)
         states = tuple(asked[place].state if place in asked else next(spare) for place in places)
         self._spare = list(spare)
-        given = [asked.get(place, some).given for place in places]
+        given = tuple(asked.get(place, some).given for place in places)
         counts = np.array([asked[place].steps if place in asked else 0 for place in places], np.int32)
-        self._own = self._own or not _are_equal(given)
-        new, logs = self._chunk(states, self._data, tuple(given) if self._own else given[0], counts)
+        new, logs = self._chunk(states, self._data, given, counts)
         logs = jax.device_get(logs)
         self._spare += [new[place] for place in free]
         for place, request in asked.items():
@@ -122,9 +120,3 @@ class FixedPace(Pace):
 
     def update(self, steps: int, seconds: float) -> None:
         """Change nothing."""
-
-
-def _are_equal(given: list[Any]) -> bool:
-    leaves = jax.tree.leaves(given[0])
-    others = (jax.tree.leaves(other) for other in given[1:] if other is not given[0])
-    return all(all(map(np.array_equal, leaves, other)) for other in others)

@@ -1,4 +1,4 @@
-"""What stands at the end of a sweep: its table, and what follows from it."""
+"""The results of a sweep: its table, and everything that follows from it."""
 
 import os
 import shlex

@@ -7,23 +7,19 @@ The lock is hand-written (flock), since filelock does not store the process that
 import contextlib
 import fcntl
 import hashlib
-import logging
 import os
 import re
 import shlex
 import shutil
-import threading
 import time
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from dltrain.devices.memory import shown
 from dltrain.errors import (
-    LIBRARIES,
-    THIRD_PARTY,
     CheckpointError,
     ConfigError,
     DataError,
@@ -33,6 +29,7 @@ from dltrain.errors import (
 )
 from dltrain.runs import checkpoint
 from dltrain.runs.files import Files, writing
+from dltrain.runs.logs import logs_to
 from dltrain.runs.sealed import check_started, check_summary, read_sealed, seal
 from dltrain.runs.written import FILES, FOLDERS, Written, refuse_links
 
@@ -265,22 +262,13 @@ class RunFolder:
     @contextlib.contextmanager
     def kept_log(self) -> Generator[None]:
         """Write tracebacks and the logs of other libraries to train.log instead of the terminal."""
-        import absl.logging  # the logger of Orbax; must be imported before it is looked up by name
-
-        handler = _Kept(self)
-        loggers = [absl.logging.get_absl_logger(), *map(logging.getLogger, (*THIRD_PARTY, *LIBRARIES))]
-        _SILENCE.begin(loggers)
-        for logger in loggers:
-            logger.addHandler(handler)
         try:
-            yield
+            with logs_to(self.note):
+                yield
         except Exception:
             self.note(traceback.format_exc())
             raise
         finally:
-            for logger in loggers:
-                logger.removeHandler(handler)
-            _SILENCE.end()
             self.release()
 
     def note(self, text: str) -> None:
@@ -288,32 +276,6 @@ class RunFolder:
         with contextlib.suppress(OSError, DiskError), self.files.append("train.log") as file:
             config = self.config.read_text(encoding="utf-8", errors="replace") if self.config.exists() else ""
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{hide(text, [config])}\n")
-
-
-class _Silence:
-    """Keeps loggers from the terminal while any run of this process keeps its log; runs may train in threads."""
-
-    def __init__(self) -> None:
-        self._lock, self._runs = threading.Lock(), 0
-        self._before: list[tuple[logging.Logger, bool]] = []
-
-    def begin(self, loggers: Sequence[logging.Logger]) -> None:
-        with self._lock:
-            self._runs += 1
-            if self._runs > 1:
-                return
-            self._before = [(logger, logger.propagate) for logger in loggers]
-            for logger in loggers:
-                logger.propagate = logger.propagate and logger.name in LIBRARIES
-
-    def end(self) -> None:
-        with self._lock:
-            self._runs -= 1
-            for logger, propagate in () if self._runs else self._before:
-                logger.propagate = propagate
-
-
-_SILENCE = _Silence()
 
 
 def _rewrite(file: IO[str], text: str) -> None:
@@ -342,17 +304,6 @@ def _lives(process: str) -> bool:
     except (ValueError, OverflowError, ProcessLookupError):
         return False
     return True
-
-
-class _Kept(logging.Handler):
-    """Writes warnings and errors of other libraries to a run's train.log."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(logging.WARNING)
-        self._folder = folder
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._folder.note(self.format(record))
 
 
 def claim(

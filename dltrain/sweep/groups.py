@@ -23,7 +23,8 @@ class SweepJob:
     composed: Composed
     sweep: Path  # the folder of the sweep
     resumes: bool = False  # from its last checkpoint
-    lanes: int | None = None  # with which it began, if it did
+    lanes: int | None = None  # of the program that it began in, if it did
+    place: int | None = None  # which of them it was
     watch: Callable[[Any], Sequence[Any]] | None = None  # plan -> callbacks besides those of the config
 
 

@@ -27,26 +27,25 @@ class Choice:
     why: str  # for the user
 
 
-def choose_lanes(program: Program, *, jobs: int, own_batches: bool, begun: int | None = None) -> Choice:
+def choose_lanes(program: Program, *, jobs: int, begun: int | None = None) -> Choice:
     """Measure one lane and several in a short trial.
 
     Args:
         program: that the jobs share.
         jobs: how many there are.
-        own_batches: whether the runs read their data in different orders.
         begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
     """
     if begun:
-        seconds = seconds_of_lanes(program, begun, own_batches) if begun > 1 else SECONDS
+        seconds = seconds_of_lanes(program, begun) if begun > 1 else SECONDS
         return Choice(begun, _steps(program, seconds), "as the jobs began")
     if reason := _impossible(program):
         return Choice(1, 0, reason)
     count, room = min(jobs, MOST), memory.device_room()
-    while count > 1 and _bytes(program, count, own_batches) > room.bytes:
+    while count > 1 and _bytes(program, count) > room.bytes:
         count //= 2
     if count < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
-    one, several = seconds_alone(program), seconds_of_lanes(program, count, own_batches)
+    one, several = seconds_alone(program), seconds_of_lanes(program, count)
     gain = count * one / several
     shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
     if gain < LEAST_GAIN:
@@ -69,16 +68,11 @@ def _impossible(program: Program) -> str:
     return ""
 
 
-def _given(program: Program, count: int, own_batches: bool, make: Callable[[], Any]) -> Any:
-    return tuple(make() for _ in range(count)) if own_batches else make()
-
-
-def _bytes(program: Program, count: int, own_batches: bool) -> int:
+def _bytes(program: Program, count: int) -> int:
     """Compile lanes, and return the memory that they need."""
     shape = program.feed.input_shapes(program.capacity, program.parts.pipeline.batch_size)
-    given = _given(program, count, own_batches, lambda: shape)
     counts = jax.ShapeDtypeStruct((count,), np.int32)
-    lowered = program.lane_chunk.lower((program.shapes,) * count, program.feed.shapes, given, counts)
+    lowered = program.lane_chunk.lower((program.shapes,) * count, program.feed.shapes, (shape,) * count, counts)
     return memory.needed(lowered.compile(), there=program.feed.in_place)
 
 
@@ -91,11 +85,11 @@ def seconds_alone(program: Program) -> float:
     return _seconds_per_step(run, program.start(), min(TRIAL, program.capacity))
 
 
-def seconds_of_lanes(program: Program, count: int, own_batches: bool) -> float:
+def seconds_of_lanes(program: Program, count: int) -> float:
     """Return the seconds of a step of all lanes."""
 
     def run(states: Any, steps: int) -> Any:
-        given = _given(program, count, own_batches, lambda: program.feed_chunk(0, steps))
+        given = (program.feed_chunk(0, steps),) * count
         return program.lane_chunk(states, program.data, given, np.full(count, steps, np.int32))[0]
 
     states = tuple(program.start() for _ in range(count))

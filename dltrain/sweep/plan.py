@@ -44,15 +44,16 @@ def has_configs(sweep: Path) -> bool:
     return (sweep / JOBS / CONFIGS).exists()
 
 
-def write_lanes(job: SweepJob, lanes: int, numbers: Sequence[int]) -> None:
-    """Note with how many lanes a group of jobs trains, so that it is resumed with as many: to the same bits."""
-    known = _read_lanes(job.sweep)
-    (Files(job.sweep) / JOBS).replace_json(LANES, seal({**known, **{str(number): lanes for number in numbers}}))
+def write_places(sweep: Path, lanes: int, places: Mapping[int, int]) -> None:
+    """Note in which of how many lanes jobs begin, by number; they are resumed there, where rounding is the same."""
+    known = _read_places(sweep)
+    found = {**known, **{str(number): [lanes, place] for number, place in places.items()}}
+    (Files(sweep) / JOBS).replace_json(LANES, seal(found))
 
 
-def _read_lanes(sweep: Path) -> dict[str, int]:
+def _read_places(sweep: Path) -> dict[str, Any]:
     path = sweep / JOBS / LANES
-    return {name: n for name, n in read_sealed(path).items() if isinstance(n, int)} if path.exists() else {}
+    return read_sealed(path) if path.exists() else {}
 
 
 def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[SweepJob]:
@@ -68,7 +69,7 @@ def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[Swe
         if (sweep / "sweep.csv").exists():
             raise ConfigError(f"--resume {sweep}: all jobs of this sweep have ended; nothing is left to run")
         raise ConfigError(f"--resume {sweep}: is not the folder of a sweep that can be resumed")
-    lanes = _read_lanes(sweep)
+    places = _read_places(sweep)
     return [
         SweepJob(
             saved["number"],
@@ -77,7 +78,7 @@ def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[Swe
             saved["label"],
             replace(amend(parse_yaml(saved["config"])), choices=saved["choices"]),
             sweep,
-            lanes=lanes.get(str(saved["number"])),
+            **dict(zip(("lanes", "place"), places.get(str(saved["number"]), ()), strict=False)),
         )
         for saved in read_sealed(sweep / JOBS / CONFIGS)["jobs"]
         if only in (None, saved["number"])

@@ -14,9 +14,10 @@ from dltrain.report.console import Screen, shown
 from dltrain.report.finish import try_to_compare
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
+from dltrain.runs.summary import monitored
 from dltrain.sweep.groups import SweepJob, group_jobs, program_of
 from dltrain.sweep.measure import Choice, choose_lanes
-from dltrain.sweep.plan import write_lanes
+from dltrain.sweep.plan import write_places
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
 
 Guard = Callable[[SweepJob, Callable[[], EndedRun | None]], EndedRun | None]
@@ -44,12 +45,6 @@ class Best:
         with self.lock:
             if self.value is None or sign * value > sign * self.value:
                 self.value, self.draw = value, (lambda: None) if drawn else ended.finished.draw
-
-
-def monitored(summary: Any) -> float | None:
-    """Return the monitored metric of a run at its best step."""
-    split, _, name = (summary.get("monitor") or "").partition("/")
-    return summary.get("best", {}).get(split, {}).get(name)
 
 
 class Programs:
@@ -92,7 +87,7 @@ def train_jobs(
     for group in group_jobs(jobs):
         if signals.received:
             return
-        if len(group) == 1 and not programs:
+        if len(group) == 1 and not programs and (group[0].lanes or 1) == 1:
             ended = guard(group[0], lambda job=group[0]: _train_alone(job))
             if ended:
                 best.consider(ended, drawn=True)
@@ -109,9 +104,14 @@ def _train_alone(job: SweepJob) -> EndedRun | None:
     prepared = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes)
     if job.composed.config["dry_run"]:
         return None
+    return _start(job, prepared, screen)
+
+
+def _start(job: SweepJob, prepared: Prepared, screen: Screen, **how: Any) -> EndedRun:
+    """Train a job from its last checkpoint, or from the beginning; `how` as for `start_run`."""
     if job.resumes:
-        return continue_job(prepared, screen)
-    return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch)
+        return continue_job(prepared, screen, **how)
+    return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch, **how)
 
 
 def _train_group(
@@ -138,12 +138,10 @@ def _train_group(
         for job in jobs:
             guard(job, lambda job=job: _train_alone(job))
         return
-    own_batches = len({job.composed.config["seed"] for job in jobs}) > 1
+    begun = next((job.lanes for job in jobs if job.lanes), None)
     choice = Choice(1, 0, "one job")
-    if len(jobs) > 1:
-        begun = next((job.lanes for job in jobs if job.lanes), None)
-        choice = choose_lanes(prepared.program, jobs=len(jobs), own_batches=own_batches, begun=begun)
-        write_lanes(jobs[0], choice.lanes, [job.number for job in jobs])
+    if len(jobs) > 1 or begun:
+        choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
     group = _Group(prepared, choice, guard, signals, best, measured=len(jobs) > 1)
     if programs:
@@ -167,11 +165,12 @@ class _Group:
 
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
-        lanes = self.choice.lanes if len(jobs) > 1 else 1
+        lanes = self.choice.lanes if len(jobs) > 1 or jobs[0].lanes else 1  # as it began
         self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
         waiting = deque(jobs)
         with self.signals.caught():
             if lanes == 1:
+                write_places(jobs[0].sweep, 1, {job.number: 0 for job in jobs})
                 self._work(waiting, None, 0)
             else:
                 self._train_lanes(waiting, lanes)
@@ -181,7 +180,7 @@ class _Group:
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
         program = self.prepared.program
         meeting = Meeting(program.lane_chunk, program.data, lanes, steps=self.choice.steps)
-        own = [deque([waiting.popleft()] if waiting else []) for _ in range(lanes)]  # places follow from the order
+        own = self._places(waiting, lanes)
         threads = [
             threading.Thread(target=self._work, args=(waiting, meeting, number, own[number]), name=f"lane {number}")
             for number in range(lanes)
@@ -191,13 +190,36 @@ class _Group:
         for thread in threads:
             thread.join()
 
+    def _places(self, waiting: deque[SweepJob], lanes: int) -> list[deque[SweepJob]]:
+        """Take the jobs that begin now out of `waiting`, one per lane: in their earlier places, then in order."""
+        sweep = waiting[0].sweep
+        own: list[deque[SweepJob]] = [deque() for _ in range(lanes)]
+        for job in list(waiting):
+            if job.place is not None and job.place < lanes:
+                own[job.place].append(job)
+                waiting.remove(job)
+        for queue in own:
+            if waiting and not queue:
+                queue.append(waiting.popleft())
+        begun = {job.number: place for place, queue in enumerate(own) for job in queue}
+        write_places(sweep, lanes, begun)
+        return own
+
+    def _take(self, waiting: deque[SweepJob], place: int) -> SweepJob:
+        """Take the next job into this lane."""
+        job = waiting.popleft()
+        if self.choice.lanes > 1:
+            with self.printing:
+                write_places(job.sweep, self.choice.lanes, {job.number: place})
+        return job
+
     def _work(
         self, waiting: deque[SweepJob], meeting: Meeting | None, number: int, own: deque[SweepJob] | None = None
     ) -> None:
         """Train one job after the other, as the same lane: its own first, then those that no lane has taken."""
         while not self.signals.received:
             try:
-                job = (own or waiting).popleft()
+                job = own.popleft() if own else self._take(waiting, number)
             except IndexError:
                 break
             lane = meeting.lane(number) if meeting else None
@@ -215,11 +237,8 @@ class _Group:
 
     def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
         prepared = prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
-        screen = Screen(silent=True)
         how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
-        if job.resumes:
-            return continue_job(prepared, screen, **how)
-        return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch, **how)
+        return _start(job, prepared, Screen(silent=True), **how)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
         summary = ended.finished.summary

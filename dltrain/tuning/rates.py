@@ -122,8 +122,8 @@ def check_optimizer(parts: Parts) -> None:
         )
     if "value_fn" in needs(parts.optimizer({n: jnp.float32(v) for n, v in parts.hparams.items()})):
         raise ConfigError(
-            "optim: this optimizer finds the length of each step by a line search, so there is no learning rate to "
-            "find; its default is right, or choose another one, such as optim=adam"
+            "optim: this optimizer finds the length of each step by a line search; keep its default learning rate, "
+            "or choose another optimizer, such as optim=adam"
         )
 
 

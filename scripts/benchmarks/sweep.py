@@ -76,5 +76,5 @@ def _lanes(table: Table, setup: Setup, net: str, words: tuple[str, ...], lanes: 
         alone = [1 / seconds_alone(program) for _ in range(setup.rounds)]
         table.add("sweep", net, "alone", "steps/s", alone)
         for count in lanes:
-            found = [count / seconds_of_lanes(program, count, False) for _ in range(min(setup.rounds, 3))]
+            found = [count / seconds_of_lanes(program, count) for _ in range(min(setup.rounds, 3))]
             table.add("sweep", net, f"{count} lanes", "steps/s", found)

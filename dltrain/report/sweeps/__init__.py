@@ -1,1 +1,1 @@
-"""What stands at the end of a sweep: its table, the best config, what mattered, figures, and a page."""
+"""The results of a sweep: its table, the best config, the importance of each key, figures, and a page."""

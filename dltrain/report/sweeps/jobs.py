@@ -10,6 +10,7 @@ from typing import Any
 
 from dltrain.errors import DltrainError
 from dltrain.runs.folder import RunFolder
+from dltrain.runs.summary import monitored
 from dltrain.runs.sweep_files import JOBS, LIST, STOPPED
 
 RAISED = re.compile(r"^[\w.]*?(\w*(?:Error|Exception|Interrupt|Interrupted|Terminated)): (.+)", re.MULTILINE)
@@ -40,8 +41,7 @@ class Job:
     @property
     def score(self) -> float | None:
         """The monitored metric at the best step; None without one."""
-        split, _, name = self.monitor.partition("/")
-        return self.summary.get("best", {}).get(split, {}).get(name)
+        return monitored(self.summary)
 
     @property
     def test(self) -> float | None:

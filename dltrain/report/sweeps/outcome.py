@@ -95,7 +95,7 @@ class Outcome:
             "the best of several this is an optimistic estimate, since some of it is luck."
         )
         if not best.tests or not others:
-            return f"{begin} There is no test result that would show how much."
+            return f"{begin} Without a test result it is not known by how much."
         test = f"{begin} Its test {self.metric} is {shown(mean_of(best.tests))}"
         if len(others) == 1:
             return f"{test}; that of the other is {shown(others[0])}."

@@ -1,0 +1,79 @@
+"""A sweep that was killed runs what is missing once, to the bits of one that was not.
+
+All processes compile with the same options: in this file no fixture makes them compile faster.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+LINE = ("-m", "data=iris", "data.split_seed=7", "model=linear", "quiet=true", "eval_every=3", "optim=sgd")
+WORDS = (*LINE, "checkpoint_every=3", "optim.learning_rate=0.01,0.1", "seed=0,1")
+FORCED = """
+import sys
+import dltrain.sweep.train as sweeping
+from dltrain.sweep.measure import Choice
+sweeping.choose_lanes = lambda program, **about: Choice(about["begun"] or {lanes}, 2, "as tested")
+from dltrain.report import finish
+finish.draw = lambda *args, **options: None
+from dltrain.cli.main import main
+sys.exit(main())
+"""
+
+
+def start(lanes: int, *words: str, cwd: Path) -> subprocess.Popen:
+    command = [sys.executable, "-c", FORCED.format(lanes=lanes), *words]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.parent.name: json.loads(path.read_text())["hash"] for path in folder.glob("*/summary.json")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The sweep without a kill, in each number of lanes that is asked for."""
+    cwd, found = tmp_path_factory.mktemp("whole"), {}
+
+    def go(lanes: int, steps: int) -> Path:
+        folder = cwd / f"{lanes}-{steps}"
+        if folder not in found:
+            process = start(lanes, *WORDS, f"steps={steps}", f"output_dir={folder}", cwd=cwd)
+            _, err = process.communicate(timeout=100)
+            assert process.returncode == 0, err
+            found[folder] = True
+        return folder
+
+    return go
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("lanes", "awaited"),
+    [(4, "0"), (4, "3"), (3, "1"), (3, "3"), (2, "2"), (2, "3"), (1, "1"), (1, "3")],  # fewer lanes than jobs, too
+)
+def test_a_sweep_that_was_killed_runs_what_is_missing_once(lanes, awaited, whole, tmp_path):
+    steps = 90
+    process = start(lanes, *WORDS, f"steps={steps}", "output_dir=killed", cwd=tmp_path)
+    try:
+        end = time.monotonic() + 120
+        while not list((tmp_path / "killed").glob(f"{awaited}/checkpoints/step_*")):
+            assert process.poll() is None and time.monotonic() < end, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate()
+    again = start(9, "-m", "--resume", "killed", cwd=tmp_path)
+    out, err = again.communicate(timeout=100)
+    assert again.returncode == 0 and " of 4 jobs are missing" in out, err
+    folder = whole(lanes, steps)
+    assert hashes(tmp_path / "killed") == hashes(folder) and len(hashes(folder)) == 4
+    assert (tmp_path / "killed" / "sweep.csv").read_text() == (folder / "sweep.csv").read_text()
+    assert not (tmp_path / "killed" / ".jobs").exists() and not (tmp_path / "killed" / "lock").exists()
