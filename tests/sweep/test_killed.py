@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-LINE = ("-m", "data=iris", "data.split_seed=7", "model=linear", "quiet=true", "eval_every=3", "optim=sgd")
+# A model whose lanes round differently from a run alone.
+LINE = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3")
 WORDS = (*LINE, "checkpoint_every=3", "optim.learning_rate=0.01,0.1", "seed=0,1")
 FORCED = """
 import sys
