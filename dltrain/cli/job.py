@@ -124,7 +124,7 @@ def _guarded(
         found = do()
     except (Interrupted, Terminated) as stopped:
         _record(job, code=stopped.code)
-        raise SweepStopped(report(stopped, texts=texts)) from stopped
+        raise SweepStopped(stopped.code) from stopped  # the sweep says how to go on, once for all its jobs
     except (KeyboardInterrupt, Exception) as raised:
         if was_interrupted(raised):
             _record(job, code=130)

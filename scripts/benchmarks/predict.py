@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class _Read:
 def run(table: Table, setup: Setup) -> None:
     """Train a small network on a table, and predict for many rows."""
     from dltrain.data.records.open import open_records
-    from dltrain.inference.predict import predict_records
+    from dltrain.inference.predict import no_predictions, predict_records
 
     rows = 3000 if setup.tiny else 1_000_000
     with tempfile.TemporaryDirectory(prefix="dltrain-bench-") as scratch, contextlib.chdir(scratch):
@@ -58,7 +59,8 @@ def run(table: Table, setup: Setup) -> None:
             start = time.perf_counter()
             blocks = list(records.blocks())
             parts["reading"].append(time.perf_counter() - start)
-            done = predict_records(opened.bundle, _Read(blocks), "out.csv", overwrite=True)
+            empty = partial(no_predictions, opened.bundle)
+            done = predict_records(opened.bundle.predict, _Read(blocks), "out.csv", empty=empty, overwrite=True)
             parts["predicting"].append(done.predicting)
             parts["writing"].append(done.writing)
             parts["bare loop"].append(_bare(opened.bundle, arrays))
