@@ -36,6 +36,7 @@ def test_examples_are_drawn_with_the_means():
     check(program, lambda state: bundle_of(program, state).sample(5))
 
 
+@pytest.mark.slow
 def test_attention_is_of_the_means():
     program = made("data=reverse", "model=seq2seq", "model.hidden=4", "model.embedding=3", "optim.ema=0.9")
     inputs = program.parts.source.read(program.examples("test")[:6])["inputs"]

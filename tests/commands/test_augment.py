@@ -27,6 +27,7 @@ def test_a_run_that_augments_begins_with_a_figure(dltrain, tmp_path):
     assert b"augmented" in events
 
 
+@pytest.mark.slow
 def test_a_run_that_rests_at_its_end_resumes_exactly(dltrain, tmp_path):
     result = dltrain(*IRIS, "steps=6", "keep_every=2", "output_dir=run", cwd=tmp_path)
     assert result.code == 0, result.err

@@ -48,6 +48,7 @@ def test_the_test_split_is_evaluated_by_default(dltrain, run):
     assert lines == ["test"]  # although the run was quiet
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_chosen_by_best_last_or_step(dltrain, run):
     summary = json.loads((run / "summary.json").read_text())
     steps = checkpoint.steps(run / "checkpoints")

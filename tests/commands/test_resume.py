@@ -278,6 +278,7 @@ def test_other_data_is_refused_with_3(dltrain, straight, tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_early_stopping_goes_on_counting_where_it_was(dltrain, cut, tmp_path):
     words = (
         "data=iris",

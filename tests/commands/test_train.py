@@ -241,6 +241,7 @@ def test_steps_replace_epochs_and_all_examples_may_be_one_batch(iris):
     assert read_yaml(folder / "config.yaml")["epochs"] is None
 
 
+@pytest.mark.slow
 def test_init_from_takes_what_matches_reports_it_and_rules_freeze_it(digits_run, dltrain, tmp_path):
     words = ("model.widths=[16,16]", "steps=5", f"init_from={digits_run.folder}", "output_dir=run")
     result = dltrain(*words, "optim=adamw", "optim.rules=[{match: 'hidden.0', freeze: true}]", cwd=tmp_path)
@@ -263,6 +264,7 @@ def test_init_from_another_kind_of_net_is_refused(digits_run, dltrain, tmp_path)
     assert dltrain("init_from=nowhere", cwd=tmp_path).code == 2
 
 
+@pytest.mark.slow
 def test_a_rule_scales_the_updates_of_what_it_matches(iris):
     words = ("optim=sgd", "steps=1", "batch_size=all")
     plain = last(iris(*words)).leaves

@@ -89,7 +89,7 @@ def test_columns_and_what_was_left_out_are_shown_and_kept(runs, folder):
     assert "bad_rows.csv" in (folder / "classes" / "written.txt").read_text()
 
 
-@few("name", RUNS, ("classes", "numbers"))
+@few("name", RUNS, ("classes",))
 def test_evaluating_again_gives_the_metrics_of_the_run(runs, name, folder, monkeypatch, request):
     if name == "streamed":
         request.getfixturevalue("streamed")

@@ -63,7 +63,7 @@ def found_by(run, kind: str, batch: dict[str, Any]) -> dict[str, Any]:
             return {"outputs": run.outputs(batch["inputs"])}
 
 
-SLOW = ("stateful", "translation", "captions", "classes")  # the others are of the same kinds of question
+SLOW = ("stateful", "translation", "captions", "classes", "samples")  # the others are of the same kinds of question
 PARAMS = [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in KINDS]
 
 

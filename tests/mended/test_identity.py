@@ -86,6 +86,7 @@ REPORTED = {
 
 
 @few("case", REPORTED, 2)
+@pytest.mark.slow
 def test_an_edit_of_what_may_change_is_reported(dltrain, run, case):
     old, new, change = REPORTED[case]
     edit(run, old, new)
@@ -125,7 +126,7 @@ def test_evaluating_with_another_model_or_data_is_refused(dltrain, runs, word):
     assert same or f"{word.partition('=')[0]}" in said.err
 
 
-@pytest.mark.parametrize("word", ["metrics=[accuracy,f1]", "runtime.precision=mixed", "eval_batch_size=7"])
+@few("word", ["eval_batch_size=7", "metrics=[accuracy,f1]", "runtime.precision=mixed"])
 def test_how_it_is_measured_may_change(dltrain, runs, word):
     said = dltrain("evaluate", str(runs / "run"), word)
     assert (said.code, said.err) == (0, "")

@@ -25,6 +25,7 @@ WHY = {"one example": "it has one example", "equal targets": "its targets are al
 
 @few("monitor", ["auto", "validation/r2"], 1)
 @pytest.mark.parametrize("case", KNOWN)
+@pytest.mark.slow
 def test_a_metric_known_to_be_nan_is_replaced_by_the_loss_with_a_warning(case, monitor, dltrain, tmp_path):
     run = tmp_path / "run"
     words = ("early_stopping.patience=2", f"monitor={monitor}", f"output_dir={run}")

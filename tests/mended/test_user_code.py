@@ -97,6 +97,7 @@ def test_what_dltrain_prints_next_trusts_what_the_run_needs(dltrain, conf: Path)
     assert dltrain("resume", "run", "trust=[ownnet]", "steps=3", cwd=conf, figures=False).code == 0
 
 
+@pytest.mark.slow
 def test_a_source_may_name_the_kind_of_its_inputs_in_a_word(dltrain, conf: Path) -> None:
     said = dltrain(
         "-cd", "conf", "trust=[ownnet]", "data=own", "model=linear", "steps=1", "output_dir=run", cwd=conf

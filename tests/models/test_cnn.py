@@ -88,6 +88,7 @@ def test_values_and_gradients_equal_torch(options, filled, equals_torch, x64):
 
 
 @pytest.mark.parametrize(("kind", "stride"), [(Pool.MAX, 2), (Pool.MAX, 1), (Pool.AVERAGE, 2)])
+@pytest.mark.slow
 def test_relu_behind_the_largest_changes_no_bit_and_others_stay_before_it(kind, stride):
     # Whole numbers around zero: windows with ties, with nothing above zero, and with zero as the largest.
     x = np.random.default_rng(0).integers(-3, 3, (5, 6, 7, 2)).astype(np.float32)

@@ -119,6 +119,7 @@ def test_values_and_gradients_equal_torch(shortcut, training, filled, differenti
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.slow
 def test_a_choice_has_as_many_parameters_as_published(name):
     torch = pytest.importorskip("torch", reason="PyTorch is the reference: pip install '.[reference]'")
     node = compose_words(f"model={name}").config["model"]
