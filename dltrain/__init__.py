@@ -6,7 +6,17 @@
 from typing import Any
 
 __version__ = "0.1.0"
-_LAZY = ("compare", "compose", "fit", "load_exported", "open_ensemble", "open_run", "write_report")
+_LAZY = (
+    "compare",
+    "compose",
+    "crossval",
+    "fit",
+    "load_exported",
+    "open_ensemble",
+    "open_run",
+    "seeds",
+    "write_report",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,9 @@ from dltrain.report.comparison import Comparison
 from dltrain.report.comparison import compare as _compare
 from dltrain.report.console import print_warning
 from dltrain.report.html.run import write_report as _write_report
+from dltrain.report.repeats.results import Repeated
 from dltrain.runs.folder import RunFolder, existing
+from dltrain.sweep.repeat import folds_of, seeds_of, train_repeat
 from dltrain.training import train_config
 
 Overrides = str | Mapping[str, Any]
@@ -69,6 +71,34 @@ def fit(*overrides: Overrides, config_dir: str | None = None, **values: Any) -> 
     if folder is None:
         raise ConfigError("dry_run=true: nothing was trained; use compose to check a config")
     return open_run(folder.path, *(word for word in words if word.startswith("trust=")))
+
+
+def crossval(*overrides: Overrides, folds: int = 5, config_dir: str | None = None, **values: Any) -> Repeated:
+    """Train one run for each fold of a cross-validation, and measure them; other arguments as for `fit`.
+
+    Args:
+        *overrides: keys of training; `output_dir` is the folder of all runs.
+        folds: how many, at least 2.
+        config_dir: your own folder of YAML, as for `--config-dir`.
+        **values: further keys.
+
+    Raises:
+        DltrainError: the config is wrong, or all runs failed.
+    """
+    words = words_of(overrides, values)
+    config = compose_words(*words, config_dir=config_dir).config
+    return train_repeat(folds_of(words, config, folds=folds), words, config_dir=config_dir)
+
+
+def seeds(*overrides: Overrides, count: int = 8, config_dir: str | None = None, **values: Any) -> Repeated:
+    """Train `count` runs that differ in their seed only, and measure them; other arguments as for `crossval`.
+
+    Raises:
+        DltrainError: the config is wrong, or all runs failed.
+    """
+    words = words_of(overrides, values)
+    config = compose_words(*words, config_dir=config_dir).config
+    return train_repeat(seeds_of(config, count=count), words, config_dir=config_dir)
 
 
 def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "best", **values: Any) -> Run:

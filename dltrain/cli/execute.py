@@ -34,6 +34,7 @@ def execute(
         check_environment()
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
+    call = replace(call, sweep=lambda repeat: sweep(call.training_words(), folders, tree, repeat=repeat))
     loaded = command.load()
     resume_collection()
     return loaded.run(call)

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.cli.job import compose_jobs, run_job, train_composed
-from dltrain.cli.sweep_folder import claim, locked, remove_empty
-from dltrain.cli.unfinished import read_notes, what_is_left, write_plan
 from dltrain.composition import objective
 from dltrain.composition.compose import amend_words, make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
@@ -33,16 +31,23 @@ from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError
+from dltrain.runs.repeat import Repeat, read_repeat
 from dltrain.runs.sealed import read_sealed
 from dltrain.runs.sweep_files import JOBS, MANIFEST, STOPPED
+from dltrain.sweep.folder import claim, locked, remove_empty
 from dltrain.sweep.plan import missing, read_jobs, write_configs
+from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
 
 Found = dict[str, tuple[Override, list[Override] | None]]
 """Key -> the override, and its values if there are several."""
 
 
-def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
-    """Run every combination; the exit code is that of the first job that failed."""
+def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat: Repeat | None = None) -> int:
+    """Run every combination; the exit code is that of the first job that failed.
+
+    With `repeat` its words are added, and what comes of the runs is said by `conclude_repeat`.
+    """
+    words = [*words, *(repeat.words() if repeat else ())]
     own = [w for w in words if not is_hydra(w.lstrip("+~").partition("=")[0])]
     typed = read_hydra([w for w in words if w not in own], tree, trusted(own, tree))
     found: Found = {o.key: (o, values) for o, values in (read(w, tree) for w in own)}
@@ -71,6 +76,8 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
     if settings.chosen["hydra/sweeper"] == "basic":
         write_plan(folder, list({**params, **found}.values()))
+    if repeat:
+        repeat.write(folder)
     keys = tuple(o.key for o in fixed)
     train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys)
     if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
@@ -89,7 +96,7 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
             else:
                 train_composed(composed)
 
-    return _run(folder, begin)
+    return _run(folder, begin, trust=_trust(words))
 
 
 def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
@@ -104,7 +111,11 @@ def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: 
     notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
     left = missing(jobs, [note["number"] for note in notes if note["code"]])
     print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
-    return _run(folder, lambda: train_composed(left) if left else None)
+    return _run(folder, lambda: train_composed(left) if left else None, trust=_trust(words))
+
+
+def _trust(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word.startswith("trust=")]
 
 
 def _search(
@@ -159,8 +170,8 @@ def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | N
     return config["output_dir"], config | {"output_dir": None}
 
 
-def _run(folder: Path, work: Callable[[], None]) -> int:
-    """Do the work of a sweep, and print what came of it."""
+def _run(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
+    """Do the work of a sweep, and print what came of it; `trust` are the words that name packages of the user."""
     code = 0
     try:
         with locked(folder):
@@ -186,7 +197,10 @@ def _run(folder: Path, work: Callable[[], None]) -> int:
         return code or next((job["code"] for job in jobs if job["code"]), 0)
     stopped = {Path(job["folder"]) for job in jobs if job["code"] in STOPPED}
     paths = [Path(job["folder"]) for job in jobs]
-    importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
+    if read_repeat(folder) and not left:
+        importlib.import_module("dltrain.sweep.repeat").conclude_repeat(folder, paths, trust)
+    else:
+        importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
     again = [f"run what is missing with: {shlex.join(['dltrain', '-m', '--resume', str(folder)])}"] if left else []
     for line in (*left, *again):
         print(f"dltrain: {line}", file=sys.stderr)

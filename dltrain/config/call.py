@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.errors import ConfigError
+from dltrain.runs.repeat import Repeat
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class Composed:
     choices: dict[str, str] = field(default_factory=dict)  # group -> choice
     automatic: dict[str, str] = field(default_factory=dict)  # what `auto` was resolved to, and why
     trust: tuple[str, ...] = ()  # from this process's own command line only
+
+
+def _no_sweep(repeat: Repeat) -> int:
+    raise ConfigError(f"dltrain {repeat.command}: trains several runs, which only a command line can")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Call:
     folder: Path | None = None  # in a sweep: where this job must write
     job: int | None = None  # in a sweep: its number
     label: str = ""  # in a sweep: the overrides in which its jobs differ
+    sweep: Callable[[Repeat], int] = _no_sweep  # trains a run for each value; returns the exit code
 
     def check_only_options(self, command: str) -> None:
         """Raise ConfigError if a typed key is not an option of the command, which changes no config."""

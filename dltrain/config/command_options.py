@@ -49,6 +49,12 @@ COMMANDS: dict[str, dict[str, Key]] = {
         "calibrate": Key(FLAG, "Fit one temperature for the probabilities of classes on the validation examples"),
         "overwrite": Key(FLAG, "Replace an ensemble that exists"),
     },
+    "crossval": {
+        "folds": Key(whole(2), "Folds, one run for each", "parts"),
+    },
+    "seeds": {
+        "count": Key(whole(2), "Runs to train, with the seeds seed, seed+1, ...", "runs"),
+    },
     "evaluate": {
         "split": Key(one_of("train", "validation", "test", "all"), "Split to evaluate"),
         "checkpoint": CHECKPOINT,

@@ -40,6 +40,24 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(count, mean, deviation, (mean - half, mean + half))
 
 
+def corrected_spread(values: Sequence[float], *, ratio: float) -> Spread:
+    """Return mean, standard deviation and 95 % interval of the mean over K folds, [K] with K >= 1.
+
+    Any two training sets share most of their examples, so the values are correlated, and s / sqrt(K) is too small
+    an error. It is replaced by s * sqrt(1/K + ratio), with K - 1 degrees of freedom (Nadeau and Bengio, Inference for
+    the generalization error, Machine Learning 52, 2003). It is approximate; no estimate is unbiased.
+
+    Args:
+        values: a metric of each fold.
+        ratio: validation examples per training example of a fold.
+    """
+    found = spread(values)
+    if found.deviation is None:
+        return found
+    half = quantile(found.count - 1) * found.deviation * math.sqrt(1 / found.count + ratio)
+    return Spread(found.count, found.mean, found.deviation, (found.mean - half, found.mean + half))
+
+
 def difference(one: Sequence[float], other: Sequence[float], *, pairs: int = 1) -> Difference | None:
     """Compare the means of two groups by Welch's t-test (Welch, 1947), which lets their variances differ.
 

@@ -14,9 +14,9 @@ import pytest
 from dltrain import __version__
 from dltrain.cli import main as cli
 from dltrain.cli.discovery import find_commands
-from dltrain.cli.sweep_folder import claim
 from dltrain.config.call import Call
 from dltrain.errors import DataError, Interrupted
+from dltrain.sweep.folder import claim
 from dltrain.sweep.groups import SweepJob
 
 MISTAKES = {

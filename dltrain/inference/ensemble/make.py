@@ -70,6 +70,7 @@ class Made:
     calibration: Calibrated | None
     files: tuple[Path, ...]
     notes: tuple[str, ...]
+    folded: OutOfFold | None = None  # of a cross-validation
 
 
 def make_ensemble(
@@ -122,7 +123,8 @@ def make_ensemble(
         files.remove(FILE)
     written = [*_write_folds(folded, plain.spec, Files(folds_to or place), notes)]
     files.replace_json(ENSEMBLE, saved.to_json())
-    return Made(ensemble, chosen, tuple(measured), calibration, (place / ENSEMBLE, *written), tuple(notes))
+    files_written = (place / ENSEMBLE, *written)
+    return Made(ensemble, chosen, tuple(measured), calibration, files_written, tuple(notes), folded)
 
 
 class _Maker:

@@ -7,9 +7,10 @@ from collections.abc import Generator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from dltrain.cli.unfinished import what_is_left
 from dltrain.errors import ConfigError
+from dltrain.runs.repeat import forget
 from dltrain.runs.sweep_files import JOBS, LIST
+from dltrain.sweep.unfinished import what_is_left
 
 
 def claim(place: str | None, *, overwrite: bool) -> Path:
@@ -26,6 +27,7 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
         for job in _earlier_jobs(folder):
             _clear(job)
         (folder / LIST).unlink(missing_ok=True)
+        forget(folder)
         shutil.rmtree(folder / JOBS, ignore_errors=True)
         return folder
     now = datetime.now()
@@ -80,6 +82,7 @@ def remove_empty(folder: Path, jobs: Sequence[Path]) -> None:
     """Remove what a sweep that wrote nothing has made: the folders of its jobs, and its own."""
     shutil.rmtree(folder / JOBS, ignore_errors=True)
     (folder / LIST).unlink(missing_ok=True)
+    forget(folder)
     inside = {path for job in jobs for path in (job, *job.parents) if folder in path.parents}
     for path in (*sorted(inside, reverse=True), folder):
         with contextlib.suppress(OSError):  # it holds something, or is gone

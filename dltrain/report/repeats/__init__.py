@@ -1,0 +1,1 @@
+"""Runs that repeat one training, over folds or seeds: their spread, and their ensemble."""
