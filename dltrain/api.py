@@ -86,8 +86,8 @@ def crossval(*overrides: Overrides, folds: int = 5, config_dir: str | None = Non
         DltrainError: the config is wrong, or all runs failed.
     """
     words = words_of(overrides, values)
-    config = compose_words(*words, config_dir=config_dir).config
-    return train_repeat(folds_of(words, config, folds=folds), words, config_dir=config_dir)
+    composed = compose_words(*words, config_dir=config_dir)
+    return train_repeat(folds_of(words, composed, folds=folds), words, config_dir=config_dir)
 
 
 def seeds(*overrides: Overrides, count: int = 8, config_dir: str | None = None, **values: Any) -> Repeated:
@@ -97,8 +97,8 @@ def seeds(*overrides: Overrides, count: int = 8, config_dir: str | None = None, 
         DltrainError: the config is wrong, or all runs failed.
     """
     words = words_of(overrides, values)
-    config = compose_words(*words, config_dir=config_dir).config
-    return train_repeat(seeds_of(config, count=count), words, config_dir=config_dir)
+    composed = compose_words(*words, config_dir=config_dir)
+    return train_repeat(seeds_of(composed, count=count), words, config_dir=config_dir)
 
 
 def open_run(path: str | Path, *overrides: Overrides, checkpoint: str | int = "best", **values: Any) -> Run:

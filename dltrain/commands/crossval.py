@@ -17,5 +17,5 @@ def run(call: Call) -> int:
     """Check the keys, train all folds, and say what came of them."""
     if call.words:
         raise ConfigError(f"{call.words[0]}: dltrain crossval takes group=choice and key=value only")
-    repeat = folds_of(call.training_words(), call.compose().config, folds=call.options["folds"])
+    repeat = folds_of(call.training_words(), call.compose(), folds=call.options["folds"])
     return call.sweep(repeat)

@@ -16,4 +16,4 @@ def run(call: Call) -> int:
     """Check the keys, train all runs, and say what came of them."""
     if call.words:
         raise ConfigError(f"{call.words[0]}: dltrain seeds takes group=choice and key=value only")
-    return call.sweep(seeds_of(call.compose().config, count=call.options["count"]))
+    return call.sweep(seeds_of(call.compose(), count=call.options["count"]))

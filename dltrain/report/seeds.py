@@ -44,8 +44,8 @@ def corrected_spread(values: Sequence[float], *, ratio: float) -> Spread:
     """Return mean, standard deviation and 95 % interval of the mean over K folds, [K] with K >= 1.
 
     Any two training sets share most of their examples, so the values are correlated, and s / sqrt(K) is too small
-    an error. It is replaced by s * sqrt(1/K + ratio), with K - 1 degrees of freedom (Nadeau and Bengio, Inference for
-    the generalization error, Machine Learning 52, 2003). It is approximate; no estimate is unbiased.
+    an error. It is replaced by s * sqrt(1/K + ratio), with K - 1 degrees of freedom (Nadeau and Bengio, Inference
+    for the generalization error, Machine Learning 52, 2003). It is approximate; no estimate is unbiased.
 
     Args:
         values: a metric of each fold.

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.parts import assemble
 from dltrain.callbacks.signals import Signals
 from dltrain.composition.compose import amend_words, compose_words
 from dltrain.config.call import Composed
+from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated
 from dltrain.inference.run import amend_saved
 from dltrain.report.console import Screen, print_warning
@@ -27,31 +29,36 @@ from dltrain.training import EndedRun
 LARGEST = 2**32 - 1  # a seed
 
 
-def folds_of(words: Sequence[str], config: Mapping[str, Any], *, folds: int) -> Repeat:
+def folds_of(words: Sequence[str], composed: Composed, *, folds: int) -> Repeat:
     """Return the runs of a cross-validation with this training config.
 
     Args:
         words: the typed keys of training.
-        config: what they compose.
+        composed: what they compose.
         folds: how many.
 
     Raises:
         ConfigError: a typed key is one that the command sets, or chooses the trials of a search.
+        DataError: the data cannot be read, or not be cut into so many folds.
     """
+    config = composed.config
     _check_count(CROSSVAL, "folds", folds)
     keys = {word.partition("=")[0].lstrip("+~") for word in words}
     if given := next((key for key in ("data.folds", "data.fold") if key in keys), None):
         raise ConfigError(f"{given}: dltrain {CROSSVAL} trains every fold; set their number: folds={folds}")
     _check_single(CROSSVAL, config, f"data.folds={folds} data.fold={','.join(map(str, range(folds)))}")
+    _try({**config, "data": {**config["data"], "folds": folds}}, composed.trust)
     return Repeat(CROSSVAL, tuple(range(folds)))
 
 
-def seeds_of(config: Mapping[str, Any], *, count: int) -> Repeat:
+def seeds_of(composed: Composed, *, count: int) -> Repeat:
     """Return `count` runs of a training config, with its seed and those that follow.
 
     Raises:
         ConfigError: there are not so many seeds, or the config chooses the trials of a search.
+        DataError: the data cannot be read.
     """
+    config = composed.config
     _check_count(SEEDS, "count", count)
     first = config["seed"]
     if first + count - 1 > LARGEST:
@@ -60,7 +67,14 @@ def seeds_of(config: Mapping[str, Any], *, count: int) -> Repeat:
         )
     seeds = tuple(range(first, first + count))
     _check_single(SEEDS, config, f"seed={','.join(map(str, seeds[:3]))},...")
+    _try(config, composed.trust)
     return Repeat(SEEDS, seeds)
+
+
+def _try(config: Mapping[str, Any], trust: tuple[str, ...]) -> None:
+    """Build the parts of the first run, so that what keeps all of them from training is said once."""
+    runtime.start(**config["runtime"])
+    assemble(config, trust)
 
 
 def _check_count(command: str, option: str, count: int) -> None:

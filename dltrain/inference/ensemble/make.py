@@ -71,6 +71,7 @@ class Made:
     files: tuple[Path, ...]
     notes: tuple[str, ...]
     folded: OutOfFold | None = None  # of a cross-validation
+    fold_measure: Measure | None = None  # of these predictions: it has room for all of them
 
 
 def make_ensemble(
@@ -124,7 +125,9 @@ def make_ensemble(
     written = [*_write_folds(folded, plain.spec, Files(folds_to or place), notes)]
     files.replace_json(ENSEMBLE, saved.to_json())
     files_written = (place / ENSEMBLE, *written)
-    return Made(ensemble, chosen, tuple(measured), calibration, files_written, tuple(notes), folded)
+    return Made(
+        ensemble, chosen, tuple(measured), calibration, files_written, tuple(notes), folded, maker.fold_measure
+    )
 
 
 class _Maker:
@@ -137,6 +140,7 @@ class _Maker:
         self._spec, self._read = spec, self._program.parts.source.read
         self._further = _further(spec, self._program.parts.metrics)
         self._measure = Measure.of_program(self._program, further=self._further)
+        self.fold_measure: Measure | None = None
 
     def outputs(self) -> dict[str, list[np.ndarray]]:
         """Return the outputs of each member on the splits that all share: split -> [N, ...] of each."""
@@ -195,6 +199,7 @@ class _Maker:
         found = []
         if folded is not None:
             measure = Measure.of_program(self._program, own=self._roomy(folded.targets), further=self._further)
+            self.fold_measure = measure
             rows = self._pair(measure, folded.outputs, folded.examples, temperature, calibrated=calibrated)
             found.append(Measured(OUT_OF_FOLD, len(folded.examples), (), *rows))
         for split, each in outputs.items():

@@ -38,7 +38,7 @@ def conclude(
         found = _with_ensemble(found, amend, screen)
         print_metrics(screen, found)
         _notes(found, screen)
-    written = [repeat.write(folder, found.to_json()), *_draw(found, screen)]
+    written = [repeat.write(folder, found.to_json()), *(_draw(found, screen) if found.jobs else ())]
     written += found.made.files if found.made else []
     names = ", ".join(str(path.relative_to(folder)) for path in written)
     screen.say(f"files   {folder}/: {names}")

@@ -50,12 +50,13 @@ def _figures(found: Repeated) -> Iterator[tuple[str, Any]]:
             strips.append(Strip(*about, lines))
     if strips:
         yield f"{found.repeat.noun}s", repeated(strips, found.repeat.noun)
-    if found.made and found.made.folded:
-        for name, figure in _of_folds(found.made, found.made.folded).items():
+    made = found.made
+    if made and made.folded and made.fold_measure:
+        for name, figure in _of_folds(made, made.folded, made.fold_measure).items():
             yield f"out_of_fold_{name}", add_caption(figure, "each example by the model that was not trained on it")
 
 
-def _of_folds(made: Made, folded: OutOfFold) -> dict[str, Any]:
+def _of_folds(made: Made, folded: OutOfFold, measure: Measure) -> dict[str, Any]:
     """Draw the figures of the task of the out-of-fold predictions."""
     first = made.ensemble.program
     program = copy.copy(first)
@@ -64,7 +65,7 @@ def _of_folds(made: Made, folded: OutOfFold) -> dict[str, Any]:
     def outputs_of(examples: np.ndarray) -> np.ndarray:
         return folded.outputs[np.searchsorted(folded.examples, examples)]
 
-    vars(program)["evaluator"] = CombinedEvaluator(outputs_of, Measure.of_program(first), read)
+    vars(program)["evaluator"] = CombinedEvaluator(outputs_of, measure, read)
     state = made.ensemble.placed_state
     drawn = draw_figures(program, state, program.evaluator(*program.eval_params(state), folded.examples))
     return {name: figure for name, figure in drawn.items() if name not in OF_A_MODEL}

@@ -23,9 +23,12 @@ def print_runs(screen: Screen, found: Repeated) -> None:
     whole = len(found.repeat.values)
     count = f"{len(rows)} of {whole}" if found.missing else str(whole)
     screen.say()
-    screen.table(f"{count} {noun}s, each run at its best state", columns, rows)
-    for number, reason in found.missing.items():
-        screen.say(f"{noun} {number} is missing: {reason}", result=True)
+    if rows:
+        screen.table(f"{count} {noun}s, each run at its best state", columns, rows)
+    for reason in dict.fromkeys(found.missing.values()):
+        numbers = [str(number) for number, why in found.missing.items() if why == reason]
+        many = f"{noun}s {', '.join(numbers)} are" if len(numbers) > 1 else f"{noun} {numbers[0]} is"
+        screen.say(f"{many} missing: {reason}", result=True)
 
 
 def print_metrics(screen: Screen, found: Repeated) -> None:
@@ -60,7 +63,7 @@ def _table(found: Repeated, split: str) -> tuple[list[Column], list[list[str]]]:
         row = (
             [name, *_cells(found, split, name, interval=interval)] if name in spreads else [name, *_blank(interval)]
         )
-        row += [shown(of.get(name)) for of in (together, calibrated) if of]
+        row += [_value(of.get(name)) for of in (together, calibrated) if of]
         rows.append(row)
     return [Column(split), *(Column(title, right=True) for title in titles)], rows
 
@@ -77,6 +80,10 @@ def _cells(found: Repeated, split: str, name: str, *, interval: bool) -> list[st
     for end in (min(values, key=values.__getitem__), max(values, key=values.__getitem__)):
         cells.append(f"{shown(values[end])} ({noun} {end})")
     return cells
+
+
+def _value(value: float | None) -> str:
+    return shown(value) if value is not None and value == value else "-"
 
 
 def _blank(interval: bool) -> Sequence[str]:
