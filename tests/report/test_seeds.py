@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dltrain.report.seeds import difference, spread
+from dltrain.report.seeds import corrected_spread, difference, spread
 
 ONE, OTHER = [0.91, 0.93, 0.90, 0.94], [0.88, 0.89, 0.90]
 
@@ -37,3 +37,13 @@ def test_of_equal_groups_one_in_twenty_differs():
     rng = np.random.default_rng(0)
     found = [difference(*rng.normal(size=(2, 4))).clear for _ in range(1000)]
     assert 0.02 < np.mean(found) < 0.08
+
+
+def test_the_interval_over_folds_has_the_corrected_variance_of_nadeau_and_bengio():
+    values = np.array([0.91, 0.93, 0.90, 0.94, 0.92])
+    found = corrected_spread(values, ratio=1 / 4)
+    error = np.sqrt((1 / 5 + 1 / 4) * values.var(ddof=1))
+    assert found.interval == pytest.approx(stats.t.interval(0.95, 4, values.mean(), error))
+    low, high = spread(values).interval
+    assert found.interval[0] < low and found.interval[1] > high
+    assert corrected_spread([0.5], ratio=1.0).interval is None
