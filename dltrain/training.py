@@ -3,9 +3,10 @@
 `prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
 """
 
+import functools
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Prepared:
     program: Program
     wanted: Path | None  # where to write; None: a new folder in `outputs`
     weights: RunFolder | None = None  # the run whose weights it starts from
+    environment: Callable[[], Mapping[str, Any]] = field(default_factory=lambda: functools.cache(diagnose))
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: 
     first = prepared.program
     parts = with_numbers(first.parts, composed.config, composed.trust)
     program = first.variant(parts, make_plan(composed.config, parts), lane)
-    return Prepared(composed, program, folder, prepared.weights)
+    return Prepared(composed, program, folder, prepared.weights, prepared.environment)
 
 
 def start_run(
@@ -149,7 +151,7 @@ def start_run(
     claimed.label = label
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")
-        _write_description(composed, overrides, program, claimed, label)
+        _write_description(prepared, overrides, claimed, label)
 
         def at_start(recorder: Recorder) -> None:
             swept = [word for word in overrides if f" {word} " in f" {label} "]
@@ -214,15 +216,14 @@ def continue_job(
         return continue_run(prepared, folder, start, screen, signals=signals, figures=figures, compared=compared)
 
 
-def _write_description(
-    composed: Composed, overrides: Sequence[str], program: Program, folder: RunFolder, label: str
-) -> None:
+def _write_description(prepared: Prepared, overrides: Sequence[str], folder: RunFolder, label: str) -> None:
     """Write config, environment, data and model of the run, before it trains."""
+    composed, program = prepared.composed, prepared.program
     run = uuid.uuid4().hex
     folder.about = describe_run(run, composed.text, composed.trust)
     started = {"overrides": list(overrides), "choices": dict(composed.choices)}
     folder.write_config(composed.text, started | ({"label": label} if label else {}))
-    folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **diagnose()})
+    folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **prepared.environment()})
     folder.files.replace_json("data.json", seal(program.parts.described()))
     folder.files.replace("splits.npz", program.parts.splits.to_npz())
     if program.parts.description and program.parts.description.bad_rows:

@@ -147,3 +147,16 @@ def test_what_is_measured_on_a_gpu_runs_on_any_device(measure):
         "dltrain, float32",
         "of the matrix rate, float32",
     }
+
+
+def test_the_gain_of_lanes_is_relative_to_a_run_alone_and_drawn(measure, tmp_path):
+    from benchmarks.lanes_figure import draw_lanes, gains
+
+    table = measure.Table()
+    for program, value in (("alone", 100.0), ("2 lanes", 150.0), ("16 lanes", 300.0)):
+        table.add("sweep", "a net", program, "steps/s", [value])
+    table.add("sweep", "16 rates", "one command", "s", [10.0])
+    rows = [row.as_json() for row in table.rows]
+    assert gains(rows) == {"a net": {2: 1.5, 16: 3.0}}
+    draw_lanes(rows, tmp_path / "lanes.png")
+    assert (tmp_path / "lanes.png").read_bytes().startswith(b"\x89PNG")

@@ -79,6 +79,39 @@ def test_kept_steps_stay_in_addition_to_the_last_and_the_best(tmp_path, program)
     assert checkpoint.steps(tmp_path) == [3, 4, 8, 9]
 
 
+def test_a_best_state_waits_for_its_share_of_the_time_and_is_written_before_a_later_one(tmp_path, program):
+    best = SimpleNamespace(step=0, value=0.5)
+    saver, state = Saver(tmp_path, best, {}, defers=0.05, warn=print), program.start()
+    written = []
+    for best.step in (1, 2, 3):  # the first is written at once, the others within its share of the time
+        saver.save_best(best.step, state)
+        saver._join_thread()
+        saver.took = 1000.0
+        written.append(checkpoint.steps(tmp_path))
+    assert written == [[1]] * 3
+    saver.save(4, state)
+    saver.wait()
+    assert checkpoint.steps(tmp_path) == [3, 4]  # of 2 nothing was written
+    assert checkpoint.load(tmp_path, 3).meta["best"] == 3
+
+
+@pytest.mark.parametrize("end", ["join", "save", "later"])
+def test_a_best_state_that_waits_is_written_when_the_run_ends_or_saves_or_its_turn_comes(tmp_path, program, end):
+    saver, state = Saver(tmp_path, SimpleNamespace(step=2, value=0.5), {}, defers=0.05, warn=print), program.start()
+    saver.save_best(1, state)
+    saver._join_thread()
+    saver.took = 1000.0
+    saver.save_best(2, state)
+    if end == "later":
+        saver.took = 0.0
+        saver.check(None)
+    elif end == "save":
+        saver.save(2, state)
+        saver._join_thread()
+    saver.join()
+    assert checkpoint.steps(tmp_path) == [2]
+
+
 def test_a_failed_save_ends_the_run_with_6_and_the_older_checkpoint_is_whole(dltrain, tmp_path, monkeypatch):
     write, calls = checkpoint.save, []
 

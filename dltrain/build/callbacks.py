@@ -56,6 +56,7 @@ def make_callbacks(
         remembering,
         about={"versions": runtime.versions(), **folder.about, "data": parts.source.fingerprint},
         share=SAVING if plan.auto_checkpoint else None,
+        defers=SAVING if program.among_others else None,
         keeps=lambda step: plan.keep_every is not None and step % plan.keep_every == 0,
         clock=clock,
         on_saved=folder.note_saved,
@@ -110,7 +111,7 @@ def _make_saves(plan: Plan, every: MakeEvery, saver: Saver, best: Best | None) -
 
     def save_best(event: TrainEvent) -> None:
         if best and best.improved:
-            save(event)
+            saver.save_best(event.step, event.state)
 
     kept = [every(Duration(plan.keep_every, ""), save, at_end=False)] if plan.keep_every else []
     return [saver.check, save_best, *(every(interval, saver) for interval in plan.save_every), *kept]

@@ -41,6 +41,7 @@ class Program:
         """Trace the model, which raises an error for shapes that do not fit."""
         self.parts, self.plan = parts, plan
         self.lane: Lane | None = None  # of several runs that train together
+        self.among_others = False  # one of several runs that share what is compiled
         self.precision = PRECISIONS[plan.precision]
         self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
@@ -115,7 +116,7 @@ class Program:
         It trains alone, or as a lane among others.
         """
         other = copy.copy(self)
-        other.parts, other.plan, other.lane = parts, plan, lane
+        other.parts, other.plan, other.lane, other.among_others = parts, plan, lane, True
         other.__dict__.pop("ahead", None)  # its threads read in the order of this program
         if lane:
             other.__dict__["chunk"] = lane

@@ -14,7 +14,7 @@ from typing import Any
 from dltrain.cli.job import compose_jobs, run_job, train_composed
 from dltrain.composition import objective
 from dltrain.composition.compose import amend_words, make_call, make_request
-from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
+from dltrain.composition.launch import Job, Objectives, SweepStopped, expand, launch
 from dltrain.composition.overrides import NEEDS_SAMPLER, read
 from dltrain.composition.settings import (
     Settings,
@@ -83,12 +83,14 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
     if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
         return _run(folder, lambda: launch(passed, folder, folders, train=train))
     alone = settings.chosen["hydra/launcher"] != "basic"
+    same = not typed and not any(key in tree and values is not None for key, (_, values) in found.items())
 
     def begin() -> None:
-        jobs: list[Job] = []
+        jobs: list[Job] = expand(passed, folder, folders) if same and settings.plain and not params else []
         here = [word for word in passed if not word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
         here += ["hydra/launcher=basic"] if alone else []
-        launch(here, folder, folders, train=lambda job: _collect(jobs, job))
+        if not jobs:
+            launch(here, folder, folders, train=lambda job: _collect(jobs, job))
         if composed := compose_jobs(jobs, keys):
             write_configs(folder, composed)
             if alone:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from dltrain.composition.loader import run_hydra, search_path
 from dltrain.composition.overrides import quote
+from dltrain.config.hydra_node import is_hydra
 from dltrain.errors import ConfigError
 
 Objectives = float | list[float]
@@ -50,6 +51,24 @@ def launch(
             run_hydra(folders, functools.partial(_task, train), "-m", *words, *fixed)
     finally:
         (folder / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; the folder of each job says what it was
+
+
+def expand(words: Sequence[str], folder: Path, folders: tuple[Path, ...]) -> list[Job]:
+    """Return the jobs that Hydra's own sweeper and launcher would start with `words`, without composing each twice.
+
+    For a sweep whose jobs have the same choices, and nothing set under `hydra`: `Settings.plain`.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    own = [word for word in words if not is_hydra(word.lstrip("+~").partition("=")[0])]
+    (combinations,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(own), None)
+    jobs = []
+    for number, found in enumerate(combinations):
+        place = folder / str(number)
+        place.mkdir(parents=True, exist_ok=True)
+        jobs.append(Job(number, tuple(word.lstrip("+") for word in found), folders, place, folder))
+    return jobs
 
 
 def _task(train: Callable[[Job], Objectives], _: Any) -> Objectives:

@@ -20,6 +20,7 @@ from dltrain.errors import LIBRARIES, ConfigError
 HOMES = ("hydra.", "hydra_plugins.", "optuna.samplers.")  # where launchers, sweepers and their samplers live
 RUN_DIR = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
 SWEEP_DIR = "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}"
+SUBDIR = "${hydra.job.num}"
 """Hydra's defaults; dltrain names these folders itself, so that no two starts share one."""
 
 
@@ -34,6 +35,7 @@ class Settings:
     sweeper: Mapping[str, Any]  # resolved
     chosen: Mapping[str, str]  # hydra/launcher and the like -> choice
     verbose: Any
+    plain: bool = False  # nothing is set that changes how Hydra's own sweeper and launcher start jobs
 
 
 def read_hydra(words: Sequence[str], tree: Tree, trust: tuple[str, ...]) -> tuple[Override, ...]:
@@ -106,7 +108,12 @@ def read_settings(whole: Any) -> Settings:
     choices: Any = OmegaConf.to_container(node.runtime.choices)
     chosen = {key: value for key, value in choices.items() if key.startswith("hydra/")}
     mode = getattr(node.mode, "name", None) or str(node.mode or "")
-    return Settings(mode, run_dir, sweep_dir, plain["sweep"]["subdir"], sweeper, chosen, node.verbose)
+    basic = chosen["hydra/sweeper"] == chosen["hydra/launcher"] == "basic" and not node.verbose
+    kept = sweeper.get("max_batch_size") is None and plain["sweep"]["subdir"] == SUBDIR
+    nothing = not any(plain["job"][name] for name in ("env_set", "env_copy")) and not plain["callbacks"]
+    logs = all(chosen[f"hydra/{name}"] in ("default", "none") for name in ("job_logging", "hydra_logging"))
+    whole_plain = basic and kept and nothing and logs
+    return Settings(mode, run_dir, sweep_dir, plain["sweep"]["subdir"], sweeper, chosen, node.verbose, whole_plain)
 
 
 def apply_to_run(request: Request, composed: Composed) -> Path | None:

@@ -49,7 +49,12 @@ def _value(text: str) -> bool | float | str:
 
 def _without_nulls(text: str) -> str:
     """Return the YAML of a config without the keys that are not set."""
-    return yaml.safe_dump(_set(yaml.safe_load(text)), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(
+        _set(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))),
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
 
 
 def _set(node: Any) -> Any:

@@ -6,7 +6,7 @@ The thread is hand-written, since that of Orbax cannot run the commit of `checkp
 import copy
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,15 @@ class RunClock:
     stalled: float = 0.0  # seconds that training waited for saves
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """What a checkpoint will hold, copied from the run at its step."""
+
+    step: int
+    leaves: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
 class Saver:
     """A callback that writes checkpoints and keeps the last, the best, and those of steps where `keeps` is true.
 
@@ -36,7 +45,9 @@ class Saver:
     are no longer kept. One checkpoint is written at a time. An error in the thread is raised by the next save or
     `wait`.
 
-    With `share`, saves at an interval are skipped while they would take more than this share of the time.
+    With `share`, saves at an interval are skipped while they would take more than this share of the time. With
+    `defers`, best states wait as copies in memory for that share of the time, and at most for the next save or for
+    `join`: many short runs at once would do little else than write them.
     """
 
     def __init__(
@@ -47,6 +58,7 @@ class Saver:
         *,
         about: Mapping[str, Any] | None = None,
         share: float | None = None,
+        defers: float | None = None,
         keeps: Callable[[int], bool] = lambda step: False,
         clock: RunClock | None = None,
         on_saved: Callable[[int], None] = lambda step: None,
@@ -66,6 +78,8 @@ class Saver:
         self._place = self._folder.path  # of which the user knows
         self._warn, self._about, self._on_saved = warn, about, on_saved
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
+        self._defers = defers
+        self._waiting: _Draft | None = None
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -73,10 +87,24 @@ class Saver:
 
     def save(self, step: int, state: TrainState) -> None:
         """Save this state, unless the last save was at this step."""
-        if step == self._step:
+        if step == self._step and not self._waiting:
             return
         began = time.monotonic()
-        self.wait()
+        self._end_write()
+        drafts = [self._waiting] if self._waiting else []
+        self._waiting = None
+        self._start_write(drafts if step == self._step else [*drafts, self._draft(step, state)])
+        self.clock.stalled += time.monotonic() - began
+
+    def save_best(self, step: int, state: TrainState) -> None:
+        """Save this state, which is the best so far, at once or when its turn comes."""
+        if self._defers is None:
+            self.save(step, state)
+        elif step != self._step:
+            self._waiting = self._draft(step, state)  # the best state before it is not needed any more
+            self._write_waiting()
+
+    def _draft(self, step: int, state: TrainState) -> _Draft:
         # Copies: the next chunk reuses the memory of the state, which NumPy would share on a CPU.
         leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
@@ -89,28 +117,52 @@ class Saver:
             "clock": {**asdict(self.clock), "seconds": self.seconds},
         }
         self._step = step
-        thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
+        return _Draft(step, leaves, meta)
+
+    def _start_write(self, drafts: Sequence[_Draft]) -> None:
+        thread = threading.Thread(target=self._write, args=(drafts,), name="checkpoint")
         thread.start()  # which fails if there is no memory for it
         self._thread = thread
-        self.clock.stalled += time.monotonic() - began
+
+    def _write_waiting(self) -> None:
+        """Begin to write the state that waits, unless saves take too much of the time."""
+        if self._waiting and self._defers and not self._busy(self._defers):
+            self._end_write()
+            draft, self._waiting = self._waiting, None
+            self._start_write([draft])
+
+    def _busy(self, share: float) -> bool:
+        writes = self._thread is not None and self._thread.is_alive()
+        return writes or time.monotonic() - self.ended < self.took / share
 
     def __call__(self, event: TrainEvent) -> None:
         """Save, unless saves take too much of the time."""
-        if self._share is not None:
-            busy = self._thread is not None and self._thread.is_alive()
-            if busy or time.monotonic() - self.ended < self.took / self._share:
-                return
-        self.save(event.step, event.state)
+        if self._share is None or not self._busy(self._share):
+            self.save(event.step, event.state)
 
     def join(self) -> None:
-        """Wait until the current write has ended, whether or not it failed: the folder is in use until then."""
+        """Write what waits; return when no write is under way, failed or not: the folder is in use until then."""
+        self._join_thread()
+        if self._waiting:
+            draft, self._waiting = self._waiting, None
+            self._write([draft])
+
+    def _join_thread(self) -> None:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def wait(self) -> None:
-        """Wait for the current write, and raise its error if it failed."""
+        """Write what waits, wait until that has ended, and raise its error if it failed."""
         self.join()
+        self._raise()
+
+    def _end_write(self) -> None:
+        """Wait for the current write, and raise its error if it failed."""
+        self._join_thread()
+        self._raise()
+
+    def _raise(self) -> None:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -126,10 +178,11 @@ class Saver:
         return self._best.step if self._best and self._best.value is not None else None
 
     def check(self, event: TrainEvent) -> None:
-        """Raise the error of a write that has failed."""
+        """Raise the error of a write that has failed, and write a best state if its turn has come."""
         del event
         if self._error is not None:
-            self.wait()
+            self._end_write()
+        self._write_waiting()
 
     def restore(self, start: checkpoint.Checkpoint) -> None:
         """Restore the state of the callbacks."""
@@ -139,11 +192,13 @@ class Saver:
             if saved is not None and name in self.remembering and hasattr(self.remembering[name], "restore"):
                 self.remembering[name].restore(saved)
 
-    def _write(self, step: int, leaves: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+    def _write(self, drafts: Sequence[_Draft]) -> None:
         began = time.monotonic()
         try:
-            checkpoint.save(self._folder, step, leaves, meta, self._about)
-            self._on_saved(step)
+            for draft in drafts:
+                checkpoint.save(self._folder, draft.step, draft.leaves, draft.meta, self._about)
+                self._on_saved(draft.step)
+            step, meta = drafts[-1].step, drafts[-1].meta
             there = checkpoint.steps(self._folder)
             checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], warn=self._warn)
             if self._folder.path != self._place:

@@ -26,7 +26,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file if one is given."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    from benchmarks import data, gpu, nets, parts, predict, safety, share, start, steps, sweep, whole
+    from benchmarks import data, gpu, lanes_figure, nets, parts, predict, safety, share, start, steps, sweep, whole
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
@@ -64,6 +64,8 @@ def main(words: list[str] | None = None) -> int:
         found = {"date": date, "machine": described, "setup": {"rounds": rounds, "seconds": arguments.seconds}}
         found |= {"test_size": tiny, "rows": [row.as_json() for row in table.rows], "skipped": table.skipped}
         Path(arguments.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if arguments.lanes_figure:
+        lanes_figure.draw_lanes([row.as_json() for row in table.rows], Path(arguments.lanes_figure))
     return 0
 
 
@@ -79,5 +81,6 @@ def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help="rounds in which the programs take turns (7)")
     parser.add_argument("--seconds", type=float, default=1.0, help="time of one measurement (1)")
     parser.add_argument("--json", metavar="FILE", help="also write everything there")
+    parser.add_argument("--lanes-figure", metavar="FILE", help="draw the section sweep there, as a PNG")
     parser.add_argument("--test-size", action="store_true", help="tiny nets, one round: to see that it works")
     return parser

@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from dltrain.composition.launch import expand, launch
+from dltrain.config.folders import roots
+
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 GRID = (
@@ -133,3 +136,18 @@ def test_two_sweeps_at_once_share_no_folder(tmp_path):
     assert len(folders) == 2
     for folder in folders:
         assert [(row["runs"], row["failed"]) for row in table(folder)] == [("2", "0")]
+
+
+def test_jobs_that_differ_in_values_are_those_that_hydra_would_start(tmp_path):
+    folders, found = roots(None), []
+    words = [
+        "data=iris",
+        "++model.widths=[3,4],[5]",
+        "optim.learning_rate=0.001,1e-2",
+        "name='a b'",
+        "seed=range(1,3)",
+    ]
+    words += ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+    launch(words, tmp_path, folders, train=lambda job: found.append(job) or 0.0)
+    assert found == expand(words, tmp_path, folders)
+    assert len(found) == 8
