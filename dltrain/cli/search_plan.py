@@ -16,7 +16,7 @@ from dltrain.errors import ConfigError
 from dltrain.sweep.space import Dimension, read_space
 from dltrain.sweep.study import check_settings
 
-KEPT = ("sweep.objectives",)  # keys of the node `sweep` that its jobs have, too
+KEPT = ("sweep.objectives", "sweep.constraints")  # keys of the node `sweep` that its jobs have, too
 OWN = ("output_dir", "overwrite", "quiet")  # typed for the search as a whole
 
 Found = Mapping[str, tuple[Override, list[Override] | None]]

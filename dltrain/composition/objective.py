@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dltrain.config.constraints import number_of
 from dltrain.config.hints import nearest, show
 from dltrain.errors import ConfigError
 
@@ -65,9 +66,8 @@ def failed(wanted: Sequence[str]) -> float | list[float]:
 
 
 def _value(summary: Mapping[str, Any], name: str) -> float:
-    split, slash, metric = name.partition("/")
-    found = summary.get("best", {}).get(split, {}).get(metric) if slash else summary.get(name)
-    return float(found) if isinstance(found, int | float) else math.nan
+    found = number_of(summary, name)
+    return math.nan if found is None else found
 
 
 def check_count(typed: Any, wanted: Sequence[str]) -> None:
