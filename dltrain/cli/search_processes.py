@@ -37,6 +37,7 @@ class ProcessSearch:
     _deaths: dict[int, int] = field(default_factory=dict)  # number of a job -> how often
     _best: tuple[float, int] | None = None  # value, and the worker whose job it was
     _told: bool = False
+    _printed: set[str] = field(default_factory=set)
 
     def run(self) -> None:
         """Train until all trials have ended.
@@ -82,13 +83,19 @@ class ProcessSearch:
         if event.kind == "asked":
             self.workers.answer(event.worker, self.found.should_stop(trial.proposal, *value))
         elif event.kind == "told" and isinstance(value, str):
-            print(value, file=sys.stderr, flush=True)
+            self._print_once(value)
         elif event.kind == "told":
             self.board.progress(trial.number, **value)
         elif event.kind == "died":
             self._bury(trial, value)
         else:
             self._end(trial, event.worker)
+
+    def _print_once(self, line: str) -> None:
+        """Print a line on stderr; every process has the same warnings about the data."""
+        if line not in self._printed:
+            self._printed.add(line)
+            print(line, file=sys.stderr, flush=True)
 
     def _end(self, trial: Trial, worker: int) -> None:
         """Take the result of a trial; one that a signal has ended has none."""
@@ -140,12 +147,11 @@ class ProcessSearch:
         """Let the process that has trained the best job draw its figures."""
         if self._best and self._best[1] in self.workers.started:
             self.workers.give(self._best[1], DRAW)
-            keep_busy(self.workers, lambda: None, _print_lines, stopping=lambda: False)
+            keep_busy(self.workers, lambda: None, self._handle_drawing, stopping=lambda: False)
 
-
-def _print_lines(event: Event) -> None:
-    if event.kind == "told" and isinstance(event.value, str):
-        print(event.value, file=sys.stderr, flush=True)
+    def _handle_drawing(self, event: Event) -> None:
+        if event.kind == "told" and isinstance(event.value, str):
+            self._print_once(event.value)
 
 
 def make_workers(count: int, sweep: Any) -> Workers:
