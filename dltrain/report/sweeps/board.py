@@ -18,6 +18,7 @@ from dltrain.report.console import Screen, clock, shown
 from dltrain.runs.summary import monitored
 
 MOST = 8  # jobs that are shown
+ENOUGH = 0.1  # of a job, before the time left is estimated
 WAYS = ("trained", "pruned", "failed")  # in which a job ends
 
 
@@ -141,7 +142,7 @@ class Board:
     def _left(self) -> float | None:
         """Estimate the seconds that are left, from the share of the steps that is done."""
         share = sum(self._ended.values()) + sum(job.done for job in self._running.values())
-        if self._began is None or share <= 0:
+        if self._began is None or share < ENOUGH:
             return None
         return (self.now() - self._began) * (self.jobs - self.before - share) / share
 
