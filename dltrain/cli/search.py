@@ -20,7 +20,7 @@ from dltrain.cli.search_trial import Trial, make_room, read_end, wait_for, watch
 from dltrain.composition.launch import Job, SweepStopped
 from dltrain.config.folders import Tree
 from dltrain.errors import ConfigError, Interrupted
-from dltrain.report.console import Screen, shown
+from dltrain.report.console import Screen, print_warning, shown
 from dltrain.report.sweep import summarise
 from dltrain.report.sweeps.board import Board
 from dltrain.runs.files import Files
@@ -104,7 +104,8 @@ class _Session:
             name = _name_of_study(path, self.plan)
         else:
             name = f"{self.folder.name}-{uuid.uuid4().hex[:8]}"
-            manifest = seal({"study": name, "words": list(self.plan.typed), **self.plan.to_json()})
+            about = {"study": name, "words": list(self.plan.typed), "version": __version__}
+            manifest = seal({**about, **self.plan.to_json()})
             Files(self.folder).replace_json(MANIFEST, manifest)
         try:
             study, storage = open_study(
@@ -237,11 +238,23 @@ def make_search(plan: Plan, study: Any, storage: Any) -> Search:
 def _name_of_study(path: Path, plan: Plan) -> str:
     """Return the name of the study that the folder has, or raise ConfigError if it is of another search."""
     before, now = read_sealed(path), plan.to_json()
-    if different := [key for key in now if before.get(key) != now[key]]:
+    version = str(before.get("version"))
+    if different := [key for key in now if before.get(key) != now[key] and key != "config"]:
         was = " ".join(map(str, before.get("words", [])))
         raise ConfigError(
             f"output_dir={path.parent}: holds another search ({', '.join(different)} differ; there: {was}); give "
             "the same overrides to go on with it, choose another folder, or set overwrite=true"
+        )
+    if before.get("config") != now["config"]:
+        raise ConfigError(
+            f"output_dir={path.parent}: what its overrides stand for has changed since this search began (YAML, or "
+            f"defaults of dltrain, then {version}, now {__version__}), so results could not be compared; choose "
+            "another folder, or set overwrite=true"
+        )
+    if version != __version__:
+        print_warning(
+            f"warning: this search began with dltrain {version}, and this is {__version__}: results of before are "
+            "kept, and are not taken over for combinations that are chosen again"
         )
     return str(before["study"])
 

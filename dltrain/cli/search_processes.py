@@ -125,7 +125,9 @@ class ProcessSearch:
         self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
         reason = f"{died}{self._last_words(trial, died)}"
         if self._deaths[trial.number] < TRIES:
-            print(f"dltrain: job {trial.number}: {reason}; it begins again", file=sys.stderr, flush=True)
+            print(
+                f"dltrain: job {trial.number}: {reason}; it goes on in another process", file=sys.stderr, flush=True
+            )
             self._again.append(replace(trial, proposal=replace(trial.proposal, begun=True)))
             return
         print(f"dltrain: job {trial.number}: {reason}", file=sys.stderr, flush=True)
