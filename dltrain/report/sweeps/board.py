@@ -155,8 +155,8 @@ class Board:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         rows = []
         for row, (_, job) in zip(cells, running, strict=True):
-            name, epoch, done, metric = (cell.ljust(wide) for cell, wide in zip(row, widths, strict=True))
-            parts = [name, epoch, f"{done:>{widths[2]}}", *([metric] if widths[3] else []), job.label]
+            name, epoch, _, metric = (cell.ljust(wide) for cell, wide in zip(row, widths, strict=True))
+            parts = [name, epoch, row[2].rjust(widths[2]), *([metric] if widths[3] else []), job.label]
             rows.append("  ".join(parts).rstrip())
         return rows
 
