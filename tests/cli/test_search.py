@@ -92,8 +92,8 @@ def test_a_run_that_ended_before_it_was_told_is_not_trained_again(searched, dltr
     assert sorted(summaries(copy)) == [*range(8)]
     started = json.loads((copy / str(left[0]) / "overrides.yaml").read_text())
     assert len(started["resumed"]) == 1 and started["resumed"][0]["step"] > 0  # from its checkpoint
-    intermediate = [[*trial.intermediate_values] for trial in trials(copy).values()]
-    assert intermediate == [[*trial.intermediate_values] for trial in trials(folder).values()]
+    again = trials(copy)[left[0]].intermediate_values
+    assert [*again] == [1, 2, 3]  # also if it had been stopped at the first: evaluations are counted on
 
 
 def test_a_search_whose_yaml_has_changed_is_refused(searched, dltrain, tmp_path, monkeypatch):
@@ -120,7 +120,7 @@ def test_the_best_trial_satisfies_the_constraints(dltrain, tmp_path):
     found = {trial.user_attrs["words"][0]: trial.constraints for trial in trials(tmp_path / "s").values()}
     assert found["model.widths=[4]"] == {"parameters<=100": -65.0}  # 4 * (4 + 1) + 3 * (4 + 1) = 35
     assert found["model.widths=[64]"]["parameters<=100"] > 0
-    assert "widths: [4]" in (tmp_path / "s" / "experiment" / "best.yaml").read_text()
+    assert "widths:\n  - 4\n" in (tmp_path / "s" / "experiment" / "best.yaml").read_text()
 
 
 @pytest.mark.slow
@@ -131,6 +131,14 @@ def test_a_combination_that_cannot_be_composed_is_a_failed_trial(dltrain, tmp_pa
     reasons = [trial.user_attrs.get("reason", "") for trial in found.values() if trial.state.name == "FAIL"]
     assert result.code == 2 and len(found) == 2 and len(reasons) == 1
     assert all("optim.eps: unknown" in reason for reason in reasons)
+
+
+def test_the_sweeper_named_dltrain_is_a_search(dltrain, tmp_path):
+    words = (*SMALL, "hydra/sweeper=dltrain", RATE, "dry_run=true")
+    result = dltrain(*words, "sweep=random", "sweep.workers=1", cwd=tmp_path)
+    assert result.code == 0 and "dry run: 1 of the first 1 trials can be trained" in result.out, result.err
+    result = dltrain(*SMALL, "hydra/sweeper=dltrain", "seed=1,2", "dry_run=true", cwd=tmp_path)
+    assert result.code == 0 and "dry run: 2 of 2 jobs can be trained" in result.out, result.err
 
 
 def test_a_dry_run_checks_the_first_trials_and_writes_nothing(dltrain, tmp_path):

@@ -65,7 +65,8 @@ def whole(tmp_path_factory) -> dict[int, str]:
     cwd = tmp_path_factory.mktemp("whole")
     alone = ["sweep.workers=1" if word == "sweep.processes=2" else word for word in SEARCH]
     process = start(cwd, *alone)
-    assert process.wait(timeout=100) == 0, process.communicate()
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
     return {number: summary["hash"] for number, summary in summaries(cwd / "s").items()}
 
 
@@ -106,7 +107,7 @@ def test_a_search_that_is_ended_goes_on_with_the_same_command(tmp_path, number, 
     process = start(tmp_path, *SEARCH)
     wait_until(process, lambda: has_checkpoint(tmp_path / "s"))
     process.send_signal(number)
-    process.wait(timeout=100)
+    process.communicate(timeout=200)
     again = start(tmp_path, *SEARCH)
     _, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
