@@ -177,6 +177,7 @@ def continue_run(
     signals: Signals | None = None,
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
 ) -> EndedRun:
     """Train on from a checkpoint of a locked folder, and report; `overrides` are what changes from now on."""
     composed, program, started = prepared.composed, prepared.program, folder.read_started()
@@ -184,7 +185,7 @@ def continue_run(
     folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust)
     folder.write_config(composed.text, {**started, "resumed": resumed})
     folder.files.remove("summary.json")
-    live = LiveReport(program, folder, screen)
+    live = LiveReport(program, folder, screen, watchers=watch(program.plan) if watch else ())
     trained = train(program, folder, live, start=start, signals=signals)
     return EndedRun(folder, finish(program, folder, screen, trained, figures=figures, compared=compared))
 
@@ -196,6 +197,7 @@ def continue_job(
     signals: Signals | None = None,
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
 ) -> EndedRun:
     """Train a run of a sweep on from its last checkpoint, with the config that it started with.
 
@@ -213,7 +215,8 @@ def continue_job(
         check_data(folder, program.parts, start, warn=print_warning)
         restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
         checkpoint.clear_drafts(folder.files / "checkpoints")
-        return continue_run(prepared, folder, start, screen, signals=signals, figures=figures, compared=compared)
+        how: dict[str, Any] = {"signals": signals, "figures": figures, "compared": compared, "watch": watch}
+        return continue_run(prepared, folder, start, screen, **how)
 
 
 def _write_description(prepared: Prepared, overrides: Sequence[str], folder: RunFolder, label: str) -> None:

@@ -23,6 +23,7 @@ from dltrain.errors import DiskError, Interrupted, Terminated, hide
 from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS, LIST
 from dltrain.sweep.groups import SweepJob
+from dltrain.sweep.plan import begun as begin_again
 from dltrain.sweep.plan import has_configs, read_jobs
 
 REPORTING = threading.Lock()  # jobs may fail in several threads at once, with several lines each
@@ -64,28 +65,37 @@ def train_all(
     jobs: Sequence[Job],
     fixed: Collection[str],
     *,
-    watches: Mapping[int, Callable[[Any], Sequence[Any]]] | None = None,
+    watches: Mapping[int, Callable[[Any], Sequence[Any]] | None] | None = None,
     programs: Any = None,
+    begun: Collection[int] = (),
+    board: Any = None,
 ) -> None:
     """Compose and train a batch of jobs that a search has chosen; failures are reported and recorded.
 
     Args:
         jobs: the jobs.
+        begun: the numbers of those that go on, from their last checkpoint if they have one.
         fixed: keys that have the same value in all jobs.
         watches: number of a job -> what makes callbacks for it besides those of its config.
         programs: `sweep.train.Programs` of a search; the caller then draws the figures of the best job.
+        board: that of the search.
 
     Raises:
         SweepStopped: Ctrl-C or SIGTERM ended all of them.
     """
     composed = compose_jobs(jobs, fixed)
-    watched = [replace(job, watch=(watches or {}).get(job.number)) for job in composed]
+    watched = [
+        replace(begin_again(job) if job.number in begun else job, watch=(watches or {}).get(job.number))
+        for job in composed
+    ]
     if watched:
-        train_composed(watched, programs=programs)
+        train_composed(watched, programs=programs, board=board)
 
 
-def train_composed(jobs: Sequence[SweepJob], *, programs: Any = None) -> None:
-    """Train jobs whose configs are checked, together where they can share a program; `programs` as for `train_all`.
+def train_composed(jobs: Sequence[SweepJob], *, programs: Any = None, board: Any = None) -> None:
+    """Train jobs whose configs are checked, together where they can share a program.
+
+    `programs` and `board` as for `train_all`.
 
     Raises:
         SweepStopped: Ctrl-C or SIGTERM ended all of them.
@@ -99,7 +109,7 @@ def train_composed(jobs: Sequence[SweepJob], *, programs: Any = None) -> None:
     resume = shlex.join(["dltrain", "-m", "--resume", str(jobs[0].sweep)])
     make_signals = importlib.import_module("dltrain.callbacks.signals").Signals
     signals = make_signals(f"; what was saved is continued by: {resume}")
-    importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals, programs=programs)
+    importlib.import_module("dltrain.sweep.train").train_jobs(jobs, guard, signals, programs=programs, board=board)
     if signals.received:  # between two jobs
         raise SweepStopped(Interrupted.code if signals.received == signal.SIGINT else Terminated.code)
 
@@ -159,6 +169,16 @@ def find_note(job: Job) -> dict[str, Any]:
         return read_note(job)
     except (OSError, ValueError):  # killed before the note was written
         return {}
+
+
+def note_death(job: Job, reason: str) -> None:
+    """Record that the process of a job died, and why, in its notes and in its folder."""
+    _record(job, code=1, reason=reason)
+    _save_failure(job.folder, reason)
+    run = importlib.import_module("dltrain.runs.folder").RunFolder(job.folder)
+    if run.config.exists():
+        with contextlib.suppress(OSError, DiskError), run.files.append(run.log.name) as log:
+            log.write(f"ProcessError: {reason}\n")
 
 
 def _save_failure(folder: Path, message: str) -> None:

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         pause_collection()
         outlive_readers()
         faults.catch_signals()
-        _keep_libraries_quiet()
+        keep_libraries_quiet()
     argv = sys.argv[1:] if argv is None else argv
     asking = list(argv)  # texts that may refer to environment variables
     try:
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _keep_libraries_quiet() -> None:
+def keep_libraries_quiet() -> None:
     """Send the warnings of libraries to the train.log of a run; outside a run's folder they go nowhere."""
     logging.captureWarnings(True)
     os.environ["MPLBACKEND"] = "agg"  # no window is ever opened

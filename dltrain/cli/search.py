@@ -1,7 +1,7 @@
 """A search from the command line (`-m sweep=tpe`): its checks, its folder, its trials, and the table at its end."""
 
 import contextlib
-import math
+import functools
 import shlex
 import shutil
 import sys
@@ -12,20 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dltrain.callbacks.pruning import Pruning
+from dltrain import __version__
 from dltrain.cli.job import find_note, train_all
 from dltrain.cli.search_plan import Found, Plan, make_plan
-from dltrain.composition import objective
+from dltrain.cli.search_processes import ProcessSearch, make_workers
+from dltrain.cli.search_trial import Trial, make_room, read_end, wait_for, watch
 from dltrain.composition.launch import Job, SweepStopped
 from dltrain.config.folders import Tree
 from dltrain.errors import ConfigError, Interrupted
-from dltrain.report.console import Screen, shown
+from dltrain.report.console import Screen, print_warning, shown
 from dltrain.report.sweep import summarise
+from dltrain.report.sweeps.board import Board
 from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.sealed import read_sealed, seal
 from dltrain.runs.sweep_files import JOBS, MANIFEST
-from dltrain.sweep.search import Ended, Proposal, Search
+from dltrain.sweep.search import Proposal, Search
 from dltrain.sweep.study import JOURNAL, make_samplers, open_study
 from dltrain.sweep.train import Programs
 
@@ -75,6 +77,7 @@ class _Session:
     programs: Programs = field(default_factory=Programs)
     codes: list[int] = field(default_factory=list)  # of jobs that failed now
     monitor: str = "value"  # what the runs monitor
+    board: Board = field(default_factory=lambda: Board(0))
 
     def run(self) -> int:
         """Train until all trials have ended, or a signal arrives."""
@@ -101,7 +104,8 @@ class _Session:
             name = _name_of_study(path, self.plan)
         else:
             name = f"{self.folder.name}-{uuid.uuid4().hex[:8]}"
-            manifest = seal({"study": name, "words": list(self.plan.typed), **self.plan.to_json()})
+            about = {"study": name, "words": list(self.plan.typed), "version": __version__}
+            manifest = seal({**about, **self.plan.to_json()})
             Files(self.folder).replace_json(MANIFEST, manifest)
         try:
             study, storage = open_study(
@@ -119,88 +123,84 @@ class _Session:
 
     def _train(self, found: Search) -> None:
         settings, screen = self.plan.settings, Screen(quiet=self.plan.quiet)
+        processes = settings["processes"]
+        pace = f"in {processes} processes" if processes else f"{settings['workers']} at a time"
         screen.say(
-            f"search  {settings['sampler']}: {settings['trials']} trials, {settings['workers']} at a time"
+            f"search  {settings['sampler']}: {settings['trials']} trials, {pace}"
             + (f", pruned by {settings['pruner']}" if settings["pruner"] != "none" else "")
         )
         for dimension in self.plan.space:
             screen.say(f"        {dimension}")
         screen.say(f"study   {settings['storage'] or self.folder / JOURNAL}", whole=True)
         if found.jobs:
-            again = f"; {found.begun} that did not end start again" if found.begun else ""
+            again = f"; {found.begun} that did not end go on" if found.begun else ""
             screen.say(f"        goes on after {found.jobs - found.begun} trials{again}")
-        while batch := found.propose():
-            left = [proposal for proposal in batch if not self._settle(found, proposal)]
-            self._train_batch(found, left)
-            best = found.best() if len(self.plan.directions) == 1 else None
-            screen.say(
-                f"\n{found.jobs} of {settings['trials']} trials"
-                + (f"; best: job {best[0]}, {self._objective()} {shown(best[1])}" if best else "")
-            )
+        self.board = Board(settings["trials"], quiet=self.plan.quiet, before=found.jobs - found.begun)
+        if processes:
+            workers = make_workers(processes, self.folder)
+            ProcessSearch(found, self.board, self._trial, lambda p: self._settle(found, p), workers).run()
+            self._say_best(found, screen)
+        else:
+            self._train_batches(found, screen)
         if found.jobs < settings["trials"]:
             screen.say(f"all combinations that {settings['sampler']} finds have been trained")
 
-    def _objective(self) -> str:
-        return (self.plan.settings["objectives"] or [self.monitor])[0]
+    def _train_batches(self, found: Search, screen: Screen) -> None:
+        """Train trials in batches, each of which is chosen when the one before has ended."""
+        while batch := found.propose():
+            for proposal in batch:
+                if proposal.begun:
+                    wait_for(self._trial(proposal))
+            left = [proposal for proposal in batch if not self._settle(found, proposal)]
+            self._train_batch(found, left)
+            self._say_best(found, screen)
+
+    def _say_best(self, found: Search, screen: Screen) -> None:
+        best = found.best() if len(self.plan.directions) == 1 else None
+        objective = (self.plan.settings["objectives"] or [self.monitor])[0]
+        screen.say(
+            f"\n{found.jobs} of {self.plan.settings['trials']} trials"
+            + (f"; best: job {best[0]}, {objective} {shown(best[1])}" if best else "")
+        )
 
     def _train_batch(self, found: Search, batch: Sequence[Proposal]) -> None:
         """Train trials together, and tell the study what came of those that ended."""
         if not batch:
             return
-        jobs = {proposal: self._job(proposal) for proposal in batch}
-        for job in jobs.values():
-            _clear(job.folder)
-            job.folder.mkdir(parents=True, exist_ok=True)
-        watches = {p.number: self._watch(found, p) for p in batch} if self._prunes else {}
+        trials = [self._trial(proposal) for proposal in batch]
+        for trial in trials:
+            make_room(trial)
         try:
-            train_all(list(jobs.values()), self.plan.keys, watches=watches, programs=self.programs)
+            train_all(
+                [trial.job for trial in trials],
+                self.plan.keys,
+                watches={trial.number: self._watch(found, trial) for trial in trials},
+                programs=self.programs,
+                begun=[trial.number for trial in trials if trial.proposal.begun],
+                board=self.board,
+            )
         finally:
             for proposal in batch:
                 self._settle(found, proposal)
 
-    @property
-    def _prunes(self) -> bool:
-        return self.plan.settings["pruner"] != "none"
+    def _watch(self, found: Search, trial: Trial) -> Callable[[Any], Sequence[Any]] | None:
+        return watch(trial, functools.partial(found.should_stop, trial.proposal))
 
-    def _job(self, proposal: Proposal) -> Job:
+    def _trial(self, proposal: Proposal) -> Trial:
         words = (*self.plan.fixed, *proposal.words)
-        return Job(proposal.number, words, self.plan.folders, self.folder / str(proposal.number), self.folder)
+        job = Job(proposal.number, words, self.plan.folders, self.folder / str(proposal.number), self.folder)
+        return Trial(proposal, job, self.plan.keys, self.plan.settings)
 
     def _settle(self, found: Search, proposal: Proposal) -> bool:
         """Tell the study what came of a trial, if it has ended."""
-        job = self._job(proposal)
-        run, note = RunFolder(job.folder), find_note(job)
-        ended = None
-        if run.summary.exists():
-            summary = run.read_summary()
-            self.monitor = summary.get("monitor") or self.monitor
-            ended = _ended(summary, self.plan.settings["objectives"])
-        elif note.get("reason"):
-            ended = Ended(failed=note["reason"])
-            self.codes.append(note["code"])
+        trial = self._trial(proposal)
+        ended, summary = read_end(trial)
+        self.monitor = summary.get("monitor") or self.monitor
         if ended:
             found.tell(proposal, ended)
+            if not summary:
+                self.codes.append(find_note(trial.job)["code"])
         return ended is not None
-
-    def _watch(self, found: Search, proposal: Proposal) -> Callable[[Any], Sequence[Any]]:
-        """Make what watches a run, and ends it where the pruner says so."""
-        pruner, objectives = self.plan.settings["pruner"], self.plan.settings["objectives"]
-
-        def watch(plan: Any) -> list[Pruning]:
-            monitor = plan.monitor
-            if not objectives and not monitor:
-                return []
-            split, _, name = objectives[0].partition("/") if objectives else (monitor.split, "/", monitor.name)
-
-            def decide(evaluation: int, value: float) -> str:
-                stops = found.should_stop(proposal, evaluation, value)
-                return (
-                    f"pruned: {split}/{name} {shown(value)} at evaluation {evaluation} ({pruner})" if stops else ""
-                )
-
-            return [Pruning(split, name, decide)]
-
-        return watch
 
     def _end(self, found: Search, code: int) -> int:
         """Draw the best job, print the table, and say how to go on."""
@@ -231,32 +231,32 @@ def make_search(plan: Plan, study: Any, storage: Any) -> Search:
         make_sampler=make_samplers(settings["sampler"], settings["seed"]),
         seed=settings["seed"],
         repeat=settings["repeat"],
+        version=__version__,
     )
 
 
 def _name_of_study(path: Path, plan: Plan) -> str:
     """Return the name of the study that the folder has, or raise ConfigError if it is of another search."""
     before, now = read_sealed(path), plan.to_json()
-    if different := [key for key in now if before.get(key) != now[key]]:
+    version = str(before.get("version"))
+    if different := [key for key in now if before.get(key) != now[key] and key != "config"]:
         was = " ".join(map(str, before.get("words", [])))
         raise ConfigError(
             f"output_dir={path.parent}: holds another search ({', '.join(different)} differ; there: {was}); give "
             "the same overrides to go on with it, choose another folder, or set overwrite=true"
         )
+    if before.get("config") != now["config"]:
+        raise ConfigError(
+            f"output_dir={path.parent}: what its overrides stand for has changed since this search began (YAML, or "
+            f"defaults of dltrain, then {version}, now {__version__}), so results could not be compared; choose "
+            "another folder, or set overwrite=true"
+        )
+    if version != __version__:
+        print_warning(
+            f"warning: this search began with dltrain {version}, and this is {__version__}: results of before are "
+            "kept, and are not taken over for combinations that are chosen again"
+        )
     return str(before["study"])
-
-
-def _ended(summary: Mapping[str, Any], objectives: Sequence[str]) -> Ended:
-    """Read what came of a run from its summary."""
-    reason = str(summary.get("stop_reason", ""))
-    if reason.startswith("pruned"):
-        return Ended(pruned=reason)
-    found = objective.values(summary, objectives)
-    values = tuple(found) if isinstance(found, list) else (found,)
-    if all(map(math.isfinite, values)):
-        return Ended(values)
-    names = ", ".join(objectives) or summary.get("monitor") or "no monitored metric"
-    return Ended(failed=f"{names}: is not a finite number: {', '.join(map(str, values))}")
 
 
 def _remove(folder: Path) -> None:
@@ -265,19 +265,6 @@ def _remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
-
-
-def _clear(job: Path) -> None:
-    """Delete what a run that did not end has left of itself."""
-    run = RunFolder(job)
-    if not job.is_dir():
-        return
-    run.lock()
-    try:
-        run.clear()
-    finally:
-        run.release()
-    run.failure.unlink(missing_ok=True)
 
 
 def _try_a_batch(plan: Plan) -> int:

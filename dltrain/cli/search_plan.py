@@ -1,5 +1,7 @@
 """What a search does, read from the command line and checked before anything is written."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from dltrain.errors import ConfigError
 from dltrain.sweep.space import Dimension, read_space
 from dltrain.sweep.study import check_settings
 
-KEPT = ("sweep.objectives",)  # keys of the node `sweep` that its jobs have, too
+KEPT = ("sweep.objectives", "sweep.constraints")  # keys of the node `sweep` that its jobs have, too
 OWN = ("output_dir", "overwrite", "quiet")  # typed for the search as a whole
 
 Found = Mapping[str, tuple[Override, list[Override] | None]]
@@ -33,6 +35,7 @@ class Plan:
     typed: tuple[str, ...]  # all words, to type them again
     directions: tuple[str, ...]
     folders: tuple[Path, ...]
+    config: str  # digest of the config of a trial, without what is searched
     quiet: bool
     dry: bool
 
@@ -45,7 +48,8 @@ class Plan:
         """What must stay the same if a search goes on."""
         kept = [word for word in self.fixed if word.partition("=")[0] not in OWN]
         space = sorted((d.to_json() for d in self.space), key=lambda d: d["key"])
-        return {"space": space, "fixed": sorted(kept), "directions": list(self.directions)}
+        about = {"space": space, "fixed": sorted(kept), "directions": list(self.directions)}
+        return {**about, "config": self.config}
 
 
 def make_plan(found: Found, config: Mapping[str, Any], folders: tuple[Path, ...], tree: Tree) -> Plan:
@@ -65,9 +69,13 @@ def make_plan(found: Found, config: Mapping[str, Any], folders: tuple[Path, ...]
     fixed = [word for word in words if _is_of_jobs(word)]
     for dimension in space:
         _check_ends(found[dimension.key][0], dimension)
-    for end in (0, 1):
-        ends = [d.ends()[end if d.is_numeric else 0] for d in space]
-        make_call(make_request("train", [*fixed, *ends], folders, tree)).compose()
+    composed = [
+        make_call(
+            make_request("train", [*fixed, *(d.ends()[n if d.is_numeric else 0] for d in space)], folders, tree)
+        )
+        for n in (0, 1)
+    ]
+    first, _ = [call.compose() for call in composed]
     return Plan(
         settings=settings,
         space=space,
@@ -75,9 +83,16 @@ def make_plan(found: Found, config: Mapping[str, Any], folders: tuple[Path, ...]
         typed=tuple(o.word for o, _ in found.values() if o.key not in ("output_dir", "overwrite")),
         directions=tuple(objective.directions(config)),
         folders=folders,
+        config=_digest(first.config),
         quiet=config["quiet"],
         dry=config["dry_run"],
     )
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    """Return what tells whether YAML or defaults have changed since a search began."""
+    kept = {key: value for key, value in config.items() if key not in (*OWN, "sweep", "runtime")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _is_of_jobs(word: str) -> bool:

@@ -61,6 +61,7 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
     settings = read_settings(whole)
     if params := _params(settings, found, tree):
         config = _check({**params, **found}, folders, tree)
+    objective.check_constraints(config)
     if config["sweep"]["sampler"] != "grid":
         return _search({**params, **found}, config, settings, place, folders, tree)
     _check_intervals({**params, **found}, settings)

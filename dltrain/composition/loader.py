@@ -14,6 +14,9 @@ from dltrain.composition.overrides import quote
 from dltrain.config.folders import yaml_fault
 from dltrain.errors import ConfigError
 
+OWN_SWEEPER = "dltrain"
+"""The name of the sweeper that `register_sweeper` registers."""
+
 ONE_AT_A_TIME = threading.RLock()
 """Held while Hydra composes: it keeps its state in the process, and several threads may open runs."""
 
@@ -87,10 +90,22 @@ def version_base() -> dict[str, Any]:
     return {"version_base": "1.3"} if tuple(map(int, hydra.__version__.split(".")[:2])) < (1, 4) else {}
 
 
+def register_sweeper() -> None:
+    """Let `hydra/sweeper=dltrain` name dltrain's own way through a sweep, which `sweep` describes.
+
+    Combinations of a grid are those of Hydra's sweeper; a search does not come here.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(group="hydra/sweeper", name=OWN_SWEEPER, node=BasicSweeperConf, provider="dltrain")
+
+
 def run_hydra(folders: tuple[Path, ...], task: Callable[[Any], Any], *arguments: str) -> None:
     """Run `task` as a Hydra application on train.yaml, as if `arguments` had been typed."""
     import hydra
 
+    register_sweeper()
     with translated(), _arguments(*arguments):
         hydra.main(config_path=str(folders[0]), config_name="train", **version_base())(task)()
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dltrain.config.constraints import number_of, read_constraints
 from dltrain.config.hints import nearest, show
 from dltrain.errors import ConfigError
 
@@ -12,6 +13,19 @@ def directions(config: Mapping[str, Any]) -> list[str]:
     """Return minimize or maximize for each objective of a training config, or raise ConfigError."""
     wanted = config["sweep"]["objectives"] or [config["monitor"]]
     return [_direction(str(name), config) for name in wanted]
+
+
+def check_constraints(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless `sweep.constraints` are numbers that runs of this config have."""
+    for constraint in read_constraints(config["sweep"]["constraints"]):
+        split, slash, metric = constraint.name.partition("/")
+        names = ["loss", *(n for n, node in config["metrics"].items() if isinstance(node, Mapping))]
+        if slash and metric not in names:
+            known = [f"{split}/{name}" for name in names]
+            raise ConfigError(
+                f"sweep.constraints: {constraint}: {constraint.name} is not computed"
+                f"{nearest(constraint.name, known)} ({', '.join(known)})"
+            )
 
 
 def _direction(name: str, config: Mapping[str, Any]) -> str:
@@ -65,9 +79,8 @@ def failed(wanted: Sequence[str]) -> float | list[float]:
 
 
 def _value(summary: Mapping[str, Any], name: str) -> float:
-    split, slash, metric = name.partition("/")
-    found = summary.get("best", {}).get(split, {}).get(metric) if slash else summary.get(name)
-    return float(found) if isinstance(found, int | float) else math.nan
+    found = number_of(summary, name)
+    return math.nan if found is None else found
 
 
 def check_count(typed: Any, wanted: Sequence[str]) -> None:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain.composition.loader import ONE_AT_A_TIME, search_path, translated, version_base
+from dltrain.composition.loader import (
+    ONE_AT_A_TIME,
+    OWN_SWEEPER,
+    register_sweeper,
+    search_path,
+    translated,
+    version_base,
+)
 from dltrain.composition.overrides import read_single
 from dltrain.config.call import Composed
 from dltrain.config.choices import word_of, words_of
@@ -83,6 +90,7 @@ def compose_whole(words: Sequence[str], folders: tuple[Path, ...]) -> Any:
     import hydra
     from omegaconf import OmegaConf
 
+    register_sweeper()
     with ONE_AT_A_TIME, translated(), hydra.initialize_config_dir(str(folders[0]), **version_base()):
         whole = hydra.compose("train", [*words, *search_path(folders)], return_hydra_config=True)
         plugins: Any = {n: OmegaConf.to_container(whole.hydra[n], resolve=True) for n in ("launcher", "sweeper")}
@@ -107,6 +115,8 @@ def read_settings(whole: Any) -> Settings:
         sweeper: Any = OmegaConf.to_container(node.sweeper, resolve=True)
     choices: Any = OmegaConf.to_container(node.runtime.choices)
     chosen = {key: value for key, value in choices.items() if key.startswith("hydra/")}
+    if chosen["hydra/sweeper"] == OWN_SWEEPER:  # its combinations are Hydra's own, and `sweep` searches
+        chosen["hydra/sweeper"] = "basic"
     mode = getattr(node.mode, "name", None) or str(node.mode or "")
     basic = chosen["hydra/sweeper"] == chosen["hydra/launcher"] == "basic" and not node.verbose
     kept = sweeper.get("max_batch_size") is None and plain["sweep"]["subdir"] == SUBDIR

@@ -286,8 +286,19 @@ NODES = {
             one_of("grid", "random", "tpe", "gp", "cmaes", "qmc"), "How a trial is chosen; grid: every combination"
         ),
         "trials": Key(whole(1), "Trials of a search, with those of earlier starts in the same folder", "trials"),
+        "constraints": Key(
+            listing(TEXT),
+            "What the results of a job must satisfy to be the best, such as ['parameters<=10000','seconds<60']",
+        ),
         "workers": Key(
-            whole(1, 1024), "Trials that are chosen together, before any of them has a result", "trials"
+            whole(1, 1024),
+            "Trials that are chosen together, before any of them has a result; with processes=0",
+            "trials",
+        ),
+        "processes": Key(
+            whole(0, 256),
+            "Processes that train a trial each, and choose the next one as soon as it ends; 0: batches of workers",
+            "processes",
         ),
         "pruner": Key(
             one_of("none", "median", "hyperband", "wilcoxon", "asha"),

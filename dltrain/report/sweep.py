@@ -11,7 +11,7 @@ from dltrain.report.console import Screen, print_warning
 from dltrain.report.html.sweep import write_page
 from dltrain.report.sweeps.best import Experiment, write_best
 from dltrain.report.sweeps.figures import draw_figures
-from dltrain.report.sweeps.jobs import is_sweep, job_folders, read_job, stopped_jobs
+from dltrain.report.sweeps.jobs import constrained, is_sweep, job_folders, read_job, stopped_jobs
 from dltrain.report.sweeps.outcome import Outcome
 from dltrain.report.sweeps.table import as_csv, for_terminal, make_rows
 from dltrain.runs.files import Files
@@ -32,7 +32,7 @@ def summarise(
         output: where to write the page instead.
     """
     read = [read_job(path, os.path.relpath(path, folder)) for path in paths]
-    jobs = [replace(job, interrupted=job.folder in interrupted) for job in read]
+    jobs = constrained([replace(job, interrupted=job.folder in interrupted) for job in read])
     if not jobs:
         return
     rows = make_rows(jobs)
@@ -60,7 +60,11 @@ def the_sweep(words: Sequence[str]) -> Path | None:
 def _print_table(found: Outcome, screen: Screen) -> None:
     screen.say()
     jobs = found.jobs
-    ended = {"failed": sum(job.failed for job in jobs), "interrupted": sum(job.interrupted for job in jobs)}
+    ended = {
+        "failed": sum(job.failed for job in jobs),
+        "interrupted": sum(job.interrupted for job in jobs),
+        "infeasible": sum(bool(job.violated) for job in jobs),
+    }
     counts = [f"{len(jobs)} runs", *(f"{count} {how}" for how, count in ended.items() if count)]
     screen.table(", ".join([*counts, "each at its best state"]), *for_terminal(found.rows))
     for job in jobs:

@@ -85,15 +85,27 @@ def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[Swe
     ]
 
 
+def begun(job: SweepJob) -> SweepJob:
+    """Let a job that began earlier train in its lane, from its last checkpoint; without one from the beginning."""
+    lanes, place = _read_places(job.sweep).get(str(job.number), (None, None))
+    return replace(job, resumes=can_resume(job.folder), lanes=lanes, place=place)
+
+
+def can_resume(folder: Path) -> bool:
+    """Tell whether a run has a checkpoint."""
+    folders, checkpoints = (importlib.import_module(f"dltrain.runs.{name}") for name in ("folder", "checkpoint"))
+    run = folders.RunFolder(folder)
+    return run.config.exists() and bool(checkpoints.steps(run.checkpoints))
+
+
 def missing(jobs: Sequence[SweepJob], ended: Collection[int]) -> list[SweepJob]:
     """Return the jobs that have not ended, as they are to be resumed; `ended` are numbers of those that failed."""
-    folders, checkpoints = (importlib.import_module(f"dltrain.runs.{name}") for name in ("folder", "checkpoint"))
+    folders = importlib.import_module("dltrain.runs.folder")
     found = []
     for job in jobs:
-        run = folders.RunFolder(job.folder)
-        if job.number in ended or run.summary.exists():
+        if job.number in ended or folders.RunFolder(job.folder).summary.exists():
             continue
-        resumes = run.config.exists() and bool(checkpoints.steps(run.checkpoints))
+        resumes = can_resume(job.folder)
         if not resumes:  # what it has written has no checkpoint, and is replaced
             job.composed.config["overwrite"] = True
         found.append(replace(job, resumes=resumes))

@@ -1,13 +1,14 @@
 """A search: asks a study for trials, and tells it what came of each; it neither trains nor prints.
 
-Trials are chosen in batches of `workers`, each before any of it has a result. So what is chosen depends on the seed
-and on results only, never on the order in which runs end, and an interrupted search goes on as it would have done.
+`propose` chooses trials in batches of `workers`, each before any of it has a result. So what is chosen depends on
+the seed and on results only, never on the order in which runs end, and an interrupted search goes on as it would
+have done. `propose_one` chooses a trial for a worker that is idle, with all results that are there by then.
 """
 
 import math
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dltrain.sweep.space import Dimension, size
@@ -35,6 +36,9 @@ class Ended:
     values: tuple[float, ...] = ()
     failed: str = ""
     pruned: str = ""
+    violations: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of constraints; it is feasible if none is above 0
 
 
 class Search:
@@ -51,6 +55,7 @@ class Search:
         make_sampler: MakeSampler,
         seed: int = 0,
         repeat: bool = False,
+        version: str = "",
     ) -> None:
         """Go on with what the study holds.
 
@@ -63,10 +68,11 @@ class Search:
             make_sampler: for each job.
             seed: of what is chosen at random where the sampler finds nothing new.
             repeat: whether to train again what has been trained.
+            version: of what trains; a result of another version is not taken over.
         """
         self.study, self.trials, self.workers = study, trials, workers
         self._storage, self._space, self._repeat = storage, tuple(space), repeat
-        self._make_sampler, self._seed = make_sampler, seed
+        self._make_sampler, self._seed, self._version = make_sampler, seed, version
         self._distributions = {dimension.key: dimension.distribution() for dimension in space}
         self._lock = threading.RLock()
         self._jobs: dict[int, int] = {}  # number of a job -> that of its trial
@@ -95,6 +101,13 @@ class Search:
                 batch.append(found)
             return batch
 
+    def propose_one(self) -> Proposal | None:
+        """Return the next trial to train; None when no other is to begin."""
+        with self._lock, quiet():
+            if self._begun:
+                return self._begun.pop(0)
+            return self._ask() if self.jobs < self.trials else None
+
     def tell(self, proposal: Proposal, ended: Ended) -> None:
         """Record what came of a trial, and of those that have the same parameters."""
         with self._lock, quiet():
@@ -118,8 +131,8 @@ class Search:
             return [(job, found[trial]) for job, trial in sorted(self._jobs.items())]
 
     def best(self) -> tuple[int, float] | None:
-        """Return the job with the best value of the only objective, and that value; None before there is one."""
-        done = [(job, trial.values[0]) for job, trial in self.results() if trial.state.name == "COMPLETE"]
+        """Return the feasible job with the best value of the only objective, and that value; None without one."""
+        done = [(job, trial.values[0]) for job, trial in self.results() if _is_feasible(trial)]
         sign = -1 if self.study.directions[0].name == "MAXIMIZE" else 1
         return min(done, key=lambda pair: sign * pair[1], default=None)
 
@@ -140,6 +153,7 @@ class Search:
                 self._take_over(trial.number, first)
                 continue
             trial.set_user_attr("words", list(words))
+            trial.set_user_attr("version", self._version)
             trial.set_user_attr("job", number)  # the last, since it says that the trial is complete
             self._jobs[number] = trial.number
             self._known.setdefault(words, number)
@@ -157,9 +171,12 @@ class Search:
             self._waiting.setdefault(job, []).append(trial)
 
     def _finish(self, trial: int, ended: Ended) -> None:
+        from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
         from optuna.trial import TrialState
 
         own = self.study.get_trials(deepcopy=False)[trial]
+        for name, value in ended.violations.items():  # as `Trial.set_constraint` does
+            self._storage.set_trial_system_attr(own._trial_id, f"{_CONSTRAINTS_KEY}:{name}", value)
         if reason := ended.failed or ended.pruned:
             self._storage.set_trial_user_attr(own._trial_id, "reason", reason)
             self.study.tell(trial, state=TrialState.FAIL if ended.failed else TrialState.PRUNED)
@@ -174,7 +191,8 @@ class Search:
             if (job := trial.user_attrs.get("job")) is not None:
                 words = tuple(trial.user_attrs["words"])
                 self._jobs[job] = trial.number
-                self._known.setdefault(words, job)
+                if trial.user_attrs.get("version", self._version) == self._version:
+                    self._known.setdefault(words, job)
                 if not trial.state.is_finished():
                     begun.append(Proposal(job, words, trial.number, trial._trial_id, begun=True))
         with quiet():
@@ -193,5 +211,10 @@ def _ended(trial: Any) -> Ended:
     """Read the result of a trial that has ended."""
     reason = trial.user_attrs.get("reason", "")
     if trial.state.name == "PRUNED":
-        return Ended(pruned=reason)
-    return Ended(tuple(trial.values or ()), failed=reason)
+        return Ended(pruned=reason, violations=trial.constraints)
+    return Ended(tuple(trial.values or ()), failed=reason, violations=trial.constraints)
+
+
+def _is_feasible(trial: Any) -> bool:
+    """Tell whether a trial has a result that violates no constraint."""
+    return trial.state.name == "COMPLETE" and all(value <= 0 for value in trial.constraints.values())

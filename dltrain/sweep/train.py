@@ -5,13 +5,15 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dltrain.callbacks.signals import Signals
+from dltrain.config.constraints import read_constraints, violated
 from dltrain.lanes.meeting import Lane, Meeting
-from dltrain.report.console import Screen, shown
+from dltrain.report.console import Screen
 from dltrain.report.finish import try_to_compare
+from dltrain.report.sweeps.board import Board, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.summary import monitored
@@ -35,16 +37,19 @@ class Best:
     draw: Callable[[], None] = lambda: None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def consider(self, ended: EndedRun, *, drawn: bool = False) -> None:
-        """Keep the run if it is better than those before; `drawn` if it has its figures."""
+    def consider(self, job: SweepJob, ended: EndedRun, *, drawn: bool = False) -> bool:
+        """Keep the run if it is feasible and better than those before; `drawn` if it has its figures."""
         summary = ended.finished.summary
         value = monitored(summary)
-        if value is None or not math.isfinite(value):
-            return
+        constraints = read_constraints(job.composed.config["sweep"]["constraints"])
+        if value is None or not math.isfinite(value) or violated(constraints, summary):
+            return False
         sign = 1 if summary["higher_is_better"] else -1
         with self.lock:
             if self.value is None or sign * value > sign * self.value:
                 self.value, self.draw = value, (lambda: None) if drawn else ended.finished.draw
+                return True
+        return False
 
 
 class Programs:
@@ -73,7 +78,12 @@ class Programs:
 
 
 def train_jobs(
-    jobs: Sequence[SweepJob], guard: Guard, signals: Signals, *, programs: Programs | None = None
+    jobs: Sequence[SweepJob],
+    guard: Guard,
+    signals: Signals,
+    *,
+    programs: Programs | None = None,
+    board: Board | None = None,
 ) -> None:
     """Train all jobs, those that share a program together, and draw the figures of the best one.
 
@@ -82,17 +92,23 @@ def train_jobs(
         guard: is called for each job, in any thread; it reports a failure, which ends no other job.
         signals: end all of them.
         programs: of earlier jobs, for these and for later ones; then the caller draws the figures.
+        board: that of a search; a grid has one of its own.
     """
+    config = jobs[0].composed.config
+    board = board or Board(len(jobs), quiet=config["quiet"] or config["dry_run"])
     best = programs.best if programs else Best()
     for group in group_jobs(jobs):
         if signals.received:
             return
         if len(group) == 1 and not programs and (group[0].lanes or 1) == 1:
-            ended = guard(group[0], lambda job=group[0]: _train_alone(job))
-            if ended:
-                best.consider(ended, drawn=True)
+            board.say()
+            with board.job(group[0].number, group[0].label) as follow:
+                ended = guard(group[0], lambda job=group[0]: _train_alone(job))
+                follow(ended.finished.summary if ended else None)
+            if ended and best.consider(group[0], ended, drawn=True):
+                board.lead(group[0].number, group[0].label, metric_of(ended.finished.summary))
         else:
-            _train_group(group, guard, signals, best, programs)
+            _train_group(group, guard, signals, best, programs=programs, board=board)
     if not programs:
         best.draw()
 
@@ -110,12 +126,18 @@ def _train_alone(job: SweepJob) -> EndedRun | None:
 def _start(job: SweepJob, prepared: Prepared, screen: Screen, **how: Any) -> EndedRun:
     """Train a job from its last checkpoint, or from the beginning; `how` as for `start_run`."""
     if job.resumes:
-        return continue_job(prepared, screen, **how)
+        return continue_job(prepared, screen, watch=job.watch, **how)
     return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch, **how)
 
 
 def _train_group(
-    jobs: Sequence[SweepJob], guard: Guard, signals: Signals, best: Best, programs: Programs | None = None
+    jobs: Sequence[SweepJob],
+    guard: Guard,
+    signals: Signals,
+    best: Best,
+    *,
+    programs: Programs | None,
+    board: Board,
 ) -> None:
     """Train jobs that share a program; if it cannot be prepared, each of them says why."""
     seen = programs is not None and programs.begun
@@ -126,7 +148,7 @@ def _train_group(
         return
     known = programs.find(jobs[0]) if programs else None
     if known and (known.choice.lanes > 1 or known.measured or len(jobs) == 1):
-        known.guard, known.signals = guard, signals
+        known.guard, known.signals, known.board = guard, signals, board
         known.train(jobs)
         return
     if len(jobs) > 1:
@@ -143,7 +165,7 @@ def _train_group(
     if len(jobs) > 1 or begun:
         choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
-    group = _Group(prepared, choice, guard, signals, best, measured=len(jobs) > 1)
+    group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1)
     if programs:
         programs.keep(jobs[0], group)
     group.train(jobs)
@@ -158,6 +180,7 @@ class _Group:
     guard: Guard
     signals: Signals
     best: Best
+    board: Board
     measured: bool = True  # whether lanes were tried
     compared: dict[str, Any] = field(default_factory=dict)
     printing: threading.Lock = field(default_factory=threading.Lock)
@@ -168,7 +191,7 @@ class _Group:
         lanes = self.choice.lanes if len(jobs) > 1 or jobs[0].lanes else 1  # as it began
         self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
         waiting = deque(jobs)
-        with self.signals.caught():
+        with self.signals.caught(), self.board.shown():
             if lanes == 1:
                 write_places(jobs[0].sweep, 1, {job.number: 0 for job in jobs})
                 self._work(waiting, None, 0)
@@ -224,25 +247,30 @@ class _Group:
                 break
             lane = meeting.lane(number) if meeting else None
             try:
-                with contextlib.closing(lane) if lane else contextlib.nullcontext():
+                with (
+                    contextlib.closing(lane) if lane else contextlib.nullcontext(),
+                    self.board.job(job.number, job.label) as follow,
+                ):
                     ended = self.guard(job, lambda job=job, lane=lane: self._train_one(job, lane))
+                    follow(ended.finished.summary if ended else None)
             except BaseException as stopped:  # raised again in the main thread
                 self.stopped.append(stopped)
                 break
             if ended:
                 self._print(job, ended)
-                self.best.consider(ended)
+                if self.best.consider(job, ended):
+                    self.board.lead(job.number, job.label, metric_of(ended.finished.summary))
         if meeting:
             meeting.leave(number)
 
     def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
         prepared = prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
         how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
+        job = replace(job, watch=self.board.watching(job.number, job.watch))
         return _start(job, prepared, Screen(silent=True), **how)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
-        summary = ended.finished.summary
-        value = monitored(summary)
-        result = "" if value is None else f"  {summary['monitor']} {shown(value)}"
+        result = metric_of(ended.finished.summary)
+        line = f"job {job.number}: {job.label or ' '.join(job.words)}" + (f"  {result}" if result else "")
         with self.printing:
-            print(for_terminal(f"job {job.number}: {job.label or ' '.join(job.words)}{result}"), flush=True)
+            print(for_terminal(line), flush=True)

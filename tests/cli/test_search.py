@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from dltrain.runs.sealed import read_sealed, seal
 from dltrain.sweep.study import open_study
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -89,6 +90,37 @@ def test_a_run_that_ended_before_it_was_told_is_not_trained_again(searched, dltr
     trained = [n for n in range(8) if (copy / str(n) / "config.yaml").stat().st_mtime_ns != times[n]]
     assert trained == left[:1] and all(trial.state.is_finished() for trial in trials(copy).values())
     assert sorted(summaries(copy)) == [*range(8)]
+    started = json.loads((copy / str(left[0]) / "overrides.yaml").read_text())
+    assert len(started["resumed"]) == 1 and started["resumed"][0]["step"] > 0  # from its checkpoint
+    again = trials(copy)[left[0]].intermediate_values
+    assert [*again] == [1, 2, 3]  # also if it had been stopped at the first: evaluations are counted on
+
+
+def test_a_search_whose_yaml_has_changed_is_refused(searched, dltrain, tmp_path, monkeypatch):
+    folder, _, words = searched
+    copy = shutil.copytree(folder, tmp_path / "s")
+    (tmp_path / "yaml" / "model").mkdir(parents=True)
+    for hidden, code in ((8, 0), (16, 2)):
+        text = f"# Mine\n_target_: dltrain.models.mlp.MLP\nwidths: [{hidden}]\n"
+        (tmp_path / "yaml" / "model" / "mine.yaml").write_text(text)
+        more = ("--config-dir", "yaml", "model=mine", "sweep=random", "sweep.trials=1", "output_dir=mine", RATE)
+        result = dltrain(*SMALL, *more, cwd=tmp_path, figures=False)
+        assert result.code == code, result.err
+    assert "what its overrides stand for has changed since this search began" in result.err
+    manifest = read_sealed(copy / "search.json")
+    (copy / "search.json").write_text(json.dumps(seal({**manifest, "version": "0.0.1"})))
+    result = dltrain(*words, cwd=tmp_path, figures=False)
+    assert result.code == 0 and "began with dltrain 0.0.1" in result.err
+
+
+def test_the_best_trial_satisfies_the_constraints(dltrain, tmp_path):
+    words = ("sweep=random", "sweep.trials=2", "model=mlp", "model.widths=[4],[64]", "epochs=1", "output_dir=s")
+    result = dltrain(*SMALL, *words, "sweep.constraints=['parameters<=100']", cwd=tmp_path, figures=False)
+    assert result.code == 0 and "2 runs, 1 infeasible" in result.out, result.err
+    found = {trial.user_attrs["words"][0]: trial.constraints for trial in trials(tmp_path / "s").values()}
+    assert found["model.widths=[4]"] == {"parameters<=100": -65.0}  # 4 * (4 + 1) + 3 * (4 + 1) = 35
+    assert found["model.widths=[64]"]["parameters<=100"] > 0
+    assert "widths:\n  - 4\n" in (tmp_path / "s" / "experiment" / "best.yaml").read_text()
 
 
 @pytest.mark.slow
@@ -99,6 +131,14 @@ def test_a_combination_that_cannot_be_composed_is_a_failed_trial(dltrain, tmp_pa
     reasons = [trial.user_attrs.get("reason", "") for trial in found.values() if trial.state.name == "FAIL"]
     assert result.code == 2 and len(found) == 2 and len(reasons) == 1
     assert all("optim.eps: unknown" in reason for reason in reasons)
+
+
+def test_the_sweeper_named_dltrain_is_a_search(dltrain, tmp_path):
+    words = (*SMALL, "hydra/sweeper=dltrain", RATE, "dry_run=true")
+    result = dltrain(*words, "sweep=random", "sweep.workers=1", cwd=tmp_path)
+    assert result.code == 0 and "dry run: 1 of the first 1 trials can be trained" in result.out, result.err
+    result = dltrain(*SMALL, "hydra/sweeper=dltrain", "seed=1,2", "dry_run=true", cwd=tmp_path)
+    assert result.code == 0 and "dry run: 2 of 2 jobs can be trained" in result.out, result.err
 
 
 def test_a_dry_run_checks_the_first_trials_and_writes_nothing(dltrain, tmp_path):
@@ -121,6 +161,8 @@ def test_a_dry_run_checks_the_first_trials_and_writes_nothing(dltrain, tmp_path)
         (("-m", "sweep=tpe", "optim.learning_rate=interval(1e-5)"), "right would be interval(1e-5,1e-1)"),
         (("-m", "sweep=tpe", RATE, "hydra/sweeper=basic", "sweep.storage=x.db"), "must be a URL"),
         (("-m", "sweep=tpe", RATE, "sweep.pruner=asha", "sweep.objectives=[parameters]"), "pruning compares"),
+        (("-m", "sweep=tpe", RATE, "sweep.constraints=['parametrs<9']"), "did you mean parameters?"),
+        (("-m", "seed=1,2", "sweep.constraints=['test/f3<9']"), "test/f3 is not computed"),
         (("-m", "sweep=tpe", RATE, "sweep.trials=0"), "sweep.trials=0: must be a whole number"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from written_runs import CONFIG, write_run
 
-from dltrain.report.sweeps.jobs import read_job
+from dltrain.report.sweeps.jobs import constrained, read_job
 from dltrain.report.sweeps.outcome import Outcome
 from dltrain.report.sweeps.table import make_rows
 
@@ -22,13 +22,15 @@ def write_sweep(
     tests: Sequence[float] | None = None,
     objectives: Sequence[str] = (),
     parameters: Sequence[int] = (),
+    constraints: Sequence[str] = (),
     notes: str = "",
 ) -> list[Path]:
     """Write a run for each pair of overrides and monitored metric; None: it failed, with `notes` as its log."""
     paths = []
     for number, (words, score) in enumerate(jobs):
         path, name = folder / str(number), monitor.partition("/")[2]
-        config: dict[str, Any] = {"sweep": {"objectives": list(objectives)}, "metrics": BETTER}
+        swept = {"objectives": list(objectives), "constraints": list(constraints)}
+        config: dict[str, Any] = {"sweep": swept, "metrics": BETTER}
         test = tests[number] if tests else (score or 0.0) / 2
         best = {"validation": {name: score, "loss": 0.4}, "test": {name: test}}
         more = {"best": best, "monitor": monitor, "higher_is_better": higher}
@@ -45,5 +47,5 @@ def write_sweep(
 
 def outcome_of(folder: Path, paths: Sequence[Path]) -> Outcome:
     """Read such a folder."""
-    jobs = [read_job(path, path.name) for path in paths]
+    jobs = constrained([read_job(path, path.name) for path in paths])
     return Outcome(folder, tuple(jobs), tuple(make_rows(jobs)))

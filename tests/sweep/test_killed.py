@@ -78,3 +78,32 @@ def test_a_sweep_that_was_killed_runs_what_is_missing_once(lanes, awaited, whole
     assert hashes(tmp_path / "killed") == hashes(folder) and len(hashes(folder)) == 4
     assert (tmp_path / "killed" / "sweep.csv").read_text() == (folder / "sweep.csv").read_text()
     assert not (tmp_path / "killed" / ".jobs").exists() and not (tmp_path / "killed" / "lock").exists()
+
+
+SEARCH = (*LINE, "checkpoint_every=3", "steps=60", "optim.learning_rate=interval(1e-3,1)", "sweep=random")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("lanes", [2, 1])
+def test_a_search_that_was_killed_goes_on_from_its_checkpoints(lanes, tmp_path):
+    words = (*SEARCH, "sweep.trials=4", "sweep.workers=2")
+    first = start(lanes, *words, "output_dir=whole", cwd=tmp_path)
+    _, err = first.communicate(timeout=150)
+    assert first.returncode == 0, err
+    killed = start(lanes, *words, "output_dir=killed", cwd=tmp_path)
+    try:
+        end = time.monotonic() + 120
+        while not list((tmp_path / "killed").glob("1/checkpoints/step_*")):
+            assert killed.poll() is None and time.monotonic() < end, killed.communicate()
+            time.sleep(0.01)
+        killed.send_signal(signal.SIGKILL)
+    finally:
+        killed.kill()
+        killed.communicate()
+    again = start(lanes, *words, "output_dir=killed", cwd=tmp_path)
+    _, err = again.communicate(timeout=150)
+    assert again.returncode == 0, err
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole") and len(hashes(tmp_path / "whole")) == 4
+    assert (tmp_path / "killed" / "sweep.csv").read_text() == (tmp_path / "whole" / "sweep.csv").read_text()
+    assert '"resumed"' in (tmp_path / "killed" / "1" / "overrides.yaml").read_text()

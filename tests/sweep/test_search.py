@@ -128,6 +128,64 @@ def test_the_best_trial_follows_the_direction(directions, best):
     assert search.best() == (best, float(best))
 
 
+def test_the_best_trial_violates_no_constraint():
+    search = begin(trials=6)
+    run(search, lambda p: Ended((float(p.number),), violations={"parameters<=9": 2.0 - p.number}))
+    assert search.best() == (2, 2.0)
+    assert dict(search.results())[0].constraints == {"parameters<=9": 2.0}
+
+
+def feasible_share(sampler: str, seed: int, *, told: bool) -> float:
+    """Search a loss whose optimum, dropout=0.3, is infeasible; return the share of trials with dropout >= 0.5."""
+    search = begin(sampler, space=(RATE, DROPOUT), trials=40, workers=1, seed=seed)
+
+    def train(proposal):
+        dropout = float(proposal.words[1].partition("=")[2])
+        return Ended(((dropout - 0.3) ** 2,), violations={"dropout>=0.5": 0.5 - dropout} if told else {})
+
+    done = run(search, train)
+    return sum(float(p.words[1].partition("=")[2]) >= 0.5 for p in done[20:]) / 20
+
+
+def test_more_trials_are_feasible_if_tpe_is_told_the_violations():
+    told, not_told = ([feasible_share("tpe", seed, told=told) for seed in range(4)] for told in (True, False))
+    print(f"share of feasible trials with constraints {told}, without {not_told}")
+    assert statistics.median(told) > 2 * statistics.median(not_told)
+
+
+def test_one_by_one_each_trial_knows_all_results_that_are_there():
+    search = begin(trials=5)
+    first, second = search.propose_one(), search.propose_one()
+    search.tell(second, Ended((1.0,)))
+    third = search.propose_one()
+    assert [p.number for p in (first, second, third)] == [0, 1, 2]
+    for proposal in (third, first):
+        search.tell(proposal, Ended((0.0,)))
+    while proposal := search.propose_one():
+        search.tell(proposal, Ended((0.0,)))
+    assert search.jobs == 5 and all(trial.state.name == "COMPLETE" for _, trial in search.results())
+
+
+def test_one_by_one_what_an_earlier_process_has_begun_comes_first(tmp_path):
+    search = reopen(tmp_path)
+    begun = [search.propose_one() for _ in range(3)]
+    search.tell(begun[1], Ended((1.0,)))
+    search = reopen(tmp_path)
+    again = [search.propose_one() for _ in range(3)]
+    assert [(p.number, p.begun) for p in again] == [(0, True), (2, True), (3, False)]
+
+
+def test_what_another_version_has_trained_is_trained_again(tmp_path):
+    def go_on(version):
+        study, storage = open_study(None, tmp_path, name="s", directions=["minimize"], pruner="none")
+        make = make_samplers("random", 0)
+        search = Search(study, storage, (MODEL,), trials=6, workers=1, make_sampler=make, version=version)
+        return [p.words[0] for p in run(search, lambda p: Ended((0.0,)))]
+
+    assert sorted(go_on("1")) == ["model=a", "model=b", "model=c"]
+    assert go_on("1") == [] and sorted(go_on("2")) == ["model=a", "model=b", "model=c"]
+
+
 def test_several_objectives_give_the_front_of_both_directions():
     search = begin(trials=9, directions=("minimize", "maximize"))
     run(search, lambda p: Ended((abs(p.number - 4.0), float(p.number))))

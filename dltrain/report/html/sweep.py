@@ -98,8 +98,12 @@ def _results(found: Outcome) -> Markup:
     for monitor in monitors:
         headings += [monitor, f"test/{monitor.partition('/')[2]}"]
     rows = [[row.folders.replace(" ", ", "), *_values(row, keys), *_cells(row, monitors)] for row in found.rows]
+    headings += ["seconds"]
+    if any(row.violated for row in found.rows):
+        headings += ["violates"]
+        rows = [[*cells, row.violated] for cells, row in zip(rows, found.rows, strict=True)]
     words = "Each job at its best state. Of several seeds or folds: mean ± standard deviation."
-    return join(element("p", words, class_="subtitle"), table([*headings, "seconds"], rows))
+    return join(element("p", words, class_="subtitle"), table(headings, rows))
 
 
 def _values(row: Row, keys: Sequence[str]) -> list[str]:

@@ -4,10 +4,12 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dltrain.config.changes import read_saved
+from dltrain.config.constraints import Constraint, read_constraints, violated
 from dltrain.errors import DltrainError
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.summary import monitored
@@ -27,6 +29,7 @@ class Job:
     choices: Mapping[str, str] = field(default_factory=dict)  # group -> choice
     failure: str = ""  # the error message, if it failed before it had a run folder
     interrupted: bool = False  # stopped by a signal, and can be resumed
+    violated: tuple[str, ...] = ()  # the sweep.constraints that it does not satisfy
 
     @property
     def failed(self) -> bool:
@@ -79,6 +82,25 @@ def read_job(path: Path, name: str) -> Job:
         return Job(path, name, overrides, run.read_summary(), started.get("choices", {}))
     except DltrainError as error:
         return Job(path, name, overrides, {}, failure=str(error))
+
+
+def constrained(jobs: Sequence[Job]) -> list[Job]:
+    """Mark the jobs that do not satisfy the `sweep.constraints` of their config."""
+    constraints = next((found for job in jobs if job.summary and (found := _constraints(job)) is not None), ())
+    if not constraints:
+        return list(jobs)
+    return [
+        replace(job, violated=tuple(violated(constraints, job.summary))) if job.summary else job for job in jobs
+    ]
+
+
+def _constraints(job: Job) -> tuple[Constraint, ...] | None:
+    """Read the constraints of a job; None if its config cannot be read."""
+    try:
+        config = read_saved(RunFolder(job.folder).config)
+        return read_constraints((config.get("sweep") or {}).get("constraints") or [])
+    except DltrainError:
+        return None
 
 
 def is_sweep(folder: Path) -> bool:

@@ -39,12 +39,12 @@ class Outcome:
     @property
     def higher(self) -> bool:
         """Whether more of it is better."""
-        return bool(self.best and self.best.summary.get("higher_is_better"))
+        return bool(self.finished and self.finished[0].summary.get("higher_is_better"))
 
     @property
     def ranked(self) -> list[Row]:
-        """The rows that have the monitored metric, the best first."""
-        return [row for row in self.rows if row.monitor == self.monitor and row.scores]
+        """The rows that have the monitored metric and violate no constraint, the best first."""
+        return [row for row in self.rows if row.monitor == self.monitor and row.scores and not row.violated]
 
     @cached_property
     def finished(self) -> list[Job]:
@@ -54,8 +54,9 @@ class Outcome:
 
     @cached_property
     def best(self) -> Job | None:
-        """The best job of the best row."""
-        known = scored(self.rows[0].jobs, self.rows[0].monitor) if self.rows and self.rows[0].monitor else []
+        """The best job of the best row; None if no row has results, and violates no constraint."""
+        first = self.rows[0] if self.rows and not self.rows[0].violated else None
+        known = scored(first.jobs, first.monitor) if first and first.monitor else []
         if not known:
             return None
         sign = -1 if known[0].summary.get("higher_is_better") else 1
@@ -82,7 +83,13 @@ class Outcome:
 
     def sentences(self) -> list[str]:
         """Say what a reader must know about the best config."""
-        return [line for line in (self._optimistic(), self._apart()) if line]
+        return [line for line in (self._infeasible(), self._optimistic(), self._apart()) if line]
+
+    def _infeasible(self) -> str:
+        """Say that there is no best job, if each of them violates a constraint."""
+        if not self.finished or not all(job.violated for job in self.finished):
+            return ""
+        return "No job satisfies sweep.constraints, so none is the best: the table says what each of them violates."
 
     def _optimistic(self) -> str:
         """Say that the best of many is an optimistic estimate, and compare its test metric with the others'."""
@@ -120,7 +127,7 @@ class Outcome:
 
     @cached_property
     def objectives(self) -> tuple[list[str], list[Job], np.ndarray, list[bool]] | None:
-        """Two objectives, the jobs that have both, their values [N, 2], and whether more is better; else None."""
+        """Two objectives, the feasible jobs with both, their values [N, 2], and whether more of each is better."""
         if not self.finished:
             return None
         config = read_saved(RunFolder(self.finished[0].folder).config)
@@ -128,7 +135,7 @@ class Outcome:
         if len(names) != 2:
             return None
         pairs = [(job, [job.value(name) for name in names]) for job in self.finished]
-        known = [(job, values) for job, values in pairs if None not in values]
+        known = [(job, values) for job, values in pairs if None not in values and not job.violated]
         if not known:
             return None
         higher = [_is_higher(name, config) for name in names]

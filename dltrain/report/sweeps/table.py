@@ -11,7 +11,18 @@ from dltrain.report.console import shown
 from dltrain.report.sweeps.jobs import Job
 from dltrain.report.width import Column
 
-COLUMNS = ("runs", "failed", "overrides", "monitor", "mean", "deviation", "test_mean", "test_deviation", "folders")
+COLUMNS = (
+    "runs",
+    "failed",
+    "overrides",
+    "monitor",
+    "mean",
+    "deviation",
+    "test_mean",
+    "test_deviation",
+    "folders",
+    "violated",
+)
 
 
 @dataclass(frozen=True)
@@ -42,13 +53,21 @@ class Row:
         return " ".join(job.name for job in self.jobs)
 
     @property
+    def violated(self) -> str:
+        """The constraints that one of its jobs does not satisfy; "" if all are satisfied."""
+        return ", ".join(dict.fromkeys(text for job in self.jobs for text in job.violated))
+
+    @property
     def failed(self) -> int:
         """The number of its jobs that failed."""
         return sum(job.failed for job in self.jobs)
 
 
 def make_rows(jobs: Sequence[Job]) -> list[Row]:
-    """Group jobs that differ only in seed or fold, and sort by the monitored metric, failed ones last."""
+    """Group jobs that differ only in seed or fold, and sort by the monitored metric.
+
+    Those that violate a constraint come after the others, and those that failed are the last.
+    """
     groups: dict[tuple[str, ...], list[Job]] = {}
     started = [set(job.overrides) for job in jobs if job.overrides]
     common = set.intersection(*started) if len(started) > 1 else set()
@@ -64,7 +83,7 @@ def make_rows(jobs: Sequence[Job]) -> list[Row]:
         sign = -1 if better.get(row.monitor) else 1
         known = row.monitor in better
         mean = mean_of(row.scores)
-        return mean is None, monitors.index(row.monitor) if known else 0, sign * (mean or 0.0)
+        return mean is None, bool(row.violated), monitors.index(row.monitor) if known else 0, sign * (mean or 0.0)
 
     return sorted(rows, key=place)
 
@@ -76,7 +95,9 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         numbers = [of(values) for values in (row.scores, row.tests) for of in (mean_of, deviation_of)]
-        writer.writerow([len(row.jobs), row.failed, row.overrides, row.monitor, *numbers, row.folders])
+        writer.writerow(
+            [len(row.jobs), row.failed, row.overrides, row.monitor, *numbers, row.folders, row.violated]
+        )
     return text.getvalue()
 
 
@@ -87,7 +108,11 @@ def for_terminal(rows: Sequence[Row]) -> tuple[list[Column], list[list[str]]]:
     for monitor in monitors:
         columns += [Column(monitor, right=True), Column(f"test/{monitor.partition('/')[2]}", right=True)]
     columns += [] if monitors else [Column("result")]
-    return columns, [[row.folders, row.overrides, *results(row, monitors)] for row in rows]
+    cells = [[row.folders, row.overrides, *results(row, monitors)] for row in rows]
+    if not any(row.violated for row in rows):
+        return columns, cells
+    marked = [[*line, row.violated] for line, row in zip(cells, rows, strict=True)]
+    return [*columns, Column("violates", wraps=True)], marked
 
 
 def results(row: Row, monitors: Sequence[str]) -> list[str]:

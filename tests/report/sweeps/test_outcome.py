@@ -7,6 +7,7 @@ import pytest
 from written_sweeps import outcome_of, write_sweep
 
 from dltrain.report.sweeps.outcome import front_of
+from dltrain.report.sweeps.table import as_csv, for_terminal
 
 
 def test_the_best_of_several_is_called_optimistic_with_the_spread_of_the_others(tmp_path):
@@ -37,6 +38,28 @@ def test_seeds_tell_whether_the_best_two_differ(tmp_path, gap, words):
     found = outcome_of(tmp_path, write_sweep(tmp_path, jobs, tests=[score for _, score in jobs]))
     assert len(found.sentences()) == 2
     assert f"differs by {gap:.4f}, which {words} the spread across their runs" in found.sentences()[1]
+
+
+def test_a_job_that_violates_a_constraint_is_not_the_best(tmp_path):
+    jobs = [([f"a={n}"], score) for n, score in enumerate((0.9, 0.5, 0.7))]
+    about = {"parameters": [500, 50, 90], "constraints": ["parameters<=100"]}
+    found = outcome_of(
+        tmp_path, write_sweep(tmp_path, jobs, objectives=["validation/accuracy", "parameters"], **about)
+    )
+    assert [row.folders for row in found.rows] == ["2", "1", "0"] and found.best.name == "2" and found.higher
+    assert "Best of 2 configs" in found.sentences()[0] and [job.name for job in found.front()] == ["2", "1"]
+    columns, cells = for_terminal(found.rows)
+    assert columns[-1].title == "violates"
+    assert [line[-1] for line in cells] == ["", "", "parameters<=100 (is 500)"]
+    assert as_csv(found.rows).splitlines()[-1].endswith(",0,parameters<=100 (is 500)")
+
+
+def test_without_a_feasible_job_none_is_the_best(tmp_path):
+    jobs = [(["a=1"], 0.9), (["a=2"], 0.5)]
+    found = outcome_of(tmp_path, write_sweep(tmp_path, jobs, parameters=[5, 6], constraints=["parameters<1"]))
+    assert found.best is None and found.ranked == [] and len(found.finished) == 2
+    (line,) = found.sentences()
+    assert line.startswith("No job satisfies sweep.constraints")
 
 
 def test_the_front_holds_what_no_other_point_beats():
