@@ -49,6 +49,7 @@ class _Offer:
     value: float
     member: "Member"
     decided: bool = False
+    error: BaseException | None = None
     source: "_Offer | None" = None  # whose state it copies
 
 
@@ -148,6 +149,8 @@ class Population:
                 if member.signals.received:
                     self._stopped = True
                     self._decide_if_complete()
+        if offer.error is not None:
+            raise offer.error
 
     def commit(self, member: "Member", step: int, best: int | None) -> None:
         """Wait until the checkpoints of this step are written by all, and the exchange is."""
@@ -170,10 +173,14 @@ class Population:
             return
         offers, self._offers = self._offers, {}
         self._stopped = self._stopped or any(offer.member.signals.received for offer in offers.values())
-        if not self._stopped:
-            self._decide(offers)
+        error = None
+        try:
+            if not self._stopped:
+                self._decide(offers)
+        except BaseException as raised:  # in the thread of the last member, and none may wait for ever
+            error = raised
         for offer in offers.values():
-            offer.decided = True
+            offer.decided, offer.error = True, error
             offer.member.go_on()
         self._changed.notify_all()
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,9 @@ def trained(dltrain, tmp_path_factory):
         shutil.copytree(population.folder, copies / f"{step}-after") if step else None
 
     def decided(population, offers):
+        for thread in threading.enumerate():
+            if thread.name == "checkpoint":  # which is still being written
+                thread.join()
         shutil.copytree(population.folder, copies / f"{next(iter(offers.values())).step}-met")
         decide(population, offers)
 
