@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util.tensor_util import make_ndarray
 
 from dltrain.runs import checkpoint
 from dltrain.runs.sealed import read_sealed
@@ -121,3 +124,80 @@ def test_a_population_that_was_killed_goes_on_to_the_same_bits(trained, moment, 
     assert hashes(copy) == hashes(folder) and len(hashes(folder)) == 4
     assert history(copy) == history(folder)
     assert (copy / "sweep.csv").read_text() == (folder / "sweep.csv").read_text()
+
+
+def test_the_end_says_what_the_best_config_leaves_out(trained):
+    folder, _, result = trained
+    numbers = history(folder)[-1]["members"]
+    best = yaml.safe_load((folder / "experiment" / "best.yaml").read_text())
+    assert {
+        "optim.learning_rate": best["optim"]["learning_rate"],
+        "optim.weight_decay": best["optim"]["weight_decay"],
+    } in [found["numbers"] for found in numbers.values()]
+    assert "3 exchanges with 3 copies" in result.out and "best.yaml trains the last numbers alone" in result.out
+    assert [path.name for path in (folder / "report").iterdir()] == ["population.png"]
+    assert "importance:" not in result.out and not (folder / ".jobs").exists()
+
+
+def test_tensorboard_has_the_numbers_of_a_member_over_time(trained):
+    folder, _, _ = trained
+    place = next((folder / "0" / "tensorboard").rglob("events.out*"))
+    found = {}
+    for event in EventFileLoader(str(place)).Load():
+        for value in event.summary.value:
+            if value.tag == "training/optim.learning_rate":
+                found[event.step] = (
+                    make_ndarray(value.tensor).item() if value.HasField("tensor") else value.simple_value
+                )
+    first = read_sealed(folder / "pbt.json")["members"]["0"]["optim.learning_rate"]
+    expected = {0: first} | {
+        done["step"]: done["members"]["0"]["numbers"]["optim.learning_rate"] for done in history(folder)
+    }
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_member_that_fails_leaves_the_others_alone(dltrain, tmp_path, monkeypatch):
+    """A broken disk under one member ends it; the others exchange without it, and are resumed without it."""
+    monkeypatch.setattr(populations, "choose_lanes", lambda program, **about: Choice(4, 2, "as tested"))
+    meet = populations.Member.meet
+
+    def broken(member, event):
+        if member.number == 1 and event.step == 6:
+            raise OSError("disk")
+        return meet(member, event)
+
+    monkeypatch.setattr(populations.Member, "meet", broken)
+    result = dltrain(*LINE, cwd=tmp_path, figures=False)
+    assert result.code != 0 and "job 1: " in result.err
+    assert sorted(hashes(tmp_path / "s")) == ["0", "2", "3"]
+    assert [sorted(done["members"]) for done in history(tmp_path / "s")] == [
+        ["0", "1", "2", "3"],
+        *[["0", "2", "3"]] * 2,
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_best_of_a_population_is_better_than_the_median_of_fixed_rates(dltrain, tmp_path, capsys):
+    """With the same numbers, seeds and steps as runs that keep their numbers."""
+    words = ("data=digits", "model=mlp", "model.widths=[16]", "optim=sgd", "epochs=8", "monitor=validation/loss")
+    words = (*words, "optim.learning_rate=interval(1e-4,1)", "sweep.trials=8", "quiet=true")
+    won = 0
+    for seed in range(3):
+        scores = {}
+        for interval in (1, 99):
+            line = ("-m", "sweep=pbt", *words, f"sweep.seed={seed}", f"sweep.interval={interval}")
+            result = dltrain(*line, f"output_dir={seed}-{interval}", cwd=tmp_path, figures=False)
+            assert result.code == 0, result.err
+            runs = (tmp_path / f"{seed}-{interval}").glob("*/summary.json")
+            scores[interval] = [json.loads(path.read_text())["best"]["validation"]["loss"] for path in runs]
+        won += min(scores[1]) < float(np.median(scores[99]))
+        with capsys.disabled():
+            print(
+                f"seed {seed}: best {min(scores[1]):.4f}; fixed: median {np.median(scores[99]):.4f}, "
+                f"best {min(scores[99]):.4f}; members' median {np.median(scores[1]):.4f}"
+            )
+    with capsys.disabled():
+        print(f"the best of the population beats the median of fixed rates in {won} of 3")
+    assert won == 3
