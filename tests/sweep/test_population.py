@@ -33,6 +33,17 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.parent.name: json.loads(path.read_text())["hash"] for path in folder.glob("*/summary.json")}
 
 
+def keep(folder: Path, copy: Path) -> None:
+    """Copy a folder while members wait; what another thread renames meanwhile is read again."""
+    for _ in range(20):
+        try:
+            shutil.copytree(folder, copy)
+            return
+        except shutil.Error:
+            shutil.rmtree(copy)
+    raise AssertionError(f"{folder} does not come to rest")
+
+
 @pytest.fixture(scope="module")
 def trained(dltrain, tmp_path_factory):
     """A population, with a copy of its folder at each moment of its exchanges, and the checkpoints of these."""
@@ -41,15 +52,15 @@ def trained(dltrain, tmp_path_factory):
 
     def written(population):
         step = population.last.get("step", 0)
-        shutil.copytree(population.folder, copies / f"{step}-before") if step else None
+        keep(population.folder, copies / f"{step}-before") if step else None
         write(population)
-        shutil.copytree(population.folder, copies / f"{step}-after") if step else None
+        keep(population.folder, copies / f"{step}-after") if step else None
 
     def decided(population, offers):
         for thread in threading.enumerate():
             if thread.name == "checkpoint":  # which is still being written
                 thread.join()
-        shutil.copytree(population.folder, copies / f"{next(iter(offers.values())).step}-met")
+        keep(population.folder, copies / f"{next(iter(offers.values())).step}-met")
         decide(population, offers)
 
     with pytest.MonkeyPatch.context() as patch:
