@@ -136,7 +136,8 @@ def _train_population(
     plan = population.plan(found, config, folders, tree)
     overwrite = "overwrite" in found and found["overwrite"][0].value is True
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
-    return _run(folder, lambda: population.train(plan, folder, seed=config["seed"]))
+    trust = [word for word in plan.fixed if word.startswith("trust=")]
+    return _run(folder, lambda: population.train(plan, folder, seed=config["seed"]), trust=trust)
 
 
 def _refuse_launchers(settings: Settings, sampler: str) -> None:

@@ -8,13 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from dltrain.errors import ConfigError
-<<<<<<< HEAD:dltrain/sweep/folder.py
 from dltrain.runs.repeat import forget
-from dltrain.runs.sweep_files import JOBS, LIST
-from dltrain.sweep.unfinished import what_is_left
-=======
 from dltrain.runs.sweep_files import JOBS, LIST, POPULATION
->>>>>>> 55582de (Train a population whose worse members copy the better ones (sweep=pbt)):dltrain/cli/sweep_folder.py
+from dltrain.sweep.unfinished import what_is_left
 
 
 def claim(place: str | None, *, overwrite: bool) -> Path:
@@ -30,13 +26,9 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
             raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
         for job in _earlier_jobs(folder):
             _clear(job)
-<<<<<<< HEAD:dltrain/sweep/folder.py
-        (folder / LIST).unlink(missing_ok=True)
-        forget(folder)
-=======
         for name in (LIST, POPULATION):
             (folder / name).unlink(missing_ok=True)
->>>>>>> 55582de (Train a population whose worse members copy the better ones (sweep=pbt)):dltrain/cli/sweep_folder.py
+        forget(folder)
         shutil.rmtree(folder / JOBS, ignore_errors=True)
         return folder
     now = datetime.now()
@@ -90,13 +82,9 @@ def locked(folder: Path) -> Generator[None]:
 def remove_empty(folder: Path, jobs: Sequence[Path]) -> None:
     """Remove what a sweep that wrote nothing has made: the folders of its jobs, and its own."""
     shutil.rmtree(folder / JOBS, ignore_errors=True)
-<<<<<<< HEAD:dltrain/sweep/folder.py
-    (folder / LIST).unlink(missing_ok=True)
-    forget(folder)
-=======
     for name in (LIST, POPULATION):
         (folder / name).unlink(missing_ok=True)
->>>>>>> 55582de (Train a population whose worse members copy the better ones (sweep=pbt)):dltrain/cli/sweep_folder.py
+    forget(folder)
     inside = {path for job in jobs for path in (job, *job.parents) if folder in path.parents}
     for path in (*sorted(inside, reverse=True), folder):
         with contextlib.suppress(OSError):  # it holds something, or is gone
