@@ -12,6 +12,7 @@ from typing import Protocol
 
 from dltrain.build.callbacks import make_callbacks
 from dltrain.build.program import Program
+from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.profile import Profile
 from dltrain.callbacks.signals import Signals
 from dltrain.devices import memory
@@ -68,6 +69,7 @@ class _Run:
     clock: RunClock
     left_out: list[int]  # steps that rollbacks leave out, counted from 1
     signals: Signals
+    exchange: Exchange | None = None
 
     @property
     def may_roll_back(self) -> bool:
@@ -96,10 +98,12 @@ def train(
     start: Checkpoint | None = None,
     state: TrainState | None = None,
     signals: Signals | None = None,
+    exchange: Exchange | None = None,
 ) -> TrainResult:
     """Train from the beginning, from the initial state `state`, or on from the checkpoint `start`.
 
-    `signals` ends several runs at once; without it, this run catches its own.
+    `signals` ends several runs at once; without it, this run catches its own. `exchange` is its part in a
+    population.
 
     With `on_nonfinite=rollback` a step that is not finite returns training to the last checkpoint, and is left out
     from there on. The caller closes the recorder in the result.
@@ -113,7 +117,7 @@ def train(
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
     signals = signals or Signals(f"; from the last checkpoint: {folder.command('resume')}")
     left_out, begin = steps_left_out(start) if start else [], observer.begin
-    run = _Run(program, folder, observer, clock, left_out, signals)
+    run = _Run(program, folder, observer, clock, left_out, signals, exchange)
     try:
         while True:
             try:
@@ -160,6 +164,7 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
         observers=run.observer.callbacks(recorder, first),
         clock=run.clock,
         warn=run.observer.warn,
+        exchange=run.exchange,
     )
     pace = program.make_pace()
     draft = make_draft(run.folder) if plan.profile else None

@@ -16,6 +16,7 @@ from dltrain.build.plan import Plan, make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_no_secret, check_run, describe_run
 from dltrain.build.saved import restore_saved, saved_model
+from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.signals import Signals
 from dltrain.config.call import Composed
 from dltrain.config.changes import read_saved
@@ -129,6 +130,7 @@ def start_run(
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
+    exchange: Exchange | None = None,
 ) -> EndedRun:
     """Train a prepared run and report.
 
@@ -141,6 +143,7 @@ def start_run(
         figures: whether to draw figures.
         compared: metrics of the baselines, if they are known.
         watch: makes callbacks besides those of the config, such as one that prunes.
+        exchange: its part in a population.
     """
     composed, program = prepared.composed, prepared.program
     config = composed.config
@@ -158,11 +161,13 @@ def start_run(
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
             if figures:
                 draw_augmented(recorder, program, claimed)
+            if exchange:
+                recorder.numbers(0, exchange.numbers)
 
         live = LiveReport(
             program, claimed, screen, describe=at_start, watchers=watch(program.plan) if watch else ()
         )
-        trained = train(program, claimed, live, state=state, signals=signals)
+        trained = train(program, claimed, live, state=state, signals=signals, exchange=exchange)
         finished = finish(program, claimed, screen, trained, figures=figures, compared=compared)
     return EndedRun(claimed, finished)
 
@@ -178,6 +183,7 @@ def continue_run(
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
+    exchange: Exchange | None = None,
 ) -> EndedRun:
     """Train on from a checkpoint of a locked folder, and report; `overrides` are what changes from now on."""
     composed, program, started = prepared.composed, prepared.program, folder.read_started()
@@ -186,7 +192,7 @@ def continue_run(
     folder.write_config(composed.text, {**started, "resumed": resumed})
     folder.files.remove("summary.json")
     live = LiveReport(program, folder, screen, watchers=watch(program.plan) if watch else ())
-    trained = train(program, folder, live, start=start, signals=signals)
+    trained = train(program, folder, live, start=start, signals=signals, exchange=exchange)
     return EndedRun(folder, finish(program, folder, screen, trained, figures=figures, compared=compared))
 
 
@@ -198,8 +204,13 @@ def continue_job(
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
+    exchange: Exchange | None = None,
+    step: int | None = None,
 ) -> EndedRun:
     """Train a run of a sweep on from its last checkpoint, with the config that it started with.
+
+    With `step` it goes back to the checkpoint of that step, and deletes later ones. `exchange` is its part in a
+    population.
 
     Raises:
         CheckpointError: there is no intact checkpoint.
@@ -210,12 +221,20 @@ def continue_job(
     folder.lock()
     with folder.kept_log():
         folder.label = folder.read_started().get("label", "")
+        if step is not None:
+            checkpoint.clear(folder.files / "checkpoints", after=step)
+            folder.note_saved(step)
         start = load_newest(folder, warn=print_warning)
+        if step not in (None, start.step):
+            raise CheckpointError(
+                f"{folder.path}: the checkpoint of step {step}, to go on from, is damaged or missing"
+            )
         check_run(folder, read_saved(folder.config), start, folder.trust, warn=print_warning)
         check_data(folder, program.parts, start, warn=print_warning)
         restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
         checkpoint.clear_drafts(folder.files / "checkpoints")
-        how: dict[str, Any] = {"signals": signals, "figures": figures, "compared": compared, "watch": watch}
+        how: dict[str, Any] = {"signals": signals, "figures": figures, "compared": compared}
+        how |= {"watch": watch, "exchange": exchange}
         return continue_run(prepared, folder, start, screen, **how)
 
 

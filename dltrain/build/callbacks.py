@@ -1,6 +1,6 @@
 """Plan -> the callbacks of a run, in the order in which they are called after each chunk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,12 +9,13 @@ from dltrain.build.program import Program
 from dltrain.callbacks.best import Best
 from dltrain.callbacks.early_stopping import EarlyStopping
 from dltrain.callbacks.evaluation import Evaluate
+from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.nonfinite import NonFiniteGuard
 from dltrain.callbacks.plateau import Plateau
 from dltrain.callbacks.stopping import OutOfTime, Reached, StopBelow
 from dltrain.devices import runtime
 from dltrain.durations import Duration
-from dltrain.engine.events import Callback, Every, TrainEvent
+from dltrain.engine.events import Callback, Every, Replace, TrainEvent
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.saver import RunClock, Saver
@@ -34,8 +35,11 @@ def make_callbacks(
     observers: Sequence[Callback],
     clock: RunClock,
     warn: Callable[[str], None],
+    exchange: Exchange | None = None,
 ) -> tuple[list[Callback], Saver]:
     """Build the callbacks called after each chunk, in order: check, evaluate, record, show, adapt, stop, save.
+
+    With `exchange`, the run meets others after an evaluation, and again after the save.
 
     `observers` show the run. `clock` counts the time of earlier segments. `warn` gets a message if an older
     checkpoint turns out to be damaged, or the monitored metric is NaN. The saver is also returned, since it saves
@@ -48,7 +52,7 @@ def make_callbacks(
     best, plateau, early_stopping = _make_monitored(program, warn)
     remembering: dict[str, Any] = {f"own.{i}": callback for i, callback in enumerate(user_defined)}
     remembering |= {"best": best, "early_stopping": early_stopping, "plateau": plateau, "nonfinite": guard}
-    remembering["recorder"] = recorder
+    remembering |= {"recorder": recorder, "numbers": _Numbers(program.numbers)}
     remembering = {name: callback for name, callback in remembering.items() if callback is not None}
     saver = Saver(
         folder.files / "checkpoints",
@@ -60,12 +64,15 @@ def make_callbacks(
         keeps=lambda step: plan.keep_every is not None and step % plan.keep_every == 0,
         clock=clock,
         on_saved=folder.note_saved,
+        holds=(lambda: exchange.held) if exchange else (lambda: ()),
         warn=warn,
     )
+    meet, commit = _make_exchange(exchange, every, recorder, saver) if exchange else ([], [])
     evaluate = [every(plan.eval_every, Evaluate(program.evaluate, plan.splits))] if plan.splits else []
     callbacks = [
         guard,
         *evaluate,
+        *meet,
         best,
         recorder,
         *observers,
@@ -75,8 +82,42 @@ def make_callbacks(
         early_stopping,
         StopBelow(LEARNT, "train") if plan.overfit else None,
         *_make_saves(plan, every, saver, best),
+        *commit,
     ]
     return [callback for callback in callbacks if callback is not None], saver
+
+
+class _Numbers:
+    """The numbers of the config, saved with each checkpoint: one that training has changed since is resumed."""
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self._values = values
+
+    def state(self) -> dict[str, float]:
+        """Return them by the names of their leaves."""
+        return dict(self._values)
+
+
+def _make_exchange(
+    exchange: Exchange, every: MakeEvery, recorder: Recorder, saver: Saver
+) -> tuple[list[Callback], list[Callback]]:
+    """Build the callbacks of an exchange: after the evaluation, and after all others; the last step has none."""
+
+    def meet(event: TrainEvent) -> Replace | None:
+        if event.is_last:
+            return None
+        answer = exchange.meet(event)
+        recorder.numbers(event.step, exchange.numbers)
+        return answer
+
+    def commit(event: TrainEvent) -> None:
+        if not event.is_last:
+            saver.save(event.step, event.state)
+            saver.wait()
+            exchange.commit(event.step, saver.best_step)
+
+    interval = Duration(exchange.steps, "")
+    return [every(interval, meet, at_end=False)], [every(interval, commit, at_end=False)]
 
 
 def _make_monitored(

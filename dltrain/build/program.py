@@ -75,6 +75,11 @@ class Program:
         return jax.eval_shape(lambda: make(jax.random.key(self.plan.seed), self._hparams, averaged, batch_size))
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that the config gives to leaves of the state, by their names."""
+        return {name: float(value) for name, value in self.parts.hparams.items() if name != "scale"}
+
+    @property
     def _hparams(self) -> dict[str, np.generic]:
         numbers = {name: np.float32(value) for name, value in self.parts.hparams.items()}
         return {**numbers, "total_steps": np.int32(self.plan.total)}

@@ -33,7 +33,7 @@ from dltrain.config.request import Override
 from dltrain.errors import ConfigError
 from dltrain.runs.repeat import Repeat, read_repeat
 from dltrain.runs.sealed import read_sealed
-from dltrain.runs.sweep_files import JOBS, MANIFEST, STOPPED
+from dltrain.runs.sweep_files import JOBS, MANIFEST, POPULATION, STOPPED
 from dltrain.sweep.folder import claim, locked, remove_empty
 from dltrain.sweep.plan import missing, read_jobs, write_configs
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
@@ -62,6 +62,8 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
     if params := _params(settings, found, tree):
         config = _check({**params, **found}, folders, tree)
     objective.check_constraints(config)
+    if config["sweep"]["sampler"] == "pbt":
+        return _train_population({**params, **found}, config, settings, place, folders, tree)
     if config["sweep"]["sampler"] != "grid":
         return _search({**params, **found}, config, settings, place, folders, tree)
     _check_intervals({**params, **found}, settings)
@@ -113,12 +115,40 @@ def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: 
     jobs = read_jobs(folder, lambda saved: amend_words(saved, *words))
     notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
     left = missing(jobs, [note["number"] for note in notes if note["code"]])
+    if (folder / POPULATION).is_file():
+        left = importlib.import_module("dltrain.cli.population").as_members(folder, left)
     print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
     return _run(folder, lambda: train_composed(left) if left else None, trust=_trust(words))
 
 
 def _trust(words: Sequence[str]) -> list[str]:
     return [word for word in words if word.startswith("trust=")]
+
+
+def _train_population(
+    found: Found,
+    config: Mapping[str, Any],
+    settings: Settings,
+    place: str | None,
+    folders: tuple[Path, ...],
+    tree: Tree,
+) -> int:
+    """Train jobs that copy one another, instead of those of Hydra's sweeper."""
+    _refuse_launchers(settings, config["sweep"]["sampler"])
+    population = importlib.import_module("dltrain.cli.population")
+    plan = population.plan(found, config, folders, tree)
+    overwrite = "overwrite" in found and found["overwrite"][0].value is True
+    folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
+    trust = [word for word in plan.fixed if word.startswith("trust=")]
+    return _run(folder, lambda: population.train(plan, folder, seed=config["seed"]), trust=trust)
+
+
+def _refuse_launchers(settings: Settings, sampler: str) -> None:
+    for name in ("sweeper", "launcher"):
+        if (chosen := settings.chosen[f"hydra/{name}"]) != "basic":
+            raise ConfigError(
+                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's; set only one"
+            )
 
 
 def _search(
@@ -130,12 +160,7 @@ def _search(
     tree: Tree,
 ) -> int:
     """Let Optuna choose the trials, instead of Hydra's sweeper."""
-    sampler = config["sweep"]["sampler"]
-    for name in ("sweeper", "launcher"):
-        if (chosen := settings.chosen[f"hydra/{name}"]) != "basic":
-            raise ConfigError(
-                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's; set only one"
-            )
+    _refuse_launchers(settings, config["sweep"]["sampler"])
     place = place or settings.sweep_dir or None
     overwrite = "overwrite" in found and found["overwrite"][0].value is True
     search = importlib.import_module("dltrain.cli.search").search

@@ -283,7 +283,8 @@ NODES = {
             "What a job returns to its sweeper, such as [validation/loss, parameters]; []: the monitored metric",
         ),
         "sampler": Key(
-            one_of("grid", "random", "tpe", "gp", "cmaes", "qmc"), "How a trial is chosen; grid: every combination"
+            one_of("grid", "random", "tpe", "gp", "cmaes", "qmc", "pbt"),
+            "How a trial is chosen; grid: every combination; pbt: trials that train together and copy better ones",
         ),
         "trials": Key(whole(1), "Trials of a search, with those of earlier starts in the same folder", "trials"),
         "constraints": Key(
@@ -308,6 +309,10 @@ NODES = {
         "repeat": Key(FLAG, "Train again what this search has trained; false: its result is taken over"),
         "storage": Key(
             optional(TEXT), "Optuna storage, by URL; null: the file study.journal in the folder of the sweep", "URL"
+        ),
+        "interval": Key(whole(1), "With sweep=pbt: evaluations between two exchanges", "evaluations"),
+        "resample": Key(
+            number(low=0, below=1), "With sweep=pbt: probability that a number is drawn again instead of perturbed"
         ),
     },
 }

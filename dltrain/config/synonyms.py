@@ -153,6 +153,8 @@ KEYS = _each(
         "sweep.trials": "n_trials num_trials max_trials num_samples n_iter",
         "sweep.pruner": "pruner",
         "sweep.storage": "storage",
+        "sweep.interval": "perturbation_interval",
+        "sweep.resample": "resample_probability",
         "experiment": "config",
         "dry_run": "fast_dev_run debug",
         "name": "exp_name run_name",
@@ -302,6 +304,7 @@ CHOICES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "qmc": "sobol halton quasi_random quasirandom",
             "cmaes": "cma cma_es evolution evolutionary",
             "random": "random_search randomized randomized_search",
+            "pbt": "population population_based_training population_based pb2",
             "grid": "grid_search gridsearch exhaustive",
         }
     ),

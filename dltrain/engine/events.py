@@ -59,9 +59,13 @@ class After:
 
 @dataclass(frozen=True)
 class Replace:
-    """Returned by a callback that changes the state: training continues with this one."""
+    """Returned by a callback that changes the state: training continues with this one.
+
+    Callbacks after it see the new state, and `results` in the place of those evaluations.
+    """
 
     state: TrainState
+    results: Mapping[str, Evaluation] = field(default_factory=dict)  # split -> evaluation of the new state
 
 
 class StopTraining(Exception):

@@ -86,6 +86,7 @@ class Loop:
                 self.pending.append(outcome.read)
             elif isinstance(outcome, Replace):
                 event.state = outcome.state
+                event.results.update(outcome.results)
 
     def _settle(self) -> None:
         waiting, self.pending = self.pending, []

@@ -65,6 +65,11 @@ class Meeting:
             self._training.discard(number)
             self._compute_if_complete()
 
+    def join(self, number: int) -> None:
+        """Let the others wait for this lane again."""
+        with self._changed:
+            self._training.add(number)
+
     def _compute_if_complete(self) -> None:
         if not self._asked or set(self._asked) != self._training:
             return
@@ -113,6 +118,10 @@ class Lane:
     def close(self) -> None:
         """Leave the other lanes to themselves."""
         self._meeting.leave(self._number)
+
+    def open(self) -> None:
+        """Train with the other lanes again."""
+        self._meeting.join(self._number)
 
 
 class FixedPace(Pace):

@@ -111,4 +111,6 @@ def _write_best(found: Outcome) -> Experiment | None:
     if job is None or job not in found.finished:
         return None
     many = f": the best of {len(found.ranked)} configs by {found.monitor}" if len(found.ranked) > 1 else ""
-    return write_best(found.folder, job, f"Job {job.name} of a sweep{many}")
+    numbers = found.history.last(job.name) if found.history else None
+    last = ", with its last numbers" if numbers else ""
+    return write_best(found.folder, job, f"Job {job.name} of a sweep{many}{last}", numbers)

@@ -114,12 +114,12 @@ def clear_drafts(folder: Path | Files) -> None:
             _delete(files, name, forced=True)
 
 
-def clear(folder: Path | Files) -> None:
-    """Delete every checkpoint, damaged or unfinished ones too, but no other file."""
+def clear(folder: Path | Files, *, after: int = -1) -> None:
+    """Delete every checkpoint, damaged or unfinished ones too, but no other file; only those `after` a step."""
     files = files_at(folder)
     clear_drafts(files)
     for name in files.names():
-        if NAME.fullmatch(name.removeprefix(DAMAGED)):
+        if (found := NAME.fullmatch(name.removeprefix(DAMAGED))) and int(found[1]) > after:
             _delete(files, name, forced=True)
 
 

@@ -170,6 +170,10 @@ class Recorder:
         """Write the results of a finished run for the HPARAMS tab of TensorBoard, which shows last values."""
         self.writer().scalars(step, {f"results/{name}": value for name, value in scalars.items()})
 
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the numbers with which training goes on after this step, for TensorBoard."""
+        self.writer().scalars(step, {f"training/{key}": value for key, value in values.items()})
+
     def figure(self, step: int, name: str, png: bytes, width: int, height: int) -> None:
         """Write a figure of the report, `width` x `height` pixels."""
         self.writer().image(step, f"report/{name}", png, width, height)

@@ -122,11 +122,16 @@ def steps_left_out(start: Checkpoint) -> list[int]:
 def resumed_state(fresh: TrainState, start: Checkpoint, left_out: list[int], *, stretch: bool) -> TrainState:
     """Return the saved state with the hyperparameters of today's config, taken from `fresh`.
 
-    A scale that a plateau has lowered is kept, and so is the length of schedules, unless `stretch`.
+    A scale that a plateau has lowered is kept, and so is the length of schedules, unless `stretch`. A number that
+    training has changed itself is kept as well, unless the config has another value for it than at that time.
     """
     state = from_named(fresh, start.leaves, what=f"checkpoint of step {start.step}")
     names = ("scale",) if stretch else ("scale", "total_steps")
-    kept = {name: state.hparams[name] for name in names if name in state.hparams}
+    before = start.meta["callbacks"].get("numbers") or {}
+    same = [
+        name for name, value in before.items() if np.float32(value) == np.float32(fresh.hparams.get(name, np.nan))
+    ]
+    kept = {name: state.hparams[name] for name in (*names, *same) if name in state.hparams}
     steps = np.zeros(ROLLBACKS, np.int32)
     steps[: len(left_out)] = left_out
     return replace(state, hparams={**fresh.hparams, **kept}, left_out=jnp.asarray(steps))

@@ -6,7 +6,7 @@ The thread is hand-written, since that of Orbax cannot run the commit of `checkp
 import copy
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,14 @@ class Saver:
         keeps: Callable[[int], bool] = lambda step: False,
         clock: RunClock | None = None,
         on_saved: Callable[[int], None] = lambda step: None,
+        holds: Callable[[], Collection[int]] = lambda: (),
         warn: Callable[[str], None],
     ) -> None:
         """Write into `folder`; `remembering` maps names to the callbacks whose state is saved.
 
         `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `on_saved`
         is called with the step of each checkpoint that was written; `warn` receives the warning about an older
-        checkpoint that is damaged.
+        checkpoint that is damaged. `holds` tells at each write which steps must stay besides those.
         """
         self.remembering = remembering
         self.clock = clock or RunClock()
@@ -76,7 +77,7 @@ class Saver:
         self.ended = 0.0  # time.monotonic() after the last write
         self._folder, self._best, self._share, self._keeps = files_at(folder), best, share, keeps
         self._place = self._folder.path  # of which the user knows
-        self._warn, self._about, self._on_saved = warn, about, on_saved
+        self._warn, self._about, self._on_saved, self._holds = warn, about, on_saved, holds
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
         self._defers = defers
         self._waiting: _Draft | None = None
@@ -200,7 +201,8 @@ class Saver:
                 self._on_saved(draft.step)
             step, meta = drafts[-1].step, drafts[-1].meta
             there = checkpoint.steps(self._folder)
-            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=meta["kept"], warn=self._warn)
+            spared = {*meta["kept"], *self._holds()}
+            checkpoint.prune(self._folder, {step, meta["best"]} & {*there}, spared=spared, warn=self._warn)
             if self._folder.path != self._place:
                 self._place = self._folder.path
                 self._warn(f"the run folder was renamed: this run goes on in {self._place.parent}")

@@ -9,5 +9,8 @@ LIST = "jobs.txt"
 MANIFEST = "search.json"
 """What a search searches, and the name of its study."""
 
+POPULATION = "pbt.json"
+"""The members of a population, their numbers, and who copied whom and when."""
+
 STOPPED = (130, 143)
 """Exit codes of a job that a signal has ended: it can be resumed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dltrain.errors import ConfigError
 from dltrain.runs.repeat import forget
-from dltrain.runs.sweep_files import JOBS, LIST
+from dltrain.runs.sweep_files import JOBS, LIST, POPULATION
 from dltrain.sweep.unfinished import what_is_left
 
 
@@ -26,7 +26,8 @@ def claim(place: str | None, *, overwrite: bool) -> Path:
             raise ConfigError(f"{link}: is a link, and nothing is written through one; choose another output_dir")
         for job in _earlier_jobs(folder):
             _clear(job)
-        (folder / LIST).unlink(missing_ok=True)
+        for name in (LIST, POPULATION):
+            (folder / name).unlink(missing_ok=True)
         forget(folder)
         shutil.rmtree(folder / JOBS, ignore_errors=True)
         return folder
@@ -81,7 +82,8 @@ def locked(folder: Path) -> Generator[None]:
 def remove_empty(folder: Path, jobs: Sequence[Path]) -> None:
     """Remove what a sweep that wrote nothing has made: the folders of its jobs, and its own."""
     shutil.rmtree(folder / JOBS, ignore_errors=True)
-    (folder / LIST).unlink(missing_ok=True)
+    for name in (LIST, POPULATION):
+        (folder / name).unlink(missing_ok=True)
     forget(folder)
     inside = {path for job in jobs for path in (job, *job.parents) if folder in path.parents}
     for path in (*sorted(inside, reverse=True), folder):

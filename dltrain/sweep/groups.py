@@ -26,6 +26,7 @@ class SweepJob:
     lanes: int | None = None  # of the program that it began in, if it did
     place: int | None = None  # which of them it was
     watch: Callable[[Any], Sequence[Any]] | None = None  # plan -> callbacks besides those of the config
+    population: Any = None  # `sweep.population.Population` of which it is a member
 
 
 def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:

@@ -27,13 +27,16 @@ class Choice:
     why: str  # for the user
 
 
-def choose_lanes(program: Program, *, jobs: int, begun: int | None = None) -> Choice:
+def choose_lanes(
+    program: Program, *, jobs: int, begun: int | None = None, least_gain: float = LEAST_GAIN
+) -> Choice:
     """Measure one lane and several in a short trial.
 
     Args:
         program: that the jobs share.
         jobs: how many there are.
         begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
+        least_gain: how many times as fast lanes must be.
     """
     if begun:
         seconds = seconds_of_lanes(program, begun) if begun > 1 else SECONDS
@@ -48,8 +51,8 @@ def choose_lanes(program: Program, *, jobs: int, begun: int | None = None) -> Ch
     one, several = seconds_alone(program), seconds_of_lanes(program, count)
     gain = count * one / several
     shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
-    if gain < LEAST_GAIN:
-        return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {LEAST_GAIN}")
+    if gain < least_gain:
+        return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {least_gain}")
     return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast")
 
 

@@ -58,8 +58,17 @@ class Dimension:
             return f"{self.key}={value}"
         if self.whole:
             return f"{self.key}={int(value)}"
-        rounded = min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
-        return f"{self.key}={write(rounded)}"
+        return f"{self.key}={write(self.rounded(value))}"
+
+    def rounded(self, value: float) -> float:
+        """Return the nearest number of six digits, inside the range."""
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+
+    def at(self, place: float) -> float:
+        """Return the number at a part of the range, 0 to 1: of its logarithm, if it is sampled in log space."""
+        if self.log:
+            return self.rounded(math.exp(math.log(self.low) + place * math.log(self.high / self.low)))
+        return self.rounded(self.low + place * (self.high - self.low))
 
     def ends(self) -> tuple[str, str]:
         """Write the overrides for the first and the last value."""
@@ -68,6 +77,12 @@ class Dimension:
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with JSON values."""
         return {**asdict(self), "words": list(self.words)}
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> "Dimension":
+        """Return what `to_json` described."""
+        fields: dict[str, Any] = {**saved, "words": tuple(saved["words"])}
+        return Dimension(**fields)
 
     def __str__(self) -> str:
         """Describe it in a line."""

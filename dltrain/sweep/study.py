@@ -12,6 +12,7 @@ import numpy as np
 
 from dltrain.config.places import ADDRESS
 from dltrain.errors import ConfigError
+from dltrain.sweep.pbt import check_population
 from dltrain.sweep.space import Dimension
 
 JOURNAL = "study.journal"  # in the folder of a search
@@ -28,6 +29,8 @@ MakeSampler = Callable[[int, int], Any]
 def check_settings(settings: Mapping[str, Any], space: Sequence[Dimension]) -> None:
     """Raise ConfigError unless the node `sweep` of a config suits what is searched, and the packages are there."""
     name, pruner, url = settings["sampler"], settings["pruner"], settings["storage"]
+    if name == "pbt":
+        return check_population(settings, space)
     objectives = len(settings["objectives"])
     for module, install in (("optuna", "pip install 'dltrain[sweep]'"), *NEEDS.get(name, ())):
         if importlib.util.find_spec(module) is None:

@@ -100,7 +100,8 @@ def train_jobs(
     for group in group_jobs(jobs):
         if signals.received:
             return
-        if len(group) == 1 and not programs and (group[0].lanes or 1) == 1:
+        alone = len(group) == 1 and not programs and (group[0].lanes or 1) == 1
+        if alone and not group[0].population:
             board.say()
             with board.job(group[0].number, group[0].label) as follow:
                 ended = guard(group[0], lambda job=group[0]: _train_alone(job))
@@ -125,6 +126,10 @@ def _train_alone(job: SweepJob) -> EndedRun | None:
 
 def _start(job: SweepJob, prepared: Prepared, screen: Screen, **how: Any) -> EndedRun:
     """Train a job from its last checkpoint, or from the beginning; `how` as for `start_run`."""
+    if job.population:
+        how["exchange"] = job.population.member(job.number, prepared, how["signals"])
+        if job.resumes:
+            return continue_job(prepared, screen, step=job.population.resumed_at(job.number), **how)
     if job.resumes:
         return continue_job(prepared, screen, watch=job.watch, **how)
     return start_run(prepared, screen, overrides=job.words, label=job.label, watch=job.watch, **how)
@@ -157,12 +162,17 @@ def _train_group(
     try:
         prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder, resumes=jobs[0].resumes)
     except Exception:
+        if jobs[0].population:
+            raise
         for job in jobs:
             guard(job, lambda job=job: _train_alone(job))
         return
     begun = next((job.lanes for job in jobs if job.lanes), None)
     choice = Choice(1, 0, "one job")
-    if len(jobs) > 1 or begun:
+    if jobs[0].population:
+        choice = jobs[0].population.choose_lanes(prepared.program, jobs, begun=begun)
+        screen.say(f"lanes   {choice.lanes}: {choice.why}")
+    elif len(jobs) > 1 or begun:
         choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
     group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1)
@@ -247,10 +257,12 @@ class _Group:
                 break
             lane = meeting.lane(number) if meeting else None
             try:
-                with (
-                    contextlib.closing(lane) if lane else contextlib.nullcontext(),
-                    self.board.job(job.number, job.label) as follow,
-                ):
+                with contextlib.ExitStack() as leaving:
+                    if lane:
+                        leaving.callback(lane.close)
+                    if job.population:
+                        leaving.callback(job.population.leave, job.number)
+                    follow = leaving.enter_context(self.board.job(job.number, job.label))
                     ended = self.guard(job, lambda job=job, lane=lane: self._train_one(job, lane))
                     follow(ended.finished.summary if ended else None)
             except BaseException as stopped:  # raised again in the main thread

@@ -10,7 +10,7 @@ from typing import Any
 
 from dltrain.config.request import Override
 from dltrain.runs.files import Files
-from dltrain.runs.sweep_files import JOBS
+from dltrain.runs.sweep_files import JOBS, POPULATION
 
 PLAN = "plan.json"  # in the folder JOBS of a sweep: the words of every job, by number
 FEW = 5  # jobs that are listed
@@ -33,6 +33,8 @@ def read_notes(folder: Path) -> list[dict[str, Any]]:
 def what_is_left(folder: Path) -> list[str]:
     """Say how to finish the jobs of a sweep in this folder: lines to print, none if all of them are done."""
     make = importlib.import_module("dltrain.runs.folder").RunFolder
+    if (folder / POPULATION).is_file():  # no member goes on without the others
+        return ["the population has not trained to its end"] if (folder / JOBS).is_dir() else []
     plan = _read_plan(folder)
     started = {int(path.name): path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()}
     lines = []

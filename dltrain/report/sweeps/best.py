@@ -4,6 +4,7 @@ It lists the choice of each group, and the keys whose values are not those of th
 neither the command line of the sweep nor the user's own folder of YAML.
 """
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -39,23 +40,28 @@ class Experiment:
         return shlex.join(["dltrain", "--config-dir", str(folder), f"experiment={NAME}", *self.words])
 
 
-def write_best(folder: Path, job: Job, about: str) -> Experiment:
+def write_best(folder: Path, job: Job, about: str, numbers: Mapping[str, float] | None = None) -> Experiment:
     """Write the config of a job as `experiment/best.yaml` of a folder; `about` is one line on what it is.
+
+    `numbers` are those by which training has replaced numbers of the config.
 
     Raises:
         ConfigError: its config.yaml cannot be read.
         DiskError: the files cannot be written.
     """
-    found = experiment(job, about)
+    found = experiment(job, about, numbers)
     for name, text in found.files.items():
         group, _, file = name.partition("/")
         (Files(folder) / group).replace_text(file, text)
     return found
 
 
-def experiment(job: Job, about: str) -> Experiment:
-    """Return the config of a job as an experiment."""
+def experiment(job: Job, about: str, numbers: Mapping[str, float] | None = None) -> Experiment:
+    """Return the config of a job as an experiment, with these numbers in the place of its own."""
     config = read_saved(RunFolder(job.folder).config)
+    for key, value in (numbers or {}).items():
+        *path, name = key.split(".")
+        functools.reduce(lambda node, part: node[part], path, config)[name] = value
     for key in LEFT_OUT:
         _drop(config, key)
     defaults, files, base = ["  - override /recipe: none"], {}, read_yaml(packaged() / "train.yaml")

@@ -9,7 +9,7 @@ from dltrain.report.sweeps.keys import is_numeric
 from dltrain.report.sweeps.outcome import Outcome, front_of
 from dltrain.runs.files import Files
 
-NAMES = ("parallel_coordinates", "slices", "contour", "pareto_front")
+NAMES = ("population", "parallel_coordinates", "slices", "contour", "pareto_front")
 FEWEST_PAIRS = 6  # different pairs of two keys that are worth a contour
 
 
@@ -40,6 +40,15 @@ def contour_keys(found: Outcome) -> tuple[str, str] | None:
 def _figures(found: Outcome) -> Iterator[tuple[str, Any]]:
     """Yield the name and the figure of each; matplotlib is imported with the first."""
     scores, metric = found.scores, found.monitor
+    if found.history and found.best:  # its members have no single value of a number
+        from dltrain.plots.population import population
+
+        steps = max(int(job.summary["steps"]) for job in found.finished)
+        yield (
+            "population",
+            population(found.history.numbers, found.history.copies, best=found.best.name, steps=steps),
+        )
+        return
     if found.keys and found.best in found.finished:
         from dltrain.plots.parallel import parallel
         from dltrain.plots.slices import slices

@@ -14,6 +14,7 @@ from dltrain.report.seeds import difference
 from dltrain.report.sweeps.importance import importance
 from dltrain.report.sweeps.jobs import Job, scored
 from dltrain.report.sweeps.keys import Value, varied
+from dltrain.report.sweeps.population import History, read_history
 from dltrain.report.sweeps.table import Row, deviation_of, mean_of
 from dltrain.runs.folder import RunFolder
 
@@ -77,13 +78,21 @@ class Outcome:
         )
 
     @cached_property
+    def history(self) -> History | None:
+        """The exchanges of a population; None of another sweep."""
+        return read_history(self.folder)
+
+    @cached_property
     def importance(self) -> tuple[dict[str, float], str]:
         """The importance of each key, and why it is not known."""
+        if self.history:
+            return {}, "the members of a population change their numbers"
         return importance(varied(self.finished), self.scores, higher=self.higher)
 
     def sentences(self) -> list[str]:
         """Say what a reader must know about the best config."""
-        return [line for line in (self._infeasible(), self._optimistic(), self._apart()) if line]
+        population = self.history.sentences(self.best.name) if self.history and self.best else []
+        return [line for line in (self._infeasible(), self._optimistic(), self._apart(), *population) if line]
 
     def _infeasible(self) -> str:
         """Say that there is no best job, if each of them violates a constraint."""
