@@ -8,9 +8,12 @@ import contextlib
 import functools
 import importlib
 import math
-from collections.abc import Collection, Generator, Sequence
+import os
+import sys
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dltrain.cli.job import compose_jobs, find_note, settle, train_composed
 from dltrain.cli.output import outlive_readers
@@ -20,18 +23,24 @@ from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
 from dltrain.composition.settings import Settings, hydra_words, logging_words
 from dltrain.config.request import Override
 from dltrain.errors import DltrainError, LockedError, WorkerError
+from dltrain.machine import cores
 from dltrain.runs.sweep_files import JOBS, STOPPED
+from dltrain.sweep.assignment import assign, at_a_time, take_place, threads_each, visible_devices
 from dltrain.sweep.groups import SweepJob
 from dltrain.sweep.plan import has_configs, missing, read_jobs
 
+PLACES: list[Any] = []
+"""What keeps the accelerator of this process until it ends: it trains several jobs, and jax starts once."""
 
-def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
+
+def run_job(objectives: Sequence[str], fixed: Collection[str], processes: int, job: Job) -> Objectives:
     """Train one combination of a sweep in a process of its own, and return its objectives; NaN if it failed.
 
-    `fixed` are the keys that have the same value in all jobs. The config is that of the plan, if there is one: a
-    sampler decides on a job when it starts.
+    `fixed` are the keys that have the same value in all jobs, `processes` how many share the accelerators of this
+    machine. The config is that of the plan, if there is one: a sampler decides on a job when it starts.
     """
     outlive_readers()  # of a process that a launcher has started
+    _take_place(processes, job.sweep)
     if has_configs(job.sweep):
         _train_planned(job)
     elif composed := compose_jobs([job], fixed):
@@ -43,11 +52,38 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Obje
     return objective.values(run.read_summary(), objectives)
 
 
-def run_missing(numbers: Sequence[int], words: Sequence[str], job: Job) -> float:
+def run_missing(numbers: Sequence[int], words: Sequence[str], processes: int, job: Job) -> float:
     """Train one of the jobs that are missing, by its place among them, in a process of its own."""
     outlive_readers()
+    _take_place(processes, job.sweep)
     _train_planned(replace(job, number=numbers[job.number], words=tuple(words)))
     return math.nan
+
+
+def divide(settings: Settings, config: Mapping[str, Any], *, jobs: int) -> tuple[str, int]:
+    """Divide this machine among the processes of a launcher, and say how.
+
+    Returns:
+        The words to add to every job ("" for none), and the number of processes at a time (0: not known).
+    """
+    chosen, runtime = settings.chosen["hydra/launcher"], config["runtime"]
+    processes = at_a_time(chosen, settings.launcher, jobs=jobs, cores=cores())
+    if chosen == "ray":
+        given = (settings.launcher.get("ray") or {}).get("remote") or {}
+        each = max(1, int(given.get("num_cpus") or 1))
+    else:
+        each = threads_each(cores(), processes or 1)
+    if processes is None and chosen != "ray":  # SLURM gives each job its cores
+        return "", 0
+    devices = visible_devices(os.environ) if runtime["platform"] in ("auto", "gpu") else []
+    if devices:
+        if processes:
+            print(f"dltrain: {processes} processes at a time on {len(devices)} devices", file=sys.stderr)
+        return "", processes or 0
+    if runtime["threads"] is not None or each >= cores():
+        return "", 0
+    print(f"dltrain: runtime.threads={each} in each process: this machine has {cores()} cores", file=sys.stderr)
+    return f"runtime.threads={each}", 0
 
 
 def launch_jobs(
@@ -81,7 +117,8 @@ def relaunch(
     numbers = [job.number for job in left]
     places = [f"seed=range(0,{len(left)})", f"hydra.sweep.subdir={JOBS}/again/${{hydra.job.num}}"]
     given = [*places, *hydra_words(typed), *logging_words(settings, typed)]
-    train = functools.partial(run_missing, numbers, tuple(words))
+    processes = divide(settings, left[0].composed.config, jobs=len(left))[1]
+    train = functools.partial(run_missing, numbers, tuple(words), processes)
     launch_jobs(given, sweep, folders, launcher=settings.chosen["hydra/launcher"], train=train)
 
 
@@ -106,6 +143,13 @@ def holding(sweep: Path, numbers: Collection[int]) -> Generator[None]:
                 ) from error
             held.callback(place.release)
         yield
+
+
+def _take_place(processes: int, sweep: Path) -> None:
+    """Choose the accelerator of this process, before jax starts."""
+    devices = visible_devices(os.environ) if processes and not PLACES else []
+    if devices:
+        PLACES.append(take_place(assign(processes, devices), sweep / JOBS, os.environ))
 
 
 def _train_planned(job: Job) -> None:

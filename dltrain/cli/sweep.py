@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.cli.job import compose_jobs, settle, train_composed
-from dltrain.cli.launched import holding, launch_jobs, relaunch, run_job
+from dltrain.cli.launched import divide, holding, launch_jobs, relaunch, run_job
 from dltrain.composition import objective
 from dltrain.composition.compose import amend_words, make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, launch
@@ -80,10 +80,15 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
     if repeat:
         repeat.write(folder)
     keys = tuple(o.key for o in fixed)
-    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys)
+    alone = settings.chosen["hydra/launcher"] != "basic"
+    processes = 0
+    if alone:
+        jobs = math.prod(len(values or [o]) for o, values in {**params, **found}.values())
+        word, processes = divide(settings, config, jobs=jobs)
+        passed, keys = ([*passed, word], (*keys, "runtime.threads")) if word else (passed, keys)
+    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys, processes)
     if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
         return _run(folder, lambda: launch(passed, folder, folders, train=train))
-    alone = settings.chosen["hydra/launcher"] != "basic"
 
     def begin() -> None:
         jobs: list[Job] = []

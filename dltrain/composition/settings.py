@@ -5,7 +5,7 @@ import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dltrain.composition.loader import ONE_AT_A_TIME, search_path, translated, version_base
 from dltrain.composition.overrides import read_single
@@ -32,6 +32,7 @@ class Settings:
     sweep_dir: str
     subdir: str  # unresolved: it differs between jobs
     sweeper: Mapping[str, Any]  # resolved
+    launcher: Mapping[str, Any]  # resolved
     chosen: Mapping[str, str]  # hydra/launcher and the like -> choice
     verbose: Any
 
@@ -102,11 +103,13 @@ def read_settings(whole: Any) -> Settings:
     with _current(whole), translated():
         run_dir = "" if plain["run"]["dir"] == RUN_DIR else str(node.run.dir)
         sweep_dir = "" if plain["sweep"]["dir"] == SWEEP_DIR else str(node.sweep.dir)
-        sweeper: Any = OmegaConf.to_container(node.sweeper, resolve=True)
+        sweeper, launcher = (
+            cast(Any, OmegaConf.to_container(n, resolve=True)) for n in (node.sweeper, node.launcher)
+        )
     choices: Any = OmegaConf.to_container(node.runtime.choices)
     chosen = {key: value for key, value in choices.items() if key.startswith("hydra/")}
     mode = getattr(node.mode, "name", None) or str(node.mode or "")
-    return Settings(mode, run_dir, sweep_dir, plain["sweep"]["subdir"], sweeper, chosen, node.verbose)
+    return Settings(mode, run_dir, sweep_dir, plain["sweep"]["subdir"], sweeper, launcher, chosen, node.verbose)
 
 
 def apply_to_run(request: Request, composed: Composed) -> Path | None:
