@@ -151,8 +151,13 @@ def _search(
     sampler = config["sweep"]["sampler"]
     for name in ("sweeper", "launcher"):
         if (chosen := settings.chosen[f"hydra/{name}"]) != "basic":
+            instead = (
+                "leave it out: sweep.workers trials are trained together here"
+                if name == "launcher"
+                else "set only one, or sweep=grid"
+            )
             raise ConfigError(
-                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's; set only one"
+                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's {name}s; {instead}"
             )
     place = place or settings.sweep_dir or None
     overwrite = "overwrite" in found and found["overwrite"][0].value is True
