@@ -94,6 +94,7 @@ def launch_jobs(
     Raises:
         SweepStopped: the launcher gave up, because a process died; what it says is printed.
     """
+    spare = os.dup(2)
     try:
         launch(words, sweep, folders, train=train)
     except DltrainError:
@@ -102,6 +103,11 @@ def launch_jobs(
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = f"hydra/launcher={launcher}: a process that trained a job has ended: {said}"
         raise SweepStopped(WorkerError.code, reason) from error
+    finally:
+        if sys.stderr.closed:  # with submitit, after a job of it has died
+            os.dup2(spare, 2)
+            sys.stderr = open(2, "w", closefd=False)
+        os.close(spare)
 
 
 def relaunch(
