@@ -46,8 +46,11 @@ def _resume(line: CommandLine, folders: tuple[Path, ...], tree: Tree) -> int:
         raise ConfigError(
             f"--resume {run}: is for a sweep: dltrain -m --resume {run}; for a run: dltrain resume {run}"
         )
-    if other := next((word for word in line.overrides if not word.startswith("trust=")), None):
-        raise ConfigError(f"{other}: a sweep that is resumed keeps its configs; only trust=[...] can be set")
+    kept = ("trust=", "hydra/launcher=", "hydra.launcher.")
+    if other := next((word for word in line.overrides if not word.lstrip("+").startswith(kept)), None):
+        raise ConfigError(
+            f"{other}: a sweep that is resumed keeps its configs; only trust=[...] and a launcher can be set"
+        )
     return resume(Path(line.flags["--resume"]), line.overrides, folders, tree)
 
 

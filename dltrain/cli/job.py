@@ -14,40 +14,16 @@ from typing import Any
 
 from dltrain.cli.discovery import user_packages
 from dltrain.cli.faults import as_error, report, was_interrupted
-from dltrain.cli.output import outlive_readers
-from dltrain.composition import objective
-from dltrain.composition.compose import amend_words, make_call, make_request
-from dltrain.composition.launch import Job, Objectives, SweepStopped
+from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.launch import Job, SweepStopped
 from dltrain.config.folders import read_tree
 from dltrain.errors import DiskError, Interrupted, Terminated, hide
 from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS, LIST
 from dltrain.sweep.groups import SweepJob
 from dltrain.sweep.plan import begun as begin_again
-from dltrain.sweep.plan import has_configs, read_jobs
 
 REPORTING = threading.Lock()  # jobs may fail in several threads at once, with several lines each
-
-
-def run_job(objectives: Sequence[str], fixed: Collection[str], job: Job) -> Objectives:
-    """Train one combination of a sweep in a process of its own, and return its objectives; NaN if it failed.
-
-    `fixed` are the keys that have the same value in all jobs. The config is that of the plan, if there is one: a
-    sampler decides on a job when it starts.
-    """
-    outlive_readers()  # of a process that a launcher has started
-    if planned := _planned(job) if has_configs(job.sweep) else compose_jobs([job], fixed):
-        train_composed(planned)
-    note = read_note(job)
-    if note["code"] or note["dry"]:
-        return objective.failed(objectives)
-    run = importlib.import_module("dltrain.runs.folder").RunFolder(job.folder)
-    return objective.values(run.read_summary(), objectives)
-
-
-def _planned(job: Job) -> list[SweepJob]:
-    trust = [word for word in job.words if word.startswith("trust=")]
-    return read_jobs(job.sweep, lambda saved: amend_words(saved, *trust), only=job.number)
 
 
 def compose_jobs(jobs: Sequence[Job], fixed: Collection[str]) -> list[SweepJob]:
@@ -158,12 +134,20 @@ def _record(job: Job | SweepJob, *, code: int, dry: bool = False, ended: bool = 
     (Files(job.sweep) / JOBS).replace_text(f"{job.number}.json", note)
 
 
-def read_note(job: Job) -> dict[str, Any]:
+def settle(jobs: Sequence[SweepJob]) -> None:
+    """Record that jobs have ended whose process died after their summary was written, and before their note was."""
+    make = importlib.import_module("dltrain.runs.folder").RunFolder
+    for job in jobs:
+        if find_note(job).get("code", 1) and make(job.folder).summary.exists():
+            _record(job, code=0)
+
+
+def read_note(job: Job | SweepJob) -> dict[str, Any]:
     """Read how a job ended."""
     return json.loads((job.sweep / JOBS / f"{job.number}.json").read_text(encoding="utf-8"))
 
 
-def find_note(job: Job) -> dict[str, Any]:
+def find_note(job: Job | SweepJob) -> dict[str, Any]:
     """Read how a job ended; empty if it never began."""
     try:
         return read_note(job)

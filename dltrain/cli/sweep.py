@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import compose_jobs, run_job, train_composed
+from dltrain.cli.job import compose_jobs, settle, train_composed
+from dltrain.cli.launched import divide, holding, launch_jobs, relaunch, run_job
 from dltrain.composition import objective
 from dltrain.composition.compose import amend_words, make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, expand, launch
@@ -30,12 +31,12 @@ from dltrain.config.compose import check_sweep
 from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, LockedError
 from dltrain.runs.repeat import Repeat, read_repeat
 from dltrain.runs.sealed import read_sealed
 from dltrain.runs.sweep_files import JOBS, MANIFEST, POPULATION, STOPPED
 from dltrain.sweep.folder import claim, locked, remove_empty
-from dltrain.sweep.plan import missing, read_jobs, write_configs
+from dltrain.sweep.plan import missing, read_jobs, write_configs, write_places
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
 
 Found = dict[str, tuple[Override, list[Override] | None]]
@@ -82,10 +83,15 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
     if repeat:
         repeat.write(folder)
     keys = tuple(o.key for o in fixed)
-    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys)
+    alone = settings.chosen["hydra/launcher"] != "basic"
+    processes = 0
+    if alone:
+        jobs = math.prod(len(values or [o]) for o, values in {**params, **found}.values())
+        word, processes = divide(settings, config, jobs=jobs)
+        passed, keys = ([*passed, word], (*keys, "runtime.threads")) if word else (passed, keys)
+    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys, processes)
     if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
         return _run(folder, lambda: launch(passed, folder, folders, train=train))
-    alone = settings.chosen["hydra/launcher"] != "basic"
     same = not typed and not any(key in tree and values is not None for key, (_, values) in found.items())
 
     def begin() -> None:
@@ -97,7 +103,8 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
         if composed := compose_jobs(jobs, keys):
             write_configs(folder, composed)
             if alone:
-                launch(passed, folder, folders, train=train)
+                write_places(folder, 1, {job.number: 0 for job in composed})
+                launch_jobs(passed, folder, folders, launcher=settings.chosen["hydra/launcher"], train=train)
             else:
                 train_composed(composed)
 
@@ -108,17 +115,31 @@ def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: 
     """Run the jobs of a sweep that are missing, with the configs that were composed when it began.
 
     A search goes on by the words that it was started with, since what it trains next follows from the results.
+    A launcher is typed again, as its settings may hold commands, and a folder may come from somebody else.
     """
     folder = folder.expanduser().resolve()
     if (folder / MANIFEST).is_file():
         return sweep([*read_sealed(folder / MANIFEST)["words"], *words, f"output_dir={folder}"], folders, tree)
-    jobs = read_jobs(folder, lambda saved: amend_words(saved, *words))
-    notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
-    left = missing(jobs, [note["number"] for note in notes if note["code"]])
-    if (folder / POPULATION).is_file():
-        left = importlib.import_module("dltrain.cli.population").as_members(folder, left)
-    print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
-    return _run(folder, lambda: train_composed(left) if left else None, trust=_trust(words))
+    own = [word for word in words if not is_hydra(word.lstrip("+").partition("=")[0])]
+    typed = read_hydra([word for word in words if word not in own], tree, trusted(own, tree))
+    settings = read_settings(compose_whole(hydra_words(typed), folders))
+    jobs = read_jobs(folder, lambda saved: amend_words(saved, *own))
+
+    def go_on() -> None:
+        settle(jobs)
+        notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
+        left = missing(jobs, [note["number"] for note in notes if note["code"]])
+        if (folder / POPULATION).is_file():
+            left = importlib.import_module("dltrain.cli.population").as_members(folder, left)
+        numbers = [job.number for job in left]
+        with holding(folder, numbers):
+            print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
+            if left and settings.chosen["hydra/launcher"] == "basic":
+                train_composed(left)
+        if left and settings.chosen["hydra/launcher"] != "basic":
+            relaunch(left, folder, folders, settings=settings, typed=typed, words=own)
+
+    return _run(folder, go_on, trust=_trust(words))
 
 
 def _trust(words: Sequence[str]) -> list[str]:
@@ -200,14 +221,16 @@ def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | N
 
 def _run(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
     """Do the work of a sweep, and print what came of it; `trust` are the words that name packages of the user."""
-    code = 0
+    code, reason = 0, ""
     try:
         with locked(folder):
             work()
-    except SweepStopped as stopped:
-        code = stopped.code
+    except SweepStopped as ended:
+        code, reason = ended.code, ended.reason
     except KeyboardInterrupt:  # between two jobs
         code = 130
+    except LockedError:
+        raise
     except Exception:
         notes = read_notes(folder)
         if not any(note["code"] and note["ended"] for note in notes):  # else a sweeper has raised its own error
@@ -215,7 +238,7 @@ def _run(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -
                 remove_empty(folder, [])
             raise
     jobs = read_notes(folder)
-    left = what_is_left(folder) if code in STOPPED else []
+    left = what_is_left(folder) if code else []
     if not left:
         shutil.rmtree(folder / JOBS, ignore_errors=True)
     if jobs and all(job.get("dry") for job in jobs):
@@ -223,14 +246,14 @@ def _run(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -
         good = sum(not job["code"] for job in jobs)
         print(f"dry run: {good} of {len(jobs)} jobs can be trained; nothing was trained or written")
         return code or next((job["code"] for job in jobs if job["code"]), 0)
-    stopped = {Path(job["folder"]) for job in jobs if job["code"] in STOPPED}
+    stopped = {Path(job["folder"]) for job in jobs if job["code"] in STOPPED or not job["ended"]}
     paths = [Path(job["folder"]) for job in jobs]
     if read_repeat(folder) and not left:
         importlib.import_module("dltrain.sweep.repeat").conclude_repeat(folder, paths, trust)
     else:
         importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
     again = [f"run what is missing with: {shlex.join(['dltrain', '-m', '--resume', str(folder)])}"] if left else []
-    for line in (*left, *again):
+    for line in (*([reason] if reason else []), *left, *again):
         print(f"dltrain: {line}", file=sys.stderr)
     return code or next((job["code"] for job in jobs if job["code"]), 0)
 

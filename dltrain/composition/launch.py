@@ -31,10 +31,10 @@ class Job:
 class SweepStopped(BaseException):
     """Ends a sweep from inside a job: Ctrl-C and SIGTERM end all of it, not one job."""
 
-    def __init__(self, code: int) -> None:
-        """Keep the exit code."""
-        super().__init__(code)
-        self.code = code
+    def __init__(self, code: int, reason: str = "") -> None:
+        """Keep the exit code, and what the user does not know yet."""
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
 
 
 def launch(

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dltrain.composition.loader import (
     ONE_AT_A_TIME,
@@ -40,6 +40,7 @@ class Settings:
     sweep_dir: str
     subdir: str  # unresolved: it differs between jobs
     sweeper: Mapping[str, Any]  # resolved
+    launcher: Mapping[str, Any]  # resolved
     chosen: Mapping[str, str]  # hydra/launcher and the like -> choice
     verbose: Any
     plain: bool = False  # nothing is set that changes how Hydra's own sweeper and launcher start jobs
@@ -112,7 +113,9 @@ def read_settings(whole: Any) -> Settings:
     with _current(whole), translated():
         run_dir = "" if plain["run"]["dir"] == RUN_DIR else str(node.run.dir)
         sweep_dir = "" if plain["sweep"]["dir"] == SWEEP_DIR else str(node.sweep.dir)
-        sweeper: Any = OmegaConf.to_container(node.sweeper, resolve=True)
+        sweeper, launcher = (
+            cast(Any, OmegaConf.to_container(n, resolve=True)) for n in (node.sweeper, node.launcher)
+        )
     choices: Any = OmegaConf.to_container(node.runtime.choices)
     chosen = {key: value for key, value in choices.items() if key.startswith("hydra/")}
     if chosen["hydra/sweeper"] == OWN_SWEEPER:  # its combinations are Hydra's own, and `sweep` searches
@@ -122,8 +125,17 @@ def read_settings(whole: Any) -> Settings:
     kept = sweeper.get("max_batch_size") is None and plain["sweep"]["subdir"] == SUBDIR
     nothing = not any(plain["job"][name] for name in ("env_set", "env_copy")) and not plain["callbacks"]
     logs = all(chosen[f"hydra/{name}"] in ("default", "none") for name in ("job_logging", "hydra_logging"))
-    whole_plain = basic and kept and nothing and logs
-    return Settings(mode, run_dir, sweep_dir, plain["sweep"]["subdir"], sweeper, chosen, node.verbose, whole_plain)
+    return Settings(
+        mode,
+        run_dir,
+        sweep_dir,
+        plain["sweep"]["subdir"],
+        sweeper,
+        launcher,
+        chosen,
+        node.verbose,
+        plain=basic and kept and nothing and logs,
+    )
 
 
 def apply_to_run(request: Request, composed: Composed) -> Path | None:

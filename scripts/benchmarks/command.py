@@ -18,6 +18,7 @@ SECTIONS = {
     "data": "examples per second that each source delivers, by dltrain and by torch's DataLoader",
     "predict": "`dltrain predict` for a file of many rows, next to a bare loop over arrays",
     "sweep": "16 learning rates as one command, next to 16 commands; steps per second of 1 to 64 lanes",
+    "sweep-peers": "32 trials by dltrain, by hydra-optuna-sweeper and by Ray Tune",
     "gpu": "share of the matrix and copy rates of a GPU",
 }
 
@@ -26,7 +27,21 @@ def main(words: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file if one is given."""
     sys.path.insert(0, str(REPOSITORY))  # measures this checkout, installed or not
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    from benchmarks import data, gpu, lanes_figure, nets, parts, predict, safety, share, start, steps, sweep, whole
+    from benchmarks import (
+        data,
+        gpu,
+        lanes_figure,
+        nets,
+        parts,
+        predict,
+        safety,
+        share,
+        start,
+        steps,
+        sweep,
+        sweep_peers,
+        whole,
+    )
     from benchmarks.measure import Setup, Skip, Table, machine, say
 
     known = (*SECTIONS, *nets.NAMES, *steps.PEERS)
@@ -49,6 +64,7 @@ def main(words: list[str] | None = None) -> int:
         "data": data,
         "predict": predict,
         "sweep": sweep,
+        "sweep-peers": sweep_peers,
         "gpu": gpu,
     }
     for section, module in runs.items():
@@ -70,7 +86,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _parser(known: tuple[str, ...]) -> argparse.ArgumentParser:
-    sections = "\n".join(f"  {name:<7} {what}" for name, what in SECTIONS.items())
+    sections = "\n".join(f"  {name:<11} {what}" for name, what in SECTIONS.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure dltrain and other programs. Sections:\n" + sections,
