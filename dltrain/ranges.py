@@ -6,7 +6,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 LARGEST = 3.4e38  # of float32, in which these values are used
 LARGEST_WHOLE = 2**63 - 1
@@ -49,6 +49,19 @@ class Range:
         bounds = ((">", self.above), ("≥", self.low), ("<", self.below), ("≤", self.high))
         return f"{kind} {' and '.join(f'{sign} {edge:.10g}' for sign, edge in bounds if edge is not None)}".rstrip()
 
+
+@dataclass(frozen=True)
+class Traceable:
+    """Annotation of a number that may be a traced value, so that lanes of one program may differ in it.
+
+    Its part computes with it in `jax.numpy`, and no Python code depends on its value, except on whether it is zero.
+    A model hands it to a layer that does so, such as `models.layers.Dropout`.
+    """
+
+
+T = TypeVar("T")
+Traced = Annotated[T, Traceable()]
+"""`gamma: Traced[NonNegative] = 2.0`."""
 
 Finite = Annotated[float, Range()]
 Positive = Annotated[float, Range(above=0)]

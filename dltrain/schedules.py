@@ -17,7 +17,7 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from dltrain.ops.curves import flat_cosine as _flat_cosine
-from dltrain.ranges import Count, NonNegative, Positive, Probability, Range, Size
+from dltrain.ranges import Count, NonNegative, Positive, Probability, Range, Size, Traced
 from dltrain.types import Array
 
 __all__ = [
@@ -52,26 +52,35 @@ def _period(every: Steps | None, length: Array) -> Array:
     return length if every is None else jnp.asarray(every, jnp.float32)
 
 
-def constant(step: Steps, total: Steps, *, warmup_steps: Count = 0) -> Array:
+def constant(step: Steps, total: Steps, *, warmup_steps: Traced[Count] = 0) -> Array:
     """The constant 1."""
     return _warmed(step, total, warmup_steps)[2]
 
 
-def linear(step: Steps, total: Steps, *, warmup_steps: Count = 0, final: NonNegative = 0.0) -> Array:
+def linear(
+    step: Steps, total: Steps, *, warmup_steps: Traced[Count] = 0, final: Traced[NonNegative] = 0.0
+) -> Array:
     """Linear from 1 to `final`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp * (1 + (final - 1) * t / length)
 
 
 def polynomial(
-    step: Steps, total: Steps, *, warmup_steps: Count = 0, final: NonNegative = 0.0, power: Positive = 2.0
+    step: Steps,
+    total: Steps,
+    *,
+    warmup_steps: Traced[Count] = 0,
+    final: Traced[NonNegative] = 0.0,
+    power: Traced[Positive] = 2.0,
 ) -> Array:
     """`final + (1 - final)(1 - t/total)^power`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp * (final + (1 - final) * (1 - t / length) ** power)
 
 
-def cosine(step: Steps, total: Steps, *, warmup_steps: Count = 0, final: NonNegative = 0.0) -> Array:
+def cosine(
+    step: Steps, total: Steps, *, warmup_steps: Traced[Count] = 0, final: Traced[NonNegative] = 0.0
+) -> Array:
     """Half a cosine from 1 to `final`. Loshchilov, Hutter, arXiv:1608.03983."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp * _half_cosine(1.0, final, t / length)
@@ -81,10 +90,10 @@ def cosine_restarts(
     step: Steps,
     total: Steps,
     *,
-    warmup_steps: Count = 0,
-    final: NonNegative = 0.0,
+    warmup_steps: Traced[Count] = 0,
+    final: Traced[NonNegative] = 0.0,
     cycles: Annotated[int, Range(1, 100)] = 4,
-    growth: Annotated[float, Range(0.01, 100)] = 1.0,
+    growth: Traced[Annotated[float, Range(0.01, 100)]] = 1.0,
 ) -> Array:
     """`cycles` half cosines from 1 to `final`, each `growth` times as long as the previous one.
 
@@ -98,13 +107,13 @@ def cosine_restarts(
     return ramp * _half_cosine(1.0, final, (t - starts[now]) / jnp.maximum(ends[now] - starts[now], 1))
 
 
-def flat_cosine(step: Steps, total: Steps, *, warmup_steps: Count = 0) -> Array:
+def flat_cosine(step: Steps, total: Steps, *, warmup_steps: Traced[Count] = 0) -> Array:
     """1 in the first half of the run, then half a cosine down to 0."""
     t, length, ramp = _warmed(step, total, warmup_steps)
     return ramp * _flat_cosine(t / length)
 
 
-def coslog(step: Steps, total: Steps, *, warmup_steps: Count = 0, cycles: Size = 4) -> Array:
+def coslog(step: Steps, total: Steps, *, warmup_steps: Traced[Count] = 0, cycles: Size = 4) -> Array:
     """`(1 - cos(2π log₂(1 + (2^cycles - 1) t/total))) / 2`: 0 to 1 and back `cycles` times, each twice as long.
 
     Holzmüller, Grinsztajn and Steinwart, Better by Default, arXiv:2407.04491 (coslog4).
@@ -117,10 +126,10 @@ def one_cycle(
     step: Steps,
     total: Steps,
     *,
-    warmup_steps: Count = 0,
-    pct_start: Probability = 0.3,
-    div_factor: Annotated[float, Range(low=1)] = 25.0,
-    final_div_factor: Annotated[float, Range(low=1)] = 1e4,
+    warmup_steps: Traced[Count] = 0,
+    pct_start: Traced[Probability] = 0.3,
+    div_factor: Traced[Annotated[float, Range(low=1)]] = 25.0,
+    final_div_factor: Traced[Annotated[float, Range(low=1)]] = 1e4,
 ) -> Array:
     """From `1/div_factor` up to 1 over `pct_start` of the run, then down to `1/div_factor/final_div_factor`.
 
@@ -140,13 +149,13 @@ def plateau(
     step: Steps,
     total: Steps,
     *,
-    warmup_steps: Count = 0,
+    warmup_steps: Traced[Count] = 0,
     scale: float | Array = 1.0,
-    factor: Annotated[float, Range(above=0, below=1)] = 0.1,
-    patience: Size = 5,
-    min_delta: NonNegative = 0.0,
-    cooldown: Count = 0,
-    min_scale: Probability = 1e-4,
+    factor: Traced[Annotated[float, Range(above=0, below=1)]] = 0.1,
+    patience: Traced[Size] = 5,
+    min_delta: Traced[NonNegative] = 0.0,
+    cooldown: Traced[Count] = 0,
+    min_scale: Traced[Probability] = 1e-4,
 ) -> Array:
     """1, multiplied by `factor` whenever the monitored metric stops improving.
 
@@ -170,7 +179,12 @@ def _half_cosine(first: float, last: float, progress: Array) -> Array:
 
 
 def exponential(
-    step: Steps, total: Steps, *, warmup_steps: Count = 0, rate: Positive = 0.01, every: Size | None = None
+    step: Steps,
+    total: Steps,
+    *,
+    warmup_steps: Traced[Count] = 0,
+    rate: Traced[Positive] = 0.01,
+    every: Traced[Size] | None = None,
 ) -> Array:
     """`rate^(t/every)`; without `every` (in steps) the last value of the run is `rate`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
@@ -178,7 +192,12 @@ def exponential(
 
 
 def inverse_time(
-    step: Steps, total: Steps, *, warmup_steps: Count = 0, rate: NonNegative = 9.0, every: Size | None = None
+    step: Steps,
+    total: Steps,
+    *,
+    warmup_steps: Traced[Count] = 0,
+    rate: Traced[NonNegative] = 9.0,
+    every: Traced[Size] | None = None,
 ) -> Array:
     """`1 / (1 + rate·t/every)`; without `every` (in steps) the last value is `1 / (1 + rate)`."""
     t, length, ramp = _warmed(step, total, warmup_steps)
@@ -189,9 +208,9 @@ def step(
     step: Steps,
     total: Steps,
     *,
-    warmup_steps: Count = 0,
+    warmup_steps: Traced[Count] = 0,
     fractions: Sequence[Probability] = (0.5, 0.75),
-    factor: Positive = 0.1,
+    factor: Traced[Positive] = 0.1,
 ) -> Array:
     """1, multiplied by `factor` at each of these `fractions` of the run (at the nearest whole step)."""
     ramp = _warmed(step, total, warmup_steps)[2]
@@ -204,7 +223,7 @@ def piecewise(
     step: Steps,
     total: Steps,
     *,
-    warmup_steps: Count = 0,
+    warmup_steps: Traced[Count] = 0,
     boundaries: Sequence[Count] = (),
     factors: Sequence[NonNegative] = (),
 ) -> Array:

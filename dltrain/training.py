@@ -115,8 +115,10 @@ def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: 
     """
     composed = with_absolute_paths(composed)
     first = prepared.program
-    parts = with_numbers(first.parts, composed.config, composed.trust)
-    program = first.variant(parts, make_plan(composed.config, parts), lane)
+    config, trust = composed.config, composed.trust
+    varied = first.varied
+    parts = varied.parts_of(first.parts, config) if varied else with_numbers(first.parts, config, trust)
+    program = first.variant(parts, make_plan(config, parts), lane)
     return Prepared(composed, program, folder, prepared.weights, prepared.environment)
 
 

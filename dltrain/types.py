@@ -23,6 +23,12 @@ Batch = Mapping[str, Any]
 `inputs` is what the model is called with: an array if the data has one input feature, else a dict of arrays by
 feature name; `targets` likewise."""
 
+
+def is_zero(value: float | Array) -> bool:
+    """Tell whether a number is known to be zero while tracing, so that its terms need not be computed."""
+    return isinstance(value, int | float) and value == 0
+
+
 RECURRENT_STATE = "recurrent_state"
 """Name of the part of a model whose variables hold a state for each example of the previous batch, [B, ...].
 

@@ -53,7 +53,13 @@ def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any
     """Build the source that the node `data` names; it is given the `injected` arguments that it has."""
     plain, own = schema.split_node("data", node)
     held = {name: own[name] for name in ("validation", "test", "group", "time", "split_column")}
-    given = {"task": None, "stateful": False, "memory_left": _room_for(repr(plain)), **held, **injected}
+    given: dict[str, Any] = {
+        "task": None,
+        "stateful": False,
+        "memory_left": _room_for(repr(plain)),
+        **held,
+        **injected,
+    }
     return build(plain, path="data", trust=trust, **given)
 
 

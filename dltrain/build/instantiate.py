@@ -23,21 +23,30 @@ from dltrain.config.hints import nearest
 from dltrain.config.synonyms import KEYS, VALUES
 from dltrain.errors import ConfigError, DltrainError
 from dltrain.places import raised_in
-from dltrain.ranges import Range
+from dltrain.ranges import Range, Traceable
 from dltrain.types import NamedIn
 
 
-def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Any:
+def build(
+    node: Mapping[str, Any],
+    *,
+    path: str,
+    trust: Collection[str] = (),
+    numbers: Mapping[str, Any] | None = None,
+    **injected: Any,
+) -> Any:
     """Construct what `node` names.
 
     Args:
         node: `_target_` and its arguments; nested nodes are built first.
         path: position of the node in the config, for messages (`model`).
         trust: user packages that are allowed besides the allowlist.
+        numbers: values that take the place of checked arguments, by their keys in the config.
         **injected: values passed if the target has a parameter of that name and the node does not set it.
     """
     target, arguments = _bound(node, path=path, trust=trust, injected=injected)
     _inject(target, arguments, injected)
+    _replace(arguments, numbers, path)
     try:
         return target(**arguments)
     except DltrainError:
@@ -51,13 +60,21 @@ def build(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error  # from these arguments
 
 
-def bind(node: Mapping[str, Any], *, path: str, trust: Collection[str] = (), **injected: Any) -> Callable[..., Any]:
+def bind(
+    node: Mapping[str, Any],
+    *,
+    path: str,
+    trust: Collection[str] = (),
+    numbers: Mapping[str, Any] | None = None,
+    **injected: Any,
+) -> Callable[..., Any]:
     """Bind the options of the function that `node` names; its run-time arguments stay open.
 
-    `injected` is used as in `build`.
+    `numbers` and `injected` are used as in `build`.
     """
     target, arguments = _bound(node, path=path, trust=trust, injected=injected, partial=True)
     _inject(target, arguments, injected)
+    _replace(arguments, numbers, path)
     return functools.partial(target, **arguments) if arguments else target
 
 
@@ -66,6 +83,12 @@ def _inject(target: Callable[..., Any], arguments: dict[str, Any], injected: Map
     for name, value in injected.items():
         if name in wanted and name not in arguments:
             arguments[name] = value
+
+
+def _replace(arguments: dict[str, Any], numbers: Mapping[str, Any] | None, path: str) -> None:
+    for name in arguments:
+        if numbers and f"{path}.{name}" in numbers:
+            arguments[name] = numbers[f"{path}.{name}"]
 
 
 def is_function(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> bool:
@@ -111,6 +134,19 @@ def accepts(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) 
         for name, p in _parameters(target).items()
         if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     }
+
+
+def traceable(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> list[str]:
+    """List the arguments of the node that may be traced values."""
+    wanted = _parameters(locate(node["_target_"], path=path, trust=trust))
+    return [name for name in node if name in wanted and _has_mark(wanted[name].annotation, Traceable)]
+
+
+def _has_mark(annotation: Any, kind: type) -> bool:
+    options = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return any(_has_mark(option, kind) for option in options)
+    return typing.get_origin(annotation) is typing.Annotated and any(isinstance(o, kind) for o in options[1:])
 
 
 def numbers_for_text(node: Mapping[str, Any], *, path: str, trust: Collection[str] = ()) -> list[str]:

@@ -5,7 +5,7 @@ An argument that is not listed here is checked by the library alone.
 
 from typing import Any
 
-from dltrain.ranges import BelowOne, Finite, NonNegative, Positive, Probability, Size
+from dltrain.ranges import BelowOne, Finite, NonNegative, Positive, Probability, Size, Traced
 
 LIBRARIES = ("optax", "flax.nnx", "jax.nn")
 """The libraries whose functions and classes a config may name."""
@@ -13,28 +13,28 @@ LIBRARIES = ("optax", "flax.nnx", "jax.nn")
 _OPTAX: dict[str, Any] = {
     "learning_rate": Positive,
     "weight_decay": NonNegative,
-    "weight_decay_rate": NonNegative,
-    "momentum": BelowOne,
-    "b1": BelowOne,
-    "b2": BelowOne,
-    "b3": BelowOne,
-    "beta": BelowOne,
-    "rho": BelowOne,
-    "decay": BelowOne,
-    "decay_rate": BelowOne,
-    "eps": NonNegative,
-    "eps_root": NonNegative,
-    "initial_scale": NonNegative,
-    "initial_accumulator_value": NonNegative,
+    "weight_decay_rate": Traced[NonNegative],
+    "momentum": Traced[BelowOne],
+    "b1": Traced[BelowOne],
+    "b2": Traced[BelowOne],
+    "b3": Traced[BelowOne],
+    "beta": Traced[BelowOne],
+    "rho": Traced[BelowOne],
+    "decay": Traced[BelowOne],
+    "decay_rate": Traced[BelowOne],
+    "eps": Traced[NonNegative],
+    "eps_root": Traced[NonNegative],
+    "initial_scale": Traced[NonNegative],
+    "initial_accumulator_value": Traced[NonNegative],
     "min_dim_size_to_factor": Size,
-    "clipping_threshold": Positive,
-    "threshold": Positive,
-    "trust_coefficient": Positive,
+    "clipping_threshold": Traced[Positive],
+    "threshold": Traced[Positive],
+    "trust_coefficient": Traced[Positive],
     "memory_size": Size,
     "max_learning_rate": Positive,
-    "f_min": Finite,
+    "f_min": Traced[Finite],
     "ns_steps": Size,
-    "dampening": Probability,
+    "dampening": Traced[Probability],
 }
 _FUNCTIONS: dict[str, Any] = {
     "negative_slope": Finite,

@@ -10,7 +10,7 @@ from flax import nnx
 from dltrain.build.imbalance import with_class_weights
 from dltrain.build.instantiate import bind, build, is_function
 from dltrain.build.locate import locate
-from dltrain.build.objective import with_output_activation
+from dltrain.build.objective import make_objective, with_output_activation
 from dltrain.config import schema
 from dltrain.data.preprocess import Preprocess
 from dltrain.data.preprocess.pipeline import model_spec
@@ -51,11 +51,23 @@ def make_model_parts(
     return ModelParts(
         spec=spec,
         preprocess=preprocess,
-        make_model=partial(_make_model, model, trust, spec),
+        make_model=partial(make_model, model, trust, spec),
         objective=objective,
         metrics=metrics,
         better=better,
     )
+
+
+def make_objective_on(
+    config: Config,
+    trust: tuple[str, ...],
+    spec: Spec,
+    preprocess: Preprocess,
+    numbers: Mapping[str, Any] | None = None,
+) -> Objective:
+    """Build the objective alone, for the spec and preprocessing of built parts."""
+    objective = with_class_weights(make_objective(config, trust, numbers), spec)
+    return with_output_activation(objective, preprocess, config, spec, trust)[0]
 
 
 def _check_depth(model: Mapping[str, Any]) -> None:
@@ -81,8 +93,15 @@ def make_task(config: Config, trust: tuple[str, ...]) -> Task:
     return build(schema.split_node("task", config["task"])[0], path="task", trust=trust, quantiles=quantiles)
 
 
-def _make_model(node: Mapping[str, Any], trust: tuple[str, ...], spec: Spec, rngs: nnx.Rngs) -> nnx.Module:
-    model = build(node, path="model", trust=trust, spec=spec, rngs=rngs)
+def make_model(
+    node: Mapping[str, Any],
+    trust: tuple[str, ...],
+    spec: Spec,
+    rngs: nnx.Rngs,
+    numbers: Mapping[str, float] | None = None,
+) -> nnx.Module:
+    """Build a model that has the outputs of the task; `numbers` take the place of arguments, as in `build`."""
+    model = build(node, path="model", trust=trust, numbers=numbers, spec=spec, rngs=rngs)
     shape = spec.task.output_shape(spec)
     return Reshaped(model, shape) if shape and not getattr(model, "returns_shape", False) else model
 

@@ -22,10 +22,12 @@ from dltrain.types import Array, Batch, Spec
 Config = Mapping[str, Any]
 
 
-def make_objective(config: Config, trust: tuple[str, ...]) -> Objective:
-    """Bind the options of the loss."""
+def make_objective(config: Config, trust: tuple[str, ...], numbers: Mapping[str, Any] | None = None) -> Objective:
+    """Bind the options of the loss; `numbers` take their place, as in `bind`."""
     loss, own = schema.split_node("loss", config["loss"])
-    return Objective(bind(loss, path="loss", trust=trust, microbatches=config["optim"]["accumulate"]), **own)
+    own |= {name: numbers[f"loss.{name}"] for name in own if numbers and f"loss.{name}" in numbers}
+    bound = bind(loss, path="loss", trust=trust, numbers=numbers, microbatches=config["optim"]["accumulate"])
+    return Objective(bound, **own)
 
 
 def needed_scale(objective: Objective, config: Config, task: Task) -> str | None:

@@ -29,22 +29,30 @@ CLIPS: dict[str, Callable[[float], optax.GradientTransformation]] = {
 
 
 def make_schedule(
-    node: Node, per_epoch: int, trust: tuple[str, ...]
+    node: Node, per_epoch: int, trust: tuple[str, ...], numbers: Mapping[str, Any] | None = None
 ) -> tuple[Callable[..., Array], Patience | None]:
-    """Bind the schedule; one that takes `scale` follows the monitored metric, as its other arguments say."""
+    """Bind the schedule; one that takes `scale` follows the monitored metric, as its other arguments say.
+
+    `numbers` take the place of arguments, as in `bind`.
+    """
     node, own = schema.split_node("schedule", node)
+    numbers = dict(numbers or {})
     if own["warmup_epochs"] is not None:
         if node.get("warmup_steps"):
             both = f"schedule.warmup_epochs={own['warmup_epochs']} schedule.warmup_steps={node['warmup_steps']}"
             raise ConfigError(f"{both}: set only one of them")
         node["warmup_steps"] = round(own["warmup_epochs"] * per_epoch)
+        if "schedule.warmup_epochs" in numbers:  # in steps
+            numbers["schedule.warmup_steps"] = numbers["schedule.warmup_epochs"]
     takes = accepts(node, path="schedule", trust=trust)
     options = {f.name: takes[f.name] for f in fields(Patience) if f.name in takes}
-    return bind(node, path="schedule", trust=trust), Patience(**options) if "scale" in takes else None
+    return bind(node, path="schedule", trust=trust, numbers=numbers), Patience(
+        **options
+    ) if "scale" in takes else None
 
 
 def make_optimizer(
-    node: Node, trust: tuple[str, ...], *, whole: bool
+    node: Node, trust: tuple[str, ...], *, whole: bool, numbers: Mapping[str, Any] | None = None
 ) -> tuple[OptimizerFactory, dict[str, float], tuple[Rule, ...]]:
     """Combine clipping, the update rule, parameter groups and the rules by name.
 
@@ -54,12 +62,13 @@ def make_optimizer(
         node: the node `optim`.
         trust: user packages that are allowed besides dltrain.
         whole: whether each batch is the whole training split.
+        numbers: values that take the place of arguments, as in `bind`.
     """
     name = node["_target_"].rpartition(".")[2]
     node, own = schema.split_node("optim", node)
     rules = tuple(Rule(**rule) for rule in own["rules"])
     hparams = {n: float(node.pop(n)) for n in ("learning_rate", "weight_decay") if node.get(n) is not None}
-    update_rule, takes = _update_rule(node, "optim", trust)
+    update_rule, takes = _update_rule(node, "optim", trust, numbers)
     if takes.get("minibatch") is False and not whole:
         raise ConfigError(
             f"optim: {name} needs the loss of all training examples: set batch_size=all, or optim.minibatch=true"
@@ -69,7 +78,9 @@ def make_optimizer(
         update_rule = partial(update_rule, rules=apply_rules(moved))
     # Applied last, so that frozen parameters keep their bits.
     kept = tuple(replace(rule, scale=1.0) for rule in rules) if inside else rules
-    clips = [CLIPS[kind](size) for kind, size in (own["clip"] or {}).items()]
+    clips = [
+        CLIPS[kind]((numbers or {}).get(f"optim.clip.{kind}", size)) for kind, size in (own["clip"] or {}).items()
+    ]
     decays = any(rule.decay != 1 for rule in rules)
     if decays and ("weight_decay" not in hparams or "rules" in takes):
         raise ConfigError(
@@ -115,11 +126,13 @@ def make_optimizer(
     return make, hparams, rules
 
 
-def _update_rule(node: Node, path: str, trust: tuple[str, ...]) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+def _update_rule(
+    node: Node, path: str, trust: tuple[str, ...], numbers: Mapping[str, Any] | None = None
+) -> tuple[Callable[..., Any], Mapping[str, Any]]:
     """Bind an optimizer without its hyperparameters, and return its arguments; biases and norms do not decay."""
     takes = accepts(node, path=path, trust=trust)
     masks = {n: decayed for n in ("mask", "weight_decay_mask") if n in takes and n not in node}
-    return partial(bind(node, path=path, trust=trust), **masks), takes
+    return partial(bind(node, path=path, trust=trust, numbers=numbers), **masks), takes
 
 
 def _group(

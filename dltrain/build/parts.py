@@ -107,9 +107,9 @@ def assemble_on(data: Data, config: Config, trust: tuple[str, ...], objective: O
 
 
 def with_numbers(parts: Parts, config: Config, trust: tuple[str, ...] = ()) -> Parts:
-    """Return parts for a config that differs in its seed and its optimizer's hyperparameters only.
+    """Return parts for a config that differs in its seed and in numbers that are leaves of the state.
 
-    What is compiled stays the same: the numbers are leaves of the state, the seed decides on the order of the data.
+    What is compiled stays the same: the seed decides on the order of the data.
     """
     _, hparams, _ = make_optimizer(config["optim"], trust, whole=parts.pipeline.steps_per_epoch == 1)
     same = config["seed"] == parts.pipeline.seed
@@ -131,7 +131,7 @@ def _microbatches(accumulate: int, batch_size: int) -> int:
 def _augmentations(
     nodes: Mapping[str, Any], spec: Spec, preprocess: Preprocess, pipeline: Pipeline, trust: tuple[str, ...]
 ) -> Chain:
-    injected = {"spec": spec, **({"scaled_by": preprocess.scaling} if preprocess.scaling else {})}
+    injected: dict[str, Any] = {"spec": spec, **({"scaled_by": preprocess.scaling} if preprocess.scaling else {})}
     named = {
         name: bind(node, path=f"augment.{name}", trust=trust, **injected)
         for name, node in nodes.items()

@@ -15,6 +15,7 @@ import numpy as np
 
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
+from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
 from dltrain.devices import memory
 from dltrain.devices.mesh import Layout, make_layout
@@ -24,7 +25,7 @@ from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
-from dltrain.engine.state import TrainState, create, initial, trace_module
+from dltrain.engine.state import Graphs, TrainState, create, initial, trace_module
 from dltrain.engine.step import Logs, make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
 from dltrain.lanes.chunk import make_lane_chunk
@@ -42,6 +43,8 @@ class Program:
         self.parts, self.plan = parts, plan
         self.lane: Lane | None = None  # of several runs that train together
         self.among_others = False  # one of several runs that share what is compiled
+        self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
+        self.alone: Program | None = None  # the same without such numbers
         self.precision = PRECISIONS[plan.precision]
         self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
@@ -125,12 +128,45 @@ class Program:
         other.__dict__.pop("ahead", None)  # its threads read in the order of this program
         if lane:
             other.__dict__["chunk"] = lane
+        if self.varied and (numbers := self.varied.of_loss(parts.hparams)):
+            other.__dict__["evaluator"] = self.evaluator.with_numbers(numbers)
+        return other
+
+    def varying(self, varied: Varied) -> "Program":
+        """Return a program whose lanes differ in these numbers: its states have them as leaves."""
+        other = copy.copy(self)
+        other.varied, other.alone = varied, self
+        parts = varied.parts_of(self.parts, varied.config)
+        other.parts = replace(parts, optimizer=varied.optimizer(parts))
+        for name in ("shapes", "lane_chunk", *(["evaluator"] if varied.of_loss(parts.hparams) else [])):
+            other.__dict__.pop(name, None)
         return other
 
     @cached_property
     def lane_chunk(self):
         """The chunk of several runs."""
-        return make_lane_chunk(self._step, self._pick)
+        return make_lane_chunk(self._lane_step, self._pick)
+
+    def untraceable(self) -> str:
+        """Say why the numbers in which lanes differ cannot be traced; "" if they can."""
+        given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
+        try:
+            self.lane_chunk.eval_shape(
+                (self.shapes,), self.feed.shapes, (given,), jax.ShapeDtypeStruct((1,), np.int32)
+            )
+        except Exception as error:  # a part of a user's may raise any
+            keys = ", ".join(self.varied.keys) if self.varied else ""
+            return f"{keys}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return ""
+
+    def _lane_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+        """Do a step with the numbers of this state."""
+        varied, hparams = self.varied, state.hparams
+        if not varied:
+            return self._step(state, batch)
+        parts = varied.traced(self.parts, hparams)
+        ema = hparams.get("optim.ema", self.plan.ema)
+        return self._step_of(parts, varied.graphs(self.graphs, parts, hparams), ema)(state, batch)
 
     @cached_property
     def ahead(self) -> ReadAhead | None:
@@ -149,10 +185,14 @@ class Program:
 
     @property
     def _step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
-        parts = self.parts
+        return self._step_of(self.parts, self.graphs, self.plan.ema)
+
+    def _step_of(
+        self, parts: Parts, graphs: Graphs, ema: float | jax.Array | None
+    ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
         means = {n: m.function for n, m in parts.metrics.items() if isinstance(m, Average)}
         return make_step(
-            graphs=self.graphs,
+            graphs=graphs,
             objective=parts.objective,
             optimizer=parts.optimizer,
             schedule=parts.schedule,
@@ -163,7 +203,7 @@ class Program:
             skip_nonfinite=self.plan.skip_nonfinite,
             precision=self.precision,
             accumulate=parts.accumulate,
-            ema=self.plan.ema,
+            ema=ema,
             log_change=self.plan.stop.change is not None,
         )
 
@@ -187,11 +227,14 @@ class Program:
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
         parts, devices = self.parts, self.layout.devices if self.layout else 1
+        numbers = self.varied.of_loss(parts.hparams) if self.varied else {}
+        loss = partial(self._loss_of, self.varied) if self.varied and numbers else parts.objective.loss
         size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
         largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
         return Evaluator(
             graphs=self.graphs,
-            loss=parts.objective.loss,
+            loss=loss,
+            numbers=numbers,
             metrics=parts.metrics,
             preprocess=parts.preprocess,
             feed=self.feed,
@@ -204,6 +247,9 @@ class Program:
             where=self.layout.replicated if self.layout else None,
             apply=apply,
         )
+
+    def _loss_of(self, varied: Varied, numbers: Mapping[str, Any]) -> Callable[..., Any]:
+        return varied.objective(self.parts, numbers).loss
 
     def compile(self) -> int:
         """Compile training and return its memory in bytes, without allocating it.

@@ -85,9 +85,9 @@ def _check_number(dimension: Dimension, made: Plan, tree: Tree) -> None:
     jobs = [
         SweepJob(
             0,
-            (),
+            (end,),
             Path(),
-            "",
+            end,
             make_call(make_request("train", [*made.fixed, *others, end], made.folders, tree)).compose(),
             Path(),
         )

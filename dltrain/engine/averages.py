@@ -21,15 +21,16 @@ def _copied(x: Array) -> Array:
     return jnp.array(x, jnp.float32 if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype, copy=True)
 
 
-def after(ema: Tree, params: Tree, model_state: Tree, *, decay: float, count: Array) -> Tree:
+def after(ema: Tree, params: Tree, model_state: Tree, *, decay: float | Array, count: Array) -> Tree:
     """Update the averages after update number `count` (from 1): weights and batch statistics, not recurrent state.
 
     The result is the mean of all weights so far, with weight decay^i for those i updates ago. There is no bias
     towards the initial values to correct, as in Adam, since the first update has weight 1.
     """
+    log = jnp.log(decay) if isinstance(decay, Array) else math.log(decay)
 
     def inverse(count: Array) -> Array:  # 1 - decay^count, without cancellation
-        return -jnp.expm1(count.astype(jnp.float32) * math.log(decay))
+        return -jnp.expm1(count.astype(jnp.float32) * log)
 
     share = (1 - decay) / inverse(count)
 

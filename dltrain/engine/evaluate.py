@@ -71,6 +71,7 @@ class Evaluator:
         order: Callable[[np.ndarray, int], np.ndarray] = in_order,
         hidden: str | None = None,
         apply: Apply = apply_model,
+        numbers: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare for up to `batches` batches per dispatch; more examples take several.
 
@@ -78,11 +79,14 @@ class Evaluator:
         `order` arranges examples, int [N], in batches, int32 [n, B], for a model with recurrent state.
         `hidden` names the input that the model does not get when it generates: the tokens to generate.
         `apply` takes the outputs from the model, such as their mean over changed inputs.
+        With `numbers` the loss is made from them: they are arguments of the program, see `with_numbers`.
         """
+        self._numbers = dict(numbers or {})
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches, self._order = batch_size, max(1, batches), order
         pick = pick or feed.pick
-        self._program = _compile(graphs, loss, metrics, preprocess, pick, precision, where, hidden, apply)
+        loss_of = loss if numbers else lambda numbers: loss
+        self._program = _compile(graphs, loss_of, metrics, preprocess, pick, precision, where, hidden, apply)
         # One program for all of them, on the device of the later sums.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
@@ -94,6 +98,12 @@ class Evaluator:
         """Return an evaluator of another feed of the same kind; both share their compiled programs."""
         other = copy.copy(self)
         other._feed, other._batches, other._order = feed, max(1, batches), order
+        return other
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> "Evaluator":
+        """Return an evaluator with other numbers of the loss; both share their compiled programs."""
+        other = copy.copy(self)
+        other._numbers = dict(numbers)
         return other
 
     def __call__(self, params: Tree, model_state: Tree, examples: np.ndarray) -> Evaluation:
@@ -140,7 +150,7 @@ class Evaluator:
         """Trace for parameters of these shapes; raises ConfigError for a metric that does not fit."""
         given = self._feed.input_shapes(self._batches, self._batch_size)
         model_state = jax.eval_shape(self._fresh, model_state)
-        return self._program.trace(params, model_state, self._feed.shapes, given, 1, self._zero)
+        return self._program.trace(params, model_state, self._feed.shapes, given, 1, self._zero, self._numbers)
 
     def compile(self, params: Tree, model_state: Tree) -> jax.stages.Compiled:
         """Compile for parameters of these shapes; later calls use this executable."""
@@ -148,12 +158,12 @@ class Evaluator:
 
     def _run(self, params: Tree, model_state: Tree, batches: np.ndarray, sums: Any) -> Any:
         given = self._feed.load(batches, self._batches)
-        return self._program(params, model_state, self._feed.data, given, len(batches), sums)
+        return self._program(params, model_state, self._feed.data, given, len(batches), sums, self._numbers)
 
 
 def _compile(
     graphs: Graphs,
-    loss: Callable[..., Any],
+    loss_of: Callable[[Mapping[str, Array]], Callable[..., Any]],
     metrics: Mapping[str, Any],
     preprocess: Preprocess,
     pick: Pick,
@@ -164,7 +174,7 @@ def _compile(
 ) -> Any:
     generates = any(getattr(metric, "of_generated", False) for metric in metrics.values())
 
-    def one(params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
+    def one(loss: Any, params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
         raw = fill_padding(raw)
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
@@ -187,14 +197,23 @@ def _compile(
         return sums, model_state, weighted.reshape(flat).sum(1), weights.reshape(flat).sum(1), outputs
 
     @partial(jax.jit, out_shardings=where)
-    def run(params: Tree, model_state: Tree, data: Mapping[str, Array], given: Any, n: Array, sums: Any) -> Any:
-        shapes = jax.eval_shape(lambda i: one(params, model_state, pick(data, given, i), sums), n)
+    def run(
+        params: Tree,
+        model_state: Tree,
+        data: Mapping[str, Array],
+        given: Any,
+        n: Array,
+        sums: Any,
+        numbers: Mapping[str, Array],
+    ) -> Any:
+        loss = loss_of(numbers)
+        shapes = jax.eval_shape(lambda i: one(loss, params, model_state, pick(data, given, i), sums), n)
         outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[4])
         zeros = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
             sums, model_state, totals, weights, _ = carry
-            sums, model_state, total, weight, outputs = one(params, model_state, pick(data, given, i), sums)
+            sums, model_state, total, weight, outputs = one(loss, params, model_state, pick(data, given, i), sums)
             return sums, model_state, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
         return jax.lax.fori_loop(0, n, body, (sums, model_state, zeros, zeros, outputs))

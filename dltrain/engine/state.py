@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -57,6 +57,7 @@ class Graphs:
 
     train: nnx.GraphDef
     eval: nnx.GraphDef
+    numbers: Mapping[str, Array] = field(default_factory=dict)  # for the placeholders in `train`
 
 
 def split_module(model: nnx.Module) -> tuple[nnx.GraphDef, Tree, Tree]:

@@ -15,13 +15,14 @@ from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine import averages
 from dltrain.engine.named import computing
+from dltrain.engine.numbers import filled
 from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
 from dltrain.engine.stateful import with_progress
 from dltrain.optimizers.extras import ELSEWHERE, extras, needs
 from dltrain.optimizers.rules import decayed
 from dltrain.tree import Tree, like, norm, widened
-from dltrain.types import Array, Batch
+from dltrain.types import Array, Batch, is_zero
 
 Logs = dict[str, Array]
 """Scalars of one step, float32 []; always the same names."""
@@ -36,8 +37,8 @@ class Objective:
 
     loss: Callable[[Any, Batch], Any]  # -> [B], [B, L] or a dict of these
     reduction: str = "mean"
-    l1: float = 0.0
-    l2: float = 0.0
+    l1: float | Array = 0.0  # not zero if traced
+    l2: float | Array = 0.0
 
     def __call__(self, outputs: Any, batch: Batch, params: Tree, *, of: Batch | None = None) -> dict[str, Array]:
         """Return the named terms of the loss, each a scalar; their sum is minimised.
@@ -57,12 +58,12 @@ class Objective:
     def penalties(self, params: Tree) -> dict[str, Array]:
         """Return the terms that depend on the parameters alone."""
         terms: dict[str, Array] = {}
-        if self.l1 or self.l2:
+        if not (is_zero(self.l1) and is_zero(self.l2)):
             chosen = jax.tree.map(lambda w, yes: [w] if yes else [], widened(params), decayed(params))
             kernels = jax.tree.leaves(chosen)
-            if self.l1:
+            if not is_zero(self.l1):
                 terms["l1"] = self.l1 * optax.tree.norm(kernels, ord=1)
-            if self.l2:
+            if not is_zero(self.l2):
                 terms["l2"] = 0.5 * self.l2 * optax.tree.norm(kernels, squared=True)
         return terms
 
@@ -111,7 +112,8 @@ def make_gradients(
     def minimised(params: Tree, model_state: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
         model = nnx.merge(graphs.train, precision.cast_to_compute(params), model_state, copy=True)
         inputs = precision.cast_to_compute(batch["inputs"])
-        outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
+        with filled(model, graphs.numbers):
+            outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
         terms = objective(outputs, batch, params, of=of)
         new_model_state = like(split_module(model)[2], model_state)
         return functools.reduce(operator.add, terms.values()), (terms, outputs, new_model_state)
@@ -187,7 +189,7 @@ def make_step(
     skip_nonfinite: bool = False,
     precision: Precision = FLOAT32,
     accumulate: int = 1,
-    ema: float | None = None,
+    ema: float | Array | None = None,
     log_change: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """Make the step from its parts.

@@ -12,7 +12,6 @@ from dltrain.losses.targets import (
     example_mean,
     is_class,
     is_known,
-    is_zero,
     margin_of,
     misfit,
     paired,
@@ -20,8 +19,8 @@ from dltrain.losses.targets import (
     where_valid,
     with_classes,
 )
-from dltrain.ranges import NonNegative, Probability, Range
-from dltrain.types import Array, Batch
+from dltrain.ranges import NonNegative, Probability, Range, Traced
+from dltrain.types import Array, Batch, is_zero
 
 
 @takes("logits")
@@ -29,7 +28,7 @@ def cross_entropy(
     outputs: Array,
     batch: Batch,
     *,
-    label_smoothing: Probability = 0.0,
+    label_smoothing: Traced[Probability] = 0.0,
     class_weights: Sequence[NonNegative] | Literal["balanced"] | None = None,
 ) -> Array:
     """`-log softmax(z)_y`: outputs [B, K] logits, targets int [B] or probabilities [B, K] -> [B].
@@ -58,8 +57,8 @@ def binary_cross_entropy(
     outputs: Array,
     batch: Batch,
     *,
-    pos_weight: NonNegative = 1.0,
-    label_smoothing: Probability = 0.0,
+    pos_weight: Traced[NonNegative] = 1.0,
+    label_smoothing: Traced[Probability] = 0.0,
     class_weights: Sequence[NonNegative] | Literal["balanced"] | None = None,
 ) -> Array:
     """`-[w y log σ(z) + (1-y) log(1-σ(z))]` from logits [B, 1] or [B]; [B, T] is the mean over T labels -> [B].
@@ -98,7 +97,7 @@ def _check_weights(weights: Sequence[float] | str, classes: int) -> None:
 
 
 @takes("logits")
-def focal(outputs: Array, batch: Batch, *, gamma: NonNegative = 2.0) -> Array:
+def focal(outputs: Array, batch: Batch, *, gamma: Traced[NonNegative] = 2.0) -> Array:
     """`(1-p)^γ` times the cross-entropy, p the probability of the right class: [B, K] or [B, 1], int [B] -> [B].
 
     γ = 0 is the cross-entropy. Lin et al., Focal loss for dense object detection, arXiv:1708.02002, without α.
@@ -121,7 +120,7 @@ def focal(outputs: Array, batch: Batch, *, gamma: NonNegative = 2.0) -> Array:
 
 
 @takes("probabilities")
-def nll(outputs: Array, batch: Batch, *, eps: Annotated[float, Range(above=0, below=1)] = 1e-12) -> Array:
+def nll(outputs: Array, batch: Batch, *, eps: Traced[Annotated[float, Range(above=0, below=1)]] = 1e-12) -> Array:
     """`-log ŷ_y` from probabilities: outputs [B, K] or [B, 1], targets int [B] or float [B, K] -> [B].
 
     For a model that ends with softmax or sigmoid; for logits use `cross_entropy`, which is exact where this one

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import jax
 
 from dltrain.losses.targets import widened
-from dltrain.ranges import Probability
+from dltrain.ranges import Probability, Traced
 from dltrain.types import Array, Batch
 
 
-def gan(outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: Probability = 0.0) -> dict[str, Array]:
+def gan(
+    outputs: Mapping[str, Array], batch: Batch, *, label_smoothing: Traced[Probability] = 0.0
+) -> dict[str, Array]:
     """`-log D(x) - log(1 - D(G(z)))` of the discriminator, `-log D(G(z))` of the generator: logits [B] -> [B] each.
 
     The loss of the generator is the non-saturating form. Goodfellow et al., arXiv:1406.2661.

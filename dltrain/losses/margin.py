@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dltrain.losses.targets import are_labels, example_mean, margin_of, paired
-from dltrain.ranges import Range
+from dltrain.ranges import Range, Traced
 from dltrain.types import Array, Batch
 
 
@@ -25,7 +25,9 @@ def perceptron(outputs: Array, batch: Batch) -> Array:
     return jnp.where(margin > 0, 0, -margin)
 
 
-def exponential(outputs: Array, batch: Batch, *, limit: Annotated[float, Range(above=0, high=80)] = 30.0) -> Array:
+def exponential(
+    outputs: Array, batch: Batch, *, limit: Traced[Annotated[float, Range(above=0, high=80)]] = 30.0
+) -> Array:
     """`exp(-y·z)` for classes, `exp(|y - ŷ|)` (mean over the outputs) for values -> [B].
 
     Above an exponent of `limit` it continues as the tangent there, so that neither value nor gradient overflows, in

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dltrain.losses.outputs import takes
 from dltrain.losses.targets import example_mean, misfit, paired, where_valid, widened
-from dltrain.ranges import Positive, Probability
+from dltrain.ranges import Positive, Probability, Traced
 from dltrain.types import Array, Batch
 
 
@@ -28,7 +28,7 @@ def mae(outputs: Array, batch: Batch) -> Array:
     return example_mean(jnp.abs(outputs - targets))
 
 
-def huber(outputs: Array, batch: Batch, *, delta: Positive = 1.0) -> Array:
+def huber(outputs: Array, batch: Batch, *, delta: Traced[Positive] = 1.0) -> Array:
     """`½e²` for |e| ≤ δ, else `δ(|e| - δ/2)`: [B, T] -> [B]. δ is in the unit of the targets."""
     outputs, targets = paired("huber", outputs, batch)
     edge = jnp.asarray(delta, outputs.dtype)

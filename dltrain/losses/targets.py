@@ -91,8 +91,3 @@ def margin_of(loss: str, outputs: Array, batch: Batch) -> Array:
         return pick(logits, labels) - others.max(-1)
     logits, labels = paired(loss, outputs, batch)
     return where_valid((labels == 0) | (labels == 1), (2 * labels - 1) * logits)
-
-
-def is_zero(value: float | Array) -> bool:
-    """Tell whether this is known to be zero while tracing, so that its terms need not be computed."""
-    return isinstance(value, int | float) and value == 0

@@ -7,9 +7,10 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.attention import weights_of
+from dltrain.models.layers import Dropout
 from dltrain.models.recurrent import LSTMLayer
 from dltrain.models.steps import Embedding, Names
-from dltrain.ranges import BelowOne, Finite, Size
+from dltrain.ranges import BelowOne, Finite, Size, Traced
 from dltrain.tasks import Level
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -29,7 +30,7 @@ class AttentionLSTM(nnx.Module):
         rngs: nnx.Rngs,
         bidirectional: bool = False,
         embedding: Size = 64,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         forget_bias: Finite = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
@@ -75,7 +76,7 @@ class AttentionLSTM(nnx.Module):
         width = hidden * directions
         self.score = nnx.Linear(width, hidden, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.query = nnx.Linear(hidden, 1, use_bias=False, kernel_init=head_init, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(width, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

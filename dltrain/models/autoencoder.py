@@ -8,7 +8,8 @@ import jax
 from flax import nnx
 
 from dltrain import activations, initializers
-from dltrain.ranges import BelowOne, Size
+from dltrain.models.layers import Dropout
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -31,7 +32,7 @@ class Autoencoder(nnx.Module):
         activation: Activation = jax.nn.relu,
         code_activation: Activation = activations.identity,
         output: Activation = activations.identity,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
@@ -55,7 +56,7 @@ class Autoencoder(nnx.Module):
         up = (code, *(widths[::-1] if decoder is None else decoder), spec.input.size)
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(down)])
         self.decoder = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(up)])
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.activation, self.code_activation, self.output = activation, code_activation, output
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

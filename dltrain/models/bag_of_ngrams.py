@@ -7,7 +7,8 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.bag import Bag
-from dltrain.ranges import BelowOne, Size
+from dltrain.models.layers import Dropout
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.tasks import Level
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -24,7 +25,7 @@ class BagOfNgrams(nnx.Module):
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         embedding_init: Initializer = initializers.normal(0.02),
         head_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -46,7 +47,7 @@ class BagOfNgrams(nnx.Module):
             )
         self.name, self.length = spec.input_name, spec.find(Kind.LENGTH)
         self.bag = Bag(spec.input, embedding, rngs=rngs, init=embedding_init)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(embedding, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import rematerialised
+from dltrain.models.layers import Dropout, rematerialised
 from dltrain.ops.attention import attention, attention_weights
 from dltrain.types import Activation, Array, Initializer
 
@@ -111,7 +111,7 @@ class Block(nnx.Module):
         if cross:
             self.norm_cross = nnx.LayerNorm(width, rngs=rngs)
             self.cross = CrossAttention(width, heads, **init)
-        self.dropout, self.activation = nnx.Dropout(dropout), activation
+        self.dropout, self.activation = Dropout(dropout), activation
 
     def __call__(
         self, x: Array, mask: Array | None, rngs: nnx.Rngs | None, memory: Memory | None = None

@@ -8,10 +8,10 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.cnn import CNN
-from dltrain.models.layers import Norm
+from dltrain.models.layers import Dropout, Norm
 from dltrain.models.recurrent import LSTMLayer, State
 from dltrain.models.steps import Embedding, Names
-from dltrain.ranges import BelowOne, Finite, Size
+from dltrain.ranges import BelowOne, Finite, Size, Traced
 from dltrain.tasks import Generates, Regression
 from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
@@ -33,7 +33,7 @@ class Captioner(nnx.Module):
         dense: tuple[Size, ...] = (128,),
         norm: Norm = Norm.NONE,
         embedding: Size = 64,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         forget_bias: Finite = 1.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.glorot_uniform(),
@@ -88,7 +88,7 @@ class Captioner(nnx.Module):
             "bias_init": bias_init,
         }
         self.decoder = LSTMLayer(embedding, hidden, rngs=rngs, forget_bias=forget_bias, **inits)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(hidden, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Any, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

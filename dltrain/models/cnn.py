@@ -9,10 +9,10 @@ import jax
 from flax import nnx
 
 from dltrain import activations, initializers
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Dropout, Norm, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import avg_pool, max_pool
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -65,7 +65,7 @@ class CNN(nnx.Module):
         norm: Norm = Norm.NONE,
         head_pooling: HeadPooling = HeadPooling.FLATTEN,
         dense: tuple[Size, ...] = (128,),
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -122,7 +122,7 @@ class CNN(nnx.Module):
         features = depth * (height * width if head_pooling is HeadPooling.FLATTEN else 1)
         sizes = (features, *dense)
         self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
         self.activation, self.pooling, self.head_pooling, self.remat = activation, pooling, head_pooling, remat
 

@@ -18,7 +18,7 @@ from dltrain import activations, initializers
 from dltrain.models.cnn import CNN, Pool
 from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
 from dltrain.models.mlp import MLP
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.tasks import Binary, Regression
 from dltrain.types import Activation, Array, Feature, Initializer, Kind, Spec
 
@@ -44,7 +44,7 @@ class GAN(nnx.Module):
         norm: Norm = Norm.BATCH,
         discriminator_norm: Norm = Norm.NONE,
         discriminator_activation: Activation = LEAKY,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:
@@ -107,7 +107,7 @@ class DCGAN(nnx.Module):
         discriminator_norm: Norm = Norm.BATCH,
         activation: Activation = jax.nn.relu,
         discriminator_activation: Activation = LEAKY,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         kernel_init: Initializer = initializers.normal(0.02),
         bias_init: Initializer = initializers.zeros(),
     ) -> None:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from dltrain.ops.curves import flat_cosine
 from dltrain.ops.transposed import conv_transpose
-from dltrain.types import Array, Initializer
+from dltrain.types import Array, Initializer, is_zero
 
 
 class Norm(StrEnum):
@@ -74,6 +74,19 @@ class ConvTranspose(nnx.Module):
         return conv_transpose(x, self.kernel[...], self.stride) + self.bias[...].reshape(1, 1, 1, -1)
 
 
+class Dropout(nnx.Dropout):
+    """Dropout whose rate may be a traced value, which must not be 0."""
+
+    def __call__(self, inputs: Array, *, deterministic: bool | None = None, rngs: Any = None) -> Array:
+        """Drop values and scale the others up; in evaluation, return the inputs."""
+        rate: Any = self.rate
+        if deterministic or self.deterministic or not isinstance(rate, jax.Array):
+            return super().__call__(inputs, deterministic=deterministic, rngs=rngs)
+        keep: Any = 1 - rate
+        kept = jax.random.bernoulli(rngs.dropout(), keep, inputs.shape)
+        return jnp.where(kept, inputs / keep.astype(inputs.dtype), jnp.zeros_like(inputs))
+
+
 class CurvedDropout(nnx.Module):
     """Dropout whose rate may fall while training: `flat_cosine` keeps it for half of the run, then falls to 0."""
 
@@ -85,7 +98,7 @@ class CurvedDropout(nnx.Module):
 
     def __call__(self, x: Array, *, rngs: nnx.Rngs | None) -> Array:
         """Drop values and scale the others up; in evaluation, return x."""
-        if self.deterministic or self.rate == 0 or rngs is None:
+        if self.deterministic or rngs is None or is_zero(self.rate):
             return x
         factor = jnp.ones(()) if self.schedule == "constant" else flat_cosine(self.progress[...])
         keep = 1 - self.rate * factor.astype(jnp.float32)

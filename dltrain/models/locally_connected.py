@@ -11,8 +11,8 @@ from jax import lax
 
 from dltrain import initializers
 from dltrain.models.cnn import Padding, Pool, Pooling, activated_and_pooled, size_after
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
-from dltrain.ranges import BelowOne, Size
+from dltrain.models.layers import Dropout, Norm, make_norm, normalise, rematerialised
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -75,7 +75,7 @@ class LocallyConnected(nnx.Module):
         pool_stride: Size | None = None,
         norm: Norm = Norm.NONE,
         dense: tuple[Size, ...] = (128,),
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -123,7 +123,7 @@ class LocallyConnected(nnx.Module):
             (height, width), depth = after, out
         sizes = (height * width * depth, *dense)
         self.dense = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
         self.activation, self.pooling, self.remat = activation, pooling, remat
 

@@ -8,9 +8,9 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.embeddings import Embedding
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Dropout, Norm, make_norm, normalise, rematerialised
 from dltrain.models.vector import joined, size_of, vector_of
-from dltrain.ranges import BelowOne, Positive, Size
+from dltrain.ranges import BelowOne, Positive, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -26,7 +26,7 @@ class MLP(nnx.Module):
         activation: Activation = jax.nn.relu,
         embedding: Embedding = Embedding.NONE,
         frequency: Positive | None = None,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         norm: Norm = Norm.NONE,
         kernel_init: Initializer = initializers.lecun_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -52,7 +52,7 @@ class MLP(nnx.Module):
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.hidden = nnx.List([nnx.Linear(a, b, **init) for a, b in itertools.pairwise(sizes)])
         self.norms = nnx.List([make_norm(norm, width, rngs=rngs) for width in widths])
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(sizes[-1], spec.outputs, **init)
         self.activation, self.remat = activation, remat
 

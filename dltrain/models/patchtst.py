@@ -7,8 +7,9 @@ from flax import nnx
 
 from dltrain import activations, initializers
 from dltrain.models.blocks import Block, Positions, apply_blocks, check_width
+from dltrain.models.layers import Dropout
 from dltrain.models.windows import WindowModel
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Spec
 
 
@@ -31,7 +32,7 @@ class PatchTST(WindowModel):
         heads: Size = 4,
         feedforward: Size = 128,
         layers: Size = 3,
-        dropout: BelowOne = 0.3,
+        dropout: Traced[BelowOne] = 0.3,
         revin: bool = True,
         activation: Activation = activations.gelu,
         embedding_init: Initializer | None = None,
@@ -67,7 +68,7 @@ class PatchTST(WindowModel):
         init: dict[str, Any] = {"kernel_init": kernel_init, "bias_init": bias_init, "rngs": rngs}
         self.embed = nnx.Linear(patch, width, **init)
         self.positions = nnx.Param((embedding_init or initializers.normal(0.02))(rngs.params(), (count, width)))
-        self.drop = nnx.Dropout(dropout)
+        self.drop = Dropout(dropout)
         options: dict[str, Any] = {"dropout": dropout, "activation": activation, **init}
         self.blocks = nnx.List([Block(width, heads, feedforward, **options) for _ in range(layers)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)

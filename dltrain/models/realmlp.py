@@ -10,7 +10,7 @@ from dltrain import activations
 from dltrain.models.embeddings import Embedding
 from dltrain.models.layers import CurvedDropout
 from dltrain.models.vector import joined, size_of, vector_of
-from dltrain.ranges import BelowOne, Positive, Size
+from dltrain.ranges import BelowOne, Positive, Size, Traced
 from dltrain.types import Activation, Array, Kind, Spec
 
 
@@ -32,7 +32,7 @@ class RealMLP(nnx.Module):
         embedding: Embedding = Embedding.PBLD,
         frequency: Positive | None = None,
         activation: Activation | None = None,
-        dropout: BelowOne = 0.15,
+        dropout: Traced[BelowOne] = 0.15,
         dropout_schedule: Literal["constant", "flat_cosine"] = "flat_cosine",
     ) -> None:
         """Build the layers.

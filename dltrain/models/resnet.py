@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import Norm, make_norm, normalise, rematerialised
+from dltrain.models.layers import Dropout, Norm, make_norm, normalise, rematerialised
 from dltrain.ops.conv import conv_general_dilated
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
 
@@ -73,7 +73,7 @@ class ResNet(nnx.Module):
         rngs: nnx.Rngs,
         shortcut: Shortcut = Shortcut.PAD,
         norm: Norm = Norm.BATCH,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
         bias_init: Initializer = initializers.zeros(),
@@ -114,7 +114,7 @@ class ResNet(nnx.Module):
                 block = Block(depth, out, stride=stride, shortcut=shortcut, activation=activation, **options)
                 self.blocks.append(block)
                 depth = out
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(depth, spec.outputs, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)
         self.activation, self.remat = activation, remat
 

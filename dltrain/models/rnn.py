@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import rematerialised
+from dltrain.models.layers import Dropout, rematerialised
 from dltrain.models.recurrent import GRULayer, LSTMLayer, RecurrentState, RNNLayer, State
 from dltrain.models.steps import Embedding, Names, check_steps, max_of, mean_of
 from dltrain.ops.recurrent import Squash
-from dltrain.ranges import BelowOne, Finite, Size
+from dltrain.ranges import BelowOne, Finite, Size, Traced
 from dltrain.tasks import Level
 from dltrain.types import Array, Initializer, Kind, Spec
 
@@ -92,7 +92,7 @@ class Recurrent(nnx.Module):
         self.forward = nnx.List([layer(f, hidden, **options) for f in features[:-1]])
         backward = features[:-1] if bidirectional else []
         self.backward = nnx.List([layer(f, hidden, **options) for f in backward])
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(features[-1], spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
         self.recurrent_state = RecurrentState(layers, self.forward[0].remembers, hidden) if stateful else None
@@ -167,7 +167,7 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
         embedding: Size = 64,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         activation: Squash = Squash.TANH,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
@@ -212,7 +212,7 @@ class LSTM(Recurrent):
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
         embedding: Size = 64,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         forget_bias: Finite = 1.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
@@ -257,7 +257,7 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         pool: Pooling = Pooling.LAST,
         embedding: Size = 64,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         kernel_init: Initializer = initializers.glorot_uniform(),
         recurrent_init: Initializer = initializers.orthogonal(),
         embedding_init: Initializer = initializers.normal(0.02),

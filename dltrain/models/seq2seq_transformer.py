@@ -20,9 +20,10 @@ from dltrain.models.blocks import (
     position_embeddings,
     token_init,
 )
+from dltrain.models.layers import Dropout
 from dltrain.models.seq2seq import check_texts
 from dltrain.models.steps import Embedding, Names
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.types import Activation, Array, Initializer, Spec
 
 Cache = dict[str, Any]
@@ -46,7 +47,7 @@ class Seq2SeqTransformer(nnx.Module):
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         positions: Positions = Positions.LEARNED,
         activation: Activation = activations.gelu,
         kernel_init: Initializer = initializers.glorot_uniform(),
@@ -94,7 +95,7 @@ class Seq2SeqTransformer(nnx.Module):
         self.norm_read = nnx.LayerNorm(width, rngs=rngs)
         self.decoder = nnx.List([Block(*sizes, rngs=rngs, cross=True, **parts) for _ in range(layers)])
         self.norm_written = nnx.LayerNorm(width, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(width, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.remat = remat
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain.models.embeddings import Embedding
+from dltrain.models.layers import Dropout
 from dltrain.models.vector import joined, size_of, vector_of
-from dltrain.ranges import BelowOne, Positive, Size
+from dltrain.ranges import BelowOne, Positive, Size, Traced
 from dltrain.types import Activation, Array, Kind, Spec
 
 
@@ -36,7 +37,7 @@ class TabM(nnx.Module):
         embedding: Embedding = Embedding.PLE,
         frequency: Positive | None = None,
         activation: Activation = jax.nn.relu,
-        dropout: BelowOne = 0.1,
+        dropout: Traced[BelowOne] = 0.1,
     ) -> None:
         """Build the layers.
 
@@ -59,7 +60,7 @@ class TabM(nnx.Module):
         self.hidden = nnx.List(
             [EnsembleLinear(a, b, k, mini=mini, first=i == 0, rngs=rngs) for i, (a, b) in _layers(sizes)]
         )
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = Heads(sizes[-1], spec.outputs, k, rngs=rngs)
         self.activation = activation
 

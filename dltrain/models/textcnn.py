@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.models.layers import Dropout
 from dltrain.models.steps import Embedding, Names
 from dltrain.ops.conv import conv_general_dilated
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.tasks import Level
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -30,8 +31,8 @@ class TextCNN(nnx.Module):
         rngs: nnx.Rngs,
         widths: tuple[Size, ...] = (3, 4, 5),
         embedding: Size = 128,
-        embedding_dropout: BelowOne = 0.0,
-        dropout: BelowOne = 0.5,
+        embedding_dropout: Traced[BelowOne] = 0.0,
+        dropout: Traced[BelowOne] = 0.5,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
         embedding_init: Initializer = initializers.normal(0.1),
@@ -79,7 +80,7 @@ class TextCNN(nnx.Module):
                 for width in widths
             ]
         )
-        self.embedding_dropout, self.dropout = nnx.Dropout(embedding_dropout), nnx.Dropout(dropout)
+        self.embedding_dropout, self.dropout = Dropout(embedding_dropout), Dropout(dropout)
         self.head = nnx.Linear(
             filters * len(widths), spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs
         )

@@ -21,8 +21,9 @@ from dltrain.models.blocks import (
     position_embeddings,
     token_init,
 )
+from dltrain.models.layers import Dropout
 from dltrain.models.steps import Embedding, Names, check_steps, mean_of
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.tasks import Level
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -54,7 +55,7 @@ class Transformer(nnx.Module):
         *,
         spec: Spec,
         rngs: nnx.Rngs,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         positions: Positions = Positions.LEARNED,
         pool: Pool = Pool.MEAN,
         activation: Activation = activations.gelu,
@@ -99,7 +100,7 @@ class Transformer(nnx.Module):
         parts |= {"kernel_init": kernel_init, "bias_init": bias_init}
         self.blocks = nnx.List([Block(width, heads, feedforward, rngs=rngs, **parts) for _ in range(layers)])
         self.norm = nnx.LayerNorm(width, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(width, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
         self.pool, self.remat = pool, remat
 

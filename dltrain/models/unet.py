@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dltrain import initializers
-from dltrain.models.layers import ConvTranspose, Norm, make_norm, normalise
+from dltrain.models.layers import ConvTranspose, Dropout, Norm, make_norm, normalise
 from dltrain.ops.conv import conv_general_dilated
 from dltrain.ops.pool import max_pool
-from dltrain.ranges import BelowOne, Size
+from dltrain.ranges import BelowOne, Size, Traced
 from dltrain.tasks import Level
 from dltrain.types import Activation, Array, Initializer, Kind, Spec
 
@@ -28,7 +28,7 @@ class UNet(nnx.Module):
         spec: Spec,
         rngs: nnx.Rngs,
         norm: Norm = Norm.BATCH,
-        dropout: BelowOne = 0.0,
+        dropout: Traced[BelowOne] = 0.0,
         activation: Activation = jax.nn.relu,
         kernel_init: Initializer = initializers.he_normal(),
         head_init: Initializer = initializers.lecun_normal(),
@@ -67,7 +67,7 @@ class UNet(nnx.Module):
             self.larger.append(ConvTranspose(depth, out, 2, 2, **init))
             self.up.append(_Block(2 * out, out, norm, activation, **init))
             depth = out
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nnx.Linear(depth, spec.outputs, kernel_init=head_init, bias_init=bias_init, rngs=rngs)
 
     def __call__(self, inputs: Array, *, mask: Array | None, rngs: nnx.Rngs | None) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from dltrain.ranges import NonNegative, Positive, Size
+from dltrain.ranges import NonNegative, Positive, Size, Traced
 from dltrain.types import Array
 
 BACKTRACKS = 20  # halvings of the step that `newton` tries before it uses the last one
@@ -35,7 +35,7 @@ def lbfgs(
 
 def newton(
     learning_rate: Positive,
-    damping: NonNegative = 1e-6,
+    damping: Traced[NonNegative] = 1e-6,
     max_parameters: Size = 2000,
     minibatch: bool = False,
 ) -> optax.GradientTransformation:

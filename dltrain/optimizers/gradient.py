@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from dltrain.ranges import BelowOne, Finite, NonNegative, Positive
+from dltrain.ranges import BelowOne, Finite, NonNegative, Positive, Traced
 from dltrain.types import Array
 
 
@@ -18,7 +18,9 @@ def gd(learning_rate: Positive, minibatch: bool = False) -> optax.GradientTransf
     return optax.sgd(learning_rate)
 
 
-def polyak(learning_rate: Positive, f_min: Finite = 0.0, eps: NonNegative = 0.0) -> optax.GradientTransformation:
+def polyak(
+    learning_rate: Positive, f_min: Traced[Finite] = 0.0, eps: Traced[NonNegative] = 0.0
+) -> optax.GradientTransformation:
     """Gradient descent with rate `(L - f_min) / (‖g‖² + ε)`, at most `learning_rate`; L is the loss of the batch.
 
     Loizou et al., arXiv:2002.10542.
@@ -42,7 +44,7 @@ class VelocityState(NamedTuple):
 
 def momentum(
     learning_rate: Positive,
-    momentum: BelowOne = 0.9,
+    momentum: Traced[BelowOne] = 0.9,
     nesterov: bool = False,
     form: MomentumForm = MomentumForm.STANDARD,
 ) -> optax.GradientTransformation:
@@ -88,9 +90,9 @@ def _like(number: float, array: Array) -> Array:
 
 def adam(
     learning_rate: Positive,
-    b1: BelowOne = 0.9,
-    b2: BelowOne = 0.999,
-    eps: NonNegative = 1e-8,
+    b1: Traced[BelowOne] = 0.9,
+    b2: Traced[BelowOne] = 0.999,
+    eps: Traced[NonNegative] = 1e-8,
     bias_correction: bool = True,
 ) -> optax.GradientTransformation:
     """Adam: `w -= η m̂ / (√v̂ + ε)`; without `bias_correction` with m and v. Kingma, Ba, arXiv:1412.6980."""
@@ -129,10 +131,10 @@ def _scale_by_plain_adam(b1: float, b2: float, eps: float) -> optax.GradientTran
 
 def rmsprop(
     learning_rate: Positive,
-    decay: BelowOne = 0.9,
-    eps: NonNegative = 1e-8,
+    decay: Traced[BelowOne] = 0.9,
+    eps: Traced[NonNegative] = 1e-8,
     centered: bool = False,
-    momentum: BelowOne | None = None,
+    momentum: Traced[BelowOne] | None = None,
     nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """`E = ρE + (1-ρ)g²; w -= η g/√(E+ε)` (Hinton); `centered` uses the variance E - m² (Graves, arXiv:1308.0850).
@@ -165,8 +167,8 @@ def _scale_by_deviation(decay: float, eps: float) -> optax.GradientTransformatio
 def lars(
     learning_rate: Positive,
     weight_decay: NonNegative = 1e-4,
-    trust_coefficient: Positive = 0.001,
-    momentum: BelowOne = 0.9,
+    trust_coefficient: Traced[Positive] = 0.001,
+    momentum: Traced[BelowOne] = 0.9,
     nesterov: bool = False,
     mask: Any = True,
 ) -> optax.GradientTransformation:
@@ -187,12 +189,12 @@ def lars(
 
 def muon(
     learning_rate: Positive,
-    beta: BelowOne = 0.95,
+    beta: Traced[BelowOne] = 0.95,
     weight_decay: NonNegative = 0.0,
     nesterov: bool = True,
-    adam_b1: BelowOne = 0.9,
-    adam_b2: BelowOne = 0.999,
-    adam_scale: NonNegative = 0.1,
+    adam_b1: Traced[BelowOne] = 0.9,
+    adam_b2: Traced[BelowOne] = 0.999,
+    adam_scale: Traced[NonNegative] = 0.1,
     mask: Any = None,
 ) -> optax.GradientTransformation:
     """Orthogonalised momentum for matrices; Adam with `adam_scale` times the rate for other parameters.
@@ -213,9 +215,9 @@ def muon(
 
 def novograd(
     learning_rate: Positive,
-    b1: BelowOne = 0.9,
-    b2: BelowOne = 0.25,
-    eps: NonNegative = 1e-6,
+    b1: Traced[BelowOne] = 0.9,
+    b2: Traced[BelowOne] = 0.25,
+    eps: Traced[NonNegative] = 1e-6,
     weight_decay: NonNegative = 0.0,
     mask: Any = None,
 ) -> optax.GradientTransformation:

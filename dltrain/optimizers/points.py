@@ -5,13 +5,13 @@ from typing import Any
 import optax
 import optax.contrib
 
-from dltrain.ranges import BelowOne, NonNegative, Positive
+from dltrain.ranges import BelowOne, NonNegative, Positive, Traced
 
 
 def sam(
     learning_rate: Positive,
-    rho: NonNegative = 0.05,
-    momentum: BelowOne | None = 0.9,
+    rho: Traced[NonNegative] = 0.05,
+    momentum: Traced[BelowOne] | None = 0.9,
     nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """Sharpness-aware minimisation: momentum with the gradient at `w + ρ g/‖g‖`. Foret et al., arXiv:2010.01412.
@@ -25,9 +25,9 @@ def sam(
 
 def schedule_free(
     learning_rate: Positive,
-    b1: BelowOne = 0.9,
-    b2: BelowOne = 0.999,
-    eps: NonNegative = 1e-8,
+    b1: Traced[BelowOne] = 0.9,
+    b2: Traced[BelowOne] = 0.999,
+    eps: Traced[NonNegative] = 1e-8,
     weight_decay: NonNegative = 0.0,
     mask: Any = None,
     rules: optax.GradientTransformation | None = None,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.varied import HPARAMS, varied_numbers
 from dltrain.config.call import Composed
 
-NUMBERS = ("learning_rate", "weight_decay")  # of the optimizer, which are leaves of the state
 APART = ("seed", "output_dir", "name", "overwrite")  # of the config: no program depends on them
 
 
@@ -30,7 +30,7 @@ class SweepJob:
 
 
 def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
-    """Group jobs whose configs differ in their seeds and hyperparameters only, in the order of their first job."""
+    """Group jobs whose configs differ in seeds and numbers of the state only, in the order of their first job."""
     groups: dict[str, list[SweepJob]] = {}
     for job in jobs:
         groups.setdefault(program_of(job), []).append(job)
@@ -38,18 +38,38 @@ def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
 
 
 def program_of(job: SweepJob) -> str:
-    """Return what decides on the compiled program of a job, as a text."""
-    config = job.composed.config
+    """Return what decides on the compiled program of a job's lanes, as a text."""
+    config, varied = job.composed.config, varied_of(job)
     kept = {key: value for key, value in config.items() if key not in APART}
-    kept["optim"] = _without_numbers(config["optim"])
+    for key in varied:
+        _mark(kept, key.split("."))
+    kept["optim"] = _without_numbers(kept["optim"])
     return json.dumps([kept, sorted(job.composed.choices.items()), job.composed.trust], sort_keys=True, default=str)
+
+
+def varied_of(job: SweepJob) -> tuple[str, ...]:
+    """Return the keys in which the jobs of a sweep differ and whose numbers are leaves of the state in lanes.
+
+    They follow from the overrides of the job alone, so that a resumed sweep has the same programs.
+    """
+    swept = [word for word in job.words if f" {word} " in f" {job.label} "]
+    keys = {word.partition("=")[0].lstrip("+") for word in swept}
+    return tuple(varied_numbers(job.composed.config, keys, job.composed.trust))
+
+
+def _mark(config: dict[str, Any], names: Sequence[str]) -> None:
+    """Replace a value by what stands for any number, in copies of the mappings that hold it."""
+    name, *rest = names
+    config[name] = dict(config[name]) if rest else "a number of the state"
+    if rest:
+        _mark(config[name], rest)
 
 
 def _without_numbers(optim: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the hyperparameters, unless parameter groups are scaled by them."""
     if optim.get("groups"):
         return dict(optim)
-    return {key: value for key, value in optim.items() if key not in NUMBERS or not _is_number(value)}
+    return {key: value for key, value in optim.items() if key not in HPARAMS or not _is_number(value)}
 
 
 def _is_number(value: Any) -> bool:

@@ -48,7 +48,7 @@ def choose_lanes(
         count //= 2
     if count < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
-    one, several = seconds_alone(program), seconds_of_lanes(program, count)
+    one, several = seconds_alone(program.alone or program), seconds_of_lanes(program, count)
     gain = count * one / several
     shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
     if gain < least_gain:
@@ -68,7 +68,7 @@ def _impossible(program: Program) -> str:
         return "the data is read ahead by threads of one run"
     if program.plan.profile:
         return "a profile shows one run"
-    return ""
+    return program.untraceable() if program.varied else ""
 
 
 def _bytes(program: Program, count: int) -> int:

@@ -275,7 +275,7 @@ class Member:
 
 def _leaves_of(prepared: Prepared) -> Callable[[Mapping[str, float]], dict[str, Any]]:
     """Return what turns numbers of the config into leaves of the state, in the way in which a run begins."""
-    parts, composed = prepared.program.parts, prepared.composed
+    parts, composed, varied = prepared.program.parts, prepared.composed, prepared.program.varied
 
     def leaves(numbers: Mapping[str, float]) -> dict[str, Any]:
         config = copy.deepcopy(dict(composed.config))
@@ -285,7 +285,8 @@ def _leaves_of(prepared: Prepared) -> Callable[[Mapping[str, float]], dict[str, 
             for part in path:
                 node = node[part]
             node[name] = value
-        found = with_numbers(parts, config, composed.trust).hparams
+        found: dict[str, Any] = dict(with_numbers(parts, config, composed.trust).hparams)
+        found |= varied.numbers(parts, config) if varied else {}
         return {name: jnp.float32(value) for name, value in found.items() if name != "scale"}
 
     return leaves

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dltrain.build.varied import Varied
 from dltrain.callbacks.signals import Signals
 from dltrain.config.constraints import read_constraints, violated
 from dltrain.lanes.meeting import Lane, Meeting
@@ -17,7 +18,7 @@ from dltrain.report.sweeps.board import Board, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.summary import monitored
-from dltrain.sweep.groups import SweepJob, group_jobs, program_of
+from dltrain.sweep.groups import SweepJob, group_jobs, program_of, varied_of
 from dltrain.sweep.measure import Choice, choose_lanes
 from dltrain.sweep.plan import write_places
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
@@ -161,6 +162,7 @@ def _train_group(
         print(for_terminal(f"\njobs {numbers}: {len(jobs)} runs of one program"), flush=True)
     try:
         prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder, resumes=jobs[0].resumes)
+        prepared = _with_varied(prepared, jobs[0])
     except Exception:
         if jobs[0].population:
             raise
@@ -174,11 +176,20 @@ def _train_group(
         screen.say(f"lanes   {choice.lanes}: {choice.why}")
     elif len(jobs) > 1 or begun:
         choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
-        screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else 'none'}: {choice.why}")
+        apart = "; each run has a program of its own" if prepared.program.varied else ""
+        screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
     group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1)
     if programs:
         programs.keep(jobs[0], group)
     group.train(jobs)
+
+
+def _with_varied(prepared: Prepared, job: SweepJob) -> Prepared:
+    """Let the lanes of a program differ in the numbers in which the jobs of the sweep do."""
+    if not (keys := varied_of(job)):
+        return prepared
+    varied = Varied(prepared.composed.config, prepared.composed.trust, keys)
+    return replace(prepared, program=prepared.program.varying(varied))
 
 
 @dataclass
@@ -276,10 +287,15 @@ class _Group:
             meeting.leave(number)
 
     def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
-        prepared = prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
+        prepared = self._prepare(job, lane)
         how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
         job = replace(job, watch=self.board.watching(job.number, job.watch))
         return _start(job, prepared, Screen(silent=True), **how)
+
+    def _prepare(self, job: SweepJob, lane: Lane | None) -> Prepared:
+        if not lane and self.prepared.program.varied:  # alone, its numbers are constants of the program
+            return prepare_run(job.composed, Screen(silent=True), folder=job.folder, resumes=job.resumes)
+        return prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
         result = metric_of(ended.finished.summary)

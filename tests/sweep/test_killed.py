@@ -16,6 +16,13 @@ import pytest
 # A model whose lanes round differently from a run alone.
 LINE = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3")
 WORDS = (*LINE, "checkpoint_every=3", "optim.learning_rate=0.01,0.1", "seed=0,1")
+NUMBERS = (
+    *LINE,
+    "checkpoint_every=3",
+    "loss=cross_entropy",
+    "model.dropout=0.1,0.3",
+    "loss.label_smoothing=0.1,0.2",
+)
 FORCED = """
 import sys
 import dltrain.sweep.train as sweeping
@@ -46,10 +53,10 @@ def whole(tmp_path_factory):
     """The sweep without a kill, in each number of lanes that is asked for."""
     cwd, found = tmp_path_factory.mktemp("whole"), {}
 
-    def go(lanes: int, steps: int) -> Path:
-        folder = cwd / f"{lanes}-{steps}"
+    def go(lanes: int, steps: int, words: tuple[str, ...] = WORDS) -> Path:
+        folder = cwd / f"{lanes}-{steps}-{'seeds' if words is WORDS else 'numbers'}"
         if folder not in found:
-            process = start(lanes, *WORDS, f"steps={steps}", f"output_dir={folder}", cwd=cwd)
+            process = start(lanes, *words, f"steps={steps}", f"output_dir={folder}", cwd=cwd)
             _, err = process.communicate(timeout=100)
             assert process.returncode == 0, err
             found[folder] = True
@@ -65,8 +72,22 @@ def whole(tmp_path_factory):
     [(4, "0"), (4, "3"), (3, "1"), (3, "3"), (2, "2"), (2, "3"), (1, "1"), (1, "3")],  # fewer lanes than jobs, too
 )
 def test_a_sweep_that_was_killed_runs_what_is_missing_once(lanes, awaited, whole, tmp_path):
+    kill_and_resume(WORDS, lanes, awaited, whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("lanes", "awaited"), [(4, "0"), (3, "3"), (1, "1")])
+def test_a_killed_sweep_over_dropout_and_label_smoothing_ends_with_the_bits_of_a_whole_one(
+    lanes, awaited, whole, tmp_path
+):
+    kill_and_resume(NUMBERS, lanes, awaited, whole, tmp_path)
+
+
+def kill_and_resume(words: tuple[str, ...], lanes: int, awaited: str, whole, tmp_path: Path) -> None:
+    """Kill a sweep when a job has a checkpoint, and compare what `--resume` makes of it with a whole sweep."""
     steps = 90
-    process = start(lanes, *WORDS, f"steps={steps}", "output_dir=killed", cwd=tmp_path)
+    process = start(lanes, *words, f"steps={steps}", "output_dir=killed", cwd=tmp_path)
     try:
         end = time.monotonic() + 120
         while not list((tmp_path / "killed").glob(f"{awaited}/checkpoints/step_*")):
@@ -79,7 +100,7 @@ def test_a_sweep_that_was_killed_runs_what_is_missing_once(lanes, awaited, whole
     again = start(9, "-m", "--resume", "killed", cwd=tmp_path)
     out, err = again.communicate(timeout=100)
     assert again.returncode == 0 and " of 4 jobs are missing" in out, err
-    folder = whole(lanes, steps)
+    folder = whole(lanes, steps, words)
     assert hashes(tmp_path / "killed") == hashes(folder) and len(hashes(folder)) == 4
     assert (tmp_path / "killed" / "sweep.csv").read_text() == (folder / "sweep.csv").read_text()
     assert not (tmp_path / "killed" / ".jobs").exists() and not (tmp_path / "killed" / "lock").exists()

@@ -57,6 +57,25 @@ def test_one_after_the_other_in_one_program_the_bits_are_those_of_a_run_alone(sw
     assert summaries(swept / "1")["2"]["hash"] == json.loads((swept / "alone" / "summary.json").read_text())["hash"]
 
 
+@pytest.mark.slow
+def test_where_lanes_are_not_faster_each_job_with_other_numbers_is_a_run_alone(dltrain, tmp_path, monkeypatch):
+    with_lanes(monkeypatch, 1)
+    line = (*LINE, "model=mlp", "model.widths=[8]", "loss=cross_entropy")
+    result = dltrain(*line, "model.dropout=0.1,0.3", "loss.label_smoothing=0.2", "output_dir=grid", cwd=tmp_path)
+    assert result.code == 0, result.err
+    alone = (*line[1:], "model.dropout=0.3", "loss.label_smoothing=0.2", "output_dir=alone")
+    assert dltrain(*alone, cwd=tmp_path, figures=False).code == 0
+    found = summaries(tmp_path / "grid")["1"]
+    expected = json.loads((tmp_path / "alone" / "summary.json").read_text())
+    assert found["hash"] == expected["hash"] and metrics_of(found) == metrics_of(expected)
+
+
+def test_numbers_that_a_part_cannot_take_as_traced_values_are_a_reason_against_lanes(program, monkeypatch):
+    monkeypatch.setattr(type(program), "untraceable", lambda self: "loss.gamma: TypeError: no")
+    monkeypatch.setattr(program, "varied", True)
+    assert measure.choose_lanes(program, jobs=8) == Choice(1, 0, "loss.gamma: TypeError: no")
+
+
 def test_each_lane_has_a_folder_like_a_run_alone(swept):
     files = {path.name for path in (swept / "alone").iterdir()}
     for number in "012":
