@@ -4,7 +4,7 @@ import contextlib
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -176,7 +176,7 @@ def _train_group(
         screen.say(f"lanes   {choice.lanes}: {choice.why}")
     elif len(jobs) > 1 or begun:
         choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
-        apart = "; each run has a program of its own" if prepared.program.varied else ""
+        apart = ": a program for each of these numbers" if prepared.program.varied else ""
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
     group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1)
     if programs:
@@ -206,6 +206,8 @@ class _Group:
     compared: dict[str, Any] = field(default_factory=dict)
     printing: threading.Lock = field(default_factory=threading.Lock)
     stopped: list[BaseException] = field(default_factory=list)
+    plain: Prepared | None = None  # without lanes: the program of the numbers in which lanes would differ
+    constant: Mapping[str, Any] | None = None  # these numbers
 
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
@@ -293,9 +295,17 @@ class _Group:
         return _start(job, prepared, Screen(silent=True), **how)
 
     def _prepare(self, job: SweepJob, lane: Lane | None) -> Prepared:
-        if not lane and self.prepared.program.varied:  # alone, its numbers are constants of the program
-            return prepare_run(job.composed, Screen(silent=True), folder=job.folder, resumes=job.resumes)
-        return prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
+        varied = self.prepared.program.varied
+        if lane or not varied:
+            return prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
+        # Alone, its numbers are constants of a program, which the next jobs with the same ones share.
+        numbers = varied.numbers(self.prepared.program.parts, job.composed.config)
+        if numbers != self.constant:
+            self.constant = numbers
+            screen = Screen(silent=True)
+            self.plain = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes)
+        assert self.plain
+        return prepare_like(self.plain, job.composed, folder=job.folder)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
         result = metric_of(ended.finished.summary)

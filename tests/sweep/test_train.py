@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dltrain import training
 from dltrain.sweep import measure
 from dltrain.sweep.measure import Choice
 
@@ -58,16 +59,24 @@ def test_one_after_the_other_in_one_program_the_bits_are_those_of_a_run_alone(sw
 
 
 @pytest.mark.slow
-def test_where_lanes_are_not_faster_each_job_with_other_numbers_is_a_run_alone(dltrain, tmp_path, monkeypatch):
+def test_where_lanes_are_not_faster_jobs_with_other_numbers_are_runs_alone(dltrain, tmp_path, monkeypatch):
     with_lanes(monkeypatch, 1)
-    line = (*LINE, "model=mlp", "model.widths=[8]", "loss=cross_entropy")
-    result = dltrain(*line, "model.dropout=0.1,0.3", "loss.label_smoothing=0.2", "output_dir=grid", cwd=tmp_path)
+    prepared = []
+    prepare = training.prepare_run
+    monkeypatch.setattr(
+        "dltrain.sweep.train.prepare_run", lambda *given, **how: prepared.append(how) or prepare(*given, **how)
+    )
+    line = (*LINE, "model=mlp", "model.widths=[8]", "loss=cross_entropy", "loss.label_smoothing=0.2")
+    varied = ("model.dropout=0.1,0.3", "optim.learning_rate=0.001,0.01")
+    result = dltrain(*line, *varied, "output_dir=grid", cwd=tmp_path)
     assert result.code == 0, result.err
-    alone = (*line[1:], "model.dropout=0.3", "loss.label_smoothing=0.2", "output_dir=alone")
+    assert len(prepared) == 3  # to try lanes, and for each dropout
+    alone = (*line[1:], "model.dropout=0.3", "optim.learning_rate=0.01", "output_dir=alone")
     assert dltrain(*alone, cwd=tmp_path, figures=False).code == 0
-    found = summaries(tmp_path / "grid")["1"]
+    found = summaries(tmp_path / "grid")
     expected = json.loads((tmp_path / "alone" / "summary.json").read_text())
-    assert found["hash"] == expected["hash"] and metrics_of(found) == metrics_of(expected)
+    assert found["3"]["hash"] == expected["hash"] and metrics_of(found["3"]) == metrics_of(expected)
+    assert len({summary["hash"] for summary in found.values()}) == 4
 
 
 def test_numbers_that_a_part_cannot_take_as_traced_values_are_a_reason_against_lanes(program, monkeypatch):
