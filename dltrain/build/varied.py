@@ -1,16 +1,16 @@
-"""Numbers in which the lanes of one program differ: which they may be, and the parts with them as traced values."""
+"""The parts of a program whose lanes differ in numbers: these are traced values."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from flax import nnx
 
-from dltrain.build.instantiate import traceable
 from dltrain.build.model import make_model, make_objective_on
 from dltrain.build.optimizer import make_optimizer, make_schedule
 from dltrain.build.parts import Parts, with_numbers
+from dltrain.build.traced import OF_ENGINE, number_of, varied_numbers
 from dltrain.config import schema
 from dltrain.engine.numbers import Placeholder
 from dltrain.engine.state import Graphs, trace_module
@@ -18,44 +18,6 @@ from dltrain.types import Array
 
 Config = Mapping[str, Any]
 Numbers = Mapping[str, Any]
-
-OF_ENGINE = (
-    "loss.l1",
-    "loss.l2",
-    "optim.clip.norm",
-    "optim.clip.block",
-    "optim.clip.value",
-    "optim.clip.adaptive",
-    "optim.ema",
-    "schedule.warmup_epochs",
-)
-"""Numbers of the config that no part has as an argument; those of parts are marked with `Traced`."""
-
-HPARAMS = ("learning_rate", "weight_decay")  # of the optimizer, which every state has as leaves
-
-
-def varied_numbers(config: Config, keys: Collection[str], trust: tuple[str, ...] = ()) -> dict[str, float]:
-    """Return those of these keys that may be traced values, with their numbers; zero is a program of its own."""
-    return {
-        key: float(number) for key in sorted(keys) if (number := _number(config, key)) and _free(config, key, trust)
-    }
-
-
-def _number(config: Config, key: str) -> float | None:
-    value: Any = config
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _free(config: Config, key: str, trust: tuple[str, ...]) -> bool:
-    group, _, name = key.partition(".")
-    if group not in ("optim", "schedule", "loss", "model") or (group == "optim" and config["optim"]["groups"]):
-        return False
-    if key in OF_ENGINE:
-        return True
-    node, _ = schema.split_node(group, config[group])
-    return name not in HPARAMS and name in traceable(node, path=group, trust=trust)
 
 
 @dataclass(frozen=True)
@@ -115,7 +77,7 @@ class Varied:
         if not named:
             return graphs
         node, _ = schema.split_node("model", self.config["model"])
-        holes = {key: Placeholder(_number(self.config, key) or 0, key) for key in named}
+        holes = {key: Placeholder(number_of(self.config, key) or 0, key) for key in named}
 
         def make(rngs: nnx.Rngs) -> nnx.Module:
             return make_model(node, self.trust, parts.spec, rngs, holes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dltrain.build.varied import HPARAMS, varied_numbers
+from dltrain.build.traced import HPARAMS, varied_numbers
 from dltrain.config.call import Composed
 
 APART = ("seed", "output_dir", "name", "overwrite")  # of the config: no program depends on them

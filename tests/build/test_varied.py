@@ -8,7 +8,8 @@ import pytest
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
-from dltrain.build.varied import Varied, varied_numbers
+from dltrain.build.traced import varied_numbers
+from dltrain.build.varied import Varied
 from dltrain.composition.compose import compose_words
 from dltrain.engine.state import named_leaves
 from tests.helpers.few import few
