@@ -1,4 +1,4 @@
-"""Which numbers of a config may be traced values, in which the lanes of one program differ; imports no jax itself."""
+"""Which numbers of a config may be traced values, in which the lanes of a program differ; imports no jax itself."""
 
 import importlib
 from collections.abc import Collection, Mapping
