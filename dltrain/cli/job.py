@@ -1,6 +1,7 @@
 """The jobs of a sweep: they are trained, how each ended is recorded, and its objective returned."""
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -14,9 +15,10 @@ from typing import Any
 
 from dltrain.cli.discovery import user_packages
 from dltrain.cli.faults import as_error, report, was_interrupted
-from dltrain.composition.compose import make_call, make_request
+from dltrain.composition.compose import make_request
 from dltrain.composition.launch import Job, SweepStopped
-from dltrain.config.folders import read_tree
+from dltrain.config.alike import Alike
+from dltrain.config.folders import Tree, read_tree
 from dltrain.errors import DiskError, Interrupted, Terminated, hide
 from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS, LIST
@@ -28,11 +30,11 @@ REPORTING = threading.Lock()  # jobs may fail in several threads at once, with s
 
 def compose_jobs(jobs: Sequence[Job], fixed: Collection[str]) -> list[SweepJob]:
     """Compose and check the config of each job; a failure is reported and recorded."""
-    composed = []
+    composed, alike, tree = [], Alike(), functools.cache(read_tree)
     for job in jobs:
         with Files(job.sweep).append(LIST) as listed:
             listed.write(f"{os.path.relpath(job.folder, job.sweep)}\n")
-        if found := _guarded(job, [*job.words], lambda job=job: _compose(job, fixed)):
+        if found := _guarded(job, [*job.words], lambda job=job: _compose(job, fixed, alike, tree(job.folders))):
             composed.append(found)
     return composed
 
@@ -90,10 +92,10 @@ def train_composed(jobs: Sequence[SweepJob], *, programs: Any = None, board: Any
         raise SweepStopped(Interrupted.code if signals.received == signal.SIGINT else Terminated.code)
 
 
-def _compose(job: Job, fixed: Collection[str]) -> SweepJob:
-    call = make_call(make_request("train", job.words, job.folders, read_tree(job.folders)))
+def _compose(job: Job, fixed: Collection[str], alike: Alike, tree: Tree) -> SweepJob:
+    composed = alike.compose(make_request("train", job.words, job.folders, tree))
     label = " ".join(word for word in job.words if word.partition("=")[0] not in fixed)
-    return SweepJob(job.number, tuple(job.words), job.folder, label, call.compose(), job.sweep)
+    return SweepJob(job.number, tuple(job.words), job.folder, label, composed, job.sweep)
 
 
 def _guarded(

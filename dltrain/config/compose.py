@@ -6,7 +6,7 @@ Hydra composes, behind the callable `Request.load`; every message to the user is
 import copy
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,10 +39,15 @@ TRAINING = ("train", "resume", "find-lr", "find-batch")
 
 def compose(request: Request) -> Composed:
     """Compose train.yaml with the overrides, and check the result."""
+    return compose_written(request)[0]
+
+
+def compose_written(request: Request) -> tuple[Composed, dict[str, Any], dict[str, list[str]]]:
+    """Compose and check train.yaml; return also the config as it is written, and the choices of each group."""
     check_overrides(request)
     values = [o.for_hydra for o in request.values()]
     raw, chosen, automatic = load_training(request, values, admit=lambda raw, chosen: _admit(request, raw, chosen))
-    return _finish(request, raw, chosen, automatic)
+    return _finish(request, raw, chosen, automatic), written(raw), chosen
 
 
 def _admit(request: Request, raw: Any, chosen: Mapping[str, Sequence[str]]) -> Mapping[str, Any]:
@@ -183,15 +188,36 @@ def _finish(
         _keep(raw, kept_texts(written(raw), origin))
     config, plain = resolve(raw), written(raw)
     try:
-        _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
-        if request.imports:
-            _keep(raw, check_nodes(config, origin, request.trust))
-        if request.imports and request.command in TRAINING:
-            _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
+        check_whole(request, config, plain, origin, keep=lambda texts: _keep(raw, texts))
     except ConfigError as error:
         raise ConfigError(conceal(str(error), plain, resolve(raw))) from None
     shown = {group: ",".join(names) for group, names in chosen.items() if names}
     return Composed(config, save(raw), shown, automatic, request.trust)
+
+
+def check_whole(
+    request: Request,
+    config: dict[str, Any],
+    plain: Mapping[str, Any],
+    origin: Origin,
+    *,
+    keep: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Check every key and part of a config, and convert the values of `config`; `plain` has them as written.
+
+    `keep` receives the texts that were read as numbers, as they are written: key -> text.
+    """
+    _raise_mistakes([*unknown_keys(config, plain, origin, request.trust), *check_values(config, plain, origin)])
+    if request.imports:
+        keep(check_nodes(config, origin, request.trust))
+    if request.imports and request.command in TRAINING:
+        _raise_mistakes(check_trainable_activations(config["model"], origin, request.trust))
+
+
+def make_origin(request: Request, chosen: Mapping[str, Sequence[str]]) -> Origin:
+    """Say where the keys of a config with these choices come from."""
+    typed = {o.key: o.word.partition("=")[2] for o in request.values()}
+    return Origin(typed, chosen, request.tree, request.folders, request.targets)
 
 
 def _make_ready(request: Request, raw: Any, chosen: Mapping[str, Sequence[str]], *, saved: bool) -> Origin:
@@ -207,8 +233,7 @@ def _make_ready(request: Request, raw: Any, chosen: Mapping[str, Sequence[str]],
     if "task" in chosen:
         OmegaConf.update(raw, "task.models", made_for(chosen["task"], request.tree), force_add=True)
     _one_length(raw, {o.key for o in request.values()})
-    typed = {o.key: o.word.partition("=")[2] for o in request.values()}
-    origin = Origin(typed, chosen, request.tree, request.folders, request.targets)
+    origin = make_origin(request, chosen)
     _check_untrusted(request, raw, origin, saved=saved)
     return origin
 

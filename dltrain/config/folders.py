@@ -1,5 +1,6 @@
 """The folders of YAML: where they are, which choices they hold, and reading untrusted files within limits."""
 
+import copy
 import functools
 import os
 import re
@@ -64,9 +65,27 @@ def no_choice(tree: Tree, group: str, word: object) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file within limits of size, depth and nodes, or raise ConfigError."""
+    """Read a mapping from a YAML file within limits of size, depth and nodes, or raise ConfigError.
+
+    A process parses a file again only when it has changed: every job of a sweep reads the same fifty.
+    """
+    return copy.deepcopy(_parsed(path, _version(path)))
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file is written again or replaced; () of a file that cannot be looked at."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ()
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=512)
+def _parsed(path: Path, version: tuple[int, ...]) -> dict[str, Any]:
     import yaml
 
+    del version  # part of the key
     text = _read_limited(path)
     try:
         loader = _make_loader()

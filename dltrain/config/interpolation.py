@@ -1,6 +1,8 @@
 """OmegaConf's nodes as plain values: resolved for the engine, as written for messages, as text to be saved."""
 
 import contextlib
+import functools
+import pickle
 import re
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -104,6 +106,11 @@ def written(raw: Any) -> dict[str, Any]:
     return OmegaConf.to_container(raw, resolve=False)  # ty: ignore[invalid-explicit-return]
 
 
+def has_references(plain: Mapping[str, Any]) -> bool:
+    """Tell whether a value, as it is written, has a ${...} in it, escaped or not."""
+    return any("${" in str(value) for _, value in leaf_values(plain))
+
+
 def conceal(message: str, plain: Any, config: Any) -> str:
     """Replace the values of environment variables in a message by `${oc.env:TOKEN}`."""
     if isinstance(plain, dict) and isinstance(config, dict):
@@ -120,9 +127,23 @@ def conceal(message: str, plain: Any, config: Any) -> str:
 
 def save(raw: Any) -> str:
     """Return YAML with references to keys resolved; those to the environment are kept: they may be secrets."""
+    return to_yaml(followed(raw, escape=lambda text: text.replace("${", "\\${")))
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """Format plain values as OmegaConf does.
+
+    YAML of a mapping is that of its items in turn, and jobs of a sweep differ in one or two of them.
+    """
+    return "".join(_item_to_yaml(pickle.dumps({key: value})) for key, value in config.items()) or "{}\n"
+
+
+@functools.lru_cache(maxsize=1024)
+def _item_to_yaml(item: bytes) -> str:
+    """Format a pickled mapping. A pickle, unlike `==`, tells 1 from 1.0 and True."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_yaml(OmegaConf.create(followed(raw, escape=lambda text: text.replace("${", "\\${"))))
+    return OmegaConf.to_yaml(OmegaConf.create(pickle.loads(item)))
 
 
 def followed(raw: Any, *, escape: Callable[[str], str] = lambda text: text) -> dict[str, Any]:
@@ -147,6 +168,8 @@ def followed(raw: Any, *, escape: Callable[[str], str] = lambda text: text) -> d
         return "".join(kept[p] if p in kept else escape(p) for p in parts)
 
     plain = written(raw)
+    if not has_references(plain):
+        return plain
     try:
         found = OmegaConf.to_container(OmegaConf.create(_texts(plain, hide)), resolve=True)
     except OmegaConfBaseException:  # a reference leads into a kept value: keep everything as written

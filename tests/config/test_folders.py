@@ -110,3 +110,18 @@ def test_a_fifo_among_the_files_is_refused_before_it_is_opened(tmp_path: Path) -
     os.mkfifo(tmp_path / "model/a.yaml")
     with pytest.raises(ConfigError, match=r"a\.yaml: is not a regular file"):
         tree.roots(str(tmp_path))
+
+
+def test_a_changed_file_is_parsed_again_and_what_was_read_is_the_callers_own(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1]\n")
+    tree.read_yaml(path)["a"].append(2)
+    assert tree.read_yaml(path) == {"a": [1]}
+    path.write_text("a: [3]\n")  # of the same size
+    assert tree.read_yaml(path) == {"a": [3]}
+    (tmp_path / "b.yaml").write_text("a: [4]\n")
+    (tmp_path / "b.yaml").replace(path)
+    assert tree.read_yaml(path) == {"a": [4]}
+    path.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        tree.read_yaml(path)
