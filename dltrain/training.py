@@ -3,7 +3,7 @@
 `prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
 """
 
-import functools
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder, claim, existing
+from dltrain.runs.graph import graph_def
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best, load_newest
 from dltrain.runs.sealed import seal
@@ -44,6 +45,23 @@ from dltrain.trainer import train
 
 Watch = Callable[[Plan], Sequence[Callback]]
 """Makes callbacks for a run of this plan."""
+
+
+def _once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `make` at its first call only, also when several threads begin at once."""
+    lock, made = threading.Lock(), []
+
+    def get(*arguments: Any) -> Any:
+        with lock:
+            if not made:
+                made.append(make(*arguments))
+            return made[0]
+
+    return get
+
+
+def _graph_of(program: Program) -> Any:
+    return graph_def(program.module, program.parts.spec)
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,8 @@ class Prepared:
     program: Program
     wanted: Path | None  # where to write; None: a new folder in `outputs`
     weights: RunFolder | None = None  # the run whose weights it starts from
-    environment: Callable[[], Mapping[str, Any]] = field(default_factory=lambda: functools.cache(diagnose))
+    environment: Callable[[], Mapping[str, Any]] = field(default_factory=lambda: _once(diagnose))
+    graph: Callable[[Program], Any] = field(default_factory=lambda: _once(_graph_of))  # traced once for all jobs
 
 
 @dataclass(frozen=True)
@@ -119,7 +138,7 @@ def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: 
     varied = first.varied
     parts = varied.parts_of(first.parts, config) if varied else with_numbers(first.parts, config, trust)
     program = first.variant(parts, make_plan(config, parts), lane)
-    return Prepared(composed, program, folder, prepared.weights, prepared.environment)
+    return Prepared(composed, program, folder, prepared.weights, prepared.environment, prepared.graph)
 
 
 def start_run(
@@ -160,7 +179,8 @@ def start_run(
 
         def at_start(recorder: Recorder) -> None:
             swept = [word for word in overrides if f" {word} " in f" {label} "]
-            describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
+            about: dict[str, Any] = {"choices": composed.choices, "text": composed.text, "swept": swept}
+            describe(recorder, program, graph=prepared.graph(program), config=config, **about)
             if figures:
                 draw_augmented(recorder, program, claimed)
             if exchange:

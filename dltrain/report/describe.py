@@ -1,6 +1,8 @@
 """A run described in TensorBoard: its config as text, its modules as a graph, its hyperparameters."""
 
 import contextlib
+import functools
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +10,6 @@ from typing import Any
 import yaml
 
 from dltrain.build.program import Program
-from dltrain.runs.graph import graph_def
 from dltrain.runs.recorder import Recorder
 
 HPARAMS = ("seed", "batch_size", "epochs", "steps")
@@ -19,15 +20,19 @@ def describe(
     recorder: Recorder,
     program: Program,
     *,
+    graph: Any,
     config: Mapping[str, Any],
     choices: Mapping[str, str],
     text: str,
     swept: Sequence[str] = (),
 ) -> None:
-    """Write what is known before the first step; `swept` are the overrides in which the jobs of a sweep differ."""
-    writer, spec, monitor = recorder.writer(), program.parts.spec, program.plan.monitor
+    """Write what is known before the first step.
+
+    `graph` is the GraphDef of the model, `swept` are the overrides in which the jobs of a sweep differ.
+    """
+    writer, monitor = recorder.writer(), program.plan.monitor
     writer.text(0, "config", f"```yaml\n{_without_nulls(text)}```")
-    writer.graph(graph_def(program.module, spec))
+    writer.graph(graph)
     varied = {key: _value(value) for key, _, value in (word.partition("=") for word in swept)}
     writer.hparams(varied | _hparams(config, choices))
     splits = "(train|validation)"
@@ -48,13 +53,17 @@ def _value(text: str) -> bool | float | str:
 
 
 def _without_nulls(text: str) -> str:
-    """Return the YAML of a config without the keys that are not set."""
-    return yaml.safe_dump(
-        _set(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))),
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-    )
+    """Return the YAML of a config without the keys that are not set.
+
+    It is that of its items in turn, most of which are the same in all jobs of a sweep.
+    """
+    config = _set(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return "".join(_to_yaml(pickle.dumps({key: value})) for key, value in config.items())
+
+
+@functools.lru_cache(maxsize=1024)
+def _to_yaml(item: bytes) -> str:
+    return yaml.safe_dump(pickle.loads(item), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _set(node: Any) -> Any:

@@ -1,13 +1,17 @@
 """A sweep trains what can share a program together, resumes what is missing, and draws the best job only."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dltrain import training
 from dltrain.sweep import measure
 from dltrain.sweep.measure import Choice
+from dltrain.training import _once
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -91,6 +95,23 @@ def test_each_lane_has_a_folder_like_a_run_alone(swept):
         assert {path.name for path in (swept / "2" / number).iterdir()} == files
     rows = [json.loads(line) for line in (swept / "2" / "2" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "validation"] == [3, 6]
+
+
+def test_jobs_that_share_a_program_have_the_graph_of_a_run_alone(swept):
+    def graph_of(run: Path):
+        (events,) = (run / "tensorboard").rglob("*tfevents*")
+        return EventAccumulator(str(events.parent)).Reload().Graph()
+
+    graph = graph_of(swept / "alone")
+    assert len(graph.node) > 2
+    for lanes in "12":
+        assert [graph_of(swept / lanes / number) for number in "012"] == [graph] * 3
+
+
+def test_one_value_is_made_once_for_all_threads_that_begin_together():
+    calls, get = [], _once(lambda: calls.append(time.sleep(0.05)) or len(calls))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: get(), range(4))) == [1] * 4
 
 
 def test_a_finished_sweep_has_nothing_to_resume(swept, dltrain):
