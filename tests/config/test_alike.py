@@ -13,7 +13,6 @@ OWN = {
     "model/referring.yaml": (
         "# Mine\n_target_: dltrain.models.mlp.MLP\nwidths: [3]\ndropout: ${optim.weight_decay}\nactivation: relu\n"
     ),
-    "data/mine.yaml": "# Mine\ndefaults: [digits]\ntask: auto\n",
     "experiment/mine.yaml": (
         "# @package _global_\n# Mine\ndefaults:\n  - override /data: iris\n  - override /model: linear\n"
         "name: 1.10\nsteps: 50\noptim: {learning_rate: 0.5}\n"
@@ -87,21 +86,31 @@ def test_a_changed_copy_is_the_composed_config(monkeypatch, folders, words, key,
 @pytest.mark.parametrize(
     "lines",
     [
-        ("model=referring optim.weight_decay=0.1", "model=referring optim.weight_decay=0.2"),  # read by another key
-        ("optim.learning_rate=0.1", "optim.learning_rate=${optim.weight_decay}"),
-        ("name=${oc.env:HOME}", "name=b"),
+        (
+            "model=referring optim=adamw optim.weight_decay=0.1",
+            "model=referring optim=adamw optim.weight_decay=0.2",
+        ),  # read by another key
+        ("optim=adamw optim.learning_rate=0.1", "optim=adamw optim.learning_rate=${optim.weight_decay}"),
+        ("name=${oc.env:MINE}", "name=b"),
         ("epochs=2", "epochs=3"),
         ("epochs=2", "steps=3"),
         ("data=diabetes", "data=iris"),
         ("model=mlp", "model=linear"),
         ("model=mlp model.widths=[3]", "model=mlp model.widths=[3,4]"),
-        ("data=mine data.split_seed=1", "data=mine data.split_seed=2"),  # of which the task is asked
+        (
+            "data=table data.path=t.csv data.target=a",
+            "data=table data.path=t.csv data.target=b",
+        ),  # of which the task is asked
         ("task=classification task.models=null", "task=classification task.models=1"),
-        ("optim.learning_rate=0.1 optim={learning_rate:0.1}", "optim.learning_rate=0.2 optim={learning_rate:0.1}"),
         ("optim.learning_rate=0.1", "~optim.learning_rate"),
     ],
 )
-def test_whatever_may_have_an_effect_elsewhere_is_composed(monkeypatch, folders, lines):
+def test_whatever_may_have_an_effect_elsewhere_is_composed(monkeypatch, folders, lines, tmp_path):
+    monkeypatch.setenv("MINE", "a")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{i / 7},{'xy'[i % 2]},{i % 5}\n" for i in range(40)))
+    for line in lines[:1]:
+        compose.compose(_request(line, folders))
     assert _changed(monkeypatch, lines, folders) == []
 
 
@@ -119,6 +128,11 @@ def test_whatever_may_have_an_effect_elsewhere_is_composed(monkeypatch, folders,
 )
 def test_messages_are_those_of_composing(monkeypatch, folders, words, key, values):
     _changed(monkeypatch, [f"{words} {key}={value}" for value in values], folders)
+
+
+def test_a_key_inside_another_typed_one_is_composed(folders):
+    request = _request("runtime.mesh={data:1} runtime.mesh.data=1 seed=1", folders)
+    assert alike._plain_values(request) == {"seed": 1}
 
 
 def test_a_copy_shares_nothing_with_the_kept_config(folders):
