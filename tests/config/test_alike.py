@@ -92,6 +92,7 @@ def test_a_changed_copy_is_the_composed_config(monkeypatch, folders, words, key,
         ),  # read by another key
         ("optim=adamw optim.learning_rate=0.1", "optim=adamw optim.learning_rate=${optim.weight_decay}"),
         ("name=${oc.env:MINE}", "name=b"),
+        ("name=${monitor} monitor=loss", "name=${monitor} monitor=accuracy"),
         ("epochs=2", "epochs=3"),
         ("epochs=2", "steps=3"),
         ("data=diabetes", "data=iris"),
