@@ -240,8 +240,8 @@ class RunFolder:
         if changed := [k for k in ("fingerprint", "examples", "splits") if before.get(k) != described.get(k)]:
             files = changed_files(before.get("files"), described.get("files"))
             raise DataError(
-                f"the data differs from the data that {self.path} was trained on ({', '.join(changed)} changed{files}"
-                f"); restore the data, or start a new run"
+                f"the data differs from the data that {self.path} was trained on ({', '.join(changed)} "
+                f"changed{files}); restore the data, or start a new run"
             )
 
     def check_disk(self, checkpoint: int) -> None:

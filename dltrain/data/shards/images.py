@@ -38,7 +38,7 @@ class ShardedImages:
         where: Callable[[int], str],
         keep: Any,
     ) -> None:
-        """Keep the targets; `content` returns an encoded image, `members` is what it reads, `keep` has its locks."""
+        """Keep the targets; `content` returns an encoded image, `members` reads it, `keep` has the locks."""
         self.spec, self.encoder, self.fingerprint = spec, encoder, fingerprint
         self.published, self.suggestion = published, suggestion
         self._content, self._members, self._targets = content, members, targets

@@ -30,7 +30,7 @@ class _Handle:
             raise DataError(f"{name}: {why}") from error
         if (state.st_size, state.st_mtime_ns) != (index.shard.size, index.modified):
             raise DataError(
-                f"{name}: was changed since its index was made ({state.st_size:,} bytes, {index.shard.size:,} before)"
+                f"{name}: was changed after it was indexed ({state.st_size:,} bytes, {index.shard.size:,} before)"
                 "; restore it, or start again"
             )
 
@@ -59,13 +59,14 @@ class Members:
         thread, name = threading.get_ident(), self._indexes[shard].shard.name
         self._reading[thread] = shard
         try:
-            data = os.pread(self._handle(shard).file, size, offset)
+            file = self._handle(shard).file
+            data = os.pread(file, size, offset)
         except OSError as error:
             raise DataError(f"{name}: cannot be read ({error.strerror or error})") from error
         finally:
             self._reading.pop(thread, None)
         if len(data) < size:
-            raise DataError(f"{name}: ends at byte {offset + len(data):,}; it was cut short while the run read it")
+            raise DataError(f"{name}: ends at byte {os.fstat(file).st_size:,}; it was cut short meanwhile")
         return data
 
     def reading(self) -> str:

@@ -60,7 +60,6 @@ def remote_shards(urls: Sequence[str], *, endings: Sequence[str], key: str, time
     found: list[Shard] = []
     for url in urls:
         system, path = open_filesystem(url, key)
-        scheme = url.partition("://")[0]
 
         def look(system: Any = system, path: str = path) -> list[Mapping[str, Any]]:
             return _look(system, path, listed, endings)
@@ -72,7 +71,7 @@ def remote_shards(urls: Sequence[str], *, endings: Sequence[str], key: str, time
         for info in infos:
             if info.get("size") is None:
                 raise DataError(f"{url} ({key}): the server does not say how long the file is")
-            found.append(Shard(f"{scheme}://{str(info['name']).lstrip('/')}", int(info["size"]), stamp_of(info)))
+            found.append(Shard(system.unstrip_protocol(info["name"]), int(info["size"]), stamp_of(info)))
     return found
 
 

@@ -5,9 +5,11 @@ last part of their path, its key (`000001.jpg`, `000001.cls`). The order of memb
 """
 
 import hashlib
+import io
 import json
 import os
 import tarfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import numpy as np
 from dltrain.cache import cache_folder
 from dltrain.data.progress import progress
 from dltrain.data.shards.names import Shard
+from dltrain.data.sources.npz import DAMAGED
 from dltrain.errors import DataError, DiskError
 from dltrain.machine import cores
 
@@ -90,7 +93,8 @@ def open_indexes(shards: Sequence[Shard]) -> list[Index]:
 def _kept(shard: Shard) -> Index | None:
     """Return the index of the cache, if it is of this file as it is now."""
     try:
-        with np.load(_place(shard), allow_pickle=False) as saved:
+        content = io.BytesIO(_place(shard).read_bytes())
+        with np.load(content, allow_pickle=False) as saved:
             about = json.loads(saved["about"].tobytes())
             keys = tuple(saved["keys"].tobytes().decode().split("\n")) if saved["keys"].size else ()
             found = {name: about[name] for name in ("modified", "digest", "labels")}
@@ -102,7 +106,7 @@ def _kept(shard: Shard) -> Index | None:
                 sizes=saved["sizes"],
                 **found,
             )
-    except (OSError, ValueError, KeyError, EOFError):  # there is none, or it is damaged
+    except (OSError, *DAMAGED):  # there is none, or it is damaged
         return None
 
 
@@ -150,7 +154,7 @@ def _keep(index: Index, place: Path) -> None:
     about = {name: getattr(index, name) for name in ("modified", "digest", "endings", "labels")}
     texts = json.dumps(about), "\n".join(index.keys)
     told, keys = (np.frombuffer(text.encode(), np.uint8) for text in texts)
-    part = place.with_suffix(f".{os.getpid()}.part")
+    part = place.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
