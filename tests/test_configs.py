@@ -63,6 +63,7 @@ NEEDS = {  # what a choice, of several together the first, needs besides itself 
     "data=pairs": ("data.path=pairs.txt",),
     "data=huggingface": (f"data.path={FILES}/huggingface",),
     "data=images": (f"data.path={FILES}/images",),
+    "data=webdataset": (f"data.path={FILES}/shards",),
     "data=arrays": (f"data.path={FILES}/arrays.npz",),
     "experiment=flowers": (f"data.root={FILES}/images",),
     "data=table": (*HOUSES[1:], "data.target=price"),

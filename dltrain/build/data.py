@@ -52,7 +52,7 @@ class Data:
 def open_source(node: Mapping[str, Any], trust: tuple[str, ...], **injected: Any) -> Any:
     """Build the source that the node `data` names; it is given the `injected` arguments that it has."""
     plain, own = schema.split_node("data", node)
-    held = {name: own[name] for name in ("validation", "test", "group", "time", "split_column")}
+    held = {name: own[name] for name in ("validation", "test", "group", "time", "split_column", "timeout")}
     given: dict[str, Any] = {
         "task": None,
         "stateful": False,

@@ -63,7 +63,8 @@ class Parts:
     def described(self) -> dict[str, Any]:
         """Describe the data, which must be the same when the run is resumed."""
         splits = {name: self.splits[name] for name in NAMES}
-        return {
+        files = self.description.files if self.description else {}
+        return ({"files": {name: list(about) for name, about in files.items()}} if files else {}) | {
             "fingerprint": self.source.fingerprint,
             "examples": {name: len(indices) for name, indices in splits.items()},
             "splits": {name: hashlib.sha256(indices.tobytes()).hexdigest() for name, indices in splits.items()},

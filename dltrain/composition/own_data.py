@@ -9,6 +9,7 @@ from dltrain.composition.compose import compose_words
 from dltrain.composition.overrides import write
 from dltrain.config.call import Call, Composed
 from dltrain.config.folders import parse_yaml
+from dltrain.data.tables.files import find_files
 from dltrain.data.tables.guess import guess_target
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.read import read_table
@@ -55,8 +56,8 @@ def name_of(typed: Mapping[str, Any]) -> str:
 def _columns(typed: Mapping[str, str]) -> list[str]:
     if "data.columns" in typed:
         return [str(name) for name in parse_yaml(f"columns: {typed['data.columns']}")["columns"]]
-    path = Path(typed.get("data.root", ""), typed["data.path"].strip("'\"")).expanduser().absolute()
-    return list(read_table([path], Options(), most=LARGEST).frame.columns)
+    files = find_files({"train": typed["data.path"].strip("'\"")}, root=typed.get("data.root"))
+    return list(read_table(files.paths[:1], Options(), most=LARGEST).frame.columns)
 
 
 def _node(call: Call, choice: str) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ ANYTHING = [p.kind for p in inspect.signature(object.__init__).parameters.values
 INJECTED = {
     "data": (
         *("task", "validation", "test", "stateful", "memory_left", "group", "time", "split_column"),
-        "for_evaluation",
+        *("timeout", "for_evaluation"),
     ),
     "model": ("spec", "rngs"),
     "metrics": ("spec",),

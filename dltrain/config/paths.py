@@ -1,5 +1,7 @@
 """Paths of data in a config that is saved: absolute, so that a run can be opened from any folder."""
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +9,10 @@ from typing import Any
 
 from dltrain.config.call import Composed
 
-PATHS = ("path", "root", "file", "folder", "directory")
+PATHS = ("path", "root", "file", "folder", "directory", "test_path", "validation_path")
 """Arguments of sources and preprocessing steps that name a file or folder, dltrain's own and usual ones."""
+
+PATTERN = re.compile(r"[*?\[{]")  # where a pattern of files begins to be one
 
 
 def with_absolute_paths(composed: Composed) -> Composed:
@@ -29,7 +33,9 @@ def with_absolute_paths(composed: Composed) -> Composed:
 def _absolute(name: str, value: Any, text: Any) -> tuple[Any, Any]:
     """Return the value of a key and the text that it is saved as, with absolute paths."""
     if isinstance(value, Mapping) and isinstance(text, Mapping):
-        inside = ("path", "file") if value.get("root") else ()  # of the folder root, not of the current folder
+        inside = (
+            ("path", "file", "test_path", "validation_path") if value.get("root") else ()
+        )  # of the folder root, not of the current folder
         found = {key: _absolute("" if key in inside else key, v, text.get(key)) for key, v in value.items()}
         return {key: pair[0] for key, pair in found.items()}, {**text, **{k: pair[1] for k, pair in found.items()}}
     if isinstance(value, list) and isinstance(text, list) and len(value) == len(text):
@@ -43,4 +49,8 @@ def _absolute(name: str, value: Any, text: Any) -> tuple[Any, Any]:
 
 
 def _is_relative(value: str) -> bool:
-    return not value.startswith("~") and not Path(value).is_absolute() and Path(value).exists()
+    """Tell whether a path leads to something from here, or is a pattern of files in a folder that is here."""
+    if value.startswith("~") or "://" in value or Path(value).is_absolute():
+        return False
+    plain = PATTERN.split(value, maxsplit=1)[0]
+    return Path(value).exists() or (plain != value and Path(os.path.dirname(plain)).is_dir())

@@ -1,7 +1,7 @@
 """What a source found in its files, for the user: printed at the start of a run, and kept in its folder."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -14,12 +14,14 @@ class Description:
         headings: of the table, such as the columns of a file.
         rows: its cells.
         bad_rows: the rows that were left out, as CSV; "" if there are none.
+        files: of data in many files, size in bytes and SHA-256 of each, by name; a run records them.
     """
 
     notes: Sequence[str] = ()
     headings: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     bad_rows: str = ""
+    files: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 Where = Callable[[int], str]

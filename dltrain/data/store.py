@@ -254,7 +254,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _make_room(needed: int, *, keep: Path) -> None:
     """Remove stores until `needed` bytes fit the limit and the disk: the longest unused first, none in use."""
-    limit = _limit()
+    limit = cache_limit()
     others = sorted((path for path in keep.parent.iterdir() if path.is_dir() and path != keep), key=_used)
     taken = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
     for path in others:
@@ -277,8 +277,8 @@ def _make_room(needed: int, *, keep: Path) -> None:
         )
 
 
-def _limit() -> float:
-    """Return the bytes that all stores together may take."""
+def cache_limit() -> float:
+    """Return the bytes that all stores together may take, and all copies of remote shards as many."""
     text = os.environ.get("DLTRAIN_CACHE_GIB")
     try:
         value = LIMIT if not text else float(text)

@@ -103,6 +103,11 @@ class Streamed:
         one = {**self._one, "mask": np.ones(1, bool)}
         return jax.tree.map(lambda v: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where), one)
 
+    def reading(self) -> str:
+        """Return what threads are reading now, such as the file; "" where the source does not say it."""
+        source: Any = self._source
+        return source.reading() if hasattr(source, "reading") else ""
+
     def batch_bytes(self, batch_size: int) -> int:
         """Return the bytes of all arrays of a batch."""
         return batch_size * (1 + sum(value.nbytes for value in jax.tree.leaves(self._one)))
@@ -128,11 +133,18 @@ class ReadAhead:
     """
 
     def __init__(
-        self, read: Callable[[int], dict[str, Any]], *, ahead: int, threads: int, read_timeout: float
+        self,
+        read: Callable[[int], dict[str, Any]],
+        *,
+        ahead: int,
+        threads: int,
+        read_timeout: float,
+        reading: Callable[[], str] = str,
     ) -> None:
-        """Start the threads; `read_timeout` is in seconds per batch."""
+        """Start the threads; `read_timeout` is in seconds per batch, and `reading` says what they read now."""
         self.waited = 0.0  # seconds that training waited for data
         self._read, self._ahead, self._read_timeout = read, ahead, read_timeout
+        self._reading = reading
         self._wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._ready = threading.Condition()
         self._done: dict[int, dict[str, Any] | BaseException] = {}
@@ -165,9 +177,10 @@ class ReadAhead:
         began = time.monotonic()
         with self._ready:
             if not self._ready.wait_for(lambda: number in self._done, self._read_timeout):
+                now = self._reading()
                 raise WorkerError(
                     f"the batch of step {number + 1} was not read within {self._read_timeout:g} s (data.timeout): "
-                    "the source is stalled or too slow"
+                    f"the source is stalled or too slow{now and f', reading {now}'}"
                 )
             found = self._done.pop(number)
         self.waited += time.monotonic() - began
@@ -198,4 +211,4 @@ def read_ahead(feed: Streamed, pipeline: Pipeline, *, ahead: int, threads: int, 
     def read(step: int) -> dict[str, Any]:
         return feed.read(pipeline.indices(step, 1)[0])
 
-    return ReadAhead(read, ahead=ahead, threads=threads, read_timeout=read_timeout)
+    return ReadAhead(read, ahead=ahead, threads=threads, read_timeout=read_timeout, reading=feed.reading)

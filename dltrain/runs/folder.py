@@ -28,6 +28,7 @@ from dltrain.errors import (
     hide,
 )
 from dltrain.runs import checkpoint
+from dltrain.runs.changed import changed_files
 from dltrain.runs.files import Files, writing
 from dltrain.runs.logs import logs_to
 from dltrain.runs.sealed import check_started, check_summary, read_sealed, seal
@@ -237,9 +238,10 @@ class RunFolder:
                 f"{error}; if the run died before it trained, start it again with overwrite=true"
             ) from error
         if changed := [k for k in ("fingerprint", "examples", "splits") if before.get(k) != described.get(k)]:
+            files = changed_files(before.get("files"), described.get("files"))
             raise DataError(
-                f"the data differs from the data that {self.path} was trained on ({', '.join(changed)} changed); "
-                "restore the data, or start a new run"
+                f"the data differs from the data that {self.path} was trained on ({', '.join(changed)} "
+                f"changed{files}); restore the data, or start a new run"
             )
 
     def check_disk(self, checkpoint: int) -> None:

@@ -35,6 +35,20 @@ def run(table: Table, setup: Setup) -> None:
         }
         for case, (source, theirs, words) in cases.items():
             _compare(table, setup, case, source, lambda theirs=theirs, words=words: theirs(*words))
+        _compare_shards(table, setup, folder, images)
+
+
+def _compare_shards(table: Table, setup: Setup, folder: Path, count: int) -> None:
+    """Decode images whenever they are read: members of tar shards, and files of a folder."""
+    sources = {"tar shards": _shards(folder, count), "a folder": _Files(folder / "photos")}
+    found: dict[str, list[float]] = {name: [] for name in sources}
+    for _ in range(min(setup.rounds, ROUNDS)):
+        for name, source in sources.items():
+            found[name].append(_rate(lambda source=source: _ours(source), 0.05 if setup.tiny else setup.seconds))
+    case = f"images, {count:,} decoded when read"
+    for name, rates in found.items():
+        table.add("data", case, f"dltrain, {name}", "examples/s", rates)
+    table.add("ratio", case, "tar shards / a folder", "x", ratios(*found.values()))
 
 
 def _compare(table: Table, setup: Setup, case: str, source: Any, theirs: Callable[[], Any]) -> None:
@@ -143,6 +157,42 @@ def _images(root: Path) -> Any:
     from dltrain.data.sources.images import load_images
 
     return load_images(str(root), size=SIZE)
+
+
+class _Files:
+    """The images of a folder, decoded whenever they are read."""
+
+    def __init__(self, root: Path) -> None:
+        from dltrain.data.images.encode import ImageEncoder
+
+        self._paths, self._encoder = sorted(root.glob("*/*.jpg")), ImageEncoder(SIZE)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, indices: np.ndarray) -> dict[str, Any]:
+        paths = [self._paths[i] for i in indices.tolist()]
+        images = np.stack([self._encoder.one(path.read_bytes()) for path in paths])
+        return {"inputs": images, "targets": np.array([int(path.parent.name == "b") for path in paths], np.int32)}
+
+
+def _shards(folder: Path, count: int) -> Any:
+    """The same images in ten shards."""
+    import io
+    import tarfile
+
+    from dltrain.data.sources.webdataset import load_webdataset
+
+    (folder / "shards").mkdir()
+    for number in range(10):
+        with tarfile.open(folder / f"shards/part-{number}.tar", "w") as tar:
+            for i in range(number, count, 10):
+                image = (folder / "photos" / "ab"[i % 2] / f"{i}.jpg").read_bytes()
+                for name, data in ((f"{i:06}.jpg", image), (f"{i:06}.cls", str(i % 2).encode())):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    return load_webdataset(str(folder / "shards"), size=SIZE, decode="always")
 
 
 def _torch_images(root: Path) -> Any:

@@ -41,6 +41,10 @@ class Changed:
         """Return where an example is, such as file and row; "" if that is not known."""
         return self._source.where(index) if hasattr(self._source, "where") else ""
 
+    def reading(self) -> str:
+        """Return the files that threads are reading now, "" where that is not known."""
+        return self._source.reading() if hasattr(self._source, "reading") else ""
+
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read these examples, int [B], changed."""
         return self._change(self._source.read(indices))

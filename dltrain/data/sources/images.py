@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,8 @@ class Found:
         targets: of each.
         key: identifies the files and their content.
         notes: what the user should know.
+        files: of shards that hold the images, size and digest, by name.
+        fingerprint: of the content, where it is known before the images are decoded; "" to compute it.
     """
 
     names: tuple[str, ...]
@@ -40,6 +43,8 @@ class Found:
     targets: Targets
     key: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    files: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 def load_images(
@@ -102,7 +107,9 @@ def load_images(
     return make_source(found, partial(_read, place, found.names), root=place, settings=settings, limits=limits)
 
 
-def make_source(found: Found, read: Read, *, root: Path, settings: Mapping[str, Any], limits: Limits) -> Source:
+def make_source(
+    found: Found, read: Read, *, root: Path | str, settings: Mapping[str, Any], limits: Limits
+) -> Source:
     """Decode the images that were found, and return them with their targets.
 
     Args:
@@ -115,12 +122,14 @@ def make_source(found: Found, read: Read, *, root: Path, settings: Mapping[str, 
     total, wrong = len(found.names), {}
     try:
         strict = limits.on_bad is OnBad.ERROR
-        images = decode_all(read, total, key=found.key, what=root.name, strict=strict, **settings)
+        images = decode_all(read, total, key=found.key, what=Path(root).name, strict=strict, **settings)
         wrong = images.bad
     except Unreadable as error:
-        check_bad([Bad(str(root / found.names[error.index]), "", "", error.why)], total, limits, what="images")
+        check_bad(
+            [Bad(os.path.join(root, found.names[error.index]), "", "", error.why)], total, limits, what="images"
+        )
         raise
-    bad = [Bad(str(root / found.names[index]), "", "", why) for index, why in sorted(wrong.items())]
+    bad = [Bad(os.path.join(root, found.names[index]), "", "", why) for index, why in sorted(wrong.items())]
     note = check_bad(bad, total, limits, what="images")
     source = _source(found, images, notes=(*found.notes, *([note] if note else ())), bad=bad)
     source.encoder = ImageEncoder(settings["size"], Resize(settings["resize"]), settings["channels"])
@@ -144,9 +153,9 @@ def _source(found: Found, images: Images, *, notes: Sequence[str], bad: Sequence
         classes=targets.classes if is_class else (),
         target_names=() if is_class else (*targets.columns, *targets.classes),
         published=published,
-        fingerprint=digest.hexdigest(),
+        fingerprint=found.fingerprint or digest.hexdigest(),
     )
-    description = Description((*notes, *equal), bad_rows=as_csv(bad))
+    description = Description((*notes, *equal), bad_rows=as_csv(bad), files=found.files)
     rows = replace(
         rows, suggestion=targets.suggestion, description=description, keep=images.store, names=found.names
     )

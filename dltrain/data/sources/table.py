@@ -16,6 +16,7 @@ from dltrain.data.sources.rows import Rows
 from dltrain.data.tables.columns import Column, Meaning, find_columns
 from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
+from dltrain.data.tables.files import Files, find_files
 from dltrain.data.tables.large import LargeTable, is_large
 from dltrain.data.tables.options import MISSING, Options
 from dltrain.data.tables.read import ROOM, Table, columns_of, instead_of, read_table
@@ -46,7 +47,7 @@ class TableSource:
         wanted: Wanted,
         *,
         task: Any,
-        splits: Sequence[str] = ("train",),
+        files: Files | None = None,
         for_evaluation: bool = False,
     ) -> None:
         """Look at the target.
@@ -55,7 +56,7 @@ class TableSource:
             table: the rows.
             wanted: what the user says about them.
             task: what is done with the target; None while it is not decided.
-            splits: the split of each file; rows of `train` are split further.
+            files: that it was read from; None: all rows are split.
             for_evaluation: whether a trained model is evaluated on the rows.
         """
         self._found: tuple[bytes, list[Column]] | None = None
@@ -68,8 +69,9 @@ class TableSource:
         self._target: Target = make_target(self._raw, wanted.targets, **about)
         self.frame, self.fingerprint = self._raw.frame, table.fingerprint
         self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
-        files = {name: np.flatnonzero(self._raw.file == i) for i, name in enumerate(splits) if name != "train"}
-        self.published: Mapping[str, np.ndarray] = files
+        files = files or Files((), ())
+        self.published: Mapping[str, np.ndarray] = files.published(self._raw.file)
+        self._files, self._keep = files.described(table.digests), files.keep
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -137,7 +139,7 @@ class TableSource:
 
     def describe_files(self) -> Description:
         """Return what was found in the files as such."""
-        return describe_files(self._notes, self._raw.bad, self._raw.total)
+        return describe_files(self._notes, self._raw.bad, self._raw.total, self._files)
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, and return all rows as arrays with what was fitted."""
@@ -205,11 +207,13 @@ def load_table(
     weight: str | None = None,
     image: ImageOptions | None = None,
     for_evaluation: bool = False,
+    timeout: float = 60.0,
 ) -> TableSource | LargeTable:
     """Read a table; one that does not fit into memory is encoded in blocks, into memory-mapped arrays.
 
     Args:
         path: the file: CSV, TSV and the like (also in .gz, .xz or .bz2), Parquet, JSON lines, Feather or Arrow.
+            Or many: a folder of Parquet files, a pattern such as `part-{000..999}.parquet`, or an address.
         target: the column to predict, or several columns of numbers.
         task: what to do with it; None while that is not decided.
         memory_left: bytes that the table may take.
@@ -236,6 +240,7 @@ def load_table(
         weight: a column of how much each row counts in the loss, 0 or more; it is not an input.
         image: how images are read that columns name.
         for_evaluation: whether a trained model is evaluated on the rows.
+        timeout: seconds in which a remote file system has to answer.
 
     Raises:
         ConfigError: a key is missing.
@@ -262,16 +267,15 @@ def load_table(
         strip_label=strip_label,
         targets=targets,
     )
-    files = {"train": path, "test": test_path, "validation": validation_path}
-    files = {split: Path(root or "", file).expanduser().absolute() for split, file in files.items() if file}
-    large = not {Meaning.TEXT, Meaning.IMAGE} & set(meant.values()) and is_large(
-        list(files.values()), most=memory_left
+    files = find_files(
+        {"train": path, "test": test_path, "validation": validation_path}, root=root, timeout=timeout
     )
-    table = None if large else read_table(list(files.values()), options, most=memory_left)
+    large = not {Meaning.TEXT, Meaning.IMAGE} & set(meant.values()) and is_large(files.paths, most=memory_left)
+    table = None if large else read_table(files.paths, options, most=memory_left)
     unused = tuple(name for name in (group, split_column, weight) if name is not None)
     chosen = None if positive is None else str(positive)
     said = (MissingTarget(missing_target), chosen, unused, weight, image or ImageOptions())
     wanted = Wanted(targets, meant, marks, *said)
     if table is None:
         return LargeTable(files, options, wanted, task=task, for_evaluation=for_evaluation)
-    return TableSource(table, wanted, task=task, splits=list(files), for_evaluation=for_evaluation)
+    return TableSource(table, wanted, task=task, files=files, for_evaluation=for_evaluation)

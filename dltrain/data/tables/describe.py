@@ -1,6 +1,6 @@
 """The table of columns and what they mean, which a run prints at its start and `inspect` before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dltrain.data.bad import Bad, OnBad, Skipping, as_csv, check_bad
@@ -30,10 +30,12 @@ def describe_columns(files: Description, columns: Sequence[Column], targets: Any
         notes.append(f"texts become hashed words and pairs of words: {', '.join(texts)}")
     if lost := [column.name for column in columns if not column.meaning.is_input]:
         notes.append(f"left out: {', '.join(lost)}; 'data.meanings={{{lost[0]}: category}}' takes it")
-    return Description(notes, HEADINGS, rows, files.bad_rows)
+    return Description(notes, HEADINGS, rows, files.bad_rows, files.files)
 
 
-def describe_files(notes: Sequence[str], bad: Sequence[Bad], total: int) -> Description:
-    """Describe the files as such: their format, and rows that are left out."""
+def describe_files(
+    notes: Sequence[str], bad: Sequence[Bad], total: int, files: Mapping[str, Sequence[Any]]
+) -> Description:
+    """Describe the files as such: their format, rows that are left out, and of many files sizes and digests."""
     left_out = check_bad(bad, total, Skipping(OnBad.SKIP, 1.0))
-    return Description([*notes, *([left_out] if left_out else [])], bad_rows=as_csv(bad))
+    return Description([*notes, *([left_out] if left_out else [])], bad_rows=as_csv(bad), files=files)

@@ -22,6 +22,7 @@ from dltrain.data.tables.convert import Kind as Written
 from dltrain.data.tables.convert import convert_columns
 from dltrain.data.tables.describe import describe_columns, describe_files
 from dltrain.data.tables.encode import TableEncoder
+from dltrain.data.tables.files import Files
 from dltrain.data.tables.options import Options
 from dltrain.data.tables.parts import open_parts
 from dltrain.data.tables.raw import Raw
@@ -63,7 +64,7 @@ class LargeTable:
 
     def __init__(
         self,
-        files: Mapping[str, Path],
+        files: Files,
         options: Options,
         wanted: Wanted,
         *,
@@ -73,13 +74,13 @@ class LargeTable:
         """Read the targets.
 
         Args:
-            files: split -> its file; rows of `train` are split further.
+            files: of all splits.
             options: how to read the files.
             wanted: what the user says about the columns.
             task: what is done with the target; None while it is not decided.
             for_evaluation: whether a trained model is evaluated on the rows.
         """
-        self._files, self._options, self._wanted = tuple(files.values()), options, wanted
+        self._files, self._options, self._wanted = files.paths, options, wanted
         self._fitted: tuple[bytes, list[tuple[Meant, TableEncoder]]] | None = None
         self._parts, self.fingerprint = open_parts(self._files, options)
         self._kinds: dict[str, Written | None] = {}
@@ -90,15 +91,16 @@ class LargeTable:
         self._total = sum(counts) + len(self._bad)
         for name in (*wanted.targets, *wanted.meanings):
             self._check(name, "target" if name in wanted.targets else "meanings")
-        self._notes = [f"{self._files[0].name}: {sum(counts):,} rows, which are encoded in blocks"]
+        what = self._files[0].name if len(counts) == 1 else f"{len(counts):,} files"
+        self._notes = [f"{what}: {sum(counts):,} rows, which are encoded in blocks"]
         if options.on_bad is OnBad.SKIP:
             self._leave_out_bad_values()
         raw = self._read_targets()
         about = {"task": task, "positive": wanted.positive, "for_evaluation": for_evaluation}
         self._target: Target = make_target(raw, wanted.targets, **about)
         self.spec, self.suggestion = Spec({}, self._target.features), self._target.suggestion
-        splits = {name: i for i, name in enumerate(files) if name != "train"}
-        self.published: Mapping[str, np.ndarray] = {n: np.flatnonzero(raw.file == i) for n, i in splits.items()}
+        self.published: Mapping[str, np.ndarray] = files.published(raw.file)
+        self._described, self._keep = files.described([part.digest for part in self._parts]), files.keep
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -130,7 +132,7 @@ class LargeTable:
 
     def describe_files(self) -> Description:
         """Return what was found in the files as such."""
-        return describe_files(self._notes, self._bad, self._total)
+        return describe_files(self._notes, self._bad, self._total, self._described)
 
     def encode(self, train: np.ndarray) -> tuple[Rows, TableEncoder]:
         """Fit on the training rows, one column at a time, and encode all rows in blocks."""

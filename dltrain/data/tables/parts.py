@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Part:
         lines: the line of a text file in which each row begins, int [rows]; None for Parquet.
         bad: rows that are left out.
         keep: keeps the files of the cache.
+        digest: SHA-256 of the content of the file, hex.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Part:
     lines: np.ndarray | None = None
     bad: tuple[Bad, ...] = ()
     keep: Store | None = None
+    digest: str = ""
 
     @property
     def numbers(self) -> np.ndarray:
@@ -86,7 +88,8 @@ def _open_kept(stamps: tuple[tuple[Path, int, int], ...], options: Options) -> t
             file.seek(0)
             start = file.read(4)
         content.update(digest)
-        parts.append(_parquet([path], path) if start == b"PAR1" else _text(path, digest.hex(), options))
+        part = _parquet([path], path) if start == b"PAR1" else _text(path, digest.hex(), options)
+        parts.append(replace(part, digest=digest.hex()))
     for part in parts:
         if lost := [name for name in parts[0].names if name not in part.names]:
             raise DataError(f"{part.path}: has no column {lost[0]}, which {parts[0].path} has")

@@ -31,10 +31,12 @@ class Table:
     Attributes:
         raw: its rows, with typed columns.
         fingerprint: SHA-256 of the content of the files, hex.
+        digests: that of each file.
     """
 
     raw: Raw
     fingerprint: str
+    digests: tuple[str, ...] = ()
 
     @property
     def frame(self) -> Any:
@@ -72,10 +74,9 @@ def _read_kept(stamps: tuple[Any, ...], options: Options, room: _Room) -> Table:
     for path, *_ in stamps:
         part = read_file(path, options, most=room.bytes, names=parts[0].frame.columns if parts else ())
         parts.append(_aligned(part, parts[0]) if parts else part)
-    content = hashlib.sha256()
-    for path, *_ in stamps:
-        content.update(_digest(path))
-    return Table(convert(joined(parts), options), content.hexdigest())
+    digests = [_digest(path) for path, *_ in stamps]
+    found = tuple(digest.hex() for digest in digests)
+    return Table(convert(joined(parts), options), hashlib.sha256(b"".join(digests)).hexdigest(), found)
 
 
 def read_file(path: Path, options: Options, *, most: int, names: Sequence[str] = ()) -> Raw:

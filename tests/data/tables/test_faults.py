@@ -58,7 +58,7 @@ SHORT = {  # what many messages have in common
 
 FAULTS = [
     fault("no such file", None, "t.csv (data.path): cannot be read (No such file or directory)"),
-    fault("a folder", {}, "t.csv (data.path): is a folder; expected a regular file: copy its content into one"),
+    fault("a folder", {}, "t.csv (data.path): the folder has no files *.parquet or *.pq"),
     fault("empty", "", "t.csv: is empty; expected a table with a header and rows"),
     fault("only blank lines", "\n\n \n", "t.csv: is empty; expected a table with a header and rows"),
     fault("only a byte order mark", b"\xef\xbb\xbf", "t.csv: is empty; expected a table with a header and rows"),
