@@ -64,6 +64,7 @@ class Plan:
     keep_every: int | None = None  # checkpoints at multiples of it are kept
     precision: str = "float32"
     mesh: str | Mapping[str, int] = "auto"  # how a batch is laid out over devices
+    rules: tuple[Mapping[str, Any], ...] = ()  # which axis of which parameter is divided over the mesh axis `model`
     stop: Stop = Stop()
     ema: float | None = None  # decay of the EMA of the weights
     warmup: int = 0  # updates in which the schedule's factor grows to its full size
@@ -117,6 +118,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         keep_every=kept,
         precision=config["runtime"]["precision"],
         mesh=config["runtime"]["mesh"],
+        rules=tuple(config["runtime"]["rules"]),
         stop=_stop(**config["stop"]),
         ema=config["optim"]["ema"],
         warmup=_warmup(config["schedule"], per_epoch),

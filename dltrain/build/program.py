@@ -25,7 +25,7 @@ from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
-from dltrain.engine.state import Graphs, TrainState, create, initial, trace_module
+from dltrain.engine.state import Graphs, TrainState, create, initial, split_module, trace_module
 from dltrain.engine.step import Logs, make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
 from dltrain.lanes.chunk import make_lane_chunk
@@ -46,8 +46,9 @@ class Program:
         self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
         self.alone: Program | None = None  # the same without such numbers
         self.precision = PRECISIONS[plan.precision]
-        self.layout: Layout | None = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
+        layout = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
+        self.layout: Layout | None = layout and layout.dividing(split_module(self.module)[1], plan.rules)
         if lost := [name for name in parts.spec.task.needs if not hasattr(self.module, name)]:
             raise ConfigError(
                 f"model: task={parts.spec.task} needs a model with {' and '.join(lost)}{self._advice}"
@@ -181,7 +182,7 @@ class Program:
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
         layout = self.layout
         where = (layout.of(self.shapes), layout.replicated) if layout else None
-        return make_chunk(self._step, self._pick, where)
+        return make_chunk(layout.within(self._step) if layout else self._step, self._pick, where)
 
     @property
     def _step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
@@ -205,6 +206,7 @@ class Program:
             accumulate=parts.accumulate,
             ema=ema,
             log_change=self.plan.stop.change is not None,
+            sharded=self.layout is not None,
         )
 
     def feed_chunk(self, step: int, count: int) -> Any:
@@ -226,7 +228,7 @@ class Program:
 
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
-        parts, devices = self.parts, self.layout.devices if self.layout else 1
+        parts, devices = self.parts, self.layout.parts if self.layout else 1
         numbers = self.varied.of_loss(parts.hparams) if self.varied else {}
         loss = partial(self._loss_of, self.varied) if self.varied and numbers else parts.objective.loss
         size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
@@ -245,7 +247,7 @@ class Program:
             pick=self._pick,
             precision=self.precision,
             where=self.layout.replicated if self.layout else None,
-            apply=apply,
+            apply=self.layout.within(apply) if self.layout else apply,
         )
 
     def _loss_of(self, varied: Varied, numbers: Mapping[str, Any]) -> Callable[..., Any]:

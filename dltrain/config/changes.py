@@ -50,6 +50,7 @@ MAY_CHANGE = (
     "runtime.ops",
     "runtime.matmul",
     "runtime.mesh",
+    "runtime.rules",
     "model.remat",
     "schedule.stretch",
     "optim.learning_rate",

@@ -134,7 +134,7 @@ def _clip(value: Any) -> dict[str, float]:
 
 
 def _mesh(value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping) or not value or not set(value) <= {"data", "fsdp"}:
+    if not isinstance(value, Mapping) or not value or not set(value) <= {"data", "fsdp", "model"}:
         raise ValueError
     return {name: whole(1).parse(count) for name, count in value.items()}
 
@@ -147,7 +147,15 @@ def _step(value: Any) -> dict[str, Any]:
 
 def _rule(value: Any) -> dict[str, Any]:
     factor = number(low=0).parse
-    kinds = {"match": _text, "scale": factor, "decay": factor, "freeze": _flag}
+    return _matching(value, {"match": _text, "scale": factor, "decay": factor, "freeze": _flag})
+
+
+def _division(value: Any) -> dict[str, Any]:
+    return _matching(value, {"match": _text, "axis": optional(whole(0, 16)).parse})
+
+
+def _matching(value: Any, kinds: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """Parse `match`, a regular expression, and at least one other key."""
     if not isinstance(value, Mapping) or "match" not in value or len(value) < 2 or not set(value) <= set(kinds):
         raise ValueError
     try:
@@ -177,7 +185,8 @@ DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s)
 INTERVAL = Kind("a number of steps (100) or epochs (1ep), more than 0", _interval)
 CLIP = Kind(f"{{{', '.join(CLIPS[:-1])} or {CLIPS[-1]}: x}} with x > 0", _clip)
 TIME = Kind("a time (2h, 5min, 30s), more than 0", _time)
-MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
+MESH = Kind("{data: d, fsdp: f, model: m}, numbers of devices ≥ 1", _mesh)
+DIVISION = Kind("{match: regular expression of names, axis: 0, 1, ... or null}", _division)
 RULE = Kind(
     "{match: regular expression of names, and freeze: true, scale: factor of the learning rate or decay: factor of "
     "the weight decay}",

@@ -10,6 +10,7 @@ from typing import Any
 from dltrain.config.hints import show
 from dltrain.config.kinds import (
     CLIP,
+    DIVISION,
     DURATION,
     FLAG,
     INTERVAL,
@@ -274,7 +275,11 @@ NODES = {
         ),
         "mesh": Key(
             either("auto", MESH),
-            "Device mesh: data parallel and fsdp (sharded parameters); auto: data parallel over all devices",
+            "Device mesh: data parallel, fsdp (sharded parameters), model (divided layers); auto: data parallel",
+        ),
+        "rules": Key(
+            listing(DIVISION),
+            "Which axis of a parameter the mesh axis model divides, by name; after those of dltrain",
         ),
     },
     "sweep": {

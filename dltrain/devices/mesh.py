@@ -1,21 +1,27 @@
 """Several devices: the sharding of batches and states over a `jax.sharding.Mesh`.
 
 Each device gets a part of every batch; with `fsdp` above 1 it also has only a part of the parameters and of the
-optimizer state (Zhao et al. 2023; Rajbhandari et al. 2020). The program is written for the whole batch, and XLA
-inserts the sums over devices; so losses, batch statistics and the order of the data do not depend on their number.
+optimizer state (Zhao et al. 2023; Rajbhandari et al. 2020). With `model` above 1, layers are divided by rules
+(`devices.rules`), and the devices of that axis get the same part of the batch. The program is written for the whole
+batch, and XLA inserts the sums over devices; so losses, batch statistics and the order of the data do not depend on
+their number.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dltrain.devices import rules
 from dltrain.errors import ConfigError
+from dltrain.ops.divided import MODEL  # an axis of the mesh only if it divides layers
+from dltrain.tree import path_name
 
-AXES = ("data", "fsdp")
+AXES = ("data", "fsdp")  # over which a batch is divided
 CUT_FROM = 1024  # values: gathering a smaller array costs more than it saves, so each device has a copy
 
 
@@ -24,6 +30,8 @@ class Layout:
     """The sharding of the arrays of a run."""
 
     mesh: Mesh
+    divided: Mapping[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
+    """Parameters that are divided over `model`: name -> (shape, axis)."""
 
     def __str__(self) -> str:
         """Format it: data 2 x fsdp 2."""
@@ -31,8 +39,18 @@ class Layout:
 
     @property
     def devices(self) -> int:
-        """Number of devices, and of the parts of a batch."""
+        """Number of devices."""
         return self.mesh.size
+
+    @property
+    def parts(self) -> int:
+        """Number of parts of a batch."""
+        return self.mesh.size // self.models
+
+    @property
+    def models(self) -> int:
+        """Number of devices that share the layers for a part of a batch."""
+        return self.mesh.shape.get(MODEL, 1)
 
     @property
     def replicated(self) -> NamedSharding:
@@ -40,7 +58,7 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec())
 
     def over_devices(self, axis: int = 0) -> NamedSharding:
-        """Return the sharding of this axis over all devices."""
+        """Return the sharding of this axis, that of examples, over all devices but those of `model`."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXES))
 
     def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +69,9 @@ class Layout:
         """Return the sharding of each leaf of a TrainState; parameters, moments and averages may be sharded."""
 
         def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-            return self._cut(leaf.shape) if path[0].name in ("params", "opt_state", "ema") else self.replicated
+            if path[0].name not in ("params", "opt_state", "ema"):
+                return self.replicated
+            return self._cut(leaf.shape, rules.axis_of(path_name(path), leaf.shape, self.divided))
 
         return jax.tree_util.tree_map_with_path(one, state)
 
@@ -59,50 +79,77 @@ class Layout:
         """Move a state to the devices."""
         return jax.device_put(state, self.of(state))
 
-    def _cut(self, shape: tuple[int, ...]) -> NamedSharding:
-        """Shard the longest axis that divides evenly."""
+    def dividing(self, params: Any, own: Sequence[Mapping[str, Any]]) -> "Layout":
+        """Return the layout with these parameters divided over `model`, by the defaults and the config's rules."""
+        if self.models == 1:
+            return self
+        leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+        shapes = {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
+        axes = rules.divide(shapes, own, self.models)
+        return replace(self, divided={name: (shapes[name], axis) for name, axis in axes.items()})
+
+    def within(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let parts that divide their work themselves (`ops.divided`) see the mesh while `function` is traced."""
+        if self.models == 1:
+            return function
+
+        def inside(*args: Any, **options: Any) -> Any:
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return function(*args, **options)
+
+        return inside
+
+    def _cut(self, shape: tuple[int, ...], over_model: int | None = None) -> NamedSharding:
+        """Shard an axis over `model`, and over `fsdp` the longest other axis that divides evenly."""
+        names: list[str | None] = [None] * len(shape)
+        if over_model is not None:
+            names[over_model] = MODEL
         parts = self.mesh.shape["fsdp"]
-        even = [axis for axis, size in enumerate(shape) if size % parts == 0]
-        if parts == 1 or not even or np.prod(shape) < CUT_FROM:
-            return self.replicated
-        longest = max(even, key=lambda axis: shape[axis])
-        return NamedSharding(self.mesh, PartitionSpec(*[None] * longest, "fsdp"))
+        even = [axis for axis, size in enumerate(shape) if size % parts == 0 and axis != over_model]
+        if parts > 1 and even and np.prod(shape) >= CUT_FROM:
+            names[max(even, key=lambda axis: shape[axis])] = "fsdp"
+        while names and names[-1] is None:
+            names.pop()
+        return NamedSharding(self.mesh, PartitionSpec(*names))
 
 
 def make_layout(wanted: str | Mapping[str, int], examples: int) -> Layout | None:
     """Choose the layout over local devices; None for a single device.
 
     Args:
-        wanted: `{data: d, fsdp: f}` for d × f devices, or `auto` for the largest number that divides the batch
-        evenly. examples: number of examples of a microbatch, which all devices share.
+        wanted: `{data: d, fsdp: f, model: m}` for d × f × m devices, or `auto` for the largest number that divides
+        the batch evenly. examples: number of examples of a microbatch, which d × f devices share.
 
     Raises:
         ConfigError: there are too few devices, or the examples do not divide evenly.
     """
     devices = jax.local_devices()
     if wanted == "auto":
-        sizes = (max(n for n in range(1, len(devices) + 1) if examples % n == 0), 1)
+        sizes = {"data": max(n for n in range(1, len(devices) + 1) if examples % n == 0), "fsdp": 1}
     else:
         assert not isinstance(wanted, str)
-        sizes = tuple(wanted.get(axis, 1) for axis in AXES)
-        count = sizes[0] * sizes[1]
+        sizes = {axis: wanted.get(axis, 1) for axis in AXES}
+        if wanted.get(MODEL, 1) > 1:
+            sizes[MODEL] = wanted[MODEL]
+        count, parts = math.prod(sizes.values()), math.prod(sizes[axis] for axis in AXES)
         if count > len(devices):
             raise ConfigError(
                 f"runtime.mesh={_words(sizes)}: needs {count} devices, but there are {len(devices)}; try auto"
             )
-        if examples % count:
+        if examples % parts:
             raise ConfigError(
                 f"runtime.mesh={_words(sizes)}: {examples} examples (batch_size / optim.accumulate) must divide by "
-                f"{count} devices; try batch_size={_rounded(examples, count)} x accumulate"
+                f"{parts} devices; try batch_size={_rounded(examples, parts)} x accumulate"
             )
-    if sizes[0] * sizes[1] == 1:
+    count = math.prod(sizes.values())
+    if count == 1:
         return None
-    grid = np.array(devices[: sizes[0] * sizes[1]]).reshape(sizes)
-    return Layout(Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES)))
+    grid = np.array(devices[:count]).reshape(*sizes.values())
+    return Layout(Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes)))
 
 
-def _words(sizes: tuple[int, ...]) -> str:
-    return "{" + ", ".join(f"{axis}: {size}" for axis, size in zip(AXES, sizes, strict=True)) + "}"
+def _words(sizes: Mapping[str, int]) -> str:
+    return "{" + ", ".join(f"{axis}: {size}" for axis, size in sizes.items()) + "}"
 
 
 def _rounded(examples: int, count: int) -> int:

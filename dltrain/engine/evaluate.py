@@ -175,7 +175,7 @@ def _compile(
     generates = any(getattr(metric, "of_generated", False) for metric in metrics.values())
 
     def one(loss: Any, params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
-        raw = fill_padding(raw)
+        raw = fill_padding(raw, sharded=where is not None)
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
         inputs = precision.cast_to_compute(batch["inputs"])

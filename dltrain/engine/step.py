@@ -191,6 +191,7 @@ def make_step(
     accumulate: int = 1,
     ema: float | Array | None = None,
     log_change: bool = False,
+    sharded: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
     """Make the step from its parts.
 
@@ -199,13 +200,13 @@ def make_step(
     finite: if not, the state is returned unchanged and inactive; with `skip_nonfinite` it stays active and only
     its step is counted. Steps in `left_out` are counted, and count as finite. `accumulate` is the number of
     microbatches per batch, `ema` the decay of the EMA of the weights. With `log_change` the logs have the norm of
-    the change of the parameters. An optimizer that evaluates the loss at other parameters uses the same batch,
-    keys and batch statistics.
+    the change of the parameters. `sharded`: batches are divided over devices. An optimizer that evaluates the loss
+    at other parameters uses the same batch, keys and batch statistics.
     """
     gradients = make_gradients(graphs, objective, precision, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
-        raw = fill_padding(batch)
+        raw = fill_padding(batch, sharded=sharded)
         batch, model_key = prepare(raw, state, preprocess, augment)
         before = with_progress(state.model_state, state.step, state.hparams["total_steps"])
         terms, outputs, model_state, grads = gradients(state.params, before, batch, model_key)

@@ -11,6 +11,7 @@ from flax import nnx
 
 from dltrain import initializers
 from dltrain.models.layers import Dropout, rematerialised
+from dltrain.ops import divided
 from dltrain.ops.attention import attention, attention_weights
 from dltrain.types import Activation, Array, Initializer
 
@@ -39,7 +40,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Array, *, mask: Array | None) -> tuple[Array, tuple[Array, Array]]:
         """Return the result, and the keys and values, [B, H, L, D]; mask as in `ops.attention`."""
-        queries, keys, values = _split(self.qkv(x), 3, self.heads)
+        queries, keys, values = _projected(self.qkv, x, 3, self.heads)
         return self.out(_join(attention(queries, keys, values, mask=mask))), (keys, values)
 
     def step(self, x: Array, keys: Array, values: Array, position: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -65,7 +66,7 @@ class CrossAttention(nnx.Module):
 
     def remember(self, states: Array, mask: Array | None) -> Memory:
         """Return keys and values of the other sequence, whose states are [B, L, W]."""
-        keys, values = _split(self.keys_values(states), 2, self.heads)
+        keys, values = _projected(self.keys_values, states, 2, self.heads)
         return keys, values, mask
 
     def __call__(self, x: Array, memory: Memory) -> Array:
@@ -216,6 +217,23 @@ def sinusoidal(length: int, width: int) -> np.ndarray:
     """Return `sin(t / 10000^(2i/W))` in even columns and the cosine in odd ones, [L, W] (Vaswani et al. 2017)."""
     angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, width, 2)[None, :] / width)
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, width)
+
+
+def _projected(layer: nnx.Linear, x: Array, count: int, heads: int) -> Array:
+    """Project [B, L, W] to `count` of queries, keys and values, [P, B, H, L, D], of all heads.
+
+    If a mesh divides layers, each device does so for its heads. These are not adjacent columns of the kernel, so it
+    is stored by rows, and sent around in each step: fewer bytes than the states of all examples.
+    """
+    if (parts := divided.parts()) == 1:
+        return _split(layer(x), count, heads)
+    if heads % parts:
+        raise ValueError(f"runtime.mesh: model: {parts} must divide the {heads} heads of the attention")
+    assert layer.bias is not None
+    kernel, bias = jnp.asarray(layer.kernel[...]), jnp.asarray(layer.bias[...])
+    kernel = divided.along(kernel.reshape(len(kernel), count, heads, -1), 2)
+    bias = divided.along(bias.reshape(count, 1, heads, 1, -1), 2)
+    return jnp.einsum("blw,wphd->pbhld", x, kernel) + bias
 
 
 def _split(x: Array, parts: int, heads: int) -> Array:

@@ -31,7 +31,7 @@ CONFIG = {
     "on_nonfinite": "stop",
     "profile": False,
     "data": {"threads": 2, "timeout": 60.0},
-    "runtime": {"precision": "float32", "mesh": "auto"},
+    "runtime": {"precision": "float32", "mesh": "auto", "rules": []},
     "sweep": {"objectives": []},
 }
 

@@ -1,0 +1,20 @@
+"""What a part sees of a mesh that divides the layers of a model: into how many parts, and how to say which axis.
+
+Parameters are divided from outside (`devices.rules`). A part asks here only if it must compute in another order to
+keep to its own share, such as attention by heads. Without such a mesh nothing changes.
+"""
+
+import jax
+from jax.sharding import PartitionSpec
+
+MODEL = "model"  # the name of the mesh axis
+
+
+def parts() -> int:
+    """Return the number of devices among which a layer is divided; 1 outside such a mesh."""
+    return jax.sharding.get_abstract_mesh().shape.get(MODEL, 1)
+
+
+def along(x: jax.Array, axis: int) -> jax.Array:
+    """Divide a traced array that has no axis of examples along this axis."""
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, MODEL))
