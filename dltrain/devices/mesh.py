@@ -89,9 +89,7 @@ class Layout:
         return replace(self, divided={name: (shapes[name], axis) for name, axis in axes.items()})
 
     def within(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Let parts that divide their work themselves (`ops.divided`) see the mesh while `function` is traced."""
-        if self.models == 1:
-            return function
+        """Let parts that compute differently on several devices (`ops.divided`) see the mesh in this trace."""
 
         def inside(*args: Any, **options: Any) -> Any:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):

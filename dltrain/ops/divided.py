@@ -1,4 +1,4 @@
-"""What a part sees of a mesh that divides the layers of a model: into how many parts, and how to say which axis.
+"""What a part sees of a mesh: whether there is one, into how many parts it divides a layer, and along which axis.
 
 Parameters are divided from outside (`devices.rules`). A part asks here only if it must compute in another order to
 keep to its own share, such as attention by heads. Without such a mesh nothing changes.
@@ -13,6 +13,11 @@ MODEL = "model"  # the name of the mesh axis
 def parts() -> int:
     """Return the number of devices among which a layer is divided; 1 outside such a mesh."""
     return jax.sharding.get_abstract_mesh().shape.get(MODEL, 1)
+
+
+def is_sharded() -> bool:
+    """Tell whether examples or layers are divided over devices."""
+    return not jax.sharding.get_abstract_mesh().empty
 
 
 def along(x: jax.Array, axis: int) -> jax.Array:
