@@ -75,8 +75,8 @@ def _by_platform(cpu: Callable[..., Any], stock: Callable[..., Any], *arguments:
     # backward pass needs, and zeros for the other, which XLA drops. Time of value and gradient on a CPU relative to
     # the scan, in a loop on busy cores (128 units, batch 128, 28 steps of 28; medians of 11 runs, twice): GRU 0.90
     # and 1.04, RNN 0.93 and 0.75.
-    # On several devices the gradient of the scan would be summed over them at every step of the sequence; that of the
-    # form for the CPU is one product, which is summed once.
+    # On several devices the gradient of the scan would be summed over them at every step of the sequence; that of
+    # the form for the CPU is one product, which is summed once.
     if divided.is_sharded():
         return cpu(*arguments)
     if lowering.is_stock():

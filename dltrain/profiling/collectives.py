@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
 BITS = {"pred": 8, "bf16": 16, "f16": 16}  # others end in their number of bits: f32, s32, u8
-CALL = re.compile(rf"= (\(?[^=]*?\)?) ({'|'.join(KINDS)})(-start)?\(")
+CALL = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")
 ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 SOURCE = re.compile(r'op_name="([^"]*)"')
 

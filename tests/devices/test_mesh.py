@@ -121,6 +121,32 @@ def test_losses_of_a_recurrent_network_do_not_depend_on_the_number_of_devices(tm
     check_same(on_four(LOSSES, on_meshes(words), tmp_path, quick_flags), large=2)
 
 
+DIVIDED = {"1": "{data: 1}", "m4": "{model: 4}", "2xm2": "{data: 2, model: 2}", "f2xm2": "{fsdp: 2, model: 2}"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.widths=[64,32,64]", "model.dropout=0.3", "optim.accumulate=2"],
+        ["model=transformer", "model.layers=2", "model.width=32", "model.heads=4", "model.feedforward=64"],
+        CNN,
+        ["model=gru", "model.hidden=32"],
+    ],
+    ids=["mlp", "transformer", "cnn", "gru"],
+)
+def test_losses_do_not_depend_on_how_layers_are_divided(words, tmp_path, quick_flags):
+    cases = {name: [*words, "batch_size=104", f"runtime.mesh={mesh}"] for name, mesh in DIVIDED.items()}
+    flags = "" if words is CNN else quick_flags
+    found = on_four(LOSSES, cases, tmp_path, flags)
+    for name, other in found.items():
+        assert other["losses"] == pytest.approx(found["1"]["losses"], rel=1e-5), name
+        assert other["validation"] == pytest.approx(found["1"]["validation"], rel=1e-5), name
+        assert other["examples"] == found["1"]["examples"], name
+        assert other["compilations"] == [1, 1], name
+        assert "gru" in str(words) or (other["cut"] > 0) == (name != "1"), name
+
+
 @pytest.mark.slow
 def test_checkpoint_moves_from_1_to_2_to_4_devices_and_back(four):
     rows = [
@@ -138,3 +164,5 @@ def test_one_device_needs_no_layout_and_too_many_are_an_error():
     assert make_layout({"data": 1}, 64) is None
     with pytest.raises(ConfigError, match=r"runtime\.mesh=\{data: 2, fsdp: 2\}: needs 4 devices, but there are 1"):
         make_layout({"data": 2, "fsdp": 2}, 64)
+    with pytest.raises(ConfigError, match=r"runtime\.mesh=\{data: 2, fsdp: 1, model: 3\}: needs 6 devices"):
+        make_layout({"data": 2, "model": 3}, 64)

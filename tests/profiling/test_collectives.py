@@ -92,7 +92,8 @@ def check_block(case: dict, states: int, parts: int) -> None:
     """A block sums its states twice forward and twice backward; kernels of qkv go to the heads and back."""
     check_bounded(case)
     sums = [s for c in case["collectives"] if c.kind == "all-reduce" for s in c.shapes if s.count(",") == 2]
-    assert [Collective("", (shape,), "").bytes for shape in sums if not shape.startswith("u8")] == [states] * 4
+    sizes = [Collective("", (shape,), "").bytes for shape in sums]
+    assert [size for size in sizes if size > 1024] == [states] * 4  # smaller: an example, the bias of qkv
     moved = [c for c in large(case["collectives"]) if c.kind not in ("all-reduce",)]
     qkv = 4 * 32 * 96
     assert all(c.bytes <= qkv for c in moved)
@@ -105,13 +106,17 @@ def test_four_devices_send_what_the_design_says(quick_flags):
         {
             "data": [*MLP, "batch_size=64", "runtime.mesh={data: 4}"],
             "fsdp": [*MLP, "batch_size=64", "runtime.mesh={fsdp: 4}"],
-            "model": [*BLOCK, "batch_size=64", "runtime.mesh={data: 2, model: 2}"],
         },
         quick_flags,
     )
     check_data(found["data"])
     check_fsdp(found["fsdp"])
-    check_block(found["model"], states=4 * 32 * 8 * 32, parts=2)
+
+
+@pytest.mark.slow
+def test_a_divided_block_sums_its_states_four_times(quick_flags):
+    words = [*BLOCK, "batch_size=64", "runtime.mesh={data: 2, model: 2}"]
+    check_block(compiled(4, {"model": words}, quick_flags)["model"], states=4 * 32 * 8 * 32, parts=2)
 
 
 @pytest.mark.slow
