@@ -128,7 +128,7 @@ DIVIDED = {"1": "{data: 1}", "m4": "{model: 4}", "2xm2": "{data: 2, model: 2}", 
 @pytest.mark.parametrize(
     "words",
     [
-        ["model.widths=[64,32,64]", "model.dropout=0.3", "optim.accumulate=2"],
+        ["model.widths=[64,32,64]", "model.dropout=0.3", "model.norm=batch", "optim.accumulate=2"],
         ["model=transformer", "model.layers=2", "model.width=32", "model.heads=4", "model.feedforward=64"],
         CNN,
         ["model=gru", "model.hidden=32"],
@@ -137,7 +137,7 @@ DIVIDED = {"1": "{data: 1}", "m4": "{model: 4}", "2xm2": "{data: 2, model: 2}", 
 )
 def test_losses_do_not_depend_on_how_layers_are_divided(words, tmp_path, quick_flags):
     cases = {name: [*words, "batch_size=104", f"runtime.mesh={mesh}"] for name, mesh in DIVIDED.items()}
-    flags = "" if words is CNN else quick_flags
+    flags = "" if "model.norm=batch" in words else quick_flags  # with these, rounding depends more on the shapes
     found = on_four(LOSSES, cases, tmp_path, flags)
     for name, other in found.items():
         assert other["losses"] == pytest.approx(found["1"]["losses"], rel=1e-5), name
