@@ -42,10 +42,11 @@ def axes() -> None:
         [net.name, *(f"{scaling.break_even(net, link, DEVICES):,.3g}" for link in scaling.LINKS)]
         for net in scaling.NETWORKS
     ])  # fmt: skip
-    table(["network", *names], [
-        [net.name, *(f"{scaling.gain_of_model(net, link, devices=DEVICES, batch=BATCH):.2g}" for link in scaling.LINKS)]
-        for net in scaling.NETWORKS if net.summed
-    ])  # fmt: skip
+    gains = []
+    for net in (net for net in scaling.NETWORKS if net.summed):
+        found = [scaling.gain_of_model(net, link, devices=DEVICES, batch=BATCH) for link in scaling.LINKS]
+        gains.append([net.name, *(f"{gain:.2g}" for gain in found)])
+    table(["network", *names], gains)
 
 
 AXES = (scaling.data_axis, scaling.fsdp_axis, scaling.model_axis)
@@ -65,8 +66,8 @@ def hosts() -> None:
         write = milliseconds(lambda files=files: hashlib.sha256(json.dumps({"files": files}).encode()).digest())
         read = milliseconds(lambda text=manifest: json.loads(text))
         rows.append([
-            f"{count:,}", f"{PER_HOST * count:,}", f"{share:.3f}", f"{len(files):,}", f"{len(manifest) / 1024:,.0f}",
-            f"{write + read:.2f}", f"{2 * count:,}", f"{count / HEARTBEAT:,.1f}", "1",
+            f"{count:,}", f"{PER_HOST * count:,}", f"{share:.3f}", f"{len(files):,}",
+            f"{len(manifest) / 1024:,.0f}", f"{write + read:.2f}", f"{2 * count:,}", f"{count / HEARTBEAT:,.1f}", "1",
         ])  # fmt: skip
     table([
         "hosts", "batch", "indices, ms per step", "files of a checkpoint", "manifest, KiB", "manifest, ms",
@@ -99,8 +100,8 @@ def figure(path: Path) -> None:
         axis.axhline(0.5, color="grey", lw=0.8, ls=":")
         axis.set_title(net.name, fontsize=9)
         axis.set_ylim(0, 1)
-    drawn.supxlabel("examples per device")
-    drawn.supylabel("share of the step spent computing")
+        axis.set_xlabel("examples per device", fontsize=8)
+        axis.set_ylabel("share of the step computing", fontsize=8)
     drawn.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     drawn.savefig(path, dpi=110)
 

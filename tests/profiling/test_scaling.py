@@ -1,4 +1,4 @@
-"""The cost model counts what the networks of the catalogue really have, and its limits are those of the formulas."""
+"""The cost model counts what networks really have, and its limits are those of the formulas."""
 
 import itertools
 
@@ -53,5 +53,5 @@ def test_dividing_a_wide_model_pays_and_a_narrow_one_does_not():
     narrow, wide = (
         scaling.transformer("", layers=1, width=w, feedforward=4 * w, length=8, vocabulary=8) for w in (16, 4096)
     )
-    assert scaling.gain_of_model(narrow, RATES, devices=4, batch=8) < 1
-    assert 1 < scaling.gain_of_model(wide, RATES, devices=4, batch=8) < 4
+    assert scaling.gain_of_model(narrow, RATES, devices=4, batch=512) < 1
+    assert 1 < scaling.gain_of_model(wide, RATES, devices=4, batch=512) < 4
