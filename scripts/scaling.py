@@ -3,7 +3,9 @@
 
 import hashlib
 import json
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,12 +13,12 @@ import numpy as np
 
 from dltrain.data.order import Pipeline
 from dltrain.profiling import scaling
+from dltrain.runs.checkpoint import MANIFEST, SEAL, name_of, problems
 
 DEVICES, BATCH = 8, 32
 HOSTS = (1, 10, 100, 1000)
 PER_HOST = 64  # examples of a step
 EXAMPLES = 1_000_000
-ARRAYS = 100  # of a checkpoint
 HEARTBEAT = 10  # seconds
 
 
@@ -59,22 +61,34 @@ def hosts() -> None:
         pipeline = Pipeline(np.arange(EXAMPLES, dtype=np.int32), PER_HOST * count, seed=0)
         pipeline.indices(0, 1)  # the permutation of the epoch
         share = milliseconds(lambda p=pipeline: p.indices(1, 8)[:, :PER_HOST]) / 8
-        files = {f"arrays/d/{i}": "0" * 64 for i in range(ARRAYS)} | {
-            f"arrays/ocdbt.process_{host}/{name}": "0" * 64 for host in range(count) for name in ("manifest", "d/0")
-        }
-        manifest = json.dumps({"files": files})
-        write = milliseconds(lambda files=files: hashlib.sha256(json.dumps({"files": files}).encode()).digest())
-        read = milliseconds(lambda text=manifest: json.loads(text))
-        rows.append([
-            f"{count:,}", f"{PER_HOST * count:,}", f"{share:.3f}", f"{len(files):,}",
-            f"{len(manifest) / 1024:,.0f}", f"{write + read:.2f}", f"{2 * count:,}", f"{count / HEARTBEAT:,.1f}", "1",
-        ])  # fmt: skip
-    table([
-        "hosts", "batch", "indices, ms per step", "files of a checkpoint", "manifest, KiB", "manifest, ms",
-        "messages of a barrier", "heartbeats per second", "writers of logs",
-    ], rows)  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            files, size, verify = written(Path(folder), count)
+        row = [f"{count:,}", f"{PER_HOST * count:,}", f"{share:.3f}", f"{files:,}", f"{size / 1024:,.0f}"]
+        rows.append([*row, f"{verify:.1f}", f"{2 * count:,}", f"{count / HEARTBEAT:,.1f}", "1"])
+    head = ["hosts", "batch", "indices, ms per step", "files of a checkpoint", "manifest, KiB", "verify it, ms"]
+    table([*head, "messages of a barrier", "heartbeats per second", "writers of logs"], rows)
     order = milliseconds(lambda: np.random.default_rng(0).permutation(np.arange(EXAMPLES, dtype=np.int32)), 3)
     print(f"order of an epoch of {EXAMPLES:,} examples: {order:.0f} ms on every host, whatever their number")
+
+
+def written(folder: Path, count: int) -> tuple[int, int, float]:
+    """Write a checkpoint as `count` processes leave it: (files, bytes of the manifest, ms to verify it).
+
+    Each process has a database of its own (`ocdbt.process_K`), of a manifest and the data of its parts.
+    """
+    place, listed = folder / name_of(1), {}
+    names = [f"arrays/{name}" for name in ("_METADATA", "_sharding", "manifest.ocdbt")]
+    names += [f"arrays/ocdbt.process_{k}/{name}" for k in range(count) for name in ("manifest.ocdbt", "d/0")]
+    for name in names:
+        content = os.urandom(4096)
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+        listed[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    text = json.dumps({"step": 1, "about": {}, "meta": {}, "arrays": {}, "files": listed})
+    (place / MANIFEST).write_text(text)
+    (place / SEAL).write_text(hashlib.sha256(text.encode()).hexdigest())
+    assert not problems(place)
+    return len(names), len(text), milliseconds(lambda: problems(place))
 
 
 def milliseconds(function, times: int = 5) -> float:

@@ -228,7 +228,7 @@ class Program:
 
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
-        parts, devices = self.parts, self.layout.parts if self.layout else 1
+        parts, devices = self.parts, self.layout.shares if self.layout else 1
         numbers = self.varied.of_loss(parts.hparams) if self.varied else {}
         loss = partial(self._loss_of, self.varied) if self.varied and numbers else parts.objective.loss
         size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results

@@ -43,7 +43,7 @@ class Layout:
         return self.mesh.size
 
     @property
-    def parts(self) -> int:
+    def shares(self) -> int:
         """Number of parts of a batch."""
         return self.mesh.size // self.models
 
