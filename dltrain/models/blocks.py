@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from dltrain import initializers
+from dltrain.errors import ConfigError
 from dltrain.models.layers import Dropout, rematerialised
 from dltrain.ops import divided
 from dltrain.ops.attention import attention, attention_weights
@@ -228,7 +229,7 @@ def _projected(layer: nnx.Linear, x: Array, count: int, heads: int) -> Array:
     if (parts := divided.parts()) == 1:
         return _split(layer(x), count, heads)
     if heads % parts:
-        raise ValueError(f"runtime.mesh: model: {parts} must divide the {heads} heads of the attention")
+        raise ConfigError(f"runtime.mesh: model: {parts} must divide the {heads} heads of the attention")
     assert layer.bias is not None
     kernel, bias = jnp.asarray(layer.kernel[...]), jnp.asarray(layer.bias[...])
     kernel = divided.along(kernel.reshape(len(kernel), count, heads, -1), 2)
