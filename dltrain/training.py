@@ -3,8 +3,10 @@
 `prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
 """
 
+import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from dltrain.build.program import Program
 from dltrain.build.provenance import check_no_secret, check_run, describe_run
 from dltrain.build.saved import restore_saved, saved_model
 from dltrain.callbacks.signals import Signals
+from dltrain.config.alone import without_hosts
 from dltrain.config.call import Composed
 from dltrain.config.changes import read_saved
 from dltrain.config.paths import with_absolute_paths
-from dltrain.devices import runtime
+from dltrain.devices import hosts, runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.events import Callback
 from dltrain.engine.state import TrainState
@@ -38,6 +41,7 @@ from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best, load_newest
 from dltrain.runs.sealed import seal
+from dltrain.runs.together import claim_together
 from dltrain.trainer import train
 
 Watch = Callable[[Plan], Sequence[Callback]]
@@ -73,12 +77,19 @@ def train_config(
         folder: where to write, instead of the config's `output_dir`.
         label: name of the run in TensorBoard; "" for that of its folder.
     """
-    screen = Screen(quiet=composed.config["quiet"])
-    prepared = prepare_run(composed, screen, folder=folder)
-    if composed.config["dry_run"]:
-        screen.say("dry run: nothing was trained or written")
-        return None
-    return start_run(prepared, screen, overrides=overrides, label=label).folder
+    with joined(composed.config["runtime"]):
+        composed = without_hosts(composed)
+        screen = Screen(quiet=composed.config["quiet"])
+        prepared = prepare_run(composed, screen, folder=folder)
+        if composed.config["dry_run"]:
+            screen.say("dry run: nothing was trained or written")
+            return None
+        return start_run(prepared, screen, overrides=overrides, label=label).folder
+
+
+def joined(runtime: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Join the processes that the keys of `runtime` name."""
+    return hosts.joined(runtime["hosts"], heartbeat=runtime["heartbeat"])
 
 
 def prepare_run(
@@ -88,16 +99,18 @@ def prepare_run(
 
     With `resumes` the folder holds the run that is to go on.
     """
+    hosts.check_same([runtime.versions(), hashlib.sha256(composed.text.encode()).hexdigest()], "config or version")
     composed = with_absolute_paths(composed)
     config = composed.config
     runtime.start(**config["runtime"])
     wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
-    if wanted:
+    if wanted and hosts.leads():
         RunFolder(wanted).refuse_other_folders()
-    if wanted and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
+    if wanted and hosts.leads() and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
+    hosts.check_same(parts.described(), "data set")
     check_no_secret(parts.raw_spec, composed.text)
     program = Program(parts, make_plan(config, parts))
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
@@ -145,7 +158,8 @@ def start_run(
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
     # Before its folder may be overwritten.
     state = _from_weights(prepared.weights, program, screen) if prepared.weights else None
-    claimed = claim(prepared.wanted, name=name, overwrite=config["overwrite"], trust=composed.trust)
+    about = {"name": name, "overwrite": config["overwrite"], "trust": composed.trust}
+    claimed = claim_together(prepared.wanted, **about, say=screen.say)
     claimed.label = label
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")
@@ -154,7 +168,7 @@ def start_run(
         def at_start(recorder: Recorder) -> None:
             swept = [word for word in overrides if f" {word} " in f" {label} "]
             describe(recorder, program, config=config, choices=composed.choices, text=composed.text, swept=swept)
-            if figures:
+            if figures and hosts.leads():
                 draw_augmented(recorder, program, claimed)
 
         live = LiveReport(

@@ -16,7 +16,7 @@ import numpy as np
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.data.order import PADDING
-from dltrain.devices import memory
+from dltrain.devices import hosts, memory
 from dltrain.devices.mesh import Layout, make_layout
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
@@ -121,6 +121,16 @@ class Program:
             other.__dict__["chunk"] = lane
         return other
 
+    def alone(self) -> "Program":
+        """Return a program for one device of this process, if several processes trained: it waits for nobody."""
+        if hosts.count() == 1:
+            return self
+        other = copy.copy(self)
+        other.layout = None
+        for name in ("feed", "ahead", "chunk", "evaluator", "_mean"):
+            other.__dict__.pop(name, None)
+        return other
+
     @cached_property
     def lane_chunk(self):
         """The chunk of several runs."""
@@ -180,7 +190,7 @@ class Program:
 
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
-        parts, devices = self.parts, self.layout.devices if self.layout else 1
+        parts, devices = self.parts, self.layout.shares if self.layout else 1
         size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
         largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
         return Evaluator(

@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         if faults.was_interrupted(error):
             print("dltrain: interrupted", file=sys.stderr)
             return faults.exit_process(130) if owned else 130
-        return faults.report(faults.as_error(error, user_packages(argv)), texts=asking)
+        code = faults.report(faults.as_error(error, user_packages(argv)), texts=asking)
+        return faults.exit_process(code) if owned and faults.left_others() else code
     return code
 
 

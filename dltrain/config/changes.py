@@ -50,6 +50,8 @@ MAY_CHANGE = (
     "runtime.ops",
     "runtime.matmul",
     "runtime.mesh",
+    "runtime.hosts",
+    "runtime.heartbeat",
     "model.remat",
     "schedule.stretch",
     "optim.learning_rate",

@@ -134,9 +134,16 @@ def _clip(value: Any) -> dict[str, float]:
 
 
 def _mesh(value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping) or not value or not set(value) <= {"data", "fsdp"}:
+    if not isinstance(value, Mapping) or not value or not set(value) <= {"data", "fsdp", "model"}:
         raise ValueError
     return {name: whole(1).parse(count) for name, count in value.items()}
+
+
+def _hosts(value: Any) -> dict[str, Any]:
+    kinds = {"coordinator": _text, "count": whole(1).parse, "index": whole(0).parse, "local": _flag}
+    if not isinstance(value, Mapping) or not set(value) <= set(kinds) or {*kinds} - {*value} - {"local"}:
+        raise ValueError
+    return {name: kinds[name](part) for name, part in value.items()}
 
 
 def _step(value: Any) -> dict[str, Any]:
@@ -177,7 +184,8 @@ DURATION = Kind("a number of steps (100), epochs (1ep) or a time (2h, 5min, 30s)
 INTERVAL = Kind("a number of steps (100) or epochs (1ep), more than 0", _interval)
 CLIP = Kind(f"{{{', '.join(CLIPS[:-1])} or {CLIPS[-1]}: x}} with x > 0", _clip)
 TIME = Kind("a time (2h, 5min, 30s), more than 0", _time)
-MESH = Kind("{data: d, fsdp: f}, numbers of devices ≥ 1", _mesh)
+MESH = Kind("{data: d, fsdp: f, model: m}, numbers of devices ≥ 1", _mesh)
+HOSTS = Kind("{coordinator: HOST:PORT, count: number of processes, index: of this one, from 0}", _hosts)
 RULE = Kind(
     "{match: regular expression of names, and freeze: true, scale: factor of the learning rate or decay: factor of "
     "the weight decay}",

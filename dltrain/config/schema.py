@@ -12,6 +12,7 @@ from dltrain.config.kinds import (
     CLIP,
     DURATION,
     FLAG,
+    HOSTS,
     INTERVAL,
     MESH,
     NAME,
@@ -274,7 +275,16 @@ NODES = {
         ),
         "mesh": Key(
             either("auto", MESH),
-            "Device mesh: data parallel and fsdp (sharded parameters); auto: data parallel over all devices",
+            "Device mesh: data parallel, fsdp (sharded parameters), model (tensor parallel); auto: data parallel "
+            "over all devices",
+        ),
+        "hosts": Key(
+            optional(either("auto", HOSTS)),
+            "Processes that train together; auto: found from SLURM, Open MPI, Kubernetes or a TPU pod; null: only "
+            "this one",
+        ),
+        "heartbeat": Key(
+            number(low=3, below=3601), "Time after which a process that gives no sign of life is lost", "seconds"
         ),
     },
     "sweep": {

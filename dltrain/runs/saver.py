@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from dltrain.callbacks.best import Best
+from dltrain.devices import hosts
+from dltrain.devices.mesh import on_host
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState, named_leaves
 from dltrain.runs import checkpoint
@@ -78,7 +80,7 @@ class Saver:
         began = time.monotonic()
         self.wait()
         # Copies: the next chunk reuses the memory of the state, which NumPy would share on a CPU.
-        leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
+        leaves = {name: np.array(on_host(value)) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         self.clock.saves += 1
         self._kept |= {step} if self._keeps(step) else set()
@@ -89,6 +91,8 @@ class Saver:
             "clock": {**asdict(self.clock), "seconds": self.seconds},
         }
         self._step = step
+        if not hosts.leads():  # one process writes
+            return
         thread = threading.Thread(target=self._write, args=(step, leaves, meta), name="checkpoint")
         thread.start()  # which fails if there is no memory for it
         self._thread = thread
@@ -98,7 +102,7 @@ class Saver:
         """Save, unless saves take too much of the time."""
         if self._share is not None:
             busy = self._thread is not None and self._thread.is_alive()
-            if busy or time.monotonic() - self.ended < self.took / self._share:
+            if hosts.agree(busy or time.monotonic() - self.ended < self.took / self._share, "checkpoint"):
                 return
         self.save(event.step, event.state)
 
