@@ -115,7 +115,7 @@ _handlers: list[Any] = []  # C has no reference to them
 
 
 def answer_abort(explain: Callable[[], str], say: Callable[[str], None]) -> None:
-    """End the process with exit code 9 when a C++ library aborts, and say what `explain` returns, unless it is ""."""
+    """End the process with exit code 9 if a C++ library aborts, saying what `explain` returns, unless it is ""."""
     libc = ctypes.CDLL(None)
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
