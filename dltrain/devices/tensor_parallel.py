@@ -10,7 +10,7 @@ import re
 RULES = (
     (r"(query|key|value)\.kernel$", 3, 1),  # [inputs, heads, depth]: heads
     (r"\bout\.kernel$", 3, 0),  # [heads, depth, outputs]: heads
-    (r"(qkv|query|key|value|fc1|up|gate|expand|feed_in)\.kernel$", 2, 1),
+    (r"(qkv|query|keys?|values?|keys_values|fc1|up|gate|expand|feed_in)\.kernel$", 2, 1),
     (r"(out|output|proj|project|fc2|down|contract|feed_out)\.kernel$", 2, 0),
     (r"embedding$", 2, 1),  # [vocabulary, width]: a lookup needs no sum
     (r"kernel$", 2, 1),  # dense [inputs, outputs]

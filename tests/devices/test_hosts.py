@@ -1,4 +1,4 @@
-"""Several processes train like one: the same losses, checkpoints and order, and a clear end if one of them is lost."""
+"""Several processes train like one: same losses, checkpoints and order; a clear end if one of them is lost."""
 
 import json
 import signal

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from dltrain.devices.mesh import make_layout
+from dltrain.devices.tensor_parallel import axis_of
 from dltrain.errors import ConfigError
 
 LOSSES = """
@@ -113,6 +114,44 @@ def test_losses_do_not_depend_on_the_number_of_devices(four):
 def test_losses_are_equal_on_every_mesh(words, tmp_path):
     """Compiled as for users: the quick options round the convolutions of different batch sizes differently."""
     check_same(on_four(LOSSES, on_meshes(words), tmp_path, ""), large=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "divided"),
+    [
+        (["model.widths=[64,64]", "batch_size=104"], 3),
+        (["model=cnn", "model.channels=[16,16]", "model.dense=[32]", "batch_size=104"], 3),
+        (["data=reverse", "data.examples=300", "model=seq2seq_transformer", "batch_size=24"], 20),
+    ],
+)
+def test_losses_are_equal_where_devices_divide_the_layers(words, divided, tmp_path, quick_flags):
+    meshes = {"1": "{data: 1}", "tensor": "{model: 2}", "both": "{data: 2, model: 2}", "all": "{fsdp: 2, model: 2}"}
+    cases = {name: [*words, f"runtime.mesh={mesh}"] for name, mesh in meshes.items()}
+    found = on_four(LOSSES, cases, tmp_path, quick_flags)
+    for name in ("tensor", "both", "all"):
+        assert found[name]["losses"] == pytest.approx(found["1"]["losses"], rel=1e-5), name
+        assert found[name]["validation"] == pytest.approx(found["1"]["validation"], rel=1e-5), name
+        assert found[name]["cut"] >= 2 * divided, name
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "axis"),
+    [
+        ("params.hidden.0.kernel", (64, 128), 1),
+        ("opt_state.0.mu.hidden.0.kernel", (64, 128), 1),
+        ("params.blocks.0.attention.qkv.kernel", (64, 192), 1),
+        ("params.blocks.0.attention.out.kernel", (64, 64), 0),
+        ("params.blocks.0.up.kernel", (64, 256), 1),
+        ("params.blocks.0.down.kernel", (256, 64), 0),
+        ("params.attention.query.kernel", (64, 4, 16), 1),
+        ("params.attention.out.kernel", (4, 16, 64), 0),
+        ("params.convolutions.0.kernel", (3, 3, 16, 32), 3),
+        ("params.norm.scale", (64,), None),
+    ],
+)
+def test_the_axis_that_tensor_parallelism_divides(name, shape, axis):
+    assert axis_of(name, shape) == axis
 
 
 @pytest.mark.slow

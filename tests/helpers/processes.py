@@ -74,11 +74,11 @@ def steps_saved(folder: Path) -> list[int]:
     return sorted(int(path.name[5:]) for path in (folder / "checkpoints").glob("step_*"))
 
 
-def wait_for(folder: Path, started: Processes, *, checkpoints: int = 1, seconds: float = LIMIT) -> None:
-    """Wait until so many checkpoints are there; raise if a process ends before."""
+def wait_for(folder: Path, started: Processes, *, after: int = 0, seconds: float = LIMIT) -> None:
+    """Wait until a checkpoint after a step is there; raise if a process ends before."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if (folder / "checkpoints").is_dir() and len(steps_saved(folder)) >= checkpoints:
+        if (folder / "checkpoints").is_dir() and any(step > after for step in steps_saved(folder)):
             return
         if ended := [i for i, one in enumerate(started.started) if one.poll() is not None]:
             raise AssertionError(f"process {ended[0]} ended: {started.printed(ended[0])}")
