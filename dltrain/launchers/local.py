@@ -97,8 +97,10 @@ def _environment(index: int, *, count: int, devices: int, gpus: int) -> dict[str
 
 def _show(index: int, lines: IO[bytes] | None) -> None:
     """Print the lines of a process with its number."""
-    for line in lines or ():
-        print(f"{index} | {line.decode(errors='replace').rstrip()}", flush=True)
+    assert lines
+    with lines:
+        for line in lines:
+            print(f"{index} | {line.decode(errors='replace').rstrip()}", flush=True)
 
 
 def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int:
