@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import jax
+
 from dltrain.build.callbacks import make_callbacks
 from dltrain.build.program import Program
 from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.profile import Profile
 from dltrain.callbacks.signals import Signals
-from dltrain.devices import memory
+from dltrain.devices import hosts, memory
 from dltrain.engine.events import Callback
 from dltrain.engine.loop import Loop, Outcome
 from dltrain.engine.state import ROLLBACKS, TrainState
@@ -151,7 +153,7 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
         log_every=plan.log_every,
         batch_size=program.parts.pipeline.batch_size,
         start_step=first,
-        extent=start.meta["callbacks"].get("recorder", {}).get("file") if start else None,
+        extent=start.meta["callbacks"].get("recorder", {}).get("file") if start and hosts.leads() else None,
         waited=program.waited,
         monitored=plan.monitor.name if plan.monitor else "",
         warn=run.observer.warn,
@@ -170,8 +172,15 @@ def _make_segment(run: _Run, start: Checkpoint | None, begin: Callable[[Recorder
     draft = make_draft(run.folder) if plan.profile else None
     profile = Profile(draft, pace, steps=plan.total - first) if draft else None
     order = [*([profile] if profile else []), *callbacks, run.signals]
-    loop = Loop(program.chunk, program.feed_chunk, program.data, order, per_epoch=per_epoch, pace=pace)
+    loop = Loop(
+        program.chunk, program.feed_chunk, program.data, order, per_epoch=per_epoch, pace=pace, in_turn=_in_turn()
+    )
     return _Segment(start, first, recorder, saver, loop, profile, draft)
+
+
+def _in_turn() -> bool:
+    """Tell whether chunks must not overlap: several processes with several CPU devices each hang (jax 0.10.2)."""
+    return hosts.count() > 1 and jax.default_backend() == "cpu" and jax.local_device_count() > 1
 
 
 def _train_segment(run: _Run, segment: _Segment, state: TrainState) -> TrainResult:

@@ -3,9 +3,11 @@
 `prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
 """
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from dltrain.build.provenance import check_no_secret, check_run, describe_run
 from dltrain.build.saved import restore_saved, saved_model
 from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.signals import Signals
+from dltrain.config.alone import without_hosts
 from dltrain.config.call import Composed
 from dltrain.config.changes import read_saved
 from dltrain.config.paths import with_absolute_paths
-from dltrain.devices import runtime
+from dltrain.devices import hosts, runtime
 from dltrain.devices.doctor import diagnose
 from dltrain.engine.events import Callback
 from dltrain.engine.state import TrainState
@@ -41,6 +44,7 @@ from dltrain.runs.graph import graph_def
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best, load_newest
 from dltrain.runs.sealed import seal
+from dltrain.runs.together import claim_together
 from dltrain.trainer import train
 
 Watch = Callable[[Plan], Sequence[Callback]]
@@ -95,12 +99,19 @@ def train_config(
         folder: where to write, instead of the config's `output_dir`.
         label: name of the run in TensorBoard; "" for that of its folder.
     """
-    screen = Screen(quiet=composed.config["quiet"])
-    prepared = prepare_run(composed, screen, folder=folder)
-    if composed.config["dry_run"]:
-        screen.say("dry run: nothing was trained or written")
-        return None
-    return start_run(prepared, screen, overrides=overrides, label=label).folder
+    with joined(composed.config["runtime"]):
+        composed = without_hosts(composed)
+        screen = Screen(quiet=composed.config["quiet"])
+        prepared = prepare_run(composed, screen, folder=folder)
+        if composed.config["dry_run"]:
+            screen.say("dry run: nothing was trained or written")
+            return None
+        return start_run(prepared, screen, overrides=overrides, label=label).folder
+
+
+def joined(runtime: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Join the processes that the keys of `runtime` name."""
+    return hosts.joined(runtime["hosts"], heartbeat=runtime["heartbeat"])
 
 
 def prepare_run(
@@ -110,16 +121,21 @@ def prepare_run(
 
     With `resumes` the folder holds the run that is to go on.
     """
+    if hosts.count() > 1:
+        own = [runtime.versions(), hashlib.sha256(composed.text.encode()).hexdigest()]
+        hosts.check_same(own, "config or version")
     composed = with_absolute_paths(composed)
     config = composed.config
     runtime.start(**config["runtime"])
     wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
-    if wanted:
+    if wanted and hosts.leads():
         RunFolder(wanted).refuse_other_folders()
-    if wanted and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
+    if wanted and hosts.leads() and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
     parts = assemble(config, composed.trust)
+    if hosts.count() > 1:
+        hosts.check_same(parts.described(), "data set")
     check_no_secret(parts.raw_spec, composed.text)
     program = Program(parts, make_plan(config, parts))
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
@@ -171,7 +187,8 @@ def start_run(
     name = config["name"] or f"{composed.choices['data']}-{composed.choices['model']}"
     # Before its folder may be overwritten.
     state = _from_weights(prepared.weights, program, screen) if prepared.weights else None
-    claimed = claim(prepared.wanted, name=name, overwrite=config["overwrite"], trust=composed.trust)
+    about = {"name": name, "overwrite": config["overwrite"], "trust": composed.trust}
+    claimed = claim_together(prepared.wanted, **about, say=screen.say)
     claimed.label = label
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")
@@ -181,7 +198,7 @@ def start_run(
             swept = [word for word in overrides if f" {word} " in f" {label} "]
             about: dict[str, Any] = {"choices": composed.choices, "text": composed.text, "swept": swept}
             describe(recorder, program, graph=prepared.graph(program), config=config, **about)
-            if figures:
+            if figures and hosts.leads():
                 draw_augmented(recorder, program, claimed)
             if exchange:
                 recorder.numbers(0, exchange.numbers)

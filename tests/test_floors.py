@@ -10,6 +10,7 @@ FLOORS = (
     ("dltrain.__main__",),
     ("dltrain.cli",),
     ("dltrain.commands",),
+    ("dltrain.launchers",),
     ("dltrain.api",),
     ("dltrain.sweep",),
     ("dltrain.training",),

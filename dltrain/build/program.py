@@ -17,7 +17,7 @@ from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
-from dltrain.devices import memory
+from dltrain.devices import hosts, memory
 from dltrain.devices.mesh import Layout, make_layout
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
@@ -140,6 +140,16 @@ class Program:
         parts = varied.parts_of(self.parts, varied.config)
         other.parts = replace(parts, optimizer=varied.optimizer(parts))
         for name in ("shapes", "lane_chunk", *(["evaluator"] if varied.of_loss(parts.hparams) else [])):
+            other.__dict__.pop(name, None)
+        return other
+
+    def of_one_process(self) -> "Program":
+        """Return a program for one device of this process, if several processes trained: it waits for nobody."""
+        if hosts.count() == 1:
+            return self
+        other = copy.copy(self)
+        other.layout = None
+        for name in ("feed", "ahead", "chunk", "evaluator", "_mean"):
             other.__dict__.pop(name, None)
         return other
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+from dltrain.devices import hosts
 from dltrain.engine.events import StopTraining, TrainEvent
 from dltrain.startup import check_interrupted
 
@@ -23,8 +24,10 @@ class Signals:
         self._advice, self._first = advice, 0.0
 
     def __call__(self, event: TrainEvent) -> None:
-        """Stop training if a signal has arrived."""
+        """Stop training if a signal has arrived, in any process."""
         del event
+        if name := hosts.agreed_signal(self.received.name if self.received else None):
+            self.received = signal.Signals[name]
         if self.received:
             raise StopTraining(f"interrupted by {self.received.name}")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dltrain.devices import hosts
 from dltrain.engine.events import StopTraining, TrainEvent
 from dltrain.ranges import Finite
 
@@ -33,7 +34,7 @@ class OutOfTime:
     def __call__(self, event: TrainEvent) -> None:
         """Check the elapsed time."""
         del event
-        if self.elapsed() >= self.seconds:
+        if hosts.agree(self.elapsed() >= self.seconds, "stop.time"):
             raise StopTraining(f"time limit reached: {self.seconds:g} s of training (stop.time)")
 
 

@@ -35,6 +35,9 @@ HYDRA_FLAGS = {
 }
 """Hydra's options that dltrain does not have, each with what to use instead."""
 
+PASSES_ON = "launch"
+"""The command whose words after -- are a command line of their own."""
+
 OVERRIDE = re.compile(r"~[\w./@:-]|\+{0,2}[\w./@:-]*=", re.ASCII)
 
 
@@ -47,12 +50,16 @@ class CommandLine:
     words: tuple[str, ...]
     overrides: tuple[str, ...]
     flags: Mapping[str, str]
+    passed: tuple[str, ...] = ()  # after --
 
 
 def parse_argv(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
     """Parse a command line, or raise ConfigError for an unknown flag."""
     flags: dict[str, str] = {}
     rest: list[str] = []
+    dashes = "--" in argv
+    end = argv.index("--") if dashes else len(argv)
+    argv, passed = argv[:end], argv[end + 1 :]
     waiting = iter(argv)
     for word in waiting:
         if not word.startswith("-") or word == "-":
@@ -75,8 +82,11 @@ def parse_argv(argv: list[str], known: Mapping[str, Any]) -> CommandLine:
     if named:
         rest.remove(str(command))
     chosen = taken or "train"
+    if dashes and chosen != PASSES_ON:
+        raise ConfigError(f"--: only dltrain {PASSES_ON} passes words on to another command line")
     overrides = tuple(w for w in rest if _is_override(w, chosen))
-    return CommandLine(chosen, named, tuple(w for w in rest if w not in overrides), overrides, flags)
+    words = tuple(w for w in rest if w not in overrides)
+    return CommandLine(chosen, named, words, overrides, flags, tuple(passed))
 
 
 def no_command(word: str, known: Mapping[str, Any], tree: Tree) -> str:

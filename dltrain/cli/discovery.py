@@ -8,7 +8,7 @@ import importlib
 import importlib.machinery
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,14 @@ def find_commands(trust: Sequence[str] = (), argv: Sequence[str] | None = None) 
         if name not in found and path is not None:
             found[name] = Command(name, module, path, read_options(path.with_suffix(".yaml")))
     return found
+
+
+def with_launcher(command: Command, words: Sequence[str], folders: Sequence[Path]) -> Command:
+    """Give `launch` the options of the launcher that its first word names; other commands stay as they are."""
+    if command.name != "launch" or not words:
+        return command
+    name = Path(words[0]).name  # no other folder
+    return replace(command, options=read_options(folders[0] / "launch" / f"{name}.yaml"))
 
 
 def command_name(module: str) -> str:

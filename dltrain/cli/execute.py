@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dltrain.cli.argv import CommandLine
-from dltrain.cli.discovery import Command
+from dltrain.cli.discovery import Command, with_launcher
 from dltrain.cli.sweep import resume, sweep
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sweep
@@ -29,11 +29,12 @@ def execute(
         raise ConfigError(f"{flag}: is for training only")
     if line.command == "train":
         return _train(line, folders, tree, asking)
-    command = known[line.command]
+    command = with_launcher(known[line.command], line.words, folders)
     if command.name != "doctor":  # which reports such a problem itself, among others
         check_environment()
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
+    call = replace(call, passed=line.passed)
     call = replace(call, sweep=lambda repeat: sweep(call.training_words(), folders, tree, repeat=repeat))
     loaded = command.load()
     resume_collection()

@@ -62,6 +62,12 @@ def was_interrupted(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or (INTERRUPTED.is_set() and not saved)
 
 
+def left_others() -> bool:
+    """Tell whether this process failed among others, for which jax would wait before it ends."""
+    hosts = sys.modules.get("dltrain.devices.hosts")  # not imported: most commands do without jax
+    return bool(hosts and hosts.ended_badly())
+
+
 def exit_process(code: int) -> NoReturn:
     """Exit without the interpreter's shutdown, in which an interrupted C++ library may crash or hang."""
     logging.shutdown()

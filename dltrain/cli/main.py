@@ -11,7 +11,13 @@ from dltrain import __version__
 from dltrain.cli import faults
 from dltrain.cli import help as texts
 from dltrain.cli.argv import CommandLine, no_command, parse_argv
-from dltrain.cli.discovery import Command, find_commands, trusted_packages, user_packages
+from dltrain.cli.discovery import (
+    Command,
+    find_commands,
+    trusted_packages,
+    user_packages,
+    with_launcher,
+)
 from dltrain.cli.output import outlive_readers
 from dltrain.config.folders import Tree, read_tree, roots
 from dltrain.devices.environment import check_folder
@@ -41,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         if faults.was_interrupted(error):
             print("dltrain: interrupted", file=sys.stderr)
             return faults.exit_process(130) if owned else 130
-        return faults.report(faults.as_error(error, user_packages(argv)), texts=asking)
+        code = faults.report(faults.as_error(error, user_packages(argv)), texts=asking)
+        return faults.exit_process(code) if owned and faults.left_others() else code
     return code
 
 
@@ -81,4 +88,4 @@ def _help(line: CommandLine, known: Mapping[str, Command], tree: Tree, folders: 
         return texts.overview(known)
     if line.command == "train":
         return texts.of_training(tree, folders)
-    return texts.of_command(known[line.command], folders)
+    return texts.of_command(with_launcher(known[line.command], line.words, folders), folders)

@@ -14,11 +14,12 @@ from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_run, warn_of_other_bits
 from dltrain.build.saved import restore_saved
+from dltrain.config.alone import without_hosts
 from dltrain.config.call import Call, Composed
 from dltrain.config.changes import kept_part, may_change, of_part, read_saved, typed_changes
 from dltrain.config.folders import parse_yaml
 from dltrain.config.paths import with_absolute_paths
-from dltrain.devices import runtime
+from dltrain.devices import hosts, runtime
 from dltrain.errors import ConfigError
 from dltrain.inference.run_data import check_data
 from dltrain.report.console import Screen, print_warning
@@ -26,8 +27,9 @@ from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder, existing
-from dltrain.runs.restore import load_newest
-from dltrain.training import Prepared, continue_run
+from dltrain.runs.restore import load_together
+from dltrain.runs.together import Borrowed, share
+from dltrain.training import Prepared, continue_run, joined
 
 
 def run(call: Call) -> int:
@@ -35,23 +37,32 @@ def run(call: Call) -> int:
     if len(call.words) != 1:
         raise ConfigError("resume: name one run folder: dltrain resume outputs/DATE/TIME-NAME")
     folder = existing(call.words[0])
-    folder.lock()
+    if not any(word.startswith("runtime.hosts=") for word in call.overrides):
+        return _resume(call, folder)
+    with joined(call.amend(read_saved(folder.config)).config["runtime"]):
+        return _resume(call, folder if hosts.leads() else Borrowed(folder.path))
+
+
+def _resume(call: Call, folder: RunFolder) -> int:
+    if hosts.leads():
+        folder.lock()
     with folder.kept_log():
         saved, started = read_saved(folder.config), folder.read_started()
         folder.label = started.get("label", "")
-        composed = with_absolute_paths(call.amend(saved))
+        composed = with_absolute_paths(without_hosts(call.amend(saved)))
         config, folder.trust = composed.config, composed.trust
         changed = _changes(saved, composed, call.overrides)
         runtime.start(**config["runtime"])
-        summary = folder.read_summary()
-        start = _with_last_rows(load_newest(folder, warn=print_warning), summary)
+        summary = hosts.agree(folder.read_summary() if hosts.leads() else {}, "summary")
+        start = _with_last_rows(load_together(folder, warn=print_warning), summary)
         check_run(folder, saved, start, composed.trust, warn=print_warning)
         screen = Screen(quiet=config["quiet"])
         parts = assemble(config, composed.trust)
         check_data(folder, parts, start, warn=print_warning)
         program = Program(parts, make_plan(config, parts))
         restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
-        checkpoint.clear_drafts(folder.files / "checkpoints")
+        if hosts.leads():
+            checkpoint.clear_drafts(folder.files / "checkpoints")
         ended = summary.get("stop_reason")
         if ended and (start.step >= program.plan.total or (ended != "all steps done" and not changed)):
             _report_finished(screen, folder, program, start.step, ended)
@@ -66,7 +77,10 @@ def run(call: Call) -> int:
             screen.say(f"process {folder.died} was killed during this run, by a user or for lack of memory")
         screen.say(f"resumed {folder.path} at step {start.step}\n")
         prepared = Prepared(composed, program, folder.path)
-        continue_run(prepared, folder, start, screen, overrides=call.overrides)
+        own = share(folder if hosts.leads() else None, trust=composed.trust, say=screen.say)
+        own.label = folder.label
+        continue_run(prepared, own, start, screen, overrides=call.overrides)
+        own.release()
     return 0
 
 

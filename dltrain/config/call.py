@@ -43,6 +43,7 @@ class Call:
     folder: Path | None = None  # in a sweep: where this job must write
     job: int | None = None  # in a sweep: its number
     label: str = ""  # in a sweep: the overrides in which its jobs differ
+    passed: tuple[str, ...] = ()  # after --: a command line of its own
     sweep: Callable[[Repeat], int] = _no_sweep  # trains a run for each value; returns the exit code
 
     def check_only_options(self, command: str) -> None:

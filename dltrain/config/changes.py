@@ -51,6 +51,8 @@ MAY_CHANGE = (
     "runtime.matmul",
     "runtime.mesh",
     "runtime.rules",
+    "runtime.hosts",
+    "runtime.heartbeat",
     "model.remat",
     "schedule.stretch",
     "optim.learning_rate",

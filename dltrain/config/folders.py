@@ -41,10 +41,15 @@ def read_tree(folders: tuple[Path, ...]) -> Tree:
     """Find the choices of every group."""
     found: dict[str, dict[str, Path]] = {group: {} for group in GROUPS}
     for folder in folders:
-        for group in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))):
+        for group in sorted(p for p in folder.iterdir() if p.is_dir() and _is_group(p.name)):
             for path in sorted(group.rglob("*.yaml")):
                 found.setdefault(group.name, {})[path.relative_to(group).with_suffix("").as_posix()] = path
     return {group: dict(sorted(choices.items())) for group, choices in found.items() if choices}
+
+
+def _is_group(name: str) -> bool:
+    """Tell whether a folder holds choices of a group; `launch` has the options of launchers."""
+    return not name.startswith((".", "_")) and name != "launch"
 
 
 def first_comment(path: Path) -> str:

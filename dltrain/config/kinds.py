@@ -139,6 +139,13 @@ def _mesh(value: Any) -> dict[str, int]:
     return {name: whole(1).parse(count) for name, count in value.items()}
 
 
+def _hosts(value: Any) -> dict[str, Any]:
+    kinds = {"coordinator": _text, "count": whole(1).parse, "index": whole(0).parse, "local": _flag}
+    if not isinstance(value, Mapping) or not set(value) <= set(kinds) or {*kinds} - {*value} - {"local"}:
+        raise ValueError
+    return {name: kinds[name](part) for name, part in value.items()}
+
+
 def _step(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not isinstance(value.get("_target_"), str):
         raise ValueError
@@ -187,6 +194,7 @@ CLIP = Kind(f"{{{', '.join(CLIPS[:-1])} or {CLIPS[-1]}: x}} with x > 0", _clip)
 TIME = Kind("a time (2h, 5min, 30s), more than 0", _time)
 MESH = Kind("{data: d, fsdp: f, model: m}, numbers of devices ≥ 1", _mesh)
 DIVISION = Kind("{match: regular expression of names, axis: 0, 1, ... or null}", _division)
+HOSTS = Kind("{coordinator: HOST:PORT, count: number of processes, index: of this one, from 0}", _hosts)
 RULE = Kind(
     "{match: regular expression of names, and freeze: true, scale: factor of the learning rate or decay: factor of "
     "the weight decay}",

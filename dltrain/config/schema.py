@@ -13,6 +13,7 @@ from dltrain.config.kinds import (
     DIVISION,
     DURATION,
     FLAG,
+    HOSTS,
     INTERVAL,
     MESH,
     NAME,
@@ -275,11 +276,20 @@ NODES = {
         ),
         "mesh": Key(
             either("auto", MESH),
-            "Device mesh: data parallel, fsdp (sharded parameters), model (divided layers); auto: data parallel",
+            "Device mesh: data parallel, fsdp (sharded parameters), model (divided layers); auto: data parallel "
+            "over all devices",
         ),
         "rules": Key(
             listing(DIVISION),
             "Which axis of a parameter the mesh axis model divides, by name; after those of dltrain",
+        ),
+        "hosts": Key(
+            optional(either("auto", HOSTS)),
+            "Processes that train together; auto: found from SLURM, Open MPI, Kubernetes or a TPU pod; null: only "
+            "this one",
+        ),
+        "heartbeat": Key(
+            number(low=3, below=3601), "Time after which a process that gives no sign of life is lost", "seconds"
         ),
     },
     "sweep": {

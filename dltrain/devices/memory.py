@@ -61,7 +61,7 @@ def needed(compiled: jax.stages.Compiled, *, there: int = 0) -> int:
     taken = found.argument_size_in_bytes - there + found.output_size_in_bytes - found.alias_size_in_bytes
     each = taken + found.temp_size_in_bytes + found.generated_code_size_in_bytes
     devices = {d for s in jax.tree.leaves(compiled.output_shardings) for d in s.device_set}
-    shared = [d for d in devices if d.platform == "cpu"]
+    shared = [d for d in devices if d.platform == "cpu" and d.process_index == jax.process_index()]
     return each * max(1, len(shared))
 
 

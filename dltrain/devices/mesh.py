@@ -1,4 +1,4 @@
-"""Several devices: the sharding of batches and states over a `jax.sharding.Mesh`.
+"""Several devices: the sharding of batches and states over a `jax.sharding.Mesh`, of one process or of several.
 
 Each device gets a part of every batch; with `fsdp` above 1 it also has only a part of the parameters and of the
 optimizer state (Zhao et al. 2023; Rajbhandari et al. 2020). With `model` above 1, layers are divided by rules
@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dltrain.devices import rules
+from dltrain.devices import hosts, rules
 from dltrain.errors import ConfigError
 from dltrain.ops.divided import MODEL  # an axis of the mesh only if it divides layers
 from dltrain.tree import path_name
@@ -76,8 +77,16 @@ class Layout:
         return jax.tree_util.tree_map_with_path(one, state)
 
     def place(self, state: Any) -> Any:
-        """Move a state to the devices."""
-        return jax.device_put(state, self.of(state))
+        """Move a state to the devices; every process has to have all of it, or it is there already."""
+        if hosts.count() == 1:
+            return jax.device_put(state, self.of(state))
+        raw = jax.tree.map(_raw, state)
+        wrap = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key), state)
+
+        def whole(raw: Any) -> Any:
+            return jax.tree.map(lambda x, key: jax.random.wrap_key_data(x) if key else x, raw, wrap)
+
+        return jax.jit(whole, out_shardings=self.of(state))(raw)
 
     def dividing(self, params: Any, own: Sequence[Mapping[str, Any]]) -> "Layout":
         """Return the layout with these parameters divided over `model`, by the defaults and the config's rules."""
@@ -111,19 +120,90 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec(*names))
 
 
+def put(array: Any, where: Any) -> jax.Array:
+    """Move an array of the host, which every process has completely, to the devices of all processes."""
+    if where is None or where.is_fully_addressable:
+        return jax.device_put(array, where)
+    array = np.asarray(array, jax.dtypes.canonicalize_dtype(array.dtype))
+    return jax.make_array_from_callback(array.shape, where, lambda index: array[index])
+
+
+def own_rows(where: Any, count: int, *, axis: int = 0) -> slice:
+    """Return the rows of an axis of `count` rows that the devices of this process need."""
+    shape = (*[1] * axis, count)
+    parts = [index[axis] for index in where.addressable_devices_indices_map(shape).values()]
+    return slice(min(part.start or 0 for part in parts), max(count if p.stop is None else p.stop for p in parts))
+
+
+def put_rows(rows: np.ndarray, where: Any, count: int, *, axis: int) -> jax.Array:
+    """Move the rows of `own_rows` to the devices; the whole array has `count` of them, read by all processes."""
+    shape = (*rows.shape[:axis], count, *rows.shape[axis + 1 :])
+    first = own_rows(where, count, axis=axis).start
+
+    def part(index: Any) -> np.ndarray:
+        wanted = index[axis]
+        begin, end = wanted.start or 0, count if wanted.stop is None else wanted.stop
+        return rows[(*index[:axis], slice(begin - first, end - first), *index[axis + 1 :])]
+
+    return jax.make_array_from_callback(shape, where, part)
+
+
+def on_host(tree: Any) -> Any:
+    """Return the arrays of a tree as NumPy arrays; those that are divided among processes are gathered one by one.
+
+    Every process has to ask, since they gather together.
+    """
+    return jax.tree.map(_on_host, tree)
+
+
+def _on_host(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())
+        leaf = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+    return np.asarray(leaf)
+
+
+def local_state(state: Any) -> Any:
+    """Return a state of several processes as arrays of this one; every process has to ask."""
+
+    def local(leaf: Any) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jnp.asarray(_on_host(jax.random.key_data(leaf))))
+        return jnp.asarray(_on_host(leaf))
+
+    return jax.tree.map(local, state)
+
+
+def send(tree: Any) -> Any:
+    """Return the NumPy arrays of process 0; the others give arrays of the same shapes."""
+    from jax.experimental import multihost_utils
+
+    return jax.tree.map(lambda array: np.asarray(multihost_utils.broadcast_one_to_all(array)), tree)
+
+
+def _raw(leaf: Any) -> Any:
+    """Return what all processes can give to one program: an array of all of them, or a NumPy array."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return leaf if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable else np.asarray(leaf)
+
+
 def make_layout(wanted: str | Mapping[str, int], examples: int) -> Layout | None:
-    """Choose the layout over local devices; None for a single device.
+    """Choose the layout over the devices of all processes; None for a single device.
 
     Args:
         wanted: `{data: d, fsdp: f, model: m}` for d × f × m devices, or `auto` for the largest number that divides
-        the batch evenly. examples: number of examples of a microbatch, which d × f devices share.
+            the batch evenly.
+        examples: number of examples of a microbatch, which d × f devices share.
 
     Raises:
         ConfigError: there are too few devices, or the examples do not divide evenly.
     """
-    devices = jax.local_devices()
+    devices = (
+        sorted(jax.devices(), key=lambda d: (d.process_index, d.id)) if hosts.count() > 1 else jax.local_devices()
+    )
     if wanted == "auto":
-        sizes = {"data": max(n for n in range(1, len(devices) + 1) if examples % n == 0), "fsdp": 1}
+        sizes = {"data": _most(len(devices), examples), "fsdp": 1}
     else:
         assert not isinstance(wanted, str)
         sizes = {axis: wanted.get(axis, 1) for axis in AXES}
@@ -139,11 +219,28 @@ def make_layout(wanted: str | Mapping[str, int], examples: int) -> Layout | None
                 f"runtime.mesh={_words(sizes)}: {examples} examples (batch_size / optim.accumulate) must divide by "
                 f"{parts} devices; try batch_size={_rounded(examples, parts)} x accumulate"
             )
+        if hosts.count() > 1 and count < len(devices):
+            raise ConfigError(
+                f"runtime.mesh={_words(sizes)}: has {count} of the {len(devices)} devices of {hosts.count()} "
+                "processes; a mesh over several processes has to have all of them"
+            )
     count = math.prod(sizes.values())
     if count == 1:
         return None
     grid = np.array(devices[:count]).reshape(*sizes.values())
     return Layout(Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes)))
+
+
+def _most(devices: int, examples: int) -> int:
+    """Return the largest number of devices that divides the examples evenly; of several processes, all of them."""
+    if hosts.count() == 1:
+        return max(n for n in range(1, devices + 1) if examples % n == 0)
+    if examples % devices:
+        raise ConfigError(
+            f"batch_size: {examples} examples (batch_size / optim.accumulate) must divide by the {devices} devices "
+            f"of {hosts.count()} processes; try batch_size={_rounded(examples, devices)} x accumulate"
+        )
+    return devices
 
 
 def _words(sizes: Mapping[str, int]) -> str:

@@ -16,7 +16,7 @@ import jaxlib
 
 from dltrain import __version__
 from dltrain.cache import cache_folder
-from dltrain.devices import programs
+from dltrain.devices import hosts, programs
 from dltrain.errors import ConfigError
 from dltrain.machine import cores
 from dltrain.ops import lowering
@@ -58,7 +58,8 @@ def start(
         cache: keep compiled programs for the next start.
         ops: `auto`, or `stock` for the lowerings of jax instead of `dltrain.ops`.
         matmul: precision of float32 matrix products, as in `jax_default_matmul_precision`.
-        of_the_program: other keys of `runtime`, which determine the program (precision, mesh); not used here.
+        of_the_program: other keys of `runtime`, which determine the program (precision, mesh), or join processes
+            (hosts, heartbeat); not used here.
     """
     del of_the_program
     lowering.use(stock=ops == "stock")
@@ -82,7 +83,8 @@ def start(
         raise ConfigError("JAX_DISABLE_JIT (jax_disable_jit) is set: dltrain compiles training; unset it")
     if platform not in ("auto", found):
         raise ConfigError(f"runtime.platform={platform}: this process already uses {found}")
-    _keep_compiled(found if cache and not deterministic else None)
+    # Of several processes, each would load code that was compiled for the devices of another one.
+    _keep_compiled(found if cache and not deterministic and hosts.count() == 1 else None)
 
 
 def _remedy(platform: str) -> str:

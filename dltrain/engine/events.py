@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from dltrain.devices import hosts
 from dltrain.durations import Duration
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
@@ -104,7 +105,7 @@ class Every:
             return True
         if self.steps is not None:
             return event.step % self.steps == 0
-        return time.monotonic() - self._since >= (self.seconds or 0.0)
+        return hosts.agree(time.monotonic() - self._since >= (self.seconds or 0.0), "interval")
 
     def __call__(self, event: TrainEvent) -> After | Replace | None:
         """Call the callback."""

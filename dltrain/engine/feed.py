@@ -21,6 +21,7 @@ import numpy as np
 
 from dltrain.data.aligned import is_aligned
 from dltrain.data.order import PADDING, Pipeline
+from dltrain.devices.mesh import own_rows, put, put_rows
 from dltrain.errors import DataError, WorkerError
 from dltrain.types import Array, Batch, Source
 
@@ -35,7 +36,7 @@ class Resident:
     @cached_property
     def data(self) -> dict[str, Any]:
         """The arrays on the device; a CPU shares the memory of those that are aligned."""
-        return jax.tree.map(lambda array: jax.device_put(array, self._where), dict(self._arrays))
+        return jax.tree.map(lambda array: put(array, self._where), dict(self._arrays))
 
     @property
     def in_place(self) -> int:
@@ -72,7 +73,10 @@ class Resident:
 
 
 class Streamed:
-    """The data set stays in its source; inputs are the batches, `[room, B, ...]`."""
+    """The data set stays in its source; inputs are the batches, `[room, B, ...]`.
+
+    Of several processes, each reads only the examples of its own devices.
+    """
 
     in_place = 0  # bytes; the memory of the source is not shared
 
@@ -88,15 +92,35 @@ class Streamed:
         return self.stack([self.read(indices) for indices in batches], room, batches.shape[1])
 
     def read(self, indices: np.ndarray) -> dict[str, Any]:
-        """Read one batch, int32 [B] -> arrays [B, ...]; padding is example 0, masked: see `engine.padding`."""
+        """Read one batch, int32 [B] -> arrays [B, ...]; padding is example 0, masked: see `engine.padding`.
+
+        One process among several reads its part of the batch.
+        """
+        if self._divided:
+            indices = indices[own_rows(self._where, len(indices), axis=1)]
         return {**self._source.read(np.maximum(indices, 0)), "mask": indices >= 0}
 
     def stack(self, batches: list[dict[str, Any]], room: int, batch_size: int) -> dict[str, Any]:
         """Stack batches; the rest of the room stays uninitialised and is never read."""
-        stacked = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), self.input_shapes(room, batch_size))
+        shapes = self.input_shapes(room, batch_size)
+        if self._divided:
+            own = (
+                len(batches[0]["mask"])
+                if batches
+                else len(range(batch_size)[own_rows(self._where, batch_size, axis=1)])
+            )
+            shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((room, own, *s.shape[2:]), s.dtype), shapes)
+        stacked = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), shapes)
         for i, batch in enumerate(batches):
             jax.tree.map(lambda array, value, i=i: operator.setitem(array, i, value), stacked, batch)
+        if self._divided:
+            return jax.tree.map(lambda rows: put_rows(rows, self._where, batch_size, axis=1), stacked)
         return jax.device_put(stacked, self._where) if self._where else stacked
+
+    @property
+    def _divided(self) -> bool:
+        """Whether other processes read a part of each batch."""
+        return self._where is not None and not self._where.is_fully_addressable
 
     def input_shapes(self, room: int, batch_size: int) -> dict[str, Any]:
         """Shapes and dtypes of the inputs of one dispatch."""

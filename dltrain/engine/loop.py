@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import jax
 import numpy as np
 
+from dltrain.devices import hosts
 from dltrain.engine.events import After, Callback, Every, Replace, StepLogs, StopTraining, TrainEvent
 from dltrain.engine.state import TrainState
 
@@ -54,15 +56,18 @@ class Loop:
     pace: Pace
     pending: list[Callable[[], None]] = field(default_factory=list)
     state: TrainState | None = None  # after the last chunk, for code that catches an exception of `run`
+    in_turn: bool = False  # wait for each chunk before anything else is dispatched
 
     def run(self, state: TrainState, *, start: int, total: int) -> Outcome:
         """Train, and return the outcome."""
         began, step, reason = time.monotonic(), start, "all steps done"
         while step < total:
-            n = min(self.pace.steps, self._due(step, total) - step)
+            n = min(hosts.agree(self.pace.steps, "steps of a chunk"), self._due(step, total) - step)
             dispatched = time.monotonic()
             state, logs = self.chunk(state, self.data, self.feed(step, n), np.int32(n))
             self.state = state
+            if self.in_turn:
+                jax.block_until_ready(logs)
             self._settle()  # read the logs of the previous chunk while this one runs
             event = TrainEvent(step + n, total, self.per_epoch, state, StepLogs(step + 1, n, logs))
             step += n

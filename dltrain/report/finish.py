@@ -11,7 +11,8 @@ import numpy as np
 
 from dltrain.build.program import Program
 from dltrain.data.split import NAMES
-from dltrain.devices import memory
+from dltrain.devices import hosts, memory
+from dltrain.devices.mesh import local_state, send
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
 from dltrain.errors import DltrainError, Interrupted
 from dltrain.places import raised_in
@@ -90,6 +91,10 @@ def _report(
         _report_profile(screen, folder, trained)
         trained.raise_if_interrupted(folder)
         found = _evaluate(program, folder, trained)
+        trained, found = _on_host(trained, found)
+        if not hosts.leads():  # the others have done their part
+            return Finished({}, lambda: None)
+        program = program.of_one_process()
         _write_embeddings(program, folder, found.best_state)
         for split in found.final:
             if split not in program.plan.splits:
@@ -113,14 +118,33 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> Eval
     state, step = trained.outcome.state, trained.outcome.step
     splits = [name for name in NAMES if name != "train" and len(program.parts.splits[name])]
     final = {split: program.evaluate(state, split) for split in splits}
-    best_step, best_state, best = _best_step(folder, trained), state, final
+    best_step, best_state, best = _best_step(folder, trained) if hosts.leads() else None, state, final
+    best_step = hosts.agree(best_step, "best step") or step
     if best_step != step:
-        leaves = checkpoint.load(folder.files / "checkpoints", best_step).leaves
+        leaves = _leaves_of(folder, best_step, state)
         best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
         best = {split: program.evaluate(best_state, split) for split in splits}
     without_ema = replace(state, ema={})
     raw = {split: program.evaluate(without_ema, split) for split in splits if state.ema}
     return Evaluated(final, best, raw, best_state, best_step)
+
+
+def _leaves_of(folder: RunFolder, step: int, like: TrainState) -> Mapping[str, Any]:
+    """Read the arrays of a checkpoint; process 0 sends them to the others."""
+    if hosts.leads():
+        leaves = dict(checkpoint.load(folder.files / "checkpoints", step).leaves)
+        return send(leaves) if hosts.count() > 1 else leaves
+    return send({name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in named_leaves(like).items()})
+
+
+def _on_host(trained: TrainResult, found: Evaluated) -> tuple[TrainResult, Evaluated]:
+    """Bring the states of several processes to the host, where process 0 goes on alone."""
+    if hosts.count() == 1:
+        return trained, found
+    final = local_state(trained.outcome.state)
+    best = final if found.best_state is trained.outcome.state else local_state(found.best_state)
+    outcome = replace(trained.outcome, state=final)
+    return replace(trained, outcome=outcome), replace(found, best_state=best)
 
 
 def _best_step(folder: RunFolder, trained: TrainResult) -> int:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dltrain.devices import memory
+from dltrain.devices import hosts, memory
 from dltrain.errors import CheckpointError, DiskError, DltrainError, MemoryExhausted
 from dltrain.runs.files import Files, digest, files_at, sync
 
@@ -27,7 +27,7 @@ def write_arrays(files: Files, name: str, arrays: Mapping[str, np.ndarray]) -> d
     for _ in range(MOVES):
         draft = files.make_new(name)
         try:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as writer:
+            with _orbax() as writer:
                 writer.save((draft / ARRAYS).resolve(), args=ocp.args.PyTreeSave(arrays))
             found = sorted(p for p in draft.rglob("*") if p.is_file())
             listed = {str(p.relative_to(draft)): {"size": p.stat().st_size, "sha256": digest(p)} for p in found}
@@ -42,6 +42,15 @@ def write_arrays(files: Files, name: str, arrays: Mapping[str, np.ndarray]) -> d
         _clear_stray(files, draft)
         files.make()  # raises if the folder is gone, or was renamed inside the run folder
     raise DiskError(f"{files.path} is renamed again and again: the checkpoint could not be written")
+
+
+def _orbax() -> Any:
+    """Return Orbax's checkpointer for this process alone: it would wait for all, and they do other things."""
+    import orbax.checkpoint as ocp
+
+    own = ocp.options.MultiprocessingOptions(primary_host=hosts.index(), active_processes={hosts.index()})
+    alone: dict[str, Any] = {} if hosts.count() == 1 else {"multiprocessing_options": own}
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**alone), **alone)
 
 
 def _in_place(files: Files, draft: Path) -> bool:
@@ -69,7 +78,7 @@ def read_arrays(path: Path, described: Mapping[str, Any]) -> Mapping[str, np.nda
     import orbax.checkpoint as ocp
 
     as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in described}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with _orbax() as reader:
         try:
             _check_sizes(path, described, reader.metadata((path / ARRAYS).resolve()))
             return reader.restore((path / ARRAYS).resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dltrain.devices.memory import peak
+from dltrain.devices.mesh import on_host
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.events import After, TrainEvent
 from dltrain.engine.state import named_leaves
@@ -181,7 +182,7 @@ class Recorder:
     def histograms(self, step: int, params: Any) -> None:
         """Write a histogram of the values of each parameter."""
         leaves = named_leaves(params)
-        self.writer().histograms(step, {f"weights/{name}": np.asarray(leaf) for name, leaf in leaves.items()})
+        self.writer().histograms(step, {f"weights/{name}": on_host(leaf) for name, leaf in leaves.items()})
 
     def close(self) -> None:
         """Flush and close all files; raises if a write fails."""

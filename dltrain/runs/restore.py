@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from dltrain.devices import hosts
 from dltrain.engine.state import ROLLBACKS, TrainState, from_named
 from dltrain.errors import CheckpointError
 from dltrain.runs import checkpoint
@@ -43,6 +44,13 @@ def load_newest(folder: RunFolder, *, warn: Warn) -> Checkpoint:
         warn(missing)
     last = checkpoint.load_last(folder.files / "checkpoints", warn=warn, mend=folder.locked)
     return _of_this_run(folder, last, warn=warn)
+
+
+def load_together(folder: RunFolder, *, warn: Warn) -> Checkpoint:
+    """Read the newest intact checkpoint in every process: the one that process 0 found."""
+    found = load_newest(folder, warn=warn) if hosts.leads() else None
+    step = hosts.agree(found.step if found else 0, "checkpoint to resume from")
+    return found or load_checkpoint(folder, step, warn=warn)
 
 
 def missing_newest(folder: RunFolder) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from dltrain.callbacks.best import Best
+from dltrain.devices import hosts
+from dltrain.devices.mesh import on_host
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState, named_leaves
 from dltrain.runs import checkpoint
@@ -107,7 +109,7 @@ class Saver:
 
     def _draft(self, step: int, state: TrainState) -> _Draft:
         # Copies: the next chunk reuses the memory of the state, which NumPy would share on a CPU.
-        leaves = {name: np.array(value) for name, value in named_leaves(state).items()}
+        leaves = {name: np.array(on_host(value)) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         self.clock.saves += 1
         self._kept |= {step} if self._keeps(step) else set()
@@ -121,6 +123,8 @@ class Saver:
         return _Draft(step, leaves, meta)
 
     def _start_write(self, drafts: Sequence[_Draft]) -> None:
+        if not hosts.leads():  # one process writes
+            return
         thread = threading.Thread(target=self._write, args=(drafts,), name="checkpoint")
         thread.start()  # which fails if there is no memory for it
         self._thread = thread
@@ -138,7 +142,7 @@ class Saver:
 
     def __call__(self, event: TrainEvent) -> None:
         """Save, unless saves take too much of the time."""
-        if self._share is None or not self._busy(self._share):
+        if self._share is None or not hosts.agree(self._busy(self._share), "checkpoint"):
             self.save(event.step, event.state)
 
     def join(self) -> None:

@@ -15,7 +15,7 @@ FILES = (
     *("saved.json", "metrics.jsonl", "metrics.damaged.jsonl", "results.csv", "summary.json", "bad_rows.csv"),
     *("train.log", "written.txt", "report.html", "MODEL_CARD.md"),
 )
-FOLDERS = ("report", "evaluation", "explain", "nonfinite", "checkpoints", "tensorboard")
+FOLDERS = ("report", "evaluation", "explain", "nonfinite", "checkpoints", "tensorboard", "ranks")
 """What a run writes at the top of its folder, besides `lock`."""
 
 

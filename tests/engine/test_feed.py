@@ -121,3 +121,27 @@ def test_stalled_source_is_an_error():
         ahead.take(0, 1)
     gate.set()
     ahead.close()
+
+
+class ThisHalf:
+    """The sharding of a process that has the second half of each batch."""
+
+    is_fully_addressable = False
+
+    def addressable_devices_indices_map(self, shape):
+        return {"device": (slice(None),) * (len(shape) - 1) + (slice(shape[-1] // 2, None),)}
+
+
+def test_a_process_reads_only_its_own_examples():
+    asked = []
+
+    class Source:
+        def read(self, indices):
+            asked.append(list(indices))
+            return {"inputs": np.asarray(indices, np.float32)[:, None]}
+
+    feed = Streamed(Source(), ThisHalf())
+    asked.clear()
+    batch = feed.read(np.array([7, 3, 5, -1], np.int32))
+    assert asked == [[5, 0]]
+    assert batch["mask"].tolist() == [True, False]

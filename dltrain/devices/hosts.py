@@ -1,0 +1,358 @@
+"""Several processes that train one model: how they find one another, and what they decide together.
+
+jax.distributed connects the processes, and XLA computes sums over their devices. Every process runs the same
+program; only process 0 writes the run folder. What depends on a clock or a signal could differ between processes,
+and they would wait for one another for ever: `agree` makes it what process 0 decides. With a single process all
+functions return at once, and nothing is imported.
+
+This file uses the key-value store of jax's coordinator (`jax._src.distributed.global_state.client`): jax has no
+public interface for it.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from dltrain.devices.heartbeat import LINGER, Heartbeat, answer_abort, reaches
+from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated, WorkerError
+
+T = TypeVar("T")
+JOINING = 10  # heartbeats in which all processes have to join
+WAITING = 60  # heartbeats in which a decision or the end of a run has to come
+KEPT = 256  # decisions that stay in the store; no process is behind by as many
+LOOPBACK = ("localhost", "127.", "::1", "[::1]", "0.0.0.0")
+SIGNAL = "dltrain/signal/"
+
+
+class Group:
+    """The processes of a run, seen from one of them."""
+
+    def __init__(self, client: Any, *, index: int, count: int, heartbeat: float, log: "ErrorLog") -> None:
+        """Begin to watch the others."""
+        self.client, self.index, self.count, self.log, self._heartbeat = client, index, count, log, heartbeat
+        self.watch = Heartbeat(client, index=index, count=count, limit=heartbeat, say=log.say)
+        self._numbers, self._signs = itertools.count(), set[str]()
+
+    def agree(self, value: T, name: str) -> T:
+        """Return the value of process 0, a JSON value; every process has to ask, in the same order."""
+        number = next(self._numbers)
+        key = f"dltrain/decision/{number}"
+        if self.index == 0:
+            self.client.key_value_set(key, json.dumps([name, value]))
+            if number >= KEPT:
+                self.client.key_value_delete(f"dltrain/decision/{number - KEPT}")
+            return value
+        asked, found = json.loads(self._get(key, name))
+        if asked != name:
+            raise WorkerError(
+                f"process {self.index} waits for {name!r} while process 0 decides on {asked!r}: the processes "
+                "do not run the same program; a callback has to do the same in all of them"
+            )
+        return found
+
+    def wait(self, name: str) -> None:
+        """Wait until every process is here."""
+        try:
+            self.client.wait_at_barrier(f"dltrain/{name}/{next(self._numbers)}", self._limit)
+        except Exception as error:
+            raise self._late(name, error) from error
+
+    def _get(self, key: str, name: str) -> str:
+        try:
+            return self.client.blocking_key_value_get(key, self._limit)
+        except Exception as error:
+            raise self._late(name, error) from error
+
+    @property
+    def _limit(self) -> int:
+        return int(1000 * WAITING * self._heartbeat)  # milliseconds
+
+    def _late(self, name: str, error: Exception) -> WorkerError:
+        return WorkerError(
+            f"process {self.index} waited for the others ({name}) for {self._limit / 1000:g} s: "
+            f"{str(error).splitlines()[0]}"
+        )
+
+    def gather(self, value: Any, name: str) -> list[Any]:
+        """Return the values of all processes, JSON values, in their order."""
+        place = f"dltrain/values/{next(self._numbers)}/"
+        self.client.key_value_set(f"{place}{self.index}", json.dumps(value))
+        self.wait(name)
+        found = {int(key.rpartition("/")[2]): text for key, text in self.client.key_value_dir_get(place)}
+        return [json.loads(found[index]) for index in sorted(found)]
+
+    def tell(self, signal: str) -> None:
+        """Tell process 0 that this process got a signal."""
+        if signal not in self._signs:
+            self._signs.add(signal)
+            self.client.key_value_set(f"{SIGNAL}{self.index}", signal, allow_overwrite=True)
+
+    def told(self) -> str | None:
+        """Return the signal that any other process got."""
+        return next((signal for _, signal in self.client.key_value_dir_get(SIGNAL)), None)
+
+
+_group: Group | None = None  # of this process, as the coordinator is
+
+
+def index() -> int:
+    """Return the number of this process; process 0 leads."""
+    return _group.index if _group else 0
+
+
+def count() -> int:
+    """Return the number of processes of the run."""
+    return _group.count if _group else 1
+
+
+def leads() -> bool:
+    """Tell whether this is the process that writes and decides."""
+    return index() == 0
+
+
+def agree(value: T, name: str) -> T:
+    """Return what process 0 decided; `name` says what about, for messages. A single process decides alone."""
+    return _group.agree(value, name) if _group else value
+
+
+def wait(name: str) -> None:
+    """Wait until every process is here."""
+    if _group:
+        _group.wait(name)
+
+
+def gather(value: Any, name: str) -> list[Any]:
+    """Return the values of all processes, JSON values, in their order."""
+    return _group.gather(value, name) if _group else [value]
+
+
+def agreed_signal(received: str | None) -> str | None:
+    """Return the name of a signal that any process got, which all of them are to follow."""
+    if _group is None:
+        return received
+    if received and _group.index:
+        _group.tell(received)
+    return _group.agree((received or _group.told()) if _group.index == 0 else None, "signal")
+
+
+def check_same(value: Any, what: str) -> None:
+    """Raise ConfigError if process 0 has another value, a JSON value."""
+    if (first := agree(value, what)) != value:
+        raise ConfigError(
+            f"process {index()} of {count()} has another {what} than process 0: {value} instead of {first}; start "
+            "all of them with the same command, versions and data"
+        )
+
+
+@contextlib.contextmanager
+def joined(wanted: Any, *, heartbeat: float) -> Generator[None]:
+    """Join the other processes (`runtime.hosts`) before jax starts its devices, and leave them at the end.
+
+    After a failure the others are told why; then the process has to end without jax's shutdown (`ended_badly`),
+    which would wait for them. After a signal all end in the same way, and one of them says so.
+
+    Raises:
+        ConfigError: the processes cannot find one another.
+    """
+    if wanted is None or _group:
+        yield
+        return
+    _join(wanted, heartbeat)
+    try:
+        yield
+    except (Interrupted, Terminated) as error:  # in all processes, after they have saved
+        first = leads()
+        _leave()
+        if not first:
+            raise SystemExit(error.code) from None
+        raise
+    except BaseException as error:
+        _fail(error)
+        raise
+    _leave()
+
+
+def _join(wanted: Any, heartbeat: float) -> None:
+    global _group
+    import jax
+    from jax._src.distributed import global_state
+
+    place = {} if wanted == "auto" else dict(wanted)
+    address = place.get("coordinator", "")
+    if place:
+        check_address(place)
+    log = ErrorLog()
+    joining = threading.Event()
+    who = f"process {place.get('index', '?')} of {place.get('count', '?')}"
+
+    def explain() -> str:
+        if not joining.is_set():
+            return f"{who}: not all processes came to {address or 'the coordinator'} within {seconds} s"
+        lost = (
+            _group is not None and not _group.watch.stopped and not reaches(global_state.coordinator_address or "")
+        )
+        return f"{who}: process 0, which coordinates the run, was lost; this process ends" if lost else ""
+
+    seconds = int(JOINING * heartbeat)
+    answer_abort(explain, log.say)
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    known = {"coordinator_address": address, "num_processes": place.get("count"), "process_id": place.get("index")}
+    bound = {"coordinator_bind_address": address} if place.get("local") else {}
+    explicit: dict[str, Any] = {"cluster_detection_method": "deactivate", **known, **bound} if place else {}
+    try:
+        jax.distributed.initialize(
+            **explicit, initialization_timeout=seconds, heartbeat_timeout_seconds=int(100 * heartbeat)
+        )
+    except (RuntimeError, ValueError) as error:
+        log.close()
+        raise ConfigError(_why_not(wanted, error)) from error
+    joining.set()
+    who = f"process {global_state.process_id} of {global_state.num_processes}"
+    if global_state.num_processes and global_state.num_processes > 1:
+        of = {"index": global_state.process_id, "count": global_state.num_processes}
+        _group = Group(global_state.client, **of, heartbeat=heartbeat, log=log)
+        if _group.index:
+            log.take_output()
+    else:
+        log.close()
+
+
+def _why_not(wanted: Any, error: Exception) -> str:
+    said = str(error).splitlines()[0]
+    if wanted == "auto":
+        return (
+            "runtime.hosts=auto: no cluster was found (looked for SLURM, Open MPI, Kubernetes and a TPU pod: "
+            f"{said}); start with srun or mpirun, or name it: "
+            "runtime.hosts='{coordinator: HOST:PORT, count: N, index: I}'"
+        )
+    return f"runtime.hosts: cannot join {wanted['coordinator']}: {said}"
+
+
+def check_address(place: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a coordinator that the other hosts cannot reach, or whose port is in use."""
+    host, colon, port = place["coordinator"].rpartition(":")
+    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
+        raise ConfigError(
+            f"runtime.hosts.coordinator={place['coordinator']}: must be HOST:PORT, such as node0:1234"
+        )
+    if place["count"] > 1 and host.startswith(LOOPBACK) and not place.get("local"):
+        raise ConfigError(
+            f"runtime.hosts.coordinator={place['coordinator']}: other hosts cannot reach a loopback address; name "
+            "the host of process 0. If all processes run on this machine: dltrain launch local processes="
+            f"{place['count']} -- ..., or local: true in runtime.hosts"
+        )
+    if not 0 <= place["index"] < place["count"]:
+        raise ConfigError(
+            f"runtime.hosts.index={place['index']}: must be 0 to {place['count'] - 1}, for count={place['count']}"
+        )
+    if place["index"] == 0 and reaches(place["coordinator"], seconds=1.0):
+        raise ConfigError(
+            f"runtime.hosts.coordinator={place['coordinator']}: port {port} is in use; try another one"
+        )
+
+
+def _leave() -> None:
+    """End the run together with the others."""
+    global _group
+    if _group is None:
+        return
+    _group.wait("end of the run")
+    _group.watch.stop()
+    import jax
+
+    with contextlib.suppress(Exception):
+        jax.distributed.shutdown()
+    _group.log.close()
+    _group = None
+
+
+def _fail(error: BaseException) -> None:
+    """Tell the others about a failure; if it is only that of another process, end by its name."""
+    if _group is None:
+        return
+    if not isinstance(error, DltrainError | KeyboardInterrupt) or isinstance(error, WorkerError):
+        _group.watch._stopped.wait(
+            _group._heartbeat + 5
+        )  # the heartbeat finds out who was lost, and ends the process
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    _group.watch.report(_group.index, f"failed: {text}")
+    if _group.index:
+        _group.log.say(f"process {_group.index} of {_group.count} failed: {text}")
+    else:
+        time.sleep(LINGER)
+
+
+def ended_badly() -> bool:
+    """Tell whether this process failed among others: it must end without jax's shutdown, which waits for them."""
+    return _group is not None
+
+
+class ErrorLog:
+    """What C++ libraries print, in a file; the streams of Python go on where they were."""
+
+    def __init__(self) -> None:
+        """Send descriptors 1 and 2 to a temporary file."""
+        self._real = os.dup(1), os.dup(2)
+        self._before = sys.stdout, sys.stderr
+        sys.stdout.flush()
+        with tempfile.TemporaryFile() as file:
+            self._divert(file.fileno())
+        sys.stdout, sys.stderr = (_stream(descriptor) for descriptor in self._real)
+
+    def take_output(self) -> None:
+        """Write all that this process prints into the log, too; only `say` reaches the user."""
+        sys.stdout = sys.stderr = _stream(2)
+
+    def say(self, text: str) -> None:
+        """Print a message where the user sees it, also from a signal handler."""
+        for descriptor in (self._real[1], 2):
+            with contextlib.suppress(OSError):
+                os.write(descriptor, f"dltrain: {text}\n".encode())
+
+    def move(self, path: Path) -> None:
+        """Go on in the file of a process in the run folder."""
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        os.lseek(2, 0, os.SEEK_SET)
+        while block := os.read(2, 65536):
+            os.write(opened, block)
+        self._divert(opened)
+        os.close(opened)
+        if sys.stdout is sys.stderr:
+            self.take_output()
+
+    def close(self) -> None:
+        """Put descriptors and streams back."""
+        for descriptor, real in enumerate(self._real, 1):
+            os.dup2(real, descriptor)
+        sys.stdout, sys.stderr = self._before
+
+    @staticmethod
+    def _divert(descriptor: int) -> None:
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+
+
+def _stream(descriptor: int) -> TextIO:
+    return os.fdopen(os.dup(descriptor), "w", buffering=1, errors="replace", encoding="utf-8")
+
+
+def log_into(path: Path) -> None:
+    """Write what libraries say, and notes of this process, into its file in the run folder."""
+    if _group:
+        _group.log.move(path)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
