@@ -149,8 +149,10 @@ class Copies:
         self._stopped = threading.Event()
         for one in shards:
             self._wanted.put(one)
-        for number in range(min(THREADS, len(shards))):
-            threading.Thread(target=self._run, daemon=True, name=f"copy {number}").start()
+        count = min(THREADS, len(shards))
+        self._threads = [threading.Thread(target=self._run, daemon=True, name=f"copy {i}") for i in range(count)]
+        for thread in self._threads:
+            thread.start()
 
     def wait(self) -> None:
         """Wait for all files.
@@ -172,6 +174,9 @@ class Copies:
                         rest %= MIB
         finally:
             self._stopped.set()
+            end = time.monotonic() + 1.0  # those that hang are left
+            for thread in self._threads:
+                thread.join(timeout=max(0.0, end - time.monotonic()))
 
     def _next(self) -> int | None:
         """Return the bytes that came, or None where a file is complete."""
@@ -205,7 +210,7 @@ class Copies:
                 self._copy(shard, target)
                 self._events.put(None)
             except BaseException as error:  # raised by `wait`
-                disk = isinstance(error, OSError) and error.filename == str(target.with_name(f"{target.name}.part"))
+                disk = isinstance(error, OSError) and error.filename == str(_part_of(target))
                 self._events.put(error if disk else as_data_error(f"{shard.name} ({self._key})", error))
                 self._stopped.set()
             finally:
@@ -224,7 +229,7 @@ class Copies:
         return None
 
     def _copy_once(self, shard: Shard, target: Path) -> None:
-        part, size = target.with_name(f"{target.name}.part"), 0
+        part, size = _part_of(target), 0
         system, path = open_filesystem(shard.name, self._key)
         try:
             with system.open(path, "rb") as stream, part.open("wb") as file:
@@ -245,6 +250,11 @@ class Copies:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _part_of(target: Path) -> Path:
+    """Return the file that this thread writes until the copy is complete."""
+    return target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
 
 
 class _CutShort(DataError):
