@@ -1,8 +1,8 @@
-"""What launchers write and check before they start anything: the folder of a launch, the run, the words, the environment.
+"""What launchers write and check before they start: the folder of a launch, the run, the words, the environment.
 
-A launch has a folder of its own, outputs/<date>/<time>-<launcher>, with the script and the merged console. The run is
-in `run` below it, unless the words name another place; a launch that is started again finds the run's checkpoints
-there, and continues it.
+A launch has a folder of its own, outputs/<date>/<time>-<launcher>, with the script and the merged console. The run
+is in `run` below it, unless the words name another place; a launch that is started again finds the run's
+checkpoints there, and continues it.
 """
 
 import os
@@ -70,7 +70,8 @@ def make_plan(words: Sequence[str], launcher: str, *, now: datetime | None = Non
     run = Path(chosen[-1]).absolute() if chosen else folder / "run"
     if any(run.glob("checkpoints/step_*")):
         raise ConfigError(
-            f"output_dir={run}: already contains a run; continue it with dltrain launch {launcher} ... -- resume {run}"
+            f"output_dir={run}: already contains a run; continue it with dltrain launch {launcher} ... -- "
+            f"resume {run}"
         )
     kept = [word for word in words if not word.startswith("output_dir=")]
     trusted = [word for word in words if word.startswith("trust=")]
@@ -90,7 +91,7 @@ def quoted(path: Path) -> str:
 
 
 def exports(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables of this process that the training gets, too: those of jax, XLA, NCCL and Python's path."""
+    """Return the environment variables that the training gets, too: of jax, XLA, NCCL, and Python's path."""
     found = os.environ if environment is None else environment
     return {name: found[name] for name in sorted(found) if PASSED.fullmatch(name)}
 

@@ -1,7 +1,7 @@
 """Train in a job of SLURM: a batch script that is written, shown, submitted, and followed until the job ends.
 
-srun starts the processes, which find one another by themselves (`runtime.hosts=auto`). When SLURM preempts the job, or
-its time is nearly over, the processes save; the job is queued again and continues with `dltrain resume`.
+srun starts the processes, which find one another by themselves (`runtime.hosts=auto`). When SLURM preempts the job,
+or its time is nearly over, the processes save; the job is queued again and continues with `dltrain resume`.
 """
 
 import os
@@ -66,7 +66,8 @@ def _check(options: Mapping[str, Any]) -> None:
     check_name(options["name"])
     if options["gpus"] and options["processes"] not in (1, options["gpus"]):
         raise ConfigError(
-            f"processes={options['processes']} gpus={options['gpus']}: each GPU has one process; leave processes out"
+            f"processes={options['processes']} gpus={options['gpus']}: each GPU has one process; leave out "
+            "processes"
         )
     read_time(options["time"], "time")
     _further(options["sbatch"])
@@ -89,8 +90,8 @@ def _further(value: Any) -> list[str]:
 def _find_commands() -> None:
     if missing := [name for name in NEEDED if not shutil.which(name)]:
         raise ConfigError(
-            f"launch slurm: {missing[0]} is not installed here; run this on a login node of a SLURM cluster, or write "
-            "the script only: dry_run=true"
+            f"launch slurm: {missing[0]} is not installed here; run this on a login node of a SLURM cluster, or "
+            "only write the script: dry_run=true"
         )
 
 
@@ -119,7 +120,7 @@ def script(plan: Plan, options: Mapping[str, Any]) -> str:
     return (
         f"#!/bin/bash\n{head}\n{variables}{setup}\n"
         "# A job that was queued again continues its run; a run without a checkpoint starts anew.\n"
-        "[ \"${SLURM_RESTART_COUNT:-0}\" -gt 0 ] && anew=overwrite=true\n"
+        '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && anew=overwrite=true\n'
         f"{choose_words(plan, again='${anew:-}')}\n"
         "# Shortly before the time limit: save in all processes, and queue again.\n"
         "trap 'late=yes; scancel --quiet --signal=TERM \"$SLURM_JOB_ID\"' USR1\n"

@@ -32,7 +32,9 @@ def test_a_training_gets_a_run_folder_below_that_of_the_launch(here):
 
 def test_a_second_start_continues_what_has_a_checkpoint(here):
     plan = make_plan(["model.widths=[1, 2]", "trust=mine", "output_dir=a b"], "slurm")
-    assert chosen(plan, again="overwrite=true") == [*plan.first, "overwrite=true"] == [*plan.words(), "overwrite=true"]
+    assert (
+        chosen(plan, again="overwrite=true") == [*plan.first, "overwrite=true"] == [*plan.words(), "overwrite=true"]
+    )
     (here / "a b" / "checkpoints" / "step_5").mkdir(parents=True)
     assert chosen(plan, again="overwrite=true") == ["resume", str(here / "a b"), "trust=mine"] == list(plan.words())
 
