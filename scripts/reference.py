@@ -88,8 +88,19 @@ def commands() -> str:
         lines += [escaped(rest.strip()), ""] if rest.strip() else []
         if COMMANDS.get(name):
             lines += _keys(COMMANDS[name], read_yaml(packaged() / f"{name}.yaml"))
+        lines += launchers() if name == "launch" else []
         lines += [""]
     return "\n".join(lines)
+
+
+def launchers() -> list[str]:
+    """Write the options of each launcher, from its YAML."""
+    lines: list[str] = []
+    for path in sorted((packaged() / "launch").glob("*.yaml")):
+        options = read_options(path)
+        lines += [f"### launch {path.stem}", "", f"{escaped(first_comment(path))}.", ""]
+        lines += [*_keys({name: one.key for name, one in options.items()}, read_yaml(path)), ""]
+    return lines[:-1]
 
 
 def exit_codes() -> str:

@@ -5,6 +5,7 @@ told to end, is continued with `dltrain resume` by new actors.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import signal
 import threading
@@ -33,10 +34,9 @@ def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
         return 0
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
-            "launch ray: Ray is not installed; pip install ray, or only write what it does: dry_run=true"
+            "launch ray: Ray is not installed: pip install ray; dry_run=true only writes what it does"
         )
-    import ray
-
+    ray = importlib.import_module("ray")
     plan = make_plan(words, "ray")
     try:
         ray.init(
@@ -47,8 +47,8 @@ def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"address={options['address']}: {str(error).splitlines()[0]}; start a cluster with ray start --head, or "
-            "train on this machine: address=local"
+            f"address={options['address']}: {str(error).splitlines()[0]}; start a cluster with ray start --head, "
+            "or train on this machine: address=local"
         ) from error
     try:
         check_resources(ray.cluster_resources(), options)
