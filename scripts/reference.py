@@ -16,8 +16,9 @@ from typing import Any
 from dltrain.cli.discovery import command_name
 from dltrain.cli.help import default_of
 from dltrain.config.command_options import COMMANDS
-from dltrain.config.folders import packaged, read_yaml
+from dltrain.config.folders import first_comment, packaged, read_yaml
 from dltrain.config.hints import show
+from dltrain.config.options import read_options
 from dltrain.config.schema import ENGINE, GROUPS, NODES, Key
 
 ROOT = Path(__file__).parent.parent
