@@ -84,9 +84,16 @@ def in_pods(plan: Plan, words: Sequence[str], options: Mapping[str, Any]) -> Pla
 
 
 def manifest(plan: Plan, options: Mapping[str, Any]) -> str:
-    """Return the YAML of the JobSet."""
+    """Return the YAML of the JobSet, with the script on lines of its own."""
     import yaml
 
+    class Dumper(yaml.SafeDumper):
+        """Writes a text of several lines as they are."""
+
+    def write(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, write)
     name, hosts = options["name"], options["hosts"]
     amounts = {"cpu": options["cpus"], "memory": options["memory"]}
     if options["gpus"]:
@@ -121,7 +128,7 @@ def manifest(plan: Plan, options: Mapping[str, Any]) -> str:
             ],
         },
     }
-    return yaml.safe_dump(found, sort_keys=False)
+    return yaml.dump(found, Dumper=Dumper, sort_keys=False, width=1000)
 
 
 def script(plan: Plan, *, name: str, hosts: int, port: int) -> str:

@@ -101,6 +101,8 @@ def test_only_submit_applies_the_yaml(here, monkeypatch, capsys):
     assert main(["launch", "kubernetes", "image=i", "--", "data=iris"]) == 0
     assert not (here / "called").exists()
     assert main(["launch", "kubernetes", "image=i", "submit=true", "--", "data=iris"]) == 0
+    shown = capsys.readouterr().out
+    assert '\n                exec dltrain "$@"' in shown  # as a script is read
     _, second = sorted(here.glob("outputs/*/*/jobset.yaml"), key=lambda p: p.stat().st_mtime_ns)
     assert (here / "called").read_text() == f"apply -f {second}\n"
-    assert "kubectl logs --prefix" in capsys.readouterr().out
+    assert "kubectl logs --prefix" in shown
