@@ -16,8 +16,9 @@ from typing import Any
 from dltrain.cli.discovery import command_name
 from dltrain.cli.help import default_of
 from dltrain.config.command_options import COMMANDS
-from dltrain.config.folders import packaged, read_yaml
+from dltrain.config.folders import first_comment, packaged, read_yaml
 from dltrain.config.hints import show
+from dltrain.config.options import read_options
 from dltrain.config.schema import ENGINE, GROUPS, NODES, Key
 
 ROOT = Path(__file__).parent.parent
@@ -88,8 +89,19 @@ def commands() -> str:
         lines += [escaped(rest.strip()), ""] if rest.strip() else []
         if COMMANDS.get(name):
             lines += _keys(COMMANDS[name], read_yaml(packaged() / f"{name}.yaml"))
+        lines += launchers() if name == "launch" else []
         lines += [""]
     return "\n".join(lines)
+
+
+def launchers() -> list[str]:
+    """Write the options of each launcher, from its YAML."""
+    lines: list[str] = []
+    for path in sorted((packaged() / "launch").glob("*.yaml")):
+        options = read_options(path)
+        lines += [f"### launch {path.stem}", "", f"{escaped(first_comment(path))}.", ""]
+        lines += [*_keys({name: one.key for name, one in options.items()}, read_yaml(path)), ""]
+    return lines[:-1]
 
 
 def exit_codes() -> str:
