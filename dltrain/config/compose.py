@@ -23,8 +23,8 @@ from dltrain.config.checks import (
     flat,
     unknown_keys,
 )
-from dltrain.config.choices import listed, wrong_choices
-from dltrain.config.folders import Tree
+from dltrain.config.choices import choices, listed, wrong_choices
+from dltrain.config.folders import Tree, read_yaml
 from dltrain.config.hints import nearest, show, unknown
 from dltrain.config.interpolation import check_references, conceal, followed, references, resolve, save, written
 from dltrain.config.request import Override, Request
@@ -272,7 +272,11 @@ def _one_length(raw: Any, typed: set[str]) -> None:
 def _known(request: Request) -> dict[str, Any]:
     """List every key with its value as written, for hints before all of it is composed."""
     good = tuple(o for o in request.groups() if not wrong_choices(request.tree, o))
-    raw, chosen, _ = load_training(replace(request, overrides=good), [])
+    request = replace(request, overrides=good)
+    (name,) = choices(request)["data"][:1] or [""]
+    path = request.tree["data"].get(name)
+    any_task = ["data.task=classification"] if path and read_yaml(path).get("task") == "auto" else []
+    raw, chosen, _ = load_training(request, any_task)
     return flat(written(raw), chosen) | dict(request.defaults)
 
 

@@ -132,6 +132,7 @@ def test_an_odd_file_of_the_users_is_refused_by_name(dltrain, text: str, tmp_pat
 
 HINTS = {
     "model=mlp model.activation=swish": "did you mean silu?",
+    "data=table data.path=t.csv data.target=y epoch=3": "did you mean epochs",
     "model=mlp model.layers=3": "did you mean model.widths (now [128, 128])?",
     "model=cnn model.filters=32": "did you mean model.channels (now [32, 64])?",
     "model=mlp model.kernel_init=xavier": "did you mean glorot_uniform?",
