@@ -63,6 +63,8 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
     if params := _params(settings, found, tree):
         config = _check({**params, **found}, folders, tree)
     objective.check_constraints(config)
+    if config["runtime"]["hosts"] is not None:
+        raise ConfigError("runtime.hosts: a sweep trains each job in one process; leave it out")
     if config["sweep"]["sampler"] == "pbt":
         return _train_population({**params, **found}, config, settings, place, folders, tree)
     if config["sweep"]["sampler"] != "grid":

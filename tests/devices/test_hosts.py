@@ -133,3 +133,17 @@ def test_a_single_process_decides_alone() -> None:
     assert hosts.gather(3, "something") == [3]
     assert hosts.agreed_signal("SIGTERM") == "SIGTERM"
     assert (hosts.count(), hosts.index(), hosts.leads()) == (1, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-m", "data=iris", "model=linear", "seed=0,1"), "a sweep trains each job in one process"),
+        (("find-lr", "data=iris", "model=linear"), "only dltrain and dltrain resume"),
+        (("crossval", "data=iris", "model=linear"), "only dltrain and dltrain resume"),
+    ],
+)
+def test_what_trains_in_one_process_refuses_several(dltrain, words, said, tmp_path: Path) -> None:
+    result = dltrain(*words, "runtime.hosts=auto", cwd=tmp_path)
+    assert result.code == 2 and said in result.err
+    assert not list(tmp_path.iterdir())
