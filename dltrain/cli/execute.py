@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dltrain.cli.argv import CommandLine
 from dltrain.cli.discovery import Command, with_launcher
-from dltrain.cli.sweep import resume, sweep
+from dltrain.cli.resumed_sweep import resume
+from dltrain.cli.sweep import sweep
 from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.settings import apply_to_run, recipe_settings, wants_sweep
 from dltrain.composition.show import show

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltrain.cli.job import compose_jobs, settle, train_composed
-from dltrain.cli.launched import divide, holding, launch_jobs, relaunch, run_job
+from dltrain.cli.job import compose_jobs, train_composed
+from dltrain.cli.launched import divide, launch_jobs, run_job
 from dltrain.composition import objective
-from dltrain.composition.compose import amend_words, make_call, make_request
+from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, expand, launch
 from dltrain.composition.overrides import NEEDS_SAMPLER, read
 from dltrain.composition.settings import (
@@ -33,10 +33,9 @@ from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError, LockedError
 from dltrain.runs.repeat import Repeat, read_repeat
-from dltrain.runs.sealed import read_sealed
-from dltrain.runs.sweep_files import JOBS, MANIFEST, POPULATION, STOPPED
+from dltrain.runs.sweep_files import JOBS, STOPPED
 from dltrain.sweep.folder import claim, locked, remove_empty
-from dltrain.sweep.plan import missing, read_jobs, write_configs, write_places
+from dltrain.sweep.plan import write_configs, write_places
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
 
 Found = dict[str, tuple[Override, list[Override] | None]]
@@ -93,7 +92,7 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
         passed, keys = ([*passed, word], (*keys, "runtime.threads")) if word else (passed, keys)
     train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys, processes)
     if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
-        return _run(folder, lambda: launch(passed, folder, folders, train=train))
+        return run_in(folder, lambda: launch(passed, folder, folders, train=train))
     same = not typed and not any(key in tree and values is not None for key, (_, values) in found.items())
 
     def begin() -> None:
@@ -110,41 +109,11 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
             else:
                 train_composed(composed)
 
-    return _run(folder, begin, trust=_trust(words))
+    return run_in(folder, begin, trust=trust_words(words))
 
 
-def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> int:
-    """Run the jobs of a sweep that are missing, with the configs that were composed when it began.
-
-    A search goes on by the words that it was started with, since what it trains next follows from the results.
-    A launcher is typed again, as its settings may hold commands, and a folder may come from somebody else.
-    """
-    folder = folder.expanduser().resolve()
-    if (folder / MANIFEST).is_file():
-        return sweep([*read_sealed(folder / MANIFEST)["words"], *words, f"output_dir={folder}"], folders, tree)
-    own = [word for word in words if not is_hydra(word.lstrip("+").partition("=")[0])]
-    typed = read_hydra([word for word in words if word not in own], tree, trusted(own, tree))
-    settings = read_settings(compose_whole(hydra_words(typed), folders))
-    jobs = read_jobs(folder, lambda saved: amend_words(saved, *own))
-
-    def go_on() -> None:
-        settle(jobs)
-        notes = [note for note in read_notes(folder) if note["ended"] and note["code"] not in STOPPED]
-        left = missing(jobs, [note["number"] for note in notes if note["code"]])
-        if (folder / POPULATION).is_file():
-            left = importlib.import_module("dltrain.cli.population").as_members(folder, left)
-        numbers = [job.number for job in left]
-        with holding(folder, numbers):
-            print(f"{folder}: {len(left)} of {len(jobs)} jobs are missing")
-            if left and settings.chosen["hydra/launcher"] == "basic":
-                train_composed(left)
-        if left and settings.chosen["hydra/launcher"] != "basic":
-            relaunch(left, folder, folders, settings=settings, typed=typed, words=own)
-
-    return _run(folder, go_on, trust=_trust(words))
-
-
-def _trust(words: Sequence[str]) -> list[str]:
+def trust_words(words: Sequence[str]) -> list[str]:
+    """Return the words that name packages of the user."""
     return [word for word in words if word.startswith("trust=")]
 
 
@@ -163,7 +132,7 @@ def _train_population(
     overwrite = "overwrite" in found and found["overwrite"][0].value is True
     folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
     trust = [word for word in plan.fixed if word.startswith("trust=")]
-    return _run(folder, lambda: population.train(plan, folder, seed=config["seed"]), trust=trust)
+    return run_in(folder, lambda: population.train(plan, folder, seed=config["seed"]), trust=trust)
 
 
 def _refuse_launchers(settings: Settings, sampler: str) -> None:
@@ -221,7 +190,7 @@ def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | N
     return config["output_dir"], config | {"output_dir": None}
 
 
-def _run(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
+def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
     """Do the work of a sweep, and print what came of it; `trust` are the words that name packages of the user."""
     code, reason = 0, ""
     try:

@@ -41,6 +41,10 @@ class Heartbeat:
         for target in (self._beat, self._watch):
             threading.Thread(target=target, daemon=True, name=f"heartbeat {target.__name__}").start()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until this has ended, for so many seconds at most."""
+        self._stopped.wait(seconds)
+
     def stop(self) -> None:
         """Look no more; what happens to the others is no failure from now on."""
         self._stopped.set()

@@ -6,22 +6,20 @@ and they would wait for one another for ever: `agree` makes it what process 0 de
 functions return at once, and nothing is imported.
 
 This file uses the key-value store of jax's coordinator (`jax._src.distributed.global_state.client`): jax has no
-public interface for it.
+public interface for it. A few lines over 300, since joining, deciding and leaving share one group.
 """
 
 import contextlib
 import itertools
 import json
-import os
 import socket
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
+from dltrain.devices.error_log import ErrorLog
 from dltrain.devices.heartbeat import LINGER, Heartbeat, answer_abort, reaches
 from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated, WorkerError
 
@@ -36,9 +34,9 @@ SIGNAL = "dltrain/signal/"
 class Group:
     """The processes of a run, seen from one of them."""
 
-    def __init__(self, client: Any, *, index: int, count: int, heartbeat: float, log: "ErrorLog") -> None:
+    def __init__(self, client: Any, *, index: int, count: int, heartbeat: float, log: ErrorLog) -> None:
         """Begin to watch the others."""
-        self.client, self.index, self.count, self.log, self._heartbeat = client, index, count, log, heartbeat
+        self.client, self.index, self.count, self.log, self.heartbeat = client, index, count, log, heartbeat
         self.watch = Heartbeat(client, index=index, count=count, limit=heartbeat, say=log.say)
         self._numbers, self._signs = itertools.count(), set[str]()
 
@@ -74,7 +72,7 @@ class Group:
 
     @property
     def _limit(self) -> int:
-        return int(1000 * WAITING * self._heartbeat)  # milliseconds
+        return int(1000 * WAITING * self.heartbeat)  # milliseconds
 
     def _late(self, name: str, error: Exception) -> WorkerError:
         return WorkerError(
@@ -280,9 +278,7 @@ def _fail(error: BaseException) -> None:
     if _group is None:
         return
     if not isinstance(error, DltrainError | KeyboardInterrupt) or isinstance(error, WorkerError):
-        _group.watch._stopped.wait(
-            _group._heartbeat + 5
-        )  # the heartbeat finds out who was lost, and ends the process
+        _group.watch.wait(_group.heartbeat + 5)  # it finds out who was lost, and ends the process
     text = (str(error).splitlines() or [type(error).__name__])[0]
     _group.watch.report(_group.index, f"failed: {text}")
     if _group.index:
@@ -294,55 +290,6 @@ def _fail(error: BaseException) -> None:
 def ended_badly() -> bool:
     """Tell whether this process failed among others: it must end without jax's shutdown, which waits for them."""
     return _group is not None
-
-
-class ErrorLog:
-    """What C++ libraries print, in a file; the streams of Python go on where they were."""
-
-    def __init__(self) -> None:
-        """Send descriptors 1 and 2 to a temporary file."""
-        self._real = os.dup(1), os.dup(2)
-        self._before = sys.stdout, sys.stderr
-        sys.stdout.flush()
-        with tempfile.TemporaryFile() as file:
-            self._divert(file.fileno())
-        sys.stdout, sys.stderr = (_stream(descriptor) for descriptor in self._real)
-
-    def take_output(self) -> None:
-        """Write all that this process prints into the log, too; only `say` reaches the user."""
-        sys.stdout = sys.stderr = _stream(2)
-
-    def say(self, text: str) -> None:
-        """Print a message where the user sees it, also from a signal handler."""
-        for descriptor in (self._real[1], 2):
-            with contextlib.suppress(OSError):
-                os.write(descriptor, f"dltrain: {text}\n".encode())
-
-    def move(self, path: Path) -> None:
-        """Go on in the file of a process in the run folder."""
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        os.lseek(2, 0, os.SEEK_SET)
-        while block := os.read(2, 65536):
-            os.write(opened, block)
-        self._divert(opened)
-        os.close(opened)
-        if sys.stdout is sys.stderr:
-            self.take_output()
-
-    def close(self) -> None:
-        """Put descriptors and streams back."""
-        for descriptor, real in enumerate(self._real, 1):
-            os.dup2(real, descriptor)
-        sys.stdout, sys.stderr = self._before
-
-    @staticmethod
-    def _divert(descriptor: int) -> None:
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-
-
-def _stream(descriptor: int) -> TextIO:
-    return os.fdopen(os.dup(descriptor), "w", buffering=1, errors="replace", encoding="utf-8")
 
 
 def log_into(path: Path) -> None:

@@ -46,7 +46,6 @@ def start(
     cache: bool,
     ops: str = "auto",
     matmul: str = "default",
-    hosts: Any = None,
     **of_the_program: Any,
 ) -> None:
     """Start the platform, or raise ConfigError if it is not available.
@@ -59,12 +58,10 @@ def start(
         cache: keep compiled programs for the next start.
         ops: `auto`, or `stock` for the lowerings of jax instead of `dltrain.ops`.
         matmul: precision of float32 matrix products, as in `jax_default_matmul_precision`.
-        hosts: None; a run of several processes has joined them before this.
         of_the_program: other keys of `runtime`, which determine the program (precision, mesh), or join processes
             (hosts, heartbeat); not used here.
     """
-    del of_the_program
-    if hosts is not None:
+    if of_the_program.get("hosts") is not None:  # a run that other processes join has joined them before
         raise ConfigError(
             "runtime.hosts: only dltrain and dltrain resume train one model in several processes; leave it out here"
         )

@@ -7,6 +7,8 @@ The order at an exchange keeps the checkpoints of all members consistent, wherev
 3. When all are written, the exchange is added to `pbt.json`, in one rename, and the members go on.
 
 Whoever resumes goes back to the last exchange in the file, of which every member has the checkpoint.
+
+A few lines over 300, since the members and what they wait for share one lock.
 """
 
 import copy

@@ -1,7 +1,6 @@
 """Trains the jobs of a sweep: as lanes of one program where that is faster, else one after the other."""
 
 import contextlib
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +9,13 @@ from typing import Any
 
 from dltrain.build.varied import Varied
 from dltrain.callbacks.signals import Signals
-from dltrain.config.constraints import read_constraints, violated
 from dltrain.lanes.meeting import Lane, Meeting
 from dltrain.report.console import Screen
 from dltrain.report.finish import try_to_compare
 from dltrain.report.sweeps.board import Board, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.summary import monitored
+from dltrain.sweep.best import Best
 from dltrain.sweep.groups import SweepJob, group_jobs, program_of, varied_of
 from dltrain.sweep.measure import Choice, choose_lanes
 from dltrain.sweep.plan import write_places
@@ -28,29 +26,6 @@ Guard = Callable[[SweepJob, Callable[[], EndedRun | None]], EndedRun | None]
 
 
 KEPT = 4  # programs of a search, for jobs that come later
-
-
-@dataclass
-class Best:
-    """The best job so far, whose figures are drawn at the end."""
-
-    value: float | None = None
-    draw: Callable[[], None] = lambda: None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def consider(self, job: SweepJob, ended: EndedRun, *, drawn: bool = False) -> bool:
-        """Keep the run if it is feasible and better than those before; `drawn` if it has its figures."""
-        summary = ended.finished.summary
-        value = monitored(summary)
-        constraints = read_constraints(job.composed.config["sweep"]["constraints"])
-        if value is None or not math.isfinite(value) or violated(constraints, summary):
-            return False
-        sign = 1 if summary["higher_is_better"] else -1
-        with self.lock:
-            if self.value is None or sign * value > sign * self.value:
-                self.value, self.draw = value, (lambda: None) if drawn else ended.finished.draw
-                return True
-        return False
 
 
 class Programs:
