@@ -62,14 +62,14 @@ def search(
     earlier = Path(place).expanduser().resolve() if place else None
     if earlier and (earlier / MANIFEST).is_file():
         if not overwrite:
-            return _Session(plan, earlier).run()
+            return _Running(plan, earlier).run()
         for name in (MANIFEST, JOURNAL):
             (earlier / name).unlink(missing_ok=True)
-    return _Session(plan, claim()).run()
+    return _Running(plan, claim()).run()
 
 
 @dataclass
-class _Session:
+class _Running:
     """A search while this process works on it."""
 
     plan: Plan

@@ -161,7 +161,7 @@ def test_a_regular_expression_that_cannot_be_used_is_refused(dltrain, run, expre
     text = (run / "config.yaml").read_text()
     assert "  rules: []" in text
     rules = f"  rules: [{{match: '{expression}', freeze: true}}]"
-    (run / "config.yaml").write_text(text.replace("  rules: []", rules))
+    (run / "config.yaml").write_text(text.replace("  rules: []", rules, 1))
     for line in (RESUME, EVALUATE):
         said = dltrain(line[0], str(run), *line[1:])
         assert said.code == 2 and "optim.rules" in said.err and "internal error" not in said.err, said
