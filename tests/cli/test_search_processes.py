@@ -45,6 +45,7 @@ def has_checkpoint(folder: Path) -> bool:
     return any(folder.glob("*/checkpoints/step_*"))
 
 
+@pytest.mark.slow
 def test_trials_are_trained_and_pruned_in_processes(dltrain, tmp_path):
     small = ("-m", "data=iris", "data.split_seed=7", "model=linear", "epochs=3", "quiet=true", RATE)
     pruned = ("sweep=asha", "sweep.objectives=[validation/loss]", "sweep.trials=5", "sweep.processes=2")

@@ -72,6 +72,7 @@ def test_a_changed_and_a_lost_shard_are_named_when_a_run_is_resumed(dltrain, fol
         other.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_lost_while_a_run_trains_ends_it_with_its_name(dltrain, folder, tmp_path, monkeypatch):
     paths = write_shards(tmp_path / "s", 4, 10)
     monkeypatch.setattr(members, "MOST_OPEN", 1)

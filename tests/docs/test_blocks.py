@@ -148,7 +148,7 @@ def check_syntax(block) -> None:
 
 LONG = (  # of which other tests try the same
     *("docs/ensemble.md", "docs/export.md", "docs/extending.md", "docs/python.md", "docs/own-data/table.md"),
-    *("docs/evaluate.md", "docs/predict.md", "docs/report.md", "docs/serve.md"),
+    *("docs/evaluate.md", "docs/predict.md", "docs/report.md", "docs/repeat.md", "docs/serve.md"),
 )
 
 

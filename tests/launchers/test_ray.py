@@ -73,6 +73,7 @@ def test_a_dry_run_shows_what_would_start(capsys):
     assert "actors: 3, each with 1 CPUs" in shown and "count: 3, index: 0" in shown
 
 
+@pytest.mark.slow
 def test_a_process_gives_its_lines_and_its_exit_code(here):
     process = Process()
     process.start(["nothing"], environment={}, folder=str(here))
