@@ -3,14 +3,13 @@
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Generator
 from typing import Any
 
 from dltrain.devices import hosts
 from dltrain.engine.events import StopTraining, TrainEvent
-from dltrain.startup import check_interrupted
+from dltrain.startup import check_interrupted, handling
 
 SAME_PRESS = 0.3  # seconds in which a second signal is the same key press, which a wrapper has passed on again
 
@@ -41,18 +40,8 @@ class Signals:
             KeyboardInterrupt: Ctrl-C was pressed before, and lost.
         """
         check_interrupted()
-        if threading.current_thread() is not threading.main_thread():
+        with handling(self._receive, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             yield
-            return
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, self._receive) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _receive(self, number: int, frame: Any) -> None:
         del frame

@@ -25,7 +25,7 @@ def plan(found: Found, config: Mapping[str, Any], folders: tuple[Path, ...], tre
     """Check what is searched, before anything is written.
 
     Raises:
-        ConfigError: a key has several values or a range, and is no number that can change while training.
+        ConfigError: a searched key is not a number that can change during training.
     """
     made = make_plan(found, config, folders, tree)
     for dimension in made.space:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dltrain.cli.job import settle, train_composed
 from dltrain.cli.launched import holding, relaunch
-from dltrain.cli.sweep import run_in, sweep, trust_words
+from dltrain.cli.sweep import run_in, sweep
+from dltrain.cli.sweep_words import trust_words
 from dltrain.composition.compose import amend_words
 from dltrain.composition.settings import compose_whole, hydra_words, read_hydra, read_settings, trusted
 from dltrain.config.folders import Tree

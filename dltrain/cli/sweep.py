@@ -3,7 +3,6 @@
 import functools
 import importlib
 import math
-import re
 import shlex
 import shutil
 import sys
@@ -13,33 +12,24 @@ from typing import Any
 
 from dltrain.cli.job import compose_jobs, train_composed
 from dltrain.cli.launched import divide, launch_jobs, run_job
+from dltrain.cli.sweep_words import Found, Typed, read_sweep
 from dltrain.composition import objective
-from dltrain.composition.compose import make_call, make_request
 from dltrain.composition.launch import Job, Objectives, SweepStopped, expand, launch
-from dltrain.composition.overrides import NEEDS_SAMPLER, read
+from dltrain.composition.overrides import NEEDS_SAMPLER
 from dltrain.composition.settings import (
     Settings,
-    compose_whole,
     hydra_words,
     logging_words,
-    read_hydra,
-    read_settings,
     recipe_settings,
-    trusted,
 )
-from dltrain.config.compose import check_sweep
 from dltrain.config.folders import Tree
-from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError, LockedError
 from dltrain.runs.repeat import Repeat, read_repeat
 from dltrain.runs.sweep_files import JOBS, STOPPED
-from dltrain.sweep.folder import claim, locked, remove_empty
+from dltrain.sweep.folder import locked, remove_empty
 from dltrain.sweep.plan import write_configs, write_places
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
-
-Found = dict[str, tuple[Override, list[Override] | None]]
-"""Key -> the override, and its values if there are several."""
 
 
 def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat: Repeat | None = None) -> int:
@@ -47,123 +37,102 @@ def sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree, *, repeat
 
     With `repeat` its words are added, and what comes of the runs is said by `conclude_repeat`.
     """
-    words = [*words, *(repeat.words() if repeat else ())]
-    own = [w for w in words if not is_hydra(w.lstrip("+~").partition("=")[0])]
-    typed = read_hydra([w for w in words if w not in own], tree, trusted(own, tree))
-    found: Found = {o.key: (o, values) for o, values in (read(w, tree) for w in own)}
-    place, config = _place(found, folders, tree)
-    fixed = [o for o, values in found.values() if values is None]
-    first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
-    groups = [o.word for o in first if o.key in tree]
-    whole = compose_whole(
-        [*groups, *(o.for_hydra for o in fixed if o.key not in tree), *hydra_words(typed)], folders
-    )
-    settings = read_settings(whole)
-    if params := _params(settings, found, tree):
-        config = _check({**params, **found}, folders, tree)
-    objective.check_constraints(config)
-    if config["runtime"]["hosts"] is not None:
-        raise ConfigError("runtime.hosts: a sweep trains each job in one process; leave it out")
-    if config["sweep"]["sampler"] == "pbt":
-        return _train_population({**params, **found}, config, settings, place, folders, tree)
-    if config["sweep"]["sampler"] != "grid":
-        return _search({**params, **found}, config, settings, place, folders, tree)
-    _check_intervals({**params, **found}, settings)
-    recipe = next((recipe_settings(o.value, tree) for o in fixed if o.key == "experiment"), {})
-    passed = _passed({**params, **found}, config, tree)
-    passed += [*hydra_words(typed), *logging_words(settings, typed), *_directions(config, settings, typed, recipe)]
-    passed += ["++hydra.sweeper.params=null"] if params else []  # these words include them
-    if place is not None and settings.sweep_dir:
-        raise ConfigError(
-            f"output_dir={place} hydra.sweep.dir={settings.sweep_dir}: both name the folder; set only one"
-        )
-    overwrite = any(o.key == "overwrite" and o.value is True for o in first)
-    folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
+    typed = read_sweep([*words, *(repeat.words() if repeat else ())], folders, tree)
+    if typed.sampler == "pbt":
+        return _train_population(typed)
+    if typed.sampler != "grid":
+        return _search(typed)
+    return _run_grid(typed, repeat)
+
+
+def _run_grid(typed: Typed, repeat: Repeat | None) -> int:
+    """Run every combination of the values."""
+    settings, launcher = typed.settings, typed.settings.chosen["hydra/launcher"]
+    passed, keys = _words_for_hydra(typed), tuple(o.key for o in typed.fixed)
+    folder = typed.claim()
     if settings.chosen["hydra/sweeper"] == "basic":
-        write_plan(folder, list({**params, **found}.values()))
+        write_plan(folder, list(typed.found.values()))
     if repeat:
         repeat.write(folder)
-    keys = tuple(o.key for o in fixed)
-    alone = settings.chosen["hydra/launcher"] != "basic"
     processes = 0
-    if alone:
-        jobs = math.prod(len(values or [o]) for o, values in {**params, **found}.values())
-        word, processes = divide(settings, config, jobs=jobs)
+    if launcher != "basic":
+        jobs = math.prod(len(values or [o]) for o, values in typed.found.values())
+        word, processes = divide(settings, typed.config, jobs=jobs)
         passed, keys = ([*passed, word], (*keys, "runtime.threads")) if word else (passed, keys)
-    train = functools.partial(run_job, tuple(config["sweep"]["objectives"]), keys, processes)
+    train = functools.partial(run_job, tuple(typed.config["sweep"]["objectives"]), keys, processes)
     if settings.chosen["hydra/sweeper"] != "basic":  # it decides on a job when others have ended
-        return run_in(folder, lambda: launch(passed, folder, folders, train=train))
-    same = not typed and not any(key in tree and values is not None for key, (_, values) in found.items())
+        return run_in(folder, lambda: launch(passed, folder, typed.folders, train=train))
 
     def begin() -> None:
-        jobs: list[Job] = expand(passed, folder, folders) if same and settings.plain and not params else []
-        here = [word for word in passed if not word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
-        here += ["hydra/launcher=basic"] if alone else []
-        if not jobs:
-            launch(here, folder, folders, train=lambda job: _collect(jobs, job))
-        if composed := compose_jobs(jobs, keys):
-            write_configs(folder, composed)
-            if alone:
-                write_places(folder, 1, {job.number: 0 for job in composed})
-                launch_jobs(passed, folder, folders, launcher=settings.chosen["hydra/launcher"], train=train)
-            else:
-                train_composed(composed)
+        composed = compose_jobs(_jobs_of(typed, passed, folder), keys)
+        if not composed:
+            return
+        write_configs(folder, composed)
+        if launcher == "basic":
+            train_composed(composed)
+        else:
+            write_places(folder, 1, {job.number: 0 for job in composed})
+            launch_jobs(passed, folder, typed.folders, launcher=launcher, train=train)
 
-    return run_in(folder, begin, trust=trust_words(words))
+    return run_in(folder, begin, trust=typed.trust)
 
 
-def trust_words(words: Sequence[str]) -> list[str]:
-    """Return the words that name packages of the user."""
-    return [word for word in words if word.startswith("trust=")]
+def _words_for_hydra(typed: Typed) -> list[str]:
+    """Check what only a grid has to, and return the words for Hydra."""
+    found, settings = typed.found, typed.settings
+    _check_intervals(found, settings)
+    recipe = next((recipe_settings(o.value, typed.tree) for o in typed.fixed if o.key == "experiment"), {})
+    passed = [*_passed(found, typed.config, typed.tree), *hydra_words(typed.hydra)]
+    passed += [*logging_words(settings, typed.hydra), *_directions(typed.config, settings, typed.hydra, recipe)]
+    passed += ["++hydra.sweeper.params=null"] if typed.params else []  # these words include them
+    if typed.place is not None and settings.sweep_dir:
+        raise ConfigError(
+            f"output_dir={typed.place} hydra.sweep.dir={settings.sweep_dir}: both name the folder; set only one"
+        )
+    return passed
 
 
-def _train_population(
-    found: Found,
-    config: Mapping[str, Any],
-    settings: Settings,
-    place: str | None,
-    folders: tuple[Path, ...],
-    tree: Tree,
-) -> int:
+def _jobs_of(typed: Typed, passed: Sequence[str], folder: Path) -> list[Job]:
+    """Return the jobs that Hydra would start with these words; by Hydra itself, where its settings could matter."""
+    same = not any(key in typed.tree and values is not None for key, (_, values) in typed.found.items())
+    if same and typed.settings.plain and not typed.hydra and not typed.params:
+        return expand(passed, folder, typed.folders)
+    jobs: list[Job] = []
+    here = [word for word in passed if not word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
+    here += ["hydra/launcher=basic"] if typed.settings.chosen["hydra/launcher"] != "basic" else []
+    launch(here, folder, typed.folders, train=lambda job: _collect(jobs, job))
+    return jobs
+
+
+def _train_population(typed: Typed) -> int:
     """Train jobs that copy one another, instead of those of Hydra's sweeper."""
-    _refuse_launchers(settings, config["sweep"]["sampler"])
+    _refuse_launchers(typed)
     population = importlib.import_module("dltrain.cli.population")
-    plan = population.plan(found, config, folders, tree)
-    overwrite = "overwrite" in found and found["overwrite"][0].value is True
-    folder = claim(place or settings.sweep_dir or None, overwrite=overwrite)
-    trust = [word for word in plan.fixed if word.startswith("trust=")]
-    return run_in(folder, lambda: population.train(plan, folder, seed=config["seed"]), trust=trust)
+    plan = population.plan(typed.found, typed.config, typed.folders, typed.tree)
+    folder = typed.claim()
+    return run_in(folder, lambda: population.train(plan, folder, seed=typed.config["seed"]), trust=typed.trust)
 
 
-def _refuse_launchers(settings: Settings, sampler: str) -> None:
+def _refuse_launchers(typed: Typed) -> None:
     for name in ("sweeper", "launcher"):
-        if (chosen := settings.chosen[f"hydra/{name}"]) != "basic":
+        if (chosen := typed.settings.chosen[f"hydra/{name}"]) != "basic":
             raise ConfigError(
-                f"hydra/{name}={chosen} sweep.sampler={sampler}: a search has none of Hydra's; set only one"
+                f"hydra/{name}={chosen} sweep.sampler={typed.sampler}: a search has none of Hydra's; set only one"
             )
 
 
-def _search(
-    found: Found,
-    config: Mapping[str, Any],
-    settings: Settings,
-    place: str | None,
-    folders: tuple[Path, ...],
-    tree: Tree,
-) -> int:
+def _search(typed: Typed) -> int:
     """Let Optuna choose the trials, instead of Hydra's sweeper."""
-    _refuse_launchers(settings, config["sweep"]["sampler"])
-    place = place or settings.sweep_dir or None
-    overwrite = "overwrite" in found and found["overwrite"][0].value is True
+    _refuse_launchers(typed)
     search = importlib.import_module("dltrain.cli.search").search
     return search(
-        found,
-        config,
-        folders,
-        tree,
-        place=place,
-        claim=lambda: claim(place, overwrite=overwrite),
-        overwrite=overwrite,
+        typed.found,
+        typed.config,
+        typed.folders,
+        typed.tree,
+        place=typed.where,
+        claim=typed.claim,
+        overwrite=typed.overwrite,
     )
 
 
@@ -171,23 +140,6 @@ def _collect(jobs: list[Job], job: Job) -> Objectives:
     """Take a job that is trained later, together with others."""
     jobs.append(job)
     return math.nan
-
-
-def _place(found: Found, folders: tuple[Path, ...], tree: Tree) -> tuple[str | None, dict[str, Any]]:
-    """Take the folder of the sweep out of the overrides; return it with the config of the first combination."""
-    if "output_dir" not in found:
-        return None, _check(found, folders, tree)
-    o = found["output_dir"][0]
-    varied = [key for key, (_, several) in found.items() if several is not None]
-    named = [key for key in varied if key == "output_dir" or re.search(rf"\$\{{\s*{re.escape(key)}\b", o.text)]
-    if named:
-        raise ConfigError(
-            f"{o.word}: names the folder of the whole sweep, and {named[0]} differs between its jobs; name their "
-            f"folders inside it: output_dir=FOLDER 'hydra.sweep.subdir=NAME-${{{varied[0]}}}'"
-        )
-    config = _check(found, folders, tree)
-    del found["output_dir"]
-    return config["output_dir"], config | {"output_dir": None}
 
 
 def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
@@ -227,22 +179,6 @@ def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ())
     for line in (*([reason] if reason else []), *left, *again):
         print(f"dltrain: {line}", file=sys.stderr)
     return code or next((job["code"] for job in jobs if job["code"]), 0)
-
-
-def _check(found: Found, folders: tuple[Path, ...], tree: Tree) -> dict[str, Any]:
-    """Check each value separately and the first combination as a whole; return its config."""
-    check_sweep([v for _, values in found.values() for v in values or []], tree)
-    first = [o if values is None else values[0] for o, values in found.values() if values is None or values]
-    return make_call(make_request("train", [o.typed for o in first], folders, tree)).compose().config
-
-
-def _params(settings: Settings, found: Found, tree: Tree) -> Found:
-    """Read the parameters in the sweeper's node, those of a sweep in a file; typed ones take precedence."""
-    params = settings.sweeper.get("params") or {}
-    if any(isinstance(value, Mapping | list) for value in params.values()):
-        return {}  # of a sweeper with another format
-    words = (read(f"{key}={value}", tree) for key, value in params.items())
-    return {o.key: found.get(o.key, (o, values)) for o, values in words}
 
 
 def _check_intervals(found: Found, settings: Settings) -> None:

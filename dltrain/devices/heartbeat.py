@@ -46,7 +46,7 @@ class Heartbeat:
         self._stopped.wait(seconds)
 
     def stop(self) -> None:
-        """Look no more; what happens to the others is no failure from now on."""
+        """Stop watching: from now on, a process that ends has not failed."""
         self._stopped.set()
 
     @property

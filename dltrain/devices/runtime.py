@@ -59,7 +59,7 @@ def start(
         ops: `auto`, or `stock` for the lowerings of jax instead of `dltrain.ops`.
         matmul: precision of float32 matrix products, as in `jax_default_matmul_precision`.
         of_the_program: other keys of `runtime`, which determine the program (precision, mesh), or join processes
-            (hosts, heartbeat); not used here.
+            (hosts, which must be None here, heartbeat).
     """
     if of_the_program.get("hosts") is not None:  # a run that other processes join has joined them before
         raise ConfigError(

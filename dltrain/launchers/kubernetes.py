@@ -135,7 +135,7 @@ def script(plan: Plan, *, name: str, hosts: int, port: int) -> str:
     """Return what the shell of a pod runs; the pod's index is in JOB_COMPLETION_INDEX."""
     place = f"{{coordinator: '{name}-host-0-0.{name}:{port}', count: {hosts}, index: $JOB_COMPLETION_INDEX}}"
     return (
-        "# Pods that are started again continue the run; a run without a checkpoint starts anew.\n"
+        "# Pods that are started again continue the run; a run without a checkpoint starts from the beginning.\n"
         f"{choose_words(plan, again='overwrite=true')}"
         f'exec dltrain "$@" "runtime.hosts={place}"\n'
     )

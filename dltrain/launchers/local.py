@@ -18,6 +18,7 @@ from dltrain.devices.heartbeat import reaches
 from dltrain.devices.hosts import free_port
 from dltrain.errors import ConfigError
 from dltrain.machine import cores
+from dltrain.startup import handling
 
 PER_CORE = 8  # processes; more would train for longer than anybody waits
 GRACE = 20.0  # seconds in which the others end by themselves after one has failed
@@ -37,7 +38,8 @@ def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
     if graphics and count * devices > graphics:
         raise ConfigError(f"processes={count} devices={devices}: this machine has {graphics} GPUs; runtime=cpu?")
     started: list[subprocess.Popen[bytes]] = []
-    with _Forwarded(started):
+    signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    with handling(lambda number, frame: _pass_on(started, number), *signals):
         for index in range(count):
             place = f"{{coordinator: '{address}', count: {count}, index: {index}, local: true}}"
             command = [sys.executable, "-m", "dltrain", *words, f"runtime.hosts={place}"]
@@ -130,24 +132,8 @@ def _code(returned: int) -> int:
     return returned if returned >= 0 else 128 - returned
 
 
-class _Forwarded:
-    """Passes SIGINT, SIGTERM and SIGHUP on to the processes, in place of what they do here."""
-
-    def __init__(self, started: Sequence[subprocess.Popen[bytes]]) -> None:
-        self._started = started
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._pass_on)
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _pass_on(self, number: int, frame: Any) -> None:
-        del frame
-        for one in self._started:
-            if one.poll() is None:
-                one.send_signal(number)
+def _pass_on(started: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+    """Pass a signal on to the processes, in place of what it does here."""
+    for one in started:
+        if one.poll() is None:
+            one.send_signal(number)

@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import importlib.util
 import signal
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from dltrain.errors import ConfigError, Terminated, WorkerError
 from dltrain.launchers._plan import Plan, check_counts, exports, make_plan
 from dltrain.launchers._process import Process, versions
 from dltrain.runs.files import Files
+from dltrain.startup import handling
 
 AGAIN = (Terminated.code, WorkerError.code, 137)  # told to end, another one lost, killed
 LOOK, ANSWER, GRACE = 1.0, 60.0, 60  # seconds: for a line, for an actor, and looks after the first has ended
@@ -89,7 +89,7 @@ def place(address: str, count: int, index: int, *, local: bool = False) -> str:
 def _train(ray: Any, plan: Plan, options: Mapping[str, Any]) -> int:
     """Train until the run ends, at most `restarts` times more."""
     told = _Told()
-    with told:
+    with handling(told.note, signal.SIGINT, signal.SIGTERM):
         for attempt in range(options["restarts"] + 1):
             code = _attempt(ray, plan, options, told)
             if code not in AGAIN or told.number or attempt == options["restarts"]:
@@ -183,18 +183,9 @@ class _Told:
     def __init__(self) -> None:
         self.number = 0
         self._new = 0
-        self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: Any) -> None:
+    def note(self, number: int, frame: Any) -> None:
+        """Handle a signal."""
         del frame
         self.number = self._new = number
 

@@ -119,7 +119,7 @@ def script(plan: Plan, options: Mapping[str, Any]) -> str:
     setup = options["setup"] + "\n" if options["setup"] else ""
     return (
         f"#!/bin/bash\n{head}\n{variables}{setup}\n"
-        "# A job that was queued again continues its run; a run without a checkpoint starts anew.\n"
+        "# A job that was queued again continues its run; a run without a checkpoint starts from the beginning.\n"
         '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && anew=overwrite=true\n'
         f"{choose_words(plan, again='${anew:-}')}\n"
         "# Shortly before the time limit: save in all processes, and queue again.\n"

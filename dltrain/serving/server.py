@@ -16,6 +16,7 @@ from dltrain.serving.batches import sizes_up_to
 from dltrain.serving.model import Served
 from dltrain.serving.service import Service
 from dltrain.serving.settings import Settings
+from dltrain.startup import handling
 
 BACKLOG = 2048
 KEEP_ALIVE = 30  # seconds that an idle connection stays open
@@ -181,21 +182,14 @@ def _bound(settings: Settings) -> socket.socket:
 @contextlib.contextmanager
 def _catching_signals(server: Any) -> Generator[None, None, None]:
     """End the server on SIGTERM and Ctrl-C, in the main thread; a second signal does not wait for answers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def end(number: int, frame: Any) -> None:
         del number, frame
         server.force_exit = server.should_exit
         server.should_exit = True
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handling(end, signal.SIGTERM, signal.SIGINT):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _allow_files(wanted: int) -> None:

@@ -17,7 +17,7 @@ class ShardedImages:
 
     Attributes:
         spec: the features of one example.
-        fingerprint: of the content of the shards, and of what is made of it.
+        fingerprint: a hash of the shards' content and of the options that decide what is read from them.
         published: indices of the splits that have shards of their own.
         suggestion: the task that suits the targets, and why.
         encoder: how images are decoded.

@@ -69,7 +69,7 @@ def open_indexes(shards: Sequence[Shard]) -> list[Index]:
         shards: files of this machine.
 
     Raises:
-        DataError: one is no tar file, or damaged; names shard and member.
+        DataError: a shard is not a tar file, or is damaged; the message names shard and member.
         DiskError: the cache cannot be written.
     """
     found = {shard: _kept(shard) for shard in shards}
@@ -192,7 +192,9 @@ def _members(file: Any, name: str, size: int) -> Iterator[tuple[str, tuple[int, 
                 yield member.name, (member.offset_data, member.size)
             end = tar.offset
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise DataError(f"{name}: is no tar file, damaged or cut short ({error}), of {size:,} bytes") from error
+        raise DataError(
+            f"{name}: is not a tar file, or is damaged or cut short ({error}); it has {size:,} bytes"
+        ) from error
     file.seek(end)
     if len(last := file.read(BLOCK)) < BLOCK or any(last):
         what = (

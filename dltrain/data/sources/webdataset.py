@@ -167,7 +167,7 @@ def _source(
 def _fingerprint(
     digests: Sequence[str], splits: np.ndarray, targets: Targets, encoder: ImageEncoder, examples: Examples
 ) -> str:
-    """Return a hash of the shards and of all that decides what is made of them; not of their names."""
+    """Return a hash of the shards' content and of the options that decide what is read; names do not matter."""
     about = [
         digests,
         splits.tolist(),

@@ -10,10 +10,9 @@ import numpy as np
 from dltrain.inference.ensemble.folds import OutOfFold
 from dltrain.inference.ensemble.make import Made
 from dltrain.inference.ensemble.measure import CombinedEvaluator, Measure
-from dltrain.plots.style import default_style
 from dltrain.report.figures import draw_figures
 from dltrain.report.repeats.results import SPLITS, Repeated
-from dltrain.runs.files import Files
+from dltrain.report.saved_figures import save_figures
 from dltrain.runs.repeat import CROSSVAL
 
 OF_A_MODEL = ("attention", "generated")
@@ -22,14 +21,7 @@ OF_A_MODEL = ("attention", "generated")
 
 def draw_repeated(found: Repeated) -> list[Path]:
     """Draw the metric of each run, and the out-of-fold predictions; return the paths."""
-    from dltrain.plots.png import png_bytes
-
-    files, paths = Files(found.folder) / "report", []
-    with default_style():
-        for name, figure in _figures(found):
-            files.replace(f"{name}.png", png_bytes(figure))
-            paths.append(found.folder / "report" / f"{name}.png")
-    return paths
+    return save_figures(found.folder, _figures(found))
 
 
 def _figures(found: Repeated) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dltrain.plots.style import default_style
+from dltrain.report.saved_figures import save_figures
 from dltrain.report.sweeps.keys import is_numeric
 from dltrain.report.sweeps.outcome import Outcome, front_of
 from dltrain.runs.files import Files
@@ -15,13 +15,8 @@ FEWEST_PAIRS = 6  # different pairs of two keys that are worth a contour
 
 def draw_figures(found: Outcome) -> list[Path]:
     """Draw what the jobs allow, and delete what an earlier sweep in this folder drew; return the paths."""
-    from dltrain.plots.png import png_bytes
-
-    files, paths = Files(found.folder) / "report", []
-    with default_style():
-        for name, figure in _figures(found):
-            files.replace(f"{name}.png", png_bytes(figure))
-            paths.append(found.folder / "report" / f"{name}.png")
+    paths = save_figures(found.folder, _figures(found))
+    files = Files(found.folder) / "report"
     for name in set(NAMES) - {path.stem for path in paths}:
         files.remove_file(f"{name}.png")
     return paths
