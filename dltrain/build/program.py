@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Sharding
 
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
@@ -25,7 +26,7 @@ from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
-from dltrain.engine.state import Graphs, TrainState, create, initial, split_module, trace_module
+from dltrain.engine.state import Graphs, TrainState, create, initial, named_leaves, split_module, trace_module
 from dltrain.engine.step import Logs, make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
 from dltrain.lanes.chunk import make_lane_chunk
@@ -70,6 +71,15 @@ class Program:
     def place(self, state: TrainState) -> TrainState:
         """Move a loaded state to the devices of a new one."""
         return self.layout.place(state) if self.layout else state
+
+    @property
+    def wanted(self) -> dict[str, tuple[tuple[int, ...], Sharding]]:
+        """Shape and sharding of each array of the state, by its name; {} on a single device."""
+        if not self.layout:
+            return {}
+        where = jax.tree.leaves(self.layout.of(self.shapes))
+        shapes = named_leaves(self.shapes)
+        return {name: (leaf.shape, own) for (name, leaf), own in zip(shapes.items(), where, strict=True)}
 
     @cached_property
     def shapes(self) -> TrainState:
