@@ -76,5 +76,5 @@ class Channel:
     def _late(self, name: str, error: Exception) -> WorkerError:
         return WorkerError(
             f"process {self.index} waited for the others ({name}) for {self._limit / 1000:g} s: "
-            f"{str(error).splitlines()[0]}"
+            f"{(str(error).splitlines() or [type(error).__name__])[0]}"
         )

@@ -135,9 +135,10 @@ def _check_visible(draft: Path, written: Collection[str]) -> None:
 
 
 def _clear(folder: Files, draft: Path) -> None:
-    """Delete a draft in a run folder that was renamed; raise if the folder is gone."""
+    """Delete a draft in a run folder that was renamed, at both places; raise if the folder is gone."""
     clear_stray(folder, draft)
     folder.make()
+    folder.remove_tree(draft.name)
 
 
 def _tried(do: Callable[[], T]) -> tuple[T | None, BaseException | None]:
