@@ -114,6 +114,8 @@ def train(
         DiskError: a checkpoint could not be written.
     """
     folder.check_disk(memory.size(program.shapes))
+    if hosts.count() > 1 and not folder.shared:
+        memory.check_gathered(program.shapes)
     resume_collection()
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
     signals = signals or Signals(f"; from the last checkpoint: {folder.command('resume')}")

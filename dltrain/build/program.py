@@ -20,6 +20,7 @@ from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
 from dltrain.devices import hosts, memory
 from dltrain.devices.mesh import Layout, make_layout
+from dltrain.devices.parts import once, own_bytes
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
@@ -287,7 +288,7 @@ class Program:
                 "try a smaller model"
             )
         need = self._need()
-        host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
+        host, copies = memory.host_room(), memory.COPIES * self._copied_bytes
         if memory.on_host():
             limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
             room = memory.Room(room.bytes - copies, limit)
@@ -307,6 +308,15 @@ class Program:
                     f"try eval_batch_size={max(1, size // 4)}"
                 )
         return need
+
+    @property
+    def _copied_bytes(self) -> int:
+        """The bytes of a copy of the state on this host: of several processes, each copies its parts."""
+        if hosts.count() == 1 or not self.layout:
+            return memory.size(self.shapes)
+        where = jax.tree.leaves(self.layout.of(self.shapes))
+        leaves = zip(named_leaves(self.shapes).values(), where, strict=True)
+        return sum(own_bytes(once(own, leaf.shape), leaf.shape, leaf.dtype) for leaf, own in leaves)
 
     def _need(self) -> int:
         given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)

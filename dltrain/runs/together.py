@@ -40,6 +40,10 @@ class Scratch(Borrowed):
         """The path of the run's folder, quoted for a shell command."""
         return RunFolder(self._of).word
 
+    def check_disk(self, checkpoint: int) -> None:
+        """Do nothing: checkpoints are not written here."""
+        del checkpoint
+
     def release(self) -> None:
         """Delete the folder."""
         super().release()
