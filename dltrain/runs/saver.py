@@ -94,6 +94,7 @@ class Saver:
         self._began = time.monotonic()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._watched = False  # whether it is not yet known how the last write ended
 
     def save(self, step: int, state: TrainState) -> None:
         """Save this state, unless the last save was at this step."""
@@ -135,7 +136,7 @@ class Saver:
             return
         thread = threading.Thread(target=self._write, args=(drafts,), name="checkpoint")
         thread.start()  # which fails if there is no memory for it
-        self._thread = thread
+        self._thread, self._watched = thread, True
 
     def _write_waiting(self) -> None:
         """Begin to write the state that waits, unless saves take too much of the time."""
@@ -193,10 +194,20 @@ class Saver:
     def check(self, event: TrainEvent) -> None:
         """Raise the error of a write that has failed, and write a best state if its turn has come."""
         del event
-        failed = self._error is not None
-        if hosts.agree(failed, "failed checkpoint") if self._together else failed:
+        if self._has_failed():
             self._end_write()
         self._write_waiting()
+
+    def _has_failed(self) -> bool:
+        """Tell whether a write has failed; of several processes, all are told after the same chunk."""
+        if not self._together:
+            return self._error is not None
+        if not self._watched:
+            return False
+        ended = self._thread is None or not self._thread.is_alive()
+        ended, failed = hosts.agree([ended, ended and self._error is not None], "write of a checkpoint")
+        self._watched = not ended
+        return failed
 
     def restore(self, start: checkpoint.Checkpoint) -> None:
         """Restore the state of the callbacks."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dltrain.devices.heartbeat import CODE
-from dltrain.errors import DiskError
+from dltrain.errors import DiskError, NonFiniteError
 from dltrain.runs import checkpoint
 from tests.helpers.processes import losses, processes, steps_saved
 
@@ -131,3 +131,42 @@ def test_all_learn_of_a_process_that_cannot_write(tmp_path: Path, monkeypatch: p
     assert "process 1" in printed[0]
     assert steps_saved(run) == [10]
     assert not [path for path in (run / "checkpoints").iterdir() if path.name.startswith(checkpoint.DRAFT)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blind", ["", "1"])
+def test_all_go_back_to_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: str) -> None:
+    monkeypatch.setenv("BLIND", blind)
+    run = tmp_path / RUN
+    words = (
+        *WORDS,
+        "steps=20",
+        f"output_dir={run}",
+        "runtime.mesh={fsdp: 2}",
+        "optim=sgd",
+        "optim.learning_rate=1e30",
+    )
+    codes = (NonFiniteError.code, CODE)
+    notes, printed = observe(
+        2, *words, "on_nonfinite=rollback", folder=tmp_path / "1", monkeypatch=monkeypatch, codes=codes
+    )
+    assert "back to step 0, leaving out step" in printed[0] and "(3 of at most 3)" in printed[0]
+    assert held(notes, "read") == {WIDE if blind else (32, 64)}
+    assert held(notes, "gathered") == ({WIDE} if blind else set())
+
+
+@pytest.mark.slow
+def test_process_0_writes_everything_if_another_one_does_not_see_the_folder(
+    whole: dict[int, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLIND", "1")
+    run, mesh = tmp_path / RUN, "runtime.mesh={fsdp: 2}"
+    words = (*WORDS, "steps=10", f"output_dir={run}", mesh)
+    _, printed = observe(2, *words, folder=tmp_path / "1", monkeypatch=monkeypatch)
+    assert "processes 1 do not share this file system: process 0 writes everything" in printed[0]
+    written = {path.name for path in (run / "checkpoints/step_00000010/arrays").iterdir()}
+    assert "ocdbt.process_0" in written and "ocdbt.process_1" not in written
+    notes, _ = observe(2, "resume", str(run), "steps=20", mesh, folder=tmp_path / "2", monkeypatch=monkeypatch)
+    assert held(notes, "read") == {(32, 64)}
+    ours = losses(run)
+    assert list(ours.values()) == pytest.approx([whole[step] for step in range(1, 21)], rel=1e-5)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from dltrain.errors import DiskError
+from dltrain.devices import memory
+from dltrain.errors import DiskError, MemoryExhausted
 from dltrain.runs import checkpoint, parts
 from dltrain.runs.files import Files
 from tests.devices.test_channel import Store, in_each
@@ -155,3 +156,14 @@ def test_arrays_are_read_when_they_are_asked_for(only_first: None, arrays: dict,
     np.testing.assert_array_equal(found["params.kernel"], arrays["params.kernel"])
     other = opened.leaves.parts({"params.kernel": ((64, 33), where)})  # whoever asks says what is wrong
     assert isinstance(other["params.kernel"], np.ndarray)
+
+
+def test_only_what_is_read_has_to_fit_into_memory(
+    only_first: None, arrays: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, arrays)
+    leaves = checkpoint.opened(tmp_path / "step_00000003", 3).leaves
+    monkeypatch.setattr(memory, "host_room", lambda: memory.Room(100, "of a test's memory"))
+    assert leaves["step"] == 3
+    with pytest.raises(MemoryExhausted, match="of a test's memory"):
+        leaves.parts({"params.kernel": ((64, 32), arrays["step"].sharding)})
