@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Sharding
 
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
@@ -19,13 +20,14 @@ from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
 from dltrain.devices import hosts, memory
 from dltrain.devices.mesh import Layout, make_layout
+from dltrain.devices.parts import once, own_bytes
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
-from dltrain.engine.state import Graphs, TrainState, create, initial, split_module, trace_module
+from dltrain.engine.state import Graphs, TrainState, create, initial, named_leaves, split_module, trace_module
 from dltrain.engine.step import Logs, make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
 from dltrain.lanes.chunk import make_lane_chunk
@@ -70,6 +72,15 @@ class Program:
     def place(self, state: TrainState) -> TrainState:
         """Move a loaded state to the devices of a new one."""
         return self.layout.place(state) if self.layout else state
+
+    @property
+    def wanted(self) -> dict[str, tuple[tuple[int, ...], Sharding]]:
+        """Shape and sharding of each array of the state, by its name; {} on a single device."""
+        if not self.layout:
+            return {}
+        where = jax.tree.leaves(self.layout.of(self.shapes))
+        shapes = named_leaves(self.shapes)
+        return {name: (leaf.shape, own) for (name, leaf), own in zip(shapes.items(), where, strict=True)}
 
     @cached_property
     def shapes(self) -> TrainState:
@@ -277,7 +288,7 @@ class Program:
                 "try a smaller model"
             )
         need = self._need()
-        host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
+        host, copies = memory.host_room(), memory.COPIES * self._copied_bytes
         if memory.on_host():
             limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
             room = memory.Room(room.bytes - copies, limit)
@@ -297,6 +308,15 @@ class Program:
                     f"try eval_batch_size={max(1, size // 4)}"
                 )
         return need
+
+    @property
+    def _copied_bytes(self) -> int:
+        """The bytes of a copy of the state on this host: of several processes, each copies its parts."""
+        if hosts.count() == 1 or not self.layout:
+            return memory.size(self.shapes)
+        where = jax.tree.leaves(self.layout.of(self.shapes))
+        leaves = zip(named_leaves(self.shapes).values(), where, strict=True)
+        return sum(own_bytes(once(own, leaf.shape), leaf.shape, leaf.dtype) for leaf, own in leaves)
 
     def _need(self) -> int:
         given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)

@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from dltrain.errors import MemoryExhausted
+
 SHARE = 0.4  # of the free memory for the data set; the rest is for the model and its activations
 COPIES = 2  # of the state on the host while a checkpoint is written (98 MiB of state took 224 MiB)
 GIB = 2**30
@@ -47,6 +49,15 @@ def on_host() -> bool:
 def host_room() -> Room:
     """Return the free memory of this process: the minimum over machine, control groups and rlimits."""
     return min([_of_machine(), *_of_groups(), *_of_rlimits()], key=lambda room: room.bytes)
+
+
+def check_gathered(state: Any) -> None:
+    """Raise MemoryExhausted if a whole state, which several processes gather for a checkpoint, does not fit."""
+    if (needed := COPIES * size(state)) > (room := host_room()).bytes:
+        raise MemoryExhausted(
+            f"checkpoints need {shown(needed)} on each host, since some processes do not see the run folder, and "
+            f"there are {room}; choose an output_dir that all of them see"
+        )
 
 
 def needed(compiled: jax.stages.Compiled, *, there: int = 0) -> int:

@@ -77,16 +77,21 @@ class Layout:
         return jax.tree_util.tree_map_with_path(one, state)
 
     def place(self, state: Any) -> Any:
-        """Move a state to the devices; every process has to have all of it, or it is there already."""
+        """Move a state to the devices; every process has to have all of it, except for arrays that are there."""
         if hosts.count() == 1:
             return jax.device_put(state, self.of(state))
-        raw = jax.tree.map(_raw, state)
-        wrap = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key), state)
+        leaves, structure = jax.tree.flatten(state)
+        where = jax.tree.leaves(self.of(state))
+        moved = [i for i, leaf in enumerate(leaves) if not _is_there(leaf, where[i])]
+        keys = [jnp.issubdtype(leaves[i].dtype, jax.dtypes.prng_key) for i in moved]
 
-        def whole(raw: Any) -> Any:
-            return jax.tree.map(lambda x, key: jax.random.wrap_key_data(x) if key else x, raw, wrap)
+        def whole(raw: list[Any]) -> list[Any]:
+            return [jax.random.wrap_key_data(x) if key else x for x, key in zip(raw, keys, strict=True)]
 
-        return jax.jit(whole, out_shardings=self.of(state))(raw)
+        placed = jax.jit(whole, out_shardings=[where[i] for i in moved])([_raw(leaves[i]) for i in moved])
+        for i, leaf in zip(moved, placed, strict=True):
+            leaves[i] = leaf
+        return jax.tree.unflatten(structure, leaves)
 
     def dividing(self, params: Any, own: Sequence[Mapping[str, Any]]) -> "Layout":
         """Return the layout with these parameters divided over `model`, by the defaults and the config's rules."""
@@ -179,6 +184,13 @@ def send(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return jax.tree.map(lambda array: np.asarray(multihost_utils.broadcast_one_to_all(array)), tree)
+
+
+def _is_there(leaf: Any, where: NamedSharding) -> bool:
+    """Tell whether an array is on the devices of all processes as it should be."""
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return False
+    return leaf.sharding.is_equivalent_to(where, leaf.ndim)
 
 
 def _raw(leaf: Any) -> Any:

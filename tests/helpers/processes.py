@@ -37,8 +37,18 @@ class Processes:
 
 
 @contextlib.contextmanager
-def processes(count: int, *words: str, output: Path, flags: str = "", heartbeat: int = 10) -> Generator[Processes]:
-    """Start `count` processes of `dltrain WORDS`; what is left of them is killed at the end."""
+def processes(
+    count: int,
+    *words: str,
+    output: Path,
+    flags: str = "",
+    heartbeat: int = 10,
+    program: tuple[str, ...] = ("-m", "dltrain"),
+) -> Generator[Processes]:
+    """Start `count` processes of `dltrain WORDS`; what is left of them is killed at the end.
+
+    `program` is what Python runs, such as a script that changes dltrain before it calls it.
+    """
     output.mkdir(parents=True, exist_ok=True)
     address, started = f"127.0.0.1:{free_port()}", []
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1", "XLA_FLAGS": flags}
@@ -46,7 +56,7 @@ def processes(count: int, *words: str, output: Path, flags: str = "", heartbeat:
     try:
         for index in range(count):
             place = f"{{coordinator: '{address}', count: {count}, index: {index}, local: true}}"
-            command = [sys.executable, "-m", "dltrain", *words, f"runtime.hosts={place}"]
+            command = [sys.executable, *program, *words, f"runtime.hosts={place}"]
             with (output / f"{index}.txt").open("wb") as file:
                 started.append(
                     subprocess.Popen(
