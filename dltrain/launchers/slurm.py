@@ -186,8 +186,8 @@ def _go_on(nodes: Sequence[int], tasks: int, restarts: int) -> str:
         "\n# runtime.elastic=true: after a loss the run goes on from its last checkpoint, on nodes that are up.\n"
         f"for restart in $(seq {restarts}); do\n"
         f'    case "$code" in {WorkerError.code} | {KILLED}) ;; *) break ;; esac\n'
-        '    asked=(--noheader --Node --nodes="$SLURM_JOB_NODELIST" --states=alloc,mix,idle --format=%N)\n'
-        '    up=($(sinfo "${asked[@]}" | sort -u))\n'
+        '    down=$(sinfo --noheader --Node --nodes="$SLURM_JOB_NODELIST" --states=down,fail --format=%N)\n'
+        '    up=($(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF "${down:--}"))\n'
         "    nodes=0\n"
         f"    for wanted in {' '.join(map(str, nodes))}; do\n"
         '        if [ "$wanted" -le "${#up[@]}" ]; then nodes=$wanted; break; fi\n'
