@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.folds import Folded
 from dltrain.build.init_from import evaluated_leaves, with_weights
-from dltrain.build.parts import assemble, with_numbers
+from dltrain.build.parts import Parts, assemble, with_numbers
 from dltrain.build.plan import Plan, make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_no_secret, check_run, describe_run
@@ -87,11 +88,21 @@ class EndedRun:
 
 
 def prepare_run(
-    composed: Composed, screen: Screen, *, folder: Path | None = None, resumes: bool = False
+    composed: Composed,
+    screen: Screen,
+    *,
+    folder: Path | None = None,
+    resumes: bool = False,
+    shared: Parts | None = None,
 ) -> Prepared:
     """Read the data, build the parts, compile the step, and show all of that; nothing is written.
 
-    With `resumes` the folder holds the run that is to go on.
+    Args:
+        composed: the config, checked.
+        screen: where it is shown.
+        folder: where to write, instead of the config's `output_dir`.
+        resumes: whether the folder holds the run that is to go on.
+        shared: the parts, if they were built before: those of several folds that share the program.
     """
     if hosts.count() > 1:
         own = [runtime.versions(), hashlib.sha256(composed.text.encode()).hexdigest()]
@@ -105,11 +116,12 @@ def prepare_run(
     if wanted and hosts.leads() and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
-    parts = assemble(config, composed.trust)
+    parts = shared or assemble(config, composed.trust)
     if hosts.count() > 1:
         hosts.check_same(parts.described(), "data set")
     check_no_secret(parts.raw_spec, composed.text)
-    program = Program(parts, make_plan(config, parts))
+    folded = Folded(config, composed.trust) if shared else None
+    program = Program(parts, make_plan(config, parts), folded)
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
     prepare(screen, program)
     return Prepared(composed, program, wanted, weights)
@@ -120,16 +132,19 @@ def wanted_folder(config: Mapping[str, Any]) -> Path | None:
     return Path(config["output_dir"]).expanduser() if config["output_dir"] else None
 
 
-def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: Lane | None = None) -> Prepared:
-    """Prepare a run whose config differs from a prepared one in its numbers only; nothing is compiled again.
+def prepare_like(
+    prepared: Prepared, composed: Composed, *, folder: Path, lane: Lane | None = None, fold: Parts | None = None
+) -> Prepared:
+    """Prepare a run whose config differs from a prepared one in numbers and in its fold; nothing is compiled again.
 
-    It trains alone, or as a lane among others.
+    It trains alone, or as a lane among others. `fold` are the parts of its fold, where folds share the program.
     """
     composed = with_absolute_paths(composed)
     first = prepared.program
     config, trust = composed.config, composed.trust
     varied = first.varied
-    parts = varied.parts_of(first.parts, config) if varied else with_numbers(first.parts, config, trust)
+    own = fold or first.parts
+    parts = varied.parts_of(own, config) if varied else with_numbers(own, config, trust)
     program = first.variant(parts, make_plan(config, parts), lane)
     return Prepared(composed, program, folder, prepared.weights, prepared.environment, prepared.graph)
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
+from dltrain.build.folds import Fitted, Folded
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.varied import Varied
@@ -40,9 +41,10 @@ from dltrain.types import Batch, Kind
 class Program:
     """Compiled functions, data and layout that training, evaluation and a dry run share."""
 
-    def __init__(self, parts: Parts, plan: Plan) -> None:
-        """Trace the model, which raises an error for shapes that do not fit."""
+    def __init__(self, parts: Parts, plan: Plan, folded: Folded | None = None) -> None:
+        """Trace the model, which raises an error for shapes that do not fit; `folded`: several folds share it."""
         self.parts, self.plan = parts, plan
+        self.folded = folded
         self.lane: Lane | None = None  # of several runs that train together
         self.among_others = False  # one of several runs that share what is compiled
         self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
@@ -111,6 +113,27 @@ class Program:
         batch = self.feed.pick(data, given, i)
         return self.layout.batch(batch) if self.layout else batch
 
+    def _pick_fitted(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> tuple[Batch, Fitted]:
+        """Pick a batch, and what was fitted on the training examples of its fold."""
+        batches, fitted = given
+        return self._pick(data, batches, i), fitted
+
+    @property
+    def _of_folds(self) -> Any:
+        """What several folds have in the place of `_step` and `_pick`."""
+        return (self._fold_step, self._pick_fitted) if self.folded else None
+
+    @cached_property
+    def _fitted(self) -> Fitted:
+        """What was fitted on the training examples of this fold."""
+        return self.folded.fitted(self.parts) if self.folded else {}
+
+    @property
+    def input_shapes(self) -> Any:
+        """Shapes and dtypes of what `feed_chunk` returns."""
+        shapes = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
+        return (shapes, self._fitted) if self.folded else shapes
+
     @property
     def data(self) -> Mapping[str, jax.Array]:
         """The arrays that stay on the device for the whole run."""
@@ -131,7 +154,7 @@ class Program:
         return self.lane.make_pace() if self.lane else Pace(most=self.capacity)
 
     def variant(self, parts: Parts, plan: Plan, lane: Lane | None = None) -> "Program":
-        """Return a program for other numbers and another order of the data, which shares all that is compiled.
+        """Return a program for other numbers, another order of the data or fold, which shares all that is compiled.
 
         It trains alone, or as a lane among others.
         """
@@ -140,9 +163,23 @@ class Program:
         other.__dict__.pop("ahead", None)  # its threads read in the order of this program
         if lane:
             other.__dict__["chunk"] = lane
+        if self.folded:
+            self._change_fold(other)
         if self.varied and (numbers := self.varied.of_loss(parts.hparams)):
             other.__dict__["evaluator"] = self.evaluator.with_numbers(numbers)
         return other
+
+    def _change_fold(self, other: "Program") -> None:
+        """Give a variant the examples of its fold, and what was fitted on them."""
+        parts, feed = other.parts, self.feed
+        if isinstance(feed, Resident):
+            feed = feed.beginning(parts.begin)
+        elif parts.source is not self.parts.source:
+            feed = Streamed(parts.source, self.layout.over_devices(1) if self.layout else None)
+        other.__dict__.pop("_fitted", None)
+        other.__dict__["feed"] = feed
+        evaluator = self.evaluator.with_numbers(other._fitted)
+        other.__dict__["evaluator"] = evaluator.over(feed, batches=other.eval_batches, order=parts.in_batches)
 
     def varying(self, varied: Varied) -> "Program":
         """Return a program whose lanes differ in these numbers: its states have them as leaves."""
@@ -167,15 +204,14 @@ class Program:
     @cached_property
     def lane_chunk(self):
         """The chunk of several runs."""
-        return make_lane_chunk(self._lane_step, self._pick)
+        step, pick = self._of_folds or (self._lane_step, self._pick)
+        return make_lane_chunk(step, pick)
 
     def untraceable(self) -> str:
         """Say why the numbers in which lanes differ cannot be traced; "" if they can."""
-        given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
+        counts = jax.ShapeDtypeStruct((1,), np.int32)
         try:
-            self.lane_chunk.eval_shape(
-                (self.shapes,), self.feed.shapes, (given,), jax.ShapeDtypeStruct((1,), np.int32)
-            )
+            self.lane_chunk.eval_shape((self.shapes,), self.feed.shapes, (self.input_shapes,), counts)
         except Exception as error:  # a part of a user's may raise any
             keys = ", ".join(self.varied.keys) if self.varied else ""
             return f"{keys}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -203,11 +239,19 @@ class Program:
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
         layout = self.layout
         where = (layout.of(self.shapes), layout.replicated) if layout else None
-        return make_chunk(layout.within(self._step) if layout else self._step, self._pick, where)
+        step, pick = self._of_folds or (self._step, self._pick)
+        return make_chunk(layout.within(step) if layout else step, pick, where)
 
     @property
     def _step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
         return self._step_of(self.parts, self.graphs, self.plan.ema)
+
+    def _fold_step(self, state: TrainState, picked: tuple[Batch, Fitted]) -> tuple[TrainState, Logs]:
+        """Do a step with what was fitted on the training examples of the fold of this batch."""
+        batch, fitted = picked
+        assert self.folded
+        parts = self.folded.traced(self.parts, fitted)
+        return self._step_of(parts, self.graphs, self.plan.ema)(state, batch)
 
     def _step_of(
         self, parts: Parts, graphs: Graphs, ema: float | jax.Array | None
@@ -234,8 +278,10 @@ class Program:
         """Return the feed of a chunk of the next `count` steps, [K, B] or [K, B, ...]."""
         pipeline = self.parts.pipeline
         if isinstance(self.feed, Streamed) and self.ahead:
-            return self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
-        return self.feed.load(pipeline.indices(step, count), self.capacity)
+            given = self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
+        else:
+            given = self.feed.load(pipeline.indices(step, count), self.capacity)
+        return (given, self._fitted) if self.folded else given
 
     def batch(self, step: int) -> Batch:
         """Reread the raw batch of the step after `step` steps, [B, ...]."""
@@ -249,20 +295,17 @@ class Program:
 
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
-        parts, devices = self.parts, self.layout.shares if self.layout else 1
-        numbers = self.varied.of_loss(parts.hparams) if self.varied else {}
-        loss = partial(self._loss_of, self.varied) if self.varied and numbers else parts.objective.loss
-        size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
-        largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
+        parts = self.parts
+        loss, preprocess, numbers = self._evaluated
         return Evaluator(
             graphs=self.graphs,
             loss=loss,
             numbers=numbers,
             metrics=parts.metrics,
-            preprocess=parts.preprocess,
+            preprocess=preprocess,
             feed=self.feed,
-            batch_size=size,
-            batches=min(-(-largest // size), capacity(self.feed.batch_bytes(size))),
+            batch_size=self._eval_size,
+            batches=self.eval_batches,
             order=parts.in_batches,
             hidden=parts.spec.find(Kind.DECODER_TOKENS),
             pick=self._pick,
@@ -271,8 +314,32 @@ class Program:
             apply=self.layout.within(apply) if self.layout else apply,
         )
 
-    def _loss_of(self, varied: Varied, numbers: Mapping[str, Any]) -> Callable[..., Any]:
-        return varied.objective(self.parts, numbers).loss
+    @property
+    def _eval_size(self) -> int:
+        """Examples of a batch of an evaluation, a multiple of the devices: padding does not change the results."""
+        devices = self.layout.shares if self.layout else 1
+        return -(-self.plan.eval_batch_size // devices) * devices
+
+    @property
+    def eval_batches(self) -> int:
+        """The largest number of batches of an evaluation that are dispatched at once."""
+        splits, size = self.parts.splits, self._eval_size
+        largest = max(len(splits.validation), len(splits.test), 1)
+        return min(-(-largest // size), capacity(self.feed.batch_bytes(size)))
+
+    @property
+    def _evaluated(self) -> tuple[Any, Any, Mapping[str, Any]]:
+        """Loss and preprocessing of an evaluation, as functions of numbers if there are any, and these numbers."""
+        parts, folded, varied = self.parts, self.folded, self.varied
+        if folded:
+            return (
+                lambda fitted: folded.traced(parts, fitted).objective.loss,
+                lambda fitted: folded.traced(parts, fitted).preprocess,
+                self._fitted,
+            )
+        if varied and (numbers := varied.of_loss(parts.hparams)):
+            return lambda numbers: varied.objective(parts, numbers).loss, lambda numbers: parts.preprocess, numbers
+        return parts.objective.loss, parts.preprocess, {}
 
     def compile(self) -> int:
         """Compile training and return its memory in bytes, without allocating it.
@@ -319,9 +386,8 @@ class Program:
         return sum(own_bytes(once(own, leaf.shape), leaf.shape, leaf.dtype) for leaf, own in leaves)
 
     def _need(self) -> int:
-        given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
         try:
-            lowered = self.chunk.lower(self._placed, self.feed.shapes, given, np.int32(1))
+            lowered = self.chunk.lower(self._placed, self.feed.shapes, self.input_shapes, np.int32(1))
         except DltrainError:
             raise
         except Exception as error:  # raised by a loss, an augmentation, ... for inputs that do not fit
@@ -358,7 +424,7 @@ class Program:
         while size:
             parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
             with contextlib.suppress(ConfigError):  # not divisible among the devices
-                if Program(parts, self.plan)._need() <= room:
+                if Program(parts, self.plan, self.folded)._need() <= room:
                     count = next(n for n in range(-(-whole * accumulate // size), whole + 1) if whole % n == 0)
                     return f"batch_size={size} would fit; optim.accumulate={count} keeps the batch size"
             size = size // 2 // accumulate * accumulate

@@ -74,7 +74,7 @@ def _impossible(program: Program) -> str:
 
 def _bytes(program: Program, count: int) -> int:
     """Compile lanes, and return the memory that they need."""
-    shape = program.feed.input_shapes(program.capacity, program.parts.pipeline.batch_size)
+    shape = program.input_shapes
     counts = jax.ShapeDtypeStruct((count,), np.int32)
     lowered = program.lane_chunk.lower((program.shapes,) * count, program.feed.shapes, (shape,) * count, counts)
     return memory.needed(lowered.compile(), there=program.feed.in_place)
