@@ -37,17 +37,17 @@ LAUNCHERS = {
     ),
 }
 WORDS = {
-    "grid": ("steps=150", "batch_size=8,16,32,64"),  # programs of their own
-    "lanes": ("steps=150", "batch_size=16", *RATES),
+    "grid": ("steps=100", "batch_size=8,16,32,64"),  # programs of their own
+    "lanes": ("steps=100", "batch_size=16", *RATES),
     "tpe": (
-        "steps=40",
+        "steps=25",
         "batch_size=16",
         "sweep=tpe",
         "sweep.trials=14",  # from the 11th on, they follow from the results of those before
         "sweep.workers=1",
         "optim.learning_rate=interval(1e-3,1e-1)",
     ),
-    **{name: ("steps=150", "batch_size=16", *RATES) for name in LAUNCHERS},
+    **{name: ("steps=100", "batch_size=16", *RATES) for name in LAUNCHERS},
 }
 JOBS = {"tpe": 14}  # the others have 4
 FORCED = """
@@ -63,7 +63,7 @@ MARK = "DLTRAIN_TEST_SWEEP"  # in the environment of every process of a sweep, a
 
 
 PATIENCE = 900  # seconds for a command to end; one that hangs fails the test
-MOST = 8  # kills of one sweep
+FEWEST, MOST = 6, 9  # kills of one sweep
 
 
 class Sweep:
@@ -219,7 +219,7 @@ def check_equal(sweep: Sweep, whole: Path) -> None:
 
 def choose_moments(kills: int, rng: random.Random) -> list[str]:
     """Choose what the sweep is doing at each kill: the last one comes when all jobs are trained."""
-    return [rng.choice(("start", "training", "training", "save")) for _ in range(kills - 1)] + ["end"]
+    return [rng.choice(("start", "training", "save")) for _ in range(kills - 1)] + ["end"]
 
 
 def wait_for_moment(moment: str, sweep: Sweep, whole: Whole, rng: random.Random) -> None:
@@ -253,7 +253,7 @@ def go_on(sweep: Sweep) -> None:
 def kill_all(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[str]:
     """Kill all processes up to `most` times, each time after it was started again; return at which moments."""
     hit = []
-    for moment in choose_moments(min(most, rng.randint(5, MOST)), rng):
+    for moment in choose_moments(min(most, rng.randint(FEWEST, MOST)), rng):
         sweep.begin(resume=sweep.kind != "tpe" or rng.random() < 0.5)  # a search goes on by the same command, too
         wait_for_moment(moment, sweep, whole, rng)
         if not sweep.kill():
@@ -267,7 +267,7 @@ def kill_all(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[
 def kill_workers(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[str]:
     """Kill single workers up to `most` times; the launcher starts another one, or gives up and is started again."""
     hit: list[str] = []
-    most, killed = min(most, rng.randint(5, MOST)), set()
+    most, killed = min(most, rng.randint(FEWEST, MOST)), set()
     while len(hit) < most:
         sweep.begin(resume=True)
         while sweep.lives and len(hit) < most:
