@@ -25,7 +25,8 @@ import pytest
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
 # A save takes longer than the steps between two of them, so a sweep lasts for several kills, and many hit a save.
-BASE = ("data=iris", "data.split_seed=7", "model=linear", "checkpoint_every=5", "quiet=true")
+BASE = ("checkpoint_every=5", "quiet=true")
+IRIS = ("data=iris", "data.split_seed=7", "model=linear")
 RATES = ("optim.learning_rate=0.01,0.1", "seed=0,1")
 LAUNCHERS = {
     "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
@@ -37,9 +38,10 @@ LAUNCHERS = {
     ),
 }
 WORDS = {
-    "grid": ("steps=100", "batch_size=8,16,32,64"),  # programs of their own
-    "lanes": ("steps=100", "batch_size=16", *RATES),
+    "grid": (*IRIS, "steps=100", "batch_size=8,16,32,64"),  # programs of their own
+    "lanes": (*IRIS, "steps=100", "batch_size=16", *RATES),
     "tpe": (
+        *IRIS,
         "steps=25",
         "batch_size=16",
         "sweep=tpe",
@@ -47,9 +49,19 @@ WORDS = {
         "sweep.workers=1",
         "optim.learning_rate=interval(1e-3,1e-1)",
     ),
-    **{name: ("steps=100", "batch_size=16", *RATES) for name in LAUNCHERS},
+    "pbt": (
+        "data=digits",
+        "model=mlp",
+        "model.widths=[32]",
+        "epochs=8",
+        "sweep=pbt",
+        "sweep.trials=6",
+        "sweep.interval=1",
+        "optim.learning_rate=interval(1e-4,1e-1)",
+    ),
+    **{name: (*IRIS, "steps=100", "batch_size=16", *RATES) for name in LAUNCHERS},
 }
-JOBS = {"tpe": 14}  # the others have 4
+JOBS = {"tpe": 14, "pbt": 6}  # the others have 4
 FORCED = """
 import sys
 import dltrain.sweep.train as sweeping
@@ -212,7 +224,8 @@ def check_equal(sweep: Sweep, whole: Path) -> None:
             for file in (path, whole / path.parent.name / path.name)
         )
         assert len(rows) == len(set(rows)) and rows == expected, path
-    assert (sweep.folder / "sweep.csv").read_text() == (whole / "sweep.csv").read_text()
+    for name in ("sweep.csv", "pbt.json") if sweep.kind == "pbt" else ("sweep.csv",):
+        assert (sweep.folder / name).read_text() == (whole / name).read_text()
     names = [{path.name for path in f.iterdir()} - {"lock"} for f in (sweep.folder, whole)]
     assert names[1] <= names[0] and ".jobs" not in names[0]
 
