@@ -6,6 +6,7 @@ are skipped; `docs/sweeps.md` says what to install.
 """
 
 import contextlib
+import glob
 import importlib.util
 import itertools
 import json
@@ -122,15 +123,19 @@ class Sweep:
         plan = "search.json" if self.kind == "tpe" else ".jobs/configs.json"
         return (self.folder / plan).exists() or bool(self.summaries())
 
+    def find(self, pattern: str) -> list[Path]:
+        """List paths; unlike `Path.glob`, also while folders vanish."""
+        return [self.folder / name for name in glob.glob(pattern, root_dir=self.folder)]
+
     def summaries(self) -> list[Path]:
-        return [*self.folder.glob("*/summary.json")]
+        return self.find("*/summary.json")
 
     def written(self) -> set[Path]:
-        return {*self.folder.glob("*/checkpoints/step_*"), *self.summaries()}
+        return {*self.find("*/checkpoints/step_*"), *self.summaries()}
 
     def saves(self) -> list[Path]:
         """The checkpoints that are being written."""
-        return [*self.folder.glob("*/checkpoints/.writing_*")]
+        return self.find("*/checkpoints/.writing_*")
 
     def trains(self) -> bool:
         """Whether this process has saved anything."""
@@ -150,8 +155,8 @@ class Sweep:
 
     def workers(self) -> list[int]:
         """Those that train a job: they hold its lock."""
-        held = [*self.folder.glob(".jobs/held-*/lock")]
-        pids = {int(text) for path in held if (text := path.read_text().strip()).isdigit()}
+        held = [path.read_text().strip() for path in self.find(".jobs/held-*/lock")]
+        pids = {int(text) for text in held if text.isdigit()}
         return [pid for pid in self.processes() if pid in pids]
 
     def kill(self) -> bool:
@@ -232,7 +237,7 @@ def check_equal(sweep: Sweep, whole: Path) -> None:
 
 def choose_moments(kills: int, rng: random.Random) -> list[str]:
     """Choose what the sweep is doing at each kill: the last one comes when all jobs are trained."""
-    return [rng.choice(("start", "training", "save")) for _ in range(kills - 1)] + ["end"]
+    return [rng.choice(("start", "start", "training", "save")) for _ in range(kills - 1)] + ["end"]
 
 
 def wait_for_moment(moment: str, sweep: Sweep, whole: Whole, rng: random.Random) -> None:
