@@ -4,7 +4,6 @@ import functools
 import importlib
 import math
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,9 +25,9 @@ from dltrain.config.folders import Tree
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError, LockedError
 from dltrain.runs.repeat import Repeat, read_repeat
-from dltrain.runs.sweep_files import JOBS, STOPPED
+from dltrain.runs.sweep_files import STOPPED
 from dltrain.sweep.folder import locked, remove_empty
-from dltrain.sweep.plan import write_configs, write_places
+from dltrain.sweep.plan import forget_plan, write_configs, write_places
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
 
 
@@ -162,8 +161,6 @@ def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ())
             raise
     jobs = read_notes(folder)
     left = what_is_left(folder) if code else []
-    if not left:
-        shutil.rmtree(folder / JOBS, ignore_errors=True)
     if jobs and all(job.get("dry") for job in jobs):
         remove_empty(folder, [Path(job["folder"]) for job in jobs])
         good = sum(not job["code"] for job in jobs)
@@ -175,6 +172,8 @@ def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ())
         importlib.import_module("dltrain.sweep.repeat").conclude_repeat(folder, paths, trust)
     else:
         importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
+    if not left:
+        forget_plan(folder)
     again = [f"run what is missing with: {shlex.join(['dltrain', '-m', '--resume', str(folder)])}"] if left else []
     for line in (*([reason] if reason else []), *left, *again):
         print(f"dltrain: {line}", file=sys.stderr)
