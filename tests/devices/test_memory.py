@@ -124,3 +124,11 @@ def test_memory_of_a_device_is_used_if_it_reports_it(monkeypatch):
 def test_peak_is_at_least_the_memory_in_use():
     held = bytearray(50 * 2**20)
     assert memory.peak()["host"] > len(held)
+
+
+def test_the_memory_of_a_device_follows_from_the_share_that_jax_may_use():
+    stats = {"peak_bytes_in_use": 5, "bytes_limit": 60, "bytes_in_use": 1}
+    assert memory.device_use(stats, {}) == (5, 80)  # jax's own share is three quarters
+    assert memory.device_use(stats, {"XLA_CLIENT_MEM_FRACTION": "0.5"}) == (5, 120)
+    assert memory.device_use(stats, {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.6"}) == (5, 100)
+    assert memory.device_use({}, {}) is None and memory.device_use() is None  # a CPU
