@@ -82,7 +82,7 @@ def divide(settings: Settings, config: Mapping[str, Any], *, jobs: int) -> tuple
     devices = devices_for(runtime["platform"], os.environ)
     if devices:
         if processes:
-            print(f"dltrain: up to {processes} processes at a time on {len(devices)} GPUs", file=sys.stderr)
+            print(f"dltrain: GPUs for {processes} processes at a time: {len(devices)}", file=sys.stderr)
         return "", processes or 0
     if runtime["threads"] is not None or each >= cores():
         return "", 0

@@ -68,4 +68,5 @@ def at_once(wanted: int, devices: Sequence[str], sweep: Path, *, ended: bool = F
 def describe_need(need: Need, processes: int, devices: int) -> str:
     """Say how many processes run at a time, and why."""
     peak, memory = (f"{count / 2**30:.1f} GiB" for count in (need.peak, need.memory))
-    return f"a job has used {peak} of {memory} on a GPU: {processes} processes at a time on {devices} GPUs"
+    gpus = f"{devices} GPU{'s' * (devices > 1)}"
+    return f"a job has used {peak} of {memory} on a GPU: {processes} processes at a time on {gpus}"
