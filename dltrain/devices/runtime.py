@@ -1,5 +1,6 @@
 """Platform, threads and compilation cache, set before jax starts its backend."""
 
+import functools
 import hashlib
 import os
 import platform as host
@@ -167,7 +168,10 @@ def _processor() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of dltrain, Python and the main libraries."""
-    return {"dltrain": __version__, "python": sys.version.split()[0]} | {n: metadata.version(n) for n in LIBRARIES}
+    return {"dltrain": __version__, "python": sys.version.split()[0]} | {n: _version(n) for n in LIBRARIES}
+
+
+_version = functools.cache(metadata.version)  # each look into the installed packages takes a millisecond
 
 
 def environment() -> dict[str, Any]:
