@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Sharding
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from dltrain.build.folds import Fitted, Folded
 from dltrain.build.parts import Parts
@@ -49,6 +49,7 @@ class Program:
         self.among_others = False  # one of several runs that share what is compiled
         self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
         self.alone: Program | None = None  # the same without such numbers
+        self.device: jax.Device | None = None  # one of several that train different lanes
         self.precision = PRECISIONS[plan.precision]
         layout = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
@@ -107,7 +108,8 @@ class Program:
         parts, layout = self.parts, self.layout
         if parts.arrays is None:
             return Streamed(parts.source, layout.over_devices(1) if layout else None)
-        return Resident(parts.arrays, layout.replicated if layout else None)
+        own = SingleDeviceSharding(self.device) if self.device else None
+        return Resident(parts.arrays, layout.replicated if layout else own)
 
     def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
         batch = self.feed.pick(data, given, i)
@@ -187,7 +189,12 @@ class Program:
         other.varied, other.alone = varied, self
         parts = varied.parts_of(self.parts, varied.config)
         other.parts = replace(parts, optimizer=varied.optimizer(parts))
-        for name in ("shapes", "lane_chunk", *(["evaluator"] if varied.of_loss(parts.hparams) else [])):
+        for name in (
+            "shapes",
+            "lane_chunk",
+            "by_device",
+            *(["evaluator"] if varied.of_loss(parts.hparams) else []),
+        ):
             other.__dict__.pop(name, None)
         return other
 
@@ -200,6 +207,25 @@ class Program:
         for name in ("feed", "ahead", "chunk", "evaluator", "_mean"):
             other.__dict__.pop(name, None)
         return other
+
+    @cached_property
+    def by_device(self) -> tuple["Program", ...]:
+        """This program on each of its devices alone, for lanes that are divided among them.
+
+        What is compiled for one device is traced once for all.
+        """
+        if not self.layout:
+            return (self,)
+        found: list[Program] = []
+        for device in self.layout.mesh.devices.flat:
+            other = copy.copy(self)
+            other.layout, other.device = None, device
+            for name in ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean"):
+                other.__dict__.pop(name, None)
+            if found:
+                other.__dict__["lane_chunk"] = found[0].lane_chunk
+            found.append(other)
+        return tuple(found)
 
     @cached_property
     def lane_chunk(self):
