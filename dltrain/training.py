@@ -1,6 +1,7 @@
 """A composed config becomes a run: its parts are built and compiled, then it trains in a folder of its own.
 
 `prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
+A few lines over 300, since runs alone, of a sweep and resumed ones take the same steps.
 """
 
 import hashlib
@@ -125,12 +126,8 @@ def prepare_run(
 ) -> Prepared:
     """Read the data, build the parts, compile the step, and show all of that; nothing is written.
 
-    Args:
-        composed: the config, checked.
-        screen: where it is shown.
-        folder: where to write, instead of the config's `output_dir`.
-        resumes: whether the folder holds the run that is to go on.
-        shared: the parts, if they were built before: those of several folds that share the program.
+    With `resumes` the folder holds the run that is to go on. `shared` are the parts of several folds that share the
+    program, if they were built before.
     """
     if hosts.count() > 1:
         own = [runtime.versions(), hashlib.sha256(composed.text.encode()).hexdigest()]

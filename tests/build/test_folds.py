@@ -148,6 +148,20 @@ def test_folds_of_a_table_without_gaps_share_its_rows(table):
     assert len({id(parts.source) for parts in alike.parts.values()}) == 1
 
 
+@pytest.mark.slow
+def test_folds_that_subtract_other_offsets_have_rows_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"{1_700_000_000 + 60 * i + rng.integers(60)},{rng.normal():.4f},{i % 2}" for i in range(90)]
+    (tmp_path / "times.csv").write_text("\n".join(["time,other,class", *rows, ""]))
+    words = (f"data.path={tmp_path / 'times.csv'}", "data=table", "model=linear", "data.target=class")
+    alike = check(*words, "data.split=random")
+    assert [parts.begin for parts in alike.parts.values()] == [0, 90]
+
+
+def test_folds_whose_bins_are_part_of_the_model_have_programs_of_their_own():
+    assert grouped("data=iris", "model=mlp", "model.embedding=ple", folds=2) == [[0], [1]]
+
+
 def grouped(*words: str, folds: int, trust: tuple[str, ...] = ()) -> list[list[int]]:
     return [sorted(alike.parts) for alike in read_folds(configs_of(*words, folds=folds), trust)]
 
