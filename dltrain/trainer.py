@@ -22,12 +22,11 @@ from dltrain.engine.events import Callback
 from dltrain.engine.loop import Loop, Outcome
 from dltrain.engine.state import ROLLBACKS, TrainState
 from dltrain.errors import NonFiniteError
-from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.recording import keep_recording, make_draft
-from dltrain.runs.restore import resumed_state, steps_left_out
+from dltrain.runs.restore import load_again, resumed_state, steps_left_out, with_parts
 from dltrain.runs.result import TrainResult
 from dltrain.runs.saver import RunClock, Saver
 from dltrain.startup import resume_collection
@@ -115,6 +114,8 @@ def train(
         DiskError: a checkpoint could not be written.
     """
     folder.check_disk(memory.size(program.shapes))
+    if hosts.count() > 1 and not folder.shared:
+        memory.check_gathered(program.shapes)
     resume_collection()
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
     signals = signals or Signals(f"; from the last checkpoint: {folder.command('resume')}")
@@ -135,7 +136,7 @@ def train(
 
 def _roll_back(run: _Run, error: NonFiniteError) -> Checkpoint:
     """Return the last checkpoint, and leave out the step that was not finite."""
-    start = checkpoint.load_last(run.folder.files / "checkpoints", warn=run.observer.warn, mend=True)
+    start = load_again(run.folder, None, run.program.shapes, warn=run.observer.warn)
     run.left_out = sorted({*run.left_out, *steps_left_out(start), error.step})
     run.observer.note(
         f"{error}: back to step {start.step}, leaving out step {error.step} "
@@ -187,7 +188,8 @@ def _train_segment(run: _Run, segment: _Segment, state: TrainState) -> TrainResu
     """Train until the end, or until a step is not finite."""
     plan, saver, start = run.program.plan, segment.saver, segment.start
     if start:
-        state = run.program.place(resumed_state(state, start, run.left_out, stretch=plan.stretch))
+        saved = with_parts(start, run.program.wanted)
+        state = run.program.place(resumed_state(state, saved, run.left_out, stretch=plan.stretch))
         saver.restore(start)
     elif plan.rollback:
         saver.save(0, state)  # there must be a checkpoint to return to

@@ -1,14 +1,12 @@
 """A composed config becomes a run: its parts are built and compiled, then it trains in a folder of its own.
 
 `prepare_run` and `start_run` are apart, so that several runs can share what was built and compiled for one of them.
-A few lines over 300, since runs alone, of a sweep and resumed ones take the same steps.
 """
 
 import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from dltrain.build.provenance import check_no_secret, check_run, describe_run
 from dltrain.build.saved import restore_saved, saved_model
 from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.signals import Signals
-from dltrain.config.alone import without_hosts
 from dltrain.config.call import Composed
 from dltrain.config.changes import read_saved
 from dltrain.config.paths import with_absolute_paths
@@ -90,32 +87,6 @@ class EndedRun:
     finished: Finished
 
 
-def train_config(
-    composed: Composed, *, overrides: Sequence[str], folder: Path | None = None, label: str = ""
-) -> RunFolder | None:
-    """Train what a config describes, and report; return the run's folder, or None for a dry run.
-
-    Args:
-        composed: the config, checked.
-        overrides: the words that it was composed from, to be kept with the run.
-        folder: where to write, instead of the config's `output_dir`.
-        label: name of the run in TensorBoard; "" for that of its folder.
-    """
-    with joined(composed.config["runtime"]):
-        composed = without_hosts(composed)
-        screen = Screen(quiet=composed.config["quiet"])
-        prepared = prepare_run(composed, screen, folder=folder)
-        if composed.config["dry_run"]:
-            screen.say("dry run: nothing was trained or written")
-            return None
-        return start_run(prepared, screen, overrides=overrides, label=label).folder
-
-
-def joined(runtime: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Join the processes that the keys of `runtime` name."""
-    return hosts.joined(runtime["hosts"], heartbeat=runtime["heartbeat"])
-
-
 def prepare_run(
     composed: Composed,
     screen: Screen,
@@ -135,7 +106,7 @@ def prepare_run(
     composed = with_absolute_paths(composed)
     config = composed.config
     runtime.start(**config["runtime"])
-    wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
+    wanted = folder or wanted_folder(config)
     if wanted and hosts.leads():
         RunFolder(wanted).refuse_other_folders()
     if wanted and hosts.leads() and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
@@ -150,6 +121,11 @@ def prepare_run(
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
     prepare(screen, program)
     return Prepared(composed, program, wanted, weights)
+
+
+def wanted_folder(config: Mapping[str, Any]) -> Path | None:
+    """Return the folder that the config names for the run, None for a new one."""
+    return Path(config["output_dir"]).expanduser() if config["output_dir"] else None
 
 
 def prepare_like(

@@ -13,7 +13,7 @@ from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.nonfinite import NonFiniteGuard
 from dltrain.callbacks.plateau import Plateau
 from dltrain.callbacks.stopping import OutOfTime, Reached, StopBelow
-from dltrain.devices import runtime
+from dltrain.devices import hosts, runtime
 from dltrain.durations import Duration
 from dltrain.engine.events import Callback, Every, Replace, TrainEvent
 from dltrain.runs.folder import RunFolder
@@ -65,6 +65,7 @@ def make_callbacks(
         clock=clock,
         on_saved=folder.note_saved,
         holds=(lambda: exchange.held) if exchange else (lambda: ()),
+        together=hosts.channel("checkpoint") if folder.shared else None,
         warn=warn,
     )
     meet, commit = _make_exchange(exchange, every, recorder, saver) if exchange else ([], [])

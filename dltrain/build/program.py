@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from dltrain.build.folds import Fitted, Folded
 from dltrain.build.parts import Parts
@@ -20,13 +21,14 @@ from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
 from dltrain.devices import hosts, memory
 from dltrain.devices.mesh import Layout, make_layout
+from dltrain.devices.parts import once, own_bytes
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
-from dltrain.engine.state import Graphs, TrainState, create, initial, split_module, trace_module
+from dltrain.engine.state import Graphs, TrainState, create, initial, named_leaves, split_module, trace_module
 from dltrain.engine.step import Logs, make_step
 from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
 from dltrain.lanes.chunk import make_lane_chunk
@@ -47,6 +49,7 @@ class Program:
         self.among_others = False  # one of several runs that share what is compiled
         self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
         self.alone: Program | None = None  # the same without such numbers
+        self.device: jax.Device | None = None  # one of several that train different lanes
         self.precision = PRECISIONS[plan.precision]
         layout = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
@@ -73,6 +76,15 @@ class Program:
         """Move a loaded state to the devices of a new one."""
         return self.layout.place(state) if self.layout else state
 
+    @property
+    def wanted(self) -> dict[str, tuple[tuple[int, ...], Sharding]]:
+        """Shape and sharding of each array of the state, by its name; {} on a single device."""
+        if not self.layout:
+            return {}
+        where = jax.tree.leaves(self.layout.of(self.shapes))
+        shapes = named_leaves(self.shapes)
+        return {name: (leaf.shape, own) for (name, leaf), own in zip(shapes.items(), where, strict=True)}
+
     @cached_property
     def shapes(self) -> TrainState:
         """The state of a run, with shapes instead of arrays."""
@@ -96,7 +108,8 @@ class Program:
         parts, layout = self.parts, self.layout
         if parts.arrays is None:
             return Streamed(parts.source, layout.over_devices(1) if layout else None)
-        return Resident(parts.arrays, layout.replicated if layout else None)
+        own = SingleDeviceSharding(self.device) if self.device else None
+        return Resident(parts.arrays, layout.replicated if layout else own)
 
     def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
         batch = self.feed.pick(data, given, i)
@@ -176,7 +189,12 @@ class Program:
         other.varied, other.alone = varied, self
         parts = varied.parts_of(self.parts, varied.config)
         other.parts = replace(parts, optimizer=varied.optimizer(parts))
-        for name in ("shapes", "lane_chunk", *(["evaluator"] if varied.of_loss(parts.hparams) else [])):
+        for name in (
+            "shapes",
+            "lane_chunk",
+            "by_device",
+            *(["evaluator"] if varied.of_loss(parts.hparams) else []),
+        ):
             other.__dict__.pop(name, None)
         return other
 
@@ -189,6 +207,25 @@ class Program:
         for name in ("feed", "ahead", "chunk", "evaluator", "_mean"):
             other.__dict__.pop(name, None)
         return other
+
+    @cached_property
+    def by_device(self) -> tuple["Program", ...]:
+        """This program on each of its devices alone, for lanes that are divided among them.
+
+        What is compiled for one device is traced once for all.
+        """
+        if not self.layout:
+            return (self,)
+        found: list[Program] = []
+        for device in self.layout.mesh.devices.flat:
+            other = copy.copy(self)
+            other.layout, other.device = None, device
+            for name in ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean"):
+                other.__dict__.pop(name, None)
+            if found:
+                other.__dict__["lane_chunk"] = found[0].lane_chunk
+            found.append(other)
+        return tuple(found)
 
     @cached_property
     def lane_chunk(self):
@@ -344,7 +381,7 @@ class Program:
                 "try a smaller model"
             )
         need = self._need()
-        host, copies = memory.host_room(), memory.COPIES * memory.size(self.shapes)
+        host, copies = memory.host_room(), memory.COPIES * self._copied_bytes
         if memory.on_host():
             limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
             room = memory.Room(room.bytes - copies, limit)
@@ -364,6 +401,15 @@ class Program:
                     f"try eval_batch_size={max(1, size // 4)}"
                 )
         return need
+
+    @property
+    def _copied_bytes(self) -> int:
+        """The bytes of a copy of the state on this host: of several processes, each copies its parts."""
+        if hosts.count() == 1 or not self.layout:
+            return memory.size(self.shapes)
+        where = jax.tree.leaves(self.layout.of(self.shapes))
+        leaves = zip(named_leaves(self.shapes).values(), where, strict=True)
+        return sum(own_bytes(once(own, leaf.shape), leaf.shape, leaf.dtype) for leaf, own in leaves)
 
     def _need(self) -> int:
         try:

@@ -1,17 +1,15 @@
 """Several processes that train one model: how they find one another, and what they decide together.
 
 jax.distributed connects the processes, and XLA computes sums over their devices. Every process runs the same
-program; only process 0 writes the run folder. What depends on a clock or a signal could differ between processes,
-and they would wait for one another for ever: `agree` makes it what process 0 decides. With a single process all
-functions return at once, and nothing is imported.
+program; only process 0 writes the run folder, except for the arrays of checkpoints. What depends on a clock or a
+signal could differ between processes, and they would wait for one another for ever: `agree` makes it what process 0
+decides. With a single process all functions return at once, and nothing is imported.
 
 This file uses the key-value store of jax's coordinator (`jax._src.distributed.global_state.client`): jax has no
-public interface for it. A few lines over 300, since joining, deciding and leaving share one group.
+public interface for it.
 """
 
 import contextlib
-import itertools
-import json
 import socket
 import threading
 import time
@@ -19,14 +17,13 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dltrain.devices.channel import Channel
 from dltrain.devices.error_log import ErrorLog
 from dltrain.devices.heartbeat import LINGER, Heartbeat, answer_abort, reaches
 from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated, WorkerError
 
 T = TypeVar("T")
 JOINING = 10  # heartbeats in which all processes have to join
-WAITING = 60  # heartbeats in which a decision or the end of a run has to come
-KEPT = 256  # decisions that stay in the store; no process is behind by as many
 LOOPBACK = ("localhost", "127.", "::1", "[::1]", "0.0.0.0")
 SIGNAL = "dltrain/signal/"
 
@@ -38,55 +35,15 @@ class Group:
         """Begin to watch the others."""
         self.client, self.index, self.count, self.log, self.heartbeat = client, index, count, log, heartbeat
         self.watch = Heartbeat(client, index=index, count=count, limit=heartbeat, say=log.say)
-        self._numbers, self._signs = itertools.count(), set[str]()
+        self._channels, self._signs = dict[str, Channel](), set[str]()
+        self.main = self.channel("main")  # of the training thread
 
-    def agree(self, value: T, name: str) -> T:
-        """Return the value of process 0, a JSON value; every process has to ask, in the same order."""
-        number = next(self._numbers)
-        key = f"dltrain/decision/{number}"
-        if self.index == 0:
-            self.client.key_value_set(key, json.dumps([name, value]))
-            if number >= KEPT:
-                self.client.key_value_delete(f"dltrain/decision/{number - KEPT}")
-            return value
-        asked, found = json.loads(self._get(key, name))
-        if asked != name:
-            raise WorkerError(
-                f"process {self.index} waits for {name!r} while process 0 decides on {asked!r}: the processes "
-                "do not run the same program; a callback has to do the same in all of them"
-            )
-        return found
-
-    def wait(self, name: str) -> None:
-        """Wait until every process is here."""
-        try:
-            self.client.wait_at_barrier(f"dltrain/{name}/{next(self._numbers)}", self._limit)
-        except Exception as error:
-            raise self._late(name, error) from error
-
-    def _get(self, key: str, name: str) -> str:
-        try:
-            return self.client.blocking_key_value_get(key, self._limit)
-        except Exception as error:
-            raise self._late(name, error) from error
-
-    @property
-    def _limit(self) -> int:
-        return int(1000 * WAITING * self.heartbeat)  # milliseconds
-
-    def _late(self, name: str, error: Exception) -> WorkerError:
-        return WorkerError(
-            f"process {self.index} waited for the others ({name}) for {self._limit / 1000:g} s: "
-            f"{str(error).splitlines()[0]}"
-        )
-
-    def gather(self, value: Any, name: str) -> list[Any]:
-        """Return the values of all processes, JSON values, in their order."""
-        place = f"dltrain/values/{next(self._numbers)}/"
-        self.client.key_value_set(f"{place}{self.index}", json.dumps(value))
-        self.wait(name)
-        found = {int(key.rpartition("/")[2]): text for key, text in self.client.key_value_dir_get(place)}
-        return [json.loads(found[index]) for index in sorted(found)]
+    def channel(self, name: str) -> Channel:
+        """Return the channel of this name, the same at each call."""
+        if name not in self._channels:
+            of = {"index": self.index, "count": self.count, "heartbeat": self.heartbeat}
+            self._channels[name] = Channel(self.client, name=name, **of)
+        return self._channels[name]
 
     def tell(self, signal: str) -> None:
         """Tell process 0 that this process got a signal."""
@@ -119,18 +76,23 @@ def leads() -> bool:
 
 def agree(value: T, name: str) -> T:
     """Return what process 0 decided; `name` says what about, for messages. A single process decides alone."""
-    return _group.agree(value, name) if _group else value
+    return _group.main.agree(value, name) if _group else value
 
 
 def wait(name: str) -> None:
     """Wait until every process is here."""
     if _group:
-        _group.wait(name)
+        _group.main.wait(name)
 
 
 def gather(value: Any, name: str) -> list[Any]:
     """Return the values of all processes, JSON values, in their order."""
-    return _group.gather(value, name) if _group else [value]
+    return _group.main.gather(value, name) if _group else [value]
+
+
+def channel(name: str) -> Channel | None:
+    """Return the channel of a thread that runs next to training; None for a single process."""
+    return _group.channel(name) if _group else None
 
 
 def agreed_signal(received: str | None) -> str | None:
@@ -139,7 +101,7 @@ def agreed_signal(received: str | None) -> str | None:
         return received
     if received and _group.index:
         _group.tell(received)
-    return _group.agree((received or _group.told()) if _group.index == 0 else None, "signal")
+    return _group.main.agree((received or _group.told()) if _group.index == 0 else None, "signal")
 
 
 def check_same(value: Any, what: str) -> None:
@@ -263,7 +225,7 @@ def _leave() -> None:
     global _group
     if _group is None:
         return
-    _group.wait("end of the run")
+    _group.main.wait("end of the run")
     _group.watch.stop()
     import jax
 

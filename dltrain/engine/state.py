@@ -200,5 +200,7 @@ def _raw(leaf: Any) -> Any:
     return jax.random.key_data(leaf)
 
 
-def _like(leaf: Any, value: np.ndarray) -> Array:
+def _like(leaf: Any, value: Any) -> Array:
+    if isinstance(value, jax.Array) and not value.is_fully_addressable:  # of several processes
+        return value
     return jax.random.wrap_key_data(jnp.asarray(value)) if _is_key(leaf) else jnp.asarray(value)

@@ -12,7 +12,7 @@ import numpy as np
 from dltrain.build.program import Program
 from dltrain.data.split import NAMES
 from dltrain.devices import hosts, memory
-from dltrain.devices.mesh import local_state, send
+from dltrain.devices.mesh import local_state
 from dltrain.engine.state import TrainState, from_named, named_leaves, state_hash
 from dltrain.errors import DltrainError, Interrupted
 from dltrain.places import raised_in
@@ -24,6 +24,7 @@ from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.projector import write_embeddings
+from dltrain.runs.restore import load_again, with_parts
 from dltrain.runs.result import TrainResult
 from dltrain.runs.sealed import seal
 from dltrain.tree import count
@@ -121,20 +122,12 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> Eval
     best_step, best_state, best = _best_step(folder, trained) if hosts.leads() else None, state, final
     best_step = hosts.agree(best_step, "best step") or step
     if best_step != step:
-        leaves = _leaves_of(folder, best_step, state)
-        best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
+        saved = with_parts(load_again(folder, best_step, state, warn=print_warning), program.wanted)
+        best_state = program.place(from_named(state, saved.leaves, what=f"checkpoint of step {best_step}"))
         best = {split: program.evaluate(best_state, split) for split in splits}
     without_ema = replace(state, ema={})
     raw = {split: program.evaluate(without_ema, split) for split in splits if state.ema}
     return Evaluated(final, best, raw, best_state, best_step)
-
-
-def _leaves_of(folder: RunFolder, step: int, like: TrainState) -> Mapping[str, Any]:
-    """Read the arrays of a checkpoint; process 0 sends them to the others."""
-    if hosts.leads():
-        leaves = dict(checkpoint.load(folder.files / "checkpoints", step).leaves)
-        return send(leaves) if hosts.count() > 1 else leaves
-    return send({name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in named_leaves(like).items()})
 
 
 def _on_host(trained: TrainResult, found: Evaluated) -> tuple[TrainResult, Evaluated]:

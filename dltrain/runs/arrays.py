@@ -1,14 +1,17 @@
 """The arrays of a checkpoint, written and read by Orbax, which works by path: a folder may be renamed meanwhile."""
 
 import contextlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
+from jax.sharding import Sharding
 
 from dltrain.devices import hosts, memory
+from dltrain.devices.mesh import CUT_FROM
+from dltrain.devices.parts import own_bytes
 from dltrain.errors import CheckpointError, DiskError, DltrainError, MemoryExhausted
 from dltrain.runs.files import Files, digest, files_at, sync
 
@@ -29,19 +32,28 @@ def write_arrays(files: Files, name: str, arrays: Mapping[str, np.ndarray]) -> d
         try:
             with _orbax() as writer:
                 writer.save((draft / ARRAYS).resolve(), args=ocp.args.PyTreeSave(arrays))
-            found = sorted(p for p in draft.rglob("*") if p.is_file())
-            listed = {str(p.relative_to(draft)): {"size": p.stat().st_size, "sha256": digest(p)} for p in found}
-            for path in (*found, *(p for p in draft.rglob("*") if p.is_dir())):
-                sync(path)
+            listed = synced(draft, draft)
         except (OSError, ValueError):
-            if _in_place(files, draft):
+            if in_place(files, draft):
                 raise
             listed = {}
-        if listed and _in_place(files, draft):
+        if listed and in_place(files, draft):
             return listed
-        _clear_stray(files, draft)
+        clear_stray(files, draft)
         files.make()  # raises if the folder is gone, or was renamed inside the run folder
     raise DiskError(f"{files.path} is renamed again and again: the checkpoint could not be written")
+
+
+def synced(draft: Path, inside: Path, *, but: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Sync what is in a folder of a draft, and return size and SHA-256 of each file, without those of `but`."""
+    names = {path: str(path.relative_to(draft)) for path in sorted(inside.rglob("*")) if path.is_file()}
+    own = {path: name for path, name in names.items() if name not in but}
+    listed = {name: {"size": path.stat().st_size, "sha256": digest(path)} for path, name in own.items()}
+    for path in (*own, *(path for path in inside.rglob("*") if path.is_dir())):
+        sync(path)
+    if inside != draft and inside.is_dir():
+        sync(inside)
+    return listed
 
 
 def _orbax() -> Any:
@@ -53,14 +65,14 @@ def _orbax() -> Any:
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**alone), **alone)
 
 
-def _in_place(files: Files, draft: Path) -> bool:
+def in_place(files: Files, draft: Path) -> bool:
     """Tell whether a draft is where it was made."""
     with contextlib.suppress(DiskError):
         return files.path == draft.parent and draft.name in files.names()
     return False
 
 
-def _clear_stray(files: Files, draft: Path) -> None:
+def clear_stray(files: Files, draft: Path) -> None:
     """Delete what Orbax wrote at the old path of a renamed folder: the draft, and the folders made for it."""
     own = False
     with contextlib.suppress(DiskError):
@@ -73,28 +85,74 @@ def _clear_stray(files: Files, draft: Path) -> None:
             folder.rmdir()
 
 
+class SavedArrays(Mapping[str, np.ndarray]):
+    """The arrays of a checkpoint that has been verified, which are read when they are asked for."""
+
+    def __init__(self, path: Path, described: Mapping[str, Any]) -> None:
+        """Read nothing; `described` is name -> type and shape, as in the manifest."""
+        self._path, self._described = path, described
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Read one array completely."""
+        return _read(self._path, {name: self._described[name]}, {}, some=True)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._described)
+
+    def __len__(self) -> int:
+        """Count the arrays."""
+        return len(self._described)
+
+    def parts(self, wanted: Mapping[str, tuple[tuple[int, ...], Sharding]]) -> dict[str, Any]:
+        """Read what the devices of this process need of the arrays in `wanted`: name -> (shape, sharding).
+
+        Small arrays, and those of another shape, are read completely, as NumPy arrays.
+        """
+        listed = {name: self._described[name] for name in wanted if name in self._described}
+        there = {name: tuple(shape) for name, (_, shape) in listed.items()}
+        where = {
+            name: wanted[name][1]
+            for name, shape in there.items()
+            if shape == tuple(wanted[name][0]) and np.prod(shape) >= CUT_FROM
+        }
+        return dict(_read(self._path, listed, where, some=True))
+
+
 def read_arrays(path: Path, described: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
     """Read the arrays of a checkpoint that has been verified; `described` is name -> type and shape."""
+    return _read(path, described, {}, some=False)
+
+
+def _read(
+    path: Path, described: Mapping[str, Any], where: Mapping[str, Sharding], *, some: bool
+) -> Mapping[str, Any]:
+    """Read arrays as NumPy arrays, or with the sharding in `where`; with `some`, the checkpoint may have others."""
     import orbax.checkpoint as ocp
 
-    as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in described}
+    how: dict[str, Any] = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in described}
+    how |= {name: ocp.ArrayRestoreArgs(sharding=sharding) for name, sharding in where.items()}
+    args: dict[str, Any] = {"restore_args": how}
+    if some:
+        shapes = {name: jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for name, (dtype, shape) in described.items()}
+        args |= {"item": shapes, "partial_restore": True}
     with _orbax() as reader:
         try:
-            _check_sizes(path, described, reader.metadata((path / ARRAYS).resolve()))
-            return reader.restore((path / ARRAYS).resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            _check_sizes(path, described, reader.metadata((path / ARRAYS).resolve()), where)
+            return reader.restore((path / ARRAYS).resolve(), args=ocp.args.PyTreeRestore(**args))
         except (ValueError, KeyError, TypeError, OSError) as error:  # checksums match, but not written by dltrain
             raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any) -> None:
-    """Raise, before reading, if shapes differ from the manifest or the arrays do not fit into memory."""
+def _check_sizes(path: Path, listed: Mapping[str, Any], found: Any, where: Mapping[str, Sharding]) -> None:
+    """Raise, before reading, if shapes differ from the manifest, or what this process reads does not fit."""
     found = getattr(found.item_metadata, "tree", found.item_metadata) if hasattr(found, "item_metadata") else found
     for name, (_, shape) in listed.items():
         if list(found[name].shape) != shape:
             raise CheckpointError(
                 f"checkpoint {path} cannot be read: {name} is {list(found[name].shape)}, its manifest says {shape}"
             )
-    size = sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in found.values())
+    size = sum(own_bytes(where.get(name), tuple(found[name].shape), found[name].dtype) for name in listed)
     if size > (room := memory.host_room()).bytes:
         raise MemoryExhausted(f"checkpoint {path} has {memory.shown(size)} of arrays, and there are {room}")
 

@@ -8,6 +8,8 @@ manifest is not a checkpoint.
 Only the process that holds the lock of a run renames or deletes a checkpoint; it says so with `mend`. Others may
 read at any time: a reader keeps a shared lock on the manifest, and a checkpoint with such a lock is pruned later.
 What is pruned is renamed first. If a checkpoint vanishes all the same, the reader lists them again.
+
+The file is a little over 300 lines because whoever reads, commits and prunes has to agree on these rules.
 """
 
 import contextlib
@@ -25,7 +27,7 @@ import jax
 import numpy as np
 
 from dltrain.errors import CheckpointError, DiskError
-from dltrain.runs.arrays import ARRAYS, read_arrays, steadily, write_arrays
+from dltrain.runs.arrays import ARRAYS, SavedArrays, read_arrays, steadily, write_arrays
 from dltrain.runs.files import Files, digest, files_at, writing
 from dltrain.runs.readers import kept
 
@@ -64,20 +66,38 @@ def save(
     """
     files, name = files_at(folder), name_of(step)
     final = files.path / name
-    if final.exists() and not steadily(files, lambda path: problems(path / name)):
+    if is_there(files, step):
         return final
     arrays = {leaf: np.asarray(value) for leaf, value in jax.device_get(dict(leaves)).items()}
     with writing(final):
         draft = f"{DRAFT}{step:08d}"
-        listed = write_arrays(files, draft, arrays)
-        shapes = {leaf: [str(value.dtype), list(value.shape)] for leaf, value in arrays.items()}
-        described = {"about": dict(about or {}), "meta": dict(meta), "arrays": shapes, "files": listed}
-        manifest = (files / draft).replace_json(MANIFEST, {"step": step, **described})
-        (files / draft).replace_text(SEAL, hashlib.sha256(manifest).hexdigest())
-        _delete(files, name, forced=True)  # a damaged one
-        files.rename(draft, name)
-        files.sync()
+        commit(files, draft, step, arrays, write_arrays(files, draft, arrays), meta, about)
     return files.path / name
+
+
+def is_there(files: Files, step: int) -> bool:
+    """Tell whether a checkpoint of this step is there already, and intact."""
+    name = name_of(step)
+    return (files.path / name).exists() and not steadily(files, lambda path: problems(path / name))
+
+
+def commit(
+    files: Files,
+    draft: str,
+    step: int,
+    arrays: Mapping[str, Any],
+    listed: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    about: Mapping[str, Any] | None,
+) -> None:
+    """Make a checkpoint of a draft whose files are written and synced; `listed` has size and SHA-256 of each."""
+    shapes = {leaf: [str(value.dtype), list(value.shape)] for leaf, value in arrays.items()}
+    described = {"about": dict(about or {}), "meta": dict(meta), "arrays": shapes, "files": dict(listed)}
+    manifest = (files / draft).replace_json(MANIFEST, {"step": step, **described})
+    (files / draft).replace_text(SEAL, hashlib.sha256(manifest).hexdigest())
+    _delete(files, name_of(step), forced=True)  # a damaged one
+    files.rename(draft, name_of(step))
+    files.sync()
 
 
 def steps(folder: Path | Files) -> list[int]:
@@ -123,8 +143,11 @@ def clear(folder: Path | Files, *, after: int = -1) -> None:
             _delete(files, name, forced=True)
 
 
-def problems(path: Path) -> list[str]:
-    """Return what is wrong with a checkpoint: [] if every file matches the manifest."""
+def problems(path: Path, *, part: int = 0, parts: int = 1) -> list[str]:
+    """Return what is wrong with a checkpoint: [] if every file matches the manifest.
+
+    Of its files only every `parts`-th is read, beginning with the one of number `part`, if others read the rest.
+    """
     for name in (MANIFEST, SEAL):  # to read a FIFO would wait for ever
         if (path / name).exists() and not (path / name).is_file():
             return [f"{name} is not a file"]
@@ -144,7 +167,8 @@ def problems(path: Path) -> list[str]:
     if path.name != name_of(step):
         found.append(f"{MANIFEST} is of step {step}")
     root = path.resolve()
-    for name, (size, sha256) in listed.items():
+    own = list(listed.items()) if parts == 1 else sorted(listed.items(), key=lambda item: -item[1][0])[part::parts]
+    for name, (size, sha256) in own:
         file = Path(os.path.realpath(path / name))  # a link to itself stays as it is, and is not a file
         if not file.is_relative_to(root):
             found.append(f"{name} points outside the folder")
@@ -175,6 +199,12 @@ def load(folder: Path | Files, step: int) -> Checkpoint:
     return steadily(files_at(folder), verified)
 
 
+def opened(path: Path, step: int) -> Checkpoint:
+    """Open a checkpoint that has been verified; its arrays are read when they are asked for."""
+    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    return Checkpoint(step, SavedArrays(path, manifest["arrays"]), manifest["meta"], manifest.get("about", {}))
+
+
 def _read(path: Path, step: int) -> Checkpoint:
     """Read a checkpoint that has been verified."""
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -188,11 +218,12 @@ def is_whole(folder: Path | Files, step: int, *, warn: Callable[[str], None], me
     if not (wrong := steadily(files, lambda path: problems(path / name))):
         return True
     if (files.path / name).exists():
-        _report_damage(files, step, wrong[0], warn=warn, mend=mend)
+        report_damage(files, step, wrong[0], warn=warn, mend=mend)
     return False
 
 
-def _report_damage(files: Files, step: int, why: str, *, warn: Callable[[str], None], mend: bool) -> None:
+def report_damage(files: Files, step: int, why: str, *, warn: Callable[[str], None], mend: bool) -> None:
+    """Warn about a damaged checkpoint, which `mend` moves aside."""
     name = name_of(step)
     if mend:
         files.remove_tree(f"{DAMAGED}{name}")
@@ -216,10 +247,17 @@ def inspect_all(folder: Path) -> dict[int, list[str]]:
     return found
 
 
-def load_last(folder: Path | Files, *, warn: Callable[[str], None], mend: bool = False) -> Checkpoint:
+def load_last(
+    folder: Path | Files,
+    *,
+    warn: Callable[[str], None],
+    mend: bool = False,
+    read: Callable[[Path, int], Checkpoint] = _read,
+) -> Checkpoint:
     """Read the newest intact checkpoint, and warn (`warn`) about newer ones that are damaged.
 
-    With `mend`, which is for the process that holds the lock of the run, damaged ones are moved aside.
+    With `mend`, which is for the process that holds the lock of the run, damaged ones are moved aside. `read` may
+    be `opened`.
     """
     damaged: set[int] = set()
     until = time.monotonic() + PATIENCE
@@ -236,9 +274,9 @@ def load_last(folder: Path | Files, *, warn: Callable[[str], None], mend: bool =
         with kept(path / MANIFEST) as there:
             wrong = problems(path) if there else []
             if there and not wrong:
-                return _read(path, found[-1])
+                return read(path, found[-1])
             if path.is_dir() and there:
-                _report_damage(files_at(folder), found[-1], wrong[0], warn=warn, mend=mend)
+                report_damage(files_at(folder), found[-1], wrong[0], warn=warn, mend=mend)
                 damaged.add(found[-1])
             else:
                 time.sleep(PAUSE / 10)

@@ -81,6 +81,7 @@ class RunFolder:
         self.died = ""  # the process that held the lock before and died without releasing it
         self.trust = trust
         self._lock: IO[str] | None = None
+        self.shared = False  # whether several processes train, and all of them see the folder of the run
         self.label = ""  # in a sweep: the overrides in which its jobs differ
 
     @property

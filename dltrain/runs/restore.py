@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 
 from dltrain.devices import hosts
-from dltrain.engine.state import ROLLBACKS, TrainState, from_named
+from dltrain.devices.mesh import send
+from dltrain.engine.state import ROLLBACKS, TrainState, from_named, named_leaves
 from dltrain.errors import CheckpointError
 from dltrain.runs import checkpoint
+from dltrain.runs.arrays import SavedArrays
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 
@@ -46,11 +50,66 @@ def load_newest(folder: RunFolder, *, warn: Warn) -> Checkpoint:
     return _of_this_run(folder, last, warn=warn)
 
 
-def load_together(folder: RunFolder, *, warn: Warn) -> Checkpoint:
-    """Read the newest intact checkpoint in every process: the one that process 0 found."""
-    found = load_newest(folder, warn=warn) if hosts.leads() else None
-    step = hosts.agree(found.step if found else 0, "checkpoint to resume from")
-    return found or load_checkpoint(folder, step, warn=warn)
+def load_together(folder: RunFolder, *, shared: bool, warn: Warn) -> Checkpoint:
+    """Open the newest intact checkpoint in every process; `with_parts` reads what each of them needs.
+
+    If all see the same folder (`shared`), each verifies a part of the files. Else each verifies its own copy.
+
+    Raises:
+        CheckpointError: there is none, or a process has a damaged copy.
+    """
+    if hosts.count() == 1:
+        return load_newest(folder, warn=warn)
+    if hosts.leads() and (missing := missing_newest(folder)):
+        warn(missing)
+    part = {"part": hosts.index(), "parts": hosts.count()} if shared else {}
+    damaged: set[int] = set()
+    while True:
+        left = [step for step in checkpoint.steps(folder.checkpoints) if step not in damaged]
+        step = hosts.agree(left[-1] if left else None, "checkpoint to resume from")
+        if step is None:
+            raise CheckpointError(f"{folder.checkpoints} has no usable checkpoint; training was not restarted")
+        path = folder.checkpoints / checkpoint.name_of(step)
+        found = hosts.gather(checkpoint.problems(path, **part)[:3], "verification of a checkpoint")
+        if not any(found):
+            return _of_this_run(folder, checkpoint.opened(path, step), warn=warn)
+        rank = next(index for index, wrong in enumerate(found) if wrong)
+        if rank and not shared:
+            raise CheckpointError(f"checkpoint {path} of process {rank} is damaged: {'; '.join(found[rank])}")
+        damaged.add(step)
+        if hosts.leads():
+            files = folder.files / "checkpoints"
+            checkpoint.report_damage(files, step, found[rank][0], warn=warn, mend=folder.locked)
+
+
+def with_parts(start: Checkpoint, wanted: Mapping[str, tuple[tuple[int, ...], Sharding]]) -> Checkpoint:
+    """Read what the devices of this process need, if the checkpoint was only opened.
+
+    `wanted` has shape and sharding of each array. Arrays that are divided become `jax.Array`s of all processes.
+    """
+    saved = start.leaves
+    return replace(start, leaves=saved.parts(wanted)) if isinstance(saved, SavedArrays) else start
+
+
+def load_again(folder: RunFolder, step: int | None, like: TrainState, *, warn: Warn) -> Checkpoint:
+    """Read a checkpoint of the run that trains: that of `step`, or the newest intact one.
+
+    Of several processes, process 0 looks and verifies. If all see its folder, each of them opens the checkpoint
+    (`with_parts`); else process 0 sends the arrays, whose shapes are those of `like`.
+    """
+    place = folder.files / "checkpoints"
+    if hosts.count() == 1:
+        return checkpoint.load_last(place, warn=warn, mend=True) if step is None else checkpoint.load(place, step)
+    if hosts.leads() and step is None:
+        step = checkpoint.load_last(place, warn=warn, mend=True, read=checkpoint.opened).step
+    number = hosts.agree(step or 0, "checkpoint to read again")
+    path = hosts.agree(str(folder.checkpoints.absolute()), "folder of checkpoints")
+    if folder.shared:
+        return checkpoint.opened(Path(path) / checkpoint.name_of(number), number)
+    found = checkpoint.load(place, number) if hosts.leads() else None
+    zeros = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in named_leaves(like).items()}
+    leaves = send(dict(found.leaves) if found else zeros)
+    return Checkpoint(number, leaves, hosts.agree(dict(found.meta) if found else {}, "state of callbacks"))
 
 
 def missing_newest(folder: RunFolder) -> str:

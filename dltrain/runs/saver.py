@@ -1,4 +1,4 @@
-"""Checkpoints during training: copied here, written by a thread.
+"""Checkpoints during training: copied here, written by a thread, of each process if all see the folder.
 
 The thread is hand-written, since that of Orbax cannot run the commit of `checkpoint` (sync, manifest, rename).
 """
@@ -15,11 +15,14 @@ import numpy as np
 
 from dltrain.callbacks.best import Best
 from dltrain.devices import hosts
+from dltrain.devices.channel import Channel
 from dltrain.devices.mesh import on_host
+from dltrain.devices.parts import copied
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState, named_leaves
 from dltrain.runs import checkpoint
 from dltrain.runs.files import Files, files_at
+from dltrain.runs.parts import save_parts
 
 
 @dataclass
@@ -36,7 +39,7 @@ class _Draft:
     """What a checkpoint will hold, copied from the run at its step."""
 
     step: int
-    leaves: dict[str, np.ndarray]
+    leaves: dict[str, Any]  # NumPy arrays, or arrays of all processes of which this one has its parts
     meta: dict[str, Any]
 
 
@@ -65,6 +68,7 @@ class Saver:
         clock: RunClock | None = None,
         on_saved: Callable[[int], None] = lambda step: None,
         holds: Callable[[], Collection[int]] = lambda: (),
+        together: Channel | None = None,
         warn: Callable[[str], None],
     ) -> None:
         """Write into `folder`; `remembering` maps names to the callbacks whose state is saved.
@@ -72,6 +76,9 @@ class Saver:
         `about` is written to each manifest. `clock` has the time of earlier segments, and is updated. `on_saved`
         is called with the step of each checkpoint that was written; `warn` receives the warning about an older
         checkpoint that is damaged. `holds` tells at each write which steps must stay besides those.
+
+        Of several processes that see the folder each writes its parts, and they talk by the channel `together`.
+        Without it, process 0 gathers all arrays and writes them.
         """
         self.remembering = remembering
         self.clock = clock or RunClock()
@@ -81,12 +88,13 @@ class Saver:
         self._place = self._folder.path  # of which the user knows
         self._warn, self._about, self._on_saved, self._holds = warn, about, on_saved, holds
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
-        self._defers = defers
+        self._defers, self._together = defers, together
         self._waiting: _Draft | None = None
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._watched = False  # whether it is not yet known how the last write ended
 
     def save(self, step: int, state: TrainState) -> None:
         """Save this state, unless the last save was at this step."""
@@ -109,7 +117,8 @@ class Saver:
 
     def _draft(self, step: int, state: TrainState) -> _Draft:
         # Copies: the next chunk reuses the memory of the state, which NumPy would share on a CPU.
-        leaves = {name: np.array(on_host(value)) for name, value in named_leaves(state).items()}
+        copy_of = copied if self._together else lambda value: np.array(on_host(value))
+        leaves = {name: copy_of(value) for name, value in named_leaves(state).items()}
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         self.clock.saves += 1
         self._kept |= {step} if self._keeps(step) else set()
@@ -123,11 +132,11 @@ class Saver:
         return _Draft(step, leaves, meta)
 
     def _start_write(self, drafts: Sequence[_Draft]) -> None:
-        if not hosts.leads():  # one process writes
+        if not (self._together or hosts.leads()):  # process 0 writes
             return
         thread = threading.Thread(target=self._write, args=(drafts,), name="checkpoint")
         thread.start()  # which fails if there is no memory for it
-        self._thread = thread
+        self._thread, self._watched = thread, True
 
     def _write_waiting(self) -> None:
         """Begin to write the state that waits, unless saves take too much of the time."""
@@ -185,9 +194,20 @@ class Saver:
     def check(self, event: TrainEvent) -> None:
         """Raise the error of a write that has failed, and write a best state if its turn has come."""
         del event
-        if self._error is not None:
+        if self._has_failed():
             self._end_write()
         self._write_waiting()
+
+    def _has_failed(self) -> bool:
+        """Tell whether a write has failed; of several processes, all are told after the same chunk."""
+        if not self._together:
+            return self._error is not None
+        if not self._watched:
+            return False
+        ended = self._thread is None or not self._thread.is_alive()
+        ended, failed = hosts.agree([ended, ended and self._error is not None], "write of a checkpoint")
+        self._watched = not ended
+        return failed
 
     def restore(self, start: checkpoint.Checkpoint) -> None:
         """Restore the state of the callbacks."""
@@ -201,8 +221,15 @@ class Saver:
         began = time.monotonic()
         try:
             for draft in drafts:
-                checkpoint.save(self._folder, draft.step, draft.leaves, draft.meta, self._about)
-                self._on_saved(draft.step)
+                what = (draft.step, draft.leaves, draft.meta, self._about)
+                if self._together:
+                    save_parts(self._folder, *what, self._together)
+                else:
+                    checkpoint.save(self._folder, *what)
+                if hosts.leads():
+                    self._on_saved(draft.step)
+            if not hosts.leads():
+                return
             step, meta = drafts[-1].step, drafts[-1].meta
             there = checkpoint.steps(self._folder)
             spared = {*meta["kept"], *self._holds()}
@@ -212,5 +239,6 @@ class Saver:
                 self._warn(f"the run folder was renamed: this run goes on in {self._place.parent}")
         except BaseException as error:
             self._error = error
-        self.ended = time.monotonic()
-        self.took = self.ended - began
+        finally:
+            self.ended = time.monotonic()
+            self.took = self.ended - began

@@ -1,4 +1,4 @@
-"""The run folder of several processes: process 0 writes it, the others only `ranks/N.log`, if they can.
+"""The run folder of several processes: process 0 writes it, the others `ranks/N.log` and parts of checkpoints.
 
 The others run the same code with a folder of their own, which is deleted at the end. So nothing that writes has to
 know how many processes there are.
@@ -40,6 +40,10 @@ class Scratch(Borrowed):
         """The path of the run's folder, quoted for a shell command."""
         return RunFolder(self._of).word
 
+    def check_disk(self, checkpoint: int) -> None:
+        """Do nothing: checkpoints are not written here."""
+        del checkpoint
+
     def release(self) -> None:
         """Delete the folder."""
         super().release()
@@ -62,22 +66,17 @@ def share(folder: RunFolder | None, *, trust: tuple[str, ...], say: Callable[[st
     if hosts.count() == 1:
         assert folder
         return folder
-    token, path = secrets.token_hex(8), str(folder.path.absolute()) if folder else ""
     if folder:
-        ranks = folder.files / RANKS
         for rank in range(hosts.count()):
-            with ranks.append(f"{rank}.log"):
+            with (folder.files / RANKS).append(f"{rank}.log"):
                 pass
-        ranks.replace_text(TOKEN, token)
-    path, token = hosts.agree([path, token], "run folder")
-    ranks_path = Path(path, RANKS)
-    found = ranks_path.joinpath(TOKEN)
-    seen = found.is_file() and found.read_text() == token
-    if seen:
-        hosts.log_into(ranks_path / f"{hosts.index()}.log")
-    blind = [rank for rank, sees in enumerate(hosts.gather(seen, "shared folder")) if not sees]
+    path, sees = find_together(folder)
+    if sees[hosts.index()]:
+        hosts.log_into(path / RANKS / f"{hosts.index()}.log")
+    own = folder or Scratch(path, trust=trust)
+    own.shared = all(sees)
     if folder:
-        (folder.files / RANKS).remove(TOKEN)
+        blind = [rank for rank, seen in enumerate(sees) if not seen]
         say(f"hosts   {hosts.count()} processes; what each of them prints: {path}/{RANKS}/N.log")
         if blind:
             shown = ", ".join(map(str, blind))
@@ -85,5 +84,18 @@ def share(folder: RunFolder | None, *, trust: tuple[str, ...], say: Callable[[st
                 f"        processes {shown} do not share this file system: process 0 writes everything. To resume "
                 f"there, copy {path} to them first, or choose an output_dir on a shared file system"
             )
-        return folder
-    return Scratch(Path(path), trust=trust)
+    return own
+
+
+def find_together(folder: RunFolder | None) -> tuple[Path, list[bool]]:
+    """Return the path of a run folder, which process 0 gives, and which of the processes see it."""
+    token = secrets.token_hex(8)
+    if folder:
+        (folder.files / RANKS).replace_text(TOKEN, token)
+    path, token = hosts.agree([str(folder.path.absolute()) if folder else "", token], "run folder")
+    found = Path(path, RANKS, TOKEN)
+    seen = found.is_file() and found.read_text() == token
+    sees = hosts.gather(seen, "shared folder")
+    if folder:
+        (folder.files / RANKS).remove(TOKEN)
+    return Path(path), sees

@@ -10,7 +10,7 @@ from typing import Any
 from dltrain.build.parts import Parts
 from dltrain.build.varied import Varied
 from dltrain.callbacks.signals import Signals
-from dltrain.lanes.meeting import Lane, Meeting
+from dltrain.lanes.meeting import Lane, Meeting, Share
 from dltrain.report.console import Screen
 from dltrain.report.finish import try_to_compare
 from dltrain.report.sweeps.board import Board, metric_of
@@ -19,7 +19,7 @@ from dltrain.runs.folder import RunFolder
 from dltrain.sweep.best import Best
 from dltrain.sweep.folds import Group, divide_by_fold
 from dltrain.sweep.groups import SweepJob, group_jobs, program_of, varied_of
-from dltrain.sweep.measure import Choice, choose_lanes
+from dltrain.sweep.measure import Choice, choose_lanes, divide_lanes
 from dltrain.sweep.plan import write_places
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
 
@@ -206,8 +206,9 @@ class _Group:
             raise self.stopped[0]
 
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
-        program = self.prepared.program
-        meeting = Meeting(program.lane_chunk, program.data, lanes, steps=self.choice.steps)
+        programs = divide_lanes(self.prepared.program, lanes)
+        shares = [Share(program.data, program.device) for program in programs]
+        meeting = Meeting(programs[0].lane_chunk, shares, lanes, steps=self.choice.steps)
         own = self._places(waiting, lanes)
         threads = [
             threading.Thread(target=self._work, args=(waiting, meeting, number, own[number]), name=f"lane {number}")
@@ -255,6 +256,7 @@ class _Group:
                 with contextlib.ExitStack() as leaving:
                     if lane:
                         leaving.callback(lane.close)
+                        leaving.enter_context(lane.on_device())
                     if job.population:
                         leaving.callback(job.population.leave, job.number)
                     follow = leaving.enter_context(self.board.job(job.number, job.label))
@@ -280,7 +282,9 @@ class _Group:
         varied = self.prepared.program.varied
         if lane or not varied:
             fold = self.folds.of(job) if self.folds else None
-            return prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane, fold=fold)
+            program = self.prepared.program.by_device[lane.share] if lane else self.prepared.program
+            like = replace(self.prepared, program=program)
+            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=fold)
         # Alone, its numbers are constants of a program, which the next jobs with the same ones share.
         numbers = varied.numbers(self.prepared.program.parts, job.composed.config)
         if numbers != self.constant:

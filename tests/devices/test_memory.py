@@ -3,10 +3,12 @@
 import re
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from dltrain.devices import memory
 from dltrain.devices.memory import Room
+from dltrain.errors import MemoryExhausted
 
 WORDS = ("model.widths=[256]", "batch_size=1024", "steps=1", "eval_every=1", "quiet=true", "output_dir=run")
 
@@ -124,3 +126,20 @@ def test_memory_of_a_device_is_used_if_it_reports_it(monkeypatch):
 def test_peak_is_at_least_the_memory_in_use():
     held = bytearray(50 * 2**20)
     assert memory.peak()["host"] > len(held)
+
+
+def test_a_state_that_is_gathered_for_checkpoints_has_to_fit(room):
+    state = {"kernel": jax.ShapeDtypeStruct((1024, 256), "float32")}  # 1 MiB, of which two copies are made
+    room(2 * 2**20)
+    memory.check_gathered(state)
+    room(2 * 2**20 - 1)
+    with pytest.raises(MemoryExhausted, match=r"2.0 MiB on each host.*choose an output_dir that all of them see"):
+        memory.check_gathered(state)
+
+
+def test_the_memory_of_a_device_follows_from_the_share_that_jax_may_use():
+    stats = {"peak_bytes_in_use": 5, "bytes_limit": 60, "bytes_in_use": 1}
+    assert memory.device_use(stats, {}) == (5, 80)  # jax's own share is three quarters
+    assert memory.device_use(stats, {"XLA_CLIENT_MEM_FRACTION": "0.5"}) == (5, 120)
+    assert memory.device_use(stats, {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.6"}) == (5, 100)
+    assert memory.device_use({}, {}) is None and memory.device_use() is None  # a CPU

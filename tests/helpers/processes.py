@@ -17,6 +17,10 @@ SMALL = (
     *("checkpoint_every=25", "runtime.cache=false"),
 )
 LONG = (*SMALL, "steps=100000000", "log_every=1000", "eval_every=2000", "checkpoint_every=2000")
+COMPOSED = {"batch_size": 64, "optim": {"accumulate": 1}, "runtime": {"elastic": False, "mesh": "auto"}}
+ELASTIC = {**COMPOSED, "runtime": {"elastic": True, "mesh": "auto"}}
+"""What launchers read of a config."""
+
 LIMIT = 150.0  # seconds
 
 
@@ -37,8 +41,18 @@ class Processes:
 
 
 @contextlib.contextmanager
-def processes(count: int, *words: str, output: Path, flags: str = "", heartbeat: int = 10) -> Generator[Processes]:
-    """Start `count` processes of `dltrain WORDS`; what is left of them is killed at the end."""
+def processes(
+    count: int,
+    *words: str,
+    output: Path,
+    flags: str = "",
+    heartbeat: int = 10,
+    program: tuple[str, ...] = ("-m", "dltrain"),
+) -> Generator[Processes]:
+    """Start `count` processes of `dltrain WORDS`; what is left of them is killed at the end.
+
+    `program` is what Python runs, such as a script that changes dltrain before it calls it.
+    """
     output.mkdir(parents=True, exist_ok=True)
     address, started = f"127.0.0.1:{free_port()}", []
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1", "XLA_FLAGS": flags}
@@ -46,7 +60,7 @@ def processes(count: int, *words: str, output: Path, flags: str = "", heartbeat:
     try:
         for index in range(count):
             place = f"{{coordinator: '{address}', count: {count}, index: {index}, local: true}}"
-            command = [sys.executable, "-m", "dltrain", *words, f"runtime.hosts={place}"]
+            command = [sys.executable, *program, *words, f"runtime.hosts={place}"]
             with (output / f"{index}.txt").open("wb") as file:
                 started.append(
                     subprocess.Popen(
@@ -62,6 +76,17 @@ def processes(count: int, *words: str, output: Path, flags: str = "", heartbeat:
         for one in started:
             one.kill()
             one.wait()
+
+
+def trainings(folder: Path) -> list[int]:
+    """Return the processes of a launched run that trains into a folder, but not those that started them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            text, program = path.read_bytes().decode(errors="replace"), (path.parent / "exe").readlink().name
+            if f"output_dir={folder}" in text and "runtime.hosts=" in text and program.startswith("python"):
+                found.append(int(path.parent.name))
+    return sorted(found)
 
 
 def losses(folder: Path) -> dict[int, float]:

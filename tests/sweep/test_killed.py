@@ -4,7 +4,6 @@ All processes compile with the same options: in this file no fixture makes them 
 """
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -33,10 +32,6 @@ finish.draw = lambda *args, **options: None
 from dltrain.cli.main import main
 sys.exit(main())
 """
-
-
-PBT = ("-m", "sweep=pbt", "data=digits", "model=mlp", "model.widths=[32]", "optim=adamw", "quiet=true", "epochs=30")
-PBT = (*PBT, "sweep.trials=6", "sweep.interval=1", "optim.learning_rate=interval(1e-4,1e-1)", "checkpoint_every=13")
 
 
 def start(lanes: int, *words: str, cwd: Path) -> subprocess.Popen:
@@ -133,39 +128,3 @@ def test_a_search_that_was_killed_goes_on_from_its_checkpoints(lanes, tmp_path):
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole") and len(hashes(tmp_path / "whole")) == 4
     assert (tmp_path / "killed" / "sweep.csv").read_text() == (tmp_path / "whole" / "sweep.csv").read_text()
     assert '"resumed"' in (tmp_path / "killed" / "1" / "overrides.yaml").read_text()
-
-
-@pytest.fixture(scope="module")
-def population(tmp_path_factory):
-    """A population without a kill."""
-    cwd = tmp_path_factory.mktemp("population")
-    _, err = (process := start(6, *PBT, "output_dir=whole", cwd=cwd)).communicate(timeout=200)
-    assert process.returncode == 0, err
-    return cwd / "whole"
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(4))
-def test_a_population_that_is_killed_again_and_again_has_the_same_bits(seed, population, tmp_path):
-    draw, kills = random.Random(seed), []
-    process = start(6, *PBT, "output_dir=killed", cwd=tmp_path)
-    while True:
-        began = tmp_path / "killed" / ".jobs" / "lanes.json"
-        end = time.monotonic() + 200
-        while process.poll() is None and not began.exists() and time.monotonic() < end:
-            time.sleep(0.01)
-        try:
-            _, err = process.communicate(timeout=draw.uniform(1, 8))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills.append(len(json.loads((tmp_path / "killed" / "pbt.json").read_text())["exchanges"]))
-            process = start(9, "-m", "--resume", "killed", cwd=tmp_path)
-            continue
-        assert process.returncode == 0, err
-        break
-    print(f"killed after {kills} exchanges")
-    assert kills and hashes(tmp_path / "killed") == hashes(population) and len(hashes(population)) == 6
-    assert (tmp_path / "killed" / "pbt.json").read_text() == (population / "pbt.json").read_text()
-    assert (tmp_path / "killed" / "sweep.csv").read_text() == (population / "sweep.csv").read_text()
