@@ -188,12 +188,12 @@ class _Group:
     stopped: list[BaseException] = field(default_factory=list)
     plain: Prepared | None = None  # without lanes: the program of the numbers in which lanes would differ
     constant: Mapping[str, Any] | None = None  # these numbers
-    folds: Group | None = None  # that these jobs train, if they differ in it
+    folds: Group = field(default_factory=lambda: Group([]))  # that these jobs train, if they differ in it
 
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
         lanes = self.choice.lanes if len(jobs) > 1 or jobs[0].lanes else 1  # as it began
-        if not (self.folds and self.folds.folds):
+        if not self.folds.folds:
             self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
         waiting = deque(jobs)
         with self.signals.caught(), self.board.shown():
@@ -281,10 +281,9 @@ class _Group:
     def _prepare(self, job: SweepJob, lane: Lane | None) -> Prepared:
         varied = self.prepared.program.varied
         if lane or not varied:
-            fold = self.folds.of(job) if self.folds else None
             program = self.prepared.program.by_device[lane.share] if lane else self.prepared.program
             like = replace(self.prepared, program=program)
-            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=fold)
+            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=self.folds.of(job))
         # Alone, its numbers are constants of a program, which the next jobs with the same ones share.
         numbers = varied.numbers(self.prepared.program.parts, job.composed.config)
         if numbers != self.constant:

@@ -167,9 +167,17 @@ def grouped(*words: str, folds: int, trust: tuple[str, ...] = ()) -> list[list[i
 
 
 def test_folds_with_another_number_of_steps_per_epoch_have_a_program_of_their_own():
-    found = read_folds(configs_of(*IRIS, "batch_size=17", folds=7), ())  # 102 or 103 examples of 120
+    by_steps = ("eval_every=3", "checkpoint_every=3")  # so that intervals do not differ, too
+    found = read_folds(configs_of(*IRIS, *by_steps, "batch_size=17", folds=7), ())  # 102 or 103 examples of 120
     steps = [{parts.pipeline.steps_per_epoch for parts in alike.parts.values()} for alike in found]
     assert steps in ([{6}, {7}], [{7}, {6}]) and sorted(f for alike in found for f in alike.parts) == [*range(7)]
+
+
+def test_a_metric_that_keeps_all_examples_has_room_for_those_of_the_largest_fold():
+    words = ("data=breast_cancer", "model=linear", "metrics=[accuracy,auroc]")
+    (alike,) = read_folds(configs_of(*words, folds=3), ())
+    sizes = {len(parts.splits.train) for parts in alike.parts.values()}
+    assert len(sizes) == 2 and len(alike.shared.metrics["auroc"].zero().labels) == max(sizes)
 
 
 def test_folds_whose_columns_have_other_levels_have_programs_of_their_own(table):
