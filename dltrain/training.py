@@ -97,12 +97,8 @@ def prepare_run(
 ) -> Prepared:
     """Read the data, build the parts, compile the step, and show all of that; nothing is written.
 
-    Args:
-        composed: the config, checked.
-        screen: where it is shown.
-        folder: where to write, instead of the config's `output_dir`.
-        resumes: whether the folder holds the run that is to go on.
-        shared: the parts, if they were built before: those of several folds that share the program.
+    With `resumes` the folder holds the run that is to go on. `shared` are the parts of several folds that share the
+    program, if they were built before.
     """
     if hosts.count() > 1:
         own = [runtime.versions(), hashlib.sha256(composed.text.encode()).hexdigest()]

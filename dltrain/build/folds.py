@@ -20,7 +20,6 @@ from dltrain.data.preprocess.fitted import arrays_of, structure_of, with_arrays
 from dltrain.data.split import NAMES
 from dltrain.devices import memory
 from dltrain.engine.state import trace_module
-from dltrain.errors import DltrainError
 from dltrain.types import Spec
 
 Config = Mapping[str, Any]
@@ -80,7 +79,7 @@ def read_folds(configs: Mapping[int, Config], trust: tuple[str, ...]) -> list[Al
             data = fit_data(examples, config, needed=needed, trust=trust)
             parts = assemble_on(data, config, trust, make_objective(config, trust))
             plans[fold] = make_plan(config, parts)
-        except DltrainError:  # said by its own run
+        except Exception:  # said by its own run, of a user's part, too
             continue
         for group in groups:
             number, other = next(iter(group.items()))

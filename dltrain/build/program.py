@@ -1,6 +1,6 @@
 """Parts -> Program: the compiled functions of a run and the data on its device.
 
-Over 300 lines, since these functions share the data, the layout and the shapes of the state.
+Over 300 lines, since these functions share the data, the layout, the shapes of the state and what lanes differ in.
 """
 
 import copy

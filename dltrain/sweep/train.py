@@ -183,18 +183,18 @@ class _Group:
     best: Best
     board: Board
     measured: bool = True  # whether lanes were tried
-    compared: dict[str, Any] = field(default_factory=dict)
+    compared: dict[str, Any] | None = None  # metrics of the baselines; each fold has its own
     printing: threading.Lock = field(default_factory=threading.Lock)
     stopped: list[BaseException] = field(default_factory=list)
     plain: Prepared | None = None  # without lanes: the program of the numbers in which lanes would differ
     constant: Mapping[str, Any] | None = None  # these numbers
-    folds: Group | None = None  # that these jobs train, if they differ in it
+    folds: Group = field(default_factory=lambda: Group([]))  # that these jobs train, if they differ in it
 
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
         lanes = self.choice.lanes if len(jobs) > 1 or jobs[0].lanes else 1  # as it began
-        if not self.compared and not self._by_fold:
-            self.compared = try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
+        if not self.folds.folds:
+            self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
         waiting = deque(jobs)
         with self.signals.caught(), self.board.shown():
             if lanes == 1:
@@ -204,11 +204,6 @@ class _Group:
                 self._train_lanes(waiting, lanes)
         if self.stopped:
             raise self.stopped[0]
-
-    @property
-    def _by_fold(self) -> bool:
-        """Whether jobs differ in their fold, so that each is compared with baselines of its own."""
-        return bool(self.folds and self.folds.folds)
 
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
         programs = divide_lanes(self.prepared.program, lanes)
@@ -279,18 +274,16 @@ class _Group:
 
     def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
         prepared = self._prepare(job, lane)
-        compared = None if self._by_fold else self.compared
-        how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": compared}
+        how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
         job = replace(job, watch=self.board.watching(job.number, job.watch))
         return _start(job, prepared, Screen(silent=True), **how)
 
     def _prepare(self, job: SweepJob, lane: Lane | None) -> Prepared:
         varied = self.prepared.program.varied
         if lane or not varied:
-            fold = self.folds.of(job) if self.folds else None
             program = self.prepared.program.by_device[lane.share] if lane else self.prepared.program
             like = replace(self.prepared, program=program)
-            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=fold)
+            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=self.folds.of(job))
         # Alone, its numbers are constants of a program, which the next jobs with the same ones share.
         numbers = varied.numbers(self.prepared.program.parts, job.composed.config)
         if numbers != self.constant:

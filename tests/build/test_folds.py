@@ -148,14 +148,36 @@ def test_folds_of_a_table_without_gaps_share_its_rows(table):
     assert len({id(parts.source) for parts in alike.parts.values()}) == 1
 
 
+@pytest.mark.slow
+def test_folds_that_subtract_other_offsets_have_rows_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f"{1_700_000_000 + 60 * i + rng.integers(60)},{rng.normal():.4f},{i % 2}" for i in range(90)]
+    (tmp_path / "times.csv").write_text("\n".join(["time,other,class", *rows, ""]))
+    words = (f"data.path={tmp_path / 'times.csv'}", "data=table", "model=linear", "data.target=class")
+    alike = check(*words, "data.split=random")
+    assert [parts.begin for parts in alike.parts.values()] == [0, 90]
+
+
+def test_folds_whose_bins_are_part_of_the_model_have_programs_of_their_own():
+    assert grouped("data=iris", "model=mlp", "model.embedding=ple", folds=2) == [[0], [1]]
+
+
 def grouped(*words: str, folds: int, trust: tuple[str, ...] = ()) -> list[list[int]]:
     return [sorted(alike.parts) for alike in read_folds(configs_of(*words, folds=folds), trust)]
 
 
 def test_folds_with_another_number_of_steps_per_epoch_have_a_program_of_their_own():
-    found = read_folds(configs_of(*IRIS, "batch_size=17", folds=7), ())  # 102 or 103 examples of 120
+    by_steps = ("eval_every=3", "checkpoint_every=3")  # so that intervals do not differ, too
+    found = read_folds(configs_of(*IRIS, *by_steps, "batch_size=17", folds=7), ())  # 102 or 103 examples of 120
     steps = [{parts.pipeline.steps_per_epoch for parts in alike.parts.values()} for alike in found]
     assert steps in ([{6}, {7}], [{7}, {6}]) and sorted(f for alike in found for f in alike.parts) == [*range(7)]
+
+
+def test_a_metric_that_keeps_all_examples_has_room_for_those_of_the_largest_fold():
+    words = ("data=breast_cancer", "model=linear", "metrics=[accuracy,auroc]")
+    (alike,) = read_folds(configs_of(*words, folds=3), ())
+    sizes = {len(parts.splits.train) for parts in alike.parts.values()}
+    assert len(sizes) == 2 and len(alike.shared.metrics["auroc"].zero().labels) == max(sizes)
 
 
 def test_folds_whose_columns_have_other_levels_have_programs_of_their_own(table):
