@@ -107,6 +107,20 @@ def test_what_cannot_go_together_is_refused_with_the_alternative():
         sweep._train_population(typed("sweep=pbt"))
 
 
+def test_a_launcher_that_an_experiment_chooses_starts_one_process_for_each_trial(tmp_path):
+    """The words of a batch name the experiment, without the parameters of its sweeper, which the trials have."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "tune.yaml").write_text(
+        "# @package _global_\n# Tune the rate\ndefaults:\n  - override /sweep: tpe\n"
+        "hydra: {sweeper: {params: {optim.learning_rate: 'interval(1e-4,1e-1)'}}}\n"
+    )
+    folders = roots(str(tmp_path))
+    found = read_sweep(["experiment=tune", *SMALL, "hydra.verbose=true"], folders, read_tree(folders))
+    words = sweep._words_for_launcher(found)
+    assert words[0] == "experiment=tune" and words[-1] == "++hydra.sweeper.params=null"
+    assert "++hydra.verbose=true" in words and not any(word.startswith("optim.") for word in words)
+
+
 LAUNCHERS = {
     "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
     "submitit_local": ("hydra/launcher=submitit_local",),
