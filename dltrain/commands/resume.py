@@ -28,7 +28,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder, existing
 from dltrain.runs.restore import load_together
-from dltrain.runs.together import Borrowed, find_together, share
+from dltrain.runs.together import Borrowed, all_see, share
 from dltrain.training import Prepared, continue_run, joined
 
 
@@ -54,7 +54,7 @@ def _resume(call: Call, folder: RunFolder) -> int:
         changed = _changes(saved, composed, call.overrides)
         runtime.start(**config["runtime"])
         summary = hosts.agree(folder.read_summary() if hosts.leads() else {}, "summary")
-        shared = hosts.count() > 1 and all(find_together(folder if hosts.leads() else None)[1])
+        shared = all_see(folder if hosts.leads() else None)
         start = _with_last_rows(load_together(folder, shared=shared, warn=print_warning), summary)
         check_run(folder, saved, start, composed.trust, warn=print_warning)
         screen = Screen(quiet=config["quiet"])
