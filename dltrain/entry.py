@@ -24,7 +24,7 @@ from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.restore import load_together
-from dltrain.runs.together import Borrowed, find_together, share
+from dltrain.runs.together import Borrowed, all_see, share
 from dltrain.training import Prepared, continue_run, prepare_run, start_run, wanted_folder
 
 Amend = Callable[[Mapping[str, Any]], Composed]
@@ -122,7 +122,7 @@ def resume_run(folder: RunFolder, amend: Amend, *, overrides: Sequence[str], who
         changed = allowed_changes(saved, composed.text, None if whole else overrides)
         runtime.start(**config["runtime"])
         summary = hosts.agree(folder.read_summary() if hosts.leads() else {}, "summary")
-        shared = hosts.count() > 1 and all(find_together(folder if hosts.leads() else None)[1])
+        shared = all_see(folder if hosts.leads() else None)
         start = _with_last_rows(load_together(folder, shared=shared, warn=print_warning), summary)
         check_run(folder, saved, start, composed.trust, warn=print_warning)
         screen = Screen(quiet=config["quiet"])

@@ -99,3 +99,8 @@ def find_together(folder: RunFolder | None) -> tuple[Path, list[bool]]:
     if folder:
         (folder.files / RANKS).remove(TOKEN)
     return Path(path), sees
+
+
+def all_see(folder: RunFolder | None) -> bool:
+    """Tell whether several processes run, and all of them see the folder, which process 0 gives."""
+    return hosts.count() > 1 and all(find_together(folder)[1])

@@ -16,7 +16,6 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from dltrain.cli.main import main
-from dltrain.commands import resume
 from dltrain.devices import hosts, mesh
 from dltrain.report import finish
 from dltrain.runs import parts, saver, together
@@ -92,5 +91,5 @@ if __name__ == "__main__":
     finish._on_host = during("report", finish._on_host)  # process 0 goes on alone with the whole state
     Recorder.histograms = during("histograms", Recorder.histograms)
     if os.environ.get("BLIND"):
-        together.find_together = resume.find_together = blind
+        together.find_together = blind
     sys.exit(main())
