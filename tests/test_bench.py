@@ -115,6 +115,16 @@ def test_only_a_net_leaves_all_sections_and_only_a_section_all_nets(measure):
 
 
 @pytest.mark.slow
+def test_several_processes_are_measured_next_to_a_bare_step_in_as_many(tmp_path, quick_flags):
+    _, found = bench(tmp_path, quick_flags, "--only", "hosts", "mlp")
+    names = {"bare jax.jit", "dltrain, processor time", "bare, processor time"}
+    own = {1: "dltrain, 1 process", 4: "dltrain, 4 processes"}
+    assert rows(found, "hosts") == {(f"MLP (tiny) x{n}", name) for n in (1, 4) for name in (*names, own[n])}
+    ratios = {"dltrain / bare jax.jit", "processor, bare / dltrain"}
+    assert rows(found, "ratio") == {(f"MLP (tiny) x{n}", name) for n in (1, 4) for name in ratios}
+
+
+@pytest.mark.slow
 def test_every_section_and_net(tmp_path, quick_flags):
     _, found = bench(tmp_path, quick_flags)
     sections = {row["section"] for row in found["rows"]}

@@ -14,20 +14,27 @@ def fill_padding(batch: Batch, *, sharded: bool = False) -> Batch:
     """Replace every masked example by the first one that is not masked; `mask [B]` stays.
 
     A batch that is all padding gets copies of its first example. `sharded`: the batch is divided over devices, so
-    the example is found by a sum, which sends one example; XLA would send the whole batch to index it.
+    the example is found by a sum, which sends one example; XLA would send the whole batch to index it. Devices
+    exchange it only for a batch with padding, the last one of an epoch: each exchange takes time, however small.
     """
     mask = jnp.asarray(batch["mask"]).astype(bool)
-    first = jnp.argmax(mask)
 
-    def example(x: Array) -> Array:
+    def example(x: Array, first: Array) -> Array:
         if not sharded:
             return x[first]
         chosen = (jnp.arange(len(x)) == first).reshape(-1, *(1,) * (x.ndim - 1))
         found = jnp.where(chosen, x, jnp.zeros((), x.dtype))
         return found.any(0) if x.dtype == bool else found.sum(0, dtype=x.dtype)
 
-    def one(x: Array) -> Array:
-        x = jnp.asarray(x)
-        return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 1)), x, example(x)[None])
+    def filled() -> Batch:
+        first = jnp.argmax(mask)
 
-    return {name: value if name == "mask" else jax.tree.map(one, value) for name, value in batch.items()}
+        def one(x: Array) -> Array:
+            x = jnp.asarray(x)
+            return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 1)), x, example(x, first)[None])
+
+        return {name: value if name == "mask" else jax.tree.map(one, value) for name, value in batch.items()}
+
+    if not sharded:
+        return filled()
+    return jax.lax.cond(mask.sum() == len(mask), lambda: jax.tree.map(jnp.asarray, dict(batch)), filled)

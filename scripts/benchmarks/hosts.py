@@ -1,11 +1,13 @@
 """Training in 1 and in 4 processes, relative to a bare `jax.jit` step over the same mesh in the same processes."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import numpy as np
 import optax
 
 from benchmarks import jax_peers
-from benchmarks.measure import Peer, Setup, Table, cores, per_step, ratios
+from benchmarks.measure import Peer, Setup, Table, cores, ratios
 from benchmarks.nets import NAMES, RATE, Net, chosen, make_program
 from benchmarks.share import train_once, warm
 
 PROCESSES = (1, 4)
 LONGER = 4  # times --seconds, for a round of training
+PROBE = 20  # steps that tell how many fit into a round
 HEARTBEAT = 60  # seconds; on a busy machine a process may be late
 LIMIT = 1800  # seconds for all rounds of a network
 
@@ -28,15 +31,18 @@ def run(table: Table, setup: Setup) -> None:
     """Measure the MLP, or the networks that were chosen, in each number of processes."""
     for net in chosen(setup) if set(setup.only) & set(NAMES) else chosen(setup)[:1]:
         for count in PROCESSES:
-            ours, theirs = _in_processes(count, net, setup)
+            found = _in_processes(count, net, setup)
             case, noun = f"{net.title} x{count}", "process" if count == 1 else "processes"
-            table.add("hosts", case, f"dltrain, {count} {noun}", "steps/s", ours)
-            table.add("hosts", case, "bare jax.jit", "steps/s", theirs)
-            table.add("ratio", case, "dltrain / bare jax.jit", "x", ratios(ours, theirs))
+            table.add("hosts", case, f"dltrain, {count} {noun}", "steps/s", found["ours"])
+            table.add("hosts", case, "bare jax.jit", "steps/s", found["theirs"])
+            table.add("ratio", case, "dltrain / bare jax.jit", "x", ratios(found["ours"], found["theirs"]))
+            table.add("hosts", case, "dltrain, processor time", "ms/step", found["our_cpu"])
+            table.add("hosts", case, "bare, processor time", "ms/step", found["their_cpu"])
+            table.add("ratio", case, "processor, bare / dltrain", "x", ratios(found["their_cpu"], found["our_cpu"]))
 
 
-def _in_processes(count: int, net: Net, setup: Setup) -> tuple[list[float], list[float]]:
-    """Return the steps per second of dltrain and of the bare step, of each round."""
+def _in_processes(count: int, net: Net, setup: Setup) -> dict[str, list[float]]:
+    """Return the steps per second of dltrain and of the bare step, and their processor time, of each round."""
     from dltrain.devices.hosts import free_port
 
     scripts = Path(__file__).parent.parent
@@ -62,8 +68,7 @@ def _in_processes(count: int, net: Net, setup: Setup) -> tuple[list[float], list
         if any(codes):
             said = Path(scratch, "0.txt").read_text(errors="replace")
             raise RuntimeError(f"{net.title} in {count} processes: exit codes {codes}:\n{said}")
-        values = json.loads(found.read_text())
-    return values["ours"], values["theirs"]
+        return json.loads(found.read_text())
 
 
 def work(place: str, asked: str, found: str) -> None:
@@ -76,20 +81,58 @@ def work(place: str, asked: str, found: str) -> None:
     with hosts.joined(json.loads(place), heartbeat=HEARTBEAT):
         peer = bare_step(make_program(net, setup, "steps=1000000"))
         peer.run(2)  # compiles
-        fit = 8 if setup.tiny else LONGER * setup.seconds / per_step(lambda n: peer.run(hosts.agree(n, "steps")))
+        began = time.perf_counter()
+        peer.run(PROBE)
+        fit = 8 if setup.tiny else LONGER * setup.seconds * PROBE / (time.perf_counter() - began)
         steps = hosts.agree(max(2, round(fit)), "steps of a round")
-        program = make_program(net, setup, f"steps={steps}")
+        program = make_program(net, setup, f"steps={steps}", "eval_every=1000000")
         warm(program)
-        ours, theirs = [], []
+        values: dict[str, list[float]] = {"ours": [], "theirs": [], "our_cpu": [], "their_cpu": []}
         for _ in range(setup.rounds):
-            trained, _, looking = train_once(program)
-            ours.append(steps / (trained.outcome.seconds - looking))
+            with _timing_loops() as loops:
+                train_once(program)
             hosts.wait("bare step")
-            began = time.perf_counter()
-            theirs.append(peer.run(steps) / (time.perf_counter() - began))
+            began = time.perf_counter(), time.process_time()
+            peer.run(steps)
+            bare = time.perf_counter() - began[0], time.process_time() - began[1]
             hosts.wait("training")
+            for who, (seconds, used) in (("our", loops[0]), ("their", bare)):
+                values[f"{who}s"].append(steps / seconds)
+                values[f"{who}_cpu"].append(1000 * sum(hosts.gather(used, "processor time")) / steps)
         if hosts.leads():
-            Path(found).write_text(json.dumps({"ours": ours, "theirs": theirs}))
+            Path(found).write_text(json.dumps(values))
+
+
+@contextlib.contextmanager
+def _timing_loops() -> Generator[list[tuple[float, float]]]:
+    """Note the seconds and the processor time, of all threads, of training loops, without start and evaluation."""
+    from dltrain.build.program import Program
+    from dltrain.engine.loop import Loop
+
+    noted, looking = list[tuple[float, float]](), [0.0, 0.0]
+    run, evaluate = Loop.run, Program.evaluate
+
+    def evaluated(program: Any, state: Any, split: str) -> Any:
+        began = time.perf_counter(), time.process_time()
+        found = evaluate(program, state, split)
+        looking[0] += time.perf_counter() - began[0]
+        looking[1] += time.process_time() - began[1]
+        return found
+
+    def timed(self: Any, state: Any, **of: Any) -> Any:
+        looking[:] = [0.0, 0.0]
+        began = time.perf_counter(), time.process_time()
+        outcome = run(self, state, **of)
+        jax.block_until_ready(outcome.state)
+        spent = time.perf_counter() - began[0], time.process_time() - began[1]
+        noted.append((spent[0] - looking[0], spent[1] - looking[1]))
+        return outcome
+
+    Loop.run, Program.evaluate = timed, evaluated
+    try:
+        yield noted
+    finally:
+        Loop.run, Program.evaluate = run, evaluate
 
 
 def bare_step(program: Any) -> Peer:

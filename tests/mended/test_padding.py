@@ -112,6 +112,15 @@ def test_an_evaluation_is_the_same_whatever_example_0_of_the_source_holds(regres
     assert evaluate(state, arrays) == expected and np.isfinite(list(expected.values())).all()
 
 
+def test_a_batch_on_several_devices_is_filled_in_the_same_way():
+    inputs = {"a": np.arange(4), "b": np.eye(4) > 0}
+    for mask in ([False, True, False, True], [True] * 4, [False] * 4):
+        batch = {"mask": np.array(mask), "inputs": inputs}
+        found, expected = fill_padding(batch, sharded=True), fill_padding(batch)
+        for name in inputs:
+            np.testing.assert_array_equal(found["inputs"][name], expected["inputs"][name])
+
+
 def test_padding_is_a_copy_of_the_first_real_example():
     batch = {"mask": np.array([False, True, False, True]), "inputs": {"a": np.arange(4), "b": np.eye(4)}}
     found = fill_padding(batch)
