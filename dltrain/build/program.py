@@ -3,7 +3,6 @@
 Over 300 lines, since these functions share the data, the layout, the shapes of the state and what lanes differ in.
 """
 
-import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,9 +18,8 @@ from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
-from dltrain.devices import hosts, memory
+from dltrain.devices import hosts
 from dltrain.devices.mesh import Layout, make_layout
-from dltrain.devices.parts import once, own_bytes
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
@@ -30,7 +28,7 @@ from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
 from dltrain.engine.state import Graphs, TrainState, create, initial, named_leaves, split_module, trace_module
 from dltrain.engine.step import Logs, make_step
-from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
+from dltrain.errors import ConfigError
 from dltrain.lanes.chunk import make_lane_chunk
 from dltrain.lanes.meeting import Lane
 from dltrain.metrics import Average
@@ -55,9 +53,7 @@ class Program:
         self.module, self.graphs = trace_module(parts.make_model)
         self.layout: Layout | None = layout and layout.dividing(split_module(self.module)[1], plan.rules)
         if lost := [name for name in parts.spec.task.needs if not hasattr(self.module, name)]:
-            raise ConfigError(
-                f"model: task={parts.spec.task} needs a model with {' and '.join(lost)}{self._advice}"
-            )
+            raise ConfigError(f"model: task={parts.spec.task} needs a model with {' and '.join(lost)}{self.advice}")
 
     def start(self) -> TrainState:
         """Initialise the state of a new run."""
@@ -367,97 +363,14 @@ class Program:
             return lambda numbers: varied.objective(parts, numbers).loss, lambda numbers: parts.preprocess, numbers
         return parts.objective.loss, parts.preprocess, {}
 
-    def compile(self) -> int:
-        """Compile training and return its memory in bytes, without allocating it.
-
-        Raises:
-            ConfigError: the parts cannot be traced together.
-            MemoryExhausted: it does not fit; the message names a batch size that does.
-        """
-        room = memory.device_room()
-        if (state := memory.size(self.shapes)) > room.bytes:  # XLA ends the process on sizes that it cannot count
-            raise MemoryExhausted(
-                f"model: its parameters and the optimizer's state take {memory.shown(state)}, and {room} are left; "
-                "try a smaller model"
-            )
-        need = self._need()
-        host, copies = memory.host_room(), memory.COPIES * self._copied_bytes
-        if memory.on_host():
-            limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
-            room = memory.Room(room.bytes - copies, limit)
-        elif copies > host.bytes:
-            raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
-        if need > room.bytes:
-            raise MemoryExhausted(self._too_much(need, room))
-        size = self.plan.eval_batch_size
-        if self.plan.splits:
-            self.evaluator.trace(self._placed.params, self._placed.model_state)
-        if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
-            compiled = self.evaluator.compile(self._placed.params, self._placed.model_state)
-            evaluation = memory.needed(compiled, there=self.feed.in_place)
-            if evaluation > room.bytes:
-                raise MemoryExhausted(
-                    f"evaluation needs {memory.shown(evaluation)} for {size} examples at once; {room} are left; "
-                    f"try eval_batch_size={max(1, size // 4)}"
-                )
-        return need
-
     @property
-    def _copied_bytes(self) -> int:
-        """The bytes of a copy of the state on this host: of several processes, each copies its parts."""
-        if hosts.count() == 1 or not self.layout:
-            return memory.size(self.shapes)
-        where = jax.tree.leaves(self.layout.of(self.shapes))
-        leaves = zip(named_leaves(self.shapes).values(), where, strict=True)
-        return sum(own_bytes(once(own, leaf.shape), leaf.shape, leaf.dtype) for leaf, own in leaves)
-
-    def _need(self) -> int:
-        try:
-            lowered = self.chunk.lower(self._placed, self.feed.shapes, self.input_shapes, np.int32(1))
-        except DltrainError:
-            raise
-        except Exception as error:  # raised by a loss, an augmentation, ... for inputs that do not fit
-            kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
-            raise ConfigError(
-                f"model, loss, augment, optim: these parts do not go together: {kind}{error}{self._advice}"
-            ) from error
-        return memory.needed(lowered.compile(), there=self.feed.in_place)
-
-    @property
-    def _advice(self) -> str:
+    def advice(self) -> str:
         """Return advice with the models that suit the task, according to their YAML."""
         models = " or ".join(f"model={name}" for name in self.parts.fitting_models)
         return f"; for task={self.parts.spec.task} try {models}" if models else ""
 
     @property
-    def memory_summary(self) -> str:
-        """Describe the memory of the run: of the state, and of the data unless the source shares it."""
-        state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.feed.shapes))
-        return f"state {state}, " + (f"no copy of the data ({data})" if self.feed.in_place else f"data {data}")
-
-    def _too_much(self, need: int, room: memory.Room) -> str:
-        """Describe the memory that training needs, what is left, and which batch would fit."""
-        return (
-            f"training needs {memory.shown(need)}: {self.memory_summary}, the rest for steps of "
-            f"{self.parts.pipeline.batch_size} examples; {room} are left; {self._remedy(room.bytes)}"
-        )
-
-    def _remedy(self, room: int) -> str:
-        """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
-        pipeline, accumulate = self.parts.pipeline, self.parts.accumulate
-        whole = pipeline.batch_size
-        size = whole // 2 // accumulate * accumulate
-        while size:
-            parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
-            with contextlib.suppress(ConfigError):  # not divisible among the devices
-                if Program(parts, self.plan, self.folded)._need() <= room:
-                    count = next(n for n in range(-(-whole * accumulate // size), whole + 1) if whole % n == 0)
-                    return f"batch_size={size} would fit; optim.accumulate={count} keeps the batch size"
-            size = size // 2 // accumulate * accumulate
-        return "no smaller batch would fit; try a smaller model"
-
-    @property
-    def _placed(self) -> TrainState:
+    def placed(self) -> TrainState:
         """The shapes of the state with their sharding."""
         if not self.layout:
             return self.shapes

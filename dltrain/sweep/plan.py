@@ -3,6 +3,7 @@
 Editing YAML changes nothing in a sweep under way, and `dltrain -m --resume SWEEP` runs what is missing.
 """
 
+import contextlib
 import importlib
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -50,8 +51,9 @@ def forget_plan(sweep: Path) -> None:
 
     The configs go first. Without the notes on jobs that failed, these would be trained again.
     """
-    (sweep / JOBS / CONFIGS).unlink(missing_ok=True)
-    shutil.rmtree(sweep / JOBS, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (sweep / JOBS / CONFIGS).unlink(missing_ok=True)
+        shutil.rmtree(sweep / JOBS, ignore_errors=True)
 
 
 def write_places(sweep: Path, lanes: int, places: Mapping[int, int]) -> None:

@@ -26,11 +26,11 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trained(count: int, here: Path) -> dict[str, list[list[int]]]:
+def trained(count: int, here: Path, flags: str) -> dict[str, list[list[int]]]:
     """Train in `count` processes; return the ids of each step's batch in its order, -1 for padding, by feed."""
     folder, port, started = here / str(count), free_port(), []
     folder.mkdir()
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1", "XLA_FLAGS": ""}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1", "XLA_FLAGS": flags}
     try:
         for index in range(count):
             place = {"coordinator": f"127.0.0.1:{port}", "count": count, "index": index, "local": True}
@@ -61,11 +61,12 @@ def whole_batches(folder: Path, feed: str, count: int) -> list[list[int]]:
 
 
 @pytest.mark.slow
-def test_one_two_and_four_processes_see_the_same_examples_in_the_same_order(here: Path) -> None:
-    alone = trained(1, here)
+@pytest.mark.timeout(600)
+def test_one_two_and_four_processes_see_the_same_examples_in_the_same_order(here: Path, quick_flags: str) -> None:
+    alone = trained(1, here, quick_flags)
     assert alone["streamed"] == alone["resident"]
     epoch = [example for batch in alone["resident"][:7] for example in batch if example >= 0]
     assert len({*epoch}) == len(epoch) == 108  # of the training set, each once; the last batch is padded
     assert alone["resident"][7:14] != alone["resident"][:7]
-    assert trained(2, here) == alone
-    assert trained(4, here) == alone
+    assert trained(2, here, quick_flags) == alone
+    assert trained(4, here, quick_flags) == alone

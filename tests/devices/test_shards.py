@@ -19,6 +19,8 @@ WORDS = (
 WIDE = (64, 64)  # the shape of a layer, which {fsdp: 2} divides; no other array of the run has it
 RUN = "run"
 
+pytestmark = pytest.mark.timeout(900)  # several starts of several processes, which share the cores
+
 
 def observe(
     count: int, *words: str, folder: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, ...] = (0,), flags=""

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+PATIENCE = 400  # seconds for a process to end; one that hangs fails the test
+
 # A model whose lanes round differently from a run alone.
 LINE = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3")
 WORDS = (*LINE, "checkpoint_every=3", "optim.learning_rate=0.01,0.1", "seed=0,1")
@@ -52,7 +54,7 @@ def whole(tmp_path_factory):
         folder = cwd / f"{lanes}-{steps}-{'seeds' if words is WORDS else 'numbers'}"
         if folder not in found:
             process = start(lanes, *words, f"steps={steps}", f"output_dir={folder}", cwd=cwd)
-            _, err = process.communicate(timeout=100)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, err
             found[folder] = True
         return folder
@@ -61,7 +63,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(4 * PATIENCE)
 @pytest.mark.parametrize(
     ("lanes", "awaited"),
     [(4, "0"), (4, "3"), (3, "1"), (3, "3"), (2, "2"), (2, "3"), (1, "1"), (1, "3")],  # fewer lanes than jobs, too
@@ -71,7 +73,7 @@ def test_a_sweep_that_was_killed_runs_what_is_missing_once(lanes, awaited, whole
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(4 * PATIENCE)
 @pytest.mark.parametrize(("lanes", "awaited"), [(4, "0"), (3, "3"), (1, "1")])
 def test_a_killed_sweep_over_dropout_and_label_smoothing_ends_with_the_bits_of_a_whole_one(
     lanes, awaited, whole, tmp_path
@@ -84,7 +86,7 @@ def kill_and_resume(words: tuple[str, ...], lanes: int, awaited: str, whole, tmp
     steps = 90
     process = start(lanes, *words, f"steps={steps}", "output_dir=killed", cwd=tmp_path)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not list((tmp_path / "killed").glob(f"{awaited}/checkpoints/step_*")):
             assert process.poll() is None and time.monotonic() < end, process.communicate()
             time.sleep(0.01)
@@ -93,7 +95,7 @@ def kill_and_resume(words: tuple[str, ...], lanes: int, awaited: str, whole, tmp
         process.kill()
         process.communicate()
     again = start(9, "-m", "--resume", "killed", cwd=tmp_path)
-    out, err = again.communicate(timeout=100)
+    out, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0 and " of 4 jobs are missing" in out, err
     folder = whole(lanes, steps, words)
     assert hashes(tmp_path / "killed") == hashes(folder) and len(hashes(folder)) == 4
@@ -105,16 +107,16 @@ SEARCH = (*LINE, "checkpoint_every=3", "steps=60", "optim.learning_rate=interval
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(4 * PATIENCE)
 @pytest.mark.parametrize("lanes", [2, 1])
 def test_a_search_that_was_killed_goes_on_from_its_checkpoints(lanes, tmp_path):
     words = (*SEARCH, "sweep.trials=4", "sweep.workers=2")
     first = start(lanes, *words, "output_dir=whole", cwd=tmp_path)
-    _, err = first.communicate(timeout=150)
+    _, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, err
     killed = start(lanes, *words, "output_dir=killed", cwd=tmp_path)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not list((tmp_path / "killed").glob("1/checkpoints/step_*")):
             assert killed.poll() is None and time.monotonic() < end, killed.communicate()
             time.sleep(0.01)
@@ -123,7 +125,7 @@ def test_a_search_that_was_killed_goes_on_from_its_checkpoints(lanes, tmp_path):
         killed.kill()
         killed.communicate()
     again = start(lanes, *words, "output_dir=killed", cwd=tmp_path)
-    _, err = again.communicate(timeout=150)
+    _, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, err
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole") and len(hashes(tmp_path / "whole")) == 4
     assert (tmp_path / "killed" / "sweep.csv").read_text() == (tmp_path / "whole" / "sweep.csv").read_text()
