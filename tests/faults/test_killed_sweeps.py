@@ -178,7 +178,7 @@ class Sweep:
         """Wait until it happens, the process ends, or the time is over."""
         end = time.monotonic() + seconds
         while self.lives and time.monotonic() < end and not what():
-            time.sleep(0.003)
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True)
