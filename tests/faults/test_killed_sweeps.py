@@ -119,7 +119,7 @@ class Sweep:
 
     @property
     def is_done(self) -> bool:
-        """Whether the process, which has ended, left nothing to do, or found nothing: one before it had concluded."""
+        """Whether the process has ended and left nothing to do, or found that one before it did."""
         code = self.process.returncode
         return code == 0 or (code == 2 and "all jobs of this sweep have ended" in self.said)
 
