@@ -165,10 +165,14 @@ def _collect(jobs: list[Job], job: Job) -> Objectives:
 
 def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
     """Do the work of a sweep, and print what came of it; `trust` are the words that name packages of the user."""
+    with locked(folder):
+        return _work_and_conclude(folder, work, trust)
+
+
+def _work_and_conclude(folder: Path, work: Callable[[], None], trust: Sequence[str]) -> int:
     code, reason = 0, ""
     try:
-        with locked(folder):
-            work()
+        work()
     except SweepStopped as ended:
         code, reason = ended.code, ended.reason
     except KeyboardInterrupt:  # between two jobs

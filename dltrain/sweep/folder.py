@@ -69,7 +69,7 @@ def _clear(job: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Generator[None]:
-    """Let no other process run the same sweep meanwhile."""
+    """Let no other process run the same sweep meanwhile; a folder that holds nothing else afterwards is removed."""
     held = importlib.import_module("dltrain.runs.folder").RunFolder(folder)
     held.lock()
     try:
@@ -77,6 +77,8 @@ def locked(folder: Path) -> Generator[None]:
     finally:
         (folder / "lock").unlink(missing_ok=True)
         held.release()
+        with contextlib.suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
 
 
 def remove_empty(folder: Path, jobs: Sequence[Path]) -> None:

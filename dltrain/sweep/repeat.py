@@ -113,13 +113,13 @@ def train_repeat(repeat: Repeat, words: Sequence[str], *, config_dir: str | None
     failures: list[DltrainError] = []
     with locked(folder):
         train_jobs(jobs, _guard(failures), Signals())
-    if len(failures) == len(jobs):
+        if len(failures) == len(jobs):
+            forget_plan(folder)
+            raise failures[0]
+        trust = [word for word in words if word.startswith("trust=")]
+        found = conclude_repeat(folder, [job.folder for job in jobs], trust, screen=Screen(quiet=shared["quiet"]))
         forget_plan(folder)
-        raise failures[0]
-    trust = [word for word in words if word.startswith("trust=")]
-    found = conclude_repeat(folder, [job.folder for job in jobs], trust, screen=Screen(quiet=shared["quiet"]))
-    forget_plan(folder)
-    return found
+        return found
 
 
 def _job(repeat: Repeat, words: Sequence[str], folder: Path, i: int, config_dir: str | None) -> SweepJob:

@@ -118,6 +118,12 @@ class Sweep:
         return (self.cwd / "errors.txt").read_text()
 
     @property
+    def is_done(self) -> bool:
+        """Whether the process has ended and left nothing to do, or found that one before it did."""
+        code = self.process.returncode
+        return code == 0 or (code == 2 and "all jobs of this sweep have ended" in self.said)
+
+    @property
     def begun(self) -> bool:
         """Whether a killed sweep can be resumed: its jobs are planned, or have ended."""
         plan = "search.json" if self.kind == "tpe" else ".jobs/configs.json"
@@ -178,7 +184,7 @@ class Sweep:
         """Wait until it happens, the process ends, or the time is over."""
         end = time.monotonic() + seconds
         while self.lives and time.monotonic() < end and not what():
-            time.sleep(0.003)
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -260,9 +266,7 @@ def go_on(sweep: Sweep) -> None:
         sweep.begin(resume=True)
         code = sweep.end()
         sweep.check_kept()
-        if code == 0:
-            return
-        if code == 2 and "all jobs of this sweep have ended" in sweep.said:
+        if sweep.is_done:
             return
         assert code == 7 and time.monotonic() < end, (code, sweep.said)  # a process is left behind, and trains on
         time.sleep(0.5)
@@ -275,7 +279,7 @@ def kill_all(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[
         sweep.begin(resume=sweep.kind != "tpe" or rng.random() < 0.5)  # a search goes on by the same command, too
         wait_for_moment(moment, sweep, whole, rng)
         if not sweep.kill():
-            assert sweep.process.returncode == 0, (sweep.process.returncode, sweep.said)
+            assert sweep.is_done, (sweep.process.returncode, sweep.said)
             break
         hit.append(moment)
         sweep.check_kept()

@@ -94,16 +94,18 @@ class Killed(BaseException):
 def test_a_sweep_killed_while_its_figures_are_drawn_is_concluded_when_it_is_resumed(
     dltrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    codes, draw = [], "dltrain.report.sweep.draw_figures"
+
     def die(*args: object) -> None:
+        monkeypatch.setattr(draw, lambda found: [])
+        codes.append(dltrain("-m", "--resume", "grid").code)  # as if typed meanwhile: this sweep still writes
         raise Killed
 
-    line = ("-m", *D, "steps=1", "seed=0,1", "output_dir=grid")
-    with monkeypatch.context() as patched:
-        patched.setattr("dltrain.report.sweep.draw_figures", die)
-        with pytest.raises(Killed):
-            dltrain(*line, cwd=tmp_path, figures=False)
-    monkeypatch.setattr("dltrain.report.sweep.draw_figures", lambda found: [])
+    monkeypatch.setattr(draw, die)
+    with pytest.raises(Killed):
+        dltrain("-m", *D, "steps=1", "seed=0,1", "output_dir=grid", cwd=tmp_path, figures=False)
     grid = tmp_path / "grid"
+    assert codes == [7]
     written = [(grid / n / "summary.json").stat().st_mtime_ns for n in "01"]
     said = dltrain("-m", "--resume", "grid", cwd=tmp_path)
     assert said.code == 0 and "0 of 2 jobs are missing" in said.out, said.err
