@@ -13,6 +13,7 @@ from dltrain.config.call import Composed
 from dltrain.config.schema import GROUPS
 from dltrain.data.tables.frames import is_frame, store_frame
 from dltrain.devices import runtime
+from dltrain.entry import train_config
 from dltrain.errors import ConfigError
 from dltrain.inference.ensemble.ensemble import Ensemble, open_saved
 from dltrain.inference.export.exported import ExportedModel
@@ -25,7 +26,6 @@ from dltrain.report.html.run import write_report as _write_report
 from dltrain.report.repeats.results import Repeated
 from dltrain.runs.folder import RunFolder, existing
 from dltrain.sweep.repeat import folds_of, seeds_of, train_repeat
-from dltrain.training import train_config
 
 Overrides = str | Mapping[str, Any]
 """`"model=cnn"` as in the shell, or a mapping from keys to values: `{"optim.learning_rate": 0.01}`.

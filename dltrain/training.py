@@ -7,20 +7,19 @@ import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.folds import Folded
 from dltrain.build.init_from import evaluated_leaves, with_weights
-from dltrain.build.parts import assemble, with_numbers
+from dltrain.build.parts import Parts, assemble, with_numbers
 from dltrain.build.plan import Plan, make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_no_secret, check_run, describe_run
 from dltrain.build.saved import restore_saved, saved_model
 from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.signals import Signals
-from dltrain.config.alone import without_hosts
 from dltrain.config.call import Composed
 from dltrain.config.changes import read_saved
 from dltrain.config.paths import with_absolute_paths
@@ -88,38 +87,18 @@ class EndedRun:
     finished: Finished
 
 
-def train_config(
-    composed: Composed, *, overrides: Sequence[str], folder: Path | None = None, label: str = ""
-) -> RunFolder | None:
-    """Train what a config describes, and report; return the run's folder, or None for a dry run.
-
-    Args:
-        composed: the config, checked.
-        overrides: the words that it was composed from, to be kept with the run.
-        folder: where to write, instead of the config's `output_dir`.
-        label: name of the run in TensorBoard; "" for that of its folder.
-    """
-    with joined(composed.config["runtime"]):
-        composed = without_hosts(composed)
-        screen = Screen(quiet=composed.config["quiet"])
-        prepared = prepare_run(composed, screen, folder=folder)
-        if composed.config["dry_run"]:
-            screen.say("dry run: nothing was trained or written")
-            return None
-        return start_run(prepared, screen, overrides=overrides, label=label).folder
-
-
-def joined(runtime: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Join the processes that the keys of `runtime` name."""
-    return hosts.joined(runtime["hosts"], heartbeat=runtime["heartbeat"])
-
-
 def prepare_run(
-    composed: Composed, screen: Screen, *, folder: Path | None = None, resumes: bool = False
+    composed: Composed,
+    screen: Screen,
+    *,
+    folder: Path | None = None,
+    resumes: bool = False,
+    shared: Parts | None = None,
 ) -> Prepared:
     """Read the data, build the parts, compile the step, and show all of that; nothing is written.
 
-    With `resumes` the folder holds the run that is to go on.
+    With `resumes` the folder holds the run that is to go on. `shared` are the parts of several folds that share the
+    program, if they were built before.
     """
     if hosts.count() > 1:
         own = [runtime.versions(), hashlib.sha256(composed.text.encode()).hexdigest()]
@@ -127,32 +106,41 @@ def prepare_run(
     composed = with_absolute_paths(composed)
     config = composed.config
     runtime.start(**config["runtime"])
-    wanted = folder or (Path(config["output_dir"]).expanduser() if config["output_dir"] else None)
+    wanted = folder or wanted_folder(config)
     if wanted and hosts.leads():
         RunFolder(wanted).refuse_other_folders()
     if wanted and hosts.leads() and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
-    parts = assemble(config, composed.trust)
+    parts = shared or assemble(config, composed.trust)
     if hosts.count() > 1:
         hosts.check_same(parts.described(), "data set")
     check_no_secret(parts.raw_spec, composed.text)
-    program = Program(parts, make_plan(config, parts))
+    folded = Folded(config, composed.trust) if shared else None
+    program = Program(parts, make_plan(config, parts), folded)
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
     prepare(screen, program)
     return Prepared(composed, program, wanted, weights)
 
 
-def prepare_like(prepared: Prepared, composed: Composed, *, folder: Path, lane: Lane | None = None) -> Prepared:
-    """Prepare a run whose config differs from a prepared one in its numbers only; nothing is compiled again.
+def wanted_folder(config: Mapping[str, Any]) -> Path | None:
+    """Return the folder that the config names for the run, None for a new one."""
+    return Path(config["output_dir"]).expanduser() if config["output_dir"] else None
 
-    It trains alone, or as a lane among others.
+
+def prepare_like(
+    prepared: Prepared, composed: Composed, *, folder: Path, lane: Lane | None = None, fold: Parts | None = None
+) -> Prepared:
+    """Prepare a run whose config differs from a prepared one in numbers and in its fold; nothing is compiled again.
+
+    It trains alone, or as a lane among others. `fold` are the parts of its fold, where folds share the program.
     """
     composed = with_absolute_paths(composed)
     first = prepared.program
     config, trust = composed.config, composed.trust
     varied = first.varied
-    parts = varied.parts_of(first.parts, config) if varied else with_numbers(first.parts, config, trust)
+    own = fold or first.parts
+    parts = varied.parts_of(own, config) if varied else with_numbers(own, config, trust)
     program = first.variant(parts, make_plan(config, parts), lane)
     return Prepared(composed, program, folder, prepared.weights, prepared.environment, prepared.graph)
 

@@ -13,6 +13,7 @@ FLOORS = (
     ("dltrain.launchers",),
     ("dltrain.api",),
     ("dltrain.sweep",),
+    ("dltrain.entry",),
     ("dltrain.training",),
     ("dltrain.composition",),
     ("dltrain.trainer", "dltrain.report"),

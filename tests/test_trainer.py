@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dltrain.build.program import Program
 from dltrain.engine import loop
 from dltrain.errors import DiskError
+from dltrain.report import start
 from dltrain.runs import checkpoint
 from dltrain.runs import saver as saving
 from dltrain.runs.folder import RunFolder
@@ -213,7 +213,7 @@ def test_a_disk_without_room_for_two_checkpoints_is_found_before_the_first_step(
     """The state of this model takes 0.8 MiB: 256 x 256 weights with their two moments."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**30, 0, 2**20))
-    monkeypatch.setattr(Program, "compile", lambda self: 0)
+    monkeypatch.setattr(start, "compile_training", lambda program: 0)
     result = dltrain(*INLINE, "model.widths=[256,256]", "steps=1", cwd=tmp_path)
     assert result.code == 6, result.err
     assert re.search(r"run: 1\.0 MiB of disk are free, and two checkpoints take 1\.\d MiB; free some", result.err)

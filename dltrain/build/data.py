@@ -76,26 +76,52 @@ def _room_for(source: str) -> int:
 
 def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:
     """Read the data; `needed` is the `data.scale` that model and loss require, or None."""
+    return fit_data(read_examples(config, trust, task=task), config, trust, needed=needed)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Checked examples, before anything depends on how they are split."""
+
+    spec: Spec
+    source: Any  # raw, if it is encoded by what is fitted on the training split
+    arrays: dict[str, Any] | None  # the whole data set, unless it is streamed or encoded later
+    targets: Any
+
+    @property
+    def encodes(self) -> bool:
+        """Whether the arrays depend on what is fitted on the training split."""
+        return hasattr(self.source, "encode")
+
+
+def read_examples(config: Config, trust: tuple[str, ...], *, task: Task) -> Examples:
+    """Open the source and check its targets."""
     _, own = schema.split_node("data", config["data"])
     source = open_source(config["data"], trust, task=task, stateful=is_stateful(config))
     spec = replace(source.spec, task=task)
     task.check(spec)
-    scale = _scale(own["scale"], needed, getattr(source, "scale", Scale.STANDARD))
-    steps = _make_steps(own["preprocess"], trust)
-    encodes = hasattr(source, "encode")  # its arrays depend on what is fitted on the training split
-    arrays = None if encodes else read_resident(source, own["feed"])
+    arrays = None if hasattr(source, "encode") else read_resident(source, own["feed"])
     if hasattr(source, "read_targets"):
         targets = source.read_targets()
     else:
         targets = read_targets(source) if arrays is None else arrays["targets"]
     task.check_targets(targets, spec)
+    return Examples(spec, source, arrays, targets)
+
+
+def fit_data(examples: Examples, config: Config, trust: tuple[str, ...], *, needed: str | None) -> Data:
+    """Split examples, and fit encoder and preprocessing on the training split; `needed` as for `read_data`."""
+    _, own = schema.split_node("data", config["data"])
+    spec, source, arrays, targets = examples.spec, examples.source, examples.arrays, examples.targets
+    scale = _scale(own["scale"], needed, getattr(source, "scale", Scale.STANDARD))
+    steps = _make_steps(own["preprocess"], trust)
     labels = targets if spec.has_labels else None
     divided = split_source(own, source, targets, spec)
     splits = _limited(config, divided.splits, own["split_seed"])
     encoder, description = getattr(source, "encoder", None), describe(source, splits.train)
-    if encodes:
+    if examples.encodes:
         source, encoder = source.encode(splits.train)
-        spec, arrays = replace(source.spec, task=task), read_resident(source, own["feed"])
+        spec, arrays = replace(source.spec, task=spec.task), read_resident(source, own["feed"])
     if labels is not None:
         counts = {n: tuple(np.bincount(labels[splits[n]], minlength=len(spec.classes)).tolist()) for n in NAMES}
         spec = replace(spec, counts=counts)

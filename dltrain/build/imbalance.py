@@ -1,6 +1,6 @@
 """Config -> weights of classes and a balanced order, from the classes of the training examples."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,18 +9,29 @@ import numpy as np
 
 from dltrain.engine.step import Objective
 from dltrain.errors import ConfigError
-from dltrain.types import Spec
+from dltrain.types import Array, Spec
 
 
-def with_class_weights(objective: Objective, spec: Spec) -> Objective:
-    """Replace `loss.class_weights=balanced` by N / (K N_k), so that the classes weigh the same in the loss.
+def with_class_weights(objective: Objective, spec: Spec, weights: Array | None = None) -> Objective:
+    """Replace `loss.class_weights=balanced` by the weights of the classes; given ones [K] may be traced.
+
+    Raises:
+        ConfigError: see `balanced_weights`.
+    """
+    found = balanced_weights(objective, spec) if weights is None else weights
+    loss: Callable[..., Any] = objective.loss
+    return objective if found is None else replace(objective, loss=partial(loss, class_weights=found))
+
+
+def balanced_weights(objective: Objective, spec: Spec) -> tuple[float, ...] | None:
+    """Return N / (K N_k), with which the classes weigh the same in the loss; None if it has other weights or none.
 
     Raises:
         ConfigError: the targets are not one class per example, or a class has no training example.
     """
     loss = objective.loss
     if not isinstance(loss, partial) or loss.keywords.get("class_weights") != "balanced":
-        return objective
+        return None
     if "train" not in spec.counts:
         raise ConfigError(
             "loss.class_weights=balanced: targets are not one class per example; set loss.class_weights=null"
@@ -29,8 +40,7 @@ def with_class_weights(objective: Objective, spec: Spec) -> Objective:
     if not counts.all():
         lost = spec.classes[int(counts.argmin())]
         raise ConfigError(f"loss.class_weights=balanced: no training example is of class {lost}; give a list")
-    weights = tuple((counts.sum() / (len(counts) * counts)).tolist())
-    return replace(objective, loss=partial(loss, class_weights=weights))
+    return tuple((counts.sum() / (len(counts) * counts)).tolist())
 
 
 def balanced_classes(own: Mapping[str, Any], labels: np.ndarray | None, *, shuffle: bool) -> np.ndarray | None:

@@ -3,9 +3,9 @@
 An argument that is not listed here is checked by the library alone.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from dltrain.ranges import BelowOne, Finite, NonNegative, Positive, Probability, Size, Traced
+from dltrain.ranges import BelowOne, Finite, NonNegative, Positive, Probability, Range, Size, Traced
 
 LIBRARIES = ("optax", "flax.nnx", "jax.nn")
 """The libraries whose functions and classes a config may name."""
@@ -28,7 +28,7 @@ _OPTAX: dict[str, Any] = {
     "initial_accumulator_value": Traced[NonNegative],
     "min_dim_size_to_factor": Size,
     "clipping_threshold": Traced[Positive],
-    "threshold": Traced[Positive],
+    "threshold": Traced[Annotated[float, Range(low=4)]],  # of radam: below, it takes roots of negative numbers
     "trust_coefficient": Traced[Positive],
     "memory_size": Size,
     "max_learning_rate": Positive,

@@ -19,7 +19,7 @@ from dltrain.errors import ConfigError
 from dltrain.metrics import Average, coverage
 from dltrain.models.reshaped import Reshaped
 from dltrain.tasks import Task
-from dltrain.types import Kind, Spec
+from dltrain.types import Array, Kind, Spec
 
 Config = Mapping[str, Any]
 
@@ -64,9 +64,10 @@ def make_objective_on(
     spec: Spec,
     preprocess: Preprocess,
     numbers: Mapping[str, Any] | None = None,
+    class_weights: Array | None = None,
 ) -> Objective:
-    """Build the objective alone, for the spec and preprocessing of built parts."""
-    objective = with_class_weights(make_objective(config, trust, numbers), spec)
+    """Build the objective for spec and preprocessing of built parts; `class_weights` [K] are the balanced ones."""
+    objective = with_class_weights(make_objective(config, trust, numbers), spec, class_weights)
     return with_output_activation(objective, preprocess, config, spec, trust)[0]
 
 

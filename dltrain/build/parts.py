@@ -59,6 +59,7 @@ class Parts:
     description: Description | None = None  # of the files that the data was read from
     in_batches: Callable[[np.ndarray, int], np.ndarray] = in_order  # (example numbers, B) -> batches for evaluation
     groups: np.ndarray | None = None  # int [N], which the splits keep whole
+    begin: int = 0  # of its examples among the rows on the device, which several folds may share
 
     def described(self) -> dict[str, Any]:
         """Describe the data, which must be the same when the run is resumed."""
@@ -100,7 +101,7 @@ def assemble_on(data: Data, config: Config, trust: tuple[str, ...], objective: O
         rules=rules,
         schedule=schedule,
         plateau=plateau,
-        augment=_augmentations(config["augment"], model.spec, model.preprocess, pipeline, trust),
+        augment=make_augmentations(config["augment"], model.spec, model.preprocess, pipeline, trust),
         accumulate=_microbatches(config["optim"]["accumulate"], pipeline.batch_size),
         callbacks=_callbacks(config, trust),
         fitting_models=tuple(config["task"]["models"]),
@@ -129,9 +130,10 @@ def _microbatches(accumulate: int, batch_size: int) -> int:
     return accumulate
 
 
-def _augmentations(
+def make_augmentations(
     nodes: Mapping[str, Any], spec: Spec, preprocess: Preprocess, pipeline: Pipeline, trust: tuple[str, ...]
 ) -> Chain:
+    """Build the augmentation; functions that need the units of the data are given the scaling of the inputs."""
     injected: dict[str, Any] = {"spec": spec, **({"scaled_by": preprocess.scaling} if preprocess.scaling else {})}
     named = {
         name: bind(node, path=f"augment.{name}", trust=trust, **injected)

@@ -90,7 +90,10 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
         raise ConfigError(
             "schedule: needs validation examples, since it follows their metric; set data.validation=0.1"
         )
+    batch = max(parts.pipeline.batch_size, 256)
     largest = max([len(parts.splits[s]) for s in ("validation", "test")] + [1])
+    if config["data"]["folds"]:
+        largest = batch  # whatever the fold, which differ by an example, so that they share a program
     evaluate = _duration(config, "eval_every")
     auto = config["checkpoint_every"] == "auto"
     save = (Duration(1, "ep"), Duration(5, "min")) if auto else (_duration(config, "checkpoint_every"),)
@@ -98,7 +101,7 @@ def make_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     return Plan(
         seed=config["seed"],
         total=total,
-        eval_batch_size=config["eval_batch_size"] or min(max(parts.pipeline.batch_size, 256), largest),
+        eval_batch_size=config["eval_batch_size"] or min(batch, largest),
         log_every=min(config["log_every"], total),  # a short run is logged at least once
         eval_every=evaluate,
         save_every=save,

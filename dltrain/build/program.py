@@ -1,9 +1,8 @@
 """Parts -> Program: the compiled functions of a run and the data on its device.
 
-A few lines over 300, since these functions share the data, the layout and the shapes of the state.
+Over 300 lines, since these functions share the data, the layout, the shapes of the state and what lanes differ in.
 """
 
-import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,15 +11,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Sharding
+from jax.sharding import Sharding, SingleDeviceSharding
 
+from dltrain.build.folds import Fitted, Folded
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
-from dltrain.devices import hosts, memory
+from dltrain.devices import hosts
 from dltrain.devices.mesh import Layout, make_layout
-from dltrain.devices.parts import once, own_bytes
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
 from dltrain.engine.chunk import capacity, make_chunk
@@ -29,7 +28,7 @@ from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
 from dltrain.engine.state import Graphs, TrainState, create, initial, named_leaves, split_module, trace_module
 from dltrain.engine.step import Logs, make_step
-from dltrain.errors import ConfigError, DltrainError, MemoryExhausted
+from dltrain.errors import ConfigError
 from dltrain.lanes.chunk import make_lane_chunk
 from dltrain.lanes.meeting import Lane
 from dltrain.metrics import Average
@@ -40,21 +39,21 @@ from dltrain.types import Batch, Kind
 class Program:
     """Compiled functions, data and layout that training, evaluation and a dry run share."""
 
-    def __init__(self, parts: Parts, plan: Plan) -> None:
-        """Trace the model, which raises an error for shapes that do not fit."""
+    def __init__(self, parts: Parts, plan: Plan, folded: Folded | None = None) -> None:
+        """Trace the model, which raises an error for shapes that do not fit; `folded`: several folds share it."""
         self.parts, self.plan = parts, plan
+        self.folded = folded
         self.lane: Lane | None = None  # of several runs that train together
         self.among_others = False  # one of several runs that share what is compiled
         self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
         self.alone: Program | None = None  # the same without such numbers
+        self.device: jax.Device | None = None  # one of several that train different lanes
         self.precision = PRECISIONS[plan.precision]
         layout = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)
         self.layout: Layout | None = layout and layout.dividing(split_module(self.module)[1], plan.rules)
         if lost := [name for name in parts.spec.task.needs if not hasattr(self.module, name)]:
-            raise ConfigError(
-                f"model: task={parts.spec.task} needs a model with {' and '.join(lost)}{self._advice}"
-            )
+            raise ConfigError(f"model: task={parts.spec.task} needs a model with {' and '.join(lost)}{self.advice}")
 
     def start(self) -> TrainState:
         """Initialise the state of a new run."""
@@ -105,11 +104,33 @@ class Program:
         parts, layout = self.parts, self.layout
         if parts.arrays is None:
             return Streamed(parts.source, layout.over_devices(1) if layout else None)
-        return Resident(parts.arrays, layout.replicated if layout else None)
+        own = SingleDeviceSharding(self.device) if self.device else None
+        return Resident(parts.arrays, layout.replicated if layout else own)
 
     def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
         batch = self.feed.pick(data, given, i)
         return self.layout.batch(batch) if self.layout else batch
+
+    def _pick_fitted(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> tuple[Batch, Fitted]:
+        """Pick a batch, and what was fitted on the training examples of its fold."""
+        batches, fitted = given
+        return self._pick(data, batches, i), fitted
+
+    @property
+    def _of_folds(self) -> Any:
+        """What several folds have in the place of `_step` and `_pick`."""
+        return (self._fold_step, self._pick_fitted) if self.folded else None
+
+    @cached_property
+    def _fitted(self) -> Fitted:
+        """What was fitted on the training examples of this fold."""
+        return self.folded.fitted(self.parts) if self.folded else {}
+
+    @property
+    def input_shapes(self) -> Any:
+        """Shapes and dtypes of what `feed_chunk` returns."""
+        shapes = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
+        return (shapes, self._fitted) if self.folded else shapes
 
     @property
     def data(self) -> Mapping[str, jax.Array]:
@@ -131,7 +152,7 @@ class Program:
         return self.lane.make_pace() if self.lane else Pace(most=self.capacity)
 
     def variant(self, parts: Parts, plan: Plan, lane: Lane | None = None) -> "Program":
-        """Return a program for other numbers and another order of the data, which shares all that is compiled.
+        """Return a program for other numbers, another order of the data or fold, which shares all that is compiled.
 
         It trains alone, or as a lane among others.
         """
@@ -140,9 +161,23 @@ class Program:
         other.__dict__.pop("ahead", None)  # its threads read in the order of this program
         if lane:
             other.__dict__["chunk"] = lane
+        if self.folded:
+            self._change_fold(other)
         if self.varied and (numbers := self.varied.of_loss(parts.hparams)):
             other.__dict__["evaluator"] = self.evaluator.with_numbers(numbers)
         return other
+
+    def _change_fold(self, other: "Program") -> None:
+        """Give a variant the examples of its fold, and what was fitted on them."""
+        parts, feed = other.parts, self.feed
+        if isinstance(feed, Resident):
+            feed = feed.beginning(parts.begin)
+        elif parts.source is not self.parts.source:
+            feed = Streamed(parts.source, self.layout.over_devices(1) if self.layout else None)
+        other.__dict__.pop("_fitted", None)
+        other.__dict__["feed"] = feed
+        evaluator = self.evaluator.with_numbers(other._fitted)
+        other.__dict__["evaluator"] = evaluator.over(feed, batches=other.eval_batches, order=parts.in_batches)
 
     def varying(self, varied: Varied) -> "Program":
         """Return a program whose lanes differ in these numbers: its states have them as leaves."""
@@ -150,7 +185,12 @@ class Program:
         other.varied, other.alone = varied, self
         parts = varied.parts_of(self.parts, varied.config)
         other.parts = replace(parts, optimizer=varied.optimizer(parts))
-        for name in ("shapes", "lane_chunk", *(["evaluator"] if varied.of_loss(parts.hparams) else [])):
+        for name in (
+            "shapes",
+            "lane_chunk",
+            "by_device",
+            *(["evaluator"] if varied.of_loss(parts.hparams) else []),
+        ):
             other.__dict__.pop(name, None)
         return other
 
@@ -165,17 +205,35 @@ class Program:
         return other
 
     @cached_property
+    def by_device(self) -> tuple["Program", ...]:
+        """This program on each of its devices alone, for lanes that are divided among them.
+
+        What is compiled for one device is traced once for all.
+        """
+        if not self.layout:
+            return (self,)
+        found: list[Program] = []
+        for device in self.layout.mesh.devices.flat:
+            other = copy.copy(self)
+            other.layout, other.device = None, device
+            for name in ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean"):
+                other.__dict__.pop(name, None)
+            if found:
+                other.__dict__["lane_chunk"] = found[0].lane_chunk
+            found.append(other)
+        return tuple(found)
+
+    @cached_property
     def lane_chunk(self):
         """The chunk of several runs."""
-        return make_lane_chunk(self._lane_step, self._pick)
+        step, pick = self._of_folds or (self._lane_step, self._pick)
+        return make_lane_chunk(step, pick)
 
     def untraceable(self) -> str:
         """Say why the numbers in which lanes differ cannot be traced; "" if they can."""
-        given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
+        counts = jax.ShapeDtypeStruct((1,), np.int32)
         try:
-            self.lane_chunk.eval_shape(
-                (self.shapes,), self.feed.shapes, (given,), jax.ShapeDtypeStruct((1,), np.int32)
-            )
+            self.lane_chunk.eval_shape((self.shapes,), self.feed.shapes, (self.input_shapes,), counts)
         except Exception as error:  # a part of a user's may raise any
             keys = ", ".join(self.varied.keys) if self.varied else ""
             return f"{keys}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -203,11 +261,19 @@ class Program:
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
         layout = self.layout
         where = (layout.of(self.shapes), layout.replicated) if layout else None
-        return make_chunk(layout.within(self._step) if layout else self._step, self._pick, where)
+        step, pick = self._of_folds or (self._step, self._pick)
+        return make_chunk(layout.within(step) if layout else step, pick, where)
 
     @property
     def _step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
         return self._step_of(self.parts, self.graphs, self.plan.ema)
+
+    def _fold_step(self, state: TrainState, picked: tuple[Batch, Fitted]) -> tuple[TrainState, Logs]:
+        """Do a step with what was fitted on the training examples of the fold of this batch."""
+        batch, fitted = picked
+        assert self.folded
+        parts = self.folded.traced(self.parts, fitted)
+        return self._step_of(parts, self.graphs, self.plan.ema)(state, batch)
 
     def _step_of(
         self, parts: Parts, graphs: Graphs, ema: float | jax.Array | None
@@ -234,8 +300,10 @@ class Program:
         """Return the feed of a chunk of the next `count` steps, [K, B] or [K, B, ...]."""
         pipeline = self.parts.pipeline
         if isinstance(self.feed, Streamed) and self.ahead:
-            return self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
-        return self.feed.load(pipeline.indices(step, count), self.capacity)
+            given = self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
+        else:
+            given = self.feed.load(pipeline.indices(step, count), self.capacity)
+        return (given, self._fitted) if self.folded else given
 
     def batch(self, step: int) -> Batch:
         """Reread the raw batch of the step after `step` steps, [B, ...]."""
@@ -249,20 +317,17 @@ class Program:
 
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
-        parts, devices = self.parts, self.layout.shares if self.layout else 1
-        numbers = self.varied.of_loss(parts.hparams) if self.varied else {}
-        loss = partial(self._loss_of, self.varied) if self.varied and numbers else parts.objective.loss
-        size = -(-self.plan.eval_batch_size // devices) * devices  # more padding does not change the results
-        largest = max(len(parts.splits.validation), len(parts.splits.test), 1)
+        parts = self.parts
+        loss, preprocess, numbers = self._evaluated
         return Evaluator(
             graphs=self.graphs,
             loss=loss,
             numbers=numbers,
             metrics=parts.metrics,
-            preprocess=parts.preprocess,
+            preprocess=preprocess,
             feed=self.feed,
-            batch_size=size,
-            batches=min(-(-largest // size), capacity(self.feed.batch_bytes(size))),
+            batch_size=self._eval_size,
+            batches=self.eval_batches,
             order=parts.in_batches,
             hidden=parts.spec.find(Kind.DECODER_TOKENS),
             pick=self._pick,
@@ -271,101 +336,41 @@ class Program:
             apply=self.layout.within(apply) if self.layout else apply,
         )
 
-    def _loss_of(self, varied: Varied, numbers: Mapping[str, Any]) -> Callable[..., Any]:
-        return varied.objective(self.parts, numbers).loss
+    @property
+    def _eval_size(self) -> int:
+        """Examples of a batch of an evaluation, a multiple of the devices: padding does not change the results."""
+        devices = self.layout.shares if self.layout else 1
+        return -(-self.plan.eval_batch_size // devices) * devices
 
-    def compile(self) -> int:
-        """Compile training and return its memory in bytes, without allocating it.
+    @property
+    def eval_batches(self) -> int:
+        """The largest number of batches of an evaluation that are dispatched at once."""
+        splits, size = self.parts.splits, self._eval_size
+        largest = max(len(splits.validation), len(splits.test), 1)
+        return min(-(-largest // size), capacity(self.feed.batch_bytes(size)))
 
-        Raises:
-            ConfigError: the parts cannot be traced together.
-            MemoryExhausted: it does not fit; the message names a batch size that does.
-        """
-        room = memory.device_room()
-        if (state := memory.size(self.shapes)) > room.bytes:  # XLA ends the process on sizes that it cannot count
-            raise MemoryExhausted(
-                f"model: its parameters and the optimizer's state take {memory.shown(state)}, and {room} are left; "
-                "try a smaller model"
+    @property
+    def _evaluated(self) -> tuple[Any, Any, Mapping[str, Any]]:
+        """Loss and preprocessing of an evaluation, as functions of numbers if there are any, and these numbers."""
+        parts, folded, varied = self.parts, self.folded, self.varied
+        if folded:
+            return (
+                lambda fitted: folded.traced(parts, fitted).objective.loss,
+                lambda fitted: folded.traced(parts, fitted).preprocess,
+                self._fitted,
             )
-        need = self._need()
-        host, copies = memory.host_room(), memory.COPIES * self._copied_bytes
-        if memory.on_host():
-            limit = f"{room.limit}, after {memory.shown(copies)} for two copies of the state for checkpoints,"
-            room = memory.Room(room.bytes - copies, limit)
-        elif copies > host.bytes:
-            raise MemoryExhausted(f"checkpoints need {memory.shown(copies)} on the host, and {host} are left")
-        if need > room.bytes:
-            raise MemoryExhausted(self._too_much(need, room))
-        size = self.plan.eval_batch_size
-        if self.plan.splits:
-            self.evaluator.trace(self._placed.params, self._placed.model_state)
-        if self.plan.splits and need * size > room.bytes * self.parts.pipeline.batch_size:
-            compiled = self.evaluator.compile(self._placed.params, self._placed.model_state)
-            evaluation = memory.needed(compiled, there=self.feed.in_place)
-            if evaluation > room.bytes:
-                raise MemoryExhausted(
-                    f"evaluation needs {memory.shown(evaluation)} for {size} examples at once; {room} are left; "
-                    f"try eval_batch_size={max(1, size // 4)}"
-                )
-        return need
+        if varied and (numbers := varied.of_loss(parts.hparams)):
+            return lambda numbers: varied.objective(parts, numbers).loss, lambda numbers: parts.preprocess, numbers
+        return parts.objective.loss, parts.preprocess, {}
 
     @property
-    def _copied_bytes(self) -> int:
-        """The bytes of a copy of the state on this host: of several processes, each copies its parts."""
-        if hosts.count() == 1 or not self.layout:
-            return memory.size(self.shapes)
-        where = jax.tree.leaves(self.layout.of(self.shapes))
-        leaves = zip(named_leaves(self.shapes).values(), where, strict=True)
-        return sum(own_bytes(once(own, leaf.shape), leaf.shape, leaf.dtype) for leaf, own in leaves)
-
-    def _need(self) -> int:
-        given = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
-        try:
-            lowered = self.chunk.lower(self._placed, self.feed.shapes, given, np.int32(1))
-        except DltrainError:
-            raise
-        except Exception as error:  # raised by a loss, an augmentation, ... for inputs that do not fit
-            kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
-            raise ConfigError(
-                f"model, loss, augment, optim: these parts do not go together: {kind}{error}{self._advice}"
-            ) from error
-        return memory.needed(lowered.compile(), there=self.feed.in_place)
-
-    @property
-    def _advice(self) -> str:
+    def advice(self) -> str:
         """Return advice with the models that suit the task, according to their YAML."""
         models = " or ".join(f"model={name}" for name in self.parts.fitting_models)
         return f"; for task={self.parts.spec.task} try {models}" if models else ""
 
     @property
-    def memory_summary(self) -> str:
-        """Describe the memory of the run: of the state, and of the data unless the source shares it."""
-        state, data = (memory.shown(memory.size(tree)) for tree in (self.shapes, self.feed.shapes))
-        return f"state {state}, " + (f"no copy of the data ({data})" if self.feed.in_place else f"data {data}")
-
-    def _too_much(self, need: int, room: memory.Room) -> str:
-        """Describe the memory that training needs, what is left, and which batch would fit."""
-        return (
-            f"training needs {memory.shown(need)}: {self.memory_summary}, the rest for steps of "
-            f"{self.parts.pipeline.batch_size} examples; {room} are left; {self._remedy(room.bytes)}"
-        )
-
-    def _remedy(self, room: int) -> str:
-        """Find the largest half, quarter, ... of the batch that fits, by compiling it."""
-        pipeline, accumulate = self.parts.pipeline, self.parts.accumulate
-        whole = pipeline.batch_size
-        size = whole // 2 // accumulate * accumulate
-        while size:
-            parts = replace(self.parts, pipeline=replace(pipeline, batch_size=size))
-            with contextlib.suppress(ConfigError):  # not divisible among the devices
-                if Program(parts, self.plan)._need() <= room:
-                    count = next(n for n in range(-(-whole * accumulate // size), whole + 1) if whole % n == 0)
-                    return f"batch_size={size} would fit; optim.accumulate={count} keeps the batch size"
-            size = size // 2 // accumulate * accumulate
-        return "no smaller batch would fit; try a smaller model"
-
-    @property
-    def _placed(self) -> TrainState:
+    def placed(self) -> TrainState:
         """The shapes of the state with their sharding."""
         if not self.layout:
             return self.shapes

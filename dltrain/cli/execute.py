@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dltrain.cli.argv import CommandLine
 from dltrain.cli.discovery import Command, with_launcher
+from dltrain.cli.passed import compose_passed
 from dltrain.cli.resumed_sweep import resume
 from dltrain.cli.sweep import sweep
 from dltrain.composition.compose import make_call, make_request
@@ -35,7 +36,8 @@ def execute(
         check_environment()
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
-    call = replace(call, passed=line.passed)
+    if line.passed:
+        call = replace(call, passed=line.passed, compose_passed=lambda: compose_passed(line.passed, known, asking))
     call = replace(call, sweep=lambda repeat: sweep(call.training_words(), folders, tree, repeat=repeat))
     loaded = command.load()
     resume_collection()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dltrain.cli.job import compose_jobs, find_note, settle, train_composed
 from dltrain.cli.output import outlive_readers
@@ -25,9 +25,12 @@ from dltrain.config.request import Override
 from dltrain.errors import DltrainError, LockedError, WorkerError
 from dltrain.machine import cores
 from dltrain.runs.sweep_files import JOBS, STOPPED
-from dltrain.sweep.assignment import assign, at_a_time, take_place, threads_each, visible_devices
+from dltrain.sweep.assignment import assign, at_a_time, devices_for, take_place, threads_each, visible_devices
 from dltrain.sweep.groups import SweepJob
+from dltrain.sweep.needs import Need, at_once, describe_need, read_need, write_need
 from dltrain.sweep.plan import has_configs, missing, read_jobs
+
+T = TypeVar("T")
 
 PLACES: list[Any] = []
 """What keeps the accelerator of this process until it ends: it trains several jobs, and jax starts once."""
@@ -40,11 +43,12 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], processes: int, j
     machine. The config is that of the plan, if there is one: a sampler decides on a job when it starts.
     """
     outlive_readers()  # of a process that a launcher has started
-    _take_place(processes, job.sweep)
+    take_device(processes, job.sweep)
     if has_configs(job.sweep):
-        _train_planned(job)
+        train_planned(job)
     elif composed := compose_jobs([job], fixed):
         train_composed(composed)
+        note_need(job)
     note = find_note(job)
     if note.get("code", 1) or note["dry"]:
         return objective.failed(objectives)
@@ -55,8 +59,8 @@ def run_job(objectives: Sequence[str], fixed: Collection[str], processes: int, j
 def run_missing(numbers: Sequence[int], words: Sequence[str], processes: int, job: Job) -> float:
     """Train one of the jobs that are missing, by its place among them, in a process of its own."""
     outlive_readers()
-    _take_place(processes, job.sweep)
-    _train_planned(replace(job, number=numbers[job.number], words=tuple(words)))
+    take_device(processes, job.sweep)
+    train_planned(replace(job, number=numbers[job.number], words=tuple(words)))
     return math.nan
 
 
@@ -75,10 +79,10 @@ def divide(settings: Settings, config: Mapping[str, Any], *, jobs: int) -> tuple
         each = threads_each(cores(), processes or 1)
     if processes is None and chosen != "ray":  # SLURM gives each job its cores
         return "", 0
-    devices = visible_devices(os.environ) if runtime["platform"] in ("auto", "gpu") else []
+    devices = devices_for(runtime["platform"], os.environ)
     if devices:
         if processes:
-            print(f"dltrain: {processes} processes at a time on {len(devices)} devices", file=sys.stderr)
+            print(f"dltrain: GPUs for {processes} processes at a time: {len(devices)}", file=sys.stderr)
         return "", processes or 0
     if runtime["threads"] is not None or each >= cores():
         return "", 0
@@ -110,22 +114,81 @@ def launch_jobs(
         os.close(spare)
 
 
+def words_for_launcher(
+    settings: Settings, typed: Sequence[Override], experiments: Sequence[Override] = (), *, params: bool = False
+) -> list[str]:
+    """Return the words that choose a launcher for jobs whose own words Hydra does not get.
+
+    Args:
+        settings: what they lead to.
+        typed: the words for Hydra itself.
+        experiments: the experiment, which may choose a launcher.
+        params: whether its file has parameters of a sweeper, which the jobs have already.
+    """
+    chosen = [o.typed for o in experiments if o.value is not None]
+    words = [*chosen, *hydra_words(typed), *logging_words(settings, typed)]
+    return [*words, "++hydra.sweeper.params=null"] if params else words
+
+
 def relaunch(
     left: Sequence[SweepJob],
     sweep: Path,
     folders: tuple[Path, ...],
     *,
     settings: Settings,
-    typed: Sequence[Override],
+    given: Sequence[str],
     words: Sequence[str],
 ) -> None:
-    """Let a launcher start a process for each job that is missing; `words` are those that trust packages."""
-    numbers = [job.number for job in left]
-    places = [f"seed=range(0,{len(left)})", f"hydra.sweep.subdir={JOBS}/again/${{hydra.job.num}}"]
-    given = [*places, *hydra_words(typed), *logging_words(settings, typed)]
+    """Let a launcher start a process for each of these jobs, whose configs are saved.
+
+    `given` are the words that choose the launcher, `words` those that trust packages.
+    """
     processes = divide(settings, left[0].composed.config, jobs=len(left))[1]
-    train = functools.partial(run_missing, numbers, tuple(words), processes)
-    launch_jobs(given, sweep, folders, launcher=settings.chosen["hydra/launcher"], train=train)
+    for jobs, now in in_steps(left, processes, sweep, launcher=settings.chosen["hydra/launcher"]):
+        train = functools.partial(run_missing, [job.number for job in jobs], tuple(words), now)
+        launch_places(given, len(jobs), sweep, folders, settings=settings, train=train, processes=now)
+
+
+def launch_places(
+    given: Sequence[str],
+    count: int,
+    sweep: Path,
+    folders: tuple[Path, ...],
+    *,
+    settings: Settings,
+    train: functools.partial,
+    processes: int,
+) -> None:
+    """Let a launcher start `count` processes, each of which finds its job by its place among them.
+
+    `processes` is how many joblib starts at a time if they share GPUs; 0: as many as its settings say.
+    """
+    launcher = settings.chosen["hydra/launcher"]
+    places = [f"seed=range(0,{count})", f"hydra.sweep.subdir={JOBS}/again/${{hydra.job.num}}"]
+    width = [f"hydra.launcher.n_jobs={processes}"] if processes and launcher == "joblib" else []
+    launch_jobs([*given, *places, *width], sweep, folders, launcher=launcher, train=train)
+
+
+def in_steps(
+    jobs: Sequence[T], processes: int, sweep: Path, *, launcher: str
+) -> Generator[tuple[Sequence[T], int]]:
+    """Divide jobs into those that a launcher starts together, each time with the number of processes.
+
+    Where more processes of joblib than there are GPUs are wanted, the first jobs are one for each GPU, unless it is
+    known what a job needs; then as many run at a time as fit. Other launchers start all processes at once.
+    """
+    devices = visible_devices(os.environ) if processes else []
+    if launcher != "joblib" or processes <= len(devices):
+        yield jobs, processes
+        return
+    first = at_once(processes, devices, sweep) if read_need(sweep) is None else 0
+    if 0 < first < len(jobs):
+        yield jobs[:first], first
+        jobs = jobs[first:]
+    now = at_once(processes, devices, sweep, ended=True)
+    if need := read_need(sweep):
+        print(f"dltrain: {describe_need(need, now, len(devices))}", file=sys.stderr)
+    yield jobs, now
 
 
 @contextlib.contextmanager
@@ -151,20 +214,30 @@ def holding(sweep: Path, numbers: Collection[int]) -> Generator[None]:
         yield
 
 
-def _take_place(processes: int, sweep: Path) -> None:
-    """Choose the accelerator of this process, before jax starts."""
+def take_device(processes: int, sweep: Path) -> None:
+    """Choose the accelerator of this process, before jax starts, where `processes` share them."""
     devices = visible_devices(os.environ) if processes and not PLACES else []
     if devices:
         PLACES.append(take_place(assign(processes, devices), sweep / JOBS, os.environ))
 
 
-def _train_planned(job: Job) -> None:
-    """Train a job of the plan, or go on with it, unless it has ended or another process trains it."""
+def note_need(job: Job) -> None:
+    """Note what a job has needed of the memory of its device, where processes share devices."""
+    if PLACES and (used := importlib.import_module("dltrain.devices.memory").device_use()):
+        write_need(job.sweep, job.number, Need(*used))
+
+
+def train_planned(job: Job, **how: Any) -> None:
+    """Train a job of the plan, or go on with it, unless it has ended or another process trains it.
+
+    `how` is what makes callbacks for it (`watch`), and as for `train_composed`.
+    """
     trust = [word for word in job.words if word.startswith("trust=")]
-    note = find_note(job)
+    note, watch = find_note(job), how.pop("watch", None)
     ended = note.get("ended") and note["code"] and note["code"] not in STOPPED
     with contextlib.suppress(LockedError), holding(job.sweep, [job.number]):
         planned = read_jobs(job.sweep, lambda saved: amend_words(saved, *trust), only=job.number)
         settle(planned)
         if left := missing(planned, [job.number] if ended else []):
-            train_composed(left)
+            train_composed([replace(one, watch=watch) for one in left], **how)
+            note_need(job)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dltrain.cli.job import settle, train_composed
-from dltrain.cli.launched import holding, relaunch
+from dltrain.cli.launched import holding, relaunch, words_for_launcher
 from dltrain.cli.sweep import run_in, sweep
 from dltrain.cli.sweep_words import trust_words
 from dltrain.composition.compose import amend_words
@@ -44,6 +44,7 @@ def resume(folder: Path, words: Sequence[str], folders: tuple[Path, ...], tree: 
             if left and settings.chosen["hydra/launcher"] == "basic":
                 train_composed(left)
         if left and settings.chosen["hydra/launcher"] != "basic":
-            relaunch(left, folder, folders, settings=settings, typed=typed, words=own)
+            given = words_for_launcher(settings, typed)
+            relaunch(left, folder, folders, settings=settings, given=given, words=own)
 
     return run_in(folder, go_on, trust=trust_words(words))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import shlex
 import shutil
 import sys
@@ -14,19 +15,20 @@ from typing import Any
 
 from dltrain import __version__
 from dltrain.cli.job import find_note, train_all
-from dltrain.cli.search_plan import Found, Plan, make_plan
+from dltrain.cli.search_plan import Found, Plan, make_plan, read_study_name
 from dltrain.cli.search_processes import ProcessSearch, make_workers
 from dltrain.cli.search_trial import Trial, make_room, read_end, wait_for, watch
 from dltrain.composition.launch import Job, SweepStopped
 from dltrain.config.folders import Tree
 from dltrain.errors import ConfigError, Interrupted
-from dltrain.report.console import Screen, print_warning, shown
+from dltrain.report.console import Screen, shown
 from dltrain.report.sweep import summarise
 from dltrain.report.sweeps.board import Board
 from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
-from dltrain.runs.sealed import read_sealed, seal
+from dltrain.runs.sealed import seal
 from dltrain.runs.sweep_files import JOBS, MANIFEST
+from dltrain.sweep.assignment import devices_for
 from dltrain.sweep.search import Proposal, Search
 from dltrain.sweep.study import JOURNAL, make_samplers, open_study
 from dltrain.sweep.train import Programs
@@ -41,6 +43,7 @@ def search(
     place: str | None,
     overwrite: bool,
     claim: Callable[[], Path],
+    batches: Any = None,
 ) -> int:
     """Search, and print what came of it.
 
@@ -52,6 +55,7 @@ def search(
         place: the folder that was typed.
         overwrite: whether to replace the search in it.
         claim: makes the folder of a new search.
+        batches: `cli.search_batches.Batches`, if one of Hydra's launchers trains the trials.
 
     Returns:
         The exit code, that of the first job that failed now.
@@ -59,13 +63,18 @@ def search(
     plan = make_plan(found, config, folders, tree)
     if plan.dry:
         return _try_a_batch(plan)
+    sharing = 0
+    if batches:
+        plan, sharing = batches.divide(plan)
+    devices = devices_for(config["runtime"]["platform"], os.environ) if plan.settings["processes"] > 1 else ()
+    begin = functools.partial(_Running, plan, batches=batches, sharing=sharing, devices=tuple(devices))
     earlier = Path(place).expanduser().resolve() if place else None
     if earlier and (earlier / MANIFEST).is_file():
         if not overwrite:
-            return _Running(plan, earlier).run()
+            return begin(folder=earlier).run()
         for name in (MANIFEST, JOURNAL):
             (earlier / name).unlink(missing_ok=True)
-    return _Running(plan, claim()).run()
+    return begin(folder=claim()).run()
 
 
 @dataclass
@@ -74,9 +83,13 @@ class _Running:
 
     plan: Plan
     folder: Path
+    batches: Any = None  # what trains trials with a launcher
+    sharing: int = 0  # how many of its processes share GPUs
+    devices: tuple[str, ...] = ()  # GPUs that `sweep.processes` share
     programs: Programs = field(default_factory=Programs)
     codes: list[int] = field(default_factory=list)  # of jobs that failed now
     monitor: str = "value"  # what the runs monitor
+    reason: str = ""  # why it was stopped, unless by a signal
     board: Board = field(default_factory=lambda: Board(0))
 
     def run(self) -> int:
@@ -89,7 +102,7 @@ class _Running:
             try:
                 self._train(found)
             except SweepStopped as stopped:
-                code = stopped.code
+                code, self.reason = stopped.code, stopped.reason
             except KeyboardInterrupt:  # between two batches
                 code = Interrupted.code
             return self._end(found, code)
@@ -101,7 +114,7 @@ class _Running:
         path, settings = self.folder / MANIFEST, self.plan.settings
         new = not path.exists()
         if not new:
-            name = _name_of_study(path, self.plan)
+            name = read_study_name(path, self.plan)
         else:
             name = f"{self.folder.name}-{uuid.uuid4().hex[:8]}"
             about = {"study": name, "words": list(self.plan.typed), "version": __version__}
@@ -125,6 +138,7 @@ class _Running:
         settings, screen = self.plan.settings, Screen(quiet=self.plan.quiet)
         processes = settings["processes"]
         pace = f"in {processes} processes" if processes else f"{settings['workers']} at a time"
+        pace += f" with {self.batches.launcher}" if self.batches else ""
         screen.say(
             f"search  {settings['sampler']}: {settings['trials']} trials, {pace}"
             + (f", pruned by {settings['pruner']}" if settings["pruner"] != "none" else "")
@@ -137,8 +151,9 @@ class _Running:
             screen.say(f"        goes on after {found.jobs - found.begun} trials{again}")
         self.board = Board(settings["trials"], quiet=self.plan.quiet, before=found.jobs - found.begun)
         if processes:
-            workers = make_workers(processes, self.folder)
-            ProcessSearch(found, self.board, self._trial, lambda p: self._settle(found, p), workers).run()
+            workers = make_workers(processes, self.folder, self.devices)
+            settle = functools.partial(self._settle, found)
+            ProcessSearch(found, self.board, self._trial, settle, workers, processes, self.devices).run()
             self._say_best(found, screen)
         else:
             self._train_batches(found, screen)
@@ -147,6 +162,10 @@ class _Running:
 
     def _train_batches(self, found: Search, screen: Screen) -> None:
         """Train trials in batches, each of which is chosen when the one before has ended."""
+        earlier = [RunFolder(self.folder / str(job)) for job, _ in found.results()] if self.batches else []
+        for run in earlier:
+            if run.summary.exists():
+                self.programs.best.note(run.read_summary(), self.plan.settings["constraints"])
         while batch := found.propose():
             for proposal in batch:
                 if proposal.begun:
@@ -171,6 +190,9 @@ class _Running:
         for trial in trials:
             make_room(trial)
         try:
+            if self.batches:
+                study, best = found.study.study_name, self.programs.best.value
+                return self.batches.train(trials, processes=self.sharing, study=study, best=best)
             train_all(
                 [trial.job for trial in trials],
                 self.plan.keys,
@@ -187,7 +209,7 @@ class _Running:
         return watch(trial, functools.partial(found.should_stop, trial.proposal))
 
     def _trial(self, proposal: Proposal) -> Trial:
-        words = (*self.plan.fixed, *proposal.words)
+        words = (*self.plan.words, *proposal.words)
         job = Job(proposal.number, words, self.plan.folders, self.folder / str(proposal.number), self.folder)
         return Trial(proposal, job, self.plan.keys, self.plan.settings)
 
@@ -200,6 +222,8 @@ class _Running:
             found.tell(proposal, ended)
             if not summary:
                 self.codes.append(find_note(trial.job)["code"])
+            elif self.batches:
+                self.programs.best.note(summary, self.plan.settings["constraints"])
         return ended is not None
 
     def _end(self, found: Search, code: int) -> int:
@@ -213,8 +237,11 @@ class _Running:
         running = {self.folder / str(job) for job, trial in results if not trial.state.is_finished()}
         summarise(self.folder, paths, interrupted=running)
         if code:
-            words = shlex.join([*self.plan.typed, f"output_dir={self.folder}"])
+            launcher = self.batches.words if self.batches else []
+            words = shlex.join([*self.plan.typed, *launcher, f"output_dir={self.folder}"])
             ended = f"{len(results) - len(running)} of {self.plan.settings['trials']} trials have ended"
+            if self.reason:
+                print(f"dltrain: {self.reason}", file=sys.stderr)
             print(f"dltrain: {ended}; to go on: dltrain -m {words}", file=sys.stderr)
         return code or next(iter(self.codes), 0)
 
@@ -233,30 +260,6 @@ def make_search(plan: Plan, study: Any, storage: Any) -> Search:
         repeat=settings["repeat"],
         version=__version__,
     )
-
-
-def _name_of_study(path: Path, plan: Plan) -> str:
-    """Return the name of the study that the folder has, or raise ConfigError if it is of another search."""
-    before, now = read_sealed(path), plan.to_json()
-    version = str(before.get("version"))
-    if different := [key for key in now if before.get(key) != now[key] and key != "config"]:
-        was = " ".join(map(str, before.get("words", [])))
-        raise ConfigError(
-            f"output_dir={path.parent}: holds another search ({', '.join(different)} differ; there: {was}); give "
-            "the same overrides to go on with it, choose another folder, or set overwrite=true"
-        )
-    if before.get("config") != now["config"]:
-        raise ConfigError(
-            f"output_dir={path.parent}: what its overrides stand for has changed since this search began (YAML, or "
-            f"defaults of dltrain, then {version}, now {__version__}), so results could not be compared; choose "
-            "another folder, or set overwrite=true"
-        )
-    if version != __version__:
-        print_warning(
-            f"warning: this search began with dltrain {version}, and this is {__version__}: results of before are "
-            "kept, and are not taken over for combinations that are chosen again"
-        )
-    return str(before["study"])
 
 
 def _remove(folder: Path) -> None:

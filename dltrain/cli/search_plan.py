@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dltrain import __version__
 from dltrain.build.instantiate import describe
 from dltrain.composition import objective
 from dltrain.composition.compose import make_call, make_request
@@ -15,6 +16,8 @@ from dltrain.config.folders import Tree
 from dltrain.config.request import Override
 from dltrain.config.schema import GROUPS, MULTIPLE, find_key
 from dltrain.errors import ConfigError
+from dltrain.report.console import print_warning
+from dltrain.runs.sealed import read_sealed
 from dltrain.sweep.space import Dimension, read_space
 from dltrain.sweep.study import check_settings
 
@@ -31,18 +34,24 @@ class Plan:
 
     settings: Mapping[str, Any]  # the node `sweep`
     space: tuple[Dimension, ...]
-    fixed: tuple[str, ...]  # the words that all jobs have
+    fixed: tuple[str, ...]  # the words that were typed for all jobs
     typed: tuple[str, ...]  # all words, to type them again
     directions: tuple[str, ...]
     folders: tuple[Path, ...]
     config: str  # digest of the config of a trial, without what is searched
     quiet: bool
     dry: bool
+    extra: tuple[str, ...] = ()  # words of all jobs that follow from how they are started
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that all jobs have."""
+        return (*self.fixed, *self.extra)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that have one value in all jobs."""
-        return tuple(word.partition("=")[0] for word in self.fixed)
+        return tuple(word.partition("=")[0] for word in self.words)
 
     def to_json(self) -> dict[str, Any]:
         """What must stay the same if a search goes on."""
@@ -87,6 +96,30 @@ def make_plan(found: Found, config: Mapping[str, Any], folders: tuple[Path, ...]
         quiet=config["quiet"],
         dry=config["dry_run"],
     )
+
+
+def read_study_name(path: Path, plan: Plan) -> str:
+    """Return the name of the study that the folder has, or raise ConfigError if it is of another search."""
+    before, now = read_sealed(path), plan.to_json()
+    version = str(before.get("version"))
+    if different := [key for key in now if before.get(key) != now[key] and key != "config"]:
+        was = " ".join(map(str, before.get("words", [])))
+        raise ConfigError(
+            f"output_dir={path.parent}: holds another search ({', '.join(different)} differ; there: {was}); give "
+            "the same overrides to go on with it, choose another folder, or set overwrite=true"
+        )
+    if before.get("config") != now["config"]:
+        raise ConfigError(
+            f"output_dir={path.parent}: what its overrides stand for has changed since this search began (YAML, or "
+            f"defaults of dltrain, then {version}, now {__version__}), so results could not be compared; choose "
+            "another folder, or set overwrite=true"
+        )
+    if version != __version__:
+        print_warning(
+            f"warning: this search began with dltrain {version}, and this is {__version__}: results of before are "
+            "kept, and are not taken over for combinations that are chosen again"
+        )
+    return str(before["study"])
 
 
 def _digest(config: Mapping[str, Any]) -> str:

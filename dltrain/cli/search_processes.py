@@ -3,9 +3,9 @@
 import functools
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
 
 from dltrain.callbacks.signals import Signals
 from dltrain.cli.job import note_death
@@ -17,6 +17,7 @@ from dltrain.report.sweeps.board import Board, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS
+from dltrain.sweep.needs import at_once, describe_need, read_need
 from dltrain.sweep.search import Proposal, Search
 from dltrain.sweep.workers import Died, Event, Workers, keep_busy
 
@@ -32,6 +33,8 @@ class ProcessSearch:
     make_trial: Callable[[Proposal], Trial]
     settle: Callable[[Proposal], bool]  # tells the study what came of a trial, if it has ended
     workers: Workers
+    wanted: int = 0  # processes
+    devices: Sequence[str] = ()  # that they share
     signals: Signals = field(default_factory=Signals)
     _again: deque[Trial] = field(default_factory=deque)  # trials whose process has died
     _deaths: dict[int, int] = field(default_factory=dict)  # number of a job -> how often
@@ -90,6 +93,7 @@ class ProcessSearch:
             self._bury(trial, value)
         else:
             self._end(trial, event.worker)
+            self._widen(trial.job.sweep)
 
     def _print_once(self, line: str) -> None:
         """Print a line on stderr; every process has the same warnings about the data."""
@@ -114,6 +118,15 @@ class ProcessSearch:
             result = metric_of(summary)
             line = f"job {trial.number}: {trial.label}" + (f"  {result}" if result else "")
             print(for_terminal(line), flush=True)
+
+    def _widen(self, sweep: Path) -> None:
+        """Use more processes, once it is known how many fit into the memory of their devices."""
+        count = at_once(self.wanted, self.devices, sweep, ended=True) if self.devices else 0
+        if count <= self.workers.count:
+            return
+        self.workers.count = count
+        if need := read_need(sweep):
+            print(f"dltrain: {describe_need(need, count, len(self.devices))}", file=sys.stderr, flush=True)
 
     def _bury(self, trial: Trial, died: Died) -> None:
         """Begin a trial whose process died again, from its last checkpoint; the second time it has failed."""
@@ -156,6 +169,6 @@ class ProcessSearch:
             self._print_once(event.value)
 
 
-def make_workers(count: int, sweep: Any) -> Workers:
-    """Make the processes of a search in this folder."""
-    return Workers(count, functools.partial(Trainer, sweep))
+def make_workers(wanted: int, sweep: Path, devices: Sequence[str]) -> Workers:
+    """Make the processes of a search in this folder, which share these devices: first no more than there are."""
+    return Workers(at_once(wanted, devices, sweep), functools.partial(Trainer, sweep, wanted, devices))

@@ -14,9 +14,12 @@ from dltrain.cli.job import train_all
 from dltrain.cli.main import keep_libraries_quiet
 from dltrain.cli.search_trial import Trial, watch
 from dltrain.composition.launch import SweepStopped
+from dltrain.devices.memory import device_use
 from dltrain.report.sweeps.board import progress_callback
 from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS
+from dltrain.sweep.assignment import PREALLOCATE, assign, take_place
+from dltrain.sweep.needs import Need, at_once, write_need
 from dltrain.sweep.train import Programs
 from dltrain.sweep.workers import Parent
 
@@ -27,14 +30,19 @@ PROGRESS_EVERY = 0.5  # seconds
 class Trainer:
     """Trains trials; what it has compiled is used again by later ones."""
 
-    def __init__(self, sweep: Path) -> None:
-        """Prepare this process: what it prints goes into a file of the sweep, and warnings to the parent."""
+    def __init__(self, sweep: Path, wanted: int, devices: Sequence[str]) -> None:
+        """Prepare this process: what it prints goes into a file of the sweep, and warnings to the parent.
+
+        It takes one of `devices`, which `wanted` processes share as far as their memory allows.
+        """
         log = (Files(sweep) / JOBS).append(log_name(os.getpid()))
         for descriptor in (1, 2):  # of libraries, too
             os.dup2(log.fileno(), descriptor)
         keep_libraries_quiet()
         faults.catch_signals()
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes may share a GPU
+        os.environ.setdefault(PREALLOCATE, "false")  # processes may share a GPU
+        places = assign(at_once(wanted, devices, sweep), devices)
+        self._place = take_place(places, sweep / JOBS, os.environ)
         self._programs = Programs()
 
     def __call__(self, task: Trial | str, parent: Parent) -> str:
@@ -64,6 +72,8 @@ class Trainer:
             programs=self._programs,
             begun=[trial.number] if trial.proposal.begun else [],
         )
+        if self._place and (used := device_use()):
+            write_need(trial.job.sweep, trial.number, Need(*used))
 
 
 def log_name(process: int) -> str:

@@ -4,14 +4,13 @@ import functools
 import importlib
 import math
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dltrain.cli.job import compose_jobs, train_composed
-from dltrain.cli.launched import divide, launch_jobs, run_job
+from dltrain.cli.launched import divide, launch_jobs, relaunch, run_job, words_for_launcher
 from dltrain.cli.sweep_words import Found, Typed, read_sweep
 from dltrain.composition import objective
 from dltrain.composition.launch import Job, Objectives, SweepStopped, expand, launch
@@ -26,9 +25,9 @@ from dltrain.config.folders import Tree
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError, LockedError
 from dltrain.runs.repeat import Repeat, read_repeat
-from dltrain.runs.sweep_files import JOBS, STOPPED
+from dltrain.runs.sweep_files import STOPPED
 from dltrain.sweep.folder import locked, remove_empty
-from dltrain.sweep.plan import write_configs, write_places
+from dltrain.sweep.plan import forget_plan, write_configs, write_places
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
 
 
@@ -69,9 +68,12 @@ def _run_grid(typed: Typed, repeat: Repeat | None) -> int:
             return
         write_configs(folder, composed)
         if launcher == "basic":
-            train_composed(composed)
+            return train_composed(composed)
+        write_places(folder, 1, {job.number: 0 for job in composed})
+        if launcher == "joblib" and processes:  # they share GPUs: first it is measured how many fit
+            given = _words_for_launcher(typed)
+            relaunch(composed, folder, typed.folders, settings=settings, given=given, words=typed.trust)
         else:
-            write_places(folder, 1, {job.number: 0 for job in composed})
             launch_jobs(passed, folder, typed.folders, launcher=launcher, train=train)
 
     return run_in(folder, begin, trust=typed.trust)
@@ -106,24 +108,42 @@ def _jobs_of(typed: Typed, passed: Sequence[str], folder: Path) -> list[Job]:
 
 def _train_population(typed: Typed) -> int:
     """Train jobs that copy one another, instead of those of Hydra's sweeper."""
-    _refuse_launchers(typed)
+    _refuse_plugins(typed, "sweeper", "launcher")
     population = importlib.import_module("dltrain.cli.population")
     plan = population.plan(typed.found, typed.config, typed.folders, typed.tree)
     folder = typed.claim()
     return run_in(folder, lambda: population.train(plan, folder, seed=typed.config["seed"]), trust=typed.trust)
 
 
-def _refuse_launchers(typed: Typed) -> None:
-    for name in ("sweeper", "launcher"):
+def _words_for_launcher(typed: Typed) -> list[str]:
+    experiments = [o for o in typed.fixed if o.key == "experiment"]
+    return words_for_launcher(typed.settings, typed.hydra, experiments, params=bool(typed.params))
+
+
+def _refuse_plugins(typed: Typed, *names: str) -> None:
+    """Raise ConfigError if a plugin of Hydra is chosen where it cannot be used."""
+    instead = {
+        "sweeper": "the trials are chosen by sweep; leave out hydra/sweeper",
+        "launcher": "its members exchange weights in one process; leave out the launcher, or choose sweep=tpe",
+    }
+    for name in names:
         if (chosen := typed.settings.chosen[f"hydra/{name}"]) != "basic":
-            raise ConfigError(
-                f"hydra/{name}={chosen} sweep.sampler={typed.sampler}: a search has none of Hydra's; set only one"
-            )
+            raise ConfigError(f"hydra/{name}={chosen} sweep.sampler={typed.sampler}: {instead[name]}")
 
 
 def _search(typed: Typed) -> int:
     """Let Optuna choose the trials, instead of Hydra's sweeper."""
-    _refuse_launchers(typed)
+    _refuse_plugins(typed, "sweeper")
+    launcher, processes = typed.settings.chosen["hydra/launcher"], typed.config["sweep"]["processes"]
+    if launcher != "basic" and processes:
+        raise ConfigError(
+            f"hydra/launcher={launcher} sweep.processes={processes}: both start processes; set only one "
+            "(with sweep.processes no process waits for the others)"
+        )
+    batches = None
+    if launcher != "basic":
+        make = importlib.import_module("dltrain.cli.search_batches").Batches
+        batches = make(typed.settings, typed.config, tuple(_words_for_launcher(typed)), tuple(typed.hydra))
     search = importlib.import_module("dltrain.cli.search").search
     return search(
         typed.found,
@@ -133,6 +153,7 @@ def _search(typed: Typed) -> int:
         place=typed.where,
         claim=typed.claim,
         overwrite=typed.overwrite,
+        batches=batches,
     )
 
 
@@ -162,8 +183,6 @@ def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ())
             raise
     jobs = read_notes(folder)
     left = what_is_left(folder) if code else []
-    if not left:
-        shutil.rmtree(folder / JOBS, ignore_errors=True)
     if jobs and all(job.get("dry") for job in jobs):
         remove_empty(folder, [Path(job["folder"]) for job in jobs])
         good = sum(not job["code"] for job in jobs)
@@ -175,6 +194,8 @@ def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ())
         importlib.import_module("dltrain.sweep.repeat").conclude_repeat(folder, paths, trust)
     else:
         importlib.import_module("dltrain.report.sweep").summarise(folder, paths, interrupted=stopped)
+    if not left:
+        forget_plan(folder)
     again = [f"run what is missing with: {shlex.join(['dltrain', '-m', '--resume', str(folder)])}"] if left else []
     for line in (*([reason] if reason else []), *left, *again):
         print(f"dltrain: {line}", file=sys.stderr)

@@ -83,6 +83,10 @@ def read_sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> T
     objective.check_constraints(config)
     if config["runtime"]["hosts"] is not None:
         raise ConfigError("runtime.hosts: a sweep trains each job in one process; leave it out")
+    if config["runtime"]["elastic"]:
+        raise ConfigError(
+            "runtime.elastic: is for a single run; a sweep is continued with dltrain -m --resume SWEEP"
+        )
     return Typed(found, params, config, settings, typed, trust_words(words), place, folders, tree)
 
 

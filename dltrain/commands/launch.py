@@ -27,16 +27,5 @@ def run(call: Call) -> int:
         )
     if not call.passed:
         raise ConfigError(f"launch {name}: what to train comes after --: dltrain launch {name} ... -- model=cnn")
-    _check_passed(call.passed)
-    return importlib.import_module(f"dltrain.launchers.{name}").launch(call.passed, call.options)
-
-
-def _check_passed(words: tuple[str, ...]) -> None:
-    """Raise ConfigError for what does not run in several processes."""
-    if flag := next((w for w in words if w in ("-m", "--multirun", "--resume")), None):
-        raise ConfigError(f"{flag}: the jobs of a sweep train in one process each; launch a single training")
-    if any(word.startswith("runtime.hosts=") for word in words):
-        raise ConfigError("runtime.hosts: is set by the launcher; leave it out")
-    command = next((w for w in words if "=" not in w and not w.startswith("-")), "train")
-    if command not in ("train", "resume"):
-        raise ConfigError(f"launch -- {command}: only train and resume run in several processes")
+    config = call.compose_passed().config  # what cannot train is refused before anything is queued or started
+    return importlib.import_module(f"dltrain.launchers.{name}").launch(call.passed, call.options, config)

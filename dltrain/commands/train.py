@@ -5,7 +5,7 @@ curves, checkpoints and TensorBoard files; a run can be resumed from it with bit
 """
 
 from dltrain.config.call import Call
-from dltrain.training import train_config
+from dltrain.entry import train_config
 
 
 def run(call: Call) -> int:

@@ -25,6 +25,10 @@ def _no_sweep(repeat: Repeat) -> int:
     raise ConfigError(f"dltrain {repeat.command}: trains several runs, which only a command line can")
 
 
+def _no_passed() -> Composed:
+    raise ConfigError("what to train comes after --: dltrain launch local processes=2 -- model=cnn")
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a command.
@@ -44,6 +48,7 @@ class Call:
     job: int | None = None  # in a sweep: its number
     label: str = ""  # in a sweep: the overrides in which its jobs differ
     passed: tuple[str, ...] = ()  # after --: a command line of its own
+    compose_passed: Callable[[], Composed] = _no_passed  # the checked config that `passed` describes
     sweep: Callable[[Repeat], int] = _no_sweep  # trains a run for each value; returns the exit code
 
     def check_only_options(self, command: str) -> None:

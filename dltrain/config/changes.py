@@ -53,6 +53,7 @@ MAY_CHANGE = (
     "runtime.rules",
     "runtime.hosts",
     "runtime.heartbeat",
+    "runtime.elastic",
     "model.remat",
     "schedule.stretch",
     "optim.learning_rate",
@@ -65,6 +66,9 @@ PLACES = ("data.path", "data.root", "data.labels", "data.image.folder")
 
 EVALUATED = (*MAY_CHANGE, *PLACES, "runtime", "optim.ema", "loss")
 """Keys that may be set to evaluate a model: they leave what its weights were trained for as it is."""
+
+NEW_RUN = "start a new run, with init_from=RUN to start from the weights of this one"
+"""What to do about a change that a run does not allow."""
 
 NEEDED = ("data", "model")  # parts that every run's config has
 
@@ -108,6 +112,26 @@ def typed_changes(saved: Mapping[str, Any], composed: Mapping[str, Any], words: 
     return {
         key: change for key, change in differing(leaves(saved), leaves(composed)).items() if may_change(key, typed)
     }
+
+
+def allowed_changes(saved: Mapping[str, Any], text: str, words: Collection[str] | None = None) -> list[str]:
+    """List what a config, as it would be saved, changes of that of a run that is to go on.
+
+    Args:
+        saved: the config of the run.
+        text: the config to go on with.
+        words: the overrides, as typed; only what they change counts. None: every key counts.
+
+    Raises:
+        ConfigError: a key changed that determines the result.
+    """
+    composed = parse_yaml(text)
+    everything = differing(leaves(saved), leaves(composed))
+    changes = everything if words is None else typed_changes(saved, composed, words)
+    for key in changes:
+        if not may_change(key):
+            raise ConfigError(f"{of_part(changes, key)}: a run keeps its {kept_part(key)}; {NEW_RUN}")
+    return list(changes.values())
 
 
 def may_change(key: str, allowed: Collection[str] = MAY_CHANGE) -> bool:

@@ -291,6 +291,10 @@ NODES = {
         "heartbeat": Key(
             number(low=3, below=3601), "Time after which a process that gives no sign of life is lost", "seconds"
         ),
+        "elastic": Key(
+            FLAG,
+            "Continue the run in output_dir if there is one; launchers start again with what is left after a loss",
+        ),
     },
     "sweep": {
         "objectives": Key(

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from dltrain.errors import MemoryExhausted
 SHARE = 0.4  # of the free memory for the data set; the rest is for the model and its activations
 COPIES = 2  # of the state on the host while a checkpoint is written (98 MiB of state took 224 MiB)
 GIB = 2**30
+FRACTIONS = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+USUAL_FRACTION = 0.75  # of a GPU's memory, which jax uses if the environment sets none
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,25 @@ def peak() -> dict[str, int]:
         pass
     stats = jax.local_devices()[0].memory_stats() or {}
     return found | ({"device": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {})
+
+
+def device_use(
+    stats: Mapping[str, int] | None = None, environment: Mapping[str, str] = os.environ
+) -> tuple[int, int] | None:
+    """Return the peak of this process on a device and the memory of that device, in bytes.
+
+    None if the device, such as a CPU, does not report them. jax's limit is a share of the memory, which the
+    environment sets.
+
+    Args:
+        stats: as jax reports them for a device; None: those of the first device.
+        environment: that jax started with.
+    """
+    found = stats if stats is not None else jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" not in found or "bytes_limit" not in found:
+        return None
+    share = next((float(environment[name]) for name in FRACTIONS if environment.get(name)), USUAL_FRACTION)
+    return found["peak_bytes_in_use"], int(found["bytes_limit"] / share)
 
 
 def size(tree: Any) -> int:

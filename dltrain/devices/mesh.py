@@ -214,28 +214,7 @@ def make_layout(wanted: str | Mapping[str, int], examples: int) -> Layout | None
     devices = (
         sorted(jax.devices(), key=lambda d: (d.process_index, d.id)) if hosts.count() > 1 else jax.local_devices()
     )
-    if wanted == "auto":
-        sizes = {"data": _most(len(devices), examples), "fsdp": 1}
-    else:
-        assert not isinstance(wanted, str)
-        sizes = {axis: wanted.get(axis, 1) for axis in AXES}
-        if wanted.get(MODEL, 1) > 1:
-            sizes[MODEL] = wanted[MODEL]
-        count, parts = math.prod(sizes.values()), math.prod(sizes[axis] for axis in AXES)
-        if count > len(devices):
-            raise ConfigError(
-                f"runtime.mesh={_words(sizes)}: needs {count} devices, but there are {len(devices)}; try auto"
-            )
-        if examples % parts:
-            raise ConfigError(
-                f"runtime.mesh={_words(sizes)}: {examples} examples (batch_size / optim.accumulate) must divide by "
-                f"{parts} devices; try batch_size={_rounded(examples, parts)} x accumulate"
-            )
-        if hosts.count() > 1 and count < len(devices):
-            raise ConfigError(
-                f"runtime.mesh={_words(sizes)}: has {count} of the {len(devices)} devices of {hosts.count()} "
-                "processes; a mesh over several processes has to have all of them"
-            )
+    sizes = axis_sizes(wanted, examples, devices=len(devices), processes=hosts.count())
     count = math.prod(sizes.values())
     if count == 1:
         return None
@@ -243,14 +222,45 @@ def make_layout(wanted: str | Mapping[str, int], examples: int) -> Layout | None
     return Layout(Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes)))
 
 
-def _most(devices: int, examples: int) -> int:
+def axis_sizes(wanted: str | Mapping[str, int], examples: int, *, devices: int, processes: int) -> dict[str, int]:
+    """Return the size of each axis of the mesh, or raise ConfigError, as `make_layout`; no device is needed.
+
+    Args:
+        wanted: `runtime.mesh`.
+        examples: number of examples of a microbatch.
+        devices: of all processes.
+        processes: that train together; several have to use all of their devices.
+    """
+    if wanted == "auto":
+        return {"data": _most(devices, examples, processes), "fsdp": 1}
+    assert not isinstance(wanted, str)
+    sizes = {axis: wanted.get(axis, 1) for axis in AXES}
+    if wanted.get(MODEL, 1) > 1:
+        sizes[MODEL] = wanted[MODEL]
+    count, parts = math.prod(sizes.values()), math.prod(sizes[axis] for axis in AXES)
+    if count > devices:
+        raise ConfigError(f"runtime.mesh={_words(sizes)}: needs {count} devices, but there are {devices}; try auto")
+    if examples % parts:
+        raise ConfigError(
+            f"runtime.mesh={_words(sizes)}: {examples} examples (batch_size / optim.accumulate) must divide by "
+            f"{parts} devices; try batch_size={_rounded(examples, parts)} x accumulate"
+        )
+    if processes > 1 and count < devices:
+        raise ConfigError(
+            f"runtime.mesh={_words(sizes)}: has {count} of the {devices} devices of {processes} "
+            "processes; a mesh over several processes has to have all of them"
+        )
+    return sizes
+
+
+def _most(devices: int, examples: int, processes: int) -> int:
     """Return the largest number of devices that divides the examples evenly; of several processes, all of them."""
-    if hosts.count() == 1:
+    if processes == 1:
         return max(n for n in range(1, devices + 1) if examples % n == 0)
     if examples % devices:
         raise ConfigError(
             f"batch_size: {examples} examples (batch_size / optim.accumulate) must divide by the {devices} devices "
-            f"of {hosts.count()} processes; try batch_size={_rounded(examples, devices)} x accumulate"
+            f"of {processes} processes; try batch_size={_rounded(examples, devices)} x accumulate"
         )
     return devices
 

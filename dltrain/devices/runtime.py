@@ -1,5 +1,6 @@
 """Platform, threads and compilation cache, set before jax starts its backend."""
 
+import functools
 import hashlib
 import os
 import platform as host
@@ -59,12 +60,14 @@ def start(
         ops: `auto`, or `stock` for the lowerings of jax instead of `dltrain.ops`.
         matmul: precision of float32 matrix products, as in `jax_default_matmul_precision`.
         of_the_program: other keys of `runtime`, which determine the program (precision, mesh), or join processes
-            (hosts, which must be None here, heartbeat).
+            (hosts and elastic, which must be None and false here, heartbeat).
     """
     if of_the_program.get("hosts") is not None:  # a run that other processes join has joined them before
         raise ConfigError(
             "runtime.hosts: only dltrain and dltrain resume train one model in several processes; leave it out here"
         )
+    if of_the_program.get("elastic"):
+        raise ConfigError("runtime.elastic: only dltrain and dltrain resume continue a run; leave it out here")
     lowering.use(stock=ops == "stock")
     jax.config.update(MATMUL, None if matmul == "default" else matmul)
     if threads is not None:
@@ -167,7 +170,10 @@ def _processor() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of dltrain, Python and the main libraries."""
-    return {"dltrain": __version__, "python": sys.version.split()[0]} | {n: metadata.version(n) for n in LIBRARIES}
+    return {"dltrain": __version__, "python": sys.version.split()[0]} | {n: _version(n) for n in LIBRARIES}
+
+
+_version = functools.cache(metadata.version)  # each look into the installed packages takes a millisecond
 
 
 def environment() -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Evaluator:
         graphs: Graphs,
         loss: Callable[..., Any],
         metrics: Mapping[str, Any],
-        preprocess: Preprocess,
+        preprocess: Preprocess | Callable[..., Preprocess],
         feed: Feed,
         batch_size: int,
         batches: int,
@@ -79,14 +79,15 @@ class Evaluator:
         `order` arranges examples, int [N], in batches, int32 [n, B], for a model with recurrent state.
         `hidden` names the input that the model does not get when it generates: the tokens to generate.
         `apply` takes the outputs from the model, such as their mean over changed inputs.
-        With `numbers` the loss is made from them: they are arguments of the program, see `with_numbers`.
+        With `numbers`, which are arguments of the program, `loss` and `preprocess` are functions that make them of
+        these; see `with_numbers`.
         """
         self._numbers = dict(numbers or {})
         self._metrics, self._feed = metrics, feed
         self._batch_size, self._batches, self._order = batch_size, max(1, batches), order
-        pick = pick or feed.pick
-        loss_of = loss if numbers else lambda numbers: loss
-        self._program = _compile(graphs, loss_of, metrics, preprocess, pick, precision, where, hidden, apply)
+        of: Any = (lambda made: made) if numbers else _always
+        about = pick or feed.pick, precision, where, hidden, apply
+        self._program = _compile(graphs, of(loss), metrics, of(preprocess), *about)
         # One program for all of them, on the device of the later sums.
         zero = {name: metric.zero for name, metric in metrics.items()}
         self._zero = jax.jit(lambda: {name: make() for name, make in zero.items()}, out_shardings=where)()
@@ -101,7 +102,7 @@ class Evaluator:
         return other
 
     def with_numbers(self, numbers: Mapping[str, Any]) -> "Evaluator":
-        """Return an evaluator with other numbers of the loss; both share their compiled programs."""
+        """Return an evaluator with other numbers; both share their compiled programs."""
         other = copy.copy(self)
         other._numbers = dict(numbers)
         return other
@@ -161,11 +162,15 @@ class Evaluator:
         return self._program(params, model_state, self._feed.data, given, len(batches), sums, self._numbers)
 
 
+def _always(made: Any) -> Callable[[Any], Any]:
+    return lambda numbers: made
+
+
 def _compile(
     graphs: Graphs,
-    loss_of: Callable[[Mapping[str, Array]], Callable[..., Any]],
+    loss_of: Callable[[Mapping[str, Any]], Callable[..., Any]],
     metrics: Mapping[str, Any],
-    preprocess: Preprocess,
+    preprocess_of: Callable[[Mapping[str, Any]], Preprocess],
     pick: Pick,
     precision: Precision,
     where: Any,
@@ -174,7 +179,8 @@ def _compile(
 ) -> Any:
     generates = any(getattr(metric, "of_generated", False) for metric in metrics.values())
 
-    def one(loss: Any, params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
+    def one(numbers: Any, params: Tree, model_state: Tree, raw: Batch, sums: Any) -> Any:
+        loss, preprocess = loss_of(numbers), preprocess_of(numbers)
         raw = fill_padding(raw, sharded=where is not None)
         batch = preprocess.scaled(raw)
         model = nnx.merge(graphs.eval, precision.cast_to_compute(params), model_state, copy=True)
@@ -204,16 +210,16 @@ def _compile(
         given: Any,
         n: Array,
         sums: Any,
-        numbers: Mapping[str, Array],
+        numbers: Mapping[str, Any],
     ) -> Any:
-        loss = loss_of(numbers)
-        shapes = jax.eval_shape(lambda i: one(loss, params, model_state, pick(data, given, i), sums), n)
+        shapes = jax.eval_shape(lambda i: one(numbers, params, model_state, pick(data, given, i), sums), n)
         outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[4])
         zeros = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
             sums, model_state, totals, weights, _ = carry
-            sums, model_state, total, weight, outputs = one(loss, params, model_state, pick(data, given, i), sums)
+            raw = pick(data, given, i)
+            sums, model_state, total, weight, outputs = one(numbers, params, model_state, raw, sums)
             return sums, model_state, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
         return jax.lax.fori_loop(0, n, body, (sums, model_state, zeros, zeros, outputs))

@@ -7,6 +7,7 @@ The readers are hand-written: with the data set on the device there is nothing t
 batch is faster than the worker processes of grain or torch (18 µs for 128 images of 28x28).
 """
 
+import copy
 import operator
 import queue
 import threading
@@ -31,7 +32,13 @@ class Resident:
 
     def __init__(self, arrays: Mapping[str, Any], where: Any = None) -> None:
         """Store the arrays without copying them; `where` is a sharding."""
-        self._arrays, self._where = arrays, where
+        self._arrays, self._where, self._begin = arrays, where, 0
+
+    def beginning(self, row: int) -> "Resident":
+        """Return a feed of the same arrays on the device whose example 0 is this row of them."""
+        other = copy.copy(self)
+        other.__dict__["data"], other._begin = self.data, row
+        return other
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -57,6 +64,7 @@ class Resident:
 
     def load(self, batches: np.ndarray, room: int) -> np.ndarray:
         """Pad the indices to `room` batches."""
+        batches = np.where(batches == PADDING, PADDING, batches + self._begin) if self._begin else batches
         return np.pad(batches, ((0, room - len(batches)), (0, 0)), constant_values=PADDING)
 
     def batch_bytes(self, batch_size: int) -> int:

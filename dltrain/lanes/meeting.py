@@ -1,8 +1,9 @@
 """Where the loops of several runs meet: the chunks that they ask for are computed as one."""
 
+import contextlib
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -27,25 +28,35 @@ class _Request:
     error: BaseException | None = None
 
 
+@dataclass
+class Share:
+    """The lanes that one device computes, and the data that it has a copy of."""
+
+    data: Mapping[str, Array]
+    device: jax.Device | None = None  # None: there is only one
+    spare: list[TrainState] = field(default_factory=list)  # for the places of lanes that are not training
+
+
 class Meeting:
     """Computes a chunk when every lane that is training has asked for one.
 
     Each loop runs in a thread of its own. The number of lanes of the program is fixed: the place of a lane that is
-    not training is taken by a state that does no steps, so that nothing is compiled again.
+    not training is taken by a state that does no steps, so that nothing is compiled again. Several devices have as
+    many lanes each, one device after the other; they compute at the same time, and exchange nothing.
     """
 
-    def __init__(self, chunk: LaneChunk, data: Mapping[str, Array], count: int, *, steps: int) -> None:
-        """Expect `count` lanes for the first chunk; a chunk has at most `steps` steps."""
+    def __init__(self, chunk: LaneChunk, shares: Sequence[Share], count: int, *, steps: int) -> None:
+        """Expect `count` lanes for the first chunk, a multiple of the shares; a chunk has at most `steps` steps."""
         self.steps = steps
-        self._chunk, self._data, self._count = chunk, data, count
+        self._chunk, self._shares, self._each = chunk, shares, count // len(shares)
         self._changed = threading.Condition()
         self._training = set(range(count))  # numbers of lanes
         self._asked: dict[int, _Request] = {}
-        self._spare: list[TrainState] = []
 
     def lane(self, number: int) -> "Lane":
         """Return a lane; its number is its own as long as it trains."""
-        return Lane(self, number)
+        place = number // self._each
+        return Lane(self, number, place, self._shares[place].device)
 
     def ask(self, number: int, request: _Request) -> tuple[TrainState, Logs]:
         """Wait until the chunk of this lane is computed."""
@@ -83,33 +94,49 @@ class Meeting:
 
     def _compute(self, asked: Mapping[int, _Request]) -> None:
         """Compute a chunk with each lane in its own place: XLA may round differently in another one."""
-        some, places = next(iter(asked.values())), range(self._count)
-        free = [place for place in places if place not in asked]
-        while len(self._spare) < len(free):
-            self._spare.append(jax.tree.map(jnp.copy, some.state))  # a copy: states are donated
-        spare = iter(self._spare)
+        started = []
+        for number, share in enumerate(self._shares):
+            places = range(number * self._each, (number + 1) * self._each)
+            if mine := {place: asked[place] for place in places if place in asked}:
+                started.append((share, places, mine, self._start(share, places, mine)))
+        for share, places, mine, (new, logs) in started:
+            logs = jax.device_get(logs)
+            share.spare += [new[i] for i, place in enumerate(places) if place not in mine]
+            for i, place in enumerate(places):
+                if place in mine:
+                    mine[place].result = new[i], {name: values[i] for name, values in logs.items()}
+
+    def _start(self, share: Share, places: range, asked: Mapping[int, _Request]) -> tuple[Any, Logs]:
+        """Let a device begin the chunk of its lanes."""
+        some, missing = next(iter(asked.values())), len(places) - len(asked)
+        while len(share.spare) < missing:
+            share.spare.append(jax.tree.map(jnp.copy, some.state))  # a copy: states are donated
+        spare = iter(share.spare)
         states = tuple(asked[place].state if place in asked else next(spare) for place in places)
-        self._spare = list(spare)
+        share.spare = list(spare)
+        if share.device:  # a member of a population may have the state of one on another device
+            states = jax.device_put(states, share.device)
         given = tuple(asked.get(place, some).given for place in places)
         counts = np.array([asked[place].steps if place in asked else 0 for place in places], np.int32)
-        new, logs = self._chunk(states, self._data, given, counts)
-        logs = jax.device_get(logs)
-        self._spare += [new[place] for place in free]
-        for place, request in asked.items():
-            request.result = new[place], {name: values[place] for name, values in logs.items()}
+        return self._chunk(states, share.data, given, counts)
 
 
 class Lane:
     """The chunk of one run among several; a callable like that of a run alone."""
 
-    def __init__(self, meeting: Meeting, number: int) -> None:
-        """Take a place in the meeting."""
+    def __init__(self, meeting: Meeting, number: int, share: int, device: jax.Device | None) -> None:
+        """Take a place in the meeting, among the lanes of a device."""
         self._meeting, self._number = meeting, number
+        self.share, self._device = share, device
 
     def __call__(self, state: TrainState, data: Any, given: Any, n: Any) -> tuple[TrainState, Logs]:
         """Train n steps together with the other lanes."""
         del data  # the same for all lanes
         return self._meeting.ask(self._number, _Request(state, given, int(n)))
+
+    def on_device(self) -> contextlib.AbstractContextManager[Any]:
+        """Let this thread compute on the device of this lane."""
+        return jax.default_device(self._device) if self._device else contextlib.nullcontext()
 
     def make_pace(self) -> Pace:
         """Return a pace that stays: lanes whose chunks differ in length would wait for one another."""

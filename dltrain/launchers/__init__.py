@@ -1,1 +1,1 @@
-"""What starts the processes of a run, one file each: `launch(words, options) -> exit code`; options are YAML."""
+"""What starts the processes of a run, one file each: `launch(words, options, config)` returns the exit code."""

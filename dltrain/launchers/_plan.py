@@ -5,6 +5,7 @@ is in `run` below it, unless the words name another place; a launch that is star
 checkpoints there, and continues it.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -15,12 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from dltrain.devices.mesh import axis_sizes
 from dltrain.durations import Duration
 from dltrain.errors import ConfigError
 from dltrain.runs.files import Files
 
 PASSED = re.compile(r"(JAX|XLA|NCCL|DLTRAIN|LIBTPU)_\w+|PYTHONPATH")  # environment variables that a script repeats
 SAFE = re.compile(r"[\w./-]+", re.ASCII)  # needs no quotes in an override
+FORCE = "--xla_force_host_platform_device_count"
 GROUP_NAME = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")  # of a job, everywhere
 
 
@@ -38,6 +41,11 @@ class Plan:
         """The folder whose step_* tell that there is something to continue."""
         return self.run / "checkpoints"
 
+    @property
+    def repeats(self) -> bool:
+        """Whether every start has the same words: those of a resume, or of a training with runtime.elastic=true."""
+        return self.first == self.again
+
     def words(self) -> tuple[str, ...]:
         """Return the words of a start now."""
         return self.again if any(self.checkpoints.glob("step_*")) else self.first
@@ -52,8 +60,14 @@ class Plan:
         return path
 
 
-def make_plan(words: Sequence[str], launcher: str, *, now: datetime | None = None) -> Plan:
+def make_plan(words: Sequence[str], launcher: str, *, elastic: bool = False, now: datetime | None = None) -> Plan:
     """Plan a launch of `dltrain WORDS`, a training or a resume.
+
+    Args:
+        words: the command line.
+        launcher: its name.
+        elastic: `runtime.elastic` of the config: the words are those of each start.
+        now: the time in the name of the folder.
 
     Raises:
         ConfigError: the run folder of a new training holds a run, or that of a resume is missing.
@@ -68,14 +82,15 @@ def make_plan(words: Sequence[str], launcher: str, *, now: datetime | None = Non
         return Plan(folder, run, again, again)
     chosen = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("output_dir=")]
     run = Path(chosen[-1]).absolute() if chosen else folder / "run"
-    if any(run.glob("checkpoints/step_*")):
+    if not elastic and any(run.glob("checkpoints/step_*")):
         raise ConfigError(
             f"output_dir={run}: already contains a run; continue it with dltrain launch {launcher} ... -- "
-            f"resume {run}"
+            f"resume {run}, or with runtime.elastic=true"
         )
     kept = [word for word in words if not word.startswith("output_dir=")]
     trusted = [word for word in words if word.startswith("trust=")]
-    return Plan(folder, run, (*kept, f"output_dir={quoted(run)}"), ("resume", str(run), *trusted))
+    first = (*kept, f"output_dir={quoted(run)}")
+    return Plan(folder, run, first, first if elastic else ("resume", str(run), *trusted))
 
 
 def _free(path: Path) -> Path:
@@ -103,7 +118,7 @@ def choose_words(plan: Plan, *, again: str = "") -> str:
         plan: the launch.
         again: shell words to add if a start before this one has left a run without a checkpoint.
     """
-    if plan.first == plan.again:
+    if plan.repeats:
         return f"set -- {shlex.join(plan.again)}\n"
     return (
         f"if ls {shlex.quote(str(plan.checkpoints))}/step_* > /dev/null 2>&1; then\n"
@@ -112,6 +127,34 @@ def choose_words(plan: Plan, *, again: str = "") -> str:
         f"    set -- {shlex.join(plan.first)}{' ' + again if again else ''}\n"
         "fi\n"
     )
+
+
+def check_devices(config: Mapping[str, Any], *, processes: int, devices: int) -> None:
+    """Raise ConfigError if the batch cannot be divided among processes with so many devices each.
+
+    A batch of all examples (`batch_size=all`) is known only when the data is read.
+    """
+    size = config["batch_size"]
+    if size != "all":
+        examples = size // config["optim"]["accumulate"]
+        axis_sizes(config["runtime"]["mesh"], examples, devices=processes * devices, processes=processes)
+
+
+def fitting(config: Mapping[str, Any], most: int, *, devices: int) -> list[int]:
+    """Return the numbers of processes, from `most` down, that `check_devices` does not refuse."""
+    found = []
+    for count in range(most, 0, -1):
+        with contextlib.suppress(ConfigError):
+            check_devices(config, processes=count, devices=devices)
+            found.append(count)
+    return found
+
+
+def cpu_devices(environment: Mapping[str, str] | None = None) -> int:
+    """Return the virtual devices that the environment gives to each process on a CPU."""
+    flags = (os.environ if environment is None else environment).get("XLA_FLAGS", "").split()
+    asked = [flag.partition("=")[2] for flag in flags if flag.startswith(f"{FORCE}=")]
+    return int(asked[-1]) if asked and asked[-1].isdecimal() else 1
 
 
 def text(value: Any, key: str) -> str:

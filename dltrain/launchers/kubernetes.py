@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dltrain.errors import ConfigError
-from dltrain.launchers._plan import Plan, check_counts, check_name, choose_words, exports, make_plan, text
+from dltrain.launchers._plan import (
+    Plan,
+    check_counts,
+    check_devices,
+    check_name,
+    choose_words,
+    cpu_devices,
+    exports,
+    make_plan,
+    text,
+)
 
 MOUNT = Path("/outputs")
 API = "jobset.x-k8s.io/v1alpha2"
@@ -21,17 +31,23 @@ GRACE = 120  # seconds in which a pod that is told to end saves
 QUANTITY = re.compile(r"\d+(\.\d+)?([KMGT]i?)?")
 
 
-def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
+def launch(words: Sequence[str], options: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """Write the JobSet of `dltrain WORDS`, show it, and apply it if that is asked for.
+
+    Args:
+        words: the command line.
+        options: those of configs/launch/kubernetes.yaml.
+        config: what the words compose to.
 
     Raises:
         ConfigError: an option cannot work, or kubectl is missing or refuses the JobSet.
     """
     submit = options["submit"] and not options["dry_run"]
     _check(options)
+    check_devices(config, processes=options["hosts"], devices=options["gpus"] or cpu_devices())
     if submit and not shutil.which("kubectl"):
         raise ConfigError("submit=true: kubectl is not installed here; leave submit out to write the YAML only")
-    plan = make_plan(words, "kubernetes")
+    plan = make_plan(words, "kubernetes", elastic=config["runtime"]["elastic"])
     path = plan.write("jobset.yaml", manifest(in_pods(plan, words, options), options))
     if not options["claim"]:
         print(
@@ -80,7 +96,8 @@ def in_pods(plan: Plan, words: Sequence[str], options: Mapping[str, Any]) -> Pla
         return plan
     day, time = plan.folder.parent.name, plan.folder.name.removesuffix("-kubernetes")
     run = MOUNT / f"{day}-{time}-{options['name']}"
-    return Plan(plan.folder, run, (*plan.first[:-1], f"output_dir={run}"), ("resume", str(run), *plan.again[2:]))
+    first = (*plan.first[:-1], f"output_dir={run}")
+    return Plan(plan.folder, run, first, first if plan.repeats else ("resume", str(run), *plan.again[2:]))
 
 
 def manifest(plan: Plan, options: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Start the processes of a run on this machine: one merged console, one end.
 
-All processes see the same signals, and end when one of them fails; then the exit code is that of the first.
+All processes see the same signals, and end when one of them fails; then the exit code is that of the first. With
+`runtime.elastic=true` those that are left go on from the last checkpoint after one was lost.
 """
 
 import os
@@ -11,35 +12,89 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from dltrain.devices.heartbeat import reaches
 from dltrain.devices.hosts import free_port
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, WorkerError
+from dltrain.launchers._plan import FORCE, check_counts, check_devices, fitting, make_plan
 from dltrain.machine import cores
 from dltrain.startup import handling
 
 PER_CORE = 8  # processes; more would train for longer than anybody waits
 GRACE = 20.0  # seconds in which the others end by themselves after one has failed
-FORCE = "--xla_force_host_platform_device_count"
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
-def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
+def launch(words: Sequence[str], options: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """Start `processes` times `dltrain WORDS`, show what they print, and wait for all of them.
+
+    Args:
+        words: the command line.
+        options: those of configs/launch/local.yaml.
+        config: what the words compose to.
 
     Raises:
         ConfigError: the processes cannot run on this machine.
     """
     count, devices = options["processes"], options["devices"]
     _check(count, devices, options["port"])
-    address = f"127.0.0.1:{options['port'] or free_port()}"
+    check_counts(options, "restarts", low=0)
+    check_devices(config, processes=count, devices=devices)
     graphics = _gpus() if not _on_cpu(words) else 0
     if graphics and count * devices > graphics:
         raise ConfigError(f"processes={count} devices={devices}: this machine has {graphics} GPUs; runtime=cpu?")
+    elastic = config["runtime"]["elastic"]
+    if elastic:
+        words = make_plan(words, "local", elastic=True).first
+    of = {"devices": devices, "graphics": graphics}
+    for start in range(2, options["restarts"] + 3):
+        ended = _run(words, count, f"127.0.0.1:{options['port'] or free_port()}", **of)
+        if not elastic or ended.told or not (ended.lost or ended.code == WorkerError.code):
+            break
+        left = count - len(ended.lost)
+        lost = f"process {', '.join(map(str, ended.lost))} of {count} was lost" if ended.lost else "a worker died"
+        counts = fitting(config, left, devices=devices)
+        if start == options["restarts"] + 2:
+            print(f"launch: {lost}; not started again (restarts={options['restarts']})", flush=True)
+        elif not counts:
+            print(f"launch: {lost}; the batch cannot be divided among {left} or fewer processes", flush=True)
+            break
+        else:
+            count = counts[0]
+            print(
+                f"launch: {lost}; start {start} goes on from the last checkpoint with {count} of {left} processes "
+                "that are left",
+                flush=True,
+            )
+    return ended.code
+
+
+@dataclass
+class _Ended:
+    """How the processes of a start ended."""
+
+    code: int = 0  # of the first that failed
+    lost: list[int] = field(default_factory=list)  # processes that were killed, or had to be
+    told: bool = False  # by a signal to all of them
+
+
+def _run(words: Sequence[str], count: int, address: str, *, devices: int, graphics: int) -> _Ended:
+    """Start the processes, show what they print, and wait until all have ended."""
     started: list[subprocess.Popen[bytes]] = []
-    signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-    with handling(lambda number, frame: _pass_on(started, number), *signals):
+    ended = _Ended()
+
+    def pass_on(number: int, frame: Any) -> None:
+        """Pass a signal on to the processes, in place of what it does here."""
+        del frame
+        ended.told = True
+        for one in started:
+            if one.poll() is None:
+                one.send_signal(number)
+
+    with handling(pass_on, *SIGNALS):
         for index in range(count):
             place = f"{{coordinator: '{address}', count: {count}, index: {index}, local: true}}"
             command = [sys.executable, "-m", "dltrain", *words, f"runtime.hosts={place}"]
@@ -58,11 +113,12 @@ def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
         for reader in readers:
             reader.start()
         try:
-            return _wait(started)
+            _wait(started, ended)
         finally:
             _kill(started)
             for reader in readers:
                 reader.join()
+    return ended
 
 
 def _check(count: int, devices: int, port: int) -> None:
@@ -105,18 +161,23 @@ def _show(index: int, lines: IO[bytes] | None) -> None:
             print(f"{index} | {line.decode(errors='replace').rstrip()}", flush=True)
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait until all have ended, or for a while after one has failed; return the code of the first that failed."""
-    failed, until = 0, float("inf")
+def _wait(started: Sequence[subprocess.Popen[bytes]], ended: _Ended) -> None:
+    """Wait until all have ended, or for a while after one has failed, and note how they did."""
+    until = float("inf")
     running = list(started)
     while running and time.monotonic() < until:
         for one in [p for p in running if p.poll() is not None]:
             running.remove(one)
-            if one.returncode and not failed:
-                failed, until = _code(one.returncode), time.monotonic() + GRACE
-                print(f"{started.index(one)} | ended with exit code {failed}", flush=True)
+            index = started.index(one)
+            if one.returncode < 0:
+                ended.lost.append(index)
+                ended.told |= -one.returncode in SIGNALS
+            if one.returncode and not ended.code:
+                ended.code, until = _code(one.returncode), time.monotonic() + GRACE
+                print(f"{index} | ended with exit code {ended.code}", flush=True)
         time.sleep(0.05)
-    return failed
+    if not ended.lost:  # whoever is left was stopped or hangs; otherwise it may only have been slow to end
+        ended.lost = [started.index(one) for one in running]
 
 
 def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -130,10 +191,3 @@ def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:
 def _code(returned: int) -> int:
     """Return the exit code as a shell shows it: 128 + signal for a process that was killed."""
     return returned if returned >= 0 else 128 - returned
-
-
-def _pass_on(started: Sequence[subprocess.Popen[bytes]], number: int) -> None:
-    """Pass a signal on to the processes, in place of what it does here."""
-    for one in started:
-        if one.poll() is None:
-            one.send_signal(number)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dltrain.errors import ConfigError, Terminated, WorkerError
-from dltrain.launchers._plan import Plan, check_counts, exports, make_plan
+from dltrain.launchers._plan import Plan, check_counts, check_devices, cpu_devices, exports, fitting, make_plan
 from dltrain.launchers._process import Process, versions
 from dltrain.runs.files import Files
 from dltrain.startup import handling
@@ -21,23 +21,31 @@ AGAIN = (Terminated.code, WorkerError.code, 137)  # told to end, another one los
 LOOK, ANSWER, GRACE = 1.0, 60.0, 60  # seconds: for a line, for an actor, and looks after the first has ended
 
 
-def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
+def launch(words: Sequence[str], options: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """Train `dltrain WORDS` in actors, show what they print, and continue after a loss; return the exit code.
+
+    Args:
+        words: the command line.
+        options: those of configs/launch/ray.yaml.
+        config: what the words compose to.
 
     Raises:
         ConfigError: Ray is missing, the cluster is too small, or versions differ between its machines.
     """
     check_counts(options, "hosts", "cpus")
     check_counts(options, "gpus", "restarts", low=0)
+    devices, elastic = options["gpus"] or cpu_devices(), config["runtime"]["elastic"]
+    check_devices(config, processes=options["hosts"], devices=devices)
+    counts = fitting(config, options["hosts"], devices=devices) if elastic else [options["hosts"]]
     if options["dry_run"]:
-        _describe(make_plan(words, "ray"), options)
+        _describe(make_plan(words, "ray", elastic=elastic), options)
         return 0
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
             "launch ray: Ray is not installed: pip install ray; dry_run=true only writes what it does"
         )
     ray = importlib.import_module("ray")
-    plan = make_plan(words, "ray")
+    plan = make_plan(words, "ray", elastic=elastic)
     try:
         ray.init(
             address=options["address"],
@@ -53,7 +61,7 @@ def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
     try:
         check_resources(ray.cluster_resources(), options)
         _describe(plan, options)
-        return _train(ray, plan, options)
+        return _train(ray, plan, options, counts)
     finally:
         ray.shutdown()
 
@@ -86,24 +94,52 @@ def place(address: str, count: int, index: int, *, local: bool = False) -> str:
     return f"{{coordinator: '{address}', count: {count}, index: {index}{', local: true' if local else ''}}}"
 
 
-def _train(ray: Any, plan: Plan, options: Mapping[str, Any]) -> int:
-    """Train until the run ends, at most `restarts` times more."""
-    told = _Told()
+def _train(ray: Any, plan: Plan, options: Mapping[str, Any], counts: Sequence[int]) -> int:
+    """Train until the run ends, at most `restarts` times more.
+
+    `counts` are the numbers of actors to train with, largest first; only an elastic run has more than one.
+    """
+    told, count = _Told(), counts[0]
     with handling(told.note, signal.SIGINT, signal.SIGTERM):
         for attempt in range(options["restarts"] + 1):
-            code = _attempt(ray, plan, options, told)
+            try:
+                code = _attempt(ray, plan, options, told, count=count)
+            except WorkerError as error:  # a machine that was lost in this moment
+                if len(counts) == 1:
+                    raise
+                print(f"dltrain: {error}", flush=True)
+                code = error.code
             if code not in AGAIN or told.number or attempt == options["restarts"]:
                 break
-            new = () if any(plan.checkpoints.glob("step_*")) or "resume" in plan.first else ("overwrite=true",)
-            plan = Plan(plan.folder, plan.run, (*plan.first, *new), plan.again)
-            print(f"start {attempt + 2}: dltrain {' '.join(plan.words())}", flush=True)
+            if len(counts) > 1:
+                count = _remaining(ray, options, counts)
+            anew = not plan.repeats and not any(plan.checkpoints.glob("step_*"))
+            plan = Plan(plan.folder, plan.run, (*plan.first, *(("overwrite=true",) if anew else ())), plan.again)
+            fewer = f", with {count} of {counts[0]} actors" if count < counts[0] else ""
+            print(f"start {attempt + 2}: dltrain {' '.join(plan.words())}{fewer}", flush=True)
     return code
 
 
-def _attempt(ray: Any, plan: Plan, options: Mapping[str, Any], told: "_Told") -> int:
+def room(nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> int:
+    """Return how many actors the nodes of a cluster that are alive can hold."""
+    each = {"CPU": options["cpus"], **({"GPU": options["gpus"]} if options["gpus"] else {})}
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return sum(min(int(node.get(name, 0) // needed) for name, needed in each.items()) for node in alive)
+
+
+def _remaining(ray: Any, options: Mapping[str, Any], counts: Sequence[int]) -> int:
+    """Return the largest of `counts` that the cluster can hold now, after the loss of a machine."""
+    there = room(ray.nodes(), options)
+    fits = [count for count in counts if count <= there]
+    if not fits:
+        raise WorkerError(f"the cluster has room for {there} actors, and the batch divides by {counts}")
+    return fits[0]
+
+
+def _attempt(ray: Any, plan: Plan, options: Mapping[str, Any], told: "_Told", *, count: int) -> int:
     """Start the actors and their processes, and wait for their end."""
     actor = ray.remote(num_cpus=options["cpus"], num_gpus=options["gpus"], scheduling_strategy="SPREAD")(Process)
-    actors = [actor.options(max_concurrency=2).remote() for _ in range(options["hosts"])]
+    actors = [actor.options(max_concurrency=2).remote() for _ in range(count)]
     try:
         here = str(plan.folder.parents[2])
         found = _answers(ray, [one.describe.remote(here) for one in actors])

@@ -1,7 +1,8 @@
 """Train in a job of SLURM: a batch script that is written, shown, submitted, and followed until the job ends.
 
 srun starts the processes, which find one another by themselves (`runtime.hosts=auto`). When SLURM preempts the job,
-or its time is nearly over, the processes save; the job is queued again and continues with `dltrain resume`.
+or its time is nearly over, the processes save; the job is queued again and continues with `dltrain resume`. With
+`runtime.elastic=true` the script starts the processes again, on the nodes that are up, after one was lost.
 """
 
 import os
@@ -18,9 +19,12 @@ from dltrain.errors import ConfigError, Terminated, WorkerError
 from dltrain.launchers._plan import (
     Plan,
     check_counts,
+    check_devices,
     check_name,
     choose_words,
+    cpu_devices,
     exports,
+    fitting,
     make_plan,
     python,
     read_time,
@@ -31,19 +35,32 @@ EARLY = 120  # seconds before the time limit at which the run is saved
 LOOK = 2.0  # seconds between two looks at the job
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL")
 NEEDED = ("sbatch", "srun", "scontrol")
+KILLED = 137  # exit code of srun if SIGKILL has ended a process
+AGAIN = "$" + "{anew:-}"  # set by the lines that follow
+ANEW = """\
+# A job that was queued again continues its run; a run without a checkpoint starts from the beginning.
+[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && anew=overwrite=true
+"""
 
 
-def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
+def launch(words: Sequence[str], options: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """Write the batch script of `dltrain WORDS`; submit and follow it, unless it is only to be shown.
+
+    Args:
+        words: the command line.
+        options: those of configs/launch/slurm.yaml.
+        config: what the words compose to.
 
     Raises:
         ConfigError: SLURM is missing, or refuses the job.
     """
     _check(options)
+    nodes = nodes_that_fit(options, config)
     if not options["dry_run"]:
         _find_commands()
-    plan = make_plan(words, "slurm")
-    path = plan.write("job.sh", script(plan, options))
+    elastic = config["runtime"]["elastic"]
+    plan = make_plan(words, "slurm", elastic=elastic)
+    path = plan.write("job.sh", script(plan, options, nodes if elastic else ()))
     if options["dry_run"]:
         print(f"not submitted (dry_run=true); submit it with: sbatch {shlex.quote(str(path))}")
         return 0
@@ -62,7 +79,7 @@ def launch(words: Sequence[str], options: Mapping[str, Any]) -> int:
 
 def _check(options: Mapping[str, Any]) -> None:
     check_counts(options, "hosts", "processes")
-    check_counts(options, "gpus", "cpus", low=0)
+    check_counts(options, "gpus", "cpus", "restarts", low=0)
     check_name(options["name"])
     if options["gpus"] and options["processes"] not in (1, options["gpus"]):
         raise ConfigError(
@@ -95,9 +112,32 @@ def _find_commands() -> None:
         )
 
 
-def script(plan: Plan, options: Mapping[str, Any]) -> str:
-    """Return the batch script."""
-    tasks = options["gpus"] or options["processes"]
+def nodes_that_fit(options: Mapping[str, Any], config: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of nodes, largest first, among whose processes the batch can be divided.
+
+    Raises:
+        ConfigError: it cannot be divided among those that the options ask for.
+    """
+    each, devices = _tasks(options), 1 if options["gpus"] else cpu_devices()
+    check_devices(config, processes=options["hosts"] * each, devices=devices)
+    counts = fitting(config, options["hosts"] * each, devices=devices)
+    return [count // each for count in counts if count % each == 0]
+
+
+def _tasks(options: Mapping[str, Any]) -> int:
+    """Return the processes of each node."""
+    return options["gpus"] or options["processes"]
+
+
+def script(plan: Plan, options: Mapping[str, Any], nodes: Sequence[int] = ()) -> str:
+    """Return the batch script.
+
+    Args:
+        plan: the launch.
+        options: those of configs/launch/slurm.yaml.
+        nodes: numbers of nodes, largest first, on which a run may go on after a loss; none if it does not.
+    """
+    tasks = _tasks(options)
     seconds = read_time(options["time"], "time")
     directives = {
         "job-name": options["name"],
@@ -113,24 +153,54 @@ def script(plan: Plan, options: Mapping[str, Any]) -> str:
         "signal": f"B:USR1@{min(EARLY, seconds // 4)}",
     }
     lines = [f"--{key}={value}" for key, value in directives.items() if value is not None]
-    head = "".join(f"#SBATCH {line}\n" for line in (*lines, "--requeue", *_further(options["sbatch"])))
+    lines += ["--requeue", *(["--no-kill"] if nodes else []), *_further(options["sbatch"])]
+    head = "".join(f"#SBATCH {line}\n" for line in lines)
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports().items())
     cores = f" --cpus-per-task={options['cpus']}" if options["cpus"] else ""
     setup = options["setup"] + "\n" if options["setup"] else ""
+    anew = "" if plan.repeats else ANEW
+    start = f'"${{on[@]}}" {python()} -m dltrain "$@" runtime.hosts=auto'
     return (
-        f"#!/bin/bash\n{head}\n{variables}{setup}\n"
-        "# A job that was queued again continues its run; a run without a checkpoint starts from the beginning.\n"
-        '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && anew=overwrite=true\n'
-        f"{choose_words(plan, again='${anew:-}')}\n"
+        f"#!/bin/bash\n{head}\n{variables}{setup}\n{anew}"
+        f"{choose_words(plan, again=AGAIN)}\n"
         "# Shortly before the time limit: save in all processes, and queue again.\n"
         "trap 'late=yes; scancel --quiet --signal=TERM \"$SLURM_JOB_ID\"' USR1\n"
         "trap : TERM  # comes with a preemption to all processes; they save\n"
         'echo "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $SLURM_JOB_NODELIST: dltrain $*"\n'
-        f'srun --label --kill-on-bad-exit=0{cores} {python()} -m dltrain "$@" runtime.hosts=auto &\n'
-        "step=$!\n"
-        'while wait "$step"; code=$?; kill -0 "$step" 2> /dev/null; do :; done\n'
+        "on=()\n"
+        "train() {\n"
+        f"    srun --label --kill-on-bad-exit=0{cores} {start} &\n"
+        "    step=$!\n"
+        '    while wait "$step"; code=$?; kill -0 "$step" 2> /dev/null; do :; done\n'
+        "}\n"
+        'train "$@"\n'
+        f"{_go_on(nodes, tasks, options['restarts']) if nodes else ''}"
         f'[ -n "${{late:-}}" ] && [ "$code" = {Terminated.code} ] && scontrol requeue "$SLURM_JOB_ID"\n'
         'exit "$code"\n'
+    )
+
+
+def _go_on(nodes: Sequence[int], tasks: int, restarts: int) -> str:
+    """Return the lines that start a run again, on the nodes that are up, after it has lost a process."""
+    return (
+        "\n# runtime.elastic=true: after a loss the run goes on from its last checkpoint, on nodes that are up.\n"
+        f"for restart in $(seq {restarts}); do\n"
+        f'    case "$code" in {WorkerError.code} | {KILLED}) ;; *) break ;; esac\n'
+        '    down=$(sinfo --noheader --Node --nodes="$SLURM_JOB_NODELIST" --states=down,fail --format=%N)\n'
+        '    up=($(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF "${down:--}"))\n'
+        "    nodes=0\n"
+        f"    for wanted in {' '.join(map(str, nodes))}; do\n"
+        '        if [ "$wanted" -le "${#up[@]}" ]; then nodes=$wanted; break; fi\n'
+        "    done\n"
+        '    if [ "$nodes" = 0 ]; then  # too few of the job\'s nodes are up: wait for others\n'
+        '        scontrol requeue "$SLURM_JOB_ID"\n'
+        "        break\n"
+        "    fi\n"
+        '    names=$(IFS=,; echo "${up[*]:0:nodes}")\n'
+        f'    on=(--nodes="$nodes" --ntasks=$((nodes * {tasks})) --nodelist="$names")\n'
+        '    echo "a process was lost (exit code $code); start $((restart + 1)), on $names"\n'
+        '    train "$@"\n'
+        "done\n"
     )
 
 

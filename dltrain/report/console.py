@@ -41,9 +41,12 @@ class Screen:
         On a terminal, a line that is too long is broken between words, unless it must stay `whole`, such as a
         command to copy.
         """
+        console = self._result if result else self.console
+        if console.quiet:
+            return
         width = None if whole else self.width
         lines = [line for part in text.split("\n") for line in wrapped(part, width)]
-        (self._result if result else self.console).print(Text("\n".join(lines), style=style or ""))
+        console.print(Text("\n".join(lines), style=style or ""))
 
     def table(
         self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, total: bool = False

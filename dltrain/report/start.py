@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from dltrain.build.compiling import compile_training, summarise_memory
 from dltrain.build.parts import Parts
 from dltrain.build.program import Program
 from dltrain.data.description import Description
@@ -131,12 +132,12 @@ def prepare(screen: Screen, program: Program) -> None:
     began = time.monotonic()
     screen.doing("compiling")
     try:
-        need = program.compile()
+        need = compile_training(program)
     finally:
         screen.end_live()
     count = program.parts.accumulate
     microbatches = f" in {count} microbatches" if count > 1 else ""
     took = f"compiled in {time.monotonic() - began:.1f} s"
     screen.say(
-        f"memory  {memory.shown(need)}: {program.memory_summary}, the rest for the step{microbatches}; {took}"
+        f"memory  {memory.shown(need)}: {summarise_memory(program)}, the rest for the step{microbatches}; {took}"
     )

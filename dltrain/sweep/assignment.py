@@ -15,7 +15,9 @@ from typing import Any
 from dltrain.errors import ConfigError
 
 SHARE = 0.9  # of a device's memory for the jobs on it; the rest is for the driver
-VISIBLE, FRACTION = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+VISIBLE, FRACTION = "CUDA_VISIBLE_DEVICES", "XLA_CLIENT_MEM_FRACTION"
+PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
+OLD_FRACTION = "XLA_PYTHON_CLIENT_MEM_FRACTION"  # jax refuses to start if both are set
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that jax reads when it starts."""
-        return {VISIBLE: self.device, FRACTION: f"{self.fraction:.3f}"}
+        """The variables that jax reads when it starts; memory is taken as it is used, since others may come."""
+        return {VISIBLE: self.device, FRACTION: f"{self.fraction:.3f}", PREALLOCATE: "false"}
 
 
 def assign(processes: int, devices: Sequence[str], *, memory: int | None = None, needed: int = 0) -> list[Place]:
@@ -84,6 +86,11 @@ def visible_devices(environment: Mapping[str, str], *, nodes: Path = Path("/dev"
     return sorted(found, key=int)
 
 
+def devices_for(platform: str, environment: Mapping[str, str]) -> list[str]:
+    """Name the GPUs for jobs with this `runtime.platform`."""
+    return visible_devices(environment) if platform in ("auto", "gpu") else []
+
+
 def take_place(places: Sequence[Place], folder: Path, environment: MutableMapping[str, str]) -> Any:
     """Take the first place that no other process has, until this process ends; returns what keeps it."""
     import fcntl
@@ -92,6 +99,7 @@ def take_place(places: Sequence[Place], folder: Path, environment: MutableMappin
         handle = (folder / f"place-{number}").open("a")
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            environment.pop(OLD_FRACTION, None)
             environment.update(place.environment)
             return handle
         handle.close()

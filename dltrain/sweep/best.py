@@ -2,8 +2,9 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dltrain.config.constraints import read_constraints, violated
 from dltrain.runs.summary import monitored
@@ -21,14 +22,29 @@ class Best:
 
     def consider(self, job: SweepJob, ended: EndedRun, *, drawn: bool = False) -> bool:
         """Keep the run if it is feasible and better than those before; `drawn` if it has its figures."""
-        summary = ended.finished.summary
+        constraints = job.composed.config["sweep"]["constraints"]
+        with self.lock:
+            if improved := self._improve(ended.finished.summary, constraints):
+                self.draw = (lambda: None) if drawn else ended.finished.draw
+        return improved
+
+    def note(self, summary: Mapping[str, Any], constraints: Sequence[str]) -> None:
+        """Take note of a run of another process, which draws its figures itself."""
+        with self.lock:
+            if self._improve(summary, constraints):
+                self.draw = lambda: None
+
+    def begin_at(self, value: float | None) -> None:
+        """Draw nothing but a run that is better than this value."""
+        with self.lock:
+            self.value, self.draw = value, lambda: None
+
+    def _improve(self, summary: Mapping[str, Any], constraints: Sequence[str]) -> bool:
         value = monitored(summary)
-        constraints = read_constraints(job.composed.config["sweep"]["constraints"])
-        if value is None or not math.isfinite(value) or violated(constraints, summary):
+        if value is None or not math.isfinite(value) or violated(read_constraints(constraints), summary):
             return False
         sign = 1 if summary["higher_is_better"] else -1
-        with self.lock:
-            if self.value is None or sign * value > sign * self.value:
-                self.value, self.draw = value, (lambda: None) if drawn else ended.finished.draw
-                return True
-        return False
+        if self.value is not None and sign * value <= sign * self.value:
+            return False
+        self.value = value
+        return True

@@ -9,6 +9,7 @@ from typing import Any
 from dltrain.build.traced import HPARAMS, varied_numbers
 from dltrain.config.call import Composed
 
+FOLD = "data.fold"
 APART = ("seed", "output_dir", "name", "overwrite")  # of the config: no program depends on them
 
 
@@ -29,19 +30,22 @@ class SweepJob:
     population: Any = None  # `sweep.population.Population` of which it is a member
 
 
-def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
-    """Group jobs whose configs differ in seeds and numbers of the state only, in the order of their first job."""
+def group_jobs(jobs: Sequence[SweepJob], *, folds: bool = True) -> list[list[SweepJob]]:
+    """Group jobs whose configs differ in seeds and numbers of the state only, in the order of their first job.
+
+    With `folds` they may differ in the fold, too: the data decides whether these share a program.
+    """
     groups: dict[str, list[SweepJob]] = {}
     for job in jobs:
-        groups.setdefault(program_of(job), []).append(job)
+        groups.setdefault(program_of(job, folds=folds), []).append(job)
     return list(groups.values())
 
 
-def program_of(job: SweepJob) -> str:
+def program_of(job: SweepJob, *, folds: bool = False) -> str:
     """Return what decides on the compiled program of a job's lanes, as a text."""
     config, varied = job.composed.config, varied_of(job)
     kept = {key: value for key, value in config.items() if key not in APART}
-    for key in varied:
+    for key in (*varied, *((FOLD,) if folds and varies_fold(job) else ())):
         _mark(kept, key.split("."))
     kept["optim"] = _without_numbers(kept["optim"])
     return json.dumps([kept, sorted(job.composed.choices.items()), job.composed.trust], sort_keys=True, default=str)
@@ -52,9 +56,17 @@ def varied_of(job: SweepJob) -> tuple[str, ...]:
 
     They follow from the overrides of the job alone, so that a resumed sweep has the same programs.
     """
+    return tuple(varied_numbers(job.composed.config, _swept(job), job.composed.trust))
+
+
+def varies_fold(job: SweepJob) -> bool:
+    """Tell whether the jobs of a sweep differ in their fold, and in no number of a program besides."""
+    return bool(job.composed.config["data"]["folds"]) and FOLD in _swept(job) and not varied_of(job)
+
+
+def _swept(job: SweepJob) -> set[str]:
     swept = [word for word in job.words if f" {word} " in f" {job.label} "]
-    keys = {word.partition("=")[0].lstrip("+") for word in swept}
-    return tuple(varied_numbers(job.composed.config, keys, job.composed.trust))
+    return {word.partition("=")[0].lstrip("+") for word in swept}
 
 
 def _mark(config: dict[str, Any], names: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ MOST = 64  # lanes
 LEAST_GAIN = 1.2  # of lanes over one run after the other, below which they are not worth their rounding
 SECONDS = 0.5  # of one chunk of lanes
 TRIAL = 8  # steps
+TRIALS = 3  # of which the fastest counts: other work on the machine only makes one slower
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,26 @@ def choose_lanes(
         return Choice(begun, _steps(program, seconds), "as the jobs began")
     if reason := _impossible(program):
         return Choice(1, 0, reason)
-    count, room = min(jobs, MOST), memory.device_room()
-    while count > 1 and _bytes(program, count) > room.bytes:
-        count //= 2
-    if count < 2:
+    devices, room = len(program.by_device), memory.device_room()
+    each = min(-(-jobs // devices), MOST)
+    while each > 1 and _bytes(program, each) > room.bytes:
+        each //= 2
+    if (count := each * devices) < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
     one, several = seconds_alone(program.alone or program), seconds_of_lanes(program, count)
-    gain = count * one / several
-    shown = f"{1 / one:,.0f} steps/s alone, {count / several:,.0f} in {count} lanes"
+    used = min(count, jobs)
+    gain = used * one / several
+    where = f" on {devices} devices" if devices > 1 else ""
+    shown = f"{1 / one:,.0f} steps/s alone, {used / several:,.0f} in {count} lanes{where}"
     if gain < least_gain:
         return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {least_gain}")
     return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast")
+
+
+def divide_lanes(program: Program, count: int) -> tuple[Program, ...]:
+    """Return the program on each device that gets lanes: as many devices as divide their number evenly."""
+    devices = program.by_device
+    return devices[: max(n for n in range(1, len(devices) + 1) if count % n == 0)]
 
 
 def _steps(program: Program, seconds: float) -> int:
@@ -62,21 +72,22 @@ def _steps(program: Program, seconds: float) -> int:
 
 
 def _impossible(program: Program) -> str:
-    if program.layout:
-        return "each batch is already divided over several devices"
+    if program.layout and program.layout.devices > program.layout.mesh.shape["data"]:
+        return f"the parameters are divided over several devices ({program.layout})"
     if not isinstance(program.feed, Resident):
         return "the data is read ahead by threads of one run"
     if program.plan.profile:
         return "a profile shows one run"
-    return program.untraceable() if program.varied else ""
+    return program.by_device[0].untraceable() if program.varied else ""
 
 
 def _bytes(program: Program, count: int) -> int:
-    """Compile lanes, and return the memory that they need."""
-    shape = program.feed.input_shapes(program.capacity, program.parts.pipeline.batch_size)
+    """Compile the lanes of a device, and return the memory that they need; on a host, those of all its devices."""
+    first, devices = program.by_device[0], len(program.by_device)
     counts = jax.ShapeDtypeStruct((count,), np.int32)
-    lowered = program.lane_chunk.lower((program.shapes,) * count, program.feed.shapes, (shape,) * count, counts)
-    return memory.needed(lowered.compile(), there=program.feed.in_place)
+    given = (first.shapes,) * count, first.feed.shapes, (first.input_shapes,) * count, counts
+    needed = memory.needed(first.lane_chunk.lower(*given).compile(), there=first.feed.in_place)
+    return needed * (devices if memory.on_host() else 1)
 
 
 def seconds_alone(program: Program) -> float:
@@ -89,19 +100,32 @@ def seconds_alone(program: Program) -> float:
 
 
 def seconds_of_lanes(program: Program, count: int) -> float:
-    """Return the seconds of a step of all lanes."""
+    """Return the seconds of a step of all lanes, which are divided among the devices."""
+    shares = divide_lanes(program, count)
+    each = count // len(shares)
 
     def run(states: Any, steps: int) -> Any:
-        given = (program.feed_chunk(0, steps),) * count
-        return program.lane_chunk(states, program.data, given, np.full(count, steps, np.int32))[0]
+        given = (shares[0].feed_chunk(0, steps),) * each
+        counts = np.full(each, steps, np.int32)
+        return [
+            share.lane_chunk(own, share.data, given, counts)[0] for share, own in zip(shares, states, strict=True)
+        ]
 
-    states = tuple(program.start() for _ in range(count))
+    states = [tuple(_start(share) for _ in range(each)) for share in shares]
     return _seconds_per_step(run, states, min(TRIAL, program.capacity))
 
 
+def _start(program: Program) -> Any:
+    with jax.default_device(program.device):
+        return program.start()
+
+
 def _seconds_per_step(run: Callable[[Any, int], Any], state: Any, steps: int) -> float:
-    """Time the second chunk: the first one loads the program."""
+    """Time the fastest of several chunks after the first one, which loads the program."""
     state = jax.block_until_ready(run(state, steps))
-    began = time.perf_counter()
-    jax.block_until_ready(run(state, steps))
-    return (time.perf_counter() - began) / steps
+    found = []
+    for _ in range(TRIALS):
+        began = time.perf_counter()
+        state = jax.block_until_ready(run(state, steps))
+        found.append(time.perf_counter() - began)
+    return min(found) / steps

@@ -3,7 +3,9 @@
 Editing YAML changes nothing in a sweep under way, and `dltrain -m --resume SWEEP` runs what is missing.
 """
 
+import contextlib
 import importlib
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +44,16 @@ def write_configs(sweep: Path, jobs: Sequence[SweepJob]) -> None:
 def has_configs(sweep: Path) -> bool:
     """Tell whether the jobs of a sweep were composed before they train; a sampler decides on them one by one."""
     return (sweep / JOBS / CONFIGS).exists()
+
+
+def forget_plan(sweep: Path) -> None:
+    """Remove the plan of a sweep that is done, last of all: until then a process that is killed can be resumed.
+
+    The configs go first. Without the notes on jobs that failed, these would be trained again.
+    """
+    with contextlib.suppress(OSError):
+        (sweep / JOBS / CONFIGS).unlink(missing_ok=True)
+        shutil.rmtree(sweep / JOBS, ignore_errors=True)
 
 
 def write_places(sweep: Path, lanes: int, places: Mapping[int, int]) -> None:

@@ -1,7 +1,6 @@
 """Runs that repeat one training, over folds or over seeds: which they are, and what is said at their end."""
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from dltrain.report.repeats.results import Repeated
 from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.repeat import CROSSVAL, SEEDS, Repeat, read_repeat
-from dltrain.runs.sweep_files import JOBS, LIST
+from dltrain.runs.sweep_files import LIST
 from dltrain.sweep.folder import claim, locked
 from dltrain.sweep.groups import SweepJob
-from dltrain.sweep.plan import write_configs
+from dltrain.sweep.plan import forget_plan, write_configs
 from dltrain.sweep.train import train_jobs
 from dltrain.training import EndedRun
 
@@ -114,11 +113,13 @@ def train_repeat(repeat: Repeat, words: Sequence[str], *, config_dir: str | None
     failures: list[DltrainError] = []
     with locked(folder):
         train_jobs(jobs, _guard(failures), Signals())
-    shutil.rmtree(folder / JOBS, ignore_errors=True)
     if len(failures) == len(jobs):
+        forget_plan(folder)
         raise failures[0]
     trust = [word for word in words if word.startswith("trust=")]
-    return conclude_repeat(folder, [job.folder for job in jobs], trust, screen=Screen(quiet=shared["quiet"]))
+    found = conclude_repeat(folder, [job.folder for job in jobs], trust, screen=Screen(quiet=shared["quiet"]))
+    forget_plan(folder)
+    return found
 
 
 def _job(repeat: Repeat, words: Sequence[str], folder: Path, i: int, config_dir: str | None) -> SweepJob:

@@ -5,14 +5,13 @@ the seed and on results only, never on the order in which runs end, and an inter
 have done. `propose_one` chooses a trial for a worker that is idle, with all results that are there by then.
 """
 
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dltrain.sweep.space import Dimension, size
-from dltrain.sweep.study import MakeSampler, make_random, quiet
+from dltrain.sweep.study import MakeSampler, make_random, quiet, should_prune
 
 ATTEMPTS = 50  # at a trial that was not trained before, until the search ends
 BY_SAMPLER = 10  # of these, by the sampler itself; the others choose at random
@@ -117,12 +116,8 @@ class Search:
 
     def should_stop(self, proposal: Proposal, evaluation: int, value: float) -> bool:
         """Record the value of an evaluation (counted from 1), and tell whether the pruner would end the trial."""
-        if not math.isfinite(value):
-            return False
         with self._lock, quiet():
-            if evaluation not in self._storage.get_trial(proposal.id).intermediate_values:
-                self._storage.set_trial_intermediate_value(proposal.id, evaluation, value)
-            return bool(self.study.pruner.prune(self.study, self._storage.get_trial(proposal.id)))
+            return should_prune(self.study, self._storage, proposal.id, evaluation, value)
 
     def results(self) -> list[tuple[int, Any]]:
         """Return the number of each job with its trial, in their order."""

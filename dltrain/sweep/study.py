@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib.util
+import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -72,6 +74,8 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with quiet():
+            if url is None:
+                mend_journal(folder / JOURNAL)
             storage = _journal(folder / JOURNAL) if url is None else optuna.storages.get_storage(url)
             study = optuna.create_study(
                 storage=storage,
@@ -81,9 +85,42 @@ def open_study(
                 pruner=_make_pruner(pruner),
             )
     except Exception as error:  # of Optuna, SQLAlchemy or a database driver
-        reason = (str(error).splitlines() or [""])[0]
-        raise ConfigError(f"sweep.storage={url or folder / JOURNAL}: cannot be opened: {reason}") from error
+        raise _unopened(url, folder, error) from error
     return study, storage
+
+
+def join_study(url: str | None, folder: Path, *, name: str, pruner: str) -> tuple[Any, Any]:
+    """Open the study of a search that another process runs, to report to it; return it with its storage.
+
+    Raises:
+        ConfigError: the storage cannot be opened from here.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with quiet():
+            storage = _journal(folder / JOURNAL) if url is None else optuna.storages.get_storage(url)
+            return optuna.load_study(study_name=name, storage=storage, pruner=_make_pruner(pruner)), storage
+    except Exception as error:  # of Optuna, SQLAlchemy or a database driver
+        raise _unopened(url, folder, error) from error
+
+
+def _unopened(url: str | None, folder: Path, error: Exception) -> ConfigError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return ConfigError(f"sweep.storage={url or folder / JOURNAL}: cannot be opened: {reason}")
+
+
+def should_prune(study: Any, storage: Any, trial: int, evaluation: int, value: float) -> bool:
+    """Record the value of an evaluation (counted from 1), and tell whether the pruner would end the trial.
+
+    `trial` is its id in the storage. A value that is not finite is not recorded.
+    """
+    if not math.isfinite(value):
+        return False
+    if evaluation not in storage.get_trial(trial).intermediate_values:
+        storage.set_trial_intermediate_value(trial, evaluation, value)
+    return bool(study.pruner.prune(study, storage.get_trial(trial)))
 
 
 def make_samplers(name: str, seed: int) -> MakeSampler:
@@ -127,20 +164,29 @@ def quiet() -> Generator[None]:
 
 
 def mend_journal(path: Path) -> None:
-    """Remove what a killed process left: half a line, and a lock. Nobody else may be using the journal."""
+    """Remove what killed processes left: parts of lines, and a lock. Nobody else may be using the journal."""
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
         content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+        kept = b"".join(line for line in content.splitlines(keepends=True) if _is_entry(line))
+        if kept != content:
+            file.seek(0)
+            file.write(kept)
+            file.truncate()
             os.fsync(file.fileno())
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:  # another process has written on after the part of a line
+        return False
 
 
 def _journal(path: Path) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    mend_journal(path)
     return JournalStorage(
         JournalFileBackend(str(path), JournalFileOpenLock(str(path)))
     )  # its default lock is a link

@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dltrain.build.parts import Parts
 from dltrain.build.varied import Varied
 from dltrain.callbacks.signals import Signals
-from dltrain.lanes.meeting import Lane, Meeting
+from dltrain.lanes.meeting import Lane, Meeting, Share
 from dltrain.report.console import Screen
 from dltrain.report.finish import try_to_compare
 from dltrain.report.sweeps.board import Board, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
 from dltrain.sweep.best import Best
+from dltrain.sweep.folds import Group, divide_by_fold
 from dltrain.sweep.groups import SweepJob, group_jobs, program_of, varied_of
-from dltrain.sweep.measure import Choice, choose_lanes
+from dltrain.sweep.measure import Choice, choose_lanes, divide_lanes
 from dltrain.sweep.plan import write_places
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
 
@@ -73,28 +75,30 @@ def train_jobs(
     config = jobs[0].composed.config
     board = board or Board(len(jobs), quiet=config["quiet"] or config["dry_run"])
     best = programs.best if programs else Best()
-    for group in group_jobs(jobs):
-        if signals.received:
-            return
-        alone = len(group) == 1 and not programs and (group[0].lanes or 1) == 1
-        if alone and not group[0].population:
-            board.say()
-            with board.job(group[0].number, group[0].label) as follow:
-                ended = guard(group[0], lambda job=group[0]: _train_alone(job))
-                follow(ended.finished.summary if ended else None)
-            if ended and best.consider(group[0], ended, drawn=True):
-                board.lead(group[0].number, group[0].label, metric_of(ended.finished.summary))
-        else:
-            _train_group(group, guard, signals, best, programs=programs, board=board)
+    for some in group_jobs(jobs, folds=not programs):
+        for group in divide_by_fold(some) if not programs else [Group(some)]:
+            if signals.received:
+                return
+            first = group.jobs[0]
+            alone = len(group.jobs) == 1 and not programs and (first.lanes or 1) == 1
+            if alone and not first.population:
+                board.say()
+                with board.job(first.number, first.label) as follow:
+                    ended = guard(first, lambda group=group: _train_alone(group.jobs[0], group.shared))
+                    follow(ended.finished.summary if ended else None)
+                if ended and best.consider(first, ended, drawn=True):
+                    board.lead(first.number, first.label, metric_of(ended.finished.summary))
+            else:
+                _train_group(group, guard, signals, best, programs=programs, board=board)
     if not programs:
         best.draw()
 
 
-def _train_alone(job: SweepJob) -> EndedRun | None:
-    """Train a job as a run like any other."""
+def _train_alone(job: SweepJob, shared: Parts | None = None) -> EndedRun | None:
+    """Train a job as a run like any other; `shared` are the parts of its fold, if others may have its program."""
     print(for_terminal(f"\njob {job.number}: {' '.join(job.words)}"), flush=True)
     screen = Screen(quiet=job.composed.config["quiet"])
-    prepared = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes)
+    prepared = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes, shared=shared)
     if job.composed.config["dry_run"]:
         return None
     return _start(job, prepared, screen)
@@ -112,7 +116,7 @@ def _start(job: SweepJob, prepared: Prepared, screen: Screen, **how: Any) -> End
 
 
 def _train_group(
-    jobs: Sequence[SweepJob],
+    together: Group,
     guard: Guard,
     signals: Signals,
     best: Best,
@@ -121,6 +125,7 @@ def _train_group(
     board: Board,
 ) -> None:
     """Train jobs that share a program; if it cannot be prepared, each of them says why."""
+    jobs = together.jobs
     seen = programs is not None and programs.begun
     screen = Screen(quiet=jobs[0].composed.config["quiet"] or seen)
     if jobs[0].composed.config["dry_run"]:
@@ -136,8 +141,8 @@ def _train_group(
         numbers = ", ".join(str(job.number) for job in jobs)
         print(for_terminal(f"\njobs {numbers}: {len(jobs)} runs of one program"), flush=True)
     try:
-        prepared = prepare_run(jobs[0].composed, screen, folder=jobs[0].folder, resumes=jobs[0].resumes)
-        prepared = _with_varied(prepared, jobs[0])
+        about: dict[str, Any] = {"folder": jobs[0].folder, "resumes": jobs[0].resumes, "shared": together.shared}
+        prepared = _with_varied(prepare_run(jobs[0].composed, screen, **about), jobs[0])
     except Exception:
         if jobs[0].population:
             raise
@@ -153,7 +158,7 @@ def _train_group(
         choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
         apart = ": a program for each of these numbers" if prepared.program.varied else ""
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
-    group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1)
+    group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1, folds=together)
     if programs:
         programs.keep(jobs[0], group)
     group.train(jobs)
@@ -178,16 +183,18 @@ class _Group:
     best: Best
     board: Board
     measured: bool = True  # whether lanes were tried
-    compared: dict[str, Any] = field(default_factory=dict)
+    compared: dict[str, Any] | None = None  # metrics of the baselines; each fold has its own
     printing: threading.Lock = field(default_factory=threading.Lock)
     stopped: list[BaseException] = field(default_factory=list)
     plain: Prepared | None = None  # without lanes: the program of the numbers in which lanes would differ
     constant: Mapping[str, Any] | None = None  # these numbers
+    folds: Group = field(default_factory=lambda: Group([]))  # that these jobs train, if they differ in it
 
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
         lanes = self.choice.lanes if len(jobs) > 1 or jobs[0].lanes else 1  # as it began
-        self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
+        if not self.folds.folds:
+            self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
         waiting = deque(jobs)
         with self.signals.caught(), self.board.shown():
             if lanes == 1:
@@ -199,8 +206,9 @@ class _Group:
             raise self.stopped[0]
 
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
-        program = self.prepared.program
-        meeting = Meeting(program.lane_chunk, program.data, lanes, steps=self.choice.steps)
+        programs = divide_lanes(self.prepared.program, lanes)
+        shares = [Share(program.data, program.device) for program in programs]
+        meeting = Meeting(programs[0].lane_chunk, shares, lanes, steps=self.choice.steps)
         own = self._places(waiting, lanes)
         threads = [
             threading.Thread(target=self._work, args=(waiting, meeting, number, own[number]), name=f"lane {number}")
@@ -248,6 +256,7 @@ class _Group:
                 with contextlib.ExitStack() as leaving:
                     if lane:
                         leaving.callback(lane.close)
+                        leaving.enter_context(lane.on_device())
                     if job.population:
                         leaving.callback(job.population.leave, job.number)
                     follow = leaving.enter_context(self.board.job(job.number, job.label))
@@ -272,7 +281,9 @@ class _Group:
     def _prepare(self, job: SweepJob, lane: Lane | None) -> Prepared:
         varied = self.prepared.program.varied
         if lane or not varied:
-            return prepare_like(self.prepared, job.composed, folder=job.folder, lane=lane)
+            program = self.prepared.program.by_device[lane.share] if lane else self.prepared.program
+            like = replace(self.prepared, program=program)
+            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=self.folds.of(job))
         # Alone, its numbers are constants of a program, which the next jobs with the same ones share.
         numbers = varied.numbers(self.prepared.program.parts, job.composed.config)
         if numbers != self.constant:

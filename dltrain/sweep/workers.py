@@ -120,8 +120,11 @@ class Workers:
     """Processes of this machine, each of which starts with its first task."""
 
     def __init__(self, count: int, make: Callable[[], Work]) -> None:
-        """Use `count` processes; `make` is called in each of them, so it must be importable."""
-        self._count, self._make = count, make
+        """Use `count` processes; `make` is called in each of them, so it must be importable.
+
+        `count` may be raised later.
+        """
+        self.count, self._make = count, make
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[int, tuple[Any, Connection]] = {}
         self._tasks: dict[int, Any] = {}
@@ -129,7 +132,7 @@ class Workers:
     @property
     def idle(self) -> list[int]:
         """The numbers of the workers without a task."""
-        return [number for number in range(self._count) if number not in self._tasks]
+        return [number for number in range(self.count) if number not in self._tasks]
 
     @property
     def busy(self) -> list[int]:

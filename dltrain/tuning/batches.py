@@ -12,6 +12,7 @@ from time import perf_counter
 import jax
 import numpy as np
 
+from dltrain.build.compiling import compile_training
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
 from dltrain.build.program import Program
@@ -135,7 +136,7 @@ def measure(
     plan = replace(plan, total=MOST, intervals=(between,) if between else (), skip_nonfinite=True)
     program = Program(replace(parts, pipeline=pipeline), replace(plan, splits=(), monitor=None))
     try:
-        need = program.compile()
+        need = compile_training(program)
         found = list(itertools.takewhile(lambda _: not stop(), _windows(program, seconds)))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dltrain.build.compiling import compile_training
 from dltrain.build.init_from import evaluated_leaves, with_weights
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
@@ -105,7 +106,7 @@ def range_test(
     tried = np.geomspace(lowest, highest, rates, dtype=np.float32)
     program = make_program(parts, plan, tried)
     try:
-        program.compile()
+        compile_training(program)
         state = program.start()
         if init_from:
             state = program.place(_with_weights(state, init_from, warn))

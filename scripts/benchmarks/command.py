@@ -19,6 +19,7 @@ SECTIONS = {
     "predict": "`dltrain predict` for a file of many rows, next to a bare loop over arrays",
     "sweep": "16 learning rates as one command, next to 16 commands; steps per second of 1 to 64 lanes",
     "sweep-peers": "32 trials by dltrain, by hydra-optuna-sweeper and by Ray Tune",
+    "hosts": "training in 1 and in 4 processes of this machine, relative to a bare `jax.jit` step in as many",
     "gpu": "share of the matrix and copy rates of a GPU",
 }
 
@@ -30,6 +31,7 @@ def main(words: list[str] | None = None) -> int:
     from benchmarks import (
         data,
         gpu,
+        hosts,
         lanes_figure,
         nets,
         parts,
@@ -65,6 +67,7 @@ def main(words: list[str] | None = None) -> int:
         "predict": predict,
         "sweep": sweep,
         "sweep-peers": sweep_peers,
+        "hosts": hosts,
         "gpu": gpu,
     }
     for section, module in runs.items():

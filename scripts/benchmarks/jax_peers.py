@@ -72,6 +72,11 @@ def bare(program: Any, stage: str = "update") -> Peer:
     return Peer("bare lax.scan" if stage == "update" else stage, run)
 
 
+def step_body(program: Any) -> Callable[[Any, Any, Any], Any]:
+    """Return a whole hand-written step: `((params, model_state, opt_state, _), data, rows)` -> new ones, loss."""
+    return _body(program, STAGES.index("update"))
+
+
 def _body(program: Any, last: int) -> Callable[[Any, Any, Any], Any]:
     """Return a hand-written step; the results of the last part are carried, so that XLA cannot drop them."""
     graph, scaling = program.graphs.train, program.parts.preprocess.scaling

@@ -10,18 +10,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import commands
+from benchmarks import commands, nets
 from benchmarks.measure import Setup, Table, ratios
 
 RATES = tuple(f"{10 ** (-4 + i / 5):.3g}" for i in range(16))
 LANES = (1, 2, 4, 8, 16, 32, 64)
 DIGITS = ("data=digits", "model=mlp", "quiet=true")
-NETS = {
+SMALL = {
     "MLP 128-128, digits": ("data=digits", "model=mlp"),
     "CNN, digits": ("data=digits", "model=cnn"),
     "LSTM 64, digits": ("data=digits", "model=lstm", "model.hidden=64"),
     "linear, iris": ("data=iris", "model=linear"),
+    "RealMLP, breast cancer": ("data=breast_cancer", "model=realmlp"),
 }
+LARGE = ("mlp", "lenet", "lstm")  # of the networks that the other benchmarks time, on MNIST
 
 
 def run(table: Table, setup: Setup) -> None:
@@ -44,7 +46,8 @@ def run(table: Table, setup: Setup) -> None:
     for name in ("one after the other", "two at a time"):
         table.add("ratio", case, f"{name} / one command", "x", ratios(ways[name], ways["one command"]))
     table.add("sweep", case, "largest difference of a test loss, relative", "", [worst])
-    for net, chosen in NETS.items():
+    large = {f"{net.title}, MNIST": nets.words(net, setup) for net in nets.chosen(setup) if net.name in LARGE}
+    for net, chosen in (SMALL | large).items():
         _lanes(table, setup, net, chosen, lanes)
 
 

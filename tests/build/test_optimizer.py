@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from dltrain.build.compiling import compile_training
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
@@ -164,7 +165,7 @@ def test_newton_refuses_a_model_too_large_for_its_hessian():
     config = compose_words("data=iris", "batch_size=all", "optim=newton", "optim.max_parameters=10").config
     parts = assemble(config)
     with pytest.raises(ConfigError, match=r"has .* parameters, more than optim.max_parameters=10"):
-        Program(parts, make_plan(config, parts)).compile()
+        compile_training(Program(parts, make_plan(config, parts)))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Lanes of one program differ in numbers of its parts, and each is the run alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tests.helpers.few import few
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 STEPS = 4
-LINE = ("data=iris", "data.split_seed=7", f"steps={STEPS}", "batch_size=32", "schedule=constant")
+LINE = ("data=iris", "data.split_seed=7", "batch_size=32", "schedule=constant")
 MLP = ("model=mlp", "model.widths=[8]", "model.dropout=0")
 
 
@@ -27,11 +27,13 @@ class Case:
 
     words: tuple[str, ...]
     numbers: dict[str, tuple[float, float]]
+    steps: int = STEPS
 
     def config(self, *second: str):
         """Return a config with the second value of these keys, and the first one of the others."""
         numbers = [f"{key}={pair[key in second]:g}" for key, pair in self.numbers.items()]
-        return compose_words(*LINE, *MLP, *self.words, *numbers).config
+        length = (f"{key}={self.steps}" for key in ("steps", "eval_every", "checkpoint_every"))
+        return compose_words(*LINE, *length, *MLP, *self.words, *numbers).config
 
 
 def shown(case: Case) -> str:
@@ -64,8 +66,9 @@ OPTIMIZERS = [
     optimizer("nadam", b1=B1, b2=B2, eps=EPS),
     optimizer("newton", "minibatch=true", damping=(0.1, 1.0)),
     optimizer("novograd", b1=B1, b2=(0.25, 0.5), eps=(1e-6, 1e-1)),
-    optimizer("polyak", f_min=(0.1, 0.2), eps=(0.1, 1e4)),
-    optimizer("radam", b1=B1, b2=(0.9, 0.5), eps=EPS, threshold=(2.0, 4.0)),
+    optimizer("polyak", f_min=(0.1, 0.2), eps=(1e3, 1e4)),  # below that the rate is the largest one
+    # The threshold matters from the fifth step on.
+    replace(optimizer("radam", b1=B1, b2=(0.99, 0.95), eps=EPS, threshold=(4.5, 6.0)), steps=8),
     optimizer("rmsprop", decay=(0.9, 0.5), eps=(1e-8, 1e-3)),
     optimizer("rmsprop", "centered=true", decay=(0.9, 0.5), eps=(1e-3, 1e-1), momentum=(0.9, 0.5)),
     optimizer("sam", rho=(0.05, 0.5), momentum=(0.9, 0.5)),
@@ -140,8 +143,8 @@ def leaves(state) -> dict[str, np.ndarray]:
 def train_alone(config) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    given = program.feed_chunk(0, STEPS)
-    state, _ = program.chunk(program.start(), program.data, given, np.int32(STEPS))
+    given = program.feed_chunk(0, program.plan.total)
+    state, _ = program.chunk(program.start(), program.data, given, np.int32(program.plan.total))
     return leaves(state), program.evaluate(state, "validation").scalars
 
 
@@ -156,9 +159,9 @@ def train_lanes(case: Case, configs: list) -> list[tuple[dict[str, np.ndarray], 
     for config in configs:
         own = varied.parts_of(program.parts, config)
         lanes.append(program.variant(own, make_plan(config, own)))
-    given = (program.feed_chunk(0, STEPS),) * len(lanes)
+    given = (program.feed_chunk(0, case.steps),) * len(lanes)
     states = tuple(lane.start() for lane in lanes)
-    new, _ = program.lane_chunk(states, program.data, given, np.full(len(lanes), STEPS, np.int32))
+    new, _ = program.lane_chunk(states, program.data, given, np.full(len(lanes), case.steps, np.int32))
     return [
         (leaves(state), lane.evaluate(state, "validation").scalars) for lane, state in zip(lanes, new, strict=True)
     ]

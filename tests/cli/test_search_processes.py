@@ -7,8 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from dltrain.cli.search_processes import ProcessSearch, make_workers
+from dltrain.report.sweeps.board import Board
+from dltrain.sweep.needs import Need, write_need
+from dltrain.sweep.workers import Event
 
 RATE = "optim.learning_rate=interval(1e-3,1)"
 WORDS = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3", "checkpoint_every=3")
@@ -58,6 +64,25 @@ def test_trials_are_trained_and_pruned_in_processes(dltrain, tmp_path):
     drawn = [path.parent.parent.name for path in (tmp_path / "s").glob("*/report/curves.png")]
     assert len(drawn) == 1 and not ways[int(drawn[0])]
     assert not (tmp_path / "s" / ".jobs").exists()
+
+
+def test_more_processes_start_when_a_job_has_measured_how_many_fit(tmp_path, monkeypatch, capsys):
+    """Two simulated GPUs of 80 GiB; the workers are started by `keep_busy`, so here only their number counts."""
+    workers = make_workers(16, tmp_path, ("0", "1"))
+    ended = Event(0, SimpleNamespace(job=SimpleNamespace(sweep=tmp_path)), "done", "ended")
+    found = ProcessSearch(SimpleNamespace(), Board(0), print, lambda proposal: True, workers, 16, ("0", "1"))
+    monkeypatch.setattr(found, "_end", lambda trial, worker: None)
+    assert workers.idle == [0, 1]
+    write_need(tmp_path, 0, Need(20 * 2**30, 80 * 2**30))
+    found._handle(ended)
+    assert workers.idle == [0, 1, 2, 3]
+    assert (
+        "a job has used 20.0 GiB of 80.0 GiB on a GPU: 4 processes at a time on 2 GPUs" in capsys.readouterr().err
+    )
+    write_need(tmp_path, 1, Need(60 * 2**30, 80 * 2**30))
+    found._handle(ended)  # those that have begun go on
+    assert len(workers.idle) == 4 and not capsys.readouterr().err
+    assert len(make_workers(16, tmp_path, ()).idle) == 16  # on a CPU
 
 
 @pytest.fixture(scope="module")

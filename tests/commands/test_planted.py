@@ -2,8 +2,8 @@
 
 import pytest
 
-from dltrain.build.program import Program
 from dltrain.data import scan
+from dltrain.report import start
 
 SOURCE = """
 import numpy as np
@@ -77,5 +77,5 @@ def test_a_bad_example_is_named_and_no_folder_is_created(run_with_fault, tmp_pat
 
 
 def test_the_same_examples_without_a_fault_are_accepted(run_with_fault, monkeypatch):
-    monkeypatch.setattr(Program, "compile", lambda self: 0)
+    monkeypatch.setattr(start, "compile_training", lambda program: 0)
     assert run_with_fault("none", "streamed", "dry_run=true").code == 0

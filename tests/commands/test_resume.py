@@ -13,11 +13,10 @@ from few import few
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dltrain import trainer as training
-from dltrain.build.program import Program
 from dltrain.data.sources import embedded
 from dltrain.devices import runtime
 from dltrain.ops import lowering
-from dltrain.report import finish
+from dltrain.report import finish, start
 from dltrain.report.console import shown
 from dltrain.runs import checkpoint
 
@@ -354,8 +353,8 @@ def test_ema_and_a_rate_that_follows_validation_are_resumed_exactly(dltrain, tmp
     words = (*words, "schedule=plateau", "schedule.patience=1", "schedule.min_delta=10", "schedule.cooldown=1")
     words = (*words, "schedule.factor=0.5", "schedule.min_scale=0.1", "log_every=1", "eval_every=5")
     compiled = []
-    compile_chunk = Program.compile
-    monkeypatch.setattr(Program, "compile", lambda self: compiled.append(self) or compile_chunk(self))
+    compiling = start.compile_training
+    monkeypatch.setattr(start, "compile_training", lambda program: compiled.append(program) or compiling(program))
     assert dltrain(*words, "output_dir=straight", cwd=tmp_path).code == 0
     assert compiled[0].chunk._cache_size() == 1  # a new rate is a number, not a program
     rates = [row["learning_rate"] for row in rows(tmp_path / "straight") if row["split"] == "train"]

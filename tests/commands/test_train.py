@@ -12,12 +12,12 @@ import yaml
 from few import few
 from PIL import Image
 
-from dltrain.build.program import Program
 from dltrain.composition.compose import amend_words, compose_words
 from dltrain.config.folders import read_yaml
 from dltrain.data.sources.embedded import load_embedded
 from dltrain.devices import doctor as diagnosis
 from dltrain.engine.state import state_hash
+from dltrain.report import start
 from dltrain.runs import checkpoint
 from dltrain.runs.folder import RunFolder
 
@@ -367,7 +367,7 @@ def test_a_named_run_is_in_the_folder_of_the_date(dltrain, tmp_path):
 @pytest.fixture
 def uncompiled(monkeypatch):
     """Messages before compilation do not wait for it."""
-    monkeypatch.setattr(Program, "compile", lambda self: 0)
+    monkeypatch.setattr(start, "compile_training", lambda program: 0)
 
 
 @pytest.mark.usefixtures("uncompiled")

@@ -30,7 +30,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training in a single process, without `runtime.hosts`."""
     from dltrain.composition.compose import compose_words
-    from dltrain.training import train_config
+    from dltrain.entry import train_config
 
     words = (*SMALL, "steps=50", f"output_dir={tmp_path_factory.mktemp('one')}/run", "quiet=true")
     found = train_config(compose_words(*words), overrides=words)

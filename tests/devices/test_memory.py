@@ -135,3 +135,11 @@ def test_a_state_that_is_gathered_for_checkpoints_has_to_fit(room):
     room(2 * 2**20 - 1)
     with pytest.raises(MemoryExhausted, match=r"2.0 MiB on each host.*choose an output_dir that all of them see"):
         memory.check_gathered(state)
+
+
+def test_the_memory_of_a_device_follows_from_the_share_that_jax_may_use():
+    stats = {"peak_bytes_in_use": 5, "bytes_limit": 60, "bytes_in_use": 1}
+    assert memory.device_use(stats, {}) == (5, 80)  # jax's own share is three quarters
+    assert memory.device_use(stats, {"XLA_CLIENT_MEM_FRACTION": "0.5"}) == (5, 120)
+    assert memory.device_use(stats, {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.6"}) == (5, 100)
+    assert memory.device_use({}, {}) is None and memory.device_use() is None  # a CPU

@@ -17,6 +17,7 @@ import jax, numpy as np
 from dltrain.build.parts import assemble
 from dltrain.composition.compose import compose_words
 from dltrain.build.plan import make_plan
+from dltrain.build.compiling import compile_training
 from dltrain.build.program import Program
 
 cases = json.loads(sys.argv[1])
@@ -30,7 +31,7 @@ for name, words in cases.items():
     config = compose_words(*words, "steps=20", "log_every=1", "eval_every=20", "checkpoint_every=20").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    assert program.compile() > 0
+    assert compile_training(program) > 0
     state = program.start()
     evaluation = program.evaluate(state, "validation")  # of one state: training's rounding is not in it
     state, logs = program.chunk(state, program.data, program.feed_chunk(0, 20), np.int32(20))

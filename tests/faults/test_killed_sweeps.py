@@ -1,24 +1,33 @@
-"""Sweeps killed at random moments: no job is lost, none is trained twice, and the table is that of a whole sweep.
+"""Sweeps killed again and again: no job is lost, none is trained twice, and the table is that of a whole sweep.
 
-Either every process of the sweep is killed, or one that a launcher has started. Launchers whose plugin is not
-installed are skipped; `docs/sweeps.md` says what to install.
+Each sweep is killed several times before it ends: while it starts, trains, saves, and writes its table and figures.
+Either every process of it is killed, or one that a launcher has started. Launchers whose plugin is not installed
+are skipped; `docs/sweeps.md` says what to install.
 """
 
 import contextlib
+import glob
 import importlib.util
+import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
-BASE = ("data=iris", "data.split_seed=7", "model=linear", "epochs=20", "checkpoint_every=10", "quiet=true")
+# A save takes longer than the steps between two of them, so a sweep lasts for several kills, and many hit a save.
+BASE = ("checkpoint_every=5", "quiet=true")
+IRIS = ("data=iris", "data.split_seed=7", "model=linear")
 RATES = ("optim.learning_rate=0.01,0.1", "seed=0,1")
 LAUNCHERS = {
     "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
@@ -30,17 +39,30 @@ LAUNCHERS = {
     ),
 }
 WORDS = {
-    "grid": ("batch_size=8,16,32,64",),  # programs of their own
-    "lanes": ("batch_size=16", *RATES),
+    "grid": (*IRIS, "steps=100", "batch_size=8,16,32,64"),  # programs of their own
+    "lanes": (*IRIS, "steps=100", "batch_size=16", *RATES),
     "tpe": (
+        *IRIS,
+        "steps=25",
         "batch_size=16",
         "sweep=tpe",
-        "sweep.trials=4",
+        "sweep.trials=14",  # from the 11th on, they follow from the results of those before
         "sweep.workers=1",
         "optim.learning_rate=interval(1e-3,1e-1)",
     ),
-    **{name: ("batch_size=16", *RATES) for name in LAUNCHERS},
+    "pbt": (
+        "data=digits",
+        "model=mlp",
+        "model.widths=[32]",
+        "epochs=8",
+        "sweep=pbt",
+        "sweep.trials=6",
+        "sweep.interval=1",
+        "optim.learning_rate=interval(1e-4,1e-1)",
+    ),
+    **{name: (*IRIS, "steps=100", "batch_size=16", *RATES) for name in LAUNCHERS},
 }
+JOBS = {"tpe": 14, "pbt": 6}  # the others have 4
 FORCED = """
 import sys
 import dltrain.sweep.train as sweeping
@@ -53,26 +75,74 @@ PLAIN = "import sys; from dltrain.cli.main import main; sys.exit(main())"
 MARK = "DLTRAIN_TEST_SWEEP"  # in the environment of every process of a sweep, also of those in other sessions
 
 
+PATIENCE = 900  # seconds for a command to end; one that hangs fails the test
+FEWEST, MOST = 6, 9  # kills of one sweep
+
+
 class Sweep:
     """A sweep in processes that can be found and killed."""
 
     def __init__(self, kind: str, cwd: Path, mark: str) -> None:
         self.kind, self.cwd, self.mark = kind, cwd, mark
-        self.folder = cwd / "sweep"
+        self.folder, self.jobs = cwd / "sweep", JOBS.get(kind, 4)
+        self.launcher = LAUNCHERS.get(kind, ())
+        self.process: subprocess.Popen | None = None
+        self.known: set[Path] = set()  # checkpoints and summaries that are older than the process
+        self.ended: dict[Path, int] = {}  # summary -> when it was written
 
-    def start(self, *words: str) -> subprocess.Popen:
+    def start(self, *words: str) -> None:
         program = FORCED if self.kind == "lanes" else PLAIN
         env = {**os.environ, MARK: self.mark, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
         command = [sys.executable, "-c", program, "-m", *words]
+        self.known = self.written()
         with (self.cwd / "errors.txt").open("w") as errors:
             streams = {"stdout": subprocess.DEVNULL, "stderr": errors}
-            return subprocess.Popen(command, cwd=self.cwd, env=env, start_new_session=True, **streams)
+            self.process = subprocess.Popen(command, cwd=self.cwd, env=env, start_new_session=True, **streams)
 
-    def begin(self) -> subprocess.Popen:
-        return self.start(*BASE, *WORDS[self.kind], *LAUNCHERS.get(self.kind, ()), "output_dir=sweep")
+    def begin(self, *, resume: bool) -> None:
+        """Type the command of the sweep, or what goes on with it."""
+        if resume and self.begun:
+            return self.start("--resume", "sweep", *self.launcher)
+        again = ["overwrite=true"] if self.folder.exists() and not self.begun else []
+        self.start(*BASE, *WORDS[self.kind], *self.launcher, "output_dir=sweep", *again)
 
-    def end(self, process: subprocess.Popen) -> int:
-        return process.wait(timeout=300)
+    def end(self) -> int:
+        return self.process.wait(timeout=PATIENCE)
+
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def said(self) -> str:
+        return (self.cwd / "errors.txt").read_text()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a killed sweep can be resumed: its jobs are planned, or have ended."""
+        plan = "search.json" if self.kind == "tpe" else ".jobs/configs.json"
+        return (self.folder / plan).exists() or bool(self.summaries())
+
+    def find(self, pattern: str) -> list[Path]:
+        """List paths; unlike `Path.glob`, also while folders vanish."""
+        return [self.folder / name for name in glob.glob(pattern, root_dir=self.folder)]
+
+    def summaries(self) -> list[Path]:
+        return self.find("*/summary.json")
+
+    def written(self) -> set[Path]:
+        return {*self.find("*/checkpoints/step_*"), *self.summaries()}
+
+    def saves(self) -> list[Path]:
+        """The checkpoints that are being written."""
+        return self.find("*/checkpoints/.writing_*")
+
+    def trains(self) -> bool:
+        """Whether this process has saved anything."""
+        return bool(self.written() - self.known)
+
+    def is_trained(self) -> bool:
+        return len(self.summaries()) == self.jobs
 
     def processes(self) -> list[int]:
         """All processes of this sweep, also those that its launcher has detached."""
@@ -85,65 +155,153 @@ class Sweep:
 
     def workers(self) -> list[int]:
         """Those that train a job: they hold its lock."""
-        held = [*self.folder.glob(".jobs/held-*/lock")]
-        pids = {int(text) for path in held if (text := path.read_text().strip()).isdigit()}
+        held = [path.read_text().strip() for path in self.find(".jobs/held-*/lock")]
+        pids = {int(text) for text in held if text.isdigit()}
         return [pid for pid in self.processes() if pid in pids]
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
+        """Kill all processes; tell whether the sweep was still going on."""
         while pids := self.processes():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
+        return self.process is not None and self.process.wait() == -signal.SIGKILL
 
-    def go_on(self) -> None:
-        """Type `dltrain -m --resume` until nothing is left."""
-        end = time.monotonic() + 200
-        while (self.folder / ".jobs").exists() or (self.kind == "tpe" and not (self.folder / "sweep.csv").exists()):
-            code = self.end(self.start("--resume", "sweep", *LAUNCHERS.get(self.kind, ())))
-            message = (self.cwd / "errors.txt").read_text()
-            assert code == 0 or (code == 7 and time.monotonic() < end), message
-            time.sleep(0.5 if code else 0)
+    def check_kept(self) -> None:
+        """A job that has ended is not trained a second time."""
+        now = {path: path.stat().st_mtime_ns for path in self.summaries()}
+        assert self.ended.items() <= now.items(), self.said
+        self.ended = now
+
+    def wait_for(self, what: Callable[[], object], seconds: float = PATIENCE) -> None:
+        """Wait until it happens, the process ends, or the time is over."""
+        end = time.monotonic() + seconds
+        while self.lives and time.monotonic() < end and not what():
+            time.sleep(0.003)
 
 
-def begun(sweep: Sweep) -> bool:
-    return (sweep.folder / ("search.json" if sweep.kind == "tpe" else ".jobs/configs.json")).exists()
+@dataclass(frozen=True)
+class Whole:
+    """A sweep without a kill: where it is, and the seconds that its parts took."""
 
-
-def check_equal(folder: Path, whole: Path) -> None:
-    """Four runs, each complete, none with a step twice, and the same table to the last digit."""
-    both = [
-        {p.parent.name: json.loads(p.read_text())["hash"] for p in f.glob("*/summary.json")}
-        for f in (folder, whole)
-    ]
-    assert both[0] == both[1] and len(both[0]) == 4
-    for path in folder.glob("*/metrics.jsonl"):
-        seen = [(row["split"], row["step"]) for row in map(json.loads, path.read_text().splitlines())]
-        assert len(seen) == len(set(seen)), path
-    assert (folder / "sweep.csv").read_text() == (whole / "sweep.csv").read_text()
+    folder: Path
+    starting: float  # until the first checkpoint
+    training: float
+    ending: float  # from the last summary to the end of the process
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The sweep without a kill, and how long it trained."""
+    """The sweep of each kind without a kill."""
     found = {}
 
-    def go(kind: str) -> tuple[Path, float]:
+    def go(kind: str) -> Whole:
         if kind in LAUNCHERS and not importlib.util.find_spec(f"hydra_plugins.hydra_{kind.split('_')[0]}_launcher"):
             pytest.skip(f"hydra-{kind.split('_')[0]}-launcher is not installed")
         if kind not in found:
             sweep = Sweep(kind, tmp_path_factory.mktemp(kind), f"whole-{kind}-{os.getpid()}")
-            process = sweep.begin()
-            while not begun(sweep):
-                assert process.poll() is None, (sweep.cwd / "errors.txt").read_text()
-                time.sleep(0.01)
-            began = time.monotonic()
-            assert sweep.end(process) == 0, (sweep.cwd / "errors.txt").read_text()
-            found[kind] = sweep.folder, time.monotonic() - began
+            times = [time.monotonic()]
+            sweep.begin(resume=False)
+            for happens in (sweep.trains, sweep.is_trained):
+                sweep.wait_for(happens)
+                times.append(time.monotonic())
+            assert sweep.end() == 0, sweep.said
+            times.append(time.monotonic())
             sweep.kill()
+            found[kind] = Whole(sweep.folder, *(b - a for a, b in itertools.pairwise(times)))
+            print(found[kind], flush=True)
         return found[kind]
 
     return go
+
+
+def check_equal(sweep: Sweep, whole: Path) -> None:
+    """All runs are there, each complete, none with a step twice; the table is the same to the last digit."""
+    both = [
+        {p.parent.name: json.loads(p.read_text())["hash"] for p in f.glob("*/summary.json")}
+        for f in (sweep.folder, whole)
+    ]
+    assert both[0] == both[1] and len(both[0]) == sweep.jobs
+    for path in sweep.folder.glob("*/metrics.jsonl"):
+        rows, expected = (
+            [(row["split"], row["step"]) for row in map(json.loads, file.read_text().splitlines())]
+            for file in (path, whole / path.parent.name / path.name)
+        )
+        assert len(rows) == len(set(rows)) and rows == expected, path
+    for name in ("sweep.csv", "pbt.json") if sweep.kind == "pbt" else ("sweep.csv",):
+        assert (sweep.folder / name).read_text() == (whole / name).read_text()
+    names = [{path.name for path in f.iterdir()} - {"lock"} for f in (sweep.folder, whole)]
+    assert names[1] <= names[0] and ".jobs" not in names[0]
+
+
+def choose_moments(kills: int, rng: random.Random) -> list[str]:
+    """Choose what the sweep is doing at each kill: the last one comes when all jobs are trained."""
+    return [rng.choice(("start", "start", "training", "save")) for _ in range(kills - 1)] + ["end"]
+
+
+def wait_for_moment(moment: str, sweep: Sweep, whole: Whole, rng: random.Random) -> None:
+    """Wait for a random moment of this kind, or until the sweep ends."""
+    if moment == "start":
+        return sweep.wait_for(lambda: False, rng.uniform(0, whole.starting))
+    if moment == "end":
+        sweep.wait_for(sweep.is_trained)
+        return sweep.wait_for(lambda: False, rng.uniform(0, whole.ending))
+    sweep.wait_for(sweep.trains)
+    sweep.wait_for(lambda: False, rng.uniform(0, whole.training / 5))
+    if moment == "save":
+        sweep.wait_for(sweep.saves)
+
+
+def go_on(sweep: Sweep) -> None:
+    """Type `dltrain -m --resume` until nothing is left."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        sweep.begin(resume=True)
+        code = sweep.end()
+        sweep.check_kept()
+        if code == 0:
+            return
+        if code == 2 and "all jobs of this sweep have ended" in sweep.said:
+            return
+        assert code == 7 and time.monotonic() < end, (code, sweep.said)  # a process is left behind, and trains on
+        time.sleep(0.5)
+
+
+def kill_all(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[str]:
+    """Kill all processes up to `most` times, each time after it was started again; return at which moments."""
+    hit = []
+    for moment in choose_moments(min(most, rng.randint(FEWEST, MOST)), rng):
+        sweep.begin(resume=sweep.kind != "tpe" or rng.random() < 0.5)  # a search goes on by the same command, too
+        wait_for_moment(moment, sweep, whole, rng)
+        if not sweep.kill():
+            assert sweep.process.returncode == 0, (sweep.process.returncode, sweep.said)
+            break
+        hit.append(moment)
+        sweep.check_kept()
+    return hit
+
+
+def kill_workers(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[str]:
+    """Kill single workers up to `most` times; the launcher starts another one, or gives up and is started again."""
+    hit: list[str] = []
+    most, killed = min(most, rng.randint(FEWEST, MOST)), set()
+    while len(hit) < most:
+        sweep.begin(resume=True)
+        while sweep.lives and len(hit) < most:
+            sweep.wait_for(lambda: set(sweep.workers()) - killed)
+            sweep.wait_for(lambda: False, rng.uniform(0, whole.training / 5))
+            if pids := sorted(set(sweep.workers()) - killed):
+                killed.add(pid := rng.choice(pids))
+                os.kill(pid, signal.SIGKILL)
+                hit.append("training")
+        code = sweep.end()
+        sweep.check_kept()
+        if code == 0:
+            break
+        assert code in (7, 9), (code, sweep.said)  # 9: the launcher gave up; 7: it left a process behind
+        assert code == 7 or "dltrain -m --resume" in sweep.said
+    return hit
 
 
 CASES = [(kind, "all") for kind in WORDS] + [(kind, "one") for kind in LAUNCHERS]
@@ -153,37 +311,20 @@ CASES = [(kind, "all") for kind in WORDS] + [(kind, "one") for kind in LAUNCHERS
 def test_a_sweep_killed_at_random_moments_loses_no_job_and_trains_none_twice(
     kind, which, whole, rng, tries, tmp_path, request
 ):
-    folder, seconds = whole(kind)
-    killed = again = 0
-    while killed < tries(20):
-        cwd = tmp_path / str(killed + again)
+    uncut, kills, sweeps = whole(kind), Counter(), 0
+    while kills.total() < tries(20):
+        cwd = tmp_path / str(sweeps)
         cwd.mkdir()
-        sweep = Sweep(kind, cwd, f"{kind}-{which}-{killed + again}-{os.getpid()}")
-        process = sweep.begin()
+        sweep = Sweep(kind, cwd, f"{kind}-{which}-{sweeps}-{os.getpid()}")
+        kill = kill_all if which == "all" else kill_workers
         try:
-            while not begun(sweep):
-                assert process.poll() is None, (cwd / "errors.txt").read_text()
-                time.sleep(0.01)
-            if which == "all":
-                time.sleep(rng.uniform(0, 0.9 * seconds))
-                late = process.poll() is not None
-                sweep.kill()
-                process.wait()
-            else:
-                while process.poll() is None and not sweep.workers():
-                    time.sleep(0.01)
-                time.sleep(rng.uniform(0, 0.3 * seconds))
-                late = not (pids := sweep.workers())
-                if pids:
-                    os.kill(rng.choice(pids), signal.SIGKILL)
-                code = sweep.end(process)  # 9: the launcher gave up; 0: it started another process
-                assert code in (0, 9), (code, (cwd / "errors.txt").read_text())
-                assert code == 0 or "dltrain -m --resume" in (cwd / "errors.txt").read_text()
-            sweep.go_on()
-            check_equal(sweep.folder, folder)
+            kills.update(kill(sweep, uncut, tries(20) - kills.total(), rng))
+            go_on(sweep)
+            check_equal(sweep, uncut.folder)
         finally:
             sweep.kill()
-            process.wait()
-        killed, again = killed + (not late), again + late
-        print(f"{kind} {which}: {killed} kills, 0 lost, 0 twice", flush=True)
-    request.node.user_properties.append(("killed", killed))
+        sweeps += 1
+        print(
+            f"{kind} {which}: {kills.total()} kills of {sweeps} sweeps, {dict(kills)}: 0 lost, 0 twice", flush=True
+        )
+    request.node.user_properties.append(("killed", kills.total()))

@@ -17,6 +17,10 @@ SMALL = (
     *("checkpoint_every=25", "runtime.cache=false"),
 )
 LONG = (*SMALL, "steps=100000000", "log_every=1000", "eval_every=2000", "checkpoint_every=2000")
+COMPOSED = {"batch_size": 64, "optim": {"accumulate": 1}, "runtime": {"elastic": False, "mesh": "auto"}}
+ELASTIC = {**COMPOSED, "runtime": {"elastic": True, "mesh": "auto"}}
+"""What launchers read of a config."""
+
 LIMIT = 150.0  # seconds
 
 
@@ -72,6 +76,17 @@ def processes(
         for one in started:
             one.kill()
             one.wait()
+
+
+def trainings(folder: Path) -> list[int]:
+    """Return the processes of a launched run that trains into a folder, but not those that started them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            text, program = path.read_bytes().decode(errors="replace"), (path.parent / "exe").readlink().name
+            if f"output_dir={folder}" in text and "runtime.hosts=" in text and program.startswith("python"):
+                found.append(int(path.parent.name))
+    return sorted(found)
 
 
 def losses(folder: Path) -> dict[int, float]:

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import yaml
+from processes import COMPOSED
 
 from dltrain.cli.main import main
 from dltrain.errors import ConfigError
@@ -24,9 +25,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def written(*words, **options):
+def written(*words, elastic=False, **options):
     chosen = {**OPTIONS, **options}
-    plan = launcher.in_pods(make_plan(words, "kubernetes"), words, chosen)
+    plan = launcher.in_pods(make_plan(words, "kubernetes", elastic=elastic), words, chosen)
     return yaml.safe_load(launcher.manifest(plan, chosen))
 
 
@@ -63,6 +64,14 @@ def test_a_pod_starts_its_process_at_the_address_that_the_jobset_gives(here):
     assert re.fullmatch(r"output_dir=/outputs/\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d(-\d)?-mnist", run)
 
 
+def test_pods_of_an_elastic_run_have_the_same_command_at_each_start():
+    (job,) = written("data=iris", "runtime.elastic=true", elastic=True)["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    text = container["command"][-1]
+    assert "set -- data=iris runtime.elastic=true output_dir=/outputs/" in text
+    assert "resume" not in text and "overwrite" not in text
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -76,19 +85,19 @@ def test_a_pod_starts_its_process_at_the_address_that_the_jobset_gives(here):
 )
 def test_what_cannot_work_is_refused(changed, message, here):
     with pytest.raises(ConfigError, match=re.escape(message)):
-        launcher.launch(["data=iris"], {**OPTIONS, **changed})
+        launcher.launch(["data=iris"], {**OPTIONS, **changed}, COMPOSED)
     assert not any(here.iterdir())
 
 
 def test_a_run_has_to_be_where_pods_see_it():
     with pytest.raises(ConfigError, match="pods see only /outputs"):
-        launcher.launch(["data=iris", "output_dir=here"], OPTIONS)
+        launcher.launch(["data=iris", "output_dir=here"], OPTIONS, COMPOSED)
 
 
 def test_without_kubectl_nothing_is_written_for_submission(here, monkeypatch):
     monkeypatch.setenv("PATH", str(here))
     with pytest.raises(ConfigError, match="kubectl is not installed"):
-        launcher.launch(["data=iris"], {**OPTIONS, "submit": True})
+        launcher.launch(["data=iris"], {**OPTIONS, "submit": True}, COMPOSED)
     assert not any(here.iterdir())
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from dltrain.errors import ConfigError
 from dltrain.launchers.local import launch
-from tests.helpers.processes import SMALL, losses
+from tests.helpers.processes import COMPOSED, SMALL, losses
+
+OPTIONS = {"processes": 2, "devices": 1, "port": 0, "restarts": 3}
 
 
 def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -27,17 +29,17 @@ def test_shows_each_process_and_trains(tmp_path: Path) -> None:
 
 
 def test_ends_all_with_the_code_of_the_first_that_failed(tmp_path: Path) -> None:
-    done = run("processes=2", "--", "modle=mlp", cwd=tmp_path)
+    done = run("processes=2", "--", "data=iris", "init_from=nowhere", "batch_size=24", "runtime=cpu", cwd=tmp_path)
     assert done.returncode == 2
-    assert "| dltrain: modle: unknown; did you mean model" in done.stdout
+    assert "| dltrain: nowhere: folder not found" in done.stdout
     assert "ended with exit code 2" in done.stdout
 
 
 def test_refuses_more_processes_than_can_run_and_a_port_in_use() -> None:
     with pytest.raises(ConfigError, match="cores"):
-        launch(["model=mlp"], {"processes": 10_000, "devices": 1, "port": 0})
+        launch(["model=mlp"], {**OPTIONS, "processes": 10_000}, COMPOSED)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ConfigError, match="is in use"):
-            launch(["model=mlp"], {"processes": 2, "devices": 1, "port": taken.getsockname()[1]})
+            launch(["model=mlp"], {**OPTIONS, "port": taken.getsockname()[1]}, COMPOSED)

@@ -7,7 +7,7 @@ import pytest
 
 from dltrain.errors import ConfigError
 from dltrain.launchers import _plan
-from dltrain.launchers._plan import choose_words, exports, make_plan, read_time
+from dltrain.launchers._plan import choose_words, cpu_devices, exports, fitting, make_plan, read_time
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,34 @@ def test_a_resume_keeps_its_changes_in_every_start(here):
     (here / "r" / "checkpoints" / "step_5").mkdir(parents=True)
     plan = make_plan(["resume", "r", "epochs=20"], "slurm")
     assert chosen(plan) == ["resume", str(here / "r"), "epochs=20"]
+
+
+def test_an_elastic_run_has_one_command_for_every_start(here):
+    (here / "r" / "checkpoints" / "step_5").mkdir(parents=True)
+    plan = make_plan(["model=cnn", "output_dir=r"], "slurm", elastic=True)
+    assert plan.first == plan.again == ("model=cnn", f"output_dir={here / 'r'}")
+    assert chosen(plan, again="overwrite=true") == [*plan.first]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "batch_size", "expected"),
+    [
+        ("auto", 16, [4, 2, 1]),
+        ("auto", 12, [3, 2, 1]),  # with two devices each; one process takes as many as divide the batch
+        ("auto", "all", [5, 4, 3, 2, 1]),
+        ({"data": 2, "fsdp": 2}, 16, [2]),
+        ({"model": 2}, 15, [1]),
+    ],
+)
+def test_the_batch_decides_on_how_many_processes_a_run_can_go_on(mesh, batch_size, expected):
+    config = {"batch_size": batch_size, "optim": {"accumulate": 1}, "runtime": {"mesh": mesh}}
+    assert fitting(config, 5, devices=2) == expected
+
+
+def test_the_flags_of_xla_say_how_many_devices_a_process_has():
+    flag = "--xla_force_host_platform_device_count"
+    found = [cpu_devices(e) for e in ({}, {"XLA_FLAGS": f"--other {flag}=3"}, {"XLA_FLAGS": f"{flag}=x"})]
+    assert found == [1, 3, 1]
 
 
 def test_a_folder_with_a_run_is_refused(here):

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from processes import SMALL
+from processes import COMPOSED, SMALL, trainings
 
 from dltrain.cli.main import main
-from dltrain.errors import ConfigError
+from dltrain.errors import ConfigError, WorkerError
 from dltrain.launchers import ray as launcher
 from dltrain.launchers._process import Process, versions
 
@@ -59,18 +58,55 @@ def test_only_processes_of_one_machine_meet_on_loopback():
     assert launcher._address([one, other]) == ("a:5", False)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "options", "expected"),
+    [
+        ([{"CPU": 4.0}, {"CPU": 3.0}], {"cpus": 2}, 3),
+        ([{"CPU": 4.0, "GPU": 1.0}, {"CPU": 8.0}], {"gpus": 1}, 1),
+        ([{"CPU": 4.0}, {"CPU": 8.0, "dead": 1}], {"cpus": 2}, 2),
+        ([{}], {}, 0),
+    ],
+)
+def test_room_is_what_the_machines_hold_that_are_alive(nodes, options, expected):
+    found = [{"Alive": "dead" not in node, "Resources": node} for node in nodes]
+    assert launcher.room(found, {**OPTIONS, **options}) == expected
+
+
+def test_an_elastic_run_goes_on_with_fewer_actors(here, monkeypatch, capsys):
+    """Each start loses a machine; a batch of 64 has no use for three actors."""
+    alive, counts = [4], []
+
+    class Ray:
+        def nodes(self):
+            return [{"Alive": True, "Resources": {"CPU": 1.0}}] * alive[0]
+
+    def attempt(ray, plan, options, told, *, count):
+        counts.append(count)
+        alive[0] -= 1
+        if count == 4:
+            raise WorkerError("an actor does not answer")
+        return 9 if count == 2 and alive[0] == 2 else 0
+
+    monkeypatch.setattr(launcher, "_attempt", attempt)
+    plan = launcher.make_plan(["data=iris"], "ray", elastic=True)
+    assert launcher._train(Ray(), plan, {**OPTIONS, "hosts": 4}, [4, 2, 1]) == 0
+    shown = capsys.readouterr().out
+    assert counts == [4, 2, 2] and "start 2: dltrain data=iris output_dir=" in shown
+    assert "with 2 of 4 actors" in shown and "resume" not in shown and "overwrite" not in shown
+
+
 def test_without_ray_it_says_what_to_install(here, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
     with pytest.raises(ConfigError, match="pip install ray"):
-        launcher.launch(["data=iris"], OPTIONS)
+        launcher.launch(["data=iris"], OPTIONS, COMPOSED)
     assert not any(here.iterdir())
 
 
 def test_a_dry_run_shows_what_would_start(capsys):
-    assert main(["launch", "ray", "hosts=3", "dry_run=true", "--", "data=iris"]) == 0
+    assert main(["launch", "ray", "hosts=4", "dry_run=true", "--", "data=iris"]) == 0
     shown = capsys.readouterr().out
-    assert "actors: 3, each with 1 CPUs" in shown and "count: 3, index: 0" in shown
+    assert "actors: 4, each with 1 CPUs" in shown and "count: 4, index: 0" in shown
 
 
 @pytest.mark.slow
@@ -108,13 +144,3 @@ def test_a_run_whose_process_is_told_to_end_is_continued_to_the_same_hash(here):
         subprocess.run([*dltrain, "hash", name], **of, capture_output=True) for name in ("alone", "interrupted")
     ]
     assert hashes[0].returncode == 0 and hashes[0].stdout == hashes[1].stdout
-
-
-def trainings(folder: Path) -> list[int]:
-    """Return the processes that train into a folder, but not the launcher."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        text = path.read_bytes().decode(errors="replace") if path.exists() else ""
-        if f"output_dir={folder}" in text and "runtime.hosts=" in text:
-            found.append(int(path.parent.name))
-    return found

@@ -2,12 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from processes import SMALL
+from processes import COMPOSED, ELASTIC, SMALL, losses, trainings
 from slurm import slurm, why_not
 
 from dltrain.cli.main import main
@@ -17,7 +18,7 @@ from dltrain.launchers._plan import make_plan
 
 OPTIONS = {
     **{"hosts": 4, "gpus": 8, "processes": 1, "cpus": 0, "time": "2h", "partition": None, "name": "dltrain"},
-    **{"sbatch": None, "setup": None, "follow": True, "dry_run": True},
+    **{"sbatch": None, "setup": None, "follow": True, "dry_run": True, "restarts": 3},
 }
 FAKE = {
     "sbatch": 'case "$*" in *--test-only*) exit ${REFUSED:-0} ;; *) echo 7 ;; esac',
@@ -64,6 +65,53 @@ def test_the_script_asks_for_what_the_options_say():
     assert subprocess.run(["bash", "-n"], input=text.encode()).returncode == 0
 
 
+def test_only_an_elastic_run_starts_again_in_its_job_on_numbers_of_nodes_that_divide_the_batch(here):
+    options = {**OPTIONS, "gpus": 0, "processes": 2, "hosts": 6, "restarts": 5}
+    composed = {**ELASTIC, "batch_size": 48}
+    nodes = launcher.nodes_that_fit(options, composed)
+    assert nodes == [6, 4, 3, 2, 1]
+    plan = make_plan(["data=iris", "runtime.elastic=true"], "slurm", elastic=True)
+    text = launcher.script(plan, options, nodes)
+    assert "no-kill" in directives(text) and "for wanted in 6 4 3 2 1; do" in text and "seq 5" in text
+    assert "resume" not in text and "overwrite=true" not in text
+    assert subprocess.run(["bash", "-n"], input=text.encode()).returncode == 0
+    other = launcher.script(make_plan(["data=iris"], "slurm"), options)
+    assert "no-kill" not in directives(other) and "seq" not in other
+
+
+@pytest.mark.parametrize(
+    ("codes", "up", "starts"),
+    [
+        ((0,), "a b c d", ["-"]),
+        ((9, 0), "a b c d", ["-", "--nodes=4 --ntasks=8 --nodelist=a,b,c,d"]),
+        ((137, 0), "a c d", ["-", "--nodes=2 --ntasks=4 --nodelist=a,c"]),
+        ((9, 9, 9), "a", ["-", *["--nodes=1 --ntasks=2 --nodelist=a"] * 2]),
+        ((9,), "", ["-", "requeue"]),
+        ((2,), "a b c d", ["-"]),
+    ],
+)
+def test_the_script_of_an_elastic_run_goes_on_after_a_loss(here, codes, up, starts):
+    """With commands that note what they are asked: srun ends with the codes, and all but `up` are down."""
+    (here / "codes").write_text("\n".join(map(str, codes)) + "\n")
+    fake = {
+        "srun": 'code=$(head -1 codes); sed -i 1d codes; echo "$@" | '
+        "sed -E 's/--label --kill-on-bad-exit=0 ?//; s/ ?[^ ]*python.*//; s/^$/-/' >> said; exit $code",
+        "sinfo": "".join(f"echo {node}; echo {node}\n" for node in "abcd" if node not in up) or "true",
+        "scontrol": 'if [ "$1" = show ]; then printf "%s\\n" a b c d; else echo "$1" >> said; fi',
+    }
+    (here / "bin").mkdir()
+    for name, body in fake.items():
+        (here / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (here / "bin" / name).chmod(0o755)
+    options = {**OPTIONS, "gpus": 0, "processes": 2, "restarts": 2}
+    plan = make_plan(["data=iris", "runtime.elastic=true"], "slurm", elastic=True)
+    text = launcher.script(plan, options, launcher.nodes_that_fit(options, ELASTIC))
+    environment = {"PATH": f"{here / 'bin'}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, timeout=30)
+    assert (here / "said").read_text().splitlines() == starts, done.stderr
+    assert done.returncode == codes[-1]
+
+
 def test_processes_without_gpus_are_tasks():
     found = directives(
         launcher.script(make_plan([], "slurm"), {**OPTIONS, "gpus": 0, "processes": 3, "cpus": 2, "time": "26h"})
@@ -87,14 +135,14 @@ def test_processes_without_gpus_are_tasks():
 )
 def test_what_cannot_work_is_refused(changed, message, here):
     with pytest.raises(ConfigError, match=re.escape(message)):
-        launcher.launch(["model=cnn"], {**OPTIONS, **changed})
+        launcher.launch(["model=cnn"], {**OPTIONS, **changed}, COMPOSED)
     assert not any(here.iterdir())
 
 
 def test_missing_commands_are_named_before_anything_is_written(here, monkeypatch):
     monkeypatch.setenv("PATH", str(here))
     with pytest.raises(ConfigError, match="sbatch is not installed here"):
-        launcher.launch(["model=cnn"], {**OPTIONS, "dry_run": False})
+        launcher.launch(["model=cnn"], {**OPTIONS, "dry_run": False}, COMPOSED)
     assert not any(here.iterdir())
 
 
@@ -105,7 +153,7 @@ def test_a_dry_run_writes_and_shows_the_script(here, capsys):
 
 
 def test_a_job_is_followed_until_it_ends(fake, capsys):
-    assert launcher.launch(["data=iris"], {**OPTIONS, "dry_run": False}) == 0
+    assert launcher.launch(["data=iris"], {**OPTIONS, "dry_run": False}, COMPOSED) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[-6:] == [
         "job 7 is submitted; end it with: scancel 7",
@@ -123,13 +171,40 @@ def test_a_job_is_followed_until_it_ends(fake, capsys):
 def test_the_exit_code_is_that_of_the_job(fake, monkeypatch, state, code, expected):
     monkeypatch.setenv("END", state)
     monkeypatch.setenv("CODE", code)
-    assert launcher.launch(["data=iris"], {**OPTIONS, "dry_run": False}) == expected
+    assert launcher.launch(["data=iris"], {**OPTIONS, "dry_run": False}, COMPOSED) == expected
 
 
 def test_what_sbatch_refuses_is_not_submitted(fake, monkeypatch):
     monkeypatch.setenv("REFUSED", "1")
     with pytest.raises(ConfigError, match="sbatch: exit code 1"):
-        launcher.launch(["data=iris"], {**OPTIONS, "dry_run": False})
+        launcher.launch(["data=iris"], {**OPTIONS, "dry_run": False}, COMPOSED)
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(here):
+    with pytest.raises(ConfigError, match=r"64 examples .* must divide by the 24 devices of 24 processes"):
+        launcher.launch(["model=cnn"], {**OPTIONS, "hosts": 3}, COMPOSED)
+    assert not any(here.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+def test_an_elastic_job_goes_on_after_a_process_was_killed(here):
+    words = (*SMALL, "checkpoint_every=100", "eval_every=300", "log_every=100", "steps=600", "output_dir=run")
+    with slurm(here / "slurm") as environment:
+        environment |= {"JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1"}
+        of = {"env": environment, "cwd": here}
+        launch = [sys.executable, "-m", "dltrain", "launch", "slurm", "processes=2", "time=10min", "--"]
+        with (here / "shown.txt").open("wb") as shown:
+            elastic = [*launch, *words, "runtime.elastic=true", "runtime.heartbeat=5"]
+            following = subprocess.Popen(elastic, **of, stdout=shown, stderr=shown)
+        until = time.monotonic() + 120
+        while not [*here.glob("run/checkpoints/step_*")] and time.monotonic() < until:
+            time.sleep(0.02)
+        os.kill(trainings(here / "run")[-1], signal.SIGKILL)
+        assert following.wait(300) == 0, (here / "shown.txt").read_text()
+    text = (here / "shown.txt").read_text()
+    assert "a process was lost (exit code 137); start 2, on" in text and "run at step" in text
+    assert sorted(losses(here / "run")) == list(range(100, 601, 100))
 
 
 @pytest.mark.slow

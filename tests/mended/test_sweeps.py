@@ -85,3 +85,29 @@ def test_a_sweep_that_was_killed_says_what_is_left_when_it_is_started_again(stop
     assert "job 1 is not finished: dltrain resume" in said.err and "job 2 did not train" in said.err
     plan = json.loads((cwd / "grid" / JOBS / "plan.json").read_text())
     assert len(plan) == 3 and os.path.basename(plan[2][0])
+
+
+class Killed(BaseException):
+    """Ends a process at a line, as far as its files show."""
+
+
+def test_a_sweep_killed_while_its_figures_are_drawn_is_concluded_when_it_is_resumed(
+    dltrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*args: object) -> None:
+        raise Killed
+
+    line = ("-m", *D, "steps=1", "seed=0,1", "output_dir=grid")
+    with monkeypatch.context() as patched:
+        patched.setattr("dltrain.report.sweep.draw_figures", die)
+        with pytest.raises(Killed):
+            dltrain(*line, cwd=tmp_path, figures=False)
+    monkeypatch.setattr("dltrain.report.sweep.draw_figures", lambda found: [])
+    grid = tmp_path / "grid"
+    written = [(grid / n / "summary.json").stat().st_mtime_ns for n in "01"]
+    said = dltrain("-m", "--resume", "grid", cwd=tmp_path)
+    assert said.code == 0 and "0 of 2 jobs are missing" in said.out, said.err
+    assert (grid / "sweep.html").exists() and not (grid / JOBS).exists()
+    assert written == [(grid / n / "summary.json").stat().st_mtime_ns for n in "01"]
+    said = dltrain("-m", "--resume", "grid", cwd=tmp_path)
+    assert said.code == 2 and "all jobs of this sweep have ended" in said.err

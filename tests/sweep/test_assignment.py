@@ -4,10 +4,13 @@ from hypothesis import strategies as st
 
 from dltrain.errors import ConfigError
 from dltrain.sweep.assignment import (
+    OLD_FRACTION,
+    PREALLOCATE,
     SHARE,
     Place,
     assign,
     at_a_time,
+    devices_for,
     take_place,
     threads_each,
     visible_devices,
@@ -63,12 +66,18 @@ def test_the_devices_are_those_of_the_environment_or_of_the_machine(tmp_path):
     assert visible_devices({"CUDA_VISIBLE_DEVICES": ""}, nodes=tmp_path) == []
 
 
+def test_a_job_that_computes_on_a_cpu_gets_no_gpu():
+    assert devices_for("auto", {"CUDA_VISIBLE_DEVICES": "3,1"}) == ["3", "1"]
+    assert devices_for("cpu", {"CUDA_VISIBLE_DEVICES": "3,1"}) == []
+
+
 def test_a_place_is_taken_once_and_is_free_again_when_its_process_ends(tmp_path):
-    places, environments = [Place("0", 0.9), Place("1", 0.9)], [{}, {}, {}, {}]
+    places, environments = [Place("0", 0.9), Place("1", 0.9)], [{}, {}, {}, {OLD_FRACTION: "0.5"}]
     held = [take_place(places, tmp_path, environment) for environment in environments[:3]]
     assert [e.get("CUDA_VISIBLE_DEVICES") for e in environments] == ["0", "1", None, None] and held[2] is None
     held[0].close()
     again = take_place(places, tmp_path, environments[3])
-    assert environments[3] == {"CUDA_VISIBLE_DEVICES": "0", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.900"}
+    expected = {"CUDA_VISIBLE_DEVICES": "0", "XLA_CLIENT_MEM_FRACTION": "0.900", PREALLOCATE: "false"}
+    assert environments[3] == expected  # without the older name of the fraction, with which jax does not start
     for handle in (held[1], again):
         handle.close()

@@ -4,7 +4,6 @@ All processes compile with the same options: in this file no fixture makes them 
 """
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+PATIENCE = 400  # seconds for a process to end; one that hangs fails the test
 
 # A model whose lanes round differently from a run alone.
 LINE = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3")
@@ -35,10 +36,6 @@ sys.exit(main())
 """
 
 
-PBT = ("-m", "sweep=pbt", "data=digits", "model=mlp", "model.widths=[32]", "optim=adamw", "quiet=true", "epochs=30")
-PBT = (*PBT, "sweep.trials=6", "sweep.interval=1", "optim.learning_rate=interval(1e-4,1e-1)", "checkpoint_every=13")
-
-
 def start(lanes: int, *words: str, cwd: Path) -> subprocess.Popen:
     command = [sys.executable, "-c", FORCED.format(lanes=lanes), *words]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -57,7 +54,7 @@ def whole(tmp_path_factory):
         folder = cwd / f"{lanes}-{steps}-{'seeds' if words is WORDS else 'numbers'}"
         if folder not in found:
             process = start(lanes, *words, f"steps={steps}", f"output_dir={folder}", cwd=cwd)
-            _, err = process.communicate(timeout=100)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, err
             found[folder] = True
         return folder
@@ -66,7 +63,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(4 * PATIENCE)
 @pytest.mark.parametrize(
     ("lanes", "awaited"),
     [(4, "0"), (4, "3"), (3, "1"), (3, "3"), (2, "2"), (2, "3"), (1, "1"), (1, "3")],  # fewer lanes than jobs, too
@@ -76,7 +73,7 @@ def test_a_sweep_that_was_killed_runs_what_is_missing_once(lanes, awaited, whole
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(4 * PATIENCE)
 @pytest.mark.parametrize(("lanes", "awaited"), [(4, "0"), (3, "3"), (1, "1")])
 def test_a_killed_sweep_over_dropout_and_label_smoothing_ends_with_the_bits_of_a_whole_one(
     lanes, awaited, whole, tmp_path
@@ -89,7 +86,7 @@ def kill_and_resume(words: tuple[str, ...], lanes: int, awaited: str, whole, tmp
     steps = 90
     process = start(lanes, *words, f"steps={steps}", "output_dir=killed", cwd=tmp_path)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not list((tmp_path / "killed").glob(f"{awaited}/checkpoints/step_*")):
             assert process.poll() is None and time.monotonic() < end, process.communicate()
             time.sleep(0.01)
@@ -98,7 +95,7 @@ def kill_and_resume(words: tuple[str, ...], lanes: int, awaited: str, whole, tmp
         process.kill()
         process.communicate()
     again = start(9, "-m", "--resume", "killed", cwd=tmp_path)
-    out, err = again.communicate(timeout=100)
+    out, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0 and " of 4 jobs are missing" in out, err
     folder = whole(lanes, steps, words)
     assert hashes(tmp_path / "killed") == hashes(folder) and len(hashes(folder)) == 4
@@ -110,16 +107,16 @@ SEARCH = (*LINE, "checkpoint_every=3", "steps=60", "optim.learning_rate=interval
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(4 * PATIENCE)
 @pytest.mark.parametrize("lanes", [2, 1])
 def test_a_search_that_was_killed_goes_on_from_its_checkpoints(lanes, tmp_path):
     words = (*SEARCH, "sweep.trials=4", "sweep.workers=2")
     first = start(lanes, *words, "output_dir=whole", cwd=tmp_path)
-    _, err = first.communicate(timeout=150)
+    _, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, err
     killed = start(lanes, *words, "output_dir=killed", cwd=tmp_path)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not list((tmp_path / "killed").glob("1/checkpoints/step_*")):
             assert killed.poll() is None and time.monotonic() < end, killed.communicate()
             time.sleep(0.01)
@@ -128,44 +125,8 @@ def test_a_search_that_was_killed_goes_on_from_its_checkpoints(lanes, tmp_path):
         killed.kill()
         killed.communicate()
     again = start(lanes, *words, "output_dir=killed", cwd=tmp_path)
-    _, err = again.communicate(timeout=150)
+    _, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, err
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole") and len(hashes(tmp_path / "whole")) == 4
     assert (tmp_path / "killed" / "sweep.csv").read_text() == (tmp_path / "whole" / "sweep.csv").read_text()
     assert '"resumed"' in (tmp_path / "killed" / "1" / "overrides.yaml").read_text()
-
-
-@pytest.fixture(scope="module")
-def population(tmp_path_factory):
-    """A population without a kill."""
-    cwd = tmp_path_factory.mktemp("population")
-    _, err = (process := start(6, *PBT, "output_dir=whole", cwd=cwd)).communicate(timeout=200)
-    assert process.returncode == 0, err
-    return cwd / "whole"
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(4))
-def test_a_population_that_is_killed_again_and_again_has_the_same_bits(seed, population, tmp_path):
-    draw, kills = random.Random(seed), []
-    process = start(6, *PBT, "output_dir=killed", cwd=tmp_path)
-    while True:
-        began = tmp_path / "killed" / ".jobs" / "lanes.json"
-        end = time.monotonic() + 200
-        while process.poll() is None and not began.exists() and time.monotonic() < end:
-            time.sleep(0.01)
-        try:
-            _, err = process.communicate(timeout=draw.uniform(1, 8))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills.append(len(json.loads((tmp_path / "killed" / "pbt.json").read_text())["exchanges"]))
-            process = start(9, "-m", "--resume", "killed", cwd=tmp_path)
-            continue
-        assert process.returncode == 0, err
-        break
-    print(f"killed after {kills} exchanges")
-    assert kills and hashes(tmp_path / "killed") == hashes(population) and len(hashes(population)) == 6
-    assert (tmp_path / "killed" / "pbt.json").read_text() == (population / "pbt.json").read_text()
-    assert (tmp_path / "killed" / "sweep.csv").read_text() == (population / "sweep.csv").read_text()

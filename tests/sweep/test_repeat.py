@@ -10,7 +10,8 @@ from dltrain.composition.compose import compose_words
 from dltrain.runs.repeat import Repeat, forget, read_repeat
 from dltrain.sweep import repeat as repeats
 from dltrain.sweep.groups import SweepJob
-from dltrain.sweep.plan import write_configs
+from dltrain.sweep.measure import Choice
+from dltrain.sweep.plan import write_configs, write_places
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SMALL = ("data=iris", "data.split_seed=7", "model=linear", "steps=2", "quiet=true")
@@ -42,7 +43,11 @@ def test_a_failed_fold_ends_no_other(monkeypatch, tmp_path, dltrain):
 
 
 @pytest.mark.slow
-def test_a_resumed_cross_validation_ends_as_an_uninterrupted_one(dltrain, tmp_path):
+@pytest.mark.parametrize("lanes", [2, 1])
+def test_a_resumed_cross_validation_ends_as_an_uninterrupted_one(lanes, dltrain, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "dltrain.sweep.train.choose_lanes", lambda program, **about: Choice(about["begun"] or lanes, 2, "as tested")
+    )
     whole = dltrain("crossval", "folds=2", *SMALL, "output_dir=cv", cwd=tmp_path)
     stopped = tmp_path / "stopped"
     shutil.copytree(tmp_path / "cv", stopped)
@@ -53,6 +58,7 @@ def test_a_resumed_cross_validation_ends_as_an_uninterrupted_one(dltrain, tmp_pa
         words = (*SMALL, "data.folds=2", f"data.fold={i}")
         jobs.append(SweepJob(i, words, stopped / str(i), f"data.fold={i}", compose_words(*words), stopped))
     write_configs(stopped, jobs)
+    write_places(stopped, lanes, {0: 0, 1: lanes - 1})
     note = {"number": 0, "folder": str(stopped / "0"), "code": 0, "dry": False, "ended": True, "reason": ""}
     (stopped / ".jobs" / "0.json").write_text(json.dumps(note))
     again = dltrain("-m", "--resume", "stopped", cwd=tmp_path)

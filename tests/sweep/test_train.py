@@ -134,7 +134,7 @@ def test_figures_are_drawn_for_the_best_job_only(dltrain, tmp_path, monkeypatch)
 
 def test_a_program_with_parameter_groups_is_not_shared_over_rates(dltrain, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("dltrain.sweep.train._train_alone", lambda job: seen.append(job.number))
+    monkeypatch.setattr("dltrain.sweep.train._train_alone", lambda job, shared: seen.append(job.number))
     group = "optim.groups={head: {learning_rate: 0.1}}"
     dltrain(*LINE, "optim.learning_rate=0.1,0.2", group, "output_dir=grid", cwd=tmp_path, figures=False)
     assert seen == [0, 1]

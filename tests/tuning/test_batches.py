@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from dltrain.build.program import Program
 from dltrain.devices import memory
 from dltrain.errors import ConfigError, MemoryExhausted
 from dltrain.tuning import batches
@@ -117,7 +116,7 @@ def test_a_size_is_measured_without_its_padding(make_parts, program):
 
 def test_a_stop_ends_a_measurement(make_parts, program, monkeypatch):
     begun = []
-    monkeypatch.setattr(Program, "compile", lambda self: begun.append(self) or 1)
+    monkeypatch.setattr(batches, "compile_training", lambda program: begun.append(program) or 1)
     monkeypatch.setattr(batches, "_windows", lambda program, seconds: iter([(1.0, 1.0)] * WINDOWS))
     assert measure(make_parts(), program.plan, 4, seconds=0.01, stop=lambda: True) is None and not begun
     answers = iter([False, False, True])  # before it begins, after the first window, after the second
@@ -125,7 +124,7 @@ def test_a_stop_ends_a_measurement(make_parts, program, monkeypatch):
 
 
 def test_the_fastest_window_counts(make_parts, program, monkeypatch):
-    monkeypatch.setattr(Program, "compile", lambda self: 1)
+    monkeypatch.setattr(batches, "compile_training", lambda program: 1)
     speeds = [(2.0, 8.0), (5.0, 19.0), (3.0, 12.0), (4.0, 16.0), (1.0, 4.0)]
     monkeypatch.setattr(batches, "_windows", lambda program, seconds: iter(speeds))
     one = measure(make_parts(), program.plan, 4, seconds=0.01)
@@ -155,7 +154,7 @@ def test_batches_that_were_read_before_a_measurement_are_used_up_first(monkeypat
 
 
 def test_an_allocation_that_fails_on_the_device_is_a_size_that_does_not_fit(make_parts, program, monkeypatch):
-    monkeypatch.setattr(Program, "compile", lambda self: 1)
+    monkeypatch.setattr(batches, "compile_training", lambda program: 1)
 
     def fail(program, seconds):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore")

@@ -41,7 +41,7 @@ class Robust:
         y = jnp.clip(x / BOUND, -INSIDE, INSIDE)
         z = BOUND * y / jnp.sqrt(1 - y * y)
         factor = _over(self.factor, x.ndim)
-        spread = np.divide(1, factor, out=np.zeros_like(factor), where=factor > 0)
+        spread = jnp.where(factor > 0, 1 / jnp.where(factor > 0, factor, 1), 0)
         return z * spread + _over(self.median, x.ndim)
 
     def to_json(self) -> dict[str, list[float]]:

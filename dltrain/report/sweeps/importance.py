@@ -21,6 +21,7 @@ ENOUGH = 16  # jobs among the best, as far as the largest share allows
 POINTS = 50  # of the grid on which the density of a number is compared
 PRIOR = 1.0  # jobs' worth of a uniform prior
 NARROWEST = 0.5 / 1.64  # deviation of a kernel, in points of the grid
+_ERFC = np.vectorize(math.erfc, otypes=[np.float64])  # scipy.special takes longer to import than this to compute
 
 
 def importance(
@@ -108,8 +109,6 @@ def _categorical(seen: np.ndarray, counts: np.ndarray, count: int) -> np.ndarray
 
 def _normal(seen: np.ndarray, counts: np.ndarray, count: int) -> np.ndarray:
     """Return a truncated normal kernel for each point that was seen, and the prior, with Scott's bandwidth."""
-    from scipy import special  # which jax needs, too
-
     total, cumulated = counts.sum(), np.cumsum(counts)
     mean = (seen @ counts) / total
     deviation = math.sqrt(((seen - mean) ** 2 @ counts) / max(1, total - 1))
@@ -118,5 +117,5 @@ def _normal(seen: np.ndarray, counts: np.ndarray, count: int) -> np.ndarray:
     bandwidth = max(NARROWEST, 1.059 * min(between / 1.34, deviation) * total**-0.2)
     middles = np.append(seen, (count - 1) / 2)[:, None]
     widths = np.append(np.full(seen.size, bandwidth), count)[:, None]
-    edges = special.ndtr((np.arange(count + 1) - 0.5 - middles) / widths)
+    edges = _ERFC((middles - np.arange(count + 1) + 0.5) / (widths * math.sqrt(2))) / 2
     return np.diff(edges) / (edges[:, -1:] - edges[:, :1])
