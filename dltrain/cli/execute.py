@@ -1,5 +1,6 @@
 """Execution of a parsed command line: composes its config and calls its command."""
 
+import functools
 import importlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +8,6 @@ from pathlib import Path
 
 from dltrain.cli.argv import CommandLine
 from dltrain.cli.discovery import Command, with_launcher
-from dltrain.cli.passed import compose_passed
 from dltrain.cli.resumed_sweep import resume
 from dltrain.cli.sweep import sweep
 from dltrain.composition.compose import make_call, make_request
@@ -37,7 +37,9 @@ def execute(
     request = make_request(command.name, line.overrides, folders, tree, command.keys, command.defaults)
     call = make_call(request, line.words, asking)
     if line.passed:
-        call = replace(call, passed=line.passed, compose_passed=lambda: compose_passed(line.passed, known, asking))
+        passed = importlib.import_module("dltrain.cli.passed")  # which imports jax
+        compose = functools.partial(passed.compose_passed, line.passed, known, asking)
+        call = replace(call, passed=line.passed, compose_passed=compose)
     call = replace(call, sweep=lambda repeat: sweep(call.training_words(), folders, tree, repeat=repeat))
     loaded = command.load()
     resume_collection()

@@ -30,7 +30,7 @@ CONFIG = {
     "schedule": {"stretch": False, "warmup_epochs": None},
     "on_nonfinite": "stop",
     "profile": False,
-    "data": {"threads": 2, "timeout": 60.0},
+    "data": {"threads": 2, "timeout": 60.0, "folds": None},
     "runtime": {"precision": "float32", "mesh": "auto", "rules": []},
     "sweep": {"objectives": []},
 }
