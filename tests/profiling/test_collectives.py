@@ -25,8 +25,8 @@ for name, words in json.loads(sys.argv[1]).items():
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
     given = program.feed.input_shapes(program.capacity, parts.pipeline.batch_size)
-    lowered = program.chunk.lower(program._placed, program.feed.shapes, given, np.int32(1))
-    leaves = jax.tree_util.tree_flatten_with_path(program._placed.params)[0]
+    lowered = program.chunk.lower(program.placed, program.feed.shapes, given, np.int32(1))
+    leaves = jax.tree_util.tree_flatten_with_path(program.placed.params)[0]
     found[name] = {
         "collectives": [(c.kind, c.shapes, c.source) for c in collectives(lowered.compile().as_text())],
         "params": {path_name(path): (leaf.shape, leaf.sharding.shard_shape(leaf.shape)) for path, leaf in leaves},
