@@ -28,9 +28,9 @@ def lost_after(dltrain, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Path]
         call = Loop._call
 
         def die(loop: Loop, event) -> None:
-            call(loop, event)
-            if event.step >= step:
+            if event.step >= step:  # of a chunk, whose length follows the time
                 raise RuntimeError("lost")
+            call(loop, event)
 
         with monkeypatch.context() as patch:
             patch.setattr(Loop, "_call", die)
