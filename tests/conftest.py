@@ -45,6 +45,17 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share what the proces
     os.environ["DLTRAIN_CACHE"] = CACHE.name  # what one test has compiled, the next need not
 
 
+@pytest.fixture(autouse=True)
+def own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after a test the number of threads that a run in this process has chosen."""
+    before = os.environ.get("PJRT_NPROC")
+    monkeypatch.setenv("PJRT_NPROC", "1")
+    if before is None:
+        monkeypatch.delenv("PJRT_NPROC")
+    else:
+        os.environ["PJRT_NPROC"] = before
+
+
 @pytest.fixture
 def x64():
     """Compute in float64 for one test."""
