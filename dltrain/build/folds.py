@@ -98,7 +98,7 @@ def read_folds(configs: Mapping[int, Config], trust: tuple[str, ...]) -> list[Al
 
 
 def _with_data_of(others: Collection[Parts], parts: Parts) -> Parts | None:
-    """Let a fold have the examples of another one that has the same; None if there is no memory for others."""
+    """Share the examples of an equal fold; None if the fold needs its own, and they do not fit into memory."""
     for other in others:
         if _equal(other.arrays, parts.arrays):
             return replace(parts, arrays=other.arrays, source=other.source)

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dltrain.errors import ConfigError, Terminated, WorkerError
@@ -113,8 +114,8 @@ def _train(ray: Any, plan: Plan, options: Mapping[str, Any], counts: Sequence[in
                 break
             if len(counts) > 1:
                 count = _remaining(ray, options, counts)
-            anew = not plan.repeats and not any(plan.checkpoints.glob("step_*"))
-            plan = Plan(plan.folder, plan.run, (*plan.first, *(("overwrite=true",) if anew else ())), plan.again)
+            if attempt == 0 and not plan.repeats:  # a start without a checkpoint replaces what the first one began
+                plan = replace(plan, first=(*plan.first, "overwrite=true"))
             fewer = f", with {count} of {counts[0]} actors" if count < counts[0] else ""
             print(f"start {attempt + 2}: dltrain {' '.join(plan.words())}{fewer}", flush=True)
     return code

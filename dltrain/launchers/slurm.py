@@ -36,10 +36,10 @@ LOOK = 2.0  # seconds between two looks at the job
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL")
 NEEDED = ("sbatch", "srun", "scontrol")
 KILLED = 137  # exit code of srun if SIGKILL has ended a process
-AGAIN = "$" + "{anew:-}"  # set by the lines that follow
-ANEW = """\
+OVERWRITE = "$" + "{overwrite:-}"  # set by the lines that follow
+IF_REQUEUED = """\
 # A job that was queued again continues its run; a run without a checkpoint starts from the beginning.
-[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && anew=overwrite=true
+[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && overwrite=overwrite=true
 """
 
 
@@ -158,11 +158,11 @@ def script(plan: Plan, options: Mapping[str, Any], nodes: Sequence[int] = ()) ->
     variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports().items())
     cores = f" --cpus-per-task={options['cpus']}" if options["cpus"] else ""
     setup = options["setup"] + "\n" if options["setup"] else ""
-    anew = "" if plan.repeats else ANEW
+    requeued = "" if plan.repeats else IF_REQUEUED
     start = f'"${{on[@]}}" {python()} -m dltrain "$@" runtime.hosts=auto'
     return (
-        f"#!/bin/bash\n{head}\n{variables}{setup}\n{anew}"
-        f"{choose_words(plan, again=AGAIN)}\n"
+        f"#!/bin/bash\n{head}\n{variables}{setup}\n{requeued}"
+        f"{choose_words(plan, again=OVERWRITE)}\n"
         "# Shortly before the time limit: save in all processes, and queue again.\n"
         "trap 'late=yes; scancel --quiet --signal=TERM \"$SLURM_JOB_ID\"' USR1\n"
         "trap : TERM  # comes with a preemption to all processes; they save\n"
