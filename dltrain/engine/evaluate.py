@@ -116,13 +116,14 @@ class Evaluator:
         for start in range(0, len(batches), self._batches):
             part = batches[start : start + self._batches]
             sums, model_state, total, weight, _ = self._run(params, model_state, part, sums)
-            totals.append(total[: len(part)])  # not read yet: the next part is loaded meanwhile
-            weights.append(weight[: len(part)])
+            totals.append(total)  # not read yet: the next part is loaded meanwhile
+            weights.append(weight)
+        sums, totals, weights = jax.device_get((sums, totals, weights))
         total, weight = (
-            np.concatenate(jax.device_get(parts)).reshape(-1)[valid].astype(np.float64)
+            np.concatenate(parts)[: len(batches)].reshape(-1)[valid].astype(np.float64)
             for parts in (totals, weights)
         )
-        values = {name: metric.value(jax.device_get(sums[name])) for name, metric in self._metrics.items()}
+        values = {name: metric.value(sums[name]) for name, metric in self._metrics.items()}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         scalars = {"loss": float(total.sum() / weight.sum()) if weight.any() else float("nan")}
         for name, value in values.items():

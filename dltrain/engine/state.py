@@ -1,5 +1,6 @@
 """The state of a training run: one pytree whose leaves are all arrays, its names, and its hash."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -148,8 +149,15 @@ def create(
 
 def named_leaves(tree: Tree) -> dict[str, Array]:
     """Flatten to `{"params.hidden.0.kernel": array}`, keys as raw uint32, in a fixed order."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {path_name(path): _raw(leaf) for path, leaf in leaves}
+    leaves, structure = jax.tree.flatten(tree)
+    return {name: _raw(leaf) for name, leaf in zip(_names(structure), leaves, strict=True)}
+
+
+@functools.lru_cache(maxsize=64)
+def _names(structure: Any) -> tuple[str, ...]:
+    """Return the names of the leaves of a tree with this structure; they are asked for at every evaluation."""
+    paths = jax.tree_util.tree_flatten_with_path(structure.unflatten(range(structure.num_leaves)))[0]
+    return tuple(path_name(path) for path, _ in paths)
 
 
 def from_named(like: Tree, leaves: Mapping[str, np.ndarray], *, what: str) -> Tree:

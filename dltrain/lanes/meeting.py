@@ -2,8 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -28,35 +28,34 @@ class _Request:
     error: BaseException | None = None
 
 
-@dataclass
-class Share:
-    """The lanes that one device computes, and the data that it has a copy of."""
-
-    data: Mapping[str, Array]
-    device: jax.Device | None = None  # None: there is only one
-    spare: list[TrainState] = field(default_factory=list)  # for the places of lanes that are not training
-
-
 class Meeting:
     """Computes a chunk when every lane that is training has asked for one.
 
     Each loop runs in a thread of its own. The number of lanes of the program is fixed: the place of a lane that is
-    not training is taken by a state that does no steps, so that nothing is compiled again. Several devices have as
-    many lanes each, one device after the other; they compute at the same time, and exchange nothing.
+    not training is taken by a state that does no steps, so that nothing is compiled again. Lanes of several meetings
+    do not wait for each other.
     """
 
-    def __init__(self, chunk: LaneChunk, shares: Sequence[Share], count: int, *, steps: int) -> None:
-        """Expect `count` lanes for the first chunk, a multiple of the shares; a chunk has at most `steps` steps."""
-        self.steps = steps
-        self._chunk, self._shares, self._each = chunk, shares, count // len(shares)
+    def __init__(
+        self,
+        chunk: LaneChunk,
+        data: Mapping[str, Array],
+        count: int,
+        *,
+        steps: int,
+        device: jax.Device | None = None,
+    ) -> None:
+        """Expect `count` lanes for the first chunk, which has at most `steps` steps; None: the only device."""
+        self.steps, self.device = steps, device
+        self._chunk, self._data, self._count = chunk, data, count
         self._changed = threading.Condition()
         self._training = set(range(count))  # numbers of lanes
         self._asked: dict[int, _Request] = {}
+        self._spare: list[TrainState] = []  # for the places of lanes that are not training
 
     def lane(self, number: int) -> "Lane":
         """Return a lane; its number is its own as long as it trains."""
-        place = number // self._each
-        return Lane(self, number, place, self._shares[place].device)
+        return Lane(self, number)
 
     def ask(self, number: int, request: _Request) -> tuple[TrainState, Logs]:
         """Wait until the chunk of this lane is computed."""
@@ -94,40 +93,31 @@ class Meeting:
 
     def _compute(self, asked: Mapping[int, _Request]) -> None:
         """Compute a chunk with each lane in its own place: XLA may round differently in another one."""
-        started = []
-        for number, share in enumerate(self._shares):
-            places = range(number * self._each, (number + 1) * self._each)
-            if mine := {place: asked[place] for place in places if place in asked}:
-                started.append((share, places, mine, self._start(share, places, mine)))
-        for share, places, mine, (new, logs) in started:
-            logs = jax.device_get(logs)
-            share.spare += [new[i] for i, place in enumerate(places) if place not in mine]
-            for i, place in enumerate(places):
-                if place in mine:
-                    mine[place].result = new[i], {name: values[i] for name, values in logs.items()}
-
-    def _start(self, share: Share, places: range, asked: Mapping[int, _Request]) -> tuple[Any, Logs]:
-        """Let a device begin the chunk of its lanes."""
-        some, missing = next(iter(asked.values())), len(places) - len(asked)
-        while len(share.spare) < missing:
-            share.spare.append(jax.tree.map(jnp.copy, some.state))  # a copy: states are donated
-        spare = iter(share.spare)
+        some, missing = next(iter(asked.values())), self._count - len(asked)
+        while len(self._spare) < missing:
+            self._spare.append(jax.tree.map(jnp.copy, some.state))  # a copy: states are donated
+        spare, places = iter(self._spare), range(self._count)
         states = tuple(asked[place].state if place in asked else next(spare) for place in places)
-        share.spare = list(spare)
-        if share.device:  # a member of a population may have the state of one on another device
-            states = jax.device_put(states, share.device)
+        self._spare = list(spare)
+        if self.device:  # a member of a population may have the state of one on another device
+            states = jax.device_put(states, self.device)
         given = tuple(asked.get(place, some).given for place in places)
         counts = np.array([asked[place].steps if place in asked else 0 for place in places], np.int32)
-        return self._chunk(states, share.data, given, counts)
+        new, logs = self._chunk(states, self._data, given, counts)
+        logs = jax.device_get(logs)
+        for place in places:
+            if place in asked:
+                asked[place].result = new[place], {name: values[place] for name, values in logs.items()}
+            else:
+                self._spare.append(new[place])
 
 
 class Lane:
     """The chunk of one run among several; a callable like that of a run alone."""
 
-    def __init__(self, meeting: Meeting, number: int, share: int, device: jax.Device | None) -> None:
-        """Take a place in the meeting, among the lanes of a device."""
+    def __init__(self, meeting: Meeting, number: int) -> None:
+        """Take a place in the meeting."""
         self._meeting, self._number = meeting, number
-        self.share, self._device = share, device
 
     def __call__(self, state: TrainState, data: Any, given: Any, n: Any) -> tuple[TrainState, Logs]:
         """Train n steps together with the other lanes."""
@@ -136,7 +126,8 @@ class Lane:
 
     def on_device(self) -> contextlib.AbstractContextManager[Any]:
         """Let this thread compute on the device of this lane."""
-        return jax.default_device(self._device) if self._device else contextlib.nullcontext()
+        device = self._meeting.device
+        return jax.default_device(device) if device else contextlib.nullcontext()
 
     def make_pace(self) -> Pace:
         """Return a pace that stays: lanes whose chunks differ in length would wait for one another."""

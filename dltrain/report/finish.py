@@ -122,8 +122,10 @@ def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> Eval
     best_step, best_state, best = _best_step(folder, trained) if hosts.leads() else None, state, final
     best_step = hosts.agree(best_step, "best step") or step
     if best_step != step:
-        saved = with_parts(load_again(folder, best_step, state, warn=print_warning), program.wanted)
-        best_state = program.place(from_named(state, saved.leaves, what=f"checkpoint of step {best_step}"))
+        leaves = trained.saver.remembered(best_step)
+        if leaves is None:
+            leaves = with_parts(load_again(folder, best_step, state, warn=print_warning), program.wanted).leaves
+        best_state = program.place(from_named(state, leaves, what=f"checkpoint of step {best_step}"))
         best = {split: program.evaluate(best_state, split) for split in splits}
     without_ema = replace(state, ema={})
     raw = {split: program.evaluate(without_ema, split) for split in splits if state.ema}

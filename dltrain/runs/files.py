@@ -85,8 +85,11 @@ class Files:
             os.mkdir(_plain(name), dir_fd=folder)
         return self.path / name
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Replace a file atomically: a reader, also after a crash, sees the old content or the new."""
+    def replace(self, name: str, data: bytes, *, synced: bool = True) -> None:
+        """Replace a file atomically: a reader, also after a crash, sees the old content or the new.
+
+        Unless `synced`, the latter does not hold if the machine itself crashes: for what can be made again.
+        """
         with writing(self.path / name), self._opened(make=True) as folder:
             self.note(name)
             draft = f".{_plain(name)}.{secrets.token_hex(4)}.new"
@@ -94,17 +97,19 @@ class Files:
                 with os.fdopen(_create(draft, folder), "wb") as file:
                     file.write(data)
                     file.flush()
-                    sync(file.fileno())
+                    if synced:
+                        sync(file.fileno())
                 os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(draft, dir_fd=folder)
                 raise
-            sync(folder)
+            if synced:
+                sync(folder)
 
-    def replace_text(self, name: str, text: str) -> None:
+    def replace_text(self, name: str, text: str, *, synced: bool = True) -> None:
         """Replace a text file, like `replace`."""
-        self.replace(name, text.encode("utf-8"))
+        self.replace(name, text.encode("utf-8"), synced=synced)
 
     def replace_json(self, name: str, value: Any) -> bytes:
         """Write a value as JSON, and return it; NaN and infinities, which JSON does not have, become null."""

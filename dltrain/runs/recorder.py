@@ -165,7 +165,8 @@ class Recorder:
             return
         self._write(step, split, found.scalars)
         self.flush()
-        self.folder.files.replace_text("results.csv", _table(self.history))
+        # At every evaluation, of many runs at once in a sweep: a sync would take longer than the evaluation.
+        self.folder.files.replace_text("results.csv", _table(self.history), synced=False)
 
     def results(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write the results of a finished run for the HPARAMS tab of TensorBoard, which shows last values."""
@@ -185,11 +186,13 @@ class Recorder:
         self.writer().histograms(step, {f"weights/{name}": on_host(leaf) for name, leaf in leaves.items()})
 
     def close(self) -> None:
-        """Flush and close all files; raises if a write fails."""
+        """Flush and close all files, and write the table for good; raises if a write fails."""
         with writing(self.folder.path):
             self._file.close()
             if self._writer:
                 self._writer.close()
+        if set(self.history) - {"train"}:
+            self.folder.files.replace_text("results.csv", _table(self.history))
 
     def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
         row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}

@@ -25,6 +25,10 @@ from dltrain.runs.files import Files, files_at
 from dltrain.runs.parts import save_parts
 
 
+ASSUMED = 0.5  # seconds of a write, until one is measured
+REMEMBERED = 2**25  # bytes of a best state that are kept in memory until the run is evaluated
+
+
 @dataclass
 class RunClock:
     """The time a run has taken so far, including earlier segments (before it was resumed or rolled back)."""
@@ -52,7 +56,8 @@ class Saver:
 
     With `share`, saves at an interval are skipped while they would take more than this share of the time. With
     `defers`, best states wait as copies in memory for that share of the time, and at most for the next save or for
-    `join`: many short runs at once would do little else than write them.
+    `join`: many short runs at once would do little else than write them. Before the first one is written, it is
+    assumed to take `ASSUMED` seconds.
     """
 
     def __init__(
@@ -89,6 +94,9 @@ class Saver:
         self._warn, self._about, self._on_saved, self._holds = warn, about, on_saved, holds
         self._kept: set[int] = set()  # steps whose checkpoints stay, also if the interval changes later
         self._defers, self._together = defers, together
+        if defers is not None:
+            self.took, self.ended = ASSUMED, time.monotonic()
+        self._best_leaves: tuple[int, dict[str, Any]] | None = None
         self._waiting: _Draft | None = None
         self._step: int | None = None  # of the last save
         self._began = time.monotonic()
@@ -129,6 +137,9 @@ class Saver:
             "clock": {**asdict(self.clock), "seconds": self.seconds},
         }
         self._step = step
+        if step == meta["best"]:
+            small = not self._together and sum(value.nbytes for value in leaves.values()) <= REMEMBERED
+            self._best_leaves = (step, leaves) if small else None
         return _Draft(step, leaves, meta)
 
     def _start_write(self, drafts: Sequence[_Draft]) -> None:
@@ -190,6 +201,11 @@ class Saver:
     def best_step(self) -> int | None:
         """Step of the best state so far; None if no metric is monitored."""
         return self._best.step if self._best and self._best.value is not None else None
+
+    def remembered(self, step: int) -> Mapping[str, np.ndarray] | None:
+        """Return the arrays of the best state, of this step, if they are still in memory."""
+        kept = self._best_leaves
+        return kept[1] if kept and kept[0] == step else None
 
     def check(self, event: TrainEvent) -> None:
         """Raise the error of a write that has failed, and write a best state if its turn has come."""

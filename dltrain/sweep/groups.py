@@ -26,6 +26,7 @@ class SweepJob:
     resumes: bool = False  # from its last checkpoint
     lanes: int | None = None  # of the program that it began in, if it did
     place: int | None = None  # which of them it was
+    shares: int | None = None  # into which they were divided
     watch: Callable[[Any], Sequence[Any]] | None = None  # plan -> callbacks besides those of the config
     population: Any = None  # `sweep.population.Population` of which it is a member
 

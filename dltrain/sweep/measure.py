@@ -9,12 +9,13 @@ import jax
 import numpy as np
 
 from dltrain.build.program import Program
-from dltrain.devices import memory
+from dltrain.devices import memory, runtime
 from dltrain.engine.feed import Resident
 
 MOST = 64  # lanes
 LEAST_GAIN = 1.2  # of lanes over one run after the other, below which they are not worth their rounding
 SECONDS = 0.5  # of one chunk of lanes
+FEWEST = 4  # lanes that a core computes together, where several cores have some
 TRIAL = 8  # steps
 TRIALS = 3  # of which the fastest counts: other work on the machine only makes one slower
 
@@ -26,44 +27,64 @@ class Choice:
     lanes: int  # 1: one after the other, in one program
     steps: int  # of a chunk of lanes
     why: str  # for the user
+    shares: int = 1  # into which the lanes are divided: each is computed by itself
 
 
 def choose_lanes(
-    program: Program, *, jobs: int, begun: int | None = None, least_gain: float = LEAST_GAIN
+    program: Program,
+    *,
+    jobs: int,
+    begun: int | None = None,
+    shares: int | None = None,
+    least_gain: float = LEAST_GAIN,
 ) -> Choice:
     """Measure one lane and several in a short trial.
+
+    On a CPU the lanes are divided among its cores: while a core computes the steps of its share, the callbacks of
+    another one are called.
 
     Args:
         program: that the jobs share.
         jobs: how many there are.
         begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
+        shares: into which these lanes were divided.
         least_gain: how many times as fast lanes must be.
     """
+    devices = len(program.by_device)
     if begun:
-        seconds = seconds_of_lanes(program, begun) if begun > 1 else SECONDS
-        return Choice(begun, _steps(program, seconds), "as the jobs began")
+        shares = shares or max(n for n in range(1, devices + 1) if begun % n == 0)
+        seconds = seconds_of_lanes(program, begun, shares) if begun > 1 else SECONDS
+        return Choice(begun, _steps(program, seconds), "as the jobs began", shares)
     if reason := _impossible(program):
         return Choice(1, 0, reason)
-    devices, room = len(program.by_device), memory.device_room()
-    each = min(-(-jobs // devices), MOST)
-    while each > 1 and _bytes(program, each) > room.bytes:
+    room, each = memory.device_room(), min(-(-jobs // devices), MOST)
+    while each > 1 and _bytes(program, *_divided(each, devices)) > room.bytes:
         each //= 2
-    if (count := each * devices) < 2:
+    width, of_device = _divided(each, devices)
+    shares = of_device * devices
+    if (count := width * shares) < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
-    one, several = seconds_alone(program.alone or program), seconds_of_lanes(program, count)
+    one, several = seconds_alone(program.alone or program), seconds_of_lanes(program, count, shares)
     used = min(count, jobs)
     gain = used * one / several
     where = f" on {devices} devices" if devices > 1 else ""
     shown = f"{1 / one:,.0f} steps/s alone, {used / several:,.0f} in {count} lanes{where}"
     if gain < least_gain:
         return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {least_gain}")
-    return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast")
+    return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast", shares)
 
 
-def divide_lanes(program: Program, count: int) -> tuple[Program, ...]:
-    """Return the program on each device that gets lanes: as many devices as divide their number evenly."""
+def _divided(each: int, devices: int) -> tuple[int, int]:
+    """Divide the lanes of a device into equal shares, and return the lanes of one and their number."""
+    cores = runtime.threads() // devices if jax.default_backend() == "cpu" else 1
+    shares = max(1, min(cores, each // FEWEST))
+    return -(-each // shares), shares
+
+
+def divide_lanes(program: Program, shares: int) -> tuple[Program, ...]:
+    """Return the program that computes each share, on its device."""
     devices = program.by_device
-    return devices[: max(n for n in range(1, len(devices) + 1) if count % n == 0)]
+    return tuple(devices[number % len(devices)] for number in range(shares))
 
 
 def _steps(program: Program, seconds: float) -> int:
@@ -81,13 +102,13 @@ def _impossible(program: Program) -> str:
     return program.by_device[0].untraceable() if program.varied else ""
 
 
-def _bytes(program: Program, count: int) -> int:
-    """Compile the lanes of a device, and return the memory that they need; on a host, those of all its devices."""
+def _bytes(program: Program, count: int, shares: int) -> int:
+    """Compile a share, and return the memory that those of a device need; on a host, those of all its devices."""
     first, devices = program.by_device[0], len(program.by_device)
     counts = jax.ShapeDtypeStruct((count,), np.int32)
     given = (first.shapes,) * count, first.feed.shapes, (first.input_shapes,) * count, counts
     needed = memory.needed(first.lane_chunk.lower(*given).compile(), there=first.feed.in_place)
-    return needed * (devices if memory.on_host() else 1)
+    return needed * shares * (devices if memory.on_host() else 1)
 
 
 def seconds_alone(program: Program) -> float:
@@ -99,19 +120,16 @@ def seconds_alone(program: Program) -> float:
     return _seconds_per_step(run, program.start(), min(TRIAL, program.capacity))
 
 
-def seconds_of_lanes(program: Program, count: int) -> float:
-    """Return the seconds of a step of all lanes, which are divided among the devices."""
-    shares = divide_lanes(program, count)
-    each = count // len(shares)
+def seconds_of_lanes(program: Program, count: int, shares: int = 1) -> float:
+    """Return the seconds of a step of all lanes, whose shares are computed at the same time."""
+    programs, each = divide_lanes(program, shares), count // shares
 
     def run(states: Any, steps: int) -> Any:
-        given = (shares[0].feed_chunk(0, steps),) * each
+        given = (programs[0].feed_chunk(0, steps),) * each
         counts = np.full(each, steps, np.int32)
-        return [
-            share.lane_chunk(own, share.data, given, counts)[0] for share, own in zip(shares, states, strict=True)
-        ]
+        return [own.lane_chunk(s, own.data, given, counts)[0] for own, s in zip(programs, states, strict=True)]
 
-    states = [tuple(_start(share) for _ in range(each)) for share in shares]
+    states = [tuple(_start(own) for _ in range(each)) for own in programs]
     return _seconds_per_step(run, states, min(TRIAL, program.capacity))
 
 

@@ -20,6 +20,7 @@ from dltrain.runs.sweep_files import JOBS
 from dltrain.sweep.groups import SweepJob
 
 CONFIGS, LANES = "configs.json", "lanes.json"
+PLACED = ("lanes", "place", "shares")  # what is noted of a job, as `SweepJob` names it
 
 Amend = Callable[[Mapping[str, Any]], Composed]
 """Checks a saved config."""
@@ -56,10 +57,13 @@ def forget_plan(sweep: Path) -> None:
         shutil.rmtree(sweep / JOBS, ignore_errors=True)
 
 
-def write_places(sweep: Path, lanes: int, places: Mapping[int, int]) -> None:
-    """Note in which of how many lanes jobs begin, by number; they are resumed there, where rounding is the same."""
+def write_places(sweep: Path, lanes: int, places: Mapping[int, int], *, shares: int = 1) -> None:
+    """Note in which of how many lanes jobs begin, by number; they are resumed there, where rounding is the same.
+
+    `shares` is the number of equal shares into which the lanes are divided.
+    """
     known = _read_places(sweep)
-    found = {**known, **{str(number): [lanes, place] for number, place in places.items()}}
+    found = {**known, **{str(number): [lanes, place, shares] for number, place in places.items()}}
     (Files(sweep) / JOBS).replace_json(LANES, seal(found))
 
 
@@ -90,7 +94,7 @@ def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[Swe
             saved["label"],
             replace(amend(parse_yaml(saved["config"])), choices=saved["choices"]),
             sweep,
-            **dict(zip(("lanes", "place"), places.get(str(saved["number"]), ()), strict=False)),
+            **dict(zip(PLACED, places.get(str(saved["number"]), ()), strict=False)),
         )
         for saved in read_sealed(sweep / JOBS / CONFIGS)["jobs"]
         if only in (None, saved["number"])
@@ -99,8 +103,8 @@ def read_jobs(sweep: Path, amend: Amend, *, only: int | None = None) -> list[Swe
 
 def begun(job: SweepJob) -> SweepJob:
     """Let a job that began earlier train in its lane, from its last checkpoint; without one from the beginning."""
-    lanes, place = _read_places(job.sweep).get(str(job.number), (None, None))
-    return replace(job, resumes=can_resume(job.folder), lanes=lanes, place=place)
+    about = dict(zip(PLACED, _read_places(job.sweep).get(str(job.number), ()), strict=False))
+    return replace(job, resumes=can_resume(job.folder), **about)
 
 
 def can_resume(folder: Path) -> bool:

@@ -108,7 +108,9 @@ class Population:
         """Write the file."""
         Files(self.folder).replace_json(POPULATION, seal(self._about))
 
-    def choose_lanes(self, program: Program, jobs: Sequence[SweepJob], *, begun: int | None) -> Choice:
+    def choose_lanes(
+        self, program: Program, jobs: Sequence[SweepJob], *, begun: int | None, shares: int | None
+    ) -> Choice:
         """Return the lanes of the members, one for each, also where they are no faster than one after the other.
 
         Raises:
@@ -119,7 +121,7 @@ class Population:
             raise ConfigError("sweep=pbt: compares members by the monitored metric; set data.validation=0.1")
         if plan.eval_every.seconds is not None:
             raise ConfigError("eval_every: sweep=pbt needs a number of steps or epochs, such as eval_every=1ep")
-        choice = choose_lanes(program, jobs=len(jobs), begun=begun, least_gain=0.0)
+        choice = choose_lanes(program, jobs=len(jobs), begun=begun, shares=shares, least_gain=0.0)
         if choice.lanes < len(jobs):
             raise ConfigError(f"sweep=pbt: its {len(jobs)} members do not fit into one program: {choice.why}")
         self._training = {job.number for job in jobs}

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dltrain.build.parts import Parts
+from dltrain.build.program import Program
 from dltrain.build.varied import Varied
 from dltrain.callbacks.signals import Signals
-from dltrain.lanes.meeting import Lane, Meeting, Share
+from dltrain.lanes.meeting import Lane, Meeting
 from dltrain.report.console import Screen
 from dltrain.report.finish import try_to_compare
 from dltrain.report.sweeps.board import Board, metric_of
@@ -149,13 +150,14 @@ def _train_group(
         for job in jobs:
             guard(job, lambda job=job: _train_alone(job))
         return
-    begun = next((job.lanes for job in jobs if job.lanes), None)
+    first = next((job for job in jobs if job.lanes), jobs[0])
+    began: dict[str, Any] = {"begun": first.lanes, "shares": first.shares}
     choice = Choice(1, 0, "one job")
     if jobs[0].population:
-        choice = jobs[0].population.choose_lanes(prepared.program, jobs, begun=begun)
+        choice = jobs[0].population.choose_lanes(prepared.program, jobs, **began)
         screen.say(f"lanes   {choice.lanes}: {choice.why}")
-    elif len(jobs) > 1 or begun:
-        choice = choose_lanes(prepared.program, jobs=len(jobs), begun=begun)
+    elif len(jobs) > 1 or first.lanes:
+        choice = choose_lanes(prepared.program, jobs=len(jobs), **began)
         apart = ": a program for each of these numbers" if prepared.program.varied else ""
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
     group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1, folds=together)
@@ -170,6 +172,16 @@ def _with_varied(prepared: Prepared, job: SweepJob) -> Prepared:
         return prepared
     varied = Varied(prepared.composed.config, prepared.composed.trust, keys)
     return replace(prepared, program=prepared.program.varying(varied))
+
+
+@dataclass(frozen=True)
+class _Seat:
+    """Where a thread trains one job after the other."""
+
+    number: int  # of the lane, among all of the sweep
+    program: Program
+    meeting: Meeting
+    place: int  # in the meeting
 
 
 @dataclass
@@ -199,21 +211,24 @@ class _Group:
         with self.signals.caught(), self.board.shown():
             if lanes == 1:
                 write_places(jobs[0].sweep, 1, {job.number: 0 for job in jobs})
-                self._work(waiting, None, 0)
+                self._work(waiting, None)
             else:
                 self._train_lanes(waiting, lanes)
         if self.stopped:
             raise self.stopped[0]
 
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
-        programs = divide_lanes(self.prepared.program, lanes)
-        shares = [Share(program.data, program.device) for program in programs]
-        meeting = Meeting(programs[0].lane_chunk, shares, lanes, steps=self.choice.steps)
-        own = self._places(waiting, lanes)
-        threads = [
-            threading.Thread(target=self._work, args=(waiting, meeting, number, own[number]), name=f"lane {number}")
-            for number in range(lanes)
+        programs = divide_lanes(self.prepared.program, self.choice.shares)
+        each = lanes // len(programs)
+        meetings = [
+            Meeting(own.lane_chunk, own.data, each, steps=self.choice.steps, device=own.device) for own in programs
         ]
+        own = self._places(waiting, lanes)
+        threads = []
+        for number in range(lanes):
+            seat = _Seat(number, programs[number // each], meetings[number // each], number % each)
+            about = (waiting, seat, own[number])
+            threads.append(threading.Thread(target=self._work, args=about, name=f"lane {number}"))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -231,7 +246,7 @@ class _Group:
             if waiting and not queue:
                 queue.append(waiting.popleft())
         begun = {job.number: place for place, queue in enumerate(own) for job in queue}
-        write_places(sweep, lanes, begun)
+        write_places(sweep, lanes, begun, shares=self.choice.shares)
         return own
 
     def _take(self, waiting: deque[SweepJob], place: int) -> SweepJob:
@@ -239,19 +254,17 @@ class _Group:
         job = waiting.popleft()
         if self.choice.lanes > 1:
             with self.printing:
-                write_places(job.sweep, self.choice.lanes, {job.number: place})
+                write_places(job.sweep, self.choice.lanes, {job.number: place}, shares=self.choice.shares)
         return job
 
-    def _work(
-        self, waiting: deque[SweepJob], meeting: Meeting | None, number: int, own: deque[SweepJob] | None = None
-    ) -> None:
+    def _work(self, waiting: deque[SweepJob], seat: "_Seat | None", own: deque[SweepJob] | None = None) -> None:
         """Train one job after the other, as the same lane: its own first, then those that no lane has taken."""
         while not self.signals.received:
             try:
-                job = own.popleft() if own else self._take(waiting, number)
+                job = own.popleft() if own else self._take(waiting, seat.number if seat else 0)
             except IndexError:
                 break
-            lane = meeting.lane(number) if meeting else None
+            lane = seat.meeting.lane(seat.place) if seat else None
             try:
                 with contextlib.ExitStack() as leaving:
                     if lane:
@@ -260,7 +273,7 @@ class _Group:
                     if job.population:
                         leaving.callback(job.population.leave, job.number)
                     follow = leaving.enter_context(self.board.job(job.number, job.label))
-                    ended = self.guard(job, lambda job=job, lane=lane: self._train_one(job, lane))
+                    ended = self.guard(job, lambda job=job, lane=lane: self._train_one(job, seat, lane))
                     follow(ended.finished.summary if ended else None)
             except BaseException as stopped:  # raised again in the main thread
                 self.stopped.append(stopped)
@@ -269,19 +282,19 @@ class _Group:
                 self._print(job, ended)
                 if self.best.consider(job, ended):
                     self.board.lead(job.number, job.label, metric_of(ended.finished.summary))
-        if meeting:
-            meeting.leave(number)
+        if seat:
+            seat.meeting.leave(seat.place)
 
-    def _train_one(self, job: SweepJob, lane: Lane | None) -> EndedRun:
-        prepared = self._prepare(job, lane)
+    def _train_one(self, job: SweepJob, seat: "_Seat | None", lane: Lane | None) -> EndedRun:
+        prepared = self._prepare(job, seat, lane)
         how: dict[str, Any] = {"signals": self.signals, "figures": False, "compared": self.compared}
         job = replace(job, watch=self.board.watching(job.number, job.watch))
         return _start(job, prepared, Screen(silent=True), **how)
 
-    def _prepare(self, job: SweepJob, lane: Lane | None) -> Prepared:
+    def _prepare(self, job: SweepJob, seat: "_Seat | None", lane: Lane | None) -> Prepared:
         varied = self.prepared.program.varied
-        if lane or not varied:
-            program = self.prepared.program.by_device[lane.share] if lane else self.prepared.program
+        if seat or not varied:
+            program = seat.program if seat else self.prepared.program
             like = replace(self.prepared, program=program)
             return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=self.folds.of(job))
         # Alone, its numbers are constants of a program, which the next jobs with the same ones share.

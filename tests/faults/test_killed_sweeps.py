@@ -67,7 +67,7 @@ FORCED = """
 import sys
 import dltrain.sweep.train as sweeping
 from dltrain.sweep.measure import Choice
-sweeping.choose_lanes = lambda program, **about: Choice(about["begun"] or 4, 2, "as tested")
+sweeping.choose_lanes = lambda program, **about: Choice(about["begun"] or 4, 2, "as tested", about["shares"] or 2)
 from dltrain.cli.main import main
 sys.exit(main())
 """

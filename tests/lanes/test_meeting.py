@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dltrain.lanes.meeting import Meeting, Share
+from dltrain.lanes.meeting import Meeting
 
 
 class Counting:
@@ -44,21 +44,21 @@ def run(meeting, lengths, found, given=None):
 
 def test_lanes_are_computed_together_and_those_that_have_left_do_no_steps():
     chunk, found = Counting(), {}
-    run(Meeting(chunk, [Share({})], 3, steps=8), [[5, 5, 5], [5], [5, 2]], found)
+    run(Meeting(chunk, {}, 3, steps=8), [[5, 5, 5], [5], [5, 2]], found)
     assert found == {0: 15, 1: 105, 2: 207}
     assert chunk.calls == [[5, 5, 5], [5, 0, 2], [5, 0, 0]]
 
 
 def test_batches_that_differ_are_given_to_each_lane():
     chunk = Counting()
-    run(Meeting(chunk, [Share({})], 2, steps=8), [[1], [1]], {}, given=[np.zeros(2), np.ones(2)])
+    run(Meeting(chunk, {}, 2, steps=8), [[1], [1]], {}, given=[np.zeros(2), np.ones(2)])
     assert chunk.given == [0, 1]
 
 
 def test_an_error_of_the_program_reaches_every_lane():
     chunk, errors = Counting(), []
     chunk.calls = [[]] * 98
-    meeting = Meeting(chunk, [Share({})], 2, steps=8)
+    meeting = Meeting(chunk, {}, 2, steps=8)
 
     def loop(number):
         try:
@@ -75,7 +75,7 @@ def test_an_error_of_the_program_reaches_every_lane():
 
 
 def test_the_pace_of_lanes_does_not_follow_the_time():
-    pace = Meeting(Counting(), [Share({})], 2, steps=12).lane(0).make_pace()
+    pace = Meeting(Counting(), {}, 2, steps=12).lane(0).make_pace()
     pace.update(12, 1e-6)
     pace.update(12, 1e6)
     assert pace.steps == 12
@@ -84,7 +84,31 @@ def test_the_pace_of_lanes_does_not_follow_the_time():
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_lane_that_never_trains_holds_up_nobody(count):
     chunk, found = Counting(), {}
-    meeting = Meeting(chunk, [Share({})], count + 1, steps=8)
+    meeting = Meeting(chunk, {}, count + 1, steps=8)
     meeting.leave(count)
     run(meeting, [[3]] * count, found)
     assert found == {number: 100 * number + 3 for number in range(count)}
+
+
+def test_a_copy_stands_in_for_a_lane_that_is_not_training():
+    calls = []
+
+    def chunk(states, data, given, counts):
+        calls.append((data["number"], [int(state) for state in states], counts.tolist()))
+        return tuple(s + int(n) for s, n in zip(states, counts, strict=True)), {"loss": np.array(counts)[:, None]}
+
+    meeting = Meeting(chunk, {"number": 1}, 2, steps=8)
+    meeting.leave(1)
+    state, _ = meeting.lane(0)(jnp.int32(7), None, np.zeros(1), np.int32(5))
+    assert int(state) == 12
+    assert calls == [(1, [7, 7], [5, 0])]
+
+
+def test_lanes_of_two_meetings_do_not_wait_for_each_other():
+    chunks, found = (Counting(), Counting()), {}
+    first, second = (Meeting(chunk, {}, 2, steps=8) for chunk in chunks)
+    run(first, [[5], [5]], found)  # while no lane of the second one has asked for anything
+    assert found == {0: 5, 1: 105}
+    assert chunks[1].calls == []
+    run(second, [[2, 2], [2]], found)
+    assert chunks[1].calls == [[2, 2], [2, 0]]

@@ -144,7 +144,7 @@ def test_a_program_with_parameter_groups_is_not_shared_over_rates(dltrain, tmp_p
 def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
     monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
-    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count: count * 0.001 / fast)
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: count * 0.001 / fast)
     choice = measure.choose_lanes(program, jobs=8)
     assert choice.lanes == (8 if fast > 1.2 else 1)
     shown = f"{fast:.1f} times" if fast > 1.2 else f"{fast:.2f} times"
@@ -153,7 +153,24 @@ def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
 
 def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
     room = measure.memory.device_room().bytes
-    monkeypatch.setattr(measure, "_bytes", lambda program, count: count * room / 3)
+    monkeypatch.setattr(measure, "_bytes", lambda program, count, shares: count * shares * room / 3)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
-    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count: 0.001)
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
     assert measure.choose_lanes(program, jobs=8).lanes == 2
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cores", "lanes", "shares"), [(16, 2, 16, 2), (13, 2, 14, 2), (7, 2, 7, 1), (16, 8, 16, 4)]
+)
+def test_lanes_are_divided_among_the_cores_if_each_gets_some(program, monkeypatch, jobs, cores, lanes, shares):
+    timed = []
+    monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
+    monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda *about: timed.append(about[1:]) or 0.001)
+    monkeypatch.setattr(measure.runtime, "threads", lambda: cores)
+    choice = measure.choose_lanes(program, jobs=jobs)
+    assert (choice.lanes, choice.shares) == (lanes, shares)
+    assert timed == [(lanes, shares)]
+    assert len(measure.divide_lanes(program, shares)) == shares
+    again = measure.choose_lanes(program, jobs=3, begun=lanes, shares=shares)
+    assert (again.lanes, again.shares) == (lanes, shares)
