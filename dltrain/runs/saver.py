@@ -24,7 +24,6 @@ from dltrain.runs import checkpoint
 from dltrain.runs.files import Files, files_at
 from dltrain.runs.parts import save_parts
 
-
 ASSUMED = 0.5  # seconds of a write, until one is measured
 REMEMBERED = 2**25  # bytes of a best state that are kept in memory until the run is evaluated
 
