@@ -32,8 +32,8 @@ class Meeting:
     """Computes a chunk when every lane that is training has asked for one.
 
     Each loop runs in a thread of its own. The number of lanes of the program is fixed: the place of a lane that is
-    not training is taken by a state that does no steps, so that nothing is compiled again. Lanes of several meetings
-    do not wait for each other.
+    not training is taken by a state that does no steps, so that nothing is compiled again. Lanes of two meetings do
+    not wait for each other.
     """
 
     def __init__(
