@@ -58,9 +58,9 @@ def choose_lanes(
     if reason := _impossible(program):
         return Choice(1, 0, reason)
     room, each = memory.device_room(), min(-(-jobs // devices), MOST)
-    while each > 1 and _bytes(program, *_divided(each, devices)) > room.bytes:
+    while each > 1 and _bytes(program, *divide_among_cores(each, devices)) > room.bytes:
         each //= 2
-    width, of_device = _divided(each, devices)
+    width, of_device = divide_among_cores(each, devices)
     shares = of_device * devices
     if (count := width * shares) < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
@@ -74,8 +74,8 @@ def choose_lanes(
     return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast", shares)
 
 
-def _divided(each: int, devices: int) -> tuple[int, int]:
-    """Divide the lanes of a device into equal shares, and return the lanes of one and their number."""
+def divide_among_cores(each: int, devices: int = 1) -> tuple[int, int]:
+    """Divide the lanes of each device into equal shares, and return the lanes of one and their number."""
     cores = runtime.threads() // devices if jax.default_backend() == "cpu" else 1
     shares = max(1, min(cores, each // FEWEST))
     return -(-each // shares), shares

@@ -70,7 +70,7 @@ def _lanes(table: Table, setup: Setup, net: str, words: tuple[str, ...], lanes: 
     from dltrain.build.plan import make_plan
     from dltrain.build.program import Program
     from dltrain.composition.compose import compose_words
-    from dltrain.sweep.measure import seconds_alone, seconds_of_lanes
+    from dltrain.sweep.measure import divide_among_cores, seconds_alone, seconds_of_lanes
 
     composed = compose_words(*words)
     parts = assemble(composed.config)
@@ -79,5 +79,6 @@ def _lanes(table: Table, setup: Setup, net: str, words: tuple[str, ...], lanes: 
         alone = [1 / seconds_alone(program) for _ in range(setup.rounds)]
         table.add("sweep", net, "alone", "steps/s", alone)
         for count in lanes:
-            found = [count / seconds_of_lanes(program, count) for _ in range(min(setup.rounds, 3))]
+            width, shares = divide_among_cores(count)
+            found = [count / seconds_of_lanes(program, width * shares, shares) for _ in range(min(setup.rounds, 3))]
             table.add("sweep", net, f"{count} lanes", "steps/s", found)
