@@ -6,7 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dltrain.plots.samples import to_rgb
+from dltrain.plots.sheet import sheet
 from dltrain.types import Kind
+
+FRAMES = (("black", 1.6), ("0.6", 0.8))  # colour and line width of an original, and of an augmented version
 
 
 def augmented(originals: np.ndarray, versions: np.ndarray, kind: Kind, titles: Sequence[Sequence[str]]) -> Figure:
@@ -22,22 +25,31 @@ def augmented(originals: np.ndarray, versions: np.ndarray, kind: Kind, titles: S
     """
     low, high = np.nanmin(originals), np.nanmax(originals)
     rows = np.concatenate([originals[None], np.clip(versions, low, high)]).astype(np.float32)
-    drawn = to_rgb(rows.reshape(-1, *originals.shape[1:])) if kind is Kind.IMAGE else rows
-    drawn = drawn.reshape(*rows.shape[:2], *drawn.shape[-3:]) if kind is Kind.IMAGE else drawn
+    height, width = rows.shape[:2]
+    if kind is Kind.IMAGE:
+        frames = [FRAMES[min(i, 1)] for i in range(height) for _ in range(width)]
+        above = [title for line in titles for title in line]
+        drawn = to_rgb(rows.reshape(-1, *originals.shape[1:]))
+        figure = sheet(drawn, above, columns=width, colours=["black"] * len(above), frames=frames)
+    else:
+        figure = _series(rows, titles, (low, high if high > low else low + 1))
+    figure.suptitle("training examples; below, augmented versions of them", fontsize=10)
+    return figure
+
+
+def _series(rows: np.ndarray, titles: Sequence[Sequence[str]], limits: tuple[float, float]) -> Figure:
+    """Draw sequences [1 + V, N, L, F] over the same range."""
     height, width = rows.shape[:2]
     figure = Figure(figsize=(max(3.0, 1.35 * width), 1.6 * height + 0.4), layout="constrained")
-    figure.suptitle("training examples; below, augmented versions of them", fontsize=10)
     for i, line in enumerate(figure.subplots(height, width, squeeze=False)):
         for k, axes in enumerate(line):
-            if kind is Kind.IMAGE:
-                axes.imshow(drawn[i, k])
-            else:
-                axes.plot(drawn[i, k], lw=0.8)
-                axes.set_ylim(low, high if high > low else low + 1)
-                axes.set_box_aspect(1)
+            axes.plot(rows[i, k], lw=0.8)
+            axes.set_ylim(limits)
+            axes.set_box_aspect(1)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_title(titles[i][k], fontsize=7)
+            colour, points = FRAMES[min(i, 1)]
             for spine in axes.spines.values():
-                spine.set(edgecolor="black" if i == 0 else "0.6", linewidth=1.6 if i == 0 else 0.8)
+                spine.set(edgecolor=colour, linewidth=points)
     return figure

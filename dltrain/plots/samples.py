@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dltrain.plots.labels import label_of, labels
+from dltrain.plots.sheet import sheet
 from dltrain.types import Kind
 
 WRONG = "#d62728"
@@ -190,27 +191,39 @@ def _grid(
     worst: int = 0,
 ) -> Figure:
     columns = max(1, min(8, len(titles)))
-    rows = max(1, -(-len(titles) // columns))
-    lines = 1 + max((title.count("\n") for title in titles), default=0)
-    figure = Figure(figsize=(max(4.0, 1.35 * columns), (1.5 + 0.14 * lines) * rows + 0.7), layout="constrained")
+    colours = [WRONG if bad else "black" for bad in wrong]
+    frames = [(WRONG, 3.0) if bad else (_RIGHT, 0.8) for bad in wrong]
+    about = {"columns": columns, "colours": colours, "frames": frames}
+    figure = (sheet if drawings.ndim > 3 else _series)(drawings, titles, **about)
     first = f"; the first {worst} have the largest loss" if worst else ""
     red = f"red: {what}{first}" if wrong.any() else "none of these is wrong"
     figure.suptitle("\n".join(wrap(f"predictions{with_what}; {red}", columns * 21)), fontsize=10)
+    return figure
+
+
+def _series(
+    drawings: np.ndarray,
+    titles: Sequence[str],
+    *,
+    columns: int,
+    colours: Sequence[str],
+    frames: Sequence[tuple[str, float]],
+) -> Figure:
+    """Draw series [N, L, F] as `sheet` draws images."""
+    rows = max(1, -(-len(titles) // columns))
+    lines = 1 + max((title.count("\n") for title in titles), default=0)
+    figure = Figure(figsize=(max(4.0, 1.35 * columns), (1.5 + 0.14 * lines) * rows + 0.7), layout="constrained")
     for k, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
         if k >= len(titles):
             axes.set_axis_off()
             continue
-        colour = WRONG if wrong[k] else _RIGHT
-        if drawings.ndim == 3:
-            axes.plot(drawings[k], lw=0.8)
-            axes.set_box_aspect(1)
-        else:
-            axes.imshow(drawings[k])
+        axes.plot(drawings[k], lw=0.8)
+        axes.set_box_aspect(1)
         axes.xaxis.set_visible(False)  # an axis without ticks is laid out all the same, which takes long for many
         axes.yaxis.set_visible(False)
-        axes.set_title(titles[k], fontsize=8, color=WRONG if wrong[k] else "black")
+        axes.set_title(titles[k], fontsize=8, color=colours[k])
         for spine in axes.spines.values():
-            spine.set(edgecolor=colour, linewidth=3.0 if wrong[k] else 0.8)
+            spine.set(edgecolor=frames[k][0], linewidth=frames[k][1])
     return figure
 
 
