@@ -22,6 +22,7 @@ COLUMNS = (
     "test_deviation",
     "folders",
     "violated",
+    "known",
 )
 
 
@@ -56,6 +57,11 @@ class Row:
     def violated(self) -> str:
         """The constraints that one of its jobs does not satisfy; "" if all are satisfied."""
         return ", ".join(dict.fromkeys(text for job in self.jobs for text in job.violated))
+
+    @property
+    def known(self) -> int:
+        """The number of its jobs that were copied from an earlier sweep."""
+        return sum(bool(job.known) for job in self.jobs)
 
     @property
     def failed(self) -> int:
@@ -95,9 +101,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         numbers = [of(values) for values in (row.scores, row.tests) for of in (mean_of, deviation_of)]
-        writer.writerow(
-            [len(row.jobs), row.failed, row.overrides, row.monitor, *numbers, row.folders, row.violated]
-        )
+        about = [len(row.jobs), row.failed, row.overrides, row.monitor]
+        writer.writerow([*about, *numbers, row.folders, row.violated, row.known])
     return text.getvalue()
 
 
