@@ -105,10 +105,11 @@ def _texts(value: str) -> list[str]:
 
 def _hash_of(module: str) -> str:
     """Return the SHA-256 of the source of a module, "" if it is not found; parents of one are imported."""
-    loaded = getattr(sys.modules.get(module), "__file__", None)
+    file = getattr(sys.modules.get(module), "__file__", None)
     try:
-        spec = None if loaded else importlib.util.find_spec(module)
-        return hashlib.sha256(Path(loaded or (spec and spec.origin) or "").read_bytes()).hexdigest()
+        if file is None and (spec := importlib.util.find_spec(module)):
+            file = spec.origin
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
     except Exception:  # of the code of a package that is imported, too
         return ""
 
@@ -126,7 +127,7 @@ def _version(name: str) -> str:
 
 
 def _source() -> dict[str, list[int]]:
-    """Return size and time of change of dltrain's own files, unless it is installed: then its version says enough."""
+    """Return size and time of change of dltrain's own files; none if it is installed: then its version tells."""
     top = Path(dltrain.__file__).resolve().parent
     if any(top.is_relative_to(Path(sysconfig.get_path(name)).resolve()) for name in ("purelib", "platlib")):
         return {}

@@ -327,8 +327,8 @@ NODES = {
         "seed": Key(whole(0, 2**32 - 1), "Seed of the choice of trials; seed is that of the training"),
         "known": Key(
             either("auto", listing(TEXT)),
-            "Sweeps and runs whose results are taken instead of training the same again: folders, or patterns such as "
-            "outputs/*; auto: the sweeps next to this one; []: none",
+            "Sweeps and runs whose results are taken instead of training the same again: folders or patterns "
+            "(outputs/*); auto: the sweeps next to this one; []: none",
         ),
         "repeat": Key(
             FLAG, "Train again what this search, or an earlier sweep, has trained; false: take its result"

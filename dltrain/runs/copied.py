@@ -1,4 +1,4 @@
-"""A finished run copied into another folder, where it is a run like any other: nothing of it depends on its source."""
+"""A finished run copied into another folder, where it is a run like any other and needs its source no more."""
 
 import json
 from collections.abc import Mapping

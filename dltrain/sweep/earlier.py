@@ -64,7 +64,7 @@ def check_known(known: str | Sequence[str]) -> None:
 def _runs(sweep: Path, known: str | Sequence[str]) -> Generator[Path]:
     """Yield the folders of the runs that `sweep.known` stands for, except those of the sweep itself."""
     if known == AUTO:
-        for place in _beside(sweep):
+        for place in beside(sweep):
             yield from _jobs(place)
         return
     for text in known:
@@ -76,7 +76,7 @@ def _runs(sweep: Path, known: str | Sequence[str]) -> Generator[Path]:
             yield from _below(place.resolve(), sweep, DEPTH)
 
 
-def _beside(sweep: Path) -> list[Path]:
+def beside(sweep: Path) -> list[Path]:
     """Return the sweeps next to one, or in the same `multirun`, in folders of the same user."""
     top = next((path for path in sweep.parents if path.name == TOP), None)
     inside = top.glob("*/*") if top and top != sweep.parent else sweep.parent.iterdir()
@@ -118,7 +118,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def _is_mine(path: Path) -> bool:
-    """Tell whether a folder is this user's: what others put into a shared folder is not believed unless it is named."""
+    """Tell whether a folder is this user's: what others put next to it is not believed, unless it is named."""
     try:
         return os.stat(path).st_uid == os.getuid()
     except OSError:

@@ -31,7 +31,8 @@ def noted(meeting, share, places, asked):
 Meeting._start = noted
 sys.exit(main())
 """
-IRIS = ("-m", "data=iris", "data.split_seed=7", "model=linear", "steps=12", "batch_size=32", "quiet=true")
+SHORT = ("steps=12", "batch_size=32", "quiet=true", "sweep.known=[]")
+IRIS = ("-m", "data=iris", "data.split_seed=7", "model=linear", *SHORT)
 CASES = {
     "seeds": (*IRIS, "seed=0,1,2,3"),
     "population": (

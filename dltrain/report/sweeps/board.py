@@ -55,7 +55,7 @@ class Board:
 
     @contextlib.contextmanager
     def job(self, number: int, label: str) -> Generator[Callable[..., None]]:
-        """Follow a job; the caller gives its summary, or None if it failed, to what this yields; as for `way_of`."""
+        """Follow a job; the caller gives its summary, or None if it failed, to what this yields."""
         self.begin(number, label)
         try:
             yield lambda summary, **how: self.end(number, way_of(summary, **how) if summary else "failed")

@@ -139,10 +139,10 @@ def known_note(jobs: Sequence[Job]) -> str:
     places = list(dict.fromkeys(str(Path(job.known).parent) for job in jobs if job.known))
     if not places:
         return ""
-    count, more = sum(bool(job.known) for job in jobs), f" and {len(places) - 1} more" if len(places) > 1 else ""
+    count, more = sum(bool(job.known) for job in jobs), f" and {len(places) - 1} more" * (len(places) > 1)
     return (
-        f"{count} of {len(jobs)} runs were trained before with the same config, data and versions, in {places[0]}{more};"
-        " sweep.repeat=true trains them again"
+        f"{count} of {len(jobs)} runs: copied from {places[0]}{more}, since config, data and versions are equal; "
+        "sweep.repeat=true trains them again"
     )
 
 
