@@ -4,6 +4,7 @@ A process that trains a job looks there for a run with the config of the job (`s
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ AUTO = "auto"
 TOP = "multirun"  # where sweeps are put by day and time, unless a folder is named
 DEPTH = 2  # folders between a folder that is named in sweep.known and its sweeps or runs
 PATTERN = "*?["
+MOST = 20_000  # runs whose summaries are read, at half a millisecond each
 
 FINISHED = ("all steps done", "early stopping: ")
 """How the reason begins for which a run has ended, if that follows from its config."""
@@ -32,7 +34,8 @@ def write_earlier(sweep: Path, settings: Mapping[str, Any]) -> None:
         ConfigError: a folder of `sweep.known` does not exist.
     """
     found: dict[str, list[tuple[float, str]]] = {}
-    for path in dict.fromkeys(() if settings["repeat"] else _runs(sweep, settings["known"])):
+    runs = () if settings["repeat"] else itertools.islice(_runs(sweep, settings["known"]), MOST)
+    for path in dict.fromkeys(runs):
         with contextlib.suppress(OSError, CheckpointError):  # what cannot be read is not known
             if config := _finished(path / "summary.json"):
                 found.setdefault(config, []).append(((path / "summary.json").stat().st_mtime, str(path)))
@@ -77,22 +80,31 @@ def _runs(sweep: Path, known: str | Sequence[str]) -> Generator[Path]:
 
 
 def beside(sweep: Path) -> list[Path]:
-    """Return the sweeps next to one, or in the same `multirun`, in folders of the same user."""
+    """Return the sweeps next to one, or in the same `multirun`, in folders of the same user; the newest first."""
     top = next((path for path in sweep.parents if path.name == TOP), None)
-    inside = top.glob("*/*") if top and top != sweep.parent else sweep.parent.iterdir()
-    return [path for path in sorted(inside) if path != sweep and (path / LIST).is_file() and _is_mine(path)]
+    places = [place for day in _inside(top) for place in _inside(day)] if top else _inside(sweep.parent)
+    mine = [path for path in places if path != sweep and _is_mine(path) and os.path.isfile(path / LIST)]
+    return sorted(mine, key=lambda path: os.stat(path / LIST).st_mtime, reverse=True)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """List what a folder holds; nothing if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _below(place: Path, sweep: Path, depth: int) -> Generator[Path]:
     """Yield the runs that a folder is, or holds, itself or in folders inside it."""
-    if place == sweep or not place.is_dir():
+    if place == sweep:
         return
-    if (place / LIST).is_file():
+    if os.path.isfile(place / LIST):  # unlike a path's own method, this is false where access is denied
         yield from _jobs(place)
-    elif (place / "summary.json").is_file():
+    elif os.path.isfile(place / "summary.json"):
         yield place
     elif depth:
-        for inside in sorted(place.iterdir()):
+        for inside in _inside(place):
             yield from _below(inside.resolve(), sweep, depth - 1)
 
 
@@ -101,7 +113,7 @@ def _jobs(sweep: Path) -> Generator[Path]:
     with contextlib.suppress(OSError):
         for name in (sweep / LIST).read_text(encoding="utf-8", errors="replace").splitlines():
             path = (sweep / name).resolve()
-            if sweep.resolve() in path.parents and (path / "summary.json").is_file():
+            if sweep.resolve() in path.parents and os.path.isfile(path / "summary.json"):
                 yield path
 
 
