@@ -14,6 +14,7 @@ from dltrain.report.width import Column
 COLUMNS = (
     "runs",
     "failed",
+    "known",
     "overrides",
     "monitor",
     "mean",
@@ -22,7 +23,6 @@ COLUMNS = (
     "test_deviation",
     "folders",
     "violated",
-    "known",
 )
 
 
@@ -101,8 +101,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         numbers = [of(values) for values in (row.scores, row.tests) for of in (mean_of, deviation_of)]
-        about = [len(row.jobs), row.failed, row.overrides, row.monitor]
-        writer.writerow([*about, *numbers, row.folders, row.violated, row.known])
+        about = [len(row.jobs), row.failed, row.known, row.overrides, row.monitor]
+        writer.writerow([*about, *numbers, row.folders, row.violated])
     return text.getvalue()
 
 
