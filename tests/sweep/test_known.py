@@ -18,6 +18,7 @@ from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DiskError
 from dltrain.report.sweeps.board import Board
 from dltrain.runs import copied
+from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.sealed import read_sealed, seal
 from dltrain.sweep import earlier, known
@@ -267,6 +268,25 @@ def test_a_resumed_sweep_takes_what_is_known(made, copy, dltrain):
     result = dltrain("-m", "--resume", str(sweep), "trust=[mypart]", cwd=made)
     assert result.code == 0 and "1 runs, 1 known" in result.out, result.err
     assert not (sweep / ".jobs").exists()
+
+
+def test_a_copy_that_is_interrupted_goes_on_as_a_run(made, copy, dltrain, monkeypatch):
+    """The summary comes last, so what is there until then is a run that has not ended."""
+    copy_in = Files.copy_in
+
+    def stop(files, name, source, **how):
+        if name == "summary.json":
+            raise KeyboardInterrupt
+        copy_in(files, name, source, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "copy_in", stop)
+        stopped = dltrain("-m", *words_of(made), "seed=0,1", f"output_dir={copy}/b", cwd=made, figures=False)
+    assert stopped.code == 130 and not (copy / "b" / "0" / "summary.json").exists()
+    resumed = dltrain("-m", "--resume", f"{copy}/b", "trust=[mypart]", cwd=made, figures=False)
+    assert resumed.code == 0 and "2 runs, 1 known" in resumed.out, resumed.err
+    for number in "01":
+        assert summary(copy / "b" / number)["hash"] == summary(copy / "a" / number)["hash"]
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("optuna"), reason="pip install 'dltrain[sweep]'")
