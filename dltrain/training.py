@@ -32,12 +32,13 @@ from dltrain.inference.run_data import check_data
 from dltrain.lanes.meeting import Lane
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, print_warning
-from dltrain.report.describe import describe
+from dltrain.report.describe import describe, swept_words
 from dltrain.report.finish import Finished, finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
 from dltrain.runs.checkpoint import Checkpoint
+from dltrain.runs.copied import KNOWN
 from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.graph import graph_def
 from dltrain.runs.recorder import Recorder
@@ -180,11 +181,11 @@ def start_run(
     claimed.label = label
     with claimed.kept_log():
         screen.say(f"folder  {claimed.path}\n")
-        _write_description(prepared, overrides, claimed, label)
+        _write_description(prepared, overrides, claimed, label, alone=exchange is None)
 
         def at_start(recorder: Recorder) -> None:
-            swept = [word for word in overrides if f" {word} " in f" {label} "]
-            about: dict[str, Any] = {"choices": composed.choices, "text": composed.text, "swept": swept}
+            about: dict[str, Any] = {"choices": composed.choices, "text": composed.text}
+            about["swept"] = swept_words(overrides, label)
             describe(recorder, program, graph=prepared.graph(program), config=config, **about)
             if figures and hosts.leads():
                 draw_augmented(recorder, program, claimed)
@@ -215,7 +216,9 @@ def continue_run(
     """Train on from a checkpoint of a locked folder, and report; `overrides` are what changes from now on."""
     composed, program, started = prepared.composed, prepared.program, folder.read_started()
     resumed = [*started.get("resumed", []), {"step": start.step, "overrides": list(overrides)}]
-    folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust)
+    about: dict[str, Any] = {"data": program.parts.described(), "before": start.about, "alone": exchange is None}
+    folder.about = describe_run(start.about.get("run", ""), composed.text, composed.trust, **about)
+    started = {key: value for key, value in started.items() if key != KNOWN}  # it is trained further
     folder.write_config(composed.text, {**started, "resumed": resumed})
     folder.files.remove("summary.json")
     live = LiveReport(program, folder, screen, watchers=watch(program.plan) if watch else ())
@@ -265,15 +268,18 @@ def continue_job(
         return continue_run(prepared, folder, start, screen, **how)
 
 
-def _write_description(prepared: Prepared, overrides: Sequence[str], folder: RunFolder, label: str) -> None:
+def _write_description(
+    prepared: Prepared, overrides: Sequence[str], folder: RunFolder, label: str, *, alone: bool
+) -> None:
     """Write config, environment, data and model of the run, before it trains."""
     composed, program = prepared.composed, prepared.program
     run = uuid.uuid4().hex
-    folder.about = describe_run(run, composed.text, composed.trust)
+    data = program.parts.described()
+    folder.about = describe_run(run, composed.text, composed.trust, data=data, alone=alone)
     started = {"overrides": list(overrides), "choices": dict(composed.choices)}
     folder.write_config(composed.text, started | ({"label": label} if label else {}))
     folder.files.replace_json("environment.json", {"seed": composed.config["seed"], **prepared.environment()})
-    folder.files.replace_json("data.json", seal(program.parts.described()))
+    folder.files.replace_json("data.json", seal(data))
     folder.files.replace("splits.npz", program.parts.splits.to_npz())
     if program.parts.description and program.parts.description.bad_rows:
         folder.files.replace_text("bad_rows.csv", program.parts.description.bad_rows)

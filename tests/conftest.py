@@ -34,6 +34,7 @@ from dltrain.metrics import Average, Confusion, accuracy
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
 from dltrain.report import evaluation, finish
+from dltrain.sweep import earlier
 from dltrain.tasks import Classification
 from dltrain.types import Feature, Kind, Spec
 
@@ -54,6 +55,14 @@ def own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("PJRT_NPROC")
     else:
         os.environ["PJRT_NPROC"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_earlier_sweeps() -> Iterator[None]:
+    """Let no sweep take the results of another one next to it: tests train the same several times, to compare."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(earlier, "beside", lambda sweep: [])
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Config -> data: examples that are read, checked and split, fitted preprocessing, and the order of batches."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -72,6 +73,17 @@ def _room_for(source: str) -> int:
     """
     del source
     return memory.host_room().bytes
+
+
+def describe_data(source: Source, splits: Splits, description: Description | None) -> dict[str, Any]:
+    """Describe data by its content and its splits: runs whose data is described alike have the same examples."""
+    divided = {name: splits[name] for name in NAMES}
+    files = description.files if description else {}
+    return ({"files": {name: list(about) for name, about in files.items()}} if files else {}) | {
+        "fingerprint": source.fingerprint,
+        "examples": {name: len(indices) for name, indices in divided.items()},
+        "splits": {name: hashlib.sha256(indices.tobytes()).hexdigest() for name, indices in divided.items()},
+    }
 
 
 def read_data(config: Config, trust: tuple[str, ...], *, task: Task, needed: str | None) -> Data:

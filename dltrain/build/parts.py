@@ -1,6 +1,5 @@
 """Config -> Parts: everything a run consists of. Layers below `build` do not see the config."""
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from dltrain.build.data import Data, make_order, read_data
+from dltrain.build.data import Data, describe_data, make_order, read_data
 from dltrain.build.instantiate import bind, build, is_function
 from dltrain.build.model import make_model_parts, make_task
 from dltrain.build.objective import make_objective, needed_scale
@@ -20,7 +19,7 @@ from dltrain.data.augment.chain import Chain
 from dltrain.data.description import Description
 from dltrain.data.order import Pipeline, in_order
 from dltrain.data.preprocess import Preprocess
-from dltrain.data.split import NAMES, Splits
+from dltrain.data.split import Splits
 from dltrain.durations import Duration
 from dltrain.engine.events import Callback
 from dltrain.engine.state import OptimizerFactory
@@ -63,20 +62,19 @@ class Parts:
 
     def described(self) -> dict[str, Any]:
         """Describe the data, which must be the same when the run is resumed."""
-        splits = {name: self.splits[name] for name in NAMES}
-        files = self.description.files if self.description else {}
-        return ({"files": {name: list(about) for name, about in files.items()}} if files else {}) | {
-            "fingerprint": self.source.fingerprint,
-            "examples": {name: len(indices) for name, indices in splits.items()},
-            "splits": {name: hashlib.sha256(indices.tobytes()).hexdigest() for name, indices in splits.items()},
-        }
+        return describe_data(self.source, self.splits, self.description)
 
 
 def assemble(config: Config, trust: tuple[str, ...] = ()) -> Parts:
     """Read the data and build every part; errors in any part are raised here, before training."""
-    task, objective = make_task(config, trust), make_objective(config, trust)
-    data = read_data(config, trust, task=task, needed=needed_scale(objective, config, task))
+    data, objective = read_of(config, trust)
     return assemble_on(data, config, trust, objective)
+
+
+def read_of(config: Config, trust: tuple[str, ...] = ()) -> tuple[Data, Objective]:
+    """Read the data of a config, scaled as its loss and its task need it; return it with the loss."""
+    task, objective = make_task(config, trust), make_objective(config, trust)
+    return read_data(config, trust, task=task, needed=needed_scale(objective, config, task)), objective
 
 
 def assemble_on(data: Data, config: Config, trust: tuple[str, ...], objective: Objective) -> Parts:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from dltrain.build.identity import identity
 from dltrain.config.changes import differing, environment_of, kept_part, leaves, may_change, of_part
 from dltrain.config.folders import parse_yaml
 from dltrain.devices import runtime
@@ -27,23 +28,39 @@ SHORT, LONG = 3, 8  # letters: up to SHORT are not a secret, LONG are found insi
 Warn = Callable[[str], None]
 
 
-def describe_run(run: str, text: str, trust: Collection[str]) -> dict[str, Any]:
+def describe_run(
+    run: str,
+    text: str,
+    trust: Collection[str],
+    *,
+    data: Mapping[str, Any],
+    before: Mapping[str, Any] | None = None,
+    alone: bool = True,
+) -> dict[str, Any]:
     """Return what is recorded with each checkpoint.
 
     Args:
         run: the id of the run.
         text: its config, as saved.
         trust: its user packages, already imported.
+        data: `Parts.described`.
+        before: what the checkpoint has recorded from which the run goes on.
+        alone: whether its result depends on no other run.
     """
     config = parse_yaml(text)
+    settings, code = leaves(config), _code(trust)
+    same = identity(settings, data) if alone else None
+    if before is not None and (before.get("identity") != same or differing_code(before.get("code", {}), code)):
+        same = None  # one part of it was trained in another way
     return {
         "run": run,
         "versions": runtime.versions(),
         "numerics": runtime.numerics(),
         "config": hashlib.sha256(text.encode("utf-8")).hexdigest(),
-        "settings": leaves(config),
+        "settings": settings,
         "environment": {name: _concealed(name, run) for name in environment_of(config)},
-        "code": _code(trust),
+        "code": code,
+        "identity": same,
     }
 
 

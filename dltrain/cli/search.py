@@ -17,7 +17,7 @@ from dltrain import __version__
 from dltrain.cli.job import find_note, train_all
 from dltrain.cli.search_plan import Found, Plan, make_plan, read_study_name
 from dltrain.cli.search_processes import ProcessSearch, make_workers
-from dltrain.cli.search_trial import Trial, make_room, read_end, wait_for, watch
+from dltrain.cli.search_trial import Trial, evaluations, known_from, make_room, read_end, wait_for, watch
 from dltrain.composition.launch import Job, SweepStopped
 from dltrain.config.folders import Tree
 from dltrain.errors import ConfigError, Interrupted
@@ -29,6 +29,7 @@ from dltrain.runs.folder import RunFolder
 from dltrain.runs.sealed import seal
 from dltrain.runs.sweep_files import JOBS, MANIFEST
 from dltrain.sweep.assignment import devices_for
+from dltrain.sweep.earlier import write_earlier
 from dltrain.sweep.search import Proposal, Search
 from dltrain.sweep.study import JOURNAL, make_samplers, open_study
 from dltrain.sweep.train import Programs
@@ -88,6 +89,7 @@ class _Running:
     devices: tuple[str, ...] = ()  # GPUs that `sweep.processes` share
     programs: Programs = field(default_factory=Programs)
     codes: list[int] = field(default_factory=list)  # of jobs that failed now
+    known: dict[int, bool] = field(default_factory=dict)  # number of a job -> whether an earlier sweep trained it
     monitor: str = "value"  # what the runs monitor
     reason: str = ""  # why it was stopped, unless by a signal
     board: Board = field(default_factory=lambda: Board(0))
@@ -149,6 +151,7 @@ class _Running:
         if found.jobs:
             again = f"; {found.begun} that did not end go on" if found.begun else ""
             screen.say(f"        goes on after {found.jobs - found.begun} trials{again}")
+        write_earlier(self.folder, settings)
         self.board = Board(settings["trials"], quiet=self.plan.quiet, before=found.jobs - found.begun)
         if processes:
             workers = make_workers(processes, self.folder, self.devices)
@@ -177,8 +180,10 @@ class _Running:
     def _say_best(self, found: Search, screen: Screen) -> None:
         best = found.best() if len(self.plan.directions) == 1 else None
         objective = (self.plan.settings["objectives"] or [self.monitor])[0]
+        known = sum(self.known.values())
         screen.say(
             f"\n{found.jobs} of {self.plan.settings['trials']} trials"
+            + (f", {known} known" if known else "")
             + (f"; best: job {best[0]}, {objective} {shown(best[1])}" if best else "")
         )
 
@@ -219,6 +224,10 @@ class _Running:
         ended, summary = read_end(trial)
         self.monitor = summary.get("monitor") or self.monitor
         if ended:
+            self.known[trial.number] = bool(summary and known_from(trial))
+            if self.known[trial.number] and self.plan.settings["pruner"] != "none":
+                for evaluation, value in enumerate(evaluations(trial, self.monitor), 1):
+                    found.should_stop(proposal, evaluation, value)  # for others: this one has trained to its end
             found.tell(proposal, ended)
             if not summary:
                 self.codes.append(find_note(trial.job)["code"])

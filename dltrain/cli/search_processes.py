@@ -9,11 +9,11 @@ from pathlib import Path
 
 from dltrain.callbacks.signals import Signals
 from dltrain.cli.job import note_death
-from dltrain.cli.search_trial import Trial, make_room, read_end, wait_for
+from dltrain.cli.search_trial import Trial, known_from, make_room, read_end, wait_for
 from dltrain.cli.search_worker import DRAW, Trainer, log_name
 from dltrain.composition.launch import SweepStopped
 from dltrain.errors import Interrupted, Terminated
-from dltrain.report.sweeps.board import Board, metric_of
+from dltrain.report.sweeps.board import KNOWN, Board, line_of, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS
@@ -107,17 +107,15 @@ class ProcessSearch:
             self.board.end(trial.number)
             return
         ended, summary = read_end(trial)
-        self.board.end(
-            trial.number, "failed" if not ended or ended.failed else "pruned" if ended.pruned else "trained"
-        )
+        known = known_from(trial)
+        done = KNOWN if known else "trained"
+        self.board.end(trial.number, "failed" if not ended or ended.failed else "pruned" if ended.pruned else done)
         best = self.found.best() if len(self.found.study.directions) == 1 else None
         if best and best[0] == trial.number:
             self._best = best[1], worker
             self.board.lead(trial.number, trial.label, metric_of(summary))
         if summary:
-            result = metric_of(summary)
-            line = f"job {trial.number}: {trial.label}" + (f"  {result}" if result else "")
-            print(for_terminal(line), flush=True)
+            print(for_terminal(line_of(trial.number, trial.label, summary, known=known)), flush=True)
 
     def _widen(self, sweep: Path) -> None:
         """Use more processes, once it is known how many fit into the memory of their devices."""

@@ -11,8 +11,9 @@ from dltrain.cli.job import find_note
 from dltrain.composition import objective
 from dltrain.composition.launch import Job
 from dltrain.config.constraints import number_of, read_constraints
-from dltrain.errors import LockedError
+from dltrain.errors import CheckpointError, LockedError
 from dltrain.report.console import shown
+from dltrain.runs.copied import KNOWN
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.history import read_history
 from dltrain.sweep.plan import can_resume
@@ -108,6 +109,23 @@ def _evaluated(trial: Trial, split: str) -> list[int]:
         return []
     rows = read_history(RunFolder(trial.job.folder).metrics).rows
     return sorted({row["step"] for row in rows if row["split"] == split})
+
+
+def known_from(trial: Trial) -> str:
+    """Return the run of an earlier sweep that a trial was copied from; "" if it was trained."""
+    try:
+        return RunFolder(trial.job.folder).read_started().get(KNOWN, "")
+    except CheckpointError:
+        return ""
+
+
+def evaluations(trial: Trial, monitor: str) -> list[float]:
+    """Return the value of the only objective, else of what is monitored, at each evaluation of a trial's run."""
+    split, _, name = (*trial.settings["objectives"], monitor)[0].partition("/")
+    rows = {
+        row["step"]: row for row in read_history(RunFolder(trial.job.folder).metrics).rows if row["split"] == split
+    }
+    return [math.nan if row.get(name) is None else float(row[name]) for _, row in sorted(rows.items())]
 
 
 def read_end(trial: Trial) -> tuple[Ended | None, Mapping[str, Any]]:

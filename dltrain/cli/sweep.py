@@ -26,6 +26,7 @@ from dltrain.config.request import Override
 from dltrain.errors import ConfigError, LockedError
 from dltrain.runs.repeat import Repeat, read_repeat
 from dltrain.runs.sweep_files import STOPPED
+from dltrain.sweep.earlier import write_earlier
 from dltrain.sweep.folder import locked, remove_empty
 from dltrain.sweep.plan import forget_plan, write_configs, write_places
 from dltrain.sweep.unfinished import read_notes, what_is_left, write_plan
@@ -53,6 +54,8 @@ def _run_grid(typed: Typed, repeat: Repeat | None) -> int:
         write_plan(folder, list(typed.found.values()))
     if repeat:
         repeat.write(folder)
+    if not typed.config["dry_run"]:
+        write_earlier(folder, typed.config["sweep"])
     processes = 0
     if launcher != "basic":
         jobs = math.prod(len(values or [o]) for o, values in typed.found.values())

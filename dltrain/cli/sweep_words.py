@@ -15,6 +15,7 @@ from dltrain.config.folders import Tree
 from dltrain.config.hydra_node import is_hydra
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError
+from dltrain.sweep.earlier import check_known
 from dltrain.sweep.folder import claim
 
 Found = dict[str, tuple[Override, list[Override] | None]]
@@ -81,6 +82,7 @@ def read_sweep(words: Sequence[str], folders: tuple[Path, ...], tree: Tree) -> T
     if params := _params(settings, found, tree):
         config = _check({**params, **found}, folders, tree)
     objective.check_constraints(config)
+    check_known(config["sweep"]["known"])
     if config["runtime"]["hosts"] is not None:
         raise ConfigError("runtime.hosts: a sweep trains each job in one process; leave it out")
     if config["runtime"]["elastic"]:

@@ -325,7 +325,14 @@ NODES = {
             "Stop trials that are behind others in the monitored metric of their evaluations; none: stop no trial",
         ),
         "seed": Key(whole(0, 2**32 - 1), "Seed of the choice of trials; seed is that of the training"),
-        "repeat": Key(FLAG, "Train again what this search has trained; false: its result is taken over"),
+        "known": Key(
+            either("auto", listing(TEXT)),
+            "Sweeps and runs whose results are taken instead of training the same again: folders or patterns "
+            "(outputs/*); auto: the sweeps next to this one; []: none",
+        ),
+        "repeat": Key(
+            FLAG, "Train again what this search, or an earlier sweep, has trained; false: take its result"
+        ),
         "storage": Key(
             optional(TEXT), "Optuna storage, by URL; null: the file study.journal in the folder of the sweep", "URL"
         ),

@@ -33,13 +33,23 @@ def describe(
     writer, monitor = recorder.writer(), program.plan.monitor
     writer.text(0, "config", f"```yaml\n{_without_nulls(text)}```")
     writer.graph(graph)
-    varied = {key: _value(value) for key, _, value in (word.partition("=") for word in swept)}
-    writer.hparams(varied | _hparams(config, choices))
+    writer.hparams(hparams(config, choices, swept))
     splits = "(train|validation)"
     charts = {"loss": f"loss/{splits}"}
     if monitor and monitor.name != "loss":
         charts[monitor.name] = f"monitored/{re.escape(monitor.name)}/{splits}"
     writer.layout(charts)
+
+
+def hparams(config: Mapping[str, Any], choices: Mapping[str, str], swept: Sequence[str]) -> dict[str, Any]:
+    """Return the hyperparameters of a run: what its sweep varies, and what one may vary."""
+    varied = {key: _value(value) for key, _, value in (word.partition("=") for word in swept)}
+    return varied | _hparams(config, choices)
+
+
+def swept_words(overrides: Sequence[str], label: str) -> list[str]:
+    """Return the overrides of a job that its label names: those in which the jobs of its sweep differ."""
+    return [word for word in overrides if f" {word} " in f" {label} "]
 
 
 def _value(text: str) -> bool | float | str:

@@ -107,7 +107,8 @@ def _report(
             finally:
                 screen.end_live()
         compared = try_to_compare(program, folder) if compared is None else compared
-        summary = {"run": folder.about.get("run"), **_summary(program, trained, found), "baselines": compared}
+        recorded = {key: folder.about.get(key) for key in ("run", "identity")}
+        summary = {**recorded, **_summary(program, trained, found), "baselines": compared}
         folder.files.replace_json("summary.json", seal(summary))
         trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)

@@ -11,7 +11,7 @@ from dltrain.report.console import Screen, print_warning
 from dltrain.report.html.sweep import write_page
 from dltrain.report.sweeps.best import Experiment, write_best
 from dltrain.report.sweeps.figures import draw_figures
-from dltrain.report.sweeps.jobs import constrained, is_sweep, job_folders, read_job, stopped_jobs
+from dltrain.report.sweeps.jobs import constrained, is_sweep, job_folders, known_note, read_job, stopped_jobs
 from dltrain.report.sweeps.outcome import Outcome
 from dltrain.report.sweeps.table import as_csv, for_terminal, make_rows
 from dltrain.runs.files import Files
@@ -61,6 +61,7 @@ def _print_table(found: Outcome, screen: Screen) -> None:
     screen.say()
     jobs = found.jobs
     ended = {
+        "known": sum(bool(job.known) for job in jobs),
         "failed": sum(job.failed for job in jobs),
         "interrupted": sum(job.interrupted for job in jobs),
         "infeasible": sum(bool(job.violated) for job in jobs),
@@ -70,6 +71,8 @@ def _print_table(found: Outcome, screen: Screen) -> None:
     for job in jobs:
         if job.failed and (job.failure or (job.folder / "train.log").is_file()):
             screen.say(f"job {job.name}: {job.reason}")
+    if note := known_note(jobs):
+        screen.say(f"known   {note}")
     screen.say(f"table   {found.folder / 'sweep.csv'}", whole=True)
 
 

@@ -10,6 +10,7 @@ The file is a little long because `Files` is the only place where a run folder i
 
 import contextlib
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -122,6 +123,25 @@ class Files:
         with writing(self.path / name), self._opened(make=True) as folder:
             self.note(name)
             return os.fdopen(_create(_plain(name), folder), "wb", buffering=0)
+
+    def copy_in(self, name: str, source: Path, *, linked: bool = False) -> None:
+        """Make a new file with the content of a regular one; `linked`: by a hard link where the system makes one.
+
+        A linked file has two names, so it must be one that is never changed in place.
+        """
+        with writing(self.path / name), self._opened(make=True) as folder:
+            self.note(name)
+            with os.fdopen(os.open(source, os.O_RDONLY | _FILE), "rb") as original:
+                if not stat.S_ISREG(os.fstat(original.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, f"{source} is not a file")
+                if linked:
+                    with contextlib.suppress(OSError):  # another file system, or one without hard links
+                        os.link(source, _plain(name), dst_dir_fd=folder, follow_symlinks=False)
+                        return
+                with os.fdopen(_create(_plain(name), folder), "wb") as copied:
+                    shutil.copyfileobj(original, copied)
+                    copied.flush()
+                    sync(copied.fileno())
 
     def append(self, name: str) -> IO[str]:
         """Open a text file to append to it, and create it if it is not there."""

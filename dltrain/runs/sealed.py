@@ -61,7 +61,15 @@ def read_bytes(path: Path) -> bytes:
 def check_summary(path: Path, found: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless the values of a summary that dltrain reads again have their types."""
     _check_types(
-        path, found, {"monitor": (str, NoneType), "stop_reason": str, "higher_is_better": bool, "steps": int}
+        path,
+        found,
+        {
+            "monitor": (str, NoneType),
+            "stop_reason": str,
+            "higher_is_better": bool,
+            "steps": int,
+            "identity": (dict, NoneType),
+        },
     )
     best = found.get("best", {})
     if not isinstance(best, dict) or not all(isinstance(metrics, dict) for metrics in best.values()):
@@ -70,7 +78,8 @@ def check_summary(path: Path, found: Mapping[str, Any]) -> None:
 
 def check_started(path: Path, found: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless the record of how a run was started has its types."""
-    _check_types(path, found, {"overrides": list, "choices": dict, "resumed": list, "config": str, "label": str})
+    kinds = {"overrides": list, "choices": dict, "resumed": list, "config": str, "label": str, "known": str}
+    _check_types(path, found, kinds)
     if wrong := [word for word in found.get("overrides", ()) if not isinstance(word, str)]:
         raise CheckpointError(f"{path} is damaged: overrides holds {wrong[0]!r:.40}, expected texts")
 

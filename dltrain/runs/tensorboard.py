@@ -30,8 +30,10 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from dltrain.errors import DiskError
 from dltrain.runs.files import Files, files_at
 
+SESSION = "_hparams_/session_start_info"  # the tag of the hyperparameters of a run
 BUCKETS = 30  # per histogram, as in the summaries of TensorBoard
 _FLUSH_BYTES = 1 << 20  # buffered in memory before an automatic flush
+_HEADER, _CHECKSUM = 12, 4  # bytes before and after the data of a record
 _BLOCK = 1 << 20  # values of a histogram counted at once, which bounds the float64 copies
 
 
@@ -107,13 +109,8 @@ class EventWriter:
           wall_time: as in the other events.
         """
         metrics = tuple(metrics)
-        session = SessionStartInfo(start_time_secs=time.time() if start_time is None else start_time)
-        for name, value in values.items():
-            for field, content in _hparam(value).items():
-                setattr(session.hparams[name], field, content)
-        summary = Summary(
-            value=[_hparams_value("session_start_info", HParamsPluginData(session_start_info=session))]
-        )
+        session = _session(values, time.time() if start_time is None else start_time)
+        summary = Summary(value=[session])
         if metrics:
             experiment = Experiment(
                 hparam_infos=[HParamInfo(name=name) for name in values],
@@ -179,10 +176,41 @@ class EventWriter:
             self.flush()
 
     def _append(self, event: Event) -> None:
-        """Append one record in TFRecord format: length, its checksum, data, its checksum."""
-        data = event.SerializeToString()
-        header = struct.pack("<Q", len(data))
-        self._pending += header + _checksum(header) + data + _checksum(data)
+        self._pending += _record(event)
+
+
+def with_hparams(content: bytes, values: Mapping[str, object]) -> bytes:
+    """Return the content of an event file with other hyperparameters; a last record that was cut stays as it is."""
+    found, at = bytearray(), 0
+    while len(content) - at >= _HEADER:
+        size = _HEADER + struct.unpack_from("<Q", content, at)[0] + _CHECKSUM
+        record = content[at : at + size]
+        if SESSION.encode() in record and len(record) == size:
+            event = Event.FromString(record[_HEADER:-_CHECKSUM])
+            for value in event.summary.value:
+                if value.tag == SESSION:
+                    before = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                    value.CopyFrom(_session(values, before.session_start_info.start_time_secs))
+            record = _record(event)
+        found += record
+        at += size
+    return bytes(found) + content[at:]
+
+
+def _record(event: Event) -> bytes:
+    """Return an event in TFRecord format: length, its checksum, data, its checksum."""
+    data = event.SerializeToString()
+    header = struct.pack("<Q", len(data))
+    return header + _checksum(header) + data + _checksum(data)
+
+
+def _session(values: Mapping[str, object], start_time: float) -> Summary.Value:
+    """Return what says with which hyperparameters a run was started, and when."""
+    session = SessionStartInfo(start_time_secs=start_time)
+    for name, value in values.items():
+        for field, content in _hparam(value).items():
+            setattr(session.hparams[name], field, content)
+    return _hparams_value("session_start_info", HParamsPluginData(session_start_info=session))
 
 
 def _crc_table() -> np.ndarray:

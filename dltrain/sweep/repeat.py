@@ -19,6 +19,7 @@ from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.repeat import CROSSVAL, SEEDS, Repeat, read_repeat
 from dltrain.runs.sweep_files import LIST
+from dltrain.sweep.earlier import check_known, write_earlier
 from dltrain.sweep.folder import claim, locked
 from dltrain.sweep.groups import SweepJob
 from dltrain.sweep.plan import forget_plan, write_configs
@@ -105,11 +106,13 @@ def train_repeat(repeat: Repeat, words: Sequence[str], *, config_dir: str | None
     shared = compose_words(*words, config_dir=config_dir).config
     if shared["dry_run"]:
         raise ConfigError("dry_run=true: nothing would be trained; use compose to check a config")
+    check_known(shared["sweep"]["known"])
     folder = claim(shared["output_dir"], overwrite=shared["overwrite"])
     repeat.write(folder)
     own = [word for word in words if word.partition("=")[0] != "output_dir"]
     jobs = [_job(repeat, own, folder, i, config_dir) for i in range(len(repeat.values))]
     write_configs(folder, jobs)
+    write_earlier(folder, shared["sweep"])
     failures: list[DltrainError] = []
     with locked(folder):
         train_jobs(jobs, _guard(failures), Signals())

@@ -14,12 +14,13 @@ from dltrain.callbacks.signals import Signals
 from dltrain.lanes.meeting import Lane, Meeting
 from dltrain.report.console import Screen
 from dltrain.report.finish import try_to_compare
-from dltrain.report.sweeps.board import Board, metric_of
+from dltrain.report.sweeps.board import Board, line_of, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
 from dltrain.sweep.best import Best
 from dltrain.sweep.folds import Group, divide_by_fold
 from dltrain.sweep.groups import SweepJob, group_jobs, program_of, varied_of
+from dltrain.sweep.known import Known, take
 from dltrain.sweep.measure import Choice, choose_lanes, divide_lanes
 from dltrain.sweep.plan import write_places
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
@@ -37,6 +38,7 @@ class Programs:
     def __init__(self) -> None:
         """Keep nothing yet."""
         self.best = Best()
+        self.known = Known()
         self._groups: dict[str, _Group] = {}
 
     @property
@@ -66,6 +68,8 @@ def train_jobs(
 ) -> None:
     """Train all jobs, those that share a program together, and draw the figures of the best one.
 
+    What an earlier sweep has trained is copied instead.
+
     Args:
         jobs: the jobs.
         guard: is called for each job, in any thread; it reports a failure, which ends no other job.
@@ -76,6 +80,7 @@ def train_jobs(
     config = jobs[0].composed.config
     board = board or Board(len(jobs), quiet=config["quiet"] or config["dry_run"])
     best = programs.best if programs else Best()
+    jobs = _take_known(jobs, programs.known if programs else Known(), guard, signals, best, board)
     for some in group_jobs(jobs, folds=not programs):
         for group in divide_by_fold(some) if not programs else [Group(some)]:
             if signals.received:
@@ -93,6 +98,27 @@ def train_jobs(
                 _train_group(group, guard, signals, best, programs=programs, board=board)
     if not programs:
         best.draw()
+
+
+def _take_known(
+    jobs: Sequence[SweepJob], known: Known, guard: Guard, signals: Signals, best: Best, board: Board
+) -> list[SweepJob]:
+    """Take the results of jobs that an earlier sweep has trained; return the other jobs."""
+    found = known.find(jobs)
+    left = []
+    for job in jobs:
+        run = None if signals.received else found.get(job.number)
+        if not (run and (ended := take(job, run))):
+            left.append(job)
+            continue
+        with board.job(job.number, job.label) as follow:
+            guard(job, lambda ended=ended: ended)
+            follow(ended.finished.summary, known=True)
+        line = line_of(job.number, job.label or " ".join(job.words), ended.finished.summary, known=str(run.path))
+        print(for_terminal(line), flush=True)
+        if best.consider(job, ended, drawn=True):
+            board.lead(job.number, job.label, metric_of(ended.finished.summary))
+    return left
 
 
 def _train_alone(job: SweepJob, shared: Parts | None = None) -> EndedRun | None:
@@ -307,7 +333,8 @@ class _Group:
         return prepare_like(self.plain, job.composed, folder=job.folder)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
-        result = metric_of(ended.finished.summary)
-        line = f"job {job.number}: {job.label or ' '.join(job.words)}" + (f"  {result}" if result else "")
         with self.printing:
-            print(for_terminal(line), flush=True)
+            print(
+                for_terminal(line_of(job.number, job.label or " ".join(job.words), ended.finished.summary)),
+                flush=True,
+            )

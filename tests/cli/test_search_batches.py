@@ -137,7 +137,8 @@ LAUNCHERS = {
 def test_a_launcher_trains_the_trials_that_a_search_without_it_would_choose(launcher, tmp_path):
     if not importlib.util.find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher"):
         pytest.skip(f"hydra-{launcher.split('_')[0]}-launcher is not installed")
-    line = [sys.executable, "-m", "dltrain", "-m", *SMALL, RATE, "sweep=tpe", "sweep.trials=4", "sweep.workers=2"]
+    search = ("sweep=tpe", "sweep.trials=4", "sweep.workers=2", "sweep.known=[]")
+    line = [sys.executable, "-m", "dltrain", "-m", *SMALL, RATE, *search]
     chosen = {}
     for name, words in (("launched", LAUNCHERS[launcher]), ("alone", ("runtime.threads=1",))):
         done = subprocess.run(

@@ -26,7 +26,7 @@ import pytest
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
 # A save takes longer than the steps between two of them, so a sweep lasts for several kills, and many hit a save.
-BASE = ("checkpoint_every=5", "quiet=true")
+BASE = ("checkpoint_every=5", "quiet=true", "sweep.known=[]")
 IRIS = ("data=iris", "data.split_seed=7", "model=linear")
 RATES = ("optim.learning_rate=0.01,0.1", "seed=0,1")
 LAUNCHERS = {

@@ -28,7 +28,8 @@ def noted(meeting, asked):
 Meeting._compute = noted
 sys.exit(main())
 """
-IRIS = ("-m", "data=iris", "data.split_seed=7", "model=linear", "steps=12", "batch_size=32", "quiet=true")
+SHORT = ("steps=12", "batch_size=32", "quiet=true", "sweep.known=[]")
+IRIS = ("-m", "data=iris", "data.split_seed=7", "model=linear", *SHORT)
 CASES = {
     "seeds": (*IRIS, "seed=0,1,2,3"),
     "population": (

@@ -129,3 +129,21 @@ def test_a_held_folder_is_found_when_it_is_renamed(tmp_path):
     with pytest.raises(DiskError, match="b was deleted, or moved to another disk"):
         (folder / "in").replace_text("file", "z")
     folder.let_go()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_file_is_copied_or_linked_and_never_through_a_link(tmp_path, linked, monkeypatch):
+    source, files = tmp_path / "source", Files(tmp_path / "folder")
+    source.write_text("content")
+    files.copy_in("a", source, linked=linked)
+    assert (files.path / "a").read_text() == "content" and source.stat().st_nlink == (2 if linked else 1)
+    monkeypatch.setattr(os, "link", lambda *names, **how: (_ for _ in ()).throw(OSError("another file system")))
+    files.copy_in("b", source, linked=linked)
+    assert (files.path / "b").read_text() == "content" and (files.path / "b").stat().st_nlink == 1
+    (tmp_path / "link").symlink_to(source)
+    os.mkfifo(tmp_path / "fifo")
+    for bad in (tmp_path / "link", tmp_path / "fifo", tmp_path):
+        with pytest.raises(DiskError):
+            files.copy_in("c", bad, linked=linked)
+    with pytest.raises(DiskError):
+        files.copy_in("a", source)  # it is there

@@ -17,12 +17,13 @@ from flax import nnx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util import tensor_util
 
 from dltrain.errors import DiskError
 from dltrain.models.linear import Linear
 from dltrain.runs.graph import graph_def
-from dltrain.runs.tensorboard import BUCKETS, EventWriter
+from dltrain.runs.tensorboard import BUCKETS, SESSION, EventWriter, with_hparams
 
 PNG = bytes.fromhex(  # one grey pixel
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
@@ -290,3 +291,20 @@ def test_given_metrics_are_the_columns_of_the_experiment(tmp_path):
     experiment = parse_experiment_plugin_data(read(tmp_path).SummaryMetadata(EXPERIMENT_TAG).plugin_data.content)
     assert [(m.name.group, m.name.tag) for m in experiment.metric_infos] == [("validation", "accuracy")]
     assert [info.name for info in experiment.hparam_infos] == ["seed", "rate", "bad"]
+
+
+def test_a_copied_run_has_the_hyperparameters_of_its_own_sweep(tmp_path):
+    writer = EventWriter(tmp_path)
+    writer.scalars(0, {"loss": 1.0})
+    writer.hparams({"seed": 3, "old": "x"}, start_time=7.0)
+    writer.scalars(1, {"loss": 2.0})
+    writer.close()
+    content = writer.path.read_bytes()
+    assert with_hparams(content, {"seed": 3, "old": "x"}) == content
+    writer.path.write_bytes(with_hparams(content, {"seed": 3, "new": True}) + content[:5])
+    events = [Event.FromString(data) for data in RawEventFileLoader(str(writer.path)).Load()]
+    (session,) = [v for e in events for v in e.summary.value if v.tag == SESSION]
+    found = HParamsPluginData.FromString(session.metadata.plugin_data.content).session_start_info
+    assert {n: v.number_value or v.bool_value for n, v in found.hparams.items()} == {"seed": 3, "new": True}
+    assert found.start_time_secs == 7
+    assert [e.step for e in events for v in e.summary.value if v.tag == "loss"] == [0, 1]

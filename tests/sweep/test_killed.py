@@ -15,7 +15,7 @@ import pytest
 PATIENCE = 400  # seconds for a process to end; one that hangs fails the test
 
 # A model whose lanes round differently from a run alone.
-LINE = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3")
+LINE = ("-m", "data=digits", "model=mlp", "model.widths=[32]", "quiet=true", "eval_every=3", "sweep.known=[]")
 WORDS = (*LINE, "checkpoint_every=3", "optim.learning_rate=0.01,0.1", "seed=0,1")
 NUMBERS = (
     *LINE,

@@ -11,6 +11,7 @@ from dltrain.report.console import Screen, print_warning
 from dltrain.report.repeats.figures import draw_repeated
 from dltrain.report.repeats.results import Repeated, read_repeated
 from dltrain.report.repeats.table import print_metrics, print_runs
+from dltrain.report.sweeps.jobs import known_note
 from dltrain.report.sweeps.table import as_csv, make_rows
 from dltrain.runs.files import Files
 from dltrain.runs.repeat import CROSSVAL, Repeat
@@ -78,7 +79,9 @@ def _with_ensemble(found: Repeated, amend: Amend, screen: Screen) -> Repeated:
 
 
 def _notes(found: Repeated, screen: Screen) -> None:
-    """Say what a reader must know about the ensemble."""
+    """Say what a reader must know about the runs and their ensemble."""
+    if note := known_note(list(found.jobs.values())):
+        screen.say(f"known   {note}")
     made = found.made
     if made and made.calibration:
         fitted = made.calibration

@@ -19,7 +19,8 @@ from dltrain.runs.summary import monitored
 
 MOST = 8  # jobs that are shown
 ENOUGH = 0.1  # of a job, before the time left is estimated
-WAYS = ("trained", "pruned", "failed")  # in which a job ends
+KNOWN = "known"
+WAYS = ("trained", KNOWN, "pruned", "failed")  # in which a job ends; known: an earlier sweep has trained it
 
 
 @dataclass
@@ -53,11 +54,11 @@ class Board:
     _began: float | None = None
 
     @contextlib.contextmanager
-    def job(self, number: int, label: str) -> Generator[Callable[[Mapping[str, Any] | None], None]]:
+    def job(self, number: int, label: str) -> Generator[Callable[..., None]]:
         """Follow a job; the caller gives its summary, or None if it failed, to what this yields."""
         self.begin(number, label)
         try:
-            yield lambda summary: self.end(number, way_of(summary) if summary else "failed")
+            yield lambda summary, **how: self.end(number, way_of(summary, **how) if summary else "failed")
         finally:
             self.end(number)
 
@@ -141,10 +142,11 @@ class Board:
 
     def _left(self) -> float | None:
         """Estimate the seconds that are left, from the share of the steps that is done."""
-        share = sum(self._ended.values()) + sum(job.done for job in self._running.values())
+        known = self._ended[KNOWN]  # which took no time
+        share = sum(self._ended.values()) - known + sum(job.done for job in self._running.values())
         if self._began is None or share < ENOUGH:
             return None
-        return (self.now() - self._began) * (self.jobs - self.before - share) / share
+        return (self.now() - self._began) * (self.jobs - self.before - known - share) / share
 
     def _table(self, running: Sequence[tuple[int, _Running]], width: int) -> list[str]:
         """Return a line for each job, with the same columns; a narrow terminal cuts the labels."""
@@ -175,8 +177,10 @@ def progress_callback(plan: Any, report: Callable[..., None]) -> Callable[[Train
     return progress
 
 
-def way_of(summary: Mapping[str, Any]) -> str:
+def way_of(summary: Mapping[str, Any], *, known: bool = False) -> str:
     """Tell in which of WAYS a run with this summary has ended."""
+    if known:
+        return KNOWN
     return "pruned" if str(summary.get("stop_reason", "")).startswith("pruned") else "trained"
 
 
@@ -184,6 +188,16 @@ def metric_of(summary: Mapping[str, Any]) -> str:
     """Write the monitored metric of a run with its name; "" without one."""
     value = monitored(summary)
     return "" if value is None else f"{summary['monitor']} {shown(value)}"
+
+
+def line_of(number: int, label: str, summary: Mapping[str, Any], *, known: str = "") -> str:
+    """Write what came of a job; `known` is the run of an earlier sweep that it was copied from."""
+    parts = [
+        f"job {number}: {label}",
+        metric_of(summary),
+        f"known from {known}, not trained again" if known else "",
+    ]
+    return "  ".join(part for part in parts if part)
 
 
 def _cut(line: str, width: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from dltrain.config.changes import read_saved
 from dltrain.config.constraints import Constraint, read_constraints, violated
 from dltrain.errors import DltrainError
+from dltrain.runs.copied import KNOWN
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.summary import monitored
 from dltrain.runs.sweep_files import JOBS, LIST, STOPPED
@@ -30,6 +31,7 @@ class Job:
     failure: str = ""  # the error message, if it failed before it had a run folder
     interrupted: bool = False  # stopped by a signal, and can be resumed
     violated: tuple[str, ...] = ()  # the sweep.constraints that it does not satisfy
+    known: str = ""  # the run of an earlier sweep that it was copied from, instead of being trained
 
     @property
     def failed(self) -> bool:
@@ -79,7 +81,8 @@ def read_job(path: Path, name: str) -> Job:
     try:
         started = run.read_started()
         overrides = tuple(started.get("overrides", ()))
-        return Job(path, name, overrides, run.read_summary(), started.get("choices", {}))
+        known = started.get(KNOWN, "")
+        return Job(path, name, overrides, run.read_summary(), started.get("choices", {}), known=known)
     except DltrainError as error:
         return Job(path, name, overrides, {}, failure=str(error))
 
@@ -129,6 +132,18 @@ def stopped_jobs(folder: Path) -> set[Path]:
         if isinstance(note, Mapping) and note.get("code") in STOPPED:
             found.add(Path(str(note.get("folder"))))
     return found
+
+
+def known_note(jobs: Sequence[Job]) -> str:
+    """Say how many jobs were copied from earlier sweeps, and from which; "" if all were trained."""
+    places = list(dict.fromkeys(str(Path(job.known).parent) for job in jobs if job.known))
+    if not places:
+        return ""
+    count, more = sum(bool(job.known) for job in jobs), f" and {len(places) - 1} more" * (len(places) > 1)
+    return (
+        f"{count} of {len(jobs)} runs: copied from {places[0]}{more}, since config, data and versions are equal; "
+        "sweep.repeat=true trains them again"
+    )
 
 
 def scored(jobs: Sequence[Job], monitor: str) -> list[Job]:

@@ -14,6 +14,7 @@ from dltrain.report.width import Column
 COLUMNS = (
     "runs",
     "failed",
+    "known",
     "overrides",
     "monitor",
     "mean",
@@ -58,6 +59,11 @@ class Row:
         return ", ".join(dict.fromkeys(text for job in self.jobs for text in job.violated))
 
     @property
+    def known(self) -> int:
+        """The number of its jobs that were copied from an earlier sweep."""
+        return sum(bool(job.known) for job in self.jobs)
+
+    @property
     def failed(self) -> int:
         """The number of its jobs that failed."""
         return sum(job.failed for job in self.jobs)
@@ -95,9 +101,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         numbers = [of(values) for values in (row.scores, row.tests) for of in (mean_of, deviation_of)]
-        writer.writerow(
-            [len(row.jobs), row.failed, row.overrides, row.monitor, *numbers, row.folders, row.violated]
-        )
+        about = [len(row.jobs), row.failed, row.known, row.overrides, row.monitor]
+        writer.writerow([*about, *numbers, row.folders, row.violated])
     return text.getvalue()
 
 
