@@ -42,7 +42,7 @@ def configs_of(*words: str, folds: int = 2) -> dict[int, dict]:
 
 
 def make_shared(alike: Alike, config) -> Program:
-    return Program(alike.shared, make_plan(config, alike.shared), Folded(config, ()))
+    return Program(alike.shared, make_plan(config, alike.shared), [Folded(config, ())])
 
 
 def variants(program: Program, alike: Alike, configs) -> list[Program]:
