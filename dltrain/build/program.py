@@ -36,9 +36,9 @@ from dltrain.tree import Tree
 from dltrain.types import Batch, Kind
 
 # Cached values of a program, by what they depend on.
-OF_A_RUN = ("ahead", "_inputs")
-OF_THE_DEVICES = ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean")
-OF_THE_STATE = ("shapes", "chunk", "lane_chunk", "by_device")
+_OF_A_RUN = ("ahead", "_inputs")
+_OF_THE_DEVICES = ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean")
+_OF_THE_STATE = ("shapes", "chunk", "lane_chunk", "by_device")
 
 
 class Program:
@@ -159,7 +159,7 @@ class Program:
         """
         # Optimizer and initial weights are compiled, too.
         parts = replace(parts, make_model=self.parts.make_model, optimizer=self.parts.optimizer)
-        other = self._copy(OF_A_RUN, parts=parts, plan=plan, lane=lane, among_others=True)
+        other = self._copy(_OF_A_RUN, parts=parts, plan=plan, lane=lane, among_others=True)
         if lane:
             other.__dict__["chunk"] = lane
         if self.differences:
@@ -185,9 +185,9 @@ class Program:
             make_model=self.parts.make_model,
             optimizer=varied.optimizer(self.parts),
         )
-        other = self._copy(OF_THE_STATE, parts=parts, differences=differences, alone=self)
+        other = self._copy(_OF_THE_STATE, parts=parts, differences=differences, alone=self)
         if other._evaluated.keys() != self._evaluated.keys():
-            other.__dict__.pop("evaluator", None)
+            other.__dict__["evaluator"] = other.make_evaluator()  # before lanes ask for it, each in its thread
         return other
 
     def _copy(self, *stale: Sequence[str], **fields: Any) -> "Program":
@@ -202,7 +202,7 @@ class Program:
         """Return a program for one device of this process, if several processes trained: it waits for nobody."""
         if hosts.count() == 1:
             return self
-        return self._copy(OF_THE_DEVICES, layout=None)
+        return self._copy(_OF_THE_DEVICES, layout=None)
 
     @cached_property
     def by_device(self) -> tuple["Program", ...]:
@@ -214,7 +214,7 @@ class Program:
             return (self,)
         found: list[Program] = []
         for device in self.layout.mesh.devices.flat:
-            other = self._copy(OF_THE_DEVICES, layout=None, device=device)
+            other = self._copy(_OF_THE_DEVICES, layout=None, device=device)
             if found:
                 other.__dict__["lane_chunk"] = found[0].lane_chunk
             found.append(other)
