@@ -13,7 +13,7 @@ from typing import Any
 
 from dltrain.build.folds import Folded
 from dltrain.build.init_from import evaluated_leaves, with_weights
-from dltrain.build.parts import Parts, assemble, with_numbers
+from dltrain.build.parts import Parts, assemble, with_constants
 from dltrain.build.plan import Plan, make_plan
 from dltrain.build.program import Program
 from dltrain.build.provenance import check_no_secret, check_run, describe_run
@@ -113,12 +113,12 @@ def prepare_run(
     if wanted and hosts.leads() and not config["overwrite"] and not resumes and RunFolder(wanted).config.exists():
         claim(wanted, name="", overwrite=False, trust=composed.trust)  # raises before any data is read
     weights = existing(config["init_from"]) if config["init_from"] else None
-    parts = shared or assemble(config, composed.trust)
+    parts = with_constants(shared, config, composed.trust) if shared else assemble(config, composed.trust)
     if hosts.count() > 1:
         hosts.check_same(parts.described(), "data set")
     check_no_secret(parts.raw_spec, composed.text)
-    folded = Folded(config, composed.trust) if shared else None
-    program = Program(parts, make_plan(config, parts), folded)
+    differences = [Folded(config, composed.trust)] if shared else []
+    program = Program(parts, make_plan(config, parts), differences)
     introduce(screen, program, choices=composed.choices, automatic=composed.automatic)
     prepare(screen, program)
     return Prepared(composed, program, wanted, weights)
@@ -139,9 +139,7 @@ def prepare_like(
     composed = with_absolute_paths(composed)
     first = prepared.program
     config, trust = composed.config, composed.trust
-    varied = first.varied
-    own = fold or first.parts
-    parts = varied.parts_of(own, config) if varied else with_numbers(own, config, trust)
+    parts = first.differences.parts_of(fold or first.parts, config, trust)
     program = first.variant(parts, make_plan(config, parts), lane)
     return Prepared(composed, program, folder, prepared.weights, prepared.environment, prepared.graph)
 

@@ -100,7 +100,7 @@ def _remedy(program: Program, room: int) -> str:
     while size:
         parts = replace(program.parts, pipeline=replace(pipeline, batch_size=size))
         with contextlib.suppress(ConfigError):  # not divisible among the devices
-            if _needed(Program(parts, program.plan, program.folded)) <= room:
+            if _needed(Program(parts, program.plan, program.differences.of)) <= room:
                 count = next(n for n in range(-(-whole * accumulate // size), whole + 1) if whole % n == 0)
                 return f"batch_size={size} would fit; optim.accumulate={count} keeps the batch size"
         size = size // 2 // accumulate * accumulate

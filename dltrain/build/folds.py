@@ -10,10 +10,11 @@ import numpy as np
 
 from dltrain.build.data import fit_data, read_examples
 from dltrain.build.imbalance import balanced_weights
-from dltrain.build.model import make_model, make_objective_on, make_task
+from dltrain.build.model import make_model, make_task
 from dltrain.build.objective import make_objective, needed_scale
 from dltrain.build.parts import Parts, assemble_on, make_augmentations
 from dltrain.build.plan import Plan, make_plan
+from dltrain.build.step import StepParts
 from dltrain.config import schema
 from dltrain.data.aligned import aligned
 from dltrain.data.preprocess.fitted import arrays_of, structure_of, with_arrays
@@ -23,8 +24,7 @@ from dltrain.engine.state import trace_module
 from dltrain.types import Spec
 
 Config = Mapping[str, Any]
-Fitted = Mapping[str, Any]
-"""What was fitted on the training examples of a fold, as arrays."""
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,29 @@ class Folded:
 
     config: Config  # of one of the folds
     trust: tuple[str, ...]
+    keys: tuple[str, ...] = ()  # none of it is a leaf of the state
 
-    def fitted(self, parts: Parts) -> Fitted:
+    def numbers(self, parts: Parts, config: Config) -> dict[str, np.float32]:
+        """Return no numbers of a state."""
+        del parts, config
+        return {}
+
+    def inputs(self, parts: Parts) -> Values:
         """Return the arrays of a fold."""
         weights = balanced_weights(make_objective(self.config, self.trust), parts.spec)
         own = {} if weights is None else {"class_weights": np.asarray(weights, np.float32)}
         return {"preprocess": arrays_of(parts.preprocess), **own}
 
-    def traced(self, parts: Parts, fitted: Fitted) -> Parts:
-        """Return the parts of a fold with these arrays, inside a trace."""
-        preprocess = with_arrays(parts.preprocess, fitted["preprocess"])
-        own = {"class_weights": fitted.get("class_weights")}
-        objective = make_objective_on(self.config, self.trust, parts.spec, preprocess, **own)
+    def change(self, made: StepParts, values: Values) -> StepParts:
+        """Put the arrays of a fold into preprocessing and augmentation, inside a trace."""
+        parts = made.parts
+        preprocess = with_arrays(parts.preprocess, values["preprocess"])
         augment = make_augmentations(self.config["augment"], parts.spec, preprocess, parts.pipeline, self.trust)
-        return replace(parts, preprocess=preprocess, objective=objective, augment=augment)
+        return replace(made, parts=replace(parts, preprocess=preprocess, augment=augment))
+
+    def of_objective(self, values: Values) -> dict[str, Any]:
+        """Return the balanced class weights of a fold, None without."""
+        return {"class_weights": values.get("class_weights")}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from flax import nnx
 
 from dltrain.build.data import Data, describe_data, make_order, read_data
 from dltrain.build.instantiate import bind, build, is_function
-from dltrain.build.model import make_model_parts, make_task
+from dltrain.build.model import make_model, make_model_parts, make_objective_on, make_task
 from dltrain.build.objective import make_objective, needed_scale
 from dltrain.build.optimizer import make_optimizer, make_schedule
 from dltrain.callbacks.plateau import Patience
@@ -116,6 +117,21 @@ def with_numbers(parts: Parts, config: Config, trust: tuple[str, ...] = ()) -> P
     pipeline = parts.pipeline if same else replace(parts.pipeline, seed=config["seed"])
     numbers = {**parts.hparams, **hparams}
     return replace(parts, hparams=numbers, pipeline=pipeline, callbacks=_callbacks(config, trust))
+
+
+def with_constants(parts: Parts, config: Config, trust: tuple[str, ...] = ()) -> Parts:
+    """Return parts for a config that differs in numbers of any parts, each of which needs a program of its own."""
+    own, per_epoch = with_numbers(parts, config, trust), parts.pipeline.steps_per_epoch
+    optimizer, _, _ = make_optimizer(config["optim"], trust, whole=per_epoch == 1)
+    schedule, plateau = make_schedule(config["schedule"], per_epoch, trust)
+    return replace(
+        own,
+        make_model=partial(make_model, schema.split_node("model", config["model"])[0], trust, parts.spec),
+        optimizer=optimizer,
+        schedule=schedule,
+        plateau=plateau,
+        objective=make_objective_on(config, trust, parts.spec, parts.preprocess),
+    )
 
 
 def _microbatches(accumulate: int, batch_size: int) -> int:

@@ -4,7 +4,7 @@ Over 300 lines, since these functions share the data, the layout, the shapes of 
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,9 +13,10 @@ import jax
 import numpy as np
 from jax.sharding import Sharding, SingleDeviceSharding
 
-from dltrain.build.folds import Fitted, Folded
+from dltrain.build.differences import Difference, Differences, Values
 from dltrain.build.parts import Parts
 from dltrain.build.plan import Plan
+from dltrain.build.step import StepParts, make_train_step
 from dltrain.build.varied import Varied
 from dltrain.data.order import PADDING
 from dltrain.devices import hosts
@@ -26,27 +27,33 @@ from dltrain.engine.chunk import capacity, make_chunk
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
-from dltrain.engine.state import Graphs, TrainState, create, initial, named_leaves, split_module, trace_module
-from dltrain.engine.step import Logs, make_step
+from dltrain.engine.state import TrainState, create, initial, named_leaves, split_module, trace_module
+from dltrain.engine.step import Logs
 from dltrain.errors import ConfigError
 from dltrain.lanes.chunk import make_lane_chunk
 from dltrain.lanes.meeting import Lane
-from dltrain.metrics import Average
 from dltrain.tree import Tree
 from dltrain.types import Batch, Kind
+
+# Cached values of a program, by what they depend on.
+_OF_A_RUN = ("ahead", "_inputs")
+_OF_THE_DEVICES = ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean")
+_OF_THE_STATE = ("shapes", "chunk", "lane_chunk", "by_device")
 
 
 class Program:
     """Compiled functions, data and layout that training, evaluation and a dry run share."""
 
-    def __init__(self, parts: Parts, plan: Plan, folded: Folded | None = None) -> None:
-        """Trace the model, which raises an error for shapes that do not fit; `folded`: several folds share it."""
+    def __init__(self, parts: Parts, plan: Plan, differences: Sequence[Difference] = ()) -> None:
+        """Trace the model, which raises an error for shapes that do not fit.
+
+        `differences` are those of the runs that share it.
+        """
         self.parts, self.plan = parts, plan
-        self.folded = folded
+        self.differences = Differences(tuple(differences))
         self.lane: Lane | None = None  # of several runs that train together
         self.among_others = False  # one of several runs that share what is compiled
-        self.varied: Varied | None = None  # numbers in which its lanes differ, besides those of every state
-        self.alone: Program | None = None  # the same without such numbers
+        self.alone: Program | None = None  # the same without numbers in which only lanes differ
         self.device: jax.Device | None = None  # one of several that train different lanes
         self.precision = PRECISIONS[plan.precision]
         layout = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
@@ -111,26 +118,20 @@ class Program:
         batch = self.feed.pick(data, given, i)
         return self.layout.batch(batch) if self.layout else batch
 
-    def _pick_fitted(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> tuple[Batch, Fitted]:
-        """Pick a batch, and what was fitted on the training examples of its fold."""
-        batches, fitted = given
-        return self._pick(data, batches, i), fitted
-
-    @property
-    def _of_folds(self) -> Any:
-        """What several folds have in the place of `_step` and `_pick`."""
-        return (self._fold_step, self._pick_fitted) if self.folded else None
+    def _pick_given(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> tuple[Batch, Values]:
+        """Pick a batch, and the values of its run."""
+        batches, inputs = given
+        return self._pick(data, batches, i), inputs
 
     @cached_property
-    def _fitted(self) -> Fitted:
-        """What was fitted on the training examples of this fold."""
-        return self.folded.fitted(self.parts) if self.folded else {}
+    def _inputs(self) -> Values:
+        """The values of this run that come with its batches."""
+        return self.differences.inputs(self.parts)
 
     @property
     def input_shapes(self) -> Any:
         """Shapes and dtypes of what `feed_chunk` returns."""
-        shapes = self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size)
-        return (shapes, self._fitted) if self.folded else shapes
+        return self.feed.input_shapes(self.capacity, self.parts.pipeline.batch_size), self._inputs
 
     @property
     def data(self) -> Mapping[str, jax.Array]:
@@ -156,53 +157,52 @@ class Program:
 
         It trains alone, or as a lane among others.
         """
-        other = copy.copy(self)
-        other.parts, other.plan, other.lane, other.among_others = parts, plan, lane, True
-        other.__dict__.pop("ahead", None)  # its threads read in the order of this program
+        # Optimizer and initial weights are compiled, too.
+        parts = replace(parts, make_model=self.parts.make_model, optimizer=self.parts.optimizer)
+        other = self._copy(_OF_A_RUN, parts=parts, plan=plan, lane=lane, among_others=True)
         if lane:
             other.__dict__["chunk"] = lane
-        if self.folded:
-            self._change_fold(other)
-        if self.varied and (numbers := self.varied.of_loss(parts.hparams)):
-            other.__dict__["evaluator"] = self.evaluator.with_numbers(numbers)
+        if self.differences:
+            self._change_values(other)
         return other
 
-    def _change_fold(self, other: "Program") -> None:
-        """Give a variant the examples of its fold, and what was fitted on them."""
+    def _change_values(self, other: "Program") -> None:
+        """Give a variant the examples of its fold, and evaluations with its values."""
         parts, feed = other.parts, self.feed
         if isinstance(feed, Resident):
             feed = feed.beginning(parts.begin)
         elif parts.source is not self.parts.source:
             feed = Streamed(parts.source, self.layout.over_devices(1) if self.layout else None)
-        other.__dict__.pop("_fitted", None)
         other.__dict__["feed"] = feed
-        evaluator = self.evaluator.with_numbers(other._fitted)
+        evaluator = self.evaluator.with_numbers(other._evaluated)
         other.__dict__["evaluator"] = evaluator.over(feed, batches=other.eval_batches, order=parts.in_batches)
 
     def varying(self, varied: Varied) -> "Program":
-        """Return a program whose lanes differ in these numbers: its states have them as leaves."""
+        """Return a program whose lanes differ in these numbers, too: its states have them as leaves."""
+        differences = Differences((*self.differences.of, varied))
+        parts = replace(
+            differences.parts_of(self.parts, varied.config, varied.trust),
+            make_model=self.parts.make_model,
+            optimizer=varied.optimizer(self.parts),
+        )
+        other = self._copy(_OF_THE_STATE, parts=parts, differences=differences, alone=self)
+        if other._evaluated.keys() != self._evaluated.keys():
+            other.__dict__["evaluator"] = other.make_evaluator()  # before lanes ask for it, each in its thread
+        return other
+
+    def _copy(self, *stale: Sequence[str], **fields: Any) -> "Program":
+        """Return a program with other fields, which shares all cached values but the stale ones."""
         other = copy.copy(self)
-        other.varied, other.alone = varied, self
-        parts = varied.parts_of(self.parts, varied.config)
-        other.parts = replace(parts, optimizer=varied.optimizer(parts))
-        for name in (
-            "shapes",
-            "lane_chunk",
-            "by_device",
-            *(["evaluator"] if varied.of_loss(parts.hparams) else []),
-        ):
-            other.__dict__.pop(name, None)
+        vars(other).update(fields)
+        for name in (name for names in stale for name in names):
+            vars(other).pop(name, None)
         return other
 
     def of_one_process(self) -> "Program":
         """Return a program for one device of this process, if several processes trained: it waits for nobody."""
         if hosts.count() == 1:
             return self
-        other = copy.copy(self)
-        other.layout = None
-        for name in ("feed", "ahead", "chunk", "evaluator", "_mean"):
-            other.__dict__.pop(name, None)
-        return other
+        return self._copy(_OF_THE_DEVICES, layout=None)
 
     @cached_property
     def by_device(self) -> tuple["Program", ...]:
@@ -214,10 +214,7 @@ class Program:
             return (self,)
         found: list[Program] = []
         for device in self.layout.mesh.devices.flat:
-            other = copy.copy(self)
-            other.layout, other.device = None, device
-            for name in ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean"):
-                other.__dict__.pop(name, None)
+            other = self._copy(_OF_THE_DEVICES, layout=None, device=device)
             if found:
                 other.__dict__["lane_chunk"] = found[0].lane_chunk
             found.append(other)
@@ -226,8 +223,7 @@ class Program:
     @cached_property
     def lane_chunk(self):
         """The chunk of several runs."""
-        step, pick = self._of_folds or (self._lane_step, self._pick)
-        return make_lane_chunk(step, pick)
+        return make_lane_chunk(self._step, self._pick_given)
 
     def untraceable(self) -> str:
         """Say why the numbers in which lanes differ cannot be traced; "" if they can."""
@@ -235,18 +231,8 @@ class Program:
         try:
             self.lane_chunk.eval_shape((self.shapes,), self.feed.shapes, (self.input_shapes,), counts)
         except Exception as error:  # a part of a user's may raise any
-            keys = ", ".join(self.varied.keys) if self.varied else ""
-            return f"{keys}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return f"{', '.join(self.differences.keys)}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return ""
-
-    def _lane_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
-        """Do a step with the numbers of this state."""
-        varied, hparams = self.varied, state.hparams
-        if not varied:
-            return self._step(state, batch)
-        parts = varied.traced(self.parts, hparams)
-        ema = hparams.get("optim.ema", self.plan.ema)
-        return self._step_of(parts, varied.graphs(self.graphs, parts, hparams), ema)(state, batch)
 
     @cached_property
     def ahead(self) -> ReadAhead | None:
@@ -261,40 +247,17 @@ class Program:
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
         layout = self.layout
         where = (layout.of(self.shapes), layout.replicated) if layout else None
-        step, pick = self._of_folds or (self._step, self._pick)
-        return make_chunk(layout.within(step) if layout else step, pick, where)
+        return make_chunk(layout.within(self._step) if layout else self._step, self._pick_given, where)
 
     @property
-    def _step(self) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
-        return self._step_of(self.parts, self.graphs, self.plan.ema)
+    def _made(self) -> StepParts:
+        return StepParts(self.parts, self.graphs, self.plan.ema)
 
-    def _fold_step(self, state: TrainState, picked: tuple[Batch, Fitted]) -> tuple[TrainState, Logs]:
-        """Do a step with what was fitted on the training examples of the fold of this batch."""
-        batch, fitted = picked
-        assert self.folded
-        parts = self.folded.traced(self.parts, fitted)
-        return self._step_of(parts, self.graphs, self.plan.ema)(state, batch)
-
-    def _step_of(
-        self, parts: Parts, graphs: Graphs, ema: float | jax.Array | None
-    ) -> Callable[[TrainState, Batch], tuple[TrainState, Logs]]:
-        means = {n: m.function for n, m in parts.metrics.items() if isinstance(m, Average)}
-        return make_step(
-            graphs=graphs,
-            objective=parts.objective,
-            optimizer=parts.optimizer,
-            schedule=parts.schedule,
-            preprocess=parts.preprocess,
-            augment=parts.augment,
-            metrics=means,
-            log_every=self.plan.log_every,
-            skip_nonfinite=self.plan.skip_nonfinite,
-            precision=self.precision,
-            accumulate=parts.accumulate,
-            ema=ema,
-            log_change=self.plan.stop.change is not None,
-            sharded=self.layout is not None,
-        )
+    def _step(self, state: TrainState, picked: tuple[Batch, Values]) -> tuple[TrainState, Logs]:
+        """Do a step with the values of the run that the state and the batch are of."""
+        batch, inputs = picked
+        made = self.differences.traced(self._made, {**inputs, **self.differences.leaves(state.hparams)})
+        return make_train_step(made, self.plan, self.precision, sharded=self.layout is not None)(state, batch)
 
     def feed_chunk(self, step: int, count: int) -> Any:
         """Return the feed of a chunk of the next `count` steps, [K, B] or [K, B, ...]."""
@@ -303,7 +266,7 @@ class Program:
             given = self.feed.stack(self.ahead.take(step, count), self.capacity, pipeline.batch_size)
         else:
             given = self.feed.load(pipeline.indices(step, count), self.capacity)
-        return (given, self._fitted) if self.folded else given
+        return given, self._inputs
 
     def batch(self, step: int) -> Batch:
         """Reread the raw batch of the step after `step` steps, [B, ...]."""
@@ -317,14 +280,17 @@ class Program:
 
     def make_evaluator(self, apply: Apply = apply_model) -> Evaluator:
         """Return an evaluator of any examples; `apply` takes the outputs from the model."""
-        parts = self.parts
-        loss, preprocess, numbers = self._evaluated
+        parts, values = self.parts, self._evaluated
+
+        def traced(values: Values) -> Parts:
+            return self.differences.traced(self._made, values).parts
+
         return Evaluator(
             graphs=self.graphs,
-            loss=loss,
-            numbers=numbers,
+            loss=(lambda values: traced(values).objective.loss) if values else parts.objective.loss,
+            numbers=values,
             metrics=parts.metrics,
-            preprocess=preprocess,
+            preprocess=(lambda values: traced(values).preprocess) if values else parts.preprocess,
             feed=self.feed,
             batch_size=self._eval_size,
             batches=self.eval_batches,
@@ -350,18 +316,9 @@ class Program:
         return min(-(-largest // size), capacity(self.feed.batch_bytes(size)))
 
     @property
-    def _evaluated(self) -> tuple[Any, Any, Mapping[str, Any]]:
-        """Loss and preprocessing of an evaluation, as functions of numbers if there are any, and these numbers."""
-        parts, folded, varied = self.parts, self.folded, self.varied
-        if folded:
-            return (
-                lambda fitted: folded.traced(parts, fitted).objective.loss,
-                lambda fitted: folded.traced(parts, fitted).preprocess,
-                self._fitted,
-            )
-        if varied and (numbers := varied.of_loss(parts.hparams)):
-            return lambda numbers: varied.objective(parts, numbers).loss, lambda numbers: parts.preprocess, numbers
-        return parts.objective.loss, parts.preprocess, {}
+    def _evaluated(self) -> Values:
+        """The values of this run that its evaluations depend on."""
+        return self.differences.evaluated(self.parts, self._inputs)
 
     @property
     def advice(self) -> str:

@@ -37,6 +37,11 @@ def number_of(config: Config, key: str) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def is_evaluated(key: str) -> bool:
+    """Tell whether evaluations depend on a number, too: it belongs to the function of the loss."""
+    return key.startswith("loss.") and key not in OF_ENGINE
+
+
 def _free(config: Config, key: str, trust: tuple[str, ...]) -> bool:
     group, _, name = key.partition(".")
     if group not in ("optim", "schedule", "loss", "model") or (group == "optim" and config["optim"]["groups"]):

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from dltrain.build.model import make_model, make_objective_on
+from dltrain.build.model import make_model
 from dltrain.build.optimizer import make_optimizer, make_schedule
-from dltrain.build.parts import Parts, with_numbers
-from dltrain.build.traced import OF_ENGINE, number_of, varied_numbers
+from dltrain.build.parts import Parts
+from dltrain.build.step import StepParts
+from dltrain.build.traced import number_of, varied_numbers
 from dltrain.config import schema
 from dltrain.engine.numbers import Placeholder
 from dltrain.engine.state import Graphs, trace_module
-from dltrain.types import Array
 
 Config = Mapping[str, Any]
-Numbers = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,44 +36,35 @@ class Varied:
             found["schedule.warmup_epochs"] = steps
         return {key: np.float32(value) for key, value in found.items()}
 
-    def parts_of(self, parts: Parts, config: Config) -> Parts:
-        """Return the parts of a run of this program: its numbers are constants, except in the optimizer."""
-        own = with_numbers(parts, config, self.trust)
-        schedule, plateau = make_schedule(config["schedule"], parts.pipeline.steps_per_epoch, self.trust)
-        objective = make_objective_on(config, self.trust, parts.spec, parts.preprocess)
-        hparams = {**own.hparams, **self.numbers(parts, config)}
-        return replace(own, hparams=hparams, schedule=schedule, plateau=plateau, objective=objective)
+    def inputs(self, parts: Parts) -> Values:
+        """Return nothing: all numbers are leaves of the state."""
+        del parts
+        return {}
 
     def optimizer(self, parts: Parts) -> Any:
         """Return an optimizer whose numbers are those of the state."""
         whole = parts.pipeline.steps_per_epoch == 1
         return lambda hparams: make_optimizer(
-            self.config["optim"], self.trust, whole=whole, numbers=self.of(hparams)
+            self.config["optim"], self.trust, whole=whole, numbers=self._of(hparams)
         )[0](hparams)
 
-    def traced(self, parts: Parts, hparams: Mapping[str, Array]) -> Parts:
-        """Return the parts with the numbers of a state, inside a trace."""
-        numbers = self.of(hparams)
+    def change(self, made: StepParts, values: Values) -> StepParts:
+        """Put the numbers of a state into schedule, model and EMA, inside a trace."""
+        parts, numbers = made.parts, self._of(values)
         schedule, _ = make_schedule(self.config["schedule"], parts.pipeline.steps_per_epoch, self.trust, numbers)
-        return replace(parts, schedule=schedule, objective=self.objective(parts, numbers))
+        graphs, ema = self._graphs(made.graphs, parts, numbers), numbers.get("optim.ema", made.ema)
+        return StepParts(replace(parts, schedule=schedule), graphs, ema)
 
-    def objective(self, parts: Parts, numbers: Numbers) -> Any:
-        """Return the objective with these numbers."""
-        return make_objective_on(self.config, self.trust, parts.spec, parts.preprocess, numbers)
+    def of_objective(self, values: Values) -> dict[str, Any]:
+        """Return the numbers, which take the place of the options of the loss."""
+        return {"numbers": self._of(values)}
 
-    def of(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the numbers among the leaves of a state."""
-        return {key: hparams[key] for key in self.keys}
+    def _of(self, values: Values) -> dict[str, Any]:
+        return {key: values[key] for key in self.keys if key in values}
 
-    def of_loss(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the numbers that an evaluation depends on."""
-        return {
-            key: np.float32(hparams[key]) for key in self.keys if key.startswith("loss.") and key not in OF_ENGINE
-        }
-
-    def graphs(self, graphs: Graphs, parts: Parts, hparams: Mapping[str, Array]) -> Graphs:
+    def _graphs(self, graphs: Graphs, parts: Parts, numbers: Values) -> Graphs:
         """Return the static parts of a model that takes its numbers from the state."""
-        named = {key: hparams[key] for key in self.keys if key.startswith("model.")}
+        named = {key: number for key, number in numbers.items() if key.startswith("model.")}
         if not named:
             return graphs
         node, _ = schema.split_node("model", self.config["model"])

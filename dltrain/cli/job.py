@@ -55,7 +55,7 @@ def train_all(
         begun: the numbers of those that go on, from their last checkpoint if they have one.
         fixed: keys that have the same value in all jobs.
         watches: number of a job -> what makes callbacks for it besides those of its config.
-        programs: `sweep.train.Programs` of a search; the caller then draws the figures of the best job.
+        programs: `sweep.programs.Programs` of a search; the caller then draws the figures of the best job.
         board: that of the search.
 
     Raises:

@@ -30,9 +30,9 @@ from dltrain.runs.sealed import seal
 from dltrain.runs.sweep_files import JOBS, MANIFEST
 from dltrain.sweep.assignment import devices_for
 from dltrain.sweep.earlier import write_earlier
+from dltrain.sweep.programs import Programs
 from dltrain.sweep.search import Proposal, Search
 from dltrain.sweep.study import JOURNAL, make_samplers, open_study
-from dltrain.sweep.train import Programs
 
 
 def search(

@@ -25,8 +25,8 @@ from dltrain.report.console import print_warning
 from dltrain.report.sweeps.board import Board
 from dltrain.sweep.assignment import at_a_time
 from dltrain.sweep.plan import can_resume, has_configs, write_configs
+from dltrain.sweep.programs import Programs
 from dltrain.sweep.study import join_study, quiet, should_prune
-from dltrain.sweep.train import Programs
 
 INDEPENDENT = ("random", "qmc")  # samplers that do not look at results
 
@@ -108,9 +108,9 @@ def run_trial(trials: Sequence[Trial], study: str, processes: int, best: float |
 
 @functools.cache
 def _programs(sweep: Path) -> Programs:
-    """Return what this process has compiled for the sweep: a launcher may give it several trials."""
+    """Return what this process has compiled for the sweep: few launchers give it several trials."""
     del sweep
-    return Programs()
+    return Programs(single=True)
 
 
 def _asks(trial: Trial, study: str) -> Callable[[int, float], bool]:

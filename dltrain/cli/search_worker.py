@@ -20,7 +20,7 @@ from dltrain.runs.files import Files
 from dltrain.runs.sweep_files import JOBS
 from dltrain.sweep.assignment import PREALLOCATE, assign, take_place
 from dltrain.sweep.needs import Need, at_once, write_need
-from dltrain.sweep.train import Programs
+from dltrain.sweep.programs import Programs
 from dltrain.sweep.workers import Parent
 
 DRAW = "draw the best job"

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from dltrain.engine.state import TrainState
 from dltrain.engine.step import Logs
-from dltrain.types import Array, Batch
+from dltrain.types import Array
 
 FEED_BYTES = 64 * 2**20
 MOST_STEPS = 1024  # limits the size of the logs of a chunk
-Pick = Callable[[Mapping[str, Array], Any, Array], Batch]
-"""(arrays that stay on the device, inputs of one dispatch, i) -> batch i."""
+Pick = Callable[[Mapping[str, Array], Any, Array], Any]
+"""(arrays that stay on the device, inputs of one dispatch, i) -> batch i, or what the step takes in its place."""
 
 
 def capacity(batch_bytes: int) -> int:
@@ -22,7 +22,7 @@ def capacity(batch_bytes: int) -> int:
 
 
 def make_chunk(
-    step: Callable[[TrainState, Batch], tuple[TrainState, Logs]],
+    step: Callable[[TrainState, Any], tuple[TrainState, Logs]],
     pick: Pick,
     where: tuple[Any, Any] | None = None,
 ) -> Callable[[TrainState, Mapping[str, Array], Any, Array], tuple[TrainState, Logs]]:

@@ -11,7 +11,7 @@ import numpy as np
 from dltrain.engine.chunk import Pick
 from dltrain.engine.state import TrainState
 from dltrain.engine.step import Logs
-from dltrain.types import Array, Batch
+from dltrain.types import Array
 
 LaneChunk = Callable[
     [tuple[TrainState, ...], Mapping[str, Array], tuple[Any, ...], np.ndarray], tuple[tuple[TrainState, ...], Logs]
@@ -19,7 +19,7 @@ LaneChunk = Callable[
 """(states of the lanes, data, their inputs, their steps, int32 [L]) -> (new states, logs, each [L, K])."""
 
 
-def make_lane_chunk(step: Callable[[TrainState, Batch], tuple[TrainState, Logs]], pick: Pick) -> LaneChunk:
+def make_lane_chunk(step: Callable[[TrainState, Any], tuple[TrainState, Logs]], pick: Pick) -> LaneChunk:
     """Compile a chunk of several lanes, each of which does its own number of steps.
 
     Each lane has inputs of its own, [K, ...], also where they are equal: lanes get out of step when a run is

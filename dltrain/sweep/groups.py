@@ -31,22 +31,22 @@ class SweepJob:
     population: Any = None  # `sweep.population.Population` of which it is a member
 
 
-def group_jobs(jobs: Sequence[SweepJob], *, folds: bool = True) -> list[list[SweepJob]]:
-    """Group jobs whose configs differ in seeds and numbers of the state only, in the order of their first job.
+def group_jobs(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
+    """Group jobs whose configs differ in seeds, folds and numbers of the state only, in the order of their first.
 
-    With `folds` they may differ in the fold, too: the data decides whether these share a program.
+    The data decides which folds share a program: see `sweep.folds`.
     """
     groups: dict[str, list[SweepJob]] = {}
     for job in jobs:
-        groups.setdefault(program_of(job, folds=folds), []).append(job)
+        groups.setdefault(program_of(job), []).append(job)
     return list(groups.values())
 
 
-def program_of(job: SweepJob, *, folds: bool = False) -> str:
-    """Return what decides on the compiled program of a job's lanes, as a text."""
+def program_of(job: SweepJob) -> str:
+    """Return what decides on the compiled program of a job's lanes, as a text; folds that differ do not."""
     config, varied = job.composed.config, varied_of(job)
     kept = {key: value for key, value in config.items() if key not in APART}
-    for key in (*varied, *((FOLD,) if folds and varies_fold(job) else ())):
+    for key in (*varied, *((FOLD,) if varies_fold(job) else ())):
         _mark(kept, key.split("."))
     kept["optim"] = _without_numbers(kept["optim"])
     return json.dumps([kept, sorted(job.composed.choices.items()), job.composed.trust], sort_keys=True, default=str)
@@ -61,8 +61,8 @@ def varied_of(job: SweepJob) -> tuple[str, ...]:
 
 
 def varies_fold(job: SweepJob) -> bool:
-    """Tell whether the jobs of a sweep differ in their fold, and in no number of a program besides."""
-    return bool(job.composed.config["data"]["folds"]) and FOLD in _swept(job) and not varied_of(job)
+    """Tell whether the jobs of a sweep differ in their fold."""
+    return bool(job.composed.config["data"]["folds"]) and FOLD in _swept(job)
 
 
 def _swept(job: SweepJob) -> set[str]:

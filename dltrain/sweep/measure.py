@@ -99,7 +99,7 @@ def _impossible(program: Program) -> str:
         return "the data is read ahead by threads of one run"
     if program.plan.profile:
         return "a profile shows one run"
-    return program.by_device[0].untraceable() if program.varied else ""
+    return program.by_device[0].untraceable() if program.differences.keys else ""
 
 
 def _bytes(program: Program, count: int, shares: int) -> int:

@@ -279,7 +279,7 @@ class Member:
 
 def _leaves_of(prepared: Prepared) -> Callable[[Mapping[str, float]], dict[str, Any]]:
     """Return what turns numbers of the config into leaves of the state, in the way in which a run begins."""
-    parts, composed, varied = prepared.program.parts, prepared.composed, prepared.program.varied
+    parts, composed, differences = prepared.program.parts, prepared.composed, prepared.program.differences
 
     def leaves(numbers: Mapping[str, float]) -> dict[str, Any]:
         config = copy.deepcopy(dict(composed.config))
@@ -290,7 +290,7 @@ def _leaves_of(prepared: Prepared) -> Callable[[Mapping[str, float]], dict[str, 
                 node = node[part]
             node[name] = value
         found: dict[str, Any] = dict(with_numbers(parts, config, composed.trust).hparams)
-        found |= varied.numbers(parts, config) if varied else {}
+        found |= differences.numbers(parts, config)
         return {name: jnp.float32(value) for name, value in found.items() if name != "scale"}
 
     return leaves

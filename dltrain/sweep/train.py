@@ -18,44 +18,16 @@ from dltrain.report.sweeps.board import Board, line_of, metric_of
 from dltrain.report.width import for_terminal
 from dltrain.runs.folder import RunFolder
 from dltrain.sweep.best import Best
-from dltrain.sweep.folds import Group, divide_by_fold
-from dltrain.sweep.groups import SweepJob, group_jobs, program_of, varied_of
+from dltrain.sweep.folds import Group, divide_by_fold, read_alike
+from dltrain.sweep.groups import SweepJob, group_jobs, varied_of
 from dltrain.sweep.known import Known, take
 from dltrain.sweep.measure import Choice, choose_lanes, divide_lanes
 from dltrain.sweep.plan import write_places
+from dltrain.sweep.programs import Programs
 from dltrain.training import EndedRun, Prepared, continue_job, prepare_like, prepare_run, start_run
 
 Guard = Callable[[SweepJob, Callable[[], EndedRun | None]], EndedRun | None]
 """Trains a job, and records how it ended; a failure is reported, and returns None."""
-
-
-KEPT = 4  # programs of a search, for jobs that come later
-
-
-class Programs:
-    """What was built and compiled for earlier jobs of a search, whose jobs come a few at a time."""
-
-    def __init__(self) -> None:
-        """Keep nothing yet."""
-        self.best = Best()
-        self.known = Known()
-        self._groups: dict[str, _Group] = {}
-
-    @property
-    def begun(self) -> bool:
-        """Whether a job has been trained."""
-        return bool(self._groups)
-
-    def find(self, job: SweepJob) -> "_Group | None":
-        """Return the group whose program this job shares."""
-        return self._groups.get(program_of(job))
-
-    def keep(self, job: SweepJob, group: "_Group") -> None:
-        """Keep the newest groups: each holds its data and its programs."""
-        self._groups.pop(program_of(job), None)
-        while len(self._groups) >= KEPT:
-            del self._groups[next(iter(self._groups))]
-        self._groups[program_of(job)] = group
 
 
 def train_jobs(
@@ -81,8 +53,8 @@ def train_jobs(
     board = board or Board(len(jobs), quiet=config["quiet"] or config["dry_run"])
     best = programs.best if programs else Best()
     jobs = _take_known(jobs, programs.known if programs else Known(), guard, signals, best, board)
-    for some in group_jobs(jobs, folds=not programs):
-        for group in divide_by_fold(some) if not programs else [Group(some)]:
+    for some in group_jobs(jobs):
+        for group in divide_by_fold(some, programs.read_alike if programs else read_alike):
             if signals.received:
                 return
             first = group.jobs[0]
@@ -159,7 +131,7 @@ def _train_group(
         for job in jobs:
             guard(job, lambda job=job: _train_alone(job))
         return
-    known = programs.find(jobs[0]) if programs else None
+    known = programs.find(together) if programs else None
     if known and (known.choice.lanes > 1 or known.measured or len(jobs) == 1):
         known.guard, known.signals, known.board = guard, signals, board
         known.train(jobs)
@@ -184,11 +156,11 @@ def _train_group(
         screen.say(f"lanes   {choice.lanes}: {choice.why}")
     elif len(jobs) > 1 or first.lanes:
         choice = choose_lanes(prepared.program, jobs=len(jobs), **began)
-        apart = ": a program for each of these numbers" if prepared.program.varied else ""
+        apart = ": a program for each of these numbers" if prepared.program.differences.keys else ""
         screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
     group = _Group(prepared, choice, guard, signals, best, board, measured=len(jobs) > 1, folds=together)
     if programs:
-        programs.keep(jobs[0], group)
+        programs.keep(together, group)
     group.train(jobs)
 
 
@@ -237,11 +209,23 @@ class _Group:
         with self.signals.caught(), self.board.shown():
             if lanes == 1:
                 write_places(jobs[0].sweep, 1, {job.number: 0 for job in jobs})
-                self._work(waiting, None)
+                self._work(self._by_numbers(jobs), None)
             else:
                 self._train_lanes(waiting, lanes)
         if self.stopped:
             raise self.stopped[0]
+
+    def _by_numbers(self, jobs: Sequence[SweepJob]) -> deque[SweepJob]:
+        """Let jobs with the same numbers follow one another: one after the other, these share a program."""
+        alike: dict[tuple[Any, ...], list[SweepJob]] = {}
+        for job in jobs:
+            alike.setdefault(tuple(self._numbers(job).values()), []).append(job)
+        return deque(job for some in alike.values() for job in some)
+
+    def _numbers(self, job: SweepJob) -> Mapping[str, Any]:
+        """Return the numbers of a job that are constants of a program where there are no lanes."""
+        program = self.prepared.program
+        return program.differences.numbers(program.parts, job.composed.config)
 
     def _train_lanes(self, waiting: deque[SweepJob], lanes: int) -> None:
         programs = divide_lanes(self.prepared.program, self.choice.shares)
@@ -318,19 +302,19 @@ class _Group:
         return _start(job, prepared, Screen(silent=True), **how)
 
     def _prepare(self, job: SweepJob, seat: "_Seat | None", lane: Lane | None) -> Prepared:
-        varied = self.prepared.program.varied
-        if seat or not varied:
+        fold = self.folds.of(job)
+        if seat or not self.prepared.program.differences.keys:
             program = seat.program if seat else self.prepared.program
             like = replace(self.prepared, program=program)
-            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=self.folds.of(job))
+            return prepare_like(like, job.composed, folder=job.folder, lane=lane, fold=fold)
         # Alone, its numbers are constants of a program, which the next jobs with the same ones share.
-        numbers = varied.numbers(self.prepared.program.parts, job.composed.config)
+        numbers = self._numbers(job)
         if numbers != self.constant:
             self.constant = numbers
-            screen = Screen(silent=True)
-            self.plain = prepare_run(job.composed, screen, folder=job.folder, resumes=job.resumes)
+            about: dict[str, Any] = {"folder": job.folder, "resumes": job.resumes, "shared": self.folds.shared}
+            self.plain = prepare_run(job.composed, Screen(silent=True), **about)
         assert self.plain
-        return prepare_like(self.plain, job.composed, folder=job.folder)
+        return prepare_like(self.plain, job.composed, folder=job.folder, fold=fold)
 
     def _print(self, job: SweepJob, ended: EndedRun) -> None:
         with self.printing:

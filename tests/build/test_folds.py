@@ -13,6 +13,7 @@ from dltrain.build.folds import Alike, Folded, read_folds
 from dltrain.build.parts import assemble
 from dltrain.build.plan import make_plan
 from dltrain.build.program import Program
+from dltrain.build.varied import Varied
 from dltrain.composition.compose import compose_words
 from dltrain.engine.state import named_leaves
 from dltrain.models.linear import Linear
@@ -42,7 +43,7 @@ def configs_of(*words: str, folds: int = 2) -> dict[int, dict]:
 
 
 def make_shared(alike: Alike, config) -> Program:
-    return Program(alike.shared, make_plan(config, alike.shared), Folded(config, ()))
+    return Program(alike.shared, make_plan(config, alike.shared), [Folded(config, ())])
 
 
 def variants(program: Program, alike: Alike, configs) -> list[Program]:
@@ -132,6 +133,22 @@ CASES = {
 @few("words", list(CASES.values()), 0, ids=list(CASES))
 def test_what_is_fitted_differs_between_the_folds(words):
     check(*words)
+
+
+def test_lanes_that_differ_in_fold_and_numbers_are_the_runs_alone():
+    numbers = {"loss.label_smoothing": (0.1, 0.3), "model.dropout": (0.1, 0.5), "optim.momentum": (0.9, 0.5)}
+    words = ("data=wine", "model=mlp", "model.widths=[8]", "loss.class_weights=balanced")
+    own = [config_of(i, *words, *(f"{key}={pair[i]}" for key, pair in numbers.items())) for i in range(2)]
+    (alike,) = read_folds({i: {**own[0], "data": config["data"]} for i, config in enumerate(own)}, ())
+    program = make_shared(alike, own[0]).varying(Varied(own[0], (), tuple(numbers)))
+    assert program.untraceable() == ""
+    lanes = []
+    for i, config in enumerate(own):
+        parts = program.differences.parts_of(alike.parts[i], config)
+        lanes.append(program.variant(parts, make_plan(config, parts)))
+    states = train_lanes(program, lanes)
+    assert_are_the_fold(lanes[1], states[1:], own[1])
+    assert program.evaluator.compilations == 1
 
 
 def test_examples_that_each_fold_encodes_by_itself_are_rows_of_their_own(table):

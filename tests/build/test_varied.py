@@ -157,7 +157,7 @@ def train_lanes(case: Case, configs: list) -> list[tuple[dict[str, np.ndarray], 
     assert program.untraceable() == ""
     lanes = []
     for config in configs:
-        own = varied.parts_of(program.parts, config)
+        own = program.differences.parts_of(program.parts, config)
         lanes.append(program.variant(own, make_plan(config, own)))
     given = (program.feed_chunk(0, case.steps),) * len(lanes)
     states = tuple(lane.start() for lane in lanes)

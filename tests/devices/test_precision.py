@@ -54,8 +54,7 @@ def test_model_computes_in_the_chosen_type(precision):
     config = compose_words(*WORDS, f"runtime.precision={precision}").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    given = program.feed.input_shapes(program.capacity, parts.pipeline.batch_size)
-    text = program.chunk.lower(program.shapes, program.feed.shapes, given, np.int32(1)).as_text()
+    text = program.chunk.lower(program.shapes, program.feed.shapes, program.input_shapes, np.int32(1)).as_text()
     products = [line for line in text.splitlines() if "dot_general" in line]
     wanted = "f32" if precision == "float32" else "bf16"
     assert products and all(line.split("->")[-1].split("x")[-1].startswith(wanted) for line in products)

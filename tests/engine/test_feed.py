@@ -25,7 +25,7 @@ def test_examples_have_the_given_order_and_padding_is_masked(make_parts):
 
 
 def test_inputs_are_padded_to_the_length_of_the_executable(program):
-    feed = program.feed_chunk(4, 3)
+    feed, _ = program.feed_chunk(4, 3)
     assert feed.shape == (program.capacity, 8)
     assert feed.dtype == np.int32
     np.testing.assert_array_equal(feed[:3], program.parts.pipeline.indices(4, 3))

@@ -110,7 +110,7 @@ def test_lanes_may_read_batches_of_their_own(program, states):
     parts = with_seed(program.parts, 5)
     other = program.variant(parts, program.plan)
     given = (program.feed_chunk(0, STEPS), other.feed_chunk(0, STEPS), program.feed_chunk(0, STEPS))
-    assert not np.array_equal(given[0], given[1])
+    assert not np.array_equal(given[0][0], given[1][0])
     new, _ = train(program, states, [STEPS] * 3, given)
     (state,) = copies([states[1]])
     alone, _ = program.chunk(state, program.data, given[1], np.int32(STEPS))

@@ -24,8 +24,7 @@ for name, words in json.loads(sys.argv[1]).items():
     config = compose_words(*words, "steps=20", "checkpoint_every=20").config
     parts = assemble(config)
     program = Program(parts, make_plan(config, parts))
-    given = program.feed.input_shapes(program.capacity, parts.pipeline.batch_size)
-    lowered = program.chunk.lower(program.placed, program.feed.shapes, given, np.int32(1))
+    lowered = program.chunk.lower(program.placed, program.feed.shapes, program.input_shapes, np.int32(1))
     leaves = jax.tree_util.tree_flatten_with_path(program.placed.params)[0]
     found[name] = {
         "collectives": [(c.kind, c.shapes, c.source) for c in collectives(lowered.compile().as_text())],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from dltrain import training
 from dltrain.sweep.measure import Choice
@@ -14,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SHORT = ("data=iris", "data.split_seed=7", "model=linear", "quiet=true", "eval_every=3", "steps=6", "data.folds=3")
 
 
-def train_folds(dltrain, cwd: Path, lanes: int, *words: str) -> list[dict]:
-    """Train three folds, and return how often a program was built, with which parts."""
+def train_folds(dltrain, cwd: Path, lanes: int, *words: str, folds: str = "0,1,2") -> list[dict]:
+    """Train folds, and return how often a program was built, with which parts."""
     prepared, prepare = [], training.prepare_run
 
     def counted(*given, **how):
@@ -25,7 +26,7 @@ def train_folds(dltrain, cwd: Path, lanes: int, *words: str) -> list[dict]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dltrain.sweep.train.choose_lanes", lambda program, **about: Choice(lanes, 2, "as tested"))
         patch.setattr("dltrain.sweep.train.prepare_run", counted)
-        result = dltrain("-m", *SHORT, *words, "data.fold=0,1,2", f"output_dir={lanes}", cwd=cwd, figures=False)
+        result = dltrain("-m", *SHORT, f"data.fold={folds}", *words, f"output_dir={lanes}", cwd=cwd, figures=False)
     assert result.code == 0, result.err
     return prepared
 
@@ -85,6 +86,29 @@ def test_the_folder_of_a_fold_is_used_like_that_of_a_run_alone(swept, dltrain):
     longer = [dltrain("resume", run, "steps=8", cwd=swept, figures=False) for run in ("2/2", "1/2")]
     assert [result.code for result in longer] == [0, 0], longer[0].err
     assert summary_of(swept / "2" / "2")["test"] == pytest.approx(summary_of(swept / "1" / "2")["test"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("lanes", "programs"), [(2, 1), pytest.param(1, 3, marks=pytest.mark.slow)])
+def test_folds_and_numbers_share_a_program(dltrain, tmp_path, lanes, programs):
+    """One after the other, there is one to try lanes, and one for each number."""
+    momentum = ("optim=sgd", "optim.momentum=0.5,0.9")
+    assert len(train_folds(dltrain, tmp_path, lanes, *momentum, folds="0,1")) == programs
+    last = (momentum[0], "optim.momentum=0.9", "data.fold=1", "output_dir=alone")
+    assert dltrain(*SHORT, *last, cwd=tmp_path, figures=False).code == 0
+    expected, found = (summary_of(tmp_path / run) for run in ("alone", f"{lanes}/3"))
+    for split in ("validation", "test"):
+        assert found[split] == pytest.approx(expected[split], rel=1e-5)
+    assert found["baselines"] == expected["baselines"]
+    assert len({summary_of(tmp_path / f"{lanes}/{n}")["hash"] for n in range(4)}) == 4
+
+
+def test_the_folds_of_a_search_share_a_program_that_is_built_for_the_first_trials(dltrain, tmp_path):
+    search = ("sweep=random", "sweep.seed=1", "sweep.workers=2", "sweep.trials=4")
+    assert len(train_folds(dltrain, tmp_path, 2, *search, "optim.learning_rate=interval(0.01,0.1)")) == 1
+    configs = [yaml.safe_load((tmp_path / "2" / n / "config.yaml").read_text()) for n in "0123"]
+    folds = [config["data"]["fold"] for config in configs]
+    assert set(folds[2:]) - set(folds[:2])  # what the first trials needed is not all
+    assert len({summary_of(tmp_path / "2" / n)["hash"] for n in "0123"}) == 4
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import yaml
 
 from dltrain.composition.compose import compose_words
 from dltrain.config.call import Composed
-from dltrain.sweep.groups import SweepJob, group_jobs, varied_of
+from dltrain.sweep.groups import SweepJob, group_jobs, varied_of, varies_fold
 
 MLP = ("data=digits", "model=mlp", "optim=adamw", "schedule=cosine", "loss=cross_entropy", "schedule.final=0.1")
 
@@ -77,10 +77,6 @@ def test_jobs_that_differ_in_a_number_share_a_program(key, values):
         ("optim.clip.norm=1", "optim.clip.value=1"),
         ("optim.ema=null", "optim.ema=0.9"),
         ("data.fold=0 data.folds=3", "data.fold=1 data.folds=4"),
-        (
-            "data.fold=0 data.folds=3 model.dropout=0.1",
-            "data.fold=1 data.folds=3 model.dropout=0.1",
-        ),  # numbers, too
     ],
 )
 def test_jobs_that_differ_in_more_have_programs_of_their_own(first, second):
@@ -93,12 +89,11 @@ def test_groups_have_all_numbers_that_are_swept_and_no_others():
     assert varied_of(swept[0]) == ("model.dropout", "optim.b1") and varied_of(swept[2]) == ("optim.b1",)
 
 
-def test_folds_are_grouped_with_seeds_and_rates_except_in_a_search():
-    swept = jobs(
-        "data.folds=3 data.fold=0 seed=0", "data.folds=3 data.fold=1 seed=1", "data.folds=3 data.fold=1 seed=0"
-    )
-    assert [len(group) for group in group_jobs(swept)] == [3]
-    assert [[job.number for job in group] for group in group_jobs(swept, folds=False)] == [[0], [1, 2]]
+def test_folds_are_grouped_with_seeds_rates_and_numbers():
+    fold = "data.folds=3 data.fold={} seed={} model.dropout={}".format
+    swept = jobs(fold(0, 0, 0.1), fold(1, 1, 0.2), fold(1, 0, 0.1), fold(1, 0, 0))
+    assert [[job.number for job in group] for group in group_jobs(swept)] == [[0, 1, 2], [3]]
+    assert varied_of(swept[0]) == ("model.dropout",) and varies_fold(swept[3])
 
 
 def test_numbers_of_parameter_groups_are_not_shared():

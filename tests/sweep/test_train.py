@@ -9,6 +9,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dltrain import training
+from dltrain.build.differences import Differences
+from dltrain.build.varied import Varied
 from dltrain.sweep import measure
 from dltrain.sweep.measure import Choice
 from dltrain.training import _once
@@ -85,7 +87,7 @@ def test_where_lanes_are_not_faster_jobs_with_other_numbers_are_runs_alone(dltra
 
 def test_numbers_that_a_part_cannot_take_as_traced_values_are_a_reason_against_lanes(program, monkeypatch):
     monkeypatch.setattr(type(program), "untraceable", lambda self: "loss.gamma: TypeError: no")
-    monkeypatch.setattr(program, "varied", True)
+    monkeypatch.setattr(program, "differences", Differences((Varied({}, (), ("loss.gamma",)),)))
     assert measure.choose_lanes(program, jobs=8) == Choice(1, 0, "loss.gamma: TypeError: no")
 
 
