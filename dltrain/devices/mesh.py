@@ -63,7 +63,7 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXES))
 
     def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Shard a traced batch [B, ...] over the devices; each has the whole mask, and counts without the others."""
+        """Shard a traced batch [B, ...] over the devices; each has the whole mask, and counts it alone."""
         where = {name: self.replicated if name == "mask" else self.over_devices() for name in batch}
         return {name: jax.lax.with_sharding_constraint(value, where[name]) for name, value in batch.items()}
 
@@ -134,9 +134,9 @@ def put(array: Any, where: Any) -> jax.Array:
     return jax.make_array_from_callback(array.shape, where, lambda index: array[index])
 
 
-def complete(where: Any) -> NamedSharding | None:
-    """Return the sharding with a complete copy on each device of this one's mesh."""
-    return None if where is None else NamedSharding(where.mesh, PartitionSpec())
+def complete(where: NamedSharding) -> NamedSharding:
+    """Return the sharding with a complete copy on each device of the same mesh."""
+    return NamedSharding(where.mesh, PartitionSpec())
 
 
 def own_rows(where: Any, count: int, *, axis: int = 0) -> slice:

@@ -94,7 +94,6 @@ class Streamed:
         self.data: Mapping[str, Any] = {}
         self.shapes: Mapping[str, Any] = {}
         self._source, self._where = source, where
-        self._of_mask = complete(where)
         self._one = source.read(np.zeros(1, np.int64))
 
     def load(self, batches: np.ndarray, room: int) -> dict[str, Any]:
@@ -130,6 +129,10 @@ class Streamed:
         else:
             rows = jax.device_put(stacked, self._where)
         return {**rows, "mask": mask}
+
+    @property
+    def _of_mask(self) -> Any:
+        return None if self._where is None else complete(self._where)
 
     @property
     def _divided(self) -> bool:

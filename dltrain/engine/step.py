@@ -20,7 +20,7 @@ from dltrain.engine.numbers import filled
 from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
 from dltrain.engine.stateful import with_progress
-from dltrain.ops import divided
+from dltrain.ops import dense, divided
 from dltrain.optimizers.extras import ELSEWHERE, extras, needs
 from dltrain.optimizers.rules import decayed
 from dltrain.tree import Tree, like, norm, widened
@@ -130,6 +130,7 @@ def make_gradients(
     def minimised(params: Tree, model_state: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
         model = nnx.merge(graphs.train, precision.cast_to_compute(params), model_state, copy=True)
         inputs = precision.cast_to_compute(batch["inputs"])
+        dense.use_in(model)
         with filled(model, graphs.numbers):
             outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
         terms = objective(outputs, batch, params, of=of)
@@ -252,16 +253,15 @@ def make_step(
             done = {"step": state.step + 1, "updates": state.updates + 1}
             return replace(state, **done, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means)
 
-        def batch_metrics() -> Logs:
+        def batch_metrics() -> dict[str, Any]:
             measured = preprocess.metric_outputs(outputs)
             seen = preprocess.metric_batch(raw, batch)
-            means = {}
+            means: dict[str, Any] = {}
             for name, metric in metrics.items():
                 with computing(f"metrics.{name}"):
                     values = metric(measured, seen).astype(jnp.float32)
-                    means[name] = _Mean(weighted(values, seen), weight_of(values, seen))
-                    if not sharded:
-                        means[name] = means[name].value
+                    mean = _Mean(weighted(values, seen), weight_of(values, seen))
+                    means[name] = mean if sharded else mean.value
             return means
 
         logged = (state.step + 1) % log_every == 0
@@ -273,7 +273,7 @@ def make_step(
             lambda: (batch_metrics(), norm(state.params)),
             lambda: (batch_metrics(), jnp.zeros((), jnp.float32)),
         )
-        extra = {name: mean.value if sharded else mean for name, mean in found.items()}
+        extra = {name: mean.value if isinstance(mean, _Mean) else mean for name, mean in found.items()}
         extra["parameter_norm"] = parameter_norm
 
         left_out = (state.left_out == state.step + 1).any()

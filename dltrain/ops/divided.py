@@ -21,7 +21,7 @@ def is_sharded() -> bool:
 
 
 def whole(x: jax.Array) -> jax.Array:
-    """Keep a traced array complete on each device, such as the mask of a batch: what is computed of it needs no sum."""
+    """Keep all of a traced array on each device: what is computed from it, such as a count, is not exchanged."""
     return jax.lax.with_sharding_constraint(x, PartitionSpec()) if is_sharded() else x
 
 
