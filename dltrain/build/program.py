@@ -115,8 +115,9 @@ class Program:
         return Resident(parts.arrays, layout.replicated if layout else own)
 
     def _pick(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> Batch:
-        batch = self.feed.pick(data, given, i)
-        return self.layout.batch(batch) if self.layout else batch
+        if not self.layout:
+            return self.feed.pick(data, given, i)
+        return self.layout.batch(self.layout.within(self.feed.pick)(data, given, i))
 
     def _pick_given(self, data: Mapping[str, jax.Array], given: Any, i: jax.Array) -> tuple[Batch, Values]:
         """Pick a batch, and the values of its run."""

@@ -63,8 +63,9 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXES))
 
     def batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Shard a traced batch [B, ...] over the devices."""
-        return jax.lax.with_sharding_constraint(dict(batch), self.over_devices())
+        """Shard a traced batch [B, ...] over the devices; each has the whole mask, and counts it alone."""
+        where = {name: self.replicated if name == "mask" else self.over_devices() for name in batch}
+        return {name: jax.lax.with_sharding_constraint(value, where[name]) for name, value in batch.items()}
 
     def of(self, state: Any) -> Any:
         """Return the sharding of each leaf of a TrainState; parameters, moments and averages may be sharded."""
@@ -131,6 +132,11 @@ def put(array: Any, where: Any) -> jax.Array:
         return jax.device_put(array, where)
     array = np.asarray(array, jax.dtypes.canonicalize_dtype(array.dtype))
     return jax.make_array_from_callback(array.shape, where, lambda index: array[index])
+
+
+def complete(where: NamedSharding) -> NamedSharding:
+    """Return the sharding with a complete copy on each device of the same mesh."""
+    return NamedSharding(where.mesh, PartitionSpec())
 
 
 def own_rows(where: Any, count: int, *, axis: int = 0) -> slice:

@@ -22,8 +22,9 @@ import numpy as np
 
 from dltrain.data.aligned import is_aligned
 from dltrain.data.order import PADDING, Pipeline
-from dltrain.devices.mesh import own_rows, put, put_rows
+from dltrain.devices.mesh import complete, own_rows, put, put_rows
 from dltrain.errors import DataError, WorkerError
+from dltrain.ops import divided
 from dltrain.types import Array, Batch, Source
 
 
@@ -74,7 +75,7 @@ class Resident:
     @staticmethod
     def pick(data: Mapping[str, Any], given: Array, i: Array) -> Batch:
         """Gather the examples; a gather on a device clips silently, so indices are checked when they are made."""
-        indices = given[i]
+        indices = divided.whole(given[i])
         index = jnp.maximum(indices, 0)
         picked = jax.tree.map(lambda array: jnp.take(array, index, axis=0, mode="clip"), dict(data))
         return {**picked, "mask": indices >= 0}
@@ -102,28 +103,36 @@ class Streamed:
     def read(self, indices: np.ndarray) -> dict[str, Any]:
         """Read one batch, int32 [B] -> arrays [B, ...]; padding is example 0, masked: see `engine.padding`.
 
-        One process among several reads its part of the batch.
+        One process among several reads its part of the batch, and has the whole mask.
         """
+        mask = indices >= 0
         if self._divided:
             indices = indices[own_rows(self._where, len(indices), axis=1)]
-        return {**self._source.read(np.maximum(indices, 0)), "mask": indices >= 0}
+        return {**self._source.read(np.maximum(indices, 0)), "mask": mask}
 
     def stack(self, batches: list[dict[str, Any]], room: int, batch_size: int) -> dict[str, Any]:
         """Stack batches; the rest of the room stays uninitialised and is never read."""
         shapes = self.input_shapes(room, batch_size)
-        if self._divided:
-            own = (
-                len(batches[0]["mask"])
-                if batches
-                else len(range(batch_size)[own_rows(self._where, batch_size, axis=1)])
-            )
-            shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((room, own, *s.shape[2:]), s.dtype), shapes)
-        stacked = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), shapes)
+        own = len(range(batch_size)[own_rows(self._where, batch_size, axis=1)]) if self._divided else batch_size
+        lengths = {name: batch_size if name == "mask" else own for name in shapes}
+        stacked = {
+            name: jax.tree.map(lambda s, n=lengths[name]: np.empty((room, n, *s.shape[2:]), s.dtype), shape)
+            for name, shape in shapes.items()
+        }
         for i, batch in enumerate(batches):
             jax.tree.map(lambda array, value, i=i: operator.setitem(array, i, value), stacked, batch)
+        if self._where is None:
+            return stacked
+        mask = put(stacked.pop("mask"), self._of_mask)
         if self._divided:
-            return jax.tree.map(lambda rows: put_rows(rows, self._where, batch_size, axis=1), stacked)
-        return jax.device_put(stacked, self._where) if self._where else stacked
+            rows = jax.tree.map(lambda rows: put_rows(rows, self._where, batch_size, axis=1), stacked)
+        else:
+            rows = jax.device_put(stacked, self._where)
+        return {**rows, "mask": mask}
+
+    @property
+    def _of_mask(self) -> Any:
+        return None if self._where is None else complete(self._where)
 
     @property
     def _divided(self) -> bool:
@@ -133,7 +142,8 @@ class Streamed:
     def input_shapes(self, room: int, batch_size: int) -> dict[str, Any]:
         """Shapes and dtypes of the inputs of one dispatch."""
         one = {**self._one, "mask": np.ones(1, bool)}
-        return jax.tree.map(lambda v: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where), one)
+        shapes = jax.tree.map(lambda v: _shape((room, batch_size, *v.shape[1:]), v.dtype, self._where), one)
+        return {**shapes, "mask": _shape((room, batch_size), np.dtype(bool), self._of_mask)}
 
     def reading(self) -> str:
         """Return what threads are reading now, such as the file; "" where the source does not say it."""

@@ -33,8 +33,10 @@ def fill_padding(batch: Batch, *, sharded: bool = False) -> Batch:
             x = jnp.asarray(x)
             return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 1)), x, example(x, first)[None])
 
-        return {name: value if name == "mask" else jax.tree.map(one, value) for name, value in batch.items()}
+        return {name: jax.tree.map(one, value) for name, value in batch.items() if name != "mask"}
 
     if not sharded:
-        return filled()
-    return jax.lax.cond(mask.sum() == len(mask), lambda: jax.tree.map(jnp.asarray, dict(batch)), filled)
+        return {**filled(), "mask": batch["mask"]}
+    content = {name: value for name, value in batch.items() if name != "mask"}
+    found = jax.lax.cond(mask.all(), lambda: jax.tree.map(jnp.asarray, content), filled)
+    return {**found, "mask": batch["mask"]}

@@ -1,10 +1,11 @@
 """One update: a pure function (state, batch) -> (state, logs)."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from dltrain.engine.numbers import filled
 from dltrain.engine.padding import fill_padding
 from dltrain.engine.state import Graphs, OptimizerFactory, TrainState, split_module
 from dltrain.engine.stateful import with_progress
+from dltrain.ops import dense, divided
 from dltrain.optimizers.extras import ELSEWHERE, extras, needs
 from dltrain.optimizers.rules import decayed
 from dltrain.tree import Tree, like, norm, widened
@@ -51,7 +53,7 @@ class Objective:
             total, weight = weighted_sum(values, batch)
             if of is not None:
                 shape = (len(of["mask"]), *values.shape[1:])
-                weight = value_weights(jax.ShapeDtypeStruct(shape, values.dtype), of).sum()
+                weight = weight_of(jax.ShapeDtypeStruct(shape, values.dtype), of)
             terms[name] = total / jnp.maximum(weight, 1e-12) if self.reduction == "mean" else total
         return terms if of is not None else {**terms, **self.penalties(params)}
 
@@ -92,8 +94,24 @@ def weighted_sum(values: Array, batch: Batch) -> tuple[Array, Array]:
     """Return (sum of weighted values, sum of weights); values of masked examples are ignored, also NaN."""
     if values.shape[:1] != batch["mask"].shape:
         raise ValueError(f"a loss must return one value per example, {batch['mask'].shape}; found {values.shape}")
+    return weighted(values, batch).sum(), weight_of(values, batch)
+
+
+def weighted(values: Array, batch: Batch) -> Array:
+    """Return the values times their weights, 0 for those of masked examples, also NaN."""
     weights = value_weights(values, batch)
-    return jnp.where(weights > 0, values * weights, 0).sum(), weights.sum()
+    return jnp.where(weights > 0, values * weights, 0)
+
+
+def weight_of(values: Array | jax.ShapeDtypeStruct, batch: Batch) -> Array:
+    """Return the sum of the weights of the values.
+
+    On several devices the number of valid examples is known to each from the mask: nothing is exchanged for it.
+    """
+    if divided.is_sharded() and "weights" not in batch and (values.ndim == 1 or "loss_mask" not in batch):
+        each = math.prod(values.shape[1:])
+        return (divided.whole(batch["mask"]).sum() * each).astype(values.dtype)
+    return value_weights(values, batch).sum()
 
 
 def make_gradients(
@@ -112,6 +130,7 @@ def make_gradients(
     def minimised(params: Tree, model_state: Tree, batch: Batch, key: Array, of: Batch | None) -> tuple[Array, Any]:
         model = nnx.merge(graphs.train, precision.cast_to_compute(params), model_state, copy=True)
         inputs = precision.cast_to_compute(batch["inputs"])
+        dense.use_in(model)
         with filled(model, graphs.numbers):
             outputs = precision.cast_to_output(model(inputs, mask=batch["mask"], rngs=nnx.Rngs(dropout=key)))
         terms = objective(outputs, batch, params, of=of)
@@ -234,23 +253,28 @@ def make_step(
             done = {"step": state.step + 1, "updates": state.updates + 1}
             return replace(state, **done, params=kept[0], model_state=model_state, opt_state=kept[1], ema=means)
 
-        def batch_metrics() -> Logs:
+        def batch_metrics() -> dict[str, Any]:
             measured = preprocess.metric_outputs(outputs)
             seen = preprocess.metric_batch(raw, batch)
-            means = {}
+            means: dict[str, Any] = {}
             for name, metric in metrics.items():
                 with computing(f"metrics.{name}"):
-                    means[name] = _mean(metric(measured, seen), seen)
+                    values = metric(measured, seen).astype(jnp.float32)
+                    mean = _Mean(weighted(values, seen), weight_of(values, seen))
+                    means[name] = mean if sharded else mean.value
             return means
 
         logged = (state.step + 1) % log_every == 0
         # Both branches compute the metrics: outside of a branch, XLA could fuse them with the gradients, whose bits
-        # would then depend on the metrics.
-        extra = jax.lax.cond(
+        # would then depend on the metrics. On several devices only their sums are outside: XLA sends those together
+        # with the gradients, but never what is in a branch.
+        found, parameter_norm = jax.lax.cond(
             logged,
-            lambda: {**batch_metrics(), "parameter_norm": norm(state.params)},
-            lambda: {**batch_metrics(), "parameter_norm": jnp.zeros((), jnp.float32)},
+            lambda: (batch_metrics(), norm(state.params)),
+            lambda: (batch_metrics(), jnp.zeros((), jnp.float32)),
         )
+        extra = {name: mean.value if isinstance(mean, _Mean) else mean for name, mean in found.items()}
+        extra["parameter_norm"] = parameter_norm
 
         left_out = (state.left_out == state.step + 1).any()
         counted = state.active & (left_out | skip_nonfinite)  # counted without an update
@@ -282,6 +306,12 @@ def make_step(
     return step
 
 
-def _mean(values: Array, batch: Batch) -> Array:
-    total, weight = weighted_sum(values.astype(jnp.float32), batch)
-    return total / jnp.maximum(weight, 1e-12)
+class _Mean(NamedTuple):
+    """A mean that is still to be computed."""
+
+    values: Array  # times their weights, [B, ...]
+    weight: Array  # the sum of these, []
+
+    @property
+    def value(self) -> Array:
+        return self.values.sum() / jnp.maximum(self.weight, 1e-12)

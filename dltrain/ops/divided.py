@@ -20,6 +20,11 @@ def is_sharded() -> bool:
     return not jax.sharding.get_abstract_mesh().empty
 
 
+def whole(x: jax.Array) -> jax.Array:
+    """Keep all of a traced array on each device: what is computed from it, such as a count, is not exchanged."""
+    return jax.lax.with_sharding_constraint(x, PartitionSpec()) if is_sharded() else x
+
+
 def along(x: jax.Array, axis: int) -> jax.Array:
     """Divide a traced array that has no axis of examples along this axis."""
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, MODEL))
