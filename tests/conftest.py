@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import numpy as np
 import optax
 import pytest
 from jax._src import compiler  # which jax gives no other way to choose options for all programs
+from xdist.scheduler import LoadFileScheduling
 
 from dltrain import losses, training
 from dltrain.build.parts import Parts
@@ -44,6 +46,9 @@ jax.config.update("jax_platforms", "cpu")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share what the process that starts them has made
     CACHE = tempfile.TemporaryDirectory(prefix="dltrain-tests-")
     os.environ["DLTRAIN_CACHE"] = CACHE.name  # what one test has compiled, the next need not
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of tests are interrupted, too
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +209,23 @@ UNITS = ("activations", "data", "losses", "metrics", "models", "ops", "optimizer
 """Folders whose files take seconds each. They come last, so that no worker has a long file left at the end."""
 
 
+TOGETHER = ("tests/inference/ensemble/", "tests/inference/export/", "tests/losses/", "tests/serving/")
+"""Folders whose files share what takes seconds to train or to compile: one worker runs all files of one."""
+
+
+class ByFileOrFolder(LoadFileScheduling):
+    """The tests of a file go to one worker, as with `--dist loadfile`, and those of a folder in `TOGETHER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Give out tests like this, unless another `--dist` is asked for."""
+    return ByFileOrFolder(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files that start whole commands first; files and tests otherwise stay in order."""
     tests = Path(__file__).parent
@@ -356,6 +378,7 @@ def digits_run(dltrain: Callable[..., CommandResult], tmp_path_factory: pytest.T
         made = []
         patch.setattr(training, "Program", lambda *args: made.append(Program(*args)) or made[-1])
         words = ("model.widths=[16]", "epochs=2", "batch_size=100", "optim.learning_rate=0.02", "log_every=5")
-        result = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
+        with compiling_quickly():
+            result = dltrain(*words, "output_dir=größe/mein lauf", cwd=cwd)
     assert result.code == 0, result.err
     return Trained(cwd / "größe/mein lauf", cwd, result, made[0])

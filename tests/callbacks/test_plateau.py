@@ -34,7 +34,8 @@ def make(**options):
 @pytest.mark.parametrize("min_delta", [0.0, 0.01])
 def test_scales_equal_pytorch_which_waits_one_evaluation_longer(cooldown, min_delta):
     torch = pytest.importorskip("torch")
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    optimizer = torch.optim.SGD.__new__(torch.optim.SGD)  # whose __init__ imports a compiler for seconds
+    optimizer.param_groups = [{"lr": 1.0}]
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=0.5, patience=1, threshold=min_delta, threshold_mode="abs", cooldown=cooldown, min_lr=0.1
     )

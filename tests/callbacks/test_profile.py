@@ -15,6 +15,8 @@ from dltrain.report.live import LiveReport
 from dltrain.runs.folder import RunFolder
 from dltrain.trainer import train
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture
 def profiler_is_stopped(tmp_path):

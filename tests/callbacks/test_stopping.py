@@ -8,6 +8,8 @@ from callback_events import event
 from dltrain.callbacks.stopping import OutOfTime, StopBelow
 from dltrain.engine.events import StopTraining, TrainEvent
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 # x = 1, 2 and y = 2, 4: gradient descent by hand is in `steps_until`
 WORDS = ("data=inline", "data.inputs=[1,2]", "data.targets=[2,4]", "data.scale=none", "data.validation=0")
 WORDS = (*WORDS, "model=linear", "loss=mse", "optim=gd", "optim.learning_rate=0.1", "batch_size=all")

@@ -9,7 +9,7 @@ from dltrain.report import finish
 
 STREAMED = ("data=iris", "model=linear", "epochs=2", "log_every=1", "data.feed=streamed", "output_dir=run")
 
-pytestmark = pytest.mark.usefixtures("without_figures")
+pytestmark = pytest.mark.usefixtures("without_figures", "quickly_compiled")
 
 
 def test_the_share_of_the_time_spent_waiting_is_in_the_summary_the_log_and_on_the_screen(dltrain, tmp_path):

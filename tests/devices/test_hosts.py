@@ -21,19 +21,20 @@ def train(count: int, *words: str, folder: Path, flags: str = "") -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(tmp_path_factory: pytest.TempPathFactory, quick_flags: str) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    return train(2, *SMALL, "steps=50", f"output_dir={folder}/run", folder=folder)
+    return train(2, *SMALL, "steps=50", f"output_dir={folder}/run", folder=folder, flags=quick_flags)
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(tmp_path_factory: pytest.TempPathFactory, quickly) -> Path:
     """The same training in a single process, without `runtime.hosts`."""
     from dltrain.composition.compose import compose_words
     from dltrain.entry import train_config
 
     words = (*SMALL, "steps=50", f"output_dir={tmp_path_factory.mktemp('one')}/run", "quiet=true")
-    found = train_config(compose_words(*words), overrides=words)
+    with quickly():
+        found = train_config(compose_words(*words), overrides=words)
     assert found
     return found.path
 

@@ -11,6 +11,8 @@ import pytest
 from dltrain.build.parts import with_numbers
 from dltrain.engine.state import create, named_leaves
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 STEPS = 9
 RATES = (0.001, 0.01, 0.1)
 

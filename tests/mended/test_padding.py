@@ -23,6 +23,8 @@ from dltrain.models.mlp import MLP
 from dltrain.tasks import Regression
 from dltrain.types import Feature, Kind
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 CONTENTS = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "huge": 3e38}
 LOSSES = ("mse", "mae", "huber", "log_cosh", "exponential", "quantile")
 
