@@ -243,7 +243,9 @@ def test_sweeps_of_other_days_are_found_and_what_others_put_next_to_them_is_not(
 def test_a_copy_that_fails_leaves_nothing_and_the_job_is_trained(made, copy, monkeypatch, capsys):
     sweep = copy / "b"
     run = find(made, sweep)[0]
-    job = job_of(made, sweep)
+    word = "data.split_seed=0"
+    job = job_of(made, sweep, word)
+    assert job.label == f"seed=0 {word}"  # unlike that of the earlier sweep
 
     def fail(folder, text):
         raise DiskError("no space")
@@ -257,7 +259,8 @@ def test_a_copy_that_fails_leaves_nothing_and_the_job_is_trained(made, copy, mon
     assert ended and ended.finished.summary == run.read_summary()
     links = [path.stat().st_nlink for path in (sweep / "0").rglob("*") if path.is_file()]
     assert {*links} == {1, 2} and not copied.find_problem(RunFolder(sweep / "0"), ended.finished.summary)
-    assert [path.parent.name for path in (sweep / "0").glob("tensorboard/*/events*")] == ["seed=0"]
+    (events,) = (sweep / "0").glob("tensorboard/*/events*")
+    assert events.parent.name == job.label and word.partition("=")[0].encode() in events.read_bytes()
 
 
 def test_a_resumed_sweep_takes_what_is_known(made, copy, dltrain):
