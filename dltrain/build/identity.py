@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +31,9 @@ ANYHOW = (
 
 READERS = ("polars", "pillow", "scipy", "sentencepiece", "datasets", "fsspec")
 """Libraries besides those of `runtime.versions()` that data, or its scaling, may come from."""
+
+
+_OF_PROCESS = threading.Lock()
 
 
 def config_digest(text: str) -> str | None:
@@ -64,7 +68,8 @@ def identity(settings: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, 
 
 def of_process() -> dict[str, str]:
     """Return the part of an identity that all runs of this process have; the platform has been started."""
-    return {"software": _software(), "numerics": digest_of(runtime.numerics())}
+    with _OF_PROCESS:  # else each of many lanes that begin at once would compute it
+        return {"software": _software(), "numerics": digest_of(runtime.numerics())}
 
 
 def digest_of(value: Mapping[str, Any]) -> str:
