@@ -15,6 +15,7 @@ from dltrain.engine.feed import Resident
 
 MOST = 64  # lanes
 LEAST_GAIN = 1.2  # of lanes over one run after the other, below which they are not worth their rounding
+ENOUGH = 1.5  # times as fast: nothing else is tried
 SECONDS = 0.5  # of one chunk of lanes
 FEWEST = 4  # lanes that a core computes together, where several cores have some
 TRIAL = 8  # steps
@@ -39,7 +40,7 @@ def choose_lanes(
     shares: int | None = None,
     least_gain: float = LEAST_GAIN,
 ) -> Choice:
-    """Measure one lane and several in a short trial.
+    """Measure one lane and several in a short trial; fewer, too, if all together gain little.
 
     On a CPU the lanes are divided among its cores: while a core computes the steps of its share, the callbacks of
     another one are called.
@@ -65,14 +66,21 @@ def choose_lanes(
     shares = of_device * devices
     if (count := width * shares) < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
-    one, several = seconds_alone(program.alone or program), seconds_of_lanes(program, count, shares)
-    used = min(count, jobs)
-    gain = used * one / several
+    one = seconds_alone(program.alone or program)
+    seconds = {count: seconds_of_lanes(program, count, shares)}
+    speeds = {count: min(count, jobs) / seconds[count]}
+    if least_gain and speeds[count] * one < ENOUGH and width > FEWEST:  # whose states fit into the cache
+        fewer = FEWEST * shares
+        seconds[fewer] = seconds_of_lanes(program, fewer, shares)
+        speeds[fewer] = fewer / seconds[fewer]
+    best = max(speeds, key=lambda lanes: speeds[lanes])
+    gain = speeds[best] * one
+    tried = ", ".join(f"{speed:,.0f} in {lanes} lanes" for lanes, speed in speeds.items())
     where = f" on {devices} devices" if devices > 1 else ""
-    shown = f"{1 / one:,.0f} steps/s alone, {used / several:,.0f} in {count} lanes{where}"
+    shown = f"{1 / one:,.0f} steps/s alone, {tried}{where}"
     if gain < least_gain:
         return Choice(1, 0, f"{shown}: {gain:.2f} times as fast is less than {least_gain}")
-    return Choice(count, _steps(program, several), f"{shown}, {gain:.1f} times as fast", shares)
+    return Choice(best, _steps(program, seconds[best]), f"{shown}, {gain:.1f} times as fast", shares)
 
 
 def divide_among_cores(each: int, devices: int = 1) -> tuple[int, int]:
