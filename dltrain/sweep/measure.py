@@ -15,7 +15,7 @@ from dltrain.engine.feed import Resident
 
 MOST = 64  # lanes
 LEAST_GAIN = 1.2  # of lanes over one run after the other, below which they are not worth their rounding
-ENOUGH = 1.5  # times as fast: nothing else is tried
+ENOUGH = 1.3  # times as fast: nothing else is tried
 SECONDS = 0.5  # of one chunk of lanes
 FEWEST = 4  # lanes that a core computes together, where several cores have some
 TRIAL = 8  # steps

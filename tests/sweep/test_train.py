@@ -181,9 +181,9 @@ def test_lanes_are_divided_among_the_cores_if_each_gets_some(program, monkeypatc
 def test_fewer_lanes_are_tried_if_all_together_gain_little(program, monkeypatch):
     monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
-    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: {16: 0.016, 8: 0.005}[count])
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: {16: 0.0125, 8: 0.005}[count])
     monkeypatch.setattr(measure.runtime, "threads", lambda: 2)
     choice = measure.choose_lanes(program, jobs=16)
     assert (choice.lanes, choice.shares) == (8, 2)
-    assert "1,000 in 16 lanes, 1,600 in 8 lanes, 1.6 times as fast" in choice.why
+    assert "1,280 in 16 lanes, 1,600 in 8 lanes, 1.6 times as fast" in choice.why
     assert measure.choose_lanes(program, jobs=16, least_gain=0.0).lanes == 16  # a population needs them all
