@@ -26,6 +26,7 @@ from dltrain.runs.sealed import read_bytes
 from dltrain.runs.tensorboard import EventWriter
 
 DAMAGED = "metrics.damaged.jsonl"  # what is kept of a damaged metrics.jsonl
+TABLE_SECONDS = 1.0  # least time between two writes of results.csv, besides that at the end
 OF_TRAINING = (*OF_ONE_STEP, "examples_per_second", "waiting")  # values that no split has
 
 
@@ -70,8 +71,9 @@ class Recorder:
         self.history: dict[str, list[dict[str, Any]]] = {}
         self.extent = Extent()  # of metrics.jsonl
         self._keep_until(start_step, extent, warn)
+        self._table_at = 0.0  # when results.csv was written
         if start_step:
-            folder.files.replace_text("results.csv", _table(self.history))
+            self._write_table(synced=True)
         self._start_step = start_step
         self._writer: EventWriter | None = None
         self._clock, self._clock_step = time.monotonic(), start_step
@@ -121,6 +123,8 @@ class Recorder:
         self.trained, self._epoch = self._epoch.values(), Means()
         for split, found in event.results.items():
             self.evaluation(event.step, split, found)
+        if time.monotonic() - self._table_at > TABLE_SECONDS:
+            self._write_table(synced=False)
         self.histograms(event.step, event.state.params)
         memory = {f"training/{of}_peak_bytes": float(n) for of, n in peak().items()}
         self.writer().scalars(event.step, memory)
@@ -165,8 +169,6 @@ class Recorder:
             return
         self._write(step, split, found.scalars)
         self.flush()
-        # At every evaluation, of many runs at once in a sweep: a sync would take longer than the evaluation.
-        self.folder.files.replace_text("results.csv", _table(self.history), synced=False)
 
     def results(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write the results of a finished run for the HPARAMS tab of TensorBoard, which shows last values."""
@@ -192,7 +194,7 @@ class Recorder:
             if self._writer:
                 self._writer.close()
         if set(self.history) - {"train"}:
-            self.folder.files.replace_text("results.csv", _table(self.history))
+            self._write_table(synced=True)
 
     def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
         row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}
@@ -202,6 +204,10 @@ class Recorder:
             self._file.write(line)
             self.extent.add(line.encode("utf-8"))
             self.writer().scalars(step, {self.tag(name, split): value for name, value in scalars.items()})
+
+    def _write_table(self, *, synced: bool) -> None:
+        self.folder.files.replace_text("results.csv", _table(self.history), synced=synced)
+        self._table_at = time.monotonic()
 
     def flush(self) -> None:
         """Flush everything written so far to the operating system."""
