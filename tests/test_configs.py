@@ -200,7 +200,7 @@ def traced(config, trust=()):
     parts = assemble(config, trust)
     program = Program(parts, make_plan(config, parts))
     data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), parts.arrays)
-    feed = jax.ShapeDtypeStruct((program.capacity, 4), np.int32)
+    feed = jax.ShapeDtypeStruct((program.capacity, 4), np.int32), {}
     state, logs = jax.eval_shape(program.chunk, program.shapes, data, feed, jax.ShapeDtypeStruct((), np.int32))
     assert jax.tree.map(lambda a: (a.shape, a.dtype), state) == jax.tree.map(
         lambda a: (a.shape, a.dtype), program.shapes

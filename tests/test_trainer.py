@@ -83,16 +83,17 @@ def test_a_best_state_waits_for_its_share_of_the_time_and_is_written_before_a_la
     best = SimpleNamespace(step=0, value=0.5)
     saver, state = Saver(tmp_path, best, {}, defers=0.05, warn=print), program.start()
     written = []
-    for best.step in (1, 2, 3):  # the first is written at once, the others within its share of the time
+    for best.step, took in ((1, saver.took), (2, 0.0), (3, 1000.0), (4, 1000.0)):  # seconds of the write before
+        saver.took = took
         saver.save_best(best.step, state)
         saver._join_thread()
-        saver.took = 1000.0
         written.append(checkpoint.steps(tmp_path))
-    assert written == [[1]] * 3
-    saver.save(4, state)
+    assert written == [[], [2], [2], [2]]  # the first waits, too: how long a write takes is not known yet
+    saver.save(5, state)
     saver.wait()
-    assert checkpoint.steps(tmp_path) == [3, 4]  # of 2 nothing was written
-    assert checkpoint.load(tmp_path, 3).meta["best"] == 3
+    assert checkpoint.steps(tmp_path) == [4, 5]  # of 3 nothing was written
+    assert checkpoint.load(tmp_path, 4).meta["best"] == 4
+    assert saver.remembered(4) is not None and saver.remembered(2) is None
 
 
 @pytest.mark.parametrize("end", ["join", "save", "later"])
