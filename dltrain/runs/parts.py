@@ -66,7 +66,7 @@ def write_own(draft: Path, arrays: Mapping[str, jax.Array], index: int) -> dict[
     from etils import epath
 
     with writing(draft):
-        _orbax().save(epath.Path(draft / ARRAYS), args=ocp.args.PyTreeSave(dict(arrays)))
+        _orbax().save(epath.Path((draft / ARRAYS).resolve()), args=ocp.args.PyTreeSave(dict(arrays)))
         return synced(draft, draft / ARRAYS / f"ocdbt.process_{index}")
 
 
@@ -107,7 +107,7 @@ def _commit(
     from etils import epath
 
     with writing(folder.path / checkpoint.name_of(step)):
-        _orbax().finalize(epath.Path(draft / ARRAYS))
+        _orbax().finalize(epath.Path((draft / ARRAYS).resolve()))
         _check_visible(draft, written)
         listed = {**written, **synced(draft, draft, but=written)}
         checkpoint.commit(folder, draft.name, step, arrays, listed, meta, about)

@@ -72,6 +72,14 @@ def test_is_committed_once_with_the_files_of_all(only_first: None, arrays: dict,
     assert sorted(map(len, each)) == [0, 0, 1]
 
 
+def test_the_path_of_the_folder_may_be_relative(
+    only_first: None, arrays: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert save(Path("run"), arrays) == [None, None]
+    assert checkpoint.problems(Path("run") / checkpoint.name_of(3)) == []
+
+
 def test_an_intact_checkpoint_is_not_written_again(
     only_first: None, arrays: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
