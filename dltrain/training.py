@@ -21,7 +21,7 @@ from dltrain.build.saved import restore_saved, saved_model
 from dltrain.callbacks.exchange import Exchange
 from dltrain.callbacks.signals import Signals
 from dltrain.config.call import Composed
-from dltrain.config.changes import read_saved
+from dltrain.config.changes import read_saved, swept_words
 from dltrain.config.paths import with_absolute_paths
 from dltrain.devices import hosts, runtime
 from dltrain.devices.doctor import diagnose
@@ -32,7 +32,7 @@ from dltrain.inference.run_data import check_data
 from dltrain.lanes.meeting import Lane
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, print_warning
-from dltrain.report.describe import describe, swept_words
+from dltrain.report.describe import describe
 from dltrain.report.finish import Finished, finish
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare

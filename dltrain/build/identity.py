@@ -1,8 +1,8 @@
 """The identity of a run: what decides on its result, as digests, so that no run has to be trained twice.
 
 Runs with the same identity come to the same result, up to the rounding of lanes: config, versions and code of
-dltrain, data, and what decides on the last bits are equal. Where a result depends on something that cannot be
-compared, such as a file that the config names, there is no identity, and nothing is said to be the same.
+dltrain, data, and what decides on the last bits are equal. A run whose result depends on something that cannot be
+compared, such as a file that the config names, has no identity, and is always trained.
 """
 
 import functools

@@ -5,7 +5,7 @@ Configs are compared as they are saved: `auto` decided, `${oc.env:NAME}` as writ
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +193,8 @@ def _equal(one: str | None, other: str | None) -> bool:
 
 def _shown(values: Mapping[str, str], key: str) -> str:
     return show(json.loads(values[key])) if key in values else "not set"
+
+
+def swept_words(overrides: Iterable[str], label: str) -> list[str]:
+    """Return the overrides of a job that its label names: those in which the jobs of its sweep differ."""
+    return [word for word in overrides if f" {word} " in f" {label} "]

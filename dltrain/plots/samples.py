@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from textwrap import fill, wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dltrain.plots.labels import label_of, labels
-from dltrain.plots.sheet import sheet
+from dltrain.plots.sheet import series_sheet, sheet
 from dltrain.types import Kind
 
 WRONG = "#d62728"
@@ -193,37 +194,11 @@ def _grid(
     columns = max(1, min(8, len(titles)))
     colours = [WRONG if bad else "black" for bad in wrong]
     frames = [(WRONG, 3.0) if bad else (_RIGHT, 0.8) for bad in wrong]
-    about = {"columns": columns, "colours": colours, "frames": frames}
-    figure = (sheet if drawings.ndim > 3 else _series)(drawings, titles, **about)
+    about: dict[str, Any] = {"columns": columns, "colours": colours, "frames": frames}
+    figure = (sheet if drawings.ndim > 3 else series_sheet)(drawings, titles, **about)
     first = f"; the first {worst} have the largest loss" if worst else ""
     red = f"red: {what}{first}" if wrong.any() else "none of these is wrong"
     figure.suptitle("\n".join(wrap(f"predictions{with_what}; {red}", columns * 21)), fontsize=10)
-    return figure
-
-
-def _series(
-    drawings: np.ndarray,
-    titles: Sequence[str],
-    *,
-    columns: int,
-    colours: Sequence[str],
-    frames: Sequence[tuple[str, float]],
-) -> Figure:
-    """Draw series [N, L, F] as `sheet` draws images."""
-    rows = max(1, -(-len(titles) // columns))
-    lines = 1 + max((title.count("\n") for title in titles), default=0)
-    figure = Figure(figsize=(max(4.0, 1.35 * columns), (1.5 + 0.14 * lines) * rows + 0.7), layout="constrained")
-    for k, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
-        if k >= len(titles):
-            axes.set_axis_off()
-            continue
-        axes.plot(drawings[k], lw=0.8)
-        axes.set_box_aspect(1)
-        axes.xaxis.set_visible(False)  # an axis without ticks is laid out all the same, which takes long for many
-        axes.yaxis.set_visible(False)
-        axes.set_title(titles[k], fontsize=8, color=colours[k])
-        for spine in axes.spines.values():
-            spine.set(edgecolor=frames[k][0], linewidth=frames[k][1])
     return figure
 
 

@@ -1,4 +1,7 @@
-"""Many small images with titles in one pair of axes: axes of its own for each take 20 ms to lay out and draw."""
+"""Many small images or series, each with a title.
+
+Images share one pair of axes: with axes of its own, each takes 20 ms to lay out and draw.
+"""
 
 from collections.abc import Sequence
 
@@ -45,4 +48,32 @@ def sheet(
         axes.text(*where, title, fontsize=8, color=colours[k], ha="center", va="bottom")
     axes.set(xlim=(0, CELL * columns), ylim=(0, cell * rows), aspect="equal")
     axes.set_axis_off()
+    return figure
+
+
+def series_sheet(
+    series: np.ndarray,
+    titles: Sequence[str],
+    *,
+    columns: int,
+    colours: Sequence[str],
+    frames: Sequence[tuple[str, float]],
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw series [N, L, F] as `sheet` draws images; `limits` of the values: None for those of each."""
+    rows, lines = max(1, -(-len(titles) // columns)), 1 + max((title.count("\n") for title in titles), default=0)
+    size = max(LEAST_WIDTH, CELL * columns), (1.5 + LINE * lines) * rows + AROUND
+    figure = Figure(figsize=size, layout="constrained")
+    for k, axes in enumerate(figure.subplots(rows, columns, squeeze=False).ravel()):
+        if k >= len(titles):
+            axes.set_axis_off()
+            continue
+        axes.plot(series[k], lw=0.8)
+        axes.set_ylim(limits)
+        axes.set_box_aspect(1)
+        axes.xaxis.set_visible(False)  # an axis without ticks is laid out all the same, which takes long for many
+        axes.yaxis.set_visible(False)
+        axes.set_title(titles[k], fontsize=8, color=colours[k])
+        for spine in axes.spines.values():
+            spine.set(edgecolor=frames[k][0], linewidth=frames[k][1])
     return figure

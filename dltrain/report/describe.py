@@ -47,11 +47,6 @@ def hparams(config: Mapping[str, Any], choices: Mapping[str, str], swept: Sequen
     return varied | _hparams(config, choices)
 
 
-def swept_words(overrides: Sequence[str], label: str) -> list[str]:
-    """Return the overrides of a job that its label names: those in which the jobs of its sweep differ."""
-    return [word for word in overrides if f" {word} " in f" {label} "]
-
-
 def _value(text: str) -> bool | float | str:
     """Return a typed value as a truth value or a number, if it is one."""
     if text in ("true", "false"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from dltrain.build.traced import HPARAMS, varied_numbers
 from dltrain.config.call import Composed
+from dltrain.config.changes import swept_words
 
 FOLD = "data.fold"
 APART = ("seed", "output_dir", "name", "overwrite")  # of the config: no program depends on them
@@ -66,8 +67,7 @@ def varies_fold(job: SweepJob) -> bool:
 
 
 def _swept(job: SweepJob) -> set[str]:
-    swept = [word for word in job.words if f" {word} " in f" {job.label} "]
-    return {word.partition("=")[0].lstrip("+") for word in swept}
+    return {word.partition("=")[0].lstrip("+") for word in swept_words(job.words, job.label)}
 
 
 def _mark(config: dict[str, Any], names: Sequence[str]) -> None:

@@ -9,11 +9,12 @@ from dltrain.build.data import describe_data, is_stateful
 from dltrain.build.identity import config_digest, digest_of, is_same_code, of_process
 from dltrain.build.parts import read_of
 from dltrain.config.call import Composed
+from dltrain.config.changes import swept_words
 from dltrain.config.paths import with_absolute_paths
 from dltrain.devices import runtime
 from dltrain.errors import DltrainError
 from dltrain.report.console import print_warning
-from dltrain.report.describe import hparams, swept_words
+from dltrain.report.describe import hparams
 from dltrain.report.finish import Finished
 from dltrain.runs import checkpoint
 from dltrain.runs.copied import copy_run, find_problem
