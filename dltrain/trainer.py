@@ -229,5 +229,6 @@ def _run_loop(run: _Run, segment: _Segment, state: TrainState) -> Outcome:
             run.observer.end_live()
             segment.saver.save(outcome.step, outcome.state)
             segment.saver.wait()
+            run.signals.agree()  # on one that came after the last step: all write the report, or none
         on_failure.pop_all()
     return outcome

@@ -11,6 +11,8 @@ from dltrain.devices import hosts
 from dltrain.errors import ConfigError
 from tests.helpers.processes import LONG, SMALL, losses, processes, steps_saved, wait_for
 
+SIGNALLED = (str(Path(__file__).parent.parent / "helpers" / "signalled_process.py"),)
+
 
 def train(count: int, *words: str, folder: Path, flags: str = "") -> Path:
     """Train in several processes, and return the run folder."""
@@ -101,6 +103,20 @@ def test_a_signal_to_one_process_saves_and_stops_all(tmp_path: Path, index: int)
         running.started[index].send_signal(signal.SIGTERM)
         assert running.wait(seconds=60) == [143, 143]
         assert f"saved at step {steps_saved(run)[-1]}" in running.printed(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "codes"), [("deciding", {143}), ("ended", {0, 143})])
+def test_a_signal_ends_no_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, codes: set[int]
+) -> None:
+    """The one that got it would leave the others in a sum over all devices, where they wait for it."""
+    monkeypatch.setenv("SIGNALLED", moment)
+    words = (*SMALL, "steps=100000" if moment == "deciding" else "steps=50", f"output_dir={tmp_path}/run")
+    with processes(2, *words, output=tmp_path / "printed", program=SIGNALLED) as running:
+        first, second = running.wait(seconds=90)
+        assert first == second and first in codes, running.printed(0)
+        assert ("interrupted by SIGTERM: saved at step" in running.printed(0)) == (moment == "deciding")
 
 
 @pytest.mark.slow
