@@ -37,6 +37,7 @@ def compile_training(program: Program) -> int:
         raise MemoryExhausted(_too_much(program, need, room))
     if plan.splits:
         _check_evaluation(program, room, need=need)
+    program.memory = need
     return need
 
 

@@ -55,6 +55,7 @@ class Program:
         self.among_others = False  # one of several runs that share what is compiled
         self.alone: Program | None = None  # the same without numbers in which only lanes differ
         self.device: jax.Device | None = None  # one of several that train different lanes
+        self.memory = 0  # bytes that training needs, once it is compiled
         self.precision = PRECISIONS[plan.precision]
         layout = make_layout(plan.mesh, parts.pipeline.batch_size // parts.accumulate)
         self.module, self.graphs = trace_module(parts.make_model)

@@ -21,6 +21,11 @@ def capacity(batch_bytes: int) -> int:
     return max(1, min(MOST_STEPS, FEED_BYTES // batch_bytes))
 
 
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Trace a function once for arguments of the same shapes: its shapes are asked for before it is called."""
+    return jax.jit(function, inline=True)
+
+
 def make_chunk(
     step: Callable[[TrainState, Any], tuple[TrainState, Logs]],
     pick: Pick,
@@ -34,6 +39,7 @@ def make_chunk(
     """
 
     def chunk(state: TrainState, data: Mapping[str, Array], given: Any, n: Array) -> tuple[TrainState, Logs]:
+        @traced_once
         def one(state: TrainState, i: Array) -> tuple[TrainState, Logs]:
             state, logs = step(state, pick(data, given, i))
             return state if where is None else jax.lax.with_sharding_constraint(state, where[0]), logs

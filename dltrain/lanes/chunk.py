@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dltrain.engine.chunk import Pick
+from dltrain.engine.chunk import Pick, traced_once
 from dltrain.engine.state import TrainState
 from dltrain.engine.step import Logs
 from dltrain.types import Array
@@ -43,7 +43,7 @@ def make_lane_chunk(step: Callable[[TrainState, Any], tuple[TrainState, Logs]], 
             new, logs = step(replace(state, active=state.active & ~waiting), pick(data, given, i))
             return replace(new, active=jnp.where(waiting, state.active, new.active)), logs
 
-        all_lanes = jax.vmap(one, in_axes=(0, 0, 0, None))
+        all_lanes = traced_once(jax.vmap(one, in_axes=(0, 0, 0, None)))
         shapes = jax.eval_shape(all_lanes, stacked, inputs, counts, jnp.int32(0))[1]
         logs = {name: jnp.zeros((lanes, room), s.dtype) for name, s in shapes.items()}
 

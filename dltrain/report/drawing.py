@@ -1,5 +1,6 @@
 """The figures of a finished run, and the sample of a language model."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,12 @@ class Evaluated:
     raw: Evaluations  # of the final weights themselves, if the others are of their EMA
     best_state: TrainState
     best_step: int
+
+
+def import_plots() -> None:
+    """Import what draws the figures of most runs, which takes half a second, in a thread that only waits."""
+    for name in ("caption", "curves", "png", "style"):
+        importlib.import_module(f"dltrain.plots.{name}")
 
 
 def draw(

@@ -18,6 +18,7 @@ LEAST_GAIN = 1.2  # of lanes over one run after the other, below which they are 
 ENOUGH = 1.3  # times as fast: nothing else is tried
 SECONDS = 0.5  # of one chunk of lanes
 FEWEST = 4  # lanes that a core computes together, where several cores have some
+AMPLE = 4  # times the memory of as many runs alone: lanes that fit into that are not compiled to ask for theirs
 TRIAL = 8  # steps
 TRIALS = 3  # of which the fastest counts: other work on the machine only makes one slower
 
@@ -60,7 +61,7 @@ def choose_lanes(
     if reason := _impossible(program):
         return Choice(1, 0, reason)
     room, each = memory.device_room(), min(-(-jobs // devices), MOST)
-    while each > 1 and _bytes(program, *divide_among_cores(each, devices)) > room.bytes:
+    while each > 1 and not _fit(program, *divide_among_cores(each, devices), room.bytes):
         each //= 2
     width, of_device = divide_among_cores(each, devices)
     shares = of_device * devices
@@ -111,6 +112,14 @@ def _impossible(program: Program) -> str:
     return program.by_device[0].untraceable() if program.differences.keys else ""
 
 
+def _fit(program: Program, count: int, shares: int, room: int) -> bool:
+    """Tell whether the shares of a device, of so many lanes each, fit into its memory, in bytes."""
+    devices = len(program.by_device) if memory.on_host() else 1
+    if program.memory and AMPLE * program.memory * count * shares * devices <= room:
+        return True
+    return _bytes(program, count, shares) <= room
+
+
 def _bytes(program: Program, count: int, shares: int) -> int:
     """Compile a share, and return the memory that those of a device need; on a host, those of all its devices."""
     first, devices = program.by_device[0], len(program.by_device)
@@ -133,13 +142,16 @@ def seconds_of_lanes(program: Program, count: int, shares: int = 1) -> float:
     """Return the seconds of a step of all lanes, whose shares are computed at the same time."""
     programs, each = divide_lanes(program, shares), count // shares
 
-    def run(states: Any, steps: int) -> Any:
+    def run_share(own: Program, states: Any, steps: int) -> Any:
         given = (programs[0].feed_chunk(0, steps),) * each
-        counts = np.full(each, steps, np.int32)
+        return own.lane_chunk(states, own.data, given, np.full(each, steps, np.int32))[0]
+
+    def run(states: Any, steps: int) -> Any:
         # In threads, as lanes train: a CPU computes a small chunk in the thread that asks for it.
-        return list(pool.map(lambda own, s: own.lane_chunk(s, own.data, given, counts)[0], programs, states))
+        return list(pool.map(run_share, programs, states, [steps] * shares))
 
     states = [tuple(_start(own) for _ in range(each)) for own in programs]
+    states[0] = run_share(programs[0], states[0], 1)  # compiled here: the threads would do that all at once
     with ThreadPoolExecutor(shares) as pool:
         return _seconds_per_step(run, states, min(TRIAL, program.capacity))
 

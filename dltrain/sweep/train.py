@@ -13,6 +13,7 @@ from dltrain.build.varied import Varied
 from dltrain.callbacks.signals import Signals
 from dltrain.lanes.meeting import Lane, Meeting
 from dltrain.report.console import Screen
+from dltrain.report.drawing import import_plots
 from dltrain.report.finish import try_to_compare
 from dltrain.report.sweeps.board import Board, line_of, metric_of
 from dltrain.report.width import for_terminal
@@ -241,6 +242,7 @@ class _Group:
             threads.append(threading.Thread(target=self._work, args=about, name=f"lane {number}"))
         for thread in threads:
             thread.start()
+        import_plots()  # of the best job, while the others train
         for thread in threads:
             thread.join()
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from few import few
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dltrain.plots.attention import over_steps, over_tokens
@@ -30,6 +31,17 @@ def pixels(figure) -> np.ndarray:
     assert 200 <= picture.shape[0] <= 2000 and 200 <= picture.shape[1] <= 2000
     assert picture.std() > 3  # not blank
     return picture
+
+
+def test_a_figure_is_drawn_once_as_matplotlib_saves_it(monkeypatch):
+    def figure():
+        return confusion(np.arange(9).reshape(3, 3), ["a", "b", "c"])
+
+    saved, drawn, draw = io.BytesIO(), [], Figure.draw
+    figure().savefig(saved, format="png", dpi=110, metadata={"Software": None})
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: drawn.append(self) or draw(self, renderer))
+    assert png_bytes(figure(), dpi=110) == saved.getvalue()
+    assert len(drawn) == 1
 
 
 def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> int:

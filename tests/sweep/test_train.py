@@ -161,6 +161,17 @@ def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
     assert measure.choose_lanes(program, jobs=8).lanes == 2
 
 
+@pytest.mark.parametrize("of_a_run", [0, 0.001, 0.05])
+def test_lanes_are_compiled_for_their_memory_unless_there_is_ample(program, monkeypatch, of_a_run):
+    room, asked = measure.memory.device_room().bytes, []
+    monkeypatch.setattr(program, "memory", int(of_a_run * room))  # 0: it was not compiled
+    monkeypatch.setattr(measure, "_bytes", lambda *about: asked.append(about[1:]) or 1)
+    monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
+    monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
+    assert measure.choose_lanes(program, jobs=7).lanes == 7
+    assert asked == ([] if of_a_run == 0.001 else [(7, 1)])
+
+
 @pytest.mark.parametrize(
     ("jobs", "cores", "lanes", "shares"), [(16, 2, 16, 2), (13, 2, 14, 2), (7, 2, 7, 1), (16, 8, 16, 4)]
 )
