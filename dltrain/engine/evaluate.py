@@ -16,7 +16,7 @@ from flax import nnx
 from dltrain.data.order import PADDING, in_order
 from dltrain.data.preprocess import Preprocess
 from dltrain.devices.precision import FLOAT32, Precision
-from dltrain.engine.chunk import Pick
+from dltrain.engine.chunk import Pick, traced_once
 from dltrain.engine.decode import generate_from
 from dltrain.engine.feed import Feed
 from dltrain.engine.named import computing
@@ -213,14 +213,16 @@ def _compile(
         sums: Any,
         numbers: Mapping[str, Any],
     ) -> Any:
-        shapes = jax.eval_shape(lambda i: one(numbers, params, model_state, pick(data, given, i), sums), n)
-        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes[4])
+        @traced_once
+        def batch(i: Array, sums: Any, model_state: Tree) -> Any:
+            return one(numbers, params, model_state, pick(data, given, i), sums)
+
+        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(batch, n, sums, model_state)[4])
         zeros = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:
             sums, model_state, totals, weights, _ = carry
-            raw = pick(data, given, i)
-            sums, model_state, total, weight, outputs = one(numbers, params, model_state, raw, sums)
+            sums, model_state, total, weight, outputs = batch(i, sums, model_state)
             return sums, model_state, totals.at[i].set(total), weights.at[i].set(weight), outputs
 
         return jax.lax.fori_loop(0, n, body, (sums, model_state, zeros, zeros, outputs))
