@@ -217,7 +217,8 @@ def _compile(
         def batch(i: Array, sums: Any, model_state: Tree) -> Any:
             return one(numbers, params, model_state, pick(data, given, i), sums)
 
-        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(batch, n, sums, model_state)[4])
+        shapes = jax.eval_shape(batch, n, sums, model_state)[4]
+        outputs = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         zeros = jnp.zeros(jax.tree.leaves(given)[0].shape[:2], jnp.float32)
 
         def body(i: Array, carry: Any) -> Any:

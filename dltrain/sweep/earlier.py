@@ -22,6 +22,7 @@ TOP = "multirun"  # where sweeps are put by day and time, unless a folder is nam
 DEPTH = 2  # folders between a folder that is named in sweep.known and its sweeps or runs
 PATTERN = "*?["
 MOST = 20_000  # runs whose summaries are read, at half a millisecond each
+MANY = 2000  # after which the user is told what takes so long
 
 FINISHED = ("all steps done", "early stopping: ")
 """How the reason begins for which a run has ended, if that follows from its config."""
@@ -35,7 +36,9 @@ def write_earlier(sweep: Path, settings: Mapping[str, Any]) -> None:
     """
     found: dict[str, list[tuple[float, str]]] = {}
     runs = () if settings["repeat"] else itertools.islice(_runs(sweep, settings["known"]), MOST)
-    for path in dict.fromkeys(runs):
+    for number, path in enumerate(dict.fromkeys(runs)):
+        if number == MANY:
+            print("known   reading the results of many earlier sweeps; without them: sweep.repeat=true", flush=True)
         with contextlib.suppress(OSError, CheckpointError):  # what cannot be read is not known
             if config := _finished(path / "summary.json"):
                 found.setdefault(config, []).append(((path / "summary.json").stat().st_mtime, str(path)))

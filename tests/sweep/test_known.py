@@ -124,6 +124,13 @@ def test_a_job_with_equal_config_data_and_code_is_known(made, copy):
     assert find(made, copy / "b", settings={"repeat": True}) == find(made, copy / "b", settings={"known": []}) == {}
 
 
+@pytest.mark.parametrize("many", [1, 2])
+def test_that_many_earlier_results_are_read_is_said(made, copy, capsys, monkeypatch, many):
+    monkeypatch.setattr(earlier, "MANY", many)
+    assert find(made, copy / "b")
+    assert capsys.readouterr().out.count("reading the results of many earlier sweeps") == (1 if many == 1 else 0)
+
+
 @pytest.mark.parametrize(
     "word",
     [
