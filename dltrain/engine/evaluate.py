@@ -15,6 +15,7 @@ from flax import nnx
 
 from dltrain.data.order import PADDING, in_order
 from dltrain.data.preprocess import Preprocess
+from dltrain.devices.mesh import on_host
 from dltrain.devices.precision import FLOAT32, Precision
 from dltrain.engine.chunk import Pick, traced_once
 from dltrain.engine.decode import generate_from
@@ -118,7 +119,7 @@ class Evaluator:
             sums, model_state, total, weight, _ = self._run(params, model_state, part, sums)
             totals.append(total)  # not read yet: the next part is loaded meanwhile
             weights.append(weight)
-        sums, totals, weights = jax.device_get((sums, totals, weights))
+        sums, totals, weights = on_host((sums, totals, weights))
         total, weight = (
             np.concatenate(parts)[: len(batches)].reshape(-1)[valid].astype(np.float64)
             for parts in (totals, weights)
@@ -141,7 +142,7 @@ class Evaluator:
         """
         batches, model_state = in_order(examples, self._batch_size)[:, None], self._fresh(model_state)
         found = [self._run(params, model_state, batch, self._zero)[4] for batch in batches]
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *jax.device_get(found))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *on_host(found))
 
     @property
     def compilations(self) -> int:

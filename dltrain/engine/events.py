@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-import jax
 import numpy as np
 
 from dltrain.devices import hosts
+from dltrain.devices.mesh import on_host
 from dltrain.durations import Duration
 from dltrain.engine.evaluate import Evaluation
 from dltrain.engine.state import TrainState
@@ -26,7 +26,7 @@ class StepLogs:
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
         """Wait for the chunk and return its logs, each [count]."""
-        return {name: value[: self.count] for name, value in jax.device_get(dict(self.arrays)).items()}
+        return {name: value[: self.count] for name, value in on_host(dict(self.arrays)).items()}
 
 
 @dataclass

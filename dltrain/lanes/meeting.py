@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dltrain.devices.mesh import on_host
 from dltrain.engine.loop import Pace
 from dltrain.engine.state import TrainState
 from dltrain.engine.step import Logs
@@ -104,7 +105,7 @@ class Meeting:
         given = tuple(asked.get(place, some).given for place in places)
         counts = np.array([asked[place].steps if place in asked else 0 for place in places], np.int32)
         new, logs = self._chunk(states, self._data, given, counts)
-        logs = jax.device_get(logs)
+        logs = on_host(logs)
         for place in places:
             if place in asked:
                 asked[place].result = new[place], {name: values[place] for name, values in logs.items()}

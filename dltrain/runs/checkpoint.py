@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from dltrain.errors import CheckpointError, DiskError
@@ -68,7 +67,7 @@ def save(
     final = files.path / name
     if is_there(files, step):
         return final
-    arrays = {leaf: np.asarray(value) for leaf, value in jax.device_get(dict(leaves)).items()}
+    arrays = {leaf: np.asarray(value) for leaf, value in leaves.items()}
     with writing(final):
         draft = f"{DRAFT}{step:08d}"
         commit(files, draft, step, arrays, write_arrays(files, draft, arrays), meta, about)
