@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from dltrain.engine.chunk import FEED_BYTES, MOST_STEPS, capacity
+from dltrain.engine.chunk import FEED_BYTES, MOST_STEPS, capacity, make_chunk
 from dltrain.engine.state import named_leaves, state_hash
+from dltrain.lanes.chunk import make_lane_chunk
 
 
 def trained(program, cuts):
@@ -58,3 +59,27 @@ def test_step_copies_no_kernel_before_overwriting_it(program):
     assert kernels
     for name, (rows, columns) in kernels.items():
         assert not re.findall(rf"= f32\[{rows},{columns}\]\S* copy\(", text), name
+
+
+def test_a_step_and_a_batch_of_an_evaluation_are_traced_once(program, make_program):
+    """To trace takes as long as to start a small run; their shapes are asked for before they are used."""
+    traced = []
+
+    def step(state, picked):
+        traced.append("step")
+        return program._step(state, picked)
+
+    def loss(outputs, batch):
+        traced.append("loss")
+        return program.parts.objective.loss(outputs, batch)
+
+    given, shapes = program.input_shapes, program.shapes
+    make_chunk(step, program._pick_given).eval_shape(shapes, program.feed.shapes, given, np.int32(1))
+    assert traced == ["step"]
+    lanes = make_lane_chunk(step, program._pick_given)
+    lanes.eval_shape((shapes,) * 2, program.feed.shapes, (given,) * 2, np.ones(2, np.int32))
+    assert traced == ["step"] * 2
+    other = make_program()
+    other.parts = replace(other.parts, objective=replace(other.parts.objective, loss=loss))
+    other.evaluator.trace(shapes.params, shapes.model_state)
+    assert traced == ["step"] * 2 + ["loss"]
