@@ -108,10 +108,13 @@ def begun(job: SweepJob) -> SweepJob:
 
 
 def can_resume(folder: Path) -> bool:
-    """Tell whether a run has a checkpoint."""
-    folders, checkpoints = (importlib.import_module(f"dltrain.runs.{name}") for name in ("folder", "checkpoint"))
+    """Tell whether a run has a checkpoint of its own: a copy of an earlier run that was cut short is made again."""
+    names = ("folder", "checkpoint", "copied")
+    folders, checkpoints, copied = (importlib.import_module(f"dltrain.runs.{name}") for name in names)
     run = folders.RunFolder(folder)
-    return run.config.exists() and bool(checkpoints.steps(run.checkpoints))
+    if not (run.config.exists() and checkpoints.steps(run.checkpoints)):
+        return False
+    return run.summary.exists() or copied.KNOWN not in run.read_started()
 
 
 def missing(jobs: Sequence[SweepJob], ended: Collection[int]) -> list[SweepJob]:

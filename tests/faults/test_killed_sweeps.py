@@ -1,6 +1,7 @@
 """Sweeps killed again and again: no job is lost, none is trained twice, and the table is that of a whole sweep.
 
-Each sweep is killed several times before it ends: while it starts, trains, saves, and writes its table and figures.
+Each sweep is killed several times before it ends: while it starts, copies what an earlier one has trained, trains,
+saves, and writes its table and figures.
 Either every process of it is killed, or one that a launcher has started. Launchers whose plugin is not installed
 are skipped; `docs/sweeps.md` says what to install.
 """
@@ -26,7 +27,7 @@ import pytest
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
 # A save takes longer than the steps between two of them, so a sweep lasts for several kills, and many hit a save.
-BASE = ("checkpoint_every=5", "quiet=true", "sweep.known=[]")
+BASE = ("checkpoint_every=5", "quiet=true")
 IRIS = ("data=iris", "data.split_seed=7", "model=linear")
 RATES = ("optim.learning_rate=0.01,0.1", "seed=0,1")
 LAUNCHERS = {
@@ -40,6 +41,7 @@ LAUNCHERS = {
 }
 WORDS = {
     "grid": (*IRIS, "steps=100", "batch_size=8,16,32,64"),  # programs of their own
+    "known": (*IRIS, "steps=100", "batch_size=8,12,16,24,32,64"),  # as "grid", whose jobs are copied
     "lanes": (*IRIS, "steps=100", "batch_size=16", *RATES),
     "tpe": (
         *IRIS,
@@ -62,7 +64,7 @@ WORDS = {
     ),
     **{name: (*IRIS, "steps=100", "batch_size=16", *RATES) for name in LAUNCHERS},
 }
-JOBS = {"tpe": 14, "pbt": 6}  # the others have 4
+JOBS = {"tpe": 14, "pbt": 6, "known": 6}  # the others have 4
 FORCED = """
 import sys
 import dltrain.sweep.train as sweeping
@@ -77,13 +79,16 @@ MARK = "DLTRAIN_TEST_SWEEP"  # in the environment of every process of a sweep, a
 
 PATIENCE = 900  # seconds for a command to end; one that hangs fails the test
 FEWEST, MOST = 6, 9  # kills of one sweep
+COPYING = 0.2  # seconds that the copy of a job takes, more or less
 
 
 class Sweep:
     """A sweep in processes that can be found and killed."""
 
-    def __init__(self, kind: str, cwd: Path, mark: str) -> None:
+    def __init__(self, kind: str, cwd: Path, mark: str, earlier: Path | None = None) -> None:
+        """Begin nothing; `earlier` is a sweep that has trained some of the jobs."""
         self.kind, self.cwd, self.mark = kind, cwd, mark
+        self.earlier = f"sweep.known=[{earlier or ''}]"
         self.folder, self.jobs = cwd / "sweep", JOBS.get(kind, 4)
         self.launcher = LAUNCHERS.get(kind, ())
         self.process: subprocess.Popen | None = None
@@ -104,7 +109,7 @@ class Sweep:
         if resume and self.begun:
             return self.start("--resume", "sweep", *self.launcher)
         again = ["overwrite=true"] if self.folder.exists() and not self.begun else []
-        self.start(*BASE, *WORDS[self.kind], *self.launcher, "output_dir=sweep", *again)
+        self.start(*BASE, self.earlier, *WORDS[self.kind], *self.launcher, "output_dir=sweep", *again)
 
     def end(self) -> int:
         return self.process.wait(timeout=PATIENCE)
@@ -142,6 +147,11 @@ class Sweep:
     def saves(self) -> list[Path]:
         """The checkpoints that are being written."""
         return self.find("*/checkpoints/.writing_*")
+
+    def copies(self) -> list[Path]:
+        """The folders of jobs that have a part of what they copy."""
+        begun = (path.parent for path in self.find("*/environment.json"))
+        return [path for path in begun if not (path / "summary.json").exists()]
 
     def trains(self) -> bool:
         """Whether this process has saved anything."""
@@ -195,6 +205,7 @@ class Whole:
     starting: float  # until the first checkpoint
     training: float
     ending: float  # from the last summary to the end of the process
+    earlier: Path | None = None  # the sweep from which it copies
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +217,8 @@ def whole(tmp_path_factory):
         if kind in LAUNCHERS and not importlib.util.find_spec(f"hydra_plugins.hydra_{kind.split('_')[0]}_launcher"):
             pytest.skip(f"hydra-{kind.split('_')[0]}-launcher is not installed")
         if kind not in found:
-            sweep = Sweep(kind, tmp_path_factory.mktemp(kind), f"whole-{kind}-{os.getpid()}")
+            earlier = go("grid").folder if kind == "known" else None
+            sweep = Sweep(kind, tmp_path_factory.mktemp(kind), f"whole-{kind}-{os.getpid()}", earlier)
             times = [time.monotonic()]
             sweep.begin(resume=False)
             for happens in (sweep.trains, sweep.is_trained):
@@ -215,7 +227,7 @@ def whole(tmp_path_factory):
             assert sweep.end() == 0, sweep.said
             times.append(time.monotonic())
             sweep.kill()
-            found[kind] = Whole(sweep.folder, *(b - a for a, b in itertools.pairwise(times)))
+            found[kind] = Whole(sweep.folder, *(b - a for a, b in itertools.pairwise(times)), earlier)
             print(found[kind], flush=True)
         return found[kind]
 
@@ -241,9 +253,11 @@ def check_equal(sweep: Sweep, whole: Path) -> None:
     assert names[1] <= names[0] and ".jobs" not in names[0]
 
 
-def choose_moments(kills: int, rng: random.Random) -> list[str]:
+def choose_moments(kind: str, kills: int, rng: random.Random) -> list[str]:
     """Choose what the sweep is doing at each kill: the last one comes when all jobs are trained."""
-    return [rng.choice(("start", "start", "training", "save")) for _ in range(kills - 1)] + ["end"]
+    first = ["copy"] * (kills // 2) if kind == "known" else []
+    others = [rng.choice(("start", "start", "training", "save")) for _ in range(kills - 1 - len(first))]
+    return [*first, *others, "end"]
 
 
 def wait_for_moment(moment: str, sweep: Sweep, whole: Whole, rng: random.Random) -> None:
@@ -253,6 +267,9 @@ def wait_for_moment(moment: str, sweep: Sweep, whole: Whole, rng: random.Random)
     if moment == "end":
         sweep.wait_for(sweep.is_trained)
         return sweep.wait_for(lambda: False, rng.uniform(0, whole.ending))
+    if moment == "copy":
+        sweep.wait_for(sweep.copies)
+        return sweep.wait_for(lambda: False, rng.uniform(0, COPYING))
     sweep.wait_for(sweep.trains)
     sweep.wait_for(lambda: False, rng.uniform(0, whole.training / 5))
     if moment == "save":
@@ -275,7 +292,7 @@ def go_on(sweep: Sweep) -> None:
 def kill_all(sweep: Sweep, whole: Whole, most: int, rng: random.Random) -> list[str]:
     """Kill all processes up to `most` times, each time after it was started again; return at which moments."""
     hit = []
-    for moment in choose_moments(min(most, rng.randint(FEWEST, MOST)), rng):
+    for moment in choose_moments(sweep.kind, min(most, rng.randint(FEWEST, MOST)), rng):
         sweep.begin(resume=sweep.kind != "tpe" or rng.random() < 0.5)  # a search goes on by the same command, too
         wait_for_moment(moment, sweep, whole, rng)
         if not sweep.kill():
@@ -319,7 +336,7 @@ def test_a_sweep_killed_at_random_moments_loses_no_job_and_trains_none_twice(
     while kills.total() < tries(20):
         cwd = tmp_path / str(sweeps)
         cwd.mkdir()
-        sweep = Sweep(kind, cwd, f"{kind}-{which}-{sweeps}-{os.getpid()}")
+        sweep = Sweep(kind, cwd, f"{kind}-{which}-{sweeps}-{os.getpid()}", uncut.earlier)
         kill = kill_all if which == "all" else kill_workers
         try:
             kills.update(kill(sweep, uncut, tries(20) - kills.total(), rng))

@@ -280,8 +280,8 @@ def test_a_resumed_sweep_takes_what_is_known(made, copy, dltrain):
     assert not (sweep / ".jobs").exists()
 
 
-def test_a_copy_that_is_interrupted_goes_on_as_a_run(made, copy, dltrain, monkeypatch):
-    """The summary comes last, so what is there until then is a run that has not ended."""
+def test_a_copy_that_is_interrupted_is_made_again(made, copy, dltrain, monkeypatch):
+    """The summary comes last, so what is there until then has not ended, but has not begun to train either."""
     copy_in = Files.copy_in
 
     def stop(files, name, source, **how):
@@ -294,7 +294,7 @@ def test_a_copy_that_is_interrupted_goes_on_as_a_run(made, copy, dltrain, monkey
         stopped = dltrain("-m", *words_of(made), "seed=0,1", f"output_dir={copy}/b", cwd=made, figures=False)
     assert stopped.code == 130 and not (copy / "b" / "0" / "summary.json").exists()
     resumed = dltrain("-m", "--resume", f"{copy}/b", "trust=[mypart]", cwd=made, figures=False)
-    assert resumed.code == 0 and "2 runs, 1 known" in resumed.out, resumed.err
+    assert resumed.code == 0 and "2 runs, 2 known" in resumed.out, resumed.err
     for number in "01":
         assert summary(copy / "b" / number)["hash"] == summary(copy / "a" / number)["hash"]
 
