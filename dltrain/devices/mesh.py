@@ -162,8 +162,8 @@ def put_rows(rows: np.ndarray, where: Any, count: int, *, axis: int) -> jax.Arra
 def on_host(tree: Any) -> Any:
     """Return the arrays of a tree as NumPy arrays; those that are divided among processes are gathered one by one.
 
-    Every process has to ask, since they gather together. On a CPU this takes a tenth of the time of
-    `jax.device_get`, which copies.
+    Every process has to ask, since they gather together. Small arrays on a CPU take a tenth of the time of
+    `jax.device_get`.
     """
     if jax.default_backend() != "cpu":  # all are copied at once
         for leaf in jax.tree.leaves(tree):

@@ -1,5 +1,6 @@
 """The figures of a finished run, and the sample of a language model."""
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,9 +34,13 @@ class Evaluated:
 
 
 def import_plots() -> None:
-    """Import what draws the figures of most runs, which takes half a second, in a thread that only waits."""
-    for name in ("caption", "curves", "png", "style"):
-        importlib.import_module(f"dltrain.plots.{name}")
+    """Import what draws the figures of most runs, which takes half a second, in a thread that only waits.
+
+    An error is raised again, and reported, when figures are drawn.
+    """
+    with contextlib.suppress(Exception):
+        for name in ("caption", "curves", "png", "style"):
+            importlib.import_module(f"dltrain.plots.{name}")
 
 
 def draw(

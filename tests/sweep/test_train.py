@@ -1,5 +1,6 @@
 """A sweep trains what can share a program together, resumes what is missing, and draws the best job only."""
 
+import importlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -159,6 +160,23 @@ def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
     assert measure.choose_lanes(program, jobs=8).lanes == 2
+
+
+def test_lanes_train_where_figures_cannot_be_drawn(monkeypatch, dltrain, tmp_path):
+    """What is imported while lanes train must not end them; the warning comes when figures are drawn."""
+
+    tried, import_module = [], importlib.import_module
+
+    def fail(name, *package):
+        if not name.startswith("dltrain.plots."):
+            return import_module(name, *package)
+        tried.append(name)
+        raise ImportError(f"no {name}")
+
+    with_lanes(monkeypatch, 2)
+    monkeypatch.setattr(importlib, "import_module", fail)
+    result = dltrain(*LINE, "optim.learning_rate=0.01,0.1", "output_dir=grid", cwd=tmp_path, figures=False)
+    assert result.code == 0 and len(summaries(tmp_path / "grid")) == 2 and tried, result.err
 
 
 @pytest.mark.parametrize("of_a_run", [0, 0.001, 0.05])
