@@ -49,6 +49,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share what the proces
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of tests are interrupted, too
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as nohup starts what it runs
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
