@@ -23,7 +23,7 @@ compute = Meeting._compute
 def noted(meeting, asked):
     compute(meeting, asked)
     where = {device.id for request in asked.values() for device in request.result[0].step.devices()}
-    print("lanes", meeting._count, "on", sorted(where), file=sys.stderr)
+    sys.stderr.write(f"lanes {meeting._count} on {sorted(where)}\\n")  # at once: two shares may print together
 
 Meeting._compute = noted
 sys.exit(main())
