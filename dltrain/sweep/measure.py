@@ -114,8 +114,8 @@ def _impossible(program: Program) -> str:
 
 def _fit(program: Program, count: int, shares: int, room: int) -> bool:
     """Tell whether the shares of a device, of so many lanes each, fit into its memory, in bytes."""
-    devices = len(program.by_device) if memory.on_host() else 1
-    if program.memory and AMPLE * program.memory * count * shares * devices <= room:
+    alone = program.memory * len(program.by_device)  # a lane has the whole batch of a run that divides it
+    if alone and AMPLE * alone * count * shares <= room:
         return True
     return _bytes(program, count, shares) <= room
 

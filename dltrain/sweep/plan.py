@@ -13,7 +13,7 @@ from typing import Any
 
 from dltrain.config.call import Composed
 from dltrain.config.folders import parse_yaml
-from dltrain.errors import ConfigError
+from dltrain.errors import CheckpointError, ConfigError
 from dltrain.runs.files import Files
 from dltrain.runs.sealed import read_sealed, seal
 from dltrain.runs.sweep_files import JOBS
@@ -114,7 +114,9 @@ def can_resume(folder: Path) -> bool:
     run = folders.RunFolder(folder)
     if not (run.config.exists() and checkpoints.steps(run.checkpoints)):
         return False
-    return run.summary.exists() or copied.KNOWN not in run.read_started()
+    with contextlib.suppress(CheckpointError):  # damage, which the job reports when it goes on
+        return run.summary.exists() or copied.KNOWN not in run.read_started()
+    return True
 
 
 def missing(jobs: Sequence[SweepJob], ended: Collection[int]) -> list[SweepJob]:

@@ -22,7 +22,7 @@ from dltrain.runs.files import Files
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.sealed import read_sealed, seal
 from dltrain.sweep import earlier, known
-from dltrain.sweep.plan import write_configs
+from dltrain.sweep.plan import can_resume, write_configs
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -297,6 +297,15 @@ def test_a_copy_that_is_interrupted_is_made_again(made, copy, dltrain, monkeypat
     assert resumed.code == 0 and "2 runs, 2 known" in resumed.out, resumed.err
     for number in "01":
         assert summary(copy / "b" / number)["hash"] == summary(copy / "a" / number)["hash"]
+
+
+def test_a_damaged_record_of_a_job_ends_no_other_one(copy):
+    """The job itself reports it when it goes on."""
+    run = copy / "a" / "0"
+    assert can_resume(run)
+    (run / "overrides.yaml").write_text("{")
+    (run / "summary.json").unlink()
+    assert can_resume(run)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("optuna"), reason="pip install 'dltrain[sweep]'")

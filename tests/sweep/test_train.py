@@ -181,13 +181,18 @@ def test_lanes_train_where_figures_cannot_be_drawn(monkeypatch, dltrain, tmp_pat
 
 @pytest.mark.parametrize("of_a_run", [0, 0.001, 0.05])
 def test_lanes_are_compiled_for_their_memory_unless_there_is_ample(program, monkeypatch, of_a_run):
-    room, asked = measure.memory.device_room().bytes, []
-    monkeypatch.setattr(program, "memory", int(of_a_run * room))  # 0: it was not compiled
+    room, asked = measure.memory.device_room(), []
+    monkeypatch.setattr(measure.memory, "device_room", lambda: room)
+    monkeypatch.setattr(program, "memory", int(of_a_run * room.bytes))  # 0: it was not compiled
     monkeypatch.setattr(measure, "_bytes", lambda *about: asked.append(about[1:]) or 1)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
     assert measure.choose_lanes(program, jobs=7).lanes == 7
     assert asked == ([] if of_a_run == 0.001 else [(7, 1)])
+    asked.clear()
+    monkeypatch.setattr(measure.memory, "on_host", lambda: False)  # each device has its own
+    monkeypatch.setitem(vars(program), "by_device", (program,) * 100)  # each has a part of the batch of a run
+    assert measure.choose_lanes(program, jobs=700).lanes and asked
 
 
 @pytest.mark.parametrize(
