@@ -1,7 +1,7 @@
 """A run from its first step to its last, in segments: each rollback begins a new one.
 
 Nothing is displayed here, and nothing is evaluated after the last step: an `Observer` shows the run while it
-trains, and `dltrain.report` describes what it left.
+trains, and `dltrain.report` describes what it left, which begins while the last state is written.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from dltrain.callbacks.profile import Profile
 from dltrain.callbacks.signals import Signals
 from dltrain.devices import hosts, memory
 from dltrain.engine.events import Callback
-from dltrain.engine.loop import Loop, Outcome
+from dltrain.engine.loop import Loop
 from dltrain.engine.state import ROLLBACKS, TrainState
 from dltrain.errors import NonFiniteError
 from dltrain.runs.checkpoint import Checkpoint
@@ -71,6 +71,7 @@ class _Run:
     left_out: list[int]  # steps that rollbacks leave out, counted from 1
     signals: Signals
     exchange: Exchange | None = None
+    ended: Callable[[TrainResult], None] | None = None
 
     @property
     def may_roll_back(self) -> bool:
@@ -100,11 +101,12 @@ def train(
     state: TrainState | None = None,
     signals: Signals | None = None,
     exchange: Exchange | None = None,
+    ended: Callable[[TrainResult], None] | None = None,
 ) -> TrainResult:
     """Train from the beginning, from the initial state `state`, or on from the checkpoint `start`.
 
     `signals` ends several runs at once; without it, this run catches its own. `exchange` is its part in a
-    population.
+    population. `ended` is called after the last step, while its state is written, unless a signal ended the run.
 
     With `on_nonfinite=rollback` a step that is not finite returns training to the last checkpoint, and is left out
     from there on. The caller closes the recorder in the result.
@@ -120,7 +122,7 @@ def train(
     clock = RunClock(**start.meta["clock"]) if start else RunClock()
     signals = signals or Signals(f"; from the last checkpoint: {folder.command('resume')}")
     left_out, begin = steps_left_out(start) if start else [], observer.begin
-    run = _Run(program, folder, observer, clock, left_out, signals, exchange)
+    run = _Run(program, folder, observer, clock, left_out, signals, exchange, ended)
     try:
         while True:
             try:
@@ -194,7 +196,7 @@ def _train_segment(run: _Run, segment: _Segment, state: TrainState) -> TrainResu
     elif plan.rollback:
         saver.save(0, state)  # there must be a checkpoint to return to
     try:
-        outcome = _run_loop(run, segment, state)
+        return _run_loop(run, segment, state)
     except NonFiniteError as error:
         saver.join()
         if run.may_roll_back:
@@ -208,19 +210,9 @@ def _train_segment(run: _Run, segment: _Segment, state: TrainState) -> TrainResu
         if segment.profile and segment.draft:
             segment.profile.close()
             keep_recording(run.folder, segment.draft, segment.profile)
-    return TrainResult(
-        outcome,
-        saver=saver,
-        recorder=segment.recorder,
-        interrupted=run.signals.received,
-        first_step=segment.first,
-        skipped=list(saver.remembering["nonfinite"].skipped),
-        left_out=run.left_out,
-        profile=segment.profile,
-    )
 
 
-def _run_loop(run: _Run, segment: _Segment, state: TrainState) -> Outcome:
+def _run_loop(run: _Run, segment: _Segment, state: TrainState) -> TrainResult:
     """Run the loop to its end and save the final state; if that fails, close the recorder."""
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(segment.recorder.close)
@@ -228,7 +220,22 @@ def _run_loop(run: _Run, segment: _Segment, state: TrainState) -> Outcome:
             outcome = segment.loop.run(state, start=segment.first, total=run.program.plan.total)
             run.observer.end_live()
             segment.saver.save(outcome.step, outcome.state)
-            segment.saver.wait()
+            result = TrainResult(
+                outcome,
+                saver=segment.saver,
+                recorder=segment.recorder,
+                interrupted=None,
+                first_step=segment.first,
+                skipped=list(segment.saver.remembering["nonfinite"].skipped),
+                left_out=run.left_out,
+                profile=segment.profile,
+            )
+            try:
+                if run.ended and not run.signals.received:
+                    run.ended(result)
+            finally:
+                segment.saver.wait()
             run.signals.agree()  # on one that came after the last step: all write the report, or none
+            result.interrupted = run.signals.received
         on_failure.pop_all()
-    return outcome
+    return result

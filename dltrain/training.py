@@ -33,7 +33,7 @@ from dltrain.lanes.meeting import Lane
 from dltrain.report.augmented import draw_augmented
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.describe import describe
-from dltrain.report.finish import Finished, finish
+from dltrain.report.finish import Evaluated, Finished, finish, foresee
 from dltrain.report.live import LiveReport
 from dltrain.report.start import introduce, prepare
 from dltrain.runs import checkpoint
@@ -43,6 +43,7 @@ from dltrain.runs.folder import RunFolder, claim, existing
 from dltrain.runs.graph import graph_def
 from dltrain.runs.recorder import Recorder
 from dltrain.runs.restore import load_best, load_newest
+from dltrain.runs.result import TrainResult
 from dltrain.runs.sealed import seal
 from dltrain.runs.together import claim_together
 from dltrain.trainer import train
@@ -155,6 +156,7 @@ def start_run(
     compared: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
     exchange: Exchange | None = None,
+    foreseen: Callable[[Finished | None], None] | None = None,
 ) -> EndedRun:
     """Train a prepared run and report.
 
@@ -168,6 +170,8 @@ def start_run(
         compared: metrics of the baselines, if they are known.
         watch: makes callbacks besides those of the config, such as one that prunes.
         exchange: its part in a population.
+        foreseen: gets the results, without the baselines, while the last state is written; None where they are not
+            known yet.
     """
     composed, program = prepared.composed, prepared.program
     config = composed.config
@@ -193,8 +197,8 @@ def start_run(
         live = LiveReport(
             program, claimed, screen, describe=at_start, watchers=watch(program.plan) if watch else ()
         )
-        trained = train(program, claimed, live, state=state, signals=signals, exchange=exchange)
-        finished = finish(program, claimed, screen, trained, figures=figures, compared=compared)
+        trains = {"state": state, "signals": signals, "exchange": exchange}
+        finished = _train_and_finish(live, trains, foreseen, figures=figures, compared=compared)
     return EndedRun(claimed, finished)
 
 
@@ -210,6 +214,7 @@ def continue_run(
     compared: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
     exchange: Exchange | None = None,
+    foreseen: Callable[[Finished | None], None] | None = None,
 ) -> EndedRun:
     """Train on from a checkpoint of a locked folder, and report; `overrides` are what changes from now on."""
     composed, program, started = prepared.composed, prepared.program, folder.read_started()
@@ -220,8 +225,28 @@ def continue_run(
     folder.write_config(composed.text, {**started, "resumed": resumed})
     folder.files.remove("summary.json")
     live = LiveReport(program, folder, screen, watchers=watch(program.plan) if watch else ())
-    trained = train(program, folder, live, start=start, signals=signals, exchange=exchange)
-    return EndedRun(folder, finish(program, folder, screen, trained, figures=figures, compared=compared))
+    trains = {"start": start, "signals": signals, "exchange": exchange}
+    return EndedRun(folder, _train_and_finish(live, trains, foreseen, figures=figures, compared=compared))
+
+
+def _train_and_finish(
+    live: LiveReport,
+    trains: Mapping[str, Any],
+    foreseen: Callable[[Finished | None], None] | None,
+    **how: Any,
+) -> Finished:
+    """Train a run and finish it; `trains` is for `train`, and `how` for `finish`."""
+    found: list[Evaluated] = []
+
+    def ended(trained: TrainResult) -> None:
+        if not foreseen:
+            return
+        known = foresee(live.program, live.folder, trained)
+        found.extend([known[0]] if known else [])
+        foreseen(known[1] if known else None)
+
+    trained = train(live.program, live.folder, live, ended=ended, **trains)
+    return finish(live.program, live.folder, live.screen, trained, found=next(iter(found), None), **how)
 
 
 def continue_job(
@@ -233,6 +258,7 @@ def continue_job(
     compared: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
     exchange: Exchange | None = None,
+    foreseen: Callable[[Finished | None], None] | None = None,
     step: int | None = None,
 ) -> EndedRun:
     """Train a run of a sweep on from its last checkpoint, with the config that it started with.
@@ -262,7 +288,7 @@ def continue_job(
         restore_saved(folder, program.parts, program.plan, start, warn=print_warning)
         checkpoint.clear_drafts(folder.files / "checkpoints")
         how: dict[str, Any] = {"signals": signals, "figures": figures, "compared": compared}
-        how |= {"watch": watch, "exchange": exchange}
+        how |= {"watch": watch, "exchange": exchange, "foreseen": foreseen}
         return continue_run(prepared, folder, start, screen, **how)
 
 

@@ -35,6 +35,7 @@ from dltrain.engine.step import Objective
 from dltrain.metrics import Average, Confusion, accuracy
 from dltrain.models.layers import Norm
 from dltrain.models.mlp import MLP
+from dltrain.plots import artist
 from dltrain.report import evaluation, finish
 from dltrain.sweep import earlier
 from dltrain.tasks import Classification
@@ -286,7 +287,8 @@ def dltrain() -> Callable[..., CommandResult]:
         ):
             if not figures:
                 p.setattr(finish, "draw", lambda *args, **options: None)
-                p.setattr(evaluation, "score_figures", lambda *args: {})
+                p.setattr(evaluation, "plot_scores", lambda *args: {})
+                p.setattr(artist, "start", lambda: None)
             code = cli.main(list(words))
         return CommandResult(code, out.getvalue(), err.getvalue())
 
@@ -355,7 +357,8 @@ def quickly_compiled() -> Iterator[None]:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no figures at the end: half of a short run's time. Those of `digits_run` are tested."""
     monkeypatch.setattr(finish, "draw", lambda *args, **options: None)
-    monkeypatch.setattr(evaluation, "score_figures", lambda *args: {})
+    monkeypatch.setattr(evaluation, "plot_scores", lambda *args: {})
+    monkeypatch.setattr(artist, "start", lambda: None)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ FLOORS = (
         "dltrain.places",
         "dltrain.startup",
     ),
-    ("dltrain.errors",),
+    ("dltrain.errors", "dltrain.kinds"),
 )
 """From the roof down; modules on one floor may import each other, within one package only."""
 

@@ -24,6 +24,7 @@ from dltrain.composition.settings import (
 from dltrain.config.folders import Tree
 from dltrain.config.request import Override
 from dltrain.errors import ConfigError, LockedError
+from dltrain.plots import artist
 from dltrain.runs.repeat import Repeat, read_repeat
 from dltrain.runs.sweep_files import STOPPED
 from dltrain.sweep.earlier import write_earlier
@@ -168,7 +169,7 @@ def _collect(jobs: list[Job], job: Job) -> Objectives:
 
 def run_in(folder: Path, work: Callable[[], None], *, trust: Sequence[str] = ()) -> int:
     """Do the work of a sweep, and print what came of it; `trust` are the words that name packages of the user."""
-    with locked(folder):
+    with locked(folder), artist.leaving():
         return _work_and_conclude(folder, work, trust)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dltrain.kinds import Kind
 from dltrain.plots.samples import to_rgb
 from dltrain.plots.sheet import series_sheet, sheet
-from dltrain.types import Kind
 
 FRAMES = (("black", 1.6), ("0.6", 0.8))  # colour and line width of an original, and of an augmented version
 

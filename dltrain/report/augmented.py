@@ -4,6 +4,8 @@ import jax
 import numpy as np
 
 from dltrain.build.program import Program
+from dltrain.plots.artist import draw_pngs
+from dltrain.plots.plot import plot
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.recorder import Recorder
 from dltrain.types import Kind, Spec, content
@@ -19,10 +21,7 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     parts = program.parts
     if not parts.augment.named or parts.spec.shown.kind in (Kind.NUMBERS, Kind.TOKENS):
         return
-    from dltrain.plots.augmented import augmented  # matplotlib takes a second to import
-    from dltrain.plots.labels import labels
-    from dltrain.plots.png import png_bytes, png_size
-    from dltrain.plots.style import default_style
+    from dltrain.plots.labels import labels  # imports matplotlib
 
     examples = parts.pipeline.indices(0, 1)[0]
     examples = examples[examples >= 0][:EXAMPLES]
@@ -34,10 +33,10 @@ def draw_augmented(recorder: Recorder, program: Program, folder: RunFolder) -> N
     versions = np.stack([np.asarray(parts.preprocess.raw_content(content(one, parts.spec))) for one in made])
     names = labels(parts.spec.classes, length=10)
     titles = [_titles(np.asarray(one["targets"]), parts.spec, names) for one in (batch, *made)]
-    with default_style():
-        png = png_bytes(augmented(np.asarray(originals), versions, parts.spec.input.kind, titles))
+    drawn = plot("augmented.augmented", np.asarray(originals), versions, parts.spec.input.kind, titles)
+    png = draw_pngs({"augmented": drawn})["augmented"]
     (folder.files / "report").replace("augmented.png", png)
-    recorder.figure(0, "augmented", png, *png_size(png))
+    recorder.figure(0, "augmented", png)
 
 
 def _titles(targets: np.ndarray, spec: Spec, names: list[str]) -> list[str]:

@@ -1,7 +1,5 @@
 """The figures of a finished run, and the sample of a language model."""
 
-import contextlib
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +10,10 @@ from dltrain.engine.state import TrainState
 from dltrain.inference.abilities import generates_text
 from dltrain.inference.open import bundle_of
 from dltrain.metrics.forecasting import STEP_METRICS
+from dltrain.plots.artist import draw_pngs
+from dltrain.plots.plot import plot
 from dltrain.report.captions import describe_state, weights_shown
-from dltrain.report.figures import draw_figures
+from dltrain.report.figures import plot_split
 from dltrain.report.text import LENGTH
 from dltrain.runs.folder import RunFolder
 from dltrain.runs.result import TrainResult
@@ -33,16 +33,6 @@ class Evaluated:
     best_step: int
 
 
-def import_plots() -> None:
-    """Import what draws the figures of most runs, which takes half a second, in a thread that only waits.
-
-    An error is raised again, and reported, when figures are drawn.
-    """
-    with contextlib.suppress(Exception):
-        for name in ("caption", "curves", "png", "style"):
-            importlib.import_module(f"dltrain.plots.{name}")
-
-
 def draw(
     program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult, *, later: bool = False
 ) -> None:
@@ -50,27 +40,21 @@ def draw(
 
     `later`, after the files of TensorBoard were closed, it draws into `report/` only.
     """
-    from dltrain.plots.caption import add_caption
-    from dltrain.plots.curves import curves  # matplotlib takes a second to import
-    from dltrain.plots.png import png_bytes, png_size
-
     recorder, step = trained.recorder, trained.outcome.step
     best_step = found.best_step if trained.best_step else None
-    figures = {
-        "curves": add_caption(curves(_by_column(recorder.history), best_step=best_step), _about_curves(program))
-    }
+    curves = plot("curves.curves", _by_column(recorder.history), best_step=best_step)
+    plots = {"curves": curves.with_caption(_about_curves(program))}
     if split := next((split for split in ("test", "validation") if split in found.best), None):
         kind = "best state" if trained.best_step and found.best_step != step else "final state"
         caption = f"{split} set, {describe_state(program, found.best_step, kind)}"
-        for name, figure in draw_figures(program, found.best_state, found.best[split]).items():
+        for name, one in plot_split(program, found.best_state, found.best[split]).items():
             where = caption.replace(f"{split} set", "generated, seed 0") if name == "generated" else caption
-            figures[name] = add_caption(figure, where)
+            plots[name] = one.with_caption(where)
     report = folder.files / "report"
-    for name, figure in figures.items():
-        png = png_bytes(figure)
+    for name, png in draw_pngs(plots).items():
         report.replace(f"{name}.png", png)
         if not later:
-            recorder.figure(step, name, png, *png_size(png))
+            recorder.figure(step, name, png)
     if split and "per_step" in found.best[split].arrays:
         from dltrain.plots.forecasts import per_step_table
 

@@ -12,8 +12,9 @@ from dltrain.inference.ensemble.ensemble import Ensemble
 from dltrain.inference.run import OTHER, Run
 from dltrain.inference.scores import Estimate, Scores
 from dltrain.inference.scores.scores import Part
+from dltrain.plots.artist import draw_pngs
 from dltrain.report.captions import describe_state
-from dltrain.report.evaluation_figures import score_figures
+from dltrain.report.evaluation_figures import plot_scores
 from dltrain.runs.files import Files
 
 FOLDER = "evaluation"
@@ -148,19 +149,13 @@ def _csv(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _draw(run: Run | Ensemble, split: str, scores: Scores, files: Files) -> list[str]:
-    from dltrain.plots.caption import add_caption
-    from dltrain.plots.png import png_bytes  # matplotlib takes a second to import
-    from dltrain.plots.style import default_style
-
     named = run.other_data if split == OTHER else f"{split} set"
     caption = f"{named}, {describe_state(run.program, run.step) if isinstance(run, Run) else run.about}"
-    written = []
-    with default_style():
-        figures = score_figures(run.program, run.placed_state, scores)
-        if isinstance(run, Ensemble):
-            figures.pop("attention", None)  # of its first run alone
-        for name, figure in figures.items():
-            where = "generated, seed 0" if name == "generated" else caption
-            files.replace(f"{name}.png", png_bytes(add_caption(figure, where)))
-            written.append(f"{name}.png")
-    return written
+    plots = plot_scores(run.program, run.placed_state, scores)
+    if isinstance(run, Ensemble):
+        plots.pop("attention", None)  # of its first run alone
+    captioned = {n: p.with_caption("generated, seed 0" if n == "generated" else caption) for n, p in plots.items()}
+    written = {f"{name}.png": png for name, png in draw_pngs(captioned).items()}
+    for name, png in written.items():
+        files.replace(name, png)
+    return [*written]

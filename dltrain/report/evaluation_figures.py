@@ -1,34 +1,29 @@
 """The figures of an evaluation: those of every run, curves of classes, calibration and residuals."""
 
-from typing import Any
-
 from dltrain.build.program import Program
 from dltrain.engine.state import TrainState
 from dltrain.inference.scores import Scores
-from dltrain.report.figures import draw_figures
+from dltrain.plots.plot import Plot, plot
+from dltrain.report.figures import plot_split
 
 
-def score_figures(program: Program, state: TrainState, scores: Scores) -> dict[str, Any]:
-    """Draw what there is to see in the scores of a split: name -> figure."""
-    figures = draw_figures(program, state, scores.evaluation)
+def plot_scores(program: Program, state: TrainState, scores: Scores) -> dict[str, Plot]:
+    """Plot what there is to see in the scores of a split: name -> figure."""
+    figures = plot_split(program, state, scores.evaluation)
     if any(curve.positives and curve.negatives for curve in scores.curves.values()):
         figures |= _areas(scores)
     if scores.calibration is not None and scores.calibration.counts.sum():
-        from dltrain.plots.calibration import calibration
-
         found = scores.calibration
-        about = {"error": found.error, "what": found.what}
-        figures["calibration"] = calibration(found.counts, found.confidence, found.right, **about)
+        given = found.counts, found.confidence, found.right
+        figures["calibration"] = plot("calibration.calibration", *given, error=found.error, what=found.what)
     if scores.residuals is not None:
-        from dltrain.plots.residuals import residuals
-
         found = scores.residuals
-        figures["residuals"] = residuals(found.predicted, found.errors, found.names)
+        figures["residuals"] = plot("residuals.residuals", found.predicted, found.errors, found.names)
     return figures
 
 
-def _areas(scores: Scores) -> dict[str, Any]:
-    from dltrain.plots.areas import Line, precision_recall, roc
+def _areas(scores: Scores) -> dict[str, Plot]:
+    from dltrain.plots.areas import Line  # imports matplotlib
 
     areas = {part.name: part.metrics for part in scores.parts if "auroc" in part.metrics}
     drawn = {n: c for n, c in scores.curves.items() if c.positives and c.negatives and n in areas}
@@ -37,4 +32,4 @@ def _areas(scores: Scores) -> dict[str, Any]:
     precisions = {
         n: Line(c.true, c.precision, areas[n]["average_precision"].value, share[n]) for n, c in drawn.items()
     }
-    return {"roc": roc(rocs), "precision_recall": precision_recall(precisions)}
+    return {"roc": plot("areas.roc", rocs), "precision_recall": plot("areas.precision_recall", precisions)}

@@ -1,7 +1,6 @@
 """The end of a run: final metrics, figures, summary.json, and the commands that come next."""
 
 import contextlib
-import shlex
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from dltrain.errors import DltrainError, Interrupted
 from dltrain.places import raised_in
 from dltrain.profiling.summary import summarize
 from dltrain.report.baselines import baselines
-from dltrain.report.console import Screen, print_warning, shown
+from dltrain.report.closing import print_results
+from dltrain.report.console import Screen, print_warning
 from dltrain.report.drawing import Evaluated, Evaluations, draw
 from dltrain.report.embeddings import nearest_tokens, token_embeddings
 from dltrain.runs import checkpoint
@@ -28,14 +28,6 @@ from dltrain.runs.restore import load_again, with_parts
 from dltrain.runs.result import TrainResult
 from dltrain.runs.sealed import seal
 from dltrain.tree import count
-
-MUCH_WAITING = 0.1  # share of the time spent waiting for data above which advice is given
-ADVICE = (
-    "read with more threads (data.threads=..., up to the number of cores)",
-    "keep the data on the device, if it fits (data.feed=resident)",
-    "copy the files to a local disk, or make the source's `read` cheaper",
-)
-FEW = 8  # skipped steps that are listed
 
 
 @dataclass(frozen=True)
@@ -52,6 +44,7 @@ def finish(
     screen: Screen,
     trained: TrainResult,
     *,
+    found: Evaluated | None = None,
     figures: bool = True,
     compared: Mapping[str, Any] | None = None,
 ) -> Finished:
@@ -64,6 +57,7 @@ def finish(
         folder: of the run.
         screen: where the results are shown.
         trained: how training ended.
+        found: what `foresee` has found.
         figures: whether to draw figures.
         compared: metrics of the baselines, if they are known; a sweep computes them once.
 
@@ -71,7 +65,7 @@ def finish(
         Interrupted, Terminated: the run was stopped by a signal. It is saved, and finished when it is resumed.
     """
     try:
-        return _report(program, folder, screen, trained, figures=figures, compared=compared)
+        return _report(program, folder, screen, trained, found, figures=figures, compared=compared)
     except KeyboardInterrupt:
         step = trained.outcome.step
         raise Interrupted(
@@ -84,6 +78,7 @@ def _report(
     folder: RunFolder,
     screen: Screen,
     trained: TrainResult,
+    found: Evaluated | None,
     *,
     figures: bool,
     compared: Mapping[str, Any] | None,
@@ -91,7 +86,10 @@ def _report(
     with contextlib.closing(trained.recorder):
         _report_profile(screen, folder, trained)
         trained.raise_if_interrupted(folder)
-        found = _evaluate(program, folder, trained)
+        best_step = _best_step(folder, trained) if hosts.leads() else None
+        best_step = hosts.agree(best_step, "best step") or trained.outcome.step
+        if found is None or found.best_step != best_step:
+            found = _evaluate(program, folder, trained, best_step)
         trained, found = _on_host(trained, found)
         if not hosts.leads():  # the others have done their part
             return Finished({}, lambda: None)
@@ -112,16 +110,31 @@ def _report(
         folder.files.replace_json("summary.json", seal(summary))
         trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)
-    _print_results(screen, folder, summary)
-    return Finished(summary, lambda: _try_to_draw(program, folder, found, trained, later=True))
+    print_results(screen, folder, summary)
+    return Finished(summary, _drawing(program, folder, trained, found))
 
 
-def _evaluate(program: Program, folder: RunFolder, trained: TrainResult) -> Evaluated:
+def foresee(program: Program, folder: RunFolder, trained: TrainResult) -> tuple[Evaluated, Finished] | None:
+    """Evaluate a run while its last state is written, and return what `finish` will return, without the baselines.
+
+    None if the best state is not in memory.
+    """
+    best_step = trained.best_step or trained.outcome.step
+    if best_step != trained.outcome.step and trained.saver.remembered(best_step) is None:
+        return None
+    found = _evaluate(program, folder, trained, best_step)
+    return found, Finished(_summary(program, trained, found), _drawing(program, folder, trained, found))
+
+
+def _drawing(program: Program, folder: RunFolder, trained: TrainResult, found: Evaluated) -> Callable[[], None]:
+    return lambda: _try_to_draw(program, folder, found, trained, later=True)
+
+
+def _evaluate(program: Program, folder: RunFolder, trained: TrainResult, best_step: int) -> Evaluated:
     state, step = trained.outcome.state, trained.outcome.step
     splits = [name for name in NAMES if name != "train" and len(program.parts.splits[name])]
     final = {split: program.evaluate(state, split) for split in splits}
-    best_step, best_state, best = _best_step(folder, trained) if hosts.leads() else None, state, final
-    best_step = hosts.agree(best_step, "best step") or step
+    best_state, best = state, final
     if best_step != step:
         leaves = trained.saver.remembered(best_step)
         if leaves is None:
@@ -217,58 +230,6 @@ def _report_profile(screen: Screen, folder: RunFolder, trained: TrainResult) -> 
     screen.say("\n".join(["", *lines[:3], f"            more in {folder.report}/profile.txt"]))
 
 
-def _print_results(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    screen.say()
-    for split in ("validation", "test"):
-        _print_metrics(screen, split, summary)
-    _print_baselines(screen, summary["baselines"])
-    speed = f"{summary['examples_per_second']:,.0f} examples/s"
-    screen.say(f"{summary['stop_reason']}: {summary['steps']} steps in {summary['seconds']:.1f} s, {speed}")
-    peak = ", ".join(f"{memory.shown(size)} on the {where}" for where, size in summary["peak_memory"].items())
-    screen.say(f"peak memory {peak}")
-    if (waiting := summary["waiting"]) is not None:
-        screen.say(f"{waiting:.1%} of the time was spent waiting for data")
-        for advice in ADVICE if waiting > MUCH_WAITING else ():
-            screen.say(f"            {advice}")
-    if skipped := summary["skipped"]:
-        few = ", ".join(map(str, skipped[:FEW])) + ", ..." * (len(skipped) > FEW)
-        screen.say(f"{len(skipped)} steps were skipped because loss or gradient was NaN or infinite: {few}")
-    _print_paths(screen, folder, summary)
-
-
-def _print_metrics(screen: Screen, split: str, summary: Mapping[str, Any]) -> None:
-    """Print a line for the final state, one for the best if it is another, and one without EMA if there is one."""
-    style = "bold" if split == "test" else None
-    for title, found in (("final", summary), ("best", summary["best"]), ("raw", summary["raw"])):
-        if split in found and (title != "best" or summary["best_step"] != summary["steps"]):
-            step = summary["best_step"] if title == "best" else summary["steps"]
-            metrics = "  ".join(f"{n} {shown(v)}" for n, v in found[split].items() if "/" not in n)
-            screen.say(f"{split:<10} {title:<5} (step {step})  {metrics}", style=style, result=True)
-
-
-def _print_baselines(screen: Screen, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Print the metrics of the baselines, below those of the model on the same examples."""
-    for split, scores in found.items():
-        for name, metrics in scores.items():
-            values = "  ".join(f"{n} {shown(v)}" for n, v in metrics.items())
-            screen.say(f"{split:<10} baseline: {name}  {values}")
-
-
-def _print_paths(screen: Screen, folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Print where the results are, and the commands that come next."""
-    screen.say(f"run folder  {folder.path}", result=True, whole=True)
-    figures = sorted(path.name for path in folder.report.glob("*.png"))
-    screen.say(f"figures     {folder.report}/: {', '.join(figures)}")
-    for text in ("sample", "neighbours"):
-        if (folder.report / f"{text}.txt").exists():
-            screen.say(f"{text:<12}{folder.report}/{text}.txt", whole=True)
-    longer = f"epochs={2 * max(1, round(summary['epochs']))}"
-    screen.say(f"next        {folder.command('evaluate')}", whole=True)
-    screen.say(f"            {folder.command('resume', longer)}", whole=True)
-    several = next((p for p in folder.path.parents if p.name in ("outputs", "multirun")), folder.path)
-    screen.say(f"            tensorboard --logdir {shlex.quote(str(several))}", whole=True)
-
-
 def _write_embeddings(program: Program, folder: RunFolder, state: TrainState) -> None:
     """Write the token embeddings for TensorBoard's projector, and the nearest tokens to `report/neighbours.txt`.
 
@@ -302,11 +263,8 @@ def _try_to_draw(
     program: Program, folder: RunFolder, found: Evaluated, trained: TrainResult, *, later: bool = False
 ) -> None:
     """Draw the figures; if one cannot be drawn, say so: the results of the run do not depend on it."""
-    from dltrain.plots.style import default_style
-
     try:
-        with default_style():
-            draw(program, folder, found, trained, later=later)
+        draw(program, folder, found, trained, later=later)
     except DltrainError:
         raise
     except Exception as error:

@@ -88,7 +88,7 @@ def show_findings(screen: Screen, found: list[Finding]) -> None:
 
 def write_report(look: Look, found: list[Finding], files: Files, title: str) -> list[str]:
     """Write findings.csv and the figures, also for TensorBoard; return the names of the files."""
-    from dltrain.plots.png import png_bytes, png_size
+    from dltrain.plots.png import png_bytes
     from dltrain.plots.style import default_style
 
     table = io.StringIO()
@@ -103,7 +103,7 @@ def write_report(look: Look, found: list[Finding], files: Files, title: str) -> 
     events.text(0, f"findings/{title}", "\n".join(lines))
     for name, png in pngs.items():
         files.replace(f"{name}.png", png)
-        events.image(0, f"inspect/{name}", png, *png_size(png))
+        events.image(0, f"inspect/{name}", png)
     events.close()
     return ["findings.csv", *(f"{name}.png" for name in pngs)]
 

@@ -4,7 +4,6 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,8 @@ from dltrain.build.program import Program
 from dltrain.engine.events import TrainEvent
 from dltrain.engine.state import TrainState
 from dltrain.inference.open import bundle_of
+from dltrain.plots.artist import draw_pngs
+from dltrain.plots.plot import Plot, plot
 from dltrain.report.captions import describe_state
 from dltrain.runs.files import Files, files_at
 from dltrain.runs.recorder import Recorder
@@ -31,14 +32,9 @@ class Sampling:
 
     def __call__(self, event: TrainEvent) -> None:
         """Generate samples and draw them."""
-        from dltrain.plots.caption import add_caption
-        from dltrain.plots.png import png_bytes, png_size
-        from dltrain.plots.style import default_style
-
-        with default_style():
-            figure = draw_samples(self.program, event.state)
-            png = png_bytes(add_caption(figure, f"generated at {describe_state(self.program, event.step)}, seed 0"))
-        self.recorder.figure(event.step, "generated", png, *png_size(png))
+        caption = f"generated at {describe_state(self.program, event.step)}, seed 0"
+        pngs = draw_pngs({"generated": plot_samples(self.program, event.state).with_caption(caption)})
+        self.recorder.figure(event.step, "generated", pngs["generated"])
 
 
 def default_count(spec: Spec) -> int:
@@ -46,10 +42,10 @@ def default_count(spec: Spec) -> int:
     return IMAGES if spec.input.kind is Kind.IMAGE else TABLE_ROWS
 
 
-def draw_samples(program: Program, state: TrainState) -> Any:
-    """Generate samples and draw them, as `samples_figure` does, next to training examples."""
+def plot_samples(program: Program, state: TrainState) -> Plot:
+    """Generate samples, to be drawn as by `samples_plot`, next to training examples."""
     spec = program.parts.spec
-    return samples_figure(bundle_of(program, state).sample(default_count(spec)), spec, real_examples(program))
+    return samples_plot(bundle_of(program, state).sample(default_count(spec)), spec, real_examples(program))
 
 
 def real_examples(program: Program) -> np.ndarray | None:
@@ -59,16 +55,14 @@ def real_examples(program: Program) -> np.ndarray | None:
     return content(program.parts.source.read(program.parts.splits.train[:TABLE_ROWS]), program.parts.spec)
 
 
-def samples_figure(samples: np.ndarray, spec: Spec, real: np.ndarray | None = None) -> Any:
-    """Draw samples [N, ...]: images as a mosaic, table columns as histograms, next to `real` examples if given."""
-    from dltrain.plots.panels import histograms, mosaic
-
+def samples_plot(samples: np.ndarray, spec: Spec, real: np.ndarray | None = None) -> Plot:
+    """Plot samples [N, ...]: images as a mosaic, table columns as histograms, next to `real` examples if given."""
     if spec.input.kind is Kind.IMAGE:
         few = samples[:SHOWN]
-        return mosaic(few, columns=max(8, math.isqrt(len(few) - 1) + 1))  # a square from 64 on
+        return plot("panels.mosaic", few, columns=max(8, math.isqrt(len(few) - 1) + 1))  # a square from 64 on
     width = spec.input.shape[-1]
     columns = None if real is None else np.reshape(real, (-1, width))
-    return histograms(columns, np.reshape(samples, (-1, width)), spec.input.names)
+    return plot("panels.histograms", columns, np.reshape(samples, (-1, width)), spec.input.names)
 
 
 def save_samples(
@@ -84,13 +78,9 @@ def save_samples(
 
     `name` ends in .npz; the file holds the array `generated` [N, ...].
     """
-    from dltrain.plots.caption import add_caption
-    from dltrain.plots.png import png_bytes
-    from dltrain.plots.style import default_style
-
     packed, figure, files = io.BytesIO(), Path(name).with_suffix(".png").name, files_at(folder)
     np.savez(packed, generated=samples)
     files.replace(name, packed.getvalue())
-    with default_style():
-        files.replace(figure, png_bytes(add_caption(samples_figure(samples, spec, real), caption)))
+    pngs = draw_pngs({figure: samples_plot(samples, spec, real).with_caption(caption)})
+    files.replace(figure, pngs[figure])
     return files.path / figure

@@ -1,20 +1,16 @@
 """Figures of several runs, saved in `report` of their folder."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from dltrain.plots.style import default_style
+from dltrain.plots.artist import draw_pngs
+from dltrain.plots.plot import Plot
 from dltrain.runs.files import Files
 
 
-def save_figures(folder: Path, figures: Iterable[tuple[str, Any]]) -> list[Path]:
-    """Draw and save figures, given with their names one by one; return their paths."""
-    from dltrain.plots.png import png_bytes
-
-    files, paths = Files(folder) / "report", []
-    with default_style():  # also for those that are drawn on the way
-        for name, figure in figures:
-            files.replace(f"{name}.png", png_bytes(figure))
-            paths.append(folder / "report" / f"{name}.png")
-    return paths
+def save_figures(folder: Path, figures: Mapping[str, Plot]) -> list[Path]:
+    """Draw and save figures; return their paths."""
+    files = Files(folder) / "report"
+    for name, png in draw_pngs(figures).items():
+        files.replace(f"{name}.png", png)
+    return [folder / "report" / f"{name}.png" for name in figures]

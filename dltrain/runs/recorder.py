@@ -178,9 +178,9 @@ class Recorder:
         """Write the numbers with which training goes on after this step, for TensorBoard."""
         self.writer().scalars(step, {f"training/{key}": value for key, value in values.items()})
 
-    def figure(self, step: int, name: str, png: bytes, width: int, height: int) -> None:
-        """Write a figure of the report, `width` x `height` pixels."""
-        self.writer().image(step, f"report/{name}", png, width, height)
+    def figure(self, step: int, name: str, png: bytes) -> None:
+        """Write a figure of the report."""
+        self.writer().image(step, f"report/{name}", png)
 
     def histograms(self, step: int, params: Any) -> None:
         """Write a histogram of the values of each parameter."""

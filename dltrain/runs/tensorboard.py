@@ -28,6 +28,7 @@ from tensorboard.plugins.hparams.api_pb2 import Experiment, HParamInfo, MetricIn
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from dltrain.errors import DiskError
+from dltrain.plots.png import png_size
 from dltrain.runs.files import Files, files_at
 
 SESSION = "_hparams_/session_start_info"  # the tag of the hyperparameters of a run
@@ -67,10 +68,9 @@ class EventWriter:
         )
         self._write(Event(step=step, summary=summary), wall_time)
 
-    def image(
-        self, step: int, tag: str, png: bytes, width: int, height: int, *, wall_time: float | None = None
-    ) -> None:
-        """Write one image of `width` x `height` pixels."""
+    def image(self, step: int, tag: str, png: bytes, *, wall_time: float | None = None) -> None:
+        """Write one image."""
+        width, height = png_size(png)
         tensor = _strings([str(width).encode(), str(height).encode(), png])
         self._write(Event(step=step, summary=Summary(value=[_tensor_value(tag, "images", tensor)])), wall_time)
 

@@ -8,6 +8,7 @@ from dltrain.sweep.best import Best
 from dltrain.sweep.folds import Group, read_alike
 from dltrain.sweep.groups import SweepJob, program_of
 from dltrain.sweep.known import Known
+from dltrain.sweep.together import Together
 
 KEPT = 4  # programs
 
@@ -20,7 +21,7 @@ class Programs:
         self.best = Best()
         self.known = Known()
         self._single = single
-        self._trained: dict[str, Any] = {}
+        self._trained: dict[str, Together] = {}
         self._alike: dict[str, list[Alike]] = {}
 
     @property
@@ -37,11 +38,11 @@ class Programs:
             _keep(self._alike, program, read_alike(job, range(job.composed.config["data"]["folds"])))
         return self._alike[program]
 
-    def find(self, group: Group) -> Any:
+    def find(self, group: Group) -> Together | None:
         """Return what was kept of earlier jobs whose program these share, or None."""
         return self._trained.get(group.program)
 
-    def keep(self, group: Group, trained: Any) -> None:
+    def keep(self, group: Group, trained: Together) -> None:
         """Keep what trained jobs, if it is one of the newest: each holds its data and its programs."""
         _keep(self._trained, group.program, trained)
 

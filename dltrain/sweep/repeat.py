@@ -12,6 +12,7 @@ from dltrain.config.call import Composed
 from dltrain.devices import runtime
 from dltrain.errors import ConfigError, DltrainError, Interrupted, Terminated
 from dltrain.inference.run import amend_saved
+from dltrain.plots import artist
 from dltrain.report.console import Screen, print_warning
 from dltrain.report.repeats.conclude import conclude
 from dltrain.report.repeats.results import Repeated
@@ -114,7 +115,7 @@ def train_repeat(repeat: Repeat, words: Sequence[str], *, config_dir: str | None
     write_configs(folder, jobs)
     write_earlier(folder, shared["sweep"])
     failures: list[DltrainError] = []
-    with locked(folder):
+    with locked(folder), artist.leaving():
         train_jobs(jobs, _guard(failures), Signals())
         if len(failures) == len(jobs):
             forget_plan(folder)

@@ -11,7 +11,7 @@ from dltrain.build.program import Program
 from dltrain.composition.compose import compose_words
 from dltrain.engine.evaluate import Evaluation
 from dltrain.report import figures as module
-from dltrain.report.figures import FEW, PANELS, draw_figures
+from dltrain.report.figures import FEW, PANELS, plot_split
 from dltrain.tasks import Reconstruction, Segmentation
 
 CASES = {
@@ -35,7 +35,8 @@ def drawn(monkeypatch):
         monkeypatch.setattr(module, "bundle_of", lambda program, state: bundle)
         rows = program.examples("test")[:40]
         losses = np.where(np.arange(40) == 29, 9.0, rng.uniform(0, 1, 40))
-        return program, rows, draw_figures(program, None, Evaluation({}, {}, rows, losses))
+        plots = plot_split(program, None, Evaluation({}, {}, rows, losses))
+        return program, rows, {name: plot.draw() for name, plot in plots.items()}
 
     return draw
 

@@ -83,7 +83,7 @@ def test_histograms_count_every_finite_value_once(tmp_path):
 def test_images_texts_and_the_graph_are_read_back(tmp_path, spec):
     graph = graph_def(Linear(spec=spec, rngs=nnx.Rngs(0)), spec)
     writer = EventWriter(tmp_path)
-    writer.image(5, "samples", PNG, 1, 1)
+    writer.image(5, "samples", PNG)
     writer.text(0, "config", "model: **cnn**, η=0.1")
     writer.graph(graph)
     writer.close()
@@ -194,7 +194,7 @@ def write_sweep(root) -> None:
             EventWriter(root / name / "tensorboard/validation"),
         )
         top.hparams({"optim.learning_rate": rate, "model": f"m{name}", "nesterov": True, "none": None, **extra})
-        top.image(2, "samples", PNG, 1, 1)
+        top.image(2, "samples", PNG)
         top.session_end(success=name == "0")
         validation.scalars(1, {"accuracy": 0.5})
         validation.scalars(2, {"accuracy": 0.75 + rate})

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from dltrain import training
+from dltrain.sweep import together, train
 from dltrain.sweep.measure import Choice
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -24,8 +25,9 @@ def train_folds(dltrain, cwd: Path, lanes: int, *words: str, folds: str = "0,1,2
         return prepare(*given, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dltrain.sweep.train.choose_lanes", lambda program, **about: Choice(lanes, 2, "as tested"))
-        patch.setattr("dltrain.sweep.train.prepare_run", counted)
+        patch.setattr(train, "choose_lanes", lambda program, **about: Choice(lanes, 2, "as tested"))
+        for module in (train, together):
+            patch.setattr(module, "prepare_run", counted)
         result = dltrain("-m", *SHORT, f"data.fold={folds}", *words, f"output_dir={lanes}", cwd=cwd, figures=False)
     assert result.code == 0, result.err
     return prepared

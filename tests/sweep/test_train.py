@@ -1,6 +1,5 @@
 """A sweep trains what can share a program together, resumes what is missing, and draws the best job only."""
 
-import importlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dltrain import training
 from dltrain.build.differences import Differences
 from dltrain.build.varied import Varied
-from dltrain.sweep import measure
+from dltrain.sweep import measure, together, train
 from dltrain.sweep.measure import Choice
 from dltrain.training import _once
 
@@ -70,9 +69,10 @@ def test_where_lanes_are_not_faster_jobs_with_other_numbers_are_runs_alone(dltra
     with_lanes(monkeypatch, 1)
     prepared = []
     prepare = training.prepare_run
-    monkeypatch.setattr(
-        "dltrain.sweep.train.prepare_run", lambda *given, **how: prepared.append(how) or prepare(*given, **how)
-    )
+    for module in (train, together):
+        monkeypatch.setattr(
+            module, "prepare_run", lambda *given, **how: prepared.append(how) or prepare(*given, **how)
+        )
     line = (*LINE, "model=mlp", "model.widths=[8]", "loss=cross_entropy", "loss.label_smoothing=0.2")
     varied = ("model.dropout=0.1,0.3", "optim.learning_rate=0.001,0.01")
     result = dltrain(*line, *varied, "output_dir=grid", cwd=tmp_path)
@@ -160,23 +160,6 @@ def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
     assert measure.choose_lanes(program, jobs=8).lanes == 2
-
-
-def test_lanes_train_where_figures_cannot_be_drawn(monkeypatch, dltrain, tmp_path):
-    """What is imported while lanes train must not end them; the warning comes when figures are drawn."""
-
-    tried, import_module = [], importlib.import_module
-
-    def fail(name, *package):
-        if not name.startswith("dltrain.plots."):
-            return import_module(name, *package)
-        tried.append(name)
-        raise ImportError(f"no {name}")
-
-    with_lanes(monkeypatch, 2)
-    monkeypatch.setattr(importlib, "import_module", fail)
-    result = dltrain(*LINE, "optim.learning_rate=0.01,0.1", "output_dir=grid", cwd=tmp_path, figures=False)
-    assert result.code == 0 and len(summaries(tmp_path / "grid")) == 2 and tried, result.err
 
 
 @pytest.mark.parametrize("of_a_run", [0, 0.001, 0.05])

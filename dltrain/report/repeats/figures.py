@@ -3,14 +3,14 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dltrain.inference.ensemble.folds import OutOfFold
 from dltrain.inference.ensemble.make import Made
 from dltrain.inference.ensemble.measure import CombinedEvaluator, Measure
-from dltrain.report.figures import draw_figures
+from dltrain.plots.plot import Plot, plot
+from dltrain.report.figures import plot_split
 from dltrain.report.repeats.results import SPLITS, Repeated
 from dltrain.report.saved_figures import save_figures
 from dltrain.runs.repeat import CROSSVAL
@@ -21,12 +21,11 @@ OF_A_MODEL = ("attention", "generated")
 
 def draw_repeated(found: Repeated) -> list[Path]:
     """Draw the metric of each run, and the out-of-fold predictions; return the paths."""
-    return save_figures(found.folder, _figures(found))
+    return save_figures(found.folder, dict(_plots(found)))
 
 
-def _figures(found: Repeated) -> Iterator[tuple[str, Any]]:
-    from dltrain.plots.caption import add_caption
-    from dltrain.plots.repeated import Strip, repeated
+def _plots(found: Repeated) -> Iterator[tuple[str, Plot]]:
+    from dltrain.plots.repeated import Strip  # imports matplotlib
 
     metric, strips = found.metric, []
     for split in SPLITS:
@@ -41,15 +40,15 @@ def _figures(found: Repeated) -> Iterator[tuple[str, Any]]:
             about = (f"{split}/{metric}", list(values), list(values.values()), of.mean, of.interval)
             strips.append(Strip(*about, lines))
     if strips:
-        yield f"{found.repeat.noun}s", repeated(strips, found.repeat.noun)
+        yield f"{found.repeat.noun}s", plot("repeated.repeated", strips, found.repeat.noun)
     made = found.made
     if made and made.folded and made.fold_measure:
-        for name, figure in _of_folds(made, made.folded, made.fold_measure).items():
-            yield f"out_of_fold_{name}", add_caption(figure, "each example by the model that was not trained on it")
+        for name, one in _of_folds(made, made.folded, made.fold_measure).items():
+            yield f"out_of_fold_{name}", one.with_caption("each example by the model that was not trained on it")
 
 
-def _of_folds(made: Made, folded: OutOfFold, measure: Measure) -> dict[str, Any]:
-    """Draw the figures of the task of the out-of-fold predictions."""
+def _of_folds(made: Made, folded: OutOfFold, measure: Measure) -> dict[str, Plot]:
+    """Plot the figures of the task of the out-of-fold predictions."""
     first = made.ensemble.program
     program = copy.copy(first)
     read = first.parts.source.read
@@ -59,5 +58,5 @@ def _of_folds(made: Made, folded: OutOfFold, measure: Measure) -> dict[str, Any]
 
     vars(program)["evaluator"] = CombinedEvaluator(outputs_of, measure, read)
     state = made.ensemble.placed_state
-    drawn = draw_figures(program, state, program.evaluator(*program.eval_params(state), folded.examples))
-    return {name: figure for name, figure in drawn.items() if name not in OF_A_MODEL}
+    plots = plot_split(program, state, program.evaluator(*program.eval_params(state), folded.examples))
+    return {name: one for name, one in plots.items() if name not in OF_A_MODEL}
