@@ -38,17 +38,11 @@ def test_another_process_draws_the_same_figures(started, monkeypatch):
     assert artist.draw_pngs(PLOTS) == here
 
 
-def test_the_function_of_a_user_is_called_here(started):
+def test_the_function_of_a_user_is_called_here(started, monkeypatch):
     from matplotlib.figure import Figure
 
-    called = []
-
-    def own(name):
-        called.append(os.getpid())
-        return Figure()
-
-    png = artist.draw_pngs({"own": plot(own, "name")})["own"]
-    assert png.startswith(b"\x89PNG") and called == [os.getpid()]
+    monkeypatch.setattr(type(started), "draw", lambda *given: 1 / 0)  # which could call this one, too
+    assert artist.draw_pngs({"own": plot(Figure)})["own"].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("given", [({"train": 1 / 3},), (lambda: None,)], ids=["cannot be drawn", "cannot be sent"])
