@@ -66,10 +66,17 @@ class Ends:
             self._complete = self._complete and finished is not None
         self.leave(job)
 
-    def leave(self, *jobs: SweepJob) -> None:
-        """Wait for these jobs no longer."""
+    def leave(self, job: SweepJob) -> None:
+        """Wait for this job no longer."""
         with self._changed:
-            self._training -= {job.number for job in jobs}
+            self._training.discard(job.number)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Wait for no job any more: some will not be trained."""
+        with self._changed:
+            self._training.clear()
+            self._complete = False
             self._changed.notify_all()
 
     def wait(self, left: int) -> list[tuple[SweepJob, Finished]]:
@@ -152,8 +159,7 @@ class Together:
         self.ends.wait(lanes - 1)  # whoever trains now is one of the last
         if not self.signals.received:
             artist.start()
-        foreseen = self.ends.wait(0)
-        if not self.signals.received:
+        if foreseen := self.ends.wait(0):
             self.best.draw_ahead(foreseen)
 
     def _places(self, waiting: deque[SweepJob], lanes: int) -> list[deque[SweepJob]]:
@@ -209,7 +215,7 @@ class Together:
         if seat:
             seat.meeting.leave(seat.place)
         if self.ends and (self.signals.received or self.stopped):
-            self.ends.leave(*waiting)
+            self.ends.stop()
 
     def _train_one(self, job: SweepJob, seat: "_Seat | None", lane: Lane | None) -> EndedRun:
         prepared = self._prepare(job, seat, lane)

@@ -1,11 +1,14 @@
 """Which job's figures are drawn, and when."""
 
+import os
+import signal
 import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dltrain.engine.loop import Loop
 from dltrain.report.finish import Finished
 from dltrain.runs import saver
 from dltrain.sweep import together, train
@@ -88,3 +91,23 @@ def test_the_best_job_is_drawn_before_the_jobs_have_written_their_last_states(dl
     assert result.code == 0, result.err
     with_figures = [path.parent.parent.name for path in (tmp_path / "grid").glob("[0-9]/report/curves.png")]
     assert len(with_figures) == 1 and (tmp_path / "grid/report/slices.png").exists()
+
+
+@pytest.mark.usefixtures("quickly_compiled")
+def test_a_sweep_that_is_stopped_waits_for_no_job_that_does_not_begin(dltrain, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "choose_lanes", lambda program, **about: Choice(2, 2, "as tested"))
+    monkeypatch.setattr(together.artist, "start", lambda: None)
+    ahead, run = [], Loop.run
+
+    def stop(loop, *about, **how):
+        os.kill(os.getpid(), signal.SIGINT)
+        return run(loop, *about, **how)
+
+    monkeypatch.setattr(Best, "draw_ahead", lambda best, foreseen: ahead.append(foreseen))
+    monkeypatch.setattr(Loop, "run", stop)
+    result = dltrain(*LINE, f"{RATES},0.3", "output_dir=grid", cwd=tmp_path)
+    assert result.code == 130 and "job 3 did not train" in result.err, result.err
+    assert not ahead
+    monkeypatch.setattr(Loop, "run", run)
+    resumed = dltrain("-m", "--resume", "grid", cwd=tmp_path, figures=False)
+    assert resumed.code == 0 and len(ahead) == 1 and len(ahead[0]) == 4, resumed.err
