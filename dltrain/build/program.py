@@ -38,7 +38,7 @@ from dltrain.types import Batch, Kind
 # Cached values of a program, by what they depend on.
 _OF_A_RUN = ("ahead", "_inputs")
 _OF_THE_DEVICES = ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean")
-_OF_THE_STATE = ("shapes", "chunk", "lane_chunk", "by_device")
+_OF_THE_STATE = ("shapes", "averages", "chunk", "lane_chunk", "by_device")
 
 
 class Program:
@@ -364,7 +364,7 @@ class Program:
         """Return the outputs for these examples, [N, ...], in the units of the data."""
         return self.evaluator.outputs(*self.eval_params(state), examples)
 
-    @property
+    @cached_property
     def averages(self) -> str:
         """A description of the averaged weights used for evaluation; empty if these are the weights themselves."""
         if self.plan.ema is not None:
