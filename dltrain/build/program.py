@@ -23,7 +23,7 @@ from dltrain.devices import hosts
 from dltrain.devices.mesh import Layout, make_layout
 from dltrain.devices.precision import PRECISIONS
 from dltrain.engine import averages
-from dltrain.engine.chunk import capacity, make_chunk
+from dltrain.engine.chunk import capacity, make_chunk, traced_once
 from dltrain.engine.evaluate import Apply, Evaluation, Evaluator, apply_model
 from dltrain.engine.feed import ReadAhead, Resident, Streamed, read_ahead
 from dltrain.engine.loop import Pace
@@ -37,8 +37,8 @@ from dltrain.types import Batch, Kind
 
 # Cached values of a program, by what they depend on.
 _OF_A_RUN = ("ahead", "_inputs")
-_OF_THE_DEVICES = ("feed", "ahead", "chunk", "lane_chunk", "evaluator", "_mean")
-_OF_THE_STATE = ("shapes", "chunk", "lane_chunk", "by_device")
+_OF_THE_DEVICES = ("feed", "ahead", "_traced_step", "chunk", "lane_chunk", "evaluator", "_mean")
+_OF_THE_STATE = ("shapes", "averages", "_traced_step", "chunk", "lane_chunk", "by_device")
 
 
 class Program:
@@ -223,9 +223,14 @@ class Program:
         return tuple(found)
 
     @cached_property
+    def _traced_step(self):
+        """The step, traced once for a run alone and for lanes."""
+        return traced_once(self._step)
+
+    @cached_property
     def lane_chunk(self):
         """The chunk of several runs."""
-        return make_lane_chunk(self._step, self._pick_given)
+        return make_lane_chunk(self._traced_step, self._pick_given)
 
     def untraceable(self) -> str:
         """Say why the numbers in which lanes differ cannot be traced; "" if they can."""
@@ -249,7 +254,7 @@ class Program:
         """`(state, data, feed, n) -> (state, logs)`, compiled at its first call."""
         layout = self.layout
         where = (layout.of(self.shapes), layout.replicated) if layout else None
-        return make_chunk(layout.within(self._step) if layout else self._step, self._pick_given, where)
+        return make_chunk(layout.within(self._step) if layout else self._traced_step, self._pick_given, where)
 
     @property
     def _made(self) -> StepParts:
@@ -364,7 +369,7 @@ class Program:
         """Return the outputs for these examples, [N, ...], in the units of the data."""
         return self.evaluator.outputs(*self.eval_params(state), examples)
 
-    @property
+    @cached_property
     def averages(self) -> str:
         """A description of the averaged weights used for evaluation; empty if these are the weights themselves."""
         if self.plan.ema is not None:

@@ -169,7 +169,7 @@ def on_host(tree: Any) -> Any:
         for leaf in jax.tree.leaves(tree):
             if isinstance(leaf, jax.Array) and leaf.is_fully_addressable:
                 leaf.copy_to_host_async()
-    return jax.tree.map(_on_host, tree)
+    return jax.tree.map(_on_host if jax.process_count() > 1 else np.asarray, tree)
 
 
 def _on_host(leaf: Any) -> np.ndarray:

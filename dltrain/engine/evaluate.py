@@ -110,7 +110,7 @@ class Evaluator:
 
     def __call__(self, params: Tree, model_state: Tree, examples: np.ndarray) -> Evaluation:
         """Evaluate these examples of the source, int32 [N]."""
-        sums, model_state = self._zero, self._fresh(model_state)
+        sums, model_state = self._zero, self._begin(model_state)
         totals, weights = [], []
         batches = self._order(examples, self._batch_size)
         valid = batches.reshape(-1) != PADDING
@@ -140,7 +140,7 @@ class Evaluator:
 
         Recurrent state is not kept between examples.
         """
-        batches, model_state = in_order(examples, self._batch_size)[:, None], self._fresh(model_state)
+        batches, model_state = in_order(examples, self._batch_size)[:, None], self._begin(model_state)
         found = [self._run(params, model_state, batch, self._zero)[4] for batch in batches]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(examples)], *on_host(found))
 
@@ -158,6 +158,10 @@ class Evaluator:
     def compile(self, params: Tree, model_state: Tree) -> jax.stages.Compiled:
         """Compile for parameters of these shapes; later calls use this executable."""
         return self.trace(params, model_state).lower().compile()
+
+    def _begin(self, model_state: Tree) -> Tree:
+        """Return the model state before the first example; most models have none."""
+        return self._fresh(model_state) if jax.tree.leaves(model_state) else model_state
 
     def _run(self, params: Tree, model_state: Tree, batches: np.ndarray, sums: Any) -> Any:
         given = self._feed.load(batches, self._batches)

@@ -65,8 +65,10 @@ class Resident:
 
     def load(self, batches: np.ndarray, room: int) -> np.ndarray:
         """Pad the indices to `room` batches."""
-        batches = np.where(batches == PADDING, PADDING, batches + self._begin) if self._begin else batches
-        return np.pad(batches, ((0, room - len(batches)), (0, 0)), constant_values=PADDING)
+        padded = np.full((room, batches.shape[1]), PADDING, batches.dtype)
+        moved = np.where(batches == PADDING, PADDING, batches + self._begin) if self._begin else batches
+        padded[: len(batches)] = moved
+        return padded
 
     def batch_bytes(self, batch_size: int) -> int:
         """Return the bytes of a batch of indices."""

@@ -221,4 +221,11 @@ def _raw(leaf: Any) -> Any:
 def _like(leaf: Any, value: Any) -> Array:
     if isinstance(value, jax.Array) and not value.is_fully_addressable:  # of several processes
         return value
-    return jax.random.wrap_key_data(jnp.asarray(value)) if _is_key(leaf) else jnp.asarray(value)
+    placed = value if isinstance(value, jax.Array) else _put(value)
+    return jax.random.wrap_key_data(placed) if _is_key(leaf) else placed
+
+
+def _put(value: np.ndarray) -> jax.Array:
+    """Put an array on the device: `jnp.asarray` would compile a program for each shape."""
+    # A CPU takes the memory of the array itself, which must then be nobody else's: states are donated.
+    return jax.device_put(np.array(value) if jax.default_backend() == "cpu" else value)

@@ -57,7 +57,7 @@ class LiveReport:
         if generates_text(program.parts.spec, program.module):
             samples.append(TextSample(program, recorder))
         return [
-            Progress(self.screen, recorder, metric=metric, start=first),
+            *([] if self.screen.console.quiet else [Progress(self.screen, recorder, metric=metric, start=first)]),
             *(Every(plan.eval_every, sample, per_epoch=per_epoch) for sample in samples),
             *self._watchers,
         ]

@@ -297,8 +297,11 @@ def files_at(place: Path | Files) -> Files:
 
 
 @contextlib.contextmanager
-def writing(what: Path) -> Generator[None]:
-    """Convert an OSError inside, also one wrapped by TensorStore, into a DiskError that names `what`."""
+def writing(what: Path | Callable[[], Path]) -> Generator[None]:
+    """Convert an OSError inside, also one wrapped by TensorStore, into a DiskError that names `what`.
+
+    A function is called only for an error: what is written often need not ask each time where its folder is.
+    """
     try:
         yield
     except (OSError, ValueError) as error:
@@ -306,7 +309,8 @@ def writing(what: Path) -> Generator[None]:
         if isinstance(error, ValueError) and not code:
             raise
         reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None)
-        raise DiskError(f"cannot write {what}: {reason or error}; free some space or choose output_dir") from error
+        path = what() if callable(what) else what
+        raise DiskError(f"cannot write {path}: {reason or error}; free some space or choose output_dir") from error
 
 
 def replace_text(path: Path, text: str) -> None:

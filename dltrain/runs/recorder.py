@@ -119,10 +119,11 @@ class Recorder:
         """Write the training metrics once they are available: now if an evaluation has waited for them."""
         if not event.results:
             return After(lambda: self._training(event))
-        self._training(event)
+        self._write_training(event)
         self.trained, self._epoch = self._epoch.values(), Means()
         for split, found in event.results.items():
-            self.evaluation(event.step, split, found)
+            self._write_evaluation(event.step, split, found)
+        self.flush()
         if time.monotonic() - self._table_at > TABLE_SECONDS:
             self._write_table(synced=False)
         self.histograms(event.step, event.state.params)
@@ -131,6 +132,10 @@ class Recorder:
         return None
 
     def _training(self, event: TrainEvent) -> None:
+        self._write_training(event)
+        self.flush()
+
+    def _write_training(self, event: TrainEvent) -> None:
         logs, values = event.logs, event.logs.values
         now = time.monotonic()
         self.speed = (event.step - self._clock_step) * self.batch_size / max(now - self._clock, 1e-9)
@@ -149,7 +154,6 @@ class Recorder:
             self._write(logs.first + i, "train", {**means, **now_at, **extra})
             self._row = Means()
         self._row.add(chunk, done, logs.count)
-        self.flush()
 
     def state(self) -> dict[str, Any]:
         """Return the sums since the last row and the last evaluation, and how far metrics.jsonl is written."""
@@ -164,11 +168,14 @@ class Recorder:
 
         Evaluations of `train` have another name, since `train` has means over the steps of training.
         """
+        self._write_evaluation(step, split, found)
+        self.flush()
+
+    def _write_evaluation(self, step: int, split: str, found: Evaluation) -> None:
         split = "train_evaluated" if split == "train" else split
         if self.history.get(split, [{}])[-1].get("step") == step:
             return
         self._write(step, split, found.scalars)
-        self.flush()
 
     def results(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write the results of a finished run for the HPARAMS tab of TensorBoard, which shows last values."""
@@ -185,7 +192,8 @@ class Recorder:
     def histograms(self, step: int, params: Any) -> None:
         """Write a histogram of the values of each parameter."""
         leaves = named_leaves(params)
-        self.writer().histograms(step, {f"weights/{name}": on_host(leaf) for name, leaf in leaves.items()})
+        values = on_host(list(leaves.values()))
+        self.writer().histograms(step, {f"weights/{name}": v for name, v in zip(leaves, values, strict=True)})
 
     def close(self) -> None:
         """Flush and close all files, and write the table for good; raises if a write fails."""
@@ -199,7 +207,7 @@ class Recorder:
     def _write(self, step: int, split: str, scalars: Mapping[str, float]) -> None:
         row = {"step": step, "split": split, **{name: _number(value) for name, value in scalars.items()}}
         self.history.setdefault(split, []).append(row)
-        with writing(self.folder.metrics):
+        with writing(lambda: self.folder.metrics):
             line = json.dumps(row) + "\n"
             self._file.write(line)
             self.extent.add(line.encode("utf-8"))
@@ -211,7 +219,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Flush everything written so far to the operating system."""
-        with writing(self.folder.metrics):
+        with writing(lambda: self.folder.metrics):
             self._file.flush()
             self.folder.files.check_open("metrics.jsonl", self._file)
             if self._writer:

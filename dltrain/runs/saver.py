@@ -124,8 +124,10 @@ class Saver:
 
     def _draft(self, step: int, state: TrainState) -> _Draft:
         # Copies: the next chunk reuses the memory of the state, which NumPy would share on a CPU.
-        copy_of = copied if self._together else lambda value: np.array(on_host(value))
-        leaves = {name: copy_of(value) for name, value in named_leaves(state).items()}
+        named = named_leaves(state)
+        values = list(named.values())
+        copies = map(copied, values) if self._together else map(np.array, on_host(values))
+        leaves = dict(zip(named, copies, strict=True))
         memory = {name: c.state() for name, c in self.remembering.items() if hasattr(c, "state")}
         self.clock.saves += 1
         self._kept |= {step} if self._keeps(step) else set()

@@ -5,9 +5,7 @@ Hand-written, since the writer of TensorBoard has a thread in which a full disk 
 and no thread outlives the run.
 """
 
-import functools
 import math
-import operator
 import os
 import re
 import socket
@@ -35,7 +33,8 @@ SESSION = "_hparams_/session_start_info"  # the tag of the hyperparameters of a 
 BUCKETS = 30  # per histogram, as in the summaries of TensorBoard
 _FLUSH_BYTES = 1 << 20  # buffered in memory before an automatic flush
 _HEADER, _CHECKSUM = 12, 4  # bytes before and after the data of a record
-_BLOCK = 1 << 20  # values of a histogram counted at once, which bounds the float64 copies
+_EDGES = np.arange(BUCKETS + 1.0)  # of the buckets, in their width
+_BLOCK = 1 << 16  # values of a histogram counted at once, whose float64 copies stay in the cache
 
 
 class EventWriter:
@@ -226,7 +225,10 @@ def _crc_table() -> np.ndarray:
 
 _CRC_BLOCK = 256  # bytes at once; the tables take 256 KiB
 _CRC_TABLE = _crc_table()
+_CRC_PLACES = np.arange(_CRC_BLOCK)[::-1]  # of the bytes of a block, counted from its end
 _CRC_FIRST = tuple(_CRC_TABLE[0].tolist())
+_CRC_LAST = tuple(tuple(_CRC_TABLE[_CRC_BLOCK - 1 - i].tolist()) for i in range(4))  # of the first bytes of a block
+_CRC_SHORT = 32  # bytes below which a loop is faster
 
 
 def _checksum(data: bytes) -> bytes:
@@ -234,16 +236,21 @@ def _checksum(data: bytes) -> bytes:
 
     A remainder is the sum of the remainders of its bytes, so those of a block are looked up at once.
     """
-    crc, whole = 0xFFFFFFFF, len(data) // _CRC_BLOCK * _CRC_BLOCK
-    if whole:
-        blocks = np.frombuffer(data, np.uint8, whole).reshape(-1, _CRC_BLOCK)
-        found = np.bitwise_xor.reduce(_CRC_TABLE[np.arange(_CRC_BLOCK)[::-1], blocks], axis=1)
-        first = _CRC_TABLE[_CRC_BLOCK - 1 : _CRC_BLOCK - 5 : -1].tolist()
-        for block in found.tolist():  # what came before is added to its first four bytes
-            before = (first[i][(crc >> (8 * i)) & 0xFF] for i in range(4))
-            crc = functools.reduce(operator.xor, before, block)
-    for byte in data[whole:]:
-        crc = _CRC_FIRST[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc = 0xFFFFFFFF
+    if len(data) < _CRC_SHORT:
+        for byte in data:
+            crc = _CRC_FIRST[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    else:
+        # The remainder before the first byte is added to the first four; then zeros before them change nothing.
+        padded = np.zeros(-(-len(data) // _CRC_BLOCK) * _CRC_BLOCK, np.uint8)
+        own = padded[len(padded) - len(data) :]
+        own[:] = np.frombuffer(data, np.uint8)
+        own[:4] ^= 0xFF
+        found = np.bitwise_xor.reduce(_CRC_TABLE[_CRC_PLACES, padded.reshape(-1, _CRC_BLOCK)], axis=1)
+        first, second, third, fourth = _CRC_LAST
+        crc = 0
+        for block in found.tolist():
+            crc = block ^ first[crc & 0xFF] ^ second[crc >> 8 & 0xFF] ^ third[crc >> 16 & 0xFF] ^ fourth[crc >> 24]
     crc ^= 0xFFFFFFFF
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
@@ -281,17 +288,30 @@ def _strings(values: list[bytes]) -> TensorProto:
     )
 
 
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest value, which are not finite if any value is not; 0 if there is none."""
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
 def _histogram(values: np.ndarray) -> TensorProto:
     """Return left edge, right edge and count per bucket [BUCKETS, 3]; equal values are all in the last one."""
     flat = np.asarray(values).ravel()
-    if not (finite := np.isfinite(flat)).all():
-        flat = flat[finite]
-    low, high = (float(flat.min()), float(flat.max())) if flat.size else (0.0, 0.0)
-    counts = np.zeros(BUCKETS)
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK].astype(np.float64)
-        where = (block - low) / (high - low) * BUCKETS if high > low else np.full(block.shape, BUCKETS)
-        counts += np.bincount(np.minimum(where.astype(np.int64), BUCKETS - 1), minlength=BUCKETS)
-    edges = np.linspace(low, high, BUCKETS + 1)
-    table = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    low, high = _ends(flat)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        flat = flat[np.isfinite(flat)]
+        low, high = _ends(flat)
+    table = np.zeros((BUCKETS, 3))
+    table[:, 0] = _EDGES[:-1] * ((high - low) / BUCKETS) + low
+    table[:-1, 1], table[-1, 1] = table[1:, 0], high
+    if high > low:
+        for start in range(0, flat.size, _BLOCK):
+            block = flat[start : start + _BLOCK].astype(np.float64)
+            block -= low
+            block /= high - low
+            block *= BUCKETS
+            counts = np.bincount(block.astype(np.int64), minlength=BUCKETS + 1)
+            table[:, 2] += counts[:BUCKETS]
+            table[-1, 2] += counts[BUCKETS]  # the largest value is at the right edge of the last bucket
+    else:
+        table[-1, 2] = flat.size
     return TensorProto(dtype=DT_DOUBLE, tensor_shape=_shape(BUCKETS, 3), tensor_content=table.tobytes())

@@ -56,7 +56,10 @@ def choose_lanes(
     devices = len(program.by_device)
     if begun:
         shares = shares or max(n for n in range(1, devices + 1) if begun % n == 0)
-        seconds = seconds_of_lanes(program, begun, shares) if begun > 1 else SECONDS
+        seconds = SECONDS
+        if begun > 1:
+            _compile_together(program, begun // shares)
+            seconds = seconds_of_lanes(program, begun, shares)
         return Choice(begun, _steps(program, seconds), "as the jobs began", shares)
     if reason := _impossible(program):
         return Choice(1, 0, reason)
@@ -67,6 +70,7 @@ def choose_lanes(
     shares = of_device * devices
     if (count := width * shares) < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
+    _compile_together(program, width)
     one = seconds_alone(program.alone or program)
     seconds = {count: seconds_of_lanes(program, count, shares)}
     speeds = {count: min(count, jobs) / seconds[count]}
@@ -123,10 +127,31 @@ def _fit(program: Program, count: int, shares: int, room: int) -> bool:
 def _bytes(program: Program, count: int, shares: int) -> int:
     """Compile a share, and return the memory that those of a device need; on a host, those of all its devices."""
     first, devices = program.by_device[0], len(program.by_device)
-    counts = jax.ShapeDtypeStruct((count,), np.int32)
-    given = (first.shapes,) * count, first.feed.shapes, (first.input_shapes,) * count, counts
-    needed = memory.needed(first.lane_chunk.lower(*given).compile(), there=first.feed.in_place)
+    needed = memory.needed(_lower(first, count).compile(), there=first.feed.in_place)
     return needed * shares * (devices if memory.on_host() else 1)
+
+
+def _lower(program: Program, count: int) -> jax.stages.Lowered:
+    """Trace the chunk of so many lanes."""
+    counts = jax.ShapeDtypeStruct((count,), np.int32)
+    given = (program.shapes,) * count, program.feed.shapes, (program.input_shapes,) * count, counts
+    return program.lane_chunk.lower(*given)
+
+
+def _compile_together(program: Program, count: int) -> None:
+    """Compile at the same time what lanes need, before anything is timed: XLA holds no lock of Python meanwhile.
+
+    Not for several devices: what is compiled for shapes is not used again for arrays of one of them.
+    """
+    if program.by_device[0].device:
+        return
+    with ThreadPoolExecutor(2) as pool:
+        lanes = pool.submit(_lower(program, count).compile)
+        if program.plan.splits:
+            of = program.shapes
+            pool.submit(program.evaluator.compile, of.params, of.model_state)  # if that fails, so will evaluating
+        program.start()
+        lanes.result()
 
 
 def seconds_alone(program: Program) -> float:

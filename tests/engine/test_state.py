@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from dltrain.build.init_from import with_weights
+from dltrain.data.aligned import aligned
 from dltrain.engine import state as states
 from dltrain.engine.state import create, from_named, named_leaves, state_hash, trace_module
 from dltrain.errors import CheckpointError
@@ -87,6 +88,15 @@ def test_mismatched_leaves_are_an_error_with_both_shapes(program, saved):
         from_named(program.shapes, other, what="checkpoint 3")
     with pytest.raises(CheckpointError, match=r"step is int64\[\], expected int32\[\]"):
         from_named(program.shapes, {**saved, "step": np.int64(0)}, what="checkpoint 3")
+
+
+def test_state_has_no_memory_in_common_with_the_arrays_that_it_was_made_of(program, saved):
+    """A CPU would use that of an array at a multiple of 64 bytes, and the next chunk would write into it."""
+    arrays = {name: aligned(value.copy()) for name, value in saved.items()}
+    state = from_named(program.shapes, arrays, what="the test")
+    for value in arrays.values():
+        value[...] = 1
+    assert state_hash(on_host(state)) == state_hash(saved)
 
 
 def test_weights_are_copied_where_name_and_shape_agree(program, saved):

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jax
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -146,6 +147,7 @@ def test_a_program_with_parameter_groups_is_not_shared_over_rates(dltrain, tmp_p
 @pytest.mark.parametrize("fast", [1.0, 1.3])
 def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
     monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
+    monkeypatch.setattr(measure, "_compile_together", lambda *about: None)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: count * 0.001 / fast)
     choice = measure.choose_lanes(program, jobs=8)
@@ -154,9 +156,32 @@ def test_lanes_are_used_where_they_are_faster(program, monkeypatch, fast):
     assert "1,000 steps/s alone" in choice.why and shown in choice.why
 
 
+@pytest.fixture
+def compiled(caplog):
+    """Count how often a function was compiled, in any thread."""
+
+    def count(function: str) -> int:
+        return sum(record.getMessage().startswith(f"Compiling jit({function})") for record in caplog.records)
+
+    jax.config.update("jax_log_compiles", True)
+    with caplog.at_level("WARNING", "jax._src.interpreters.pxla"):
+        yield count
+    jax.config.update("jax_log_compiles", False)
+
+
+def test_what_lanes_need_is_compiled_once_before_it_is_timed(make_program, compiled, unoptimised):
+    program = make_program()
+    measure._compile_together(program, 2)
+    assert [compiled(name) for name in ("chunk", "run", "initial")] == [1, 1, 1]
+    measure.seconds_of_lanes(program, 2)
+    program.evaluate(program.start(), "validation")
+    assert [compiled(name) for name in ("chunk", "run", "initial")] == [1, 1, 1]
+
+
 def test_lanes_that_do_not_fit_into_memory_are_fewer(program, monkeypatch):
     room = measure.memory.device_room().bytes
     monkeypatch.setattr(measure, "_bytes", lambda program, count, shares: count * shares * room / 3)
+    monkeypatch.setattr(measure, "_compile_together", lambda *about: None)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
     assert measure.choose_lanes(program, jobs=8).lanes == 2
@@ -168,6 +193,7 @@ def test_lanes_are_compiled_for_their_memory_unless_there_is_ample(program, monk
     monkeypatch.setattr(measure.memory, "device_room", lambda: room)
     monkeypatch.setattr(program, "memory", int(of_a_run * room.bytes))  # 0: it was not compiled
     monkeypatch.setattr(measure, "_bytes", lambda *about: asked.append(about[1:]) or 1)
+    monkeypatch.setattr(measure, "_compile_together", lambda *about: None)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: 0.001)
     assert measure.choose_lanes(program, jobs=7).lanes == 7
@@ -184,6 +210,7 @@ def test_lanes_are_compiled_for_their_memory_unless_there_is_ample(program, monk
 def test_lanes_are_divided_among_the_cores_if_each_gets_some(program, monkeypatch, jobs, cores, lanes, shares):
     timed = []
     monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
+    monkeypatch.setattr(measure, "_compile_together", lambda *about: None)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda *about: timed.append(about[1:]) or 0.002)
     monkeypatch.setattr(measure.runtime, "threads", lambda: cores)
@@ -197,6 +224,7 @@ def test_lanes_are_divided_among_the_cores_if_each_gets_some(program, monkeypatc
 
 def test_fewer_lanes_are_tried_if_all_together_gain_little(program, monkeypatch):
     monkeypatch.setattr(measure, "_bytes", lambda *about: 1)
+    monkeypatch.setattr(measure, "_compile_together", lambda *about: None)
     monkeypatch.setattr(measure, "seconds_alone", lambda *about: 0.001)
     monkeypatch.setattr(measure, "seconds_of_lanes", lambda program, count, shares: {16: 0.0125, 8: 0.005}[count])
     monkeypatch.setattr(measure.runtime, "threads", lambda: 2)
