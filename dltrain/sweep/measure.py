@@ -40,6 +40,7 @@ def choose_lanes(
     begun: int | None = None,
     shares: int | None = None,
     least_gain: float = LEAST_GAIN,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Choice:
     """Measure one lane and several in a short trial; fewer, too, if all together gain little.
 
@@ -52,13 +53,14 @@ def choose_lanes(
         begun: the number of lanes with which these jobs began, if they are resumed: it is kept.
         shares: into which these lanes were divided.
         least_gain: how many times as fast lanes must be.
+        meanwhile: is called while XLA compiles, if that is before anything is timed.
     """
     devices = len(program.by_device)
     if begun:
         shares = shares or max(n for n in range(1, devices + 1) if begun % n == 0)
         seconds = SECONDS
         if begun > 1:
-            _compile_together(program, begun // shares)
+            _compile_together(program, begun // shares, meanwhile)
             seconds = seconds_of_lanes(program, begun, shares)
         return Choice(begun, _steps(program, seconds), "as the jobs began", shares)
     if reason := _impossible(program):
@@ -70,7 +72,7 @@ def choose_lanes(
     shares = of_device * devices
     if (count := width * shares) < 2:
         return Choice(1, 0, f"two lanes do not fit into memory ({room})")
-    _compile_together(program, width)
+    _compile_together(program, width, meanwhile)
     one = seconds_alone(program.alone or program)
     seconds = {count: seconds_of_lanes(program, count, shares)}
     speeds = {count: min(count, jobs) / seconds[count]}
@@ -138,7 +140,7 @@ def _lower(program: Program, count: int) -> jax.stages.Lowered:
     return program.lane_chunk.lower(*given)
 
 
-def _compile_together(program: Program, count: int) -> None:
+def _compile_together(program: Program, count: int, meanwhile: Callable[[], object]) -> None:
     """Compile at the same time what lanes need, before anything is timed: XLA holds no lock of Python meanwhile.
 
     Not for several devices: what is compiled for shapes is not used again for arrays of one of them.
@@ -151,6 +153,7 @@ def _compile_together(program: Program, count: int) -> None:
             of = program.shapes
             pool.submit(program.evaluator.compile, of.params, of.model_state)  # if that fails, so will evaluating
         program.start()
+        meanwhile()
         lanes.result()
 
 

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from dltrain.build.program import Program
@@ -16,6 +17,7 @@ from dltrain.report.console import Screen
 from dltrain.report.finish import Finished, try_to_compare
 from dltrain.report.sweeps.board import Board, line_of, metric_of
 from dltrain.report.width import for_terminal
+from dltrain.runs.arrays import import_orbax
 from dltrain.runs.folder import RunFolder
 from dltrain.sweep.best import Best
 from dltrain.sweep.folds import Group
@@ -108,8 +110,7 @@ class Together:
     def train(self, jobs: Sequence[SweepJob]) -> None:
         """Train all jobs, in as many threads as there are lanes."""
         lanes = self.choice.lanes if len(jobs) > 1 or jobs[0].lanes else 1  # as it began
-        if not self.folds.folds:
-            self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(jobs[0].folder))
+        self.prepare_ends(jobs[0].folder)
         waiting = deque(jobs)
         with self.signals.caught(), self.board.shown():
             if lanes == 1:
@@ -119,6 +120,12 @@ class Together:
                 self._train_lanes(waiting, lanes)
         if self.stopped:
             raise self.stopped[0]
+
+    def prepare_ends(self, folder: Path) -> None:
+        """Do once what all jobs need at their ends; `folder`, of one of them, is where a fault is noted."""
+        import_orbax()
+        if not self.folds.folds:
+            self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(folder))
 
     def _by_numbers(self, jobs: Sequence[SweepJob]) -> deque[SweepJob]:
         """Let jobs with the same numbers follow one another: one after the other, these share a program."""
@@ -156,7 +163,7 @@ class Together:
         """Draw the figures of the best job in a process of its own, while the jobs write their results."""
         if not self.ends:
             return
-        self.ends.wait(lanes - 1)  # whoever trains now is one of the last
+        self.ends.wait(lanes)  # those that train are the last ones
         if not self.signals.received:
             artist.start()
         if foreseen := self.ends.wait(0):

@@ -1,5 +1,6 @@
 """Trains the jobs of a sweep: as lanes of one program where that is faster, else one after the other."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -136,15 +137,16 @@ def _train_group(
     first = next((job for job in jobs if job.lanes), jobs[0])
     began: dict[str, Any] = {"begun": first.lanes, "shares": first.shares}
     choice = Choice(1, 0, "one job")
-    if jobs[0].population:
-        choice = jobs[0].population.choose_lanes(prepared.program, jobs, **began)
-        screen.say(f"lanes   {choice.lanes}: {choice.why}")
-    elif len(jobs) > 1 or first.lanes:
-        choice = choose_lanes(prepared.program, jobs=len(jobs), **began)
-        apart = ": a program for each of these numbers" if prepared.program.differences.keys else ""
-        screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
     about: dict[str, Any] = {"measured": len(jobs) > 1, "folds": together}
     group = Together(prepared, choice, guard, signals, best, board, **about, ends=Ends(jobs) if ahead else None)
+    if jobs[0].population:
+        group.choice = choice = jobs[0].population.choose_lanes(prepared.program, jobs, **began)
+        screen.say(f"lanes   {choice.lanes}: {choice.why}")
+    elif len(jobs) > 1 or first.lanes:
+        began["meanwhile"] = functools.partial(group.prepare_ends, jobs[0].folder)
+        group.choice = choice = choose_lanes(prepared.program, jobs=len(jobs), **began)
+        apart = ": a program for each of these numbers" if prepared.program.differences.keys else ""
+        screen.say(f"lanes   {choice.lanes if choice.lanes > 1 else f'none{apart}'}: {choice.why}")
     if programs:
         programs.keep(together, group)
     group.train(jobs)

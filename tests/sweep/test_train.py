@@ -171,7 +171,7 @@ def compiled(caplog):
 
 def test_what_lanes_need_is_compiled_once_before_it_is_timed(make_program, compiled, unoptimised):
     program = make_program()
-    measure._compile_together(program, 2)
+    measure._compile_together(program, 2, lambda: None)
     assert [compiled(name) for name in ("chunk", "run", "initial")] == [1, 1, 1]
     measure.seconds_of_lanes(program, 2)
     program.evaluate(program.start(), "validation")
