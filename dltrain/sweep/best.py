@@ -52,16 +52,13 @@ class Best:
             if self.leads in self._drawn or self.leads is None:
                 return
             self._drawn.add(self.leads)
-            figures = self._figures
+            figures, self._figures = self._figures, _nothing
         figures()
 
-    def draw_ahead(self, foreseen: Sequence[tuple[SweepJob, Finished]]) -> None:
-        """Draw the figures of the job that will be the best one when these have ended."""
+    def fork(self) -> "Best":
+        """Return the best job so far, to consider jobs that have not ended; neither draws what the other has drawn."""
         with self._lock:
-            later = Best(self.value, self.leads, self._figures, self._drawn)
-        for job, finished in foreseen:
-            later.consider(job, finished)
-        later.draw()
+            return Best(self.value, self.leads, self._figures, self._drawn)
 
     def _improve(self, summary: Mapping[str, Any], constraints: Sequence[str], number: float = math.inf) -> bool:
         value = monitored(summary)

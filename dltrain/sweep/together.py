@@ -54,18 +54,19 @@ class _Seat:
 class Ends:
     """What is known of jobs that train as lanes while they end."""
 
-    def __init__(self, jobs: Sequence[SweepJob]) -> None:
-        """Wait for these jobs."""
+    def __init__(self, jobs: Sequence[SweepJob], best: Best) -> None:
+        """Wait for these jobs; `best` is the best one of those before."""
+        self.best = best.fork()  # when all have ended
         self._changed = threading.Condition()
         self._training = {job.number for job in jobs}
-        self._known: list[tuple[SweepJob, Finished]] = []
         self._complete = True
 
     def foresee(self, job: SweepJob, finished: Finished | None) -> None:
         """A job has trained; these are its results if they are known before it has written them."""
-        with self._changed:
-            self._known += [(job, finished)] if finished else []
-            self._complete = self._complete and finished is not None
+        if finished:
+            self.best.consider(job, finished)
+        else:
+            self._complete = False
         self.leave(job)
 
     def leave(self, job: SweepJob) -> None:
@@ -81,11 +82,11 @@ class Ends:
             self._complete = False
             self._changed.notify_all()
 
-    def wait(self, left: int) -> list[tuple[SweepJob, Finished]]:
-        """Wait until no more than `left` jobs train; return the results, none if some are not known yet."""
+    def wait(self, left: int) -> bool:
+        """Wait until no more than `left` jobs train; tell whether all results are known."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._training) <= left)
-            return list(self._known) if self._complete else []
+            return self._complete
 
 
 @dataclass
@@ -166,8 +167,8 @@ class Together:
         self.ends.wait(lanes)  # those that train are the last ones
         if not self.signals.received:
             artist.start()
-        if foreseen := self.ends.wait(0):
-            self.best.draw_ahead(foreseen)
+        if self.ends.wait(0):
+            self.ends.best.draw()
 
     def _places(self, waiting: deque[SweepJob], lanes: int) -> list[deque[SweepJob]]:
         """Take the jobs that begin now out of `waiting`, one per lane: in their earlier places, then in order."""

@@ -138,7 +138,9 @@ def _train_group(
     began: dict[str, Any] = {"begun": first.lanes, "shares": first.shares}
     choice = Choice(1, 0, "one job")
     about: dict[str, Any] = {"measured": len(jobs) > 1, "folds": together}
-    group = Together(prepared, choice, guard, signals, best, board, **about, ends=Ends(jobs) if ahead else None)
+    group = Together(
+        prepared, choice, guard, signals, best, board, **about, ends=Ends(jobs, best) if ahead else None
+    )
     if jobs[0].population:
         group.choice = choice = jobs[0].population.choose_lanes(prepared.program, jobs, **began)
         screen.say(f"lanes   {choice.lanes}: {choice.why}")

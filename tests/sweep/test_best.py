@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dltrain.engine.loop import Loop
+from dltrain.report import finish
 from dltrain.report.finish import Finished
 from dltrain.runs import saver
 from dltrain.sweep import together, train
@@ -30,6 +31,14 @@ def ended(value: float, draw: Any = None) -> Finished:
     return Finished({**results, "best": results, **about}, draw or (lambda: None))
 
 
+def foresee(best: Best, jobs: list) -> None:
+    ends = together.Ends([job for job, _ in jobs], best)
+    for job, finished in jobs:
+        ends.foresee(job, finished)
+    assert ends.wait(0)
+    ends.best.draw()
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_of_equal_jobs_the_first_one_leads(order):
     best, drawn = Best(), []
@@ -42,7 +51,7 @@ def test_of_equal_jobs_the_first_one_leads(order):
 def test_figures_that_are_drawn_ahead_are_not_drawn_again():
     best, drawn = Best(), []
     jobs = [(a_job(i), ended(value, lambda i=i: drawn.append(i))) for i, value in enumerate((0.5, 0.75, 0.25))]
-    best.draw_ahead(jobs)
+    foresee(best, jobs)
     assert drawn == [1] and best.leads is None  # none has ended
     for job, finished in jobs:
         best.consider(job, finished)
@@ -53,7 +62,7 @@ def test_figures_that_are_drawn_ahead_are_not_drawn_again():
 def test_if_the_expected_job_fails_the_next_one_is_drawn():
     best, drawn = Best(), []
     jobs = [(a_job(i), ended(value, lambda i=i: drawn.append(i))) for i, value in enumerate((0.5, 0.75, 0.25))]
-    best.draw_ahead(jobs)
+    foresee(best, jobs)
     for job, finished in (jobs[0], jobs[2]):
         best.consider(job, finished)
     best.draw()
@@ -63,7 +72,7 @@ def test_if_the_expected_job_fails_the_next_one_is_drawn():
 def test_an_earlier_job_that_stays_the_best_is_drawn_ahead():
     best, drawn = Best(), []
     best.consider(a_job(0), ended(0.75, lambda: drawn.append(0)))
-    best.draw_ahead([(a_job(1), ended(0.5, lambda: drawn.append(1)))])
+    foresee(best, [(a_job(1), ended(0.5, lambda: drawn.append(1)))])
     assert drawn == [0]
     best.draw()
     assert drawn == [0]
@@ -74,18 +83,17 @@ def test_the_best_job_is_drawn_before_the_jobs_have_written_their_last_states(dl
     """A write waits until the figures are drawn: they would never be, if they came after it."""
     monkeypatch.setattr(train, "choose_lanes", lambda program, **about: Choice(3, 2, "as tested"))
     monkeypatch.setattr(together.artist, "start", lambda: None)
-    drawn, draw_ahead, save = threading.Event(), Best.draw_ahead, saver.checkpoint.save
+    drawn, draw, save = threading.Event(), finish.draw, saver.checkpoint.save
 
-    def draw(best, foreseen):
-        assert [job.number for job, _ in sorted(foreseen, key=lambda pair: pair[0].number)] == [0, 1, 2]
-        draw_ahead(best, foreseen)
+    def note(*about, **how):
+        draw(*about, **how)
         drawn.set()
 
     def wait(folder, step, *about):
         assert step < 6 or drawn.wait(60)
         return save(folder, step, *about)
 
-    monkeypatch.setattr(Best, "draw_ahead", draw)
+    monkeypatch.setattr(finish, "draw", note)
     monkeypatch.setattr(saver.checkpoint, "save", wait)
     result = dltrain(*LINE, RATES, "output_dir=grid", cwd=tmp_path)
     assert result.code == 0, result.err
@@ -97,17 +105,17 @@ def test_the_best_job_is_drawn_before_the_jobs_have_written_their_last_states(dl
 def test_a_sweep_that_is_stopped_waits_for_no_job_that_does_not_begin(dltrain, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "choose_lanes", lambda program, **about: Choice(2, 2, "as tested"))
     monkeypatch.setattr(together.artist, "start", lambda: None)
-    ahead, run = [], Loop.run
+    drawn, run = [], Loop.run
 
     def stop(loop, *about, **how):
         os.kill(os.getpid(), signal.SIGINT)
         return run(loop, *about, **how)
 
-    monkeypatch.setattr(Best, "draw_ahead", lambda best, foreseen: ahead.append(foreseen))
+    monkeypatch.setattr(finish, "draw", lambda *about, **how: drawn.append(about[1].path.name))
     monkeypatch.setattr(Loop, "run", stop)
     result = dltrain(*LINE, f"{RATES},0.3", "output_dir=grid", cwd=tmp_path)
     assert result.code == 130 and "job 3 did not train" in result.err, result.err
-    assert not ahead
+    assert not drawn
     monkeypatch.setattr(Loop, "run", run)
-    resumed = dltrain("-m", "--resume", "grid", cwd=tmp_path, figures=False)
-    assert resumed.code == 0 and len(ahead) == 1 and len(ahead[0]) == 4, resumed.err
+    resumed = dltrain("-m", "--resume", "grid", cwd=tmp_path)
+    assert resumed.code == 0 and len(drawn) == 1, resumed.err
