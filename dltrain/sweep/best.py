@@ -56,7 +56,7 @@ class Best:
         figures()
 
     def fork(self) -> "Best":
-        """Return the best job so far, to consider jobs that have not ended; neither draws what the other has drawn."""
+        """Return the best job so far, to consider jobs that have not ended; neither draws what the other drew."""
         with self._lock:
             return Best(self.value, self.leads, self._figures, self._drawn)
 
