@@ -39,6 +39,7 @@ PYTHON = {
     "api": "What `import dltrain` exposes",
     "inference.run": "What fit and open_run return",
     "types": "Specs, tasks and the types of a part's arguments",
+    "kinds": "Kinds of features, which `dltrain.types` has, too",
     "engine.events": "What a callback receives and returns",
     "durations": "Durations",
     "errors": "Errors",
