@@ -170,8 +170,8 @@ def start_run(
         compared: metrics of the baselines, if they are known.
         watch: makes callbacks besides those of the config, such as one that prunes.
         exchange: its part in a population.
-        foreseen: gets the results, without the baselines, while the last state is written; None where they are not
-            known yet.
+        foreseen: gets the results, without hash and baselines, while the last state is written; None where they
+            are not known yet.
     """
     composed, program = prepared.composed, prepared.program
     config = composed.config

@@ -93,7 +93,7 @@ def serve() -> None:
     import dltrain.plots.curves  # noqa: F401  which takes half a second, before there is something to draw
 
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # a library that prints must not write into the answers
     with contextlib.suppress(EOFError, OSError):
         while True:
             found: Any = None

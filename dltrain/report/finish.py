@@ -106,7 +106,9 @@ def _report(
                 screen.end_live()
         compared = try_to_compare(program, folder) if compared is None else compared
         recorded = {key: folder.about.get(key) for key in ("run", "identity")}
-        summary = {**recorded, **_summary(program, trained, found), "baselines": compared}
+        state = {name: np.asarray(value) for name, value in named_leaves(trained.outcome.state).items()}
+        described = {"hash": state_hash(state), "baselines": compared}
+        summary = {**recorded, **_summary(program, trained, found), **described}
         folder.files.replace_json("summary.json", seal(summary))
         trained.recorder.results(trained.outcome.step, _best_results(found, summary))
         trained.recorder.writer().session_end(success=True)
@@ -115,7 +117,7 @@ def _report(
 
 
 def foresee(program: Program, folder: RunFolder, trained: TrainResult) -> tuple[Evaluated, Finished] | None:
-    """Evaluate a run while its last state is written, and return what `finish` will return, without the baselines.
+    """Evaluate a run while its last state is written, and return what `finish` will return, but hash and baselines.
 
     None if the best state is not in memory.
     """
@@ -193,7 +195,6 @@ def _summary(program: Program, trained: TrainResult, found: Evaluated) -> dict[s
         "waiting": _waiting(program, trained),
         "skipped": trained.skipped,
         "metrics_file": trained.recorder.extent.state(),  # to be checked when it is read again
-        "hash": state_hash({n: np.asarray(v) for n, v in named_leaves(outcome.state).items()}),
     }
 
 

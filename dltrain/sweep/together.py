@@ -115,6 +115,7 @@ class Together:
         waiting = deque(jobs)
         with self.signals.caught(), self.board.shown():
             if lanes == 1:
+                self.ends = None  # the last job ends when all others have ended
                 write_places(jobs[0].sweep, 1, {job.number: 0 for job in jobs})
                 self._work(self._by_numbers(jobs), None)
             else:
@@ -125,8 +126,8 @@ class Together:
     def prepare_ends(self, folder: Path) -> None:
         """Do once what all jobs need at their ends; `folder`, of one of them, is where a fault is noted."""
         import_orbax()
-        if not self.folds.folds:
-            self.compared = self.compared or try_to_compare(self.prepared.program, RunFolder(folder))
+        if not self.folds.folds and self.compared is None:
+            self.compared = try_to_compare(self.prepared.program, RunFolder(folder))
 
     def _by_numbers(self, jobs: Sequence[SweepJob]) -> deque[SweepJob]:
         """Let jobs with the same numbers follow one another: one after the other, these share a program."""

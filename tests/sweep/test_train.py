@@ -232,3 +232,16 @@ def test_fewer_lanes_are_tried_if_all_together_gain_little(program, monkeypatch)
     assert (choice.lanes, choice.shares) == (8, 2)
     assert "1,280 in 16 lanes, 1,600 in 8 lanes, 1.6 times as fast" in choice.why
     assert measure.choose_lanes(program, jobs=16, least_gain=0.0).lanes == 16  # a population needs them all
+
+
+def test_baselines_that_are_missing_are_asked_for_once(dltrain, tmp_path, monkeypatch):
+    asked = []
+
+    def choose(program, *, meanwhile, **about):
+        meanwhile()
+        return Choice(2, 2, "as tested")
+
+    monkeypatch.setattr(train, "choose_lanes", choose)
+    monkeypatch.setattr(together, "try_to_compare", lambda *about: asked.append(about) or {})
+    result = dltrain(*LINE, "optim.learning_rate=0.01,0.1", "output_dir=grid", cwd=tmp_path, figures=False)
+    assert result.code == 0 and len(asked) == 1, result.err
